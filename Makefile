@@ -1,0 +1,40 @@
+# Every target sets up what it needs by itself: a virtual environment in .venv with the pinned packages.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check test demo bench-forecast format clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: $(READY) ## Create .venv with the pinned packages
+
+$(READY): pyproject.toml constraints.txt scripts/make-venv.sh
+	@sh scripts/make-venv.sh "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+check: $(READY) ## Lint, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(READY) ## All tests; no network
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+demo: $(READY) ## Train both stages on five bundled US stocks, forecast, write runs/demo/report.html
+	$(BIN)/chandler demo --out runs/demo
+
+bench-forecast: $(READY) ## Generation: the engine against the re-encoding loop
+	$(BIN)/python benchmarks/forecast.py
+
+format: $(READY) ## Format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove the environment and caches (runs/ stays)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
