@@ -1,0 +1,64 @@
+"""Finetune Kronos, the foundation model for market candles, on your own bars; forecast and evaluate with it.
+
+The public names load on first use, so that `import chandler` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chandler.data.bars import Bars
+    from chandler.data.readers import load_bars
+    from chandler.data.store import BarStore
+    from chandler.errors import ChandlerError, CheckpointError, ConfigError, DataError, TrainingError
+    from chandler.forecasting.forecast import Forecast
+    from chandler.forecasting.forecaster import Forecaster
+    from chandler.nn.predictor import Kronos
+    from chandler.nn.tokenizer import KronosTokenizer
+    from chandler.training.run import finetune
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Bars": "chandler.data.bars",
+    "BarStore": "chandler.data.store",
+    "ChandlerError": "chandler.errors",
+    "CheckpointError": "chandler.errors",
+    "ConfigError": "chandler.errors",
+    "DataError": "chandler.errors",
+    "Forecast": "chandler.forecasting.forecast",
+    "Forecaster": "chandler.forecasting.forecaster",
+    "Kronos": "chandler.nn.predictor",
+    "KronosTokenizer": "chandler.nn.tokenizer",
+    "TrainingError": "chandler.errors",
+    "finetune": "chandler.training.run",
+    "load_bars": "chandler.data.readers",
+}
+
+__all__ = [
+    "BarStore",
+    "Bars",
+    "ChandlerError",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "Forecast",
+    "Forecaster",
+    "Kronos",
+    "KronosTokenizer",
+    "TrainingError",
+    "finetune",
+    "load_bars",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'chandler' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+"""The model: pure torch. Knows tensors, nothing of files, frames or training."""

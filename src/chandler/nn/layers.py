@@ -1,0 +1,226 @@
+"""The blocks that tokenizer and predictor share: RMSNorm, rotary attention, SwiGLU.
+
+Parameters are stored joint where that saves memory traffic (q, k, v in one matrix; gate and up in one), while
+`state_dict()` speaks the released names (`q_proj`, `w1`, ...): one format on disk, the fast one in memory.
+Whether attention is causal is an argument of each call, never a consequence of `.training`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+RotaryTable = tuple[Tensor, Tensor]
+"""cos and sin, each (T, head_dim), of T consecutive positions."""
+
+
+class JointParameters(nn.Module):
+    """A module whose joint parameters are saved and loaded as the several tensors of the released format.
+
+    Subclasses set `released_parts`: own parameter name -> the released names, in the order in which they
+    are stacked along the first axis (all of equal height).
+    """
+
+    released_parts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for joint, names in self.released_parts.items():
+            tensor = destination.pop(prefix + joint)
+            for name, part in zip(names, tensor.chunk(len(names)), strict=True):
+                destination[prefix + name] = part
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        # A copy: torch hands every module the same dict, and joint names must not leak into it.
+        state = dict(state_dict)
+        for joint, names in self.released_parts.items():
+            parts = [state.pop(prefix + name, None) for name in names]
+            absent = [prefix + name for name, part in zip(names, parts, strict=True) if part is None]
+            if absent:
+                missing_keys.extend(absent)
+                state[prefix + joint] = getattr(self, joint).detach()
+            else:
+                state[prefix + joint] = torch.cat([part for part in parts if part is not None])
+        # Names are checked over the whole model by torch's caller for plain modules; here the released
+        # names were consumed above, so `unexpected_keys` must not see them.
+        super()._load_from_state_dict(state, prefix, local_metadata, False, missing_keys, [], error_msgs)
+        if strict:
+            own = {n for names in self.released_parts.values() for n in names}
+            own |= {n for n, _ in self.named_parameters(recurse=False)} - set(self.released_parts)
+            own |= {n for n, _ in self.named_buffers(recurse=False)}
+            children = tuple(name + "." for name, _ in self.named_children())
+            for key in state_dict:
+                if key.startswith(prefix):
+                    rest = key[len(prefix) :]
+                    if rest not in own and not rest.startswith(children):
+                        unexpected_keys.append(key)
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps) * weight over the last axis, computed in float32 (Zhang & Sennrich 2019)."""
+
+    def __init__(self, dim: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., dim) -> (..., dim), in the dtype of x."""
+        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
+
+
+class Rotary(nn.Module):
+    """Rotary position tables over a whole head, base 10000 (Su et al. 2021), half-split layout."""
+
+    inv_freq: Tensor
+
+    def __init__(self, head_dim: int) -> None:
+        super().__init__()
+        inv_freq = 1.0 / (10000.0 ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim))
+        self.register_buffer("inv_freq", inv_freq)
+
+    def forward(self, length: int, start: int = 0) -> RotaryTable:
+        """cos and sin (length, head_dim), float32, of positions start .. start + length - 1."""
+        positions = torch.arange(start, start + length, device=self.inv_freq.device, dtype=torch.float32)
+        angles = torch.outer(positions, self.inv_freq.float())
+        angles = torch.cat((angles, angles), dim=-1)
+        return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, table: RotaryTable) -> Tensor:
+    """Rotate x (..., T, head_dim) by the table of its T positions; the halves (a, b) become (-b, a)."""
+    cos, sin = table
+    a, b = x.chunk(2, dim=-1)
+    return x * cos.to(x.dtype) + torch.cat((-b, a), dim=-1) * sin.to(x.dtype)
+
+
+class Attention(JointParameters):
+    """Multi-head attention with biased projections; q, k, v live in one matrix `in_proj` (3 dim, dim)."""
+
+    released_parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "in_proj_weight": ("q_proj.weight", "k_proj.weight", "v_proj.weight"),
+        "in_proj_bias": ("q_proj.bias", "k_proj.bias", "v_proj.bias"),
+    }
+
+    def __init__(self, dim: int, n_heads: int, attn_dropout: float = 0.0, resid_dropout: float = 0.0) -> None:
+        super().__init__()
+        if dim % (2 * n_heads):
+            raise ValueError(f"d_model {dim} must be a multiple of 2 x n_heads ({n_heads}) for rotary halves")
+        self.n_heads = n_heads
+        self.head_dim = dim // n_heads
+        self.attn_dropout = attn_dropout
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * dim))
+        self.out_proj = nn.Linear(dim, dim)
+        self.resid_dropout = nn.Dropout(resid_dropout)
+        self.rotary = Rotary(self.head_dim)
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """(B, T, heads * head_dim) -> (B, heads, T, head_dim)."""
+        return x.reshape(*x.shape[:-1], self.n_heads, self.head_dim).transpose(1, 2)
+
+    def forward(self, x: Tensor, *, causal: bool, rotary: RotaryTable | None) -> Tensor:
+        """Self-attention: x (B, T, dim) -> (B, T, dim). `rotary` None leaves q and k without positions."""
+        q, k, v = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        return self._attend(q, k, v, causal=causal, rotary=rotary)
+
+    def cross(self, query: Tensor, memory: Tensor, *, causal: bool, rotary: RotaryTable | None) -> Tensor:
+        """query (B, Tq, dim) over memory (B, T, dim) -> (B, Tq, dim).
+
+        With `causal`, query row i sees memory rows 0 .. i (so Tq = T); `rotary` then needs Tq = T as well.
+        """
+        dim = memory.shape[-1]
+        q = F.linear(query, self.in_proj_weight[:dim], self.in_proj_bias[:dim])
+        k, v = F.linear(memory, self.in_proj_weight[dim:], self.in_proj_bias[dim:]).chunk(2, dim=-1)
+        return self._attend(q, k, v, causal=causal, rotary=rotary)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, *, causal: bool, rotary: RotaryTable | None) -> Tensor:
+        q, k, v = self.split_heads(q), self.split_heads(k), self.split_heads(v)
+        if rotary is not None:
+            # The query stands at the end of the memory: the last Tq positions of the table are its own.
+            cos, sin = rotary
+            tq = q.shape[-2]
+            q, k = rotate(q, (cos[-tq:], sin[-tq:])), rotate(k, rotary)
+        dropout = self.attn_dropout if self.training else 0.0
+        out = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=causal)
+        return self.resid_dropout(self.out_proj(out.transpose(1, 2).flatten(-2)))
+
+
+class FeedForward(JointParameters):
+    """SwiGLU (Shazeer 2020): w2(silu(w1 x) * w3 x), no biases; w1 and w3 live in one matrix."""
+
+    released_parts: ClassVar[Mapping[str, tuple[str, ...]]] = {"gate_up_weight": ("w1.weight", "w3.weight")}
+
+    def __init__(self, dim: int, hidden: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.gate_up_weight = nn.Parameter(torch.empty(2 * hidden, dim))
+        self.w2 = nn.Linear(hidden, dim, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., dim) -> (..., dim)."""
+        gate, up = F.linear(x, self.gate_up_weight).chunk(2, dim=-1)
+        return self.dropout(self.w2(F.silu(gate) * up))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: x += attention(norm(x)); x += ffn(norm(x))."""
+
+    def __init__(
+        self,
+        dim: int,
+        n_heads: int,
+        ff_dim: int,
+        *,
+        ffn_dropout: float = 0.0,
+        attn_dropout: float = 0.0,
+        resid_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.norm1 = RMSNorm(dim)
+        self.self_attn = Attention(dim, n_heads, attn_dropout, resid_dropout)
+        self.norm2 = RMSNorm(dim)
+        self.ffn = FeedForward(dim, ff_dim, ffn_dropout)
+
+    def forward(self, x: Tensor, *, causal: bool, rotary: RotaryTable) -> Tensor:
+        """x (B, T, dim) -> (B, T, dim)."""
+        x = x + self.self_attn(self.norm1(x), causal=causal, rotary=rotary)
+        return x + self.ffn(self.norm2(x))
+
+
+def initialise(model: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Set every weight as when training from scratch (in place).
+
+    Linear weights Xavier normal, biases 0, embeddings normal with standard deviation dim^-1/2, norms 1.
+    Joint matrices are drawn part by part, since Xavier depends on the shape of each part. Embeddings that
+    are not trained (the fixed time sinusoids) keep their values.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_normal_(module.weight, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding) and module.weight.requires_grad:
+            nn.init.normal_(module.weight, std=module.embedding_dim**-0.5, generator=generator)
+        elif isinstance(module, RMSNorm):
+            nn.init.ones_(module.weight)
+        elif isinstance(module, JointParameters):
+            for joint, names in module.released_parts.items():
+                for part in getattr(module, joint).detach().chunk(len(names)):
+                    if part.ndim > 1:
+                        nn.init.xavier_normal_(part, generator=generator)
+                    else:
+                        nn.init.zeros_(part)

@@ -1,0 +1,141 @@
+"""The tokenizer: a causal autoencoder from normalised bars to pairs of tokens and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chandler.checkpoint import Pretrained
+from chandler.nn.layers import Block, initialise
+from chandler.nn.quantizer import BinarySphericalQuantizer, ids_to_signs, signs_to_ids
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """The keys of a released tokenizer's config.json; the defaults are those of Kronos-Tokenizer-base."""
+
+    d_in: int = 6
+    d_model: int = 256
+    n_heads: int = 4
+    ff_dim: int = 512
+    n_enc_layers: int = 4
+    n_dec_layers: int = 4
+    ffn_dropout_p: float = 0.0
+    attn_dropout_p: float = 0.0
+    resid_dropout_p: float = 0.0
+    s1_bits: int = 10
+    s2_bits: int = 10
+    beta: float = 0.05
+    gamma0: float = 1.0
+    gamma: float = 1.1
+    zeta: float = 0.05
+    group_size: int = 4
+
+
+class TokenizerOutput(NamedTuple):
+    """One training pass."""
+
+    recon_s1: Tensor
+    """(B, T, d_in), decoded from the s1 coordinates alone."""
+    recon: Tensor
+    """(B, T, d_in), decoded from all coordinates."""
+    quantized: Tensor
+    """(B, T, s1_bits + s2_bits), +-1/sqrt(K)."""
+    bsq_loss: Tensor
+    """Scalar."""
+
+
+class KronosTokenizer(Pretrained, nn.Module):
+    """BSQ autoencoder over bars of `d_in` features; every block is causal, encoder and decoder alike.
+
+    Load released weights with `KronosTokenizer.from_pretrained(path_or_repo)`; `KronosTokenizer(config)`
+    has random weights, drawn from `generator`.
+    """
+
+    config_class = TokenizerConfig
+
+    def __init__(self, config: TokenizerConfig | None = None, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = c = config or TokenizerConfig()
+        self.bits = c.s1_bits + c.s2_bits
+
+        def blocks(layers: int) -> nn.ModuleList:
+            # The released count of layers includes the linear that embeds, so one block fewer is built.
+            return nn.ModuleList(
+                Block(
+                    c.d_model,
+                    c.n_heads,
+                    c.ff_dim,
+                    ffn_dropout=c.ffn_dropout_p,
+                    attn_dropout=c.attn_dropout_p,
+                    resid_dropout=c.resid_dropout_p,
+                )
+                for _ in range(layers - 1)
+            )
+
+        self.embed = nn.Linear(c.d_in, c.d_model)
+        self.encoder = blocks(c.n_enc_layers)
+        self.quant_embed = nn.Linear(c.d_model, self.bits)
+        self.post_quant_embed_pre = nn.Linear(c.s1_bits, c.d_model)
+        self.post_quant_embed = nn.Linear(self.bits, c.d_model)
+        self.decoder = blocks(c.n_dec_layers)
+        self.head = nn.Linear(c.d_model, c.d_in)
+        # The two levels of names are those of the released tensors: tokenizer.bsq.basis.
+        self.tokenizer = nn.ModuleDict(
+            {
+                "bsq": BinarySphericalQuantizer(
+                    self.bits,
+                    beta=c.beta,
+                    gamma0=c.gamma0,
+                    gamma=c.gamma,
+                    zeta=c.zeta,
+                    group_size=c.group_size,
+                )
+            }
+        )
+        initialise(self, generator)
+
+    @property
+    def quantizer(self) -> BinarySphericalQuantizer:
+        """The quantiser, under its plain name."""
+        module = self.tokenizer["bsq"]
+        assert isinstance(module, BinarySphericalQuantizer)
+        return module
+
+    def _run(self, blocks: nn.ModuleList, x: Tensor) -> Tensor:
+        for number, block in enumerate(blocks):
+            if number == 0:
+                assert isinstance(block, Block)
+                rotary = block.self_attn.rotary(x.shape[1])
+            x = block(x, causal=True, rotary=rotary)
+        return x
+
+    def _unit(self, x: Tensor) -> Tensor:
+        """x (B, T, d_in) -> unit vectors (B, T, K) before the sign."""
+        return F.normalize(self.quant_embed(self._run(self.encoder, self.embed(x))), dim=-1)
+
+    def _decode(self, embedded: Tensor) -> Tensor:
+        return self.head(self._run(self.decoder, embedded))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised bars x (B, T, d_in) -> coarse and fine token ids (s1, s2), each (B, T) int64."""
+        signs = self.quantizer.signs(self._unit(x))
+        cut = self.config.s1_bits
+        return signs_to_ids(signs[..., :cut]), signs_to_ids(signs[..., cut:])
+
+    def decode(self, s1: Tensor, s2: Tensor) -> Tensor:
+        """Token ids s1, s2 (B, T) -> normalised bars (B, T, d_in)."""
+        signs = torch.cat((ids_to_signs(s1, self.config.s1_bits), ids_to_signs(s2, self.config.s2_bits)), dim=-1)
+        return self._decode(self.post_quant_embed((signs / self.bits**0.5).to(self.head.weight.dtype)))
+
+    def forward(self, x: Tensor, mean_over_ranks: Callable[[Tensor], Tensor] | None = None) -> TokenizerOutput:
+        """The training pass over normalised bars x (B, T, d_in); `mean_over_ranks` as in the quantiser."""
+        signs, bsq_loss = self.quantizer(self._unit(x), mean_over_ranks)
+        recon_s1 = self._decode(self.post_quant_embed_pre(signs[..., : self.config.s1_bits]))
+        recon = self._decode(self.post_quant_embed(signs))
+        return TokenizerOutput(recon_s1, recon, signs, bsq_loss)

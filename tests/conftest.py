@@ -1,0 +1,38 @@
+"""Fixtures that many tests share: the golden checkpoints and the bundled market data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from chandler.nn.predictor import Kronos
+from chandler.nn.tokenizer import KronosTokenizer
+
+GOLDEN = Path(__file__).parent / "golden"
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder of reference inputs and outputs."""
+    return GOLDEN
+
+
+@pytest.fixture
+def tokenizer() -> KronosTokenizer:
+    """The golden tokenizer: 6 + 6 bits, d_model 32."""
+    return KronosTokenizer.from_pretrained(GOLDEN / "tokenizer")
+
+
+@pytest.fixture(params=["predictor", "predictor-fixed-time"])
+def predictor_name(request: pytest.FixtureRequest) -> str:
+    """Both golden predictors: learned and fixed time embeddings."""
+    return str(request.param)
+
+
+@pytest.fixture
+def predictor(predictor_name: str) -> Kronos:
+    """The golden predictor of `predictor_name`."""
+    return Kronos.from_pretrained(GOLDEN / predictor_name)
