@@ -1,0 +1,187 @@
+"""All symbols' bars in a few flat arrays, in memory or mapped from a folder."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from chandler.data.bars import Bars
+from chandler.data.calendars import time_features
+from chandler.data.columns import FEATURES
+from chandler.errors import DataError
+
+META = "store.json"
+VERSION = 1
+_ARRAYS = ("values", "timestamps", "stamps", "offsets")
+
+
+@dataclass(frozen=True, eq=False)
+class BarStore:
+    """Bars of S symbols one after another: rows [offsets[s], offsets[s + 1]) belong to symbols[s].
+
+    `values` (N, 6) float32 in the order of FEATURES; `timestamps` (N,) int64, ns since 1970 UTC, where naive
+    wall clock is taken as UTC; `stamps` (N, 5) uint8, time features of the local wall clock; `offsets`
+    (S + 1,) int64; `zones[s]` None for naive times. Treat the arrays as read-only.
+    """
+
+    values: np.ndarray
+    timestamps: np.ndarray
+    stamps: np.ndarray
+    offsets: np.ndarray
+    symbols: tuple[str, ...]
+    zones: tuple[str | None, ...]
+    notes: Mapping[str, tuple[str, ...]]
+    sources: Mapping[str, str]
+    _positions: dict[str, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_positions", {symbol: number for number, symbol in enumerate(self.symbols)})
+        assert len(self.offsets) == len(self.symbols) + 1 == len(self.zones) + 1
+        assert len(self.values) == len(self.timestamps) == len(self.stamps) == self.offsets[-1]
+
+    @classmethod
+    def from_bars(cls, bars: Sequence[Bars]) -> BarStore:
+        """A store of the bars in the order given. DataError for none, and for a symbol that comes twice."""
+        if not bars:
+            raise DataError("no bars to store: give at least one symbol.")
+        seen: dict[str, Bars] = {}
+        for one in bars:
+            if one.symbol in seen:
+                places = [other.source or "a frame" for other in (seen[one.symbol], one)]
+                raise DataError(
+                    f"{one.symbol}: the symbol comes twice, from {places[0]} and from {places[1]}. "
+                    "Leave one out, or give them different symbols."
+                )
+            seen[one.symbol] = one
+        lengths = [len(one) for one in bars]
+        return cls(
+            values=np.concatenate([one.values.astype(np.float32) for one in bars]),
+            timestamps=np.concatenate([one.timestamps.as_unit("ns").asi8 for one in bars]),
+            stamps=np.concatenate([time_features(one.timestamps) for one in bars]),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            symbols=tuple(seen),
+            zones=tuple(None if one.timestamps.tz is None else str(one.timestamps.tz) for one in bars),
+            notes={one.symbol: one.notes for one in bars},
+            sources={one.symbol: one.source for one in bars},
+        )
+
+    def __len__(self) -> int:
+        """How many symbols; `rows` counts rows."""
+        return len(self.symbols)
+
+    def __repr__(self) -> str:
+        return f"BarStore({len(self)} symbols, {self.rows:,} rows)"
+
+    def __contains__(self, symbol: object) -> bool:
+        return symbol in self._positions
+
+    def __iter__(self) -> Iterator[Bars]:
+        return (self[symbol] for symbol in self.symbols)
+
+    def __getitem__(self, symbol: str) -> Bars:
+        """One symbol's bars, copied, values as float64. DataError for an unknown symbol."""
+        number = self.number(symbol)
+        lo, hi = self.offsets[number], self.offsets[number + 1]
+        return Bars(
+            symbol,
+            self.index(number, int(lo), int(hi)),
+            np.asarray(self.values[lo:hi], np.float64),
+            self.sources.get(symbol, ""),
+            self.notes.get(symbol, ()),
+        )
+
+    @property
+    def rows(self) -> int:
+        """Rows of all symbols together, N."""
+        return int(self.offsets[-1])
+
+    def number(self, symbol: str) -> int:
+        """The position of a symbol; DataError that names the nearest ones where there is none."""
+        if symbol not in self._positions:
+            near = difflib.get_close_matches(str(symbol), self.symbols, n=3, cutoff=0.5) or self.symbols[:5]
+            raise DataError(f"{symbol}: no such symbol among {len(self)}; there are, for example, {', '.join(near)}.")
+        return self._positions[symbol]
+
+    def index(self, number: int, lo: int, hi: int) -> pd.DatetimeIndex:
+        """Timestamps of absolute rows [lo, hi) of symbol `number`, in its zone."""
+        index = pd.DatetimeIndex(np.array(self.timestamps[lo:hi], np.int64).view("M8[ns]"))
+        zone = self.zones[number]
+        return index if zone is None else index.tz_localize("UTC").tz_convert(zone)
+
+    def select(self, symbols: Sequence[str]) -> BarStore:
+        """A store of these symbols only, in this order. DataError for an unknown one."""
+        return BarStore.from_bars([self[symbol] for symbol in dict.fromkeys(symbols)])
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the store into `folder`, all or nothing; a store that is there is replaced.
+
+        Raises DataError where something else is there.
+        """
+        folder = Path(folder)
+        if folder.exists() and not (folder / META).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+            raise DataError(f"{folder}: exists and is no bar store. Choose another folder, or remove it first.")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
+        beside.mkdir()
+        try:
+            for name in _ARRAYS:
+                np.save(beside / f"{name}.npy", getattr(self, name))
+            meta = {
+                "version": VERSION,
+                "features": list(FEATURES),
+                "symbols": list(self.symbols),
+                "zones": list(self.zones),
+                "notes": {symbol: list(notes) for symbol, notes in self.notes.items()},
+                "sources": dict(self.sources),
+            }
+            (beside / META).write_text(json.dumps(meta, ensure_ascii=False, indent=1), encoding="utf-8")
+            if folder.exists():
+                old = beside.with_name(beside.name + ".old")
+                os.replace(folder, old)
+                os.replace(beside, folder)
+                shutil.rmtree(old)
+            else:
+                os.replace(beside, folder)
+        finally:
+            if beside.exists():
+                shutil.rmtree(beside)
+        return folder
+
+    @classmethod
+    def open(cls, folder: str | Path) -> BarStore:
+        """A saved store, its arrays mapped from disk and read as they are used. DataError if it is none."""
+        folder = Path(folder)
+        if not (folder / META).is_file():
+            raise DataError(f"{folder}: no bar store here ({META} is missing). Save one with store.save(folder).")
+        try:
+            meta = json.loads((folder / META).read_text(encoding="utf-8"))
+            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+            lengths = {len(arrays[name]) for name in ("values", "timestamps", "stamps")}
+            if lengths != {int(arrays["offsets"][-1])}:
+                raise ValueError(f"its arrays have {sorted(lengths)} rows")
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{folder}: the bar store is damaged: {error}. Make it again from the data.") from None
+        if meta.get("version") != VERSION or meta.get("features") != list(FEATURES):
+            raise DataError(
+                f"{folder}: the bar store has version {meta.get('version')}; this chandler reads "
+                f"version {VERSION}. Make it again from the data."
+            )
+        return cls(
+            values=arrays["values"],
+            timestamps=arrays["timestamps"],
+            stamps=arrays["stamps"],
+            offsets=np.array(arrays["offsets"]),
+            symbols=tuple(meta["symbols"]),
+            zones=tuple(meta["zones"]),
+            notes={symbol: tuple(notes) for symbol, notes in meta["notes"].items()},
+            sources=meta["sources"],
+        )

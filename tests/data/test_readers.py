@@ -1,0 +1,228 @@
+"""Layouts that vendors write, sources that users have, and the message for each way to be broken."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import chandler
+from chandler.data import Bars, BarStore, load_bars
+from chandler.errors import DataError
+
+HEADER = "date,open,high,low,close,volume\n"
+GOOD = HEADER + "2024-01-15,10,12,9,11,100\n2024-01-16,11,13,10,12,200\n"
+
+VENDORS = {
+    "yahoo": (
+        "Date,Open,High,Low,Close,Adj Close,Volume\n"
+        "2014-01-02,40.369999,40.490002,39.310001,39.590000,39.590000,21504200\n",
+        "2014-01-02 00:00:00", [40.369999, 40.490002, 39.310001, 39.59, 21504200],
+    ),
+    "banner": (
+        "Timestamps are UTC timezone,https://www.example.com\r\n"
+        "date,symbol,open,high,low,close,volume_btc,volume\r\n"
+        "2019-10-17 09-AM,BTCUSD,8051,8056.83,8021.23,8035.88,61.25,492394.56\r\n"
+        "2019-10-17 08-AM,BTCUSD,7975.89,8070,7975.89,8051,370.45,2971610.86\r\n",
+        "2019-10-17 08:00:00", [7975.89, 8070, 7975.89, 8051, 370.45, 2971610.86],
+    ),
+    "date and time": (
+        "Date,Time,Open,High,Low,Close,Volume,OpenInterest\n2006-01-02,09:05:00,3578.73,3587.88,3578.73,3582.99,0,0\n",
+        "2006-01-02 09:05:00", [3578.73, 3587.88, 3578.73, 3582.99, 0, 0],
+    ),
+    "day first": (
+        "Time,Open,High,Low,Close,Volume\r\n24.01.2017 22:00:00.000,1.05236,1.05253,1.05221,1.05227,143539993.3\r\n",
+        "2017-01-24 22:00:00", [1.05236, 1.05253, 1.05221, 1.05227, 143539993.3],
+    ),
+    "unnamed first column": (
+        ",Open,High,Low,Close,Volume\n2004-08-19,100,104.06,95.96,100.34,22351900\n",
+        "2004-08-19 00:00:00", [100, 104.06, 95.96, 100.34, 22351900],
+    ),
+    "month first, close time": (
+        "Date,Open,High,Low,Close,Volume\r\n4/1/2015 16:00:00,1,1,1,1,1\r\n"
+        "4/13/2015 16:00:00,40.6,40.76,40.31,40.72,36\r\n",
+        "2015-04-01 16:00:00", [1, 1, 1, 1, 1, 1],
+    ),
+    "exchange export": (
+        "open_time,open,high,low,close,volume,close_time,quote_volume,count\n"
+        "1515560100000,0.0169,0.0170,0.0168,0.0169,1615.4,1515560399999,27.3,88\n",
+        "2018-01-10 04:55:00+00:00", [0.0169, 0.0170, 0.0168, 0.0169, 1615.4, 27.3],
+    ),
+    "terminal export": (
+        "<TICKER>\t<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<VOL>\n"
+        "SBER\t20240103\t095900\t271.9\t272\t271\t271.5\t17\n",
+        "2024-01-03 09:59:00", [271.9, 272, 271, 271.5, 17],
+    ),
+    "semicolons": (
+        "Datum;x;date;OPEN;HIGH;LOW;CLOSE\n;;2024-01-13;1;2;1;1.5\n",
+        "2024-01-13 00:00:00", [1, 2, 1, 1.5, 0, 0],
+    ),
+    "Chinese names": (
+        "日期,股票代码,开盘,收盘,最高,最低,成交量,成交额\n2024-01-15,000001,10,11,12,9,100,1050\n",
+        "2024-01-15 00:00:00", [10, 12, 9, 11, 100, 1050],
+    ),
+}  # fmt: skip
+
+
+def write(folder: Path, text: str, name: str = "bars.csv") -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+@pytest.mark.parametrize("layout", VENDORS)
+def test_vendor_layouts(tmp_path, layout):
+    text, first, values = VENDORS[layout]
+    store = load_bars(write(tmp_path, text))
+    bars = store[store.symbols[0]]
+    assert str(bars.timestamps[0]) == first
+    assert bars.values[0, : len(values)] == pytest.approx(values)
+
+
+def test_what_the_reader_decided_is_in_the_notes(tmp_path):
+    notes = load_bars(write(tmp_path, VENDORS["banner"][0])).notes["BTCUSD"]
+    assert "skipped 1 line(s) above the header: 'Timestamps are UTC timezone,https://www.example.com'" in notes
+    assert "'volume' is 'volume_btc' x price: took 'volume_btc' as volume and 'volume' as amount" in notes
+    assert "rows were newest first: sorted" in notes
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"bars\.csv: the file is empty\. Give a header line"),
+        (" \n\n", r"bars\.csv: the file is empty"),
+        (HEADER, r"bars\.csv: there are column names but no rows\. Give"),
+        ("date,open,high\n2024-01-15,1,2\n",
+         r"bars\.csv: missing columns low, close; the columns are 'date', .*Rename"),
+        ("2024-01-15,1,2,1,1\n2024-01-16,1,2,1,1\n", r"first line looks like data: put a line of column names"),
+        (GOOD + "\n2024-01-17,12,abc,10,12,200\n",
+         r"bars\.csv: bars: text in 'high' in 1 row, first at 2024-01-17 00:00:00 \(row 3, line 5\): 'abc'\. Correct"),
+        (GOOD + "2024-01-17,inf,13,10,12,200\n",
+         r"bars\.csv: .*infinite value in 'open'.*\(row 3, line 4\): inf\. Correct"),
+        (GOOD + "2024-01-17,11,13,0,12,200\n",
+         r"bars\.csv: .*'low' is not positive.*\(row 3, line 4\): 0\.?0?\. Prices must"),
+        (GOOD + "2024-01-17,11,13,,12,200\n",
+         r"bars\.csv: .*missing value in 'low'.*\(row 3, line 4\): empty\. Drop or fill"),
+        (GOOD + "yesterday,11,13,10,12,200\n",
+         r"bars\.csv: .*unreadable timestamp in 'date' in 1 row, first \(row 3, line 4\): 'yesterday'\. Correct"),
+        (GOOD + ",11,13,10,12,200\n", r"unreadable timestamp in 'date' in 1 row, first \(row 3, line 4\): empty"),
+        (GOOD + "2024-01-17,11,13,10\n",
+         r"bars\.csv: 1 line\(s\) with another number of fields.*\(line 4\) has 4.*Correct"),
+        (HEADER + "01/02/2024,1,2,1,1,5\n", r"bars\.csv: day or month first\? '01/02/2024' \(row 1, line 2\)"),
+        ("date,open,Open,high,low,close\n2024-01-15,1,1,2,1,1\n", r"'open' and 'Open' could both be 'open'"),
+        (GOOD.replace("10,12,9,11", '"1,000",1200,900,1100'), r"text in 'open'.*\(row 1, line 2\): '1,000'"),
+    ],
+)  # fmt: skip
+def test_a_broken_file_ends_in_file_row_and_remedy(tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
+        load_bars(write(tmp_path, text))
+
+
+def test_unreadable_bytes_and_paths_say_what_to_do(tmp_path):
+    (tmp_path / "latin.csv").write_bytes("date,open,prix élevé\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"latin\.csv: not UTF-8 text.*Save it as UTF-8"):
+        load_bars(tmp_path / "latin.csv")
+    (tmp_path / "torn.csv.gz").write_bytes(gzip.compress(GOOD.encode())[:-9])
+    with pytest.raises(DataError, match=r"torn\.csv\.gz: cannot be read"):
+        load_bars(tmp_path / "torn.csv.gz")
+    (tmp_path / "no.parquet").write_text("text")
+    with pytest.raises(DataError, match=r"no\.parquet: unreadable as parquet"):
+        load_bars(tmp_path / "no.parquet")
+    with pytest.raises(DataError, match=r"typo\.csv: no such file or folder\. In .* there are 'latin\.csv'"):
+        load_bars(tmp_path / "typo.csv")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no data files in this folder"):
+        load_bars(tmp_path / "empty")
+    with pytest.raises(DataError, match="cannot load bars from a int"):
+        load_bars(3)
+
+
+def test_symbols_keep_their_zeros_and_rows_may_be_interleaved(tmp_path):
+    rows = ["2024-01-15,000001,1,1,1,1", "2024-01-15,ABC,5,5,5,5", "2024-01-16,000001,2,2,2,2"]
+    text = "\n".join(["date,symbol,open,high,low,close", *rows])
+    store = load_bars(write(tmp_path, text))
+    assert store.symbols == ("000001", "ABC")
+    assert store["000001"].values[:, 3].tolist() == [1, 2]
+    assert store["ABC"].values[:, 3].tolist() == [5]
+
+
+def test_errors_in_a_panel_name_the_symbol(tmp_path):
+    text = "date,symbol,open,high,low,close\n2024-01-15,A,1,1,1,1\n2024-01-15,B,1,1,1,-1\n"
+    with pytest.raises(DataError, match=r"bars\.csv: B: 'close' is not positive.*\(row 2, line 3\)"):
+        load_bars(write(tmp_path, text))
+    with pytest.raises(DataError, match=r"no symbol in 'symbol' in 1 row, first \(row 2, line 3\)"):
+        load_bars(write(tmp_path, text.replace("B,", ",").replace("-1", "1")))
+
+
+def test_all_kinds_of_files_hold_the_same_bars(tmp_path):
+    write(tmp_path, GOOD, "csv/X.csv")
+    (tmp_path / "gz").mkdir()
+    (tmp_path / "gz" / "X.csv.gz").write_bytes(gzip.compress(GOOD.encode()))
+    write(tmp_path, GOOD.replace(",", "\t"), "tsv/X.tsv")
+    frame = load_bars(tmp_path / "csv" / "X.csv")["X"].to_frame()
+    for kind in ("parquet", "feather"):
+        (tmp_path / kind).mkdir()
+        getattr(frame.reset_index(), f"to_{kind}")(tmp_path / kind / f"X.{kind}")
+    for source in ("csv", "gz", "tsv", "parquet", "feather"):
+        store = load_bars(tmp_path / source)
+        assert store.symbols == ("X",)
+        pd.testing.assert_frame_equal(store["X"].to_frame(), frame)
+
+
+def test_folders_globs_lists_and_frames(tmp_path):
+    write(tmp_path, GOOD, "a/A.csv")
+    write(tmp_path, GOOD, "a/deep/B.csv")
+    write(tmp_path, "not data", "a/readme.md")
+    assert load_bars(tmp_path / "a").symbols == ("A", "B")
+    assert load_bars(str(tmp_path / "a" / "**" / "*.csv")).symbols == ("A", "B")
+    assert load_bars([tmp_path / "a" / "A.csv", str(tmp_path / "a" / "deep")]).symbols == ("A", "B")
+    bars = load_bars(tmp_path / "a" / "A.csv")["A"]
+    assert load_bars(bars).symbols == ("A",)
+    assert load_bars({"P": bars.to_frame(), "Q": bars.to_frame()}).symbols == ("P", "Q")
+    assert load_bars(bars.to_frame()).symbols == ("series",)
+    panel = pd.concat({"P": bars.to_frame(), "Q": bars.to_frame()}, names=["symbol", "timestamp"])
+    assert load_bars(panel).symbols == ("P", "Q")
+    store = load_bars(panel)
+    assert load_bars(store) is store
+
+
+def test_one_symbol_from_two_files_names_both(tmp_path):
+    write(tmp_path, GOOD, "one/A.csv")
+    write(tmp_path, GOOD, "two/A.csv")
+    with pytest.raises(DataError, match=r"A: the symbol comes twice, from .*one/A\.csv and from .*two/A\.csv"):
+        load_bars(tmp_path)
+
+
+def test_start_end_and_symbols_select(tmp_path):
+    text = HEADER + "".join(f"2024-01-{day:02d} 15:00,1,1,1,{day},1\n" for day in range(10, 20))
+    path = write(tmp_path, text, "A.csv")
+    assert load_bars(path, start="2024-01-12", end="2024-01-14")["A"].values[:, 3].tolist() == [12, 13, 14]
+    with pytest.raises(DataError, match="no rows between start=2025-01-01 and end=None; the data goes from 2024-01-10"):
+        load_bars(path, start="2025-01-01")
+    with pytest.raises(DataError, match="AA: no such symbol among 1; there are, for example, A"):
+        load_bars(path, symbols=["AA"])
+
+
+def test_columns_timezone_and_format_are_passed_on(tmp_path):
+    path = write(tmp_path, "when,o,h,l,settle\n01.02.2024 10:00,1,2,1,1.5\n")
+    store = load_bars(
+        path, columns={"timestamp": "when", "close": "settle"}, date_format="%d.%m.%Y %H:%M", timezone="Europe/Berlin"
+    )
+    assert str(store["bars"].timestamps[0]) == "2024-02-01 10:00:00+01:00"
+    assert store["bars"].values[0, 3] == 1.5
+
+
+def test_the_bundled_panel():
+    path = Path(chandler.__file__).parent / "assets" / "bokeh_stocks_1d.csv.gz"
+    if not path.exists():
+        pytest.skip("the bundled data is not in this checkout yet")
+    store = load_bars(path)
+    assert store.symbols == ("AAPL", "FB", "GOOG", "IBM", "MSFT")
+    assert store.rows == 12154
+    assert isinstance(store, BarStore)
+    bars: Bars = store["AAPL"]
+    assert bars.values[0, 3] == pytest.approx(4.186662803811)
+    jumps = np.abs(bars.values[1:, 0] / bars.values[:-1, 3] - 1)
+    assert jumps.max() < 0.5  # the 2:1 split of 2005 is adjusted away

@@ -1,0 +1,129 @@
+"""No row in two parts, the past before the future: written out by hand once, then on random panels."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chandler.data import Bars, BarStore, SplitSettings, Windows, split_ranges
+
+
+def panel(*spans, zone=None):
+    """A store of daily symbols from (first day number, rows)."""
+    bars = []
+    for number, (first, count) in enumerate(spans):
+        index = pd.date_range(pd.Timestamp("2024-01-01") + pd.Timedelta(days=first), periods=count, tz=zone)
+        bars.append(Bars(f"S{number}", index.as_unit("ns"), np.ones((count, 6))))
+    return BarStore.from_bars(bars)
+
+
+def lists(parts):
+    return {name: ranges.tolist() for name, ranges in parts.items()}
+
+
+def test_fractions_of_the_common_timeline():
+    store = panel((0, 10), (5, 5))  # ten days; the second symbol has only the last five
+    parts = split_ranges(store, SplitSettings(train=0.6, val=0.2, test=0.2))
+    assert lists(parts) == {"train": [[0, 6], [10, 11]], "val": [[6, 8], [11, 13]], "test": [[8, 10], [13, 15]]}
+
+
+def test_fractions_of_each_symbol():
+    parts = split_ranges(panel((0, 10), (5, 5)), SplitSettings(train=0.6, val=0.4, per="symbol"))
+    assert lists(parts) == {"train": [[0, 6], [10, 13]], "val": [[6, 10], [13, 15]]}
+
+
+def test_purge_leaves_rows_out_before_the_next_part():
+    parts = split_ranges(panel((0, 10)), SplitSettings(train=0.5, val=0.3, test=0.2, purge=2))
+    assert lists(parts) == {"train": [[0, 3]], "val": [[5, 6]], "test": [[8, 10]]}
+    ended = split_ranges(panel((0, 10), (0, 4)), SplitSettings(train=0.5, val=0.5, purge=2))
+    assert lists(ended)["train"] == [[0, 3], [10, 14]]  # the second ends before validation: nothing to purge
+
+
+def test_dates_are_whole_local_days():
+    index = pd.date_range("2024-01-01 12:00", periods=8, freq="12h", tz="America/New_York").as_unit("ns")
+    store = BarStore.from_bars([Bars("A", index, np.ones((8, 6)))])
+    parts = split_ranges(store, SplitSettings(train_end="2024-01-02", val_end="2024-01-03"))
+    ends = {name: [str(index[lo])[:16], str(index[hi - 1])[:16]] for name, ((lo, hi),) in lists(parts).items()}
+    assert ends == {
+        "train": ["2024-01-01 12:00", "2024-01-02 12:00"],
+        "val": ["2024-01-03 00:00", "2024-01-03 12:00"],
+        "test": ["2024-01-04 00:00", "2024-01-05 00:00"],
+    }
+    assert "test" not in split_ranges(store, SplitSettings(train_end="2024-01-02"))
+
+
+def test_dates_keep_zones_apart():
+    tokyo = pd.date_range("2024-01-01", periods=96, freq="h", tz="Asia/Tokyo").as_unit("ns")
+    york = pd.date_range("2024-01-01", periods=96, freq="h", tz="America/New_York").as_unit("ns")
+    store = BarStore.from_bars([Bars("T", tokyo, np.ones((96, 6))), Bars("N", york, np.ones((96, 6)))])
+    parts = split_ranges(store, SplitSettings(train_end="2024-01-02"))
+    latest = max(store.timestamps[hi - 1] for lo, hi in parts["train"])
+    assert latest < min(store.timestamps[lo] for lo, hi in parts["val"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train": 0.9, "val": 0.2}, "at most 1"),
+        ({"val_end": "2024-01-01"}, "need train_end"),
+        ({"train_end": "2024-01-02", "val_end": "2024-01-01"}, "must increase"),
+        ({"train_end": "2024-01-02", "test_end": "2024-01-03"}, "needs val_end"),
+        ({"purge": -1}, "greater than or equal to 0"),
+        ({"valid": 0.1}, "Extra inputs"),
+    ],
+)
+def test_impossible_settings_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        SplitSettings(**options)
+
+
+shares = st.sampled_from([(0.9, 0.1, 0.0), (0.7, 0.2, 0.1), (0.1, 0.2, 0.3), (0.0, 1.0, 0.0), (1 / 3, 1 / 3, 1 / 3)])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    spans=st.lists(st.tuples(st.integers(0, 60), st.integers(1, 80)), min_size=1, max_size=5),
+    share=shares,
+    purge=st.integers(0, 7),
+    per=st.sampled_from(["timeline", "symbol", "date"]),
+)
+def test_no_row_is_in_two_parts_and_time_runs_forward(spans, share, purge, per):
+    store = panel(*spans)
+    if per == "date":
+        options = SplitSettings(train_end="2024-02-01", val_end="2024-02-20", purge=purge)
+    else:
+        options = SplitSettings(train=share[0], val=share[1], test=share[2], purge=purge, per=per)
+    parts = list(split_ranges(store, options).values())
+
+    owners = np.zeros(store.rows, int)
+    for ranges in parts:
+        assert (ranges[:, 0] <= ranges[:, 1]).all()
+        assert (ranges[:, 0] >= store.offsets[:-1]).all()
+        assert (ranges[:, 1] <= store.offsets[1:]).all()
+        for lo, hi in ranges:
+            owners[lo:hi] += 1
+    assert owners.max(initial=0) <= 1
+
+    for earlier, later in [(0, 1), (1, 2), (0, 2)][: 3 if len(parts) == 3 else 1]:
+        for (lo, hi), (next_lo, next_hi) in zip(parts[earlier], parts[later], strict=True):
+            if hi > lo and next_hi > next_lo:
+                assert next_lo - hi >= purge
+        if per != "symbol":
+            last = [store.timestamps[hi - 1] for lo, hi in parts[earlier] if hi > lo]
+            first = [store.timestamps[lo] for lo, hi in parts[later] if hi > lo]
+            assert max(last, default=0) < min(first, default=2**62)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    spans=st.lists(st.tuples(st.integers(0, 20), st.integers(1, 60)), min_size=1, max_size=4), stride=st.integers(1, 4)
+)
+def test_windows_of_two_parts_share_no_row(spans, stride):
+    store = panel(*spans)
+    used = []
+    for ranges in split_ranges(store, SplitSettings(train=0.6, val=0.4)).values():
+        windows = Windows(store, ranges, lookback=4, horizon=2, stride=stride)
+        starts = windows.starts(np.arange(len(windows)))
+        used.append({row for start in starts for row in range(start, start + windows.length)})
+    assert not used[0] & used[1]
