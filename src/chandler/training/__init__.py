@@ -1,0 +1,1 @@
+"""Two stages, one loop: settings, losses, the fit() both share, and the run folder."""

@@ -1,0 +1,283 @@
+"""One YAML file plus overrides -> one validated `Settings` object. Every field says what it sets."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from chandler.data.splits import SplitSettings
+from chandler.errors import ConfigError
+from chandler.nn.predictor import PredictorConfig
+from chandler.nn.presets import PREDICTORS, TOKENIZERS
+from chandler.nn.tokenizer import TokenizerConfig
+
+RANDOM = "random"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True, use_attribute_docstrings=True)
+
+
+class DataSettings(_Strict):
+    """Which bars, cut into which windows."""
+
+    path: str | list[str]
+    """File, folder, glob, or a list of them."""
+    symbols: list[str] | None = None
+    """Only these symbols."""
+    columns: dict[str, str] | None = None
+    """Canonical name -> name in the file, where the usual spellings do not fit."""
+    timezone: str | None = None
+    """Zone of timestamps that carry none."""
+    date_format: str | None = None
+    """strptime format, where the file is ambiguous."""
+    adjust: Literal["auto", "none"] = "auto"
+    """Scale prices by an adjusted close, where there is one."""
+    missing: Literal["error", "drop"] = "error"
+    """What to do with rows whose prices are missing."""
+    lookback: int = Field(90, ge=2)
+    """Bars that a forecast sees; the scale of a window comes from these alone."""
+    horizon: int = Field(10, ge=1)
+    """Bars to be forecast."""
+    stride: int = Field(1, ge=1)
+    """Bars between the starts of two training windows."""
+    validation_stride: int = Field(1, ge=1)
+    """Bars between the starts of two validation windows; 1 validates on all of them."""
+    windows_per_epoch: int | None = Field(100_000, ge=1)
+    """At most so many training windows an epoch, drawn anew each time; null: all."""
+    split: SplitSettings = Field(default_factory=SplitSettings)
+    """Where training ends and validation begins."""
+
+
+class StageSettings(_Strict):
+    """What both stages share."""
+
+    enabled: bool = True
+    """False: the stage is switched off and its start is used as it is."""
+    start: str
+    """Checkpoint folder or repository to start from, or "random"."""
+    revision: str | None = None
+    """Branch, tag or commit of a repository."""
+    architecture: str | dict[str, int | float | bool] | None = None
+    """With `start: random`: a released size by name, or keys of config.json (the rest as released)."""
+    skip_existing: bool = False
+    """Keep this stage's finished result if the run folder has one."""
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(50, ge=1)
+    """Windows per device and step."""
+    accumulation_steps: int = Field(1, ge=1)
+    """Batches whose gradients are added up before one optimiser step."""
+    learning_rate: float = Field(gt=0)
+    """Peak of the one-cycle schedule."""
+    betas: tuple[float, float]
+    """Of AdamW."""
+    weight_decay: float = Field(0.1, ge=0)
+    clip: float = Field(gt=0)
+    """Gradient norm above which gradients are scaled down."""
+    warmup: float = Field(0.03, gt=0, lt=1)
+    """Share of all steps in which the learning rate rises."""
+    div_factor: float = Field(10.0, ge=1)
+    """The schedule starts at learning_rate / div_factor."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after so many validations in a row without a new best; null: never."""
+    validate_every: int | None = Field(None, ge=1)
+    """Optimiser steps between two validations; null: once an epoch."""
+
+
+class TokenizerSettings(StageSettings):
+    """Stage 1: adapt the tokenizer."""
+
+    start: str = "NeoQuasar/Kronos-Tokenizer-base"
+    learning_rate: float = Field(2e-4, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float = Field(2.0, gt=0)
+
+    def random_config(self) -> TokenizerConfig:
+        """The architecture of a start from random weights."""
+        return _architecture("tokenizer", self.architecture, TokenizerConfig, TOKENIZERS, "base")
+
+
+class PredictorSettings(StageSettings):
+    """Stage 2: finetune the predictor on tokens of the frozen tokenizer."""
+
+    start: str = "NeoQuasar/Kronos-small"
+    learning_rate: float = Field(4e-5, gt=0)
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip: float = Field(3.0, gt=0)
+    condition: Literal["sampled", "true"] = "sampled"
+    """The s1 token that s2 is conditioned on in training: drawn from the model, or the true one."""
+
+    def random_config(self) -> PredictorConfig:
+        """The architecture of a start from random weights."""
+        return _architecture("predictor", self.architecture, PredictorConfig, PREDICTORS, "small")
+
+
+class Settings(_Strict):
+    """A whole run."""
+
+    out: str
+    """The run folder."""
+    seed: int = Field(100, ge=0)
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: autocast; weights and optimiser stay float32."""
+    max_context: int | None = Field(None, ge=2)
+    """Bars that the finished model sees at most when it forecasts. null: 2048 for Kronos-mini, 512 for other
+    pretrained starts, lookback + horizon for a predictor from random weights."""
+    log_every: int = Field(10, ge=1)
+    """Optimiser steps between two training lines of metrics.jsonl."""
+    data: DataSettings
+    tokenizer: TokenizerSettings = Field(default_factory=TokenizerSettings)
+    predictor: PredictorSettings = Field(default_factory=PredictorSettings)
+
+    @field_validator("out")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("the run folder needs a name")
+        return value
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Settings:
+        if not (self.tokenizer.enabled or self.predictor.enabled):
+            raise ValueError("both stages are switched off; set tokenizer.enabled or predictor.enabled to true")
+        if self.tokenizer.start == RANDOM and not self.tokenizer.enabled:
+            raise ValueError(
+                "tokenizer.start is random but the stage is off: a predictor cannot learn the tokens of random "
+                "weights. Set tokenizer.enabled: true, or tokenizer.start to a checkpoint"
+            )
+        for name, stage in self.stages():
+            if stage.architecture is not None and stage.start != RANDOM:
+                raise ValueError(f"{name}.architecture needs {name}.start: random (a checkpoint brings its own)")
+            if stage.start == RANDOM:
+                stage.random_config()
+        return self
+
+    def stages(self) -> Iterable[tuple[str, TokenizerSettings | PredictorSettings]]:
+        """Both stages by name, in the order in which they run."""
+        return (("tokenizer", self.tokenizer), ("predictor", self.predictor))
+
+    def context(self) -> int:
+        """`max_context`, or its default for this start."""
+        if self.max_context is not None:
+            return self.max_context
+        if self.predictor.start == RANDOM:
+            return self.data.lookback + self.data.horizon
+        return 2048 if self.predictor.start.endswith("Kronos-mini") else 512
+
+    def to_yaml(self) -> str:
+        """The resolved settings; loading them gives the same object."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def _architecture(
+    stage: str,
+    chosen: str | dict[str, Any] | None,
+    config_class: type[Any],
+    presets: Mapping[str, Any],
+    default: str,
+) -> Any:
+    """The config dataclass of a random start; ValueError (for pydantic) names key and choices."""
+    if chosen is None:
+        chosen = default
+    if isinstance(chosen, str):
+        if chosen not in presets:
+            raise ValueError(f"{stage}.architecture {chosen!r} is unknown; known sizes: {', '.join(presets)}")
+        return presets[chosen]
+    known = [f.name for f in dataclasses.fields(config_class)]
+    for key in chosen:
+        if key not in known:
+            raise ValueError(f"{stage}.architecture has no key {key!r}{_nearest(key, known)}")
+    return dataclasses.replace(presets[default], **chosen)
+
+
+def load_settings(
+    source: str | Path | Mapping[str, Any], overrides: Iterable[str] = (), *, out: str | None = None
+) -> Settings:
+    """Read a YAML file (or take a mapping), apply `key.sub=value` overrides, validate.
+
+    Raises:
+        ConfigError: unreadable file, malformed override, unknown key (the nearest known one is named), bad value.
+    """
+    where = "the settings"
+    if isinstance(source, Mapping):
+        raw: Any = dict(source)
+    else:
+        where = str(source)
+        try:
+            raw = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ConfigError(f"{where}: no such file. Shipped recipes are in configs/.") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{where}: cannot be read ({error}).") from error
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{where}: not valid YAML: {error}") from error
+        if not isinstance(raw, dict):
+            raise ConfigError(f"{where}: expected keys and values, found {type(raw).__name__}.")
+    for override in overrides:
+        _apply(raw, override)
+    if out is not None:
+        raw["out"] = out
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, where)) from error
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    """Set `a.b=value` in place; the value is read as YAML."""
+    key, equals, value = override.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise ConfigError(f"--set {override}: expected key=value, as in --set data.path=bars.csv")
+    node = raw
+    for part in path[:-1]:
+        child = node.get(part)
+        if not isinstance(child, dict):
+            child = {}
+        node[part] = child = dict(child)
+        node = child
+    try:
+        node[path[-1]] = yaml.safe_load(value) if value.strip() else None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not valid YAML. Quote it if it is a text.") from error
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    """Every complaint of pydantic in one line each, in the user's terms."""
+    lines = []
+    for problem in error.errors():
+        location = [str(part) for part in problem["loc"]]
+        key = ".".join(location)
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"unknown key {key}{_nearest(location[-1], _known_keys(location[:-1]))}")
+        elif problem["type"] == "missing":
+            lines.append(f"{key} is missing")
+        else:
+            text = problem["msg"].removeprefix("Value error, ")
+            found = "" if isinstance(problem["input"], dict) or not key else f", found {problem['input']!r}"
+            lines.append(f"{key}: {text}{found}" if key else text)
+    return f"{where}: " + "; ".join(lines) + "."
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    model: Any = Settings
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        options = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type)]
+        model = next((a for a in options if issubclass(a, BaseModel)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else f" (known: {', '.join(known)})"

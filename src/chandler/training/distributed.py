@@ -1,0 +1,88 @@
+"""Devices and processes: one plain process, or one per device under torchrun; the rest of the code need not know."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from chandler.errors import TrainingError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def make_accelerator(device: str = "auto", precision: Literal["float32", "bfloat16"] = "float32") -> Accelerator:
+    """The process's accelerator: joins the process group when started by torchrun (nccl on GPUs, gloo on CPU).
+
+    Raises:
+        TrainingError: the device asked for is not there.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("device: cuda was asked for, but no CUDA device is visible. Use device: auto or cpu.")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise TrainingError("device: mps was asked for, but Metal is not available. Use device: auto or cpu.")
+    from accelerate import Accelerator
+    from accelerate.utils import DistributedDataParallelKwargs
+
+    cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    return Accelerator(
+        cpu=cpu,
+        mixed_precision="bf16" if precision == "bfloat16" else "no",
+        step_scheduler_with_optimizer=False,
+        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
+    )
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """All-reduce with SUM, forward and backward: each rank's input moves the loss of every rank."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
+def mean_over_ranks(accelerator: Accelerator, share: float) -> Callable[[Tensor], Tensor]:
+    """A differentiable weighted mean over processes; `share` is this rank's part of the global batch."""
+    if accelerator.num_processes == 1:
+        return lambda x: x
+    return lambda x: cast(Tensor, _SumOverRanks.apply(x * share))  # type: ignore[no-untyped-call]
+
+
+def sum_over_ranks(accelerator: Accelerator, values: Tensor) -> Tensor:
+    """Sum a tensor over processes (no gradient)."""
+    if accelerator.num_processes > 1:
+        dist.all_reduce(values, op=dist.ReduceOp.SUM)
+    return values
+
+
+def close(accelerator: Accelerator) -> None:
+    """Leave the process group in step, so that no rank tears down what another still uses."""
+    if accelerator.num_processes > 1 and dist.is_initialized():
+        accelerator.wait_for_everyone()
+        dist.destroy_process_group()
+
+
+def leave(code: int) -> None:
+    """End a distributed process at once, after its output is flushed.
+
+    Communication threads of the gloo backend are sometimes still joinable while the interpreter finalises, and
+    the process then aborts although all work is done. Everything is on disk here, so finalisation is skipped.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

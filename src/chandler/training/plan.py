@@ -1,0 +1,77 @@
+"""Which windows each step, batch and rank gets. Depends on seed, epoch and sizes only, never on timing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from chandler.data.windows import epoch_order
+
+
+@dataclass(frozen=True)
+class Micro:
+    """One batch of one rank: the windows it computes, and how they count in the optimiser step."""
+
+    indices: np.ndarray
+    """(b,) windows of this rank."""
+    uniforms: torch.Tensor
+    """(b, T) this rank's rows of the randomness of the global batch."""
+    share: float
+    """This rank's part of the batch over all ranks (for means over ranks within the batch)."""
+    weight: float
+    """This rank's part of all windows of the optimiser step; over ranks and batches they sum to 1."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an epoch is cut: optimiser steps of `accumulation` batches of `batch_size` windows on each of `ranks`.
+
+    Every window appears at most once per epoch over all ranks. A remainder of fewer windows than ranks is left out
+    of an epoch, since each rank must have work in each batch.
+    """
+
+    windows: int
+    length: int
+    batch_size: int
+    accumulation: int
+    ranks: int
+    seed: int
+    limit: int | None = None
+
+    @property
+    def per_epoch(self) -> int:
+        """Windows that an epoch draws."""
+        drawn = self.windows if self.limit is None else min(self.windows, self.limit)
+        rest = drawn % (self.batch_size * self.ranks)
+        return drawn - rest if rest < self.ranks else drawn
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of an epoch; 0 when there are fewer windows than ranks."""
+        return -(-self.per_epoch // (self.batch_size * self.ranks * self.accumulation))
+
+    def step(self, order: np.ndarray, index: int, rank: int, step: int) -> Iterator[Micro]:
+        """The batches of one rank in optimiser step `index` of an epoch; `step` counts over all epochs."""
+        wide = self.batch_size * self.ranks
+        group = order[: self.per_epoch][index * wide * self.accumulation : (index + 1) * wide * self.accumulation]
+        # One draw for the whole step: each window's numbers are the same however the step is cut and sharded.
+        uniforms = torch.rand(
+            len(group), self.length, generator=torch.Generator().manual_seed(derive_seed(self.seed, step))
+        )
+        for lo in range(0, len(group), wide):
+            whole = min(wide, len(group) - lo)
+            mine = np.arange(lo + rank, lo + whole, self.ranks)
+            yield Micro(group[mine], uniforms[mine], len(mine) / whole, len(mine) / len(group))
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The windows of an epoch in their order, (n,)."""
+        return epoch_order(self.windows, seed=self.seed, epoch=epoch, limit=self.limit)
+
+
+def derive_seed(*parts: int) -> int:
+    """An independent 63-bit seed for each tuple of numbers."""
+    high, low = np.random.SeedSequence(parts).generate_state(2, np.uint32)
+    return (int(high) << 31) ^ int(low)

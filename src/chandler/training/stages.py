@@ -1,0 +1,114 @@
+"""What each stage optimises and what its validation measures. The loop knows nothing of tokens; this does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chandler.nn.predictor import Kronos
+from chandler.nn.tokenizer import KronosTokenizer
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows on the device of the model."""
+
+    values: Tensor
+    """(B, T, 6) normalised bars."""
+    stamps: Tensor
+    """(B, T, 5) time features, int64."""
+    uniforms: Tensor
+    """(B, T) in [0, 1): the randomness of this step, drawn for the whole global batch and then sharded."""
+
+
+class Stage(Protocol):
+    """One of the two stages, as the loop sees it."""
+
+    name: str
+    model: nn.Module
+    measures: tuple[str, ...]
+    """Names of the validation measures; the first selects checkpoints, lower is better."""
+
+    def losses(self, model: nn.Module, batch: Batch, mean_over_ranks: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        """Named scalar means over the batch; "loss" is what is optimised. `model` may be wrapped (DDP)."""
+
+    def validation(self, batch: Batch) -> dict[str, Tensor]:
+        """Named sums over the batch's windows of per-window means; deterministic, causal, no gradient."""
+
+
+@dataclass
+class TokenizerStage:
+    """Stage 1: reconstruction from s1 alone and from both tokens, plus the BSQ loss; scored by reconstruction."""
+
+    model: KronosTokenizer
+    name: str = "tokenizer"
+    measures: tuple[str, ...] = ("mse", "mse_s1")
+
+    def losses(self, model: nn.Module, batch: Batch, mean_over_ranks: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        out = model(batch.values, mean_over_ranks)
+        coarse, fine = F.mse_loss(out.recon_s1, batch.values), F.mse_loss(out.recon, batch.values)
+        return {
+            "loss": (coarse + fine + out.bsq_loss) / 2,
+            "mse": fine.detach(),
+            "mse_s1": coarse.detach(),
+            "bsq": out.bsq_loss.detach(),
+        }
+
+    def validation(self, batch: Batch) -> dict[str, Tensor]:
+        out = self.model(batch.values)
+
+        def per_window(recon: Tensor) -> Tensor:
+            return (recon.float() - batch.values).square().mean((1, 2)).double().sum()
+
+        return {"mse": per_window(out.recon), "mse_s1": per_window(out.recon_s1)}
+
+
+@dataclass
+class PredictorStage:
+    """Stage 2: cross entropy of the next token pair, under tokens of the frozen tokenizer.
+
+    Scored by the exact negative log-likelihood per bar of (s1, s2), in nats, with the true s1 as condition.
+    """
+
+    model: Kronos
+    tokenizer: KronosTokenizer
+    lookback: int
+    condition: Literal["sampled", "true"] = "sampled"
+    name: str = "predictor"
+    measures: tuple[str, ...] = ("nll", "nll_s1", "nll_s2", "nll_horizon")
+
+    @torch.no_grad()
+    def tokens(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """s1, s2 (B, T) of the batch, by the tokenizer in eval mode."""
+        self.tokenizer.eval()
+        return self.tokenizer.encode(batch.values)
+
+    def losses(self, model: nn.Module, batch: Batch, mean_over_ranks: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        s1, s2 = self.tokens(batch)
+        condition = batch.uniforms[:, 1:] if self.condition == "sampled" else s1[:, 1:]
+        logits1, logits2 = model(s1[:, :-1], s2[:, :-1], batch.stamps[:, :-1], condition)
+        ce1 = F.cross_entropy(logits1.float().flatten(0, 1), s1[:, 1:].flatten())
+        ce2 = F.cross_entropy(logits2.float().flatten(0, 1), s2[:, 1:].flatten())
+        return {"loss": (ce1 + ce2) / 2, "ce_s1": ce1.detach(), "ce_s2": ce2.detach()}
+
+    def validation(self, batch: Batch) -> dict[str, Tensor]:
+        s1, s2 = self.tokens(batch)
+        logits1, logits2 = self.model(s1[:, :-1], s2[:, :-1], batch.stamps[:, :-1], s1[:, 1:])
+
+        def per_bar(logits: Tensor, ids: Tensor) -> Tensor:
+            return F.cross_entropy(logits.float().transpose(1, 2), ids[:, 1:], reduction="none")
+
+        nll1, nll2 = per_bar(logits1, s1), per_bar(logits2, s2)
+        both = nll1 + nll2
+        return {
+            "nll": both.mean(1).double().sum(),
+            "nll_s1": nll1.mean(1).double().sum(),
+            "nll_s2": nll2.mean(1).double().sum(),
+            # Row i of the outputs predicts row i + 1 of the window: the horizon begins at output lookback - 1.
+            "nll_horizon": both[:, self.lookback - 1 :].mean(1).double().sum(),
+        }

@@ -1,0 +1,169 @@
+"""Two stages in order, the untouched start first, the best kept, nothing lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from chandler.checkpoint import WEIGHTS_NAME
+from chandler.errors import ConfigError, DataError, TrainingError
+from chandler.nn.predictor import Kronos
+from chandler.nn.tokenizer import KronosTokenizer
+from chandler.training.config import load_settings
+from chandler.training.run import finetune
+
+
+def rows(folder: str | Path, stage: str, kind: str) -> list[dict[str, Any]]:
+    lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()
+    return [r for r in map(json.loads, lines) if r["stage"] == stage and r["kind"] == kind]
+
+
+def test_a_run_leaves_two_released_checkpoints_and_its_record(config: dict[str, Any]) -> None:
+    run = finetune(config)
+    assert {p.name for p in run.folder.iterdir()} == {
+        "config.yaml", "metrics.jsonl", "summary.json", "checkpoints", "tokenizer", "predictor",
+    }  # fmt: skip
+    assert run.settings == load_settings(config)
+    tokenizer = KronosTokenizer.from_pretrained(run.folder / "tokenizer")
+    predictor = Kronos.from_pretrained(run.folder / "predictor")
+    assert tokenizer.config.s1_bits == predictor.config.s1_bits == 4
+    assert not list((run.folder / "checkpoints").iterdir())
+    for stage, score in (("tokenizer", "mse"), ("predictor", "nll")):
+        validations = rows(run.folder, stage, "validation")
+        assert [v["step"] for v in validations] == [0, 4, 8]
+        summary = run.summary["stages"][stage]
+        assert summary["start_score"] == validations[0][score]
+        assert summary["best"] == min(v[score] for v in validations)
+        assert summary["status"] == "improved"
+        assert [r["step"] for r in rows(run.folder, stage, "train")] == list(range(1, 9))
+    last = rows(run.folder, "predictor", "validation")[-1]
+    assert last["nll"] == pytest.approx(last["nll_s1"] + last["nll_s2"], rel=1e-6)
+
+
+def test_the_published_checkpoint_is_the_best_not_the_last(config: dict[str, Any]) -> None:
+    # A learning rate that first helps and then wrecks the weights.
+    config["tokenizer"] |= {"epochs": 3, "learning_rate": 0.5, "clip": 1e9}
+    config["predictor"]["enabled"] = False
+    run = finetune(config)
+    scores = [v["mse"] for v in rows(run.folder, "tokenizer", "validation")]
+    from chandler.training.distributed import make_accelerator
+    from chandler.training.loop import validate
+    from chandler.training.run import load_store, make_windows
+    from chandler.training.stages import TokenizerStage
+
+    settings = run.settings
+    windows = make_windows(load_store(settings), settings, "val")
+    stage = TokenizerStage(KronosTokenizer.from_pretrained(run.folder / "tokenizer"))
+
+    class Silent:
+        def validating(self, done: int, total: int) -> None: ...
+
+    again = validate(stage, windows, 7, make_accelerator("cpu"), Silent())  # type: ignore[arg-type]
+    assert again["mse"] == pytest.approx(min(scores), rel=1e-6)
+
+
+def test_a_stage_that_never_beats_its_start_keeps_it_and_says_so(
+    config: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = finetune(config)
+    again = dict(config, out=config["out"] + "2")
+    again["tokenizer"] = {"start": str(first.folder / "tokenizer"), "enabled": False}
+    again["predictor"] = {
+        "start": str(first.folder / "predictor"),
+        "epochs": 2, "batch_size": 16, "learning_rate": 5.0, "clip": 1e9,
+    }  # fmt: skip
+    run = finetune(again)
+    summary = run.summary["stages"]["predictor"]
+    assert summary["status"] == "kept_start"
+    assert summary["best_step"] == 0
+    assert "no checkpoint beat the starting weights" in summary["verdict"]
+    assert "the starting weights are kept" in capsys.readouterr().out
+    for stage in ("tokenizer", "predictor"):
+        assert (first.folder / stage / WEIGHTS_NAME).read_bytes() == (run.folder / stage / WEIGHTS_NAME).read_bytes()
+
+
+def test_the_tokenizer_is_frozen_while_the_predictor_learns(config: dict[str, Any]) -> None:
+    both = finetune(config)
+    config["out"] += "-tokenizer-only"
+    config["predictor"]["enabled"] = False
+    alone = finetune(config)
+    a, b = ((r.folder / "tokenizer" / WEIGHTS_NAME).read_bytes() for r in (both, alone))
+    assert a == b
+    assert not (alone.folder / "predictor").exists()
+    assert alone.summary["stages"]["predictor"] == {"status": "off"}
+
+
+def test_finished_stages_are_kept_when_asked(config: dict[str, Any]) -> None:
+    first = finetune(config)
+    weights = (first.folder / "tokenizer" / WEIGHTS_NAME).read_bytes()
+    with pytest.raises(ConfigError, match=r"already holds a run.*--overwrite"):
+        finetune(config)
+    first_summary = first.summary
+    config["seed"] = 7
+    config["tokenizer"]["skip_existing"] = True
+    run = finetune(config)
+    again = dict(run.summary["stages"]["tokenizer"])
+    assert again.pop("reused")
+    assert again == first_summary["stages"]["tokenizer"]
+    assert "reused" not in run.summary["stages"]["predictor"]
+    assert (run.folder / "tokenizer" / WEIGHTS_NAME).read_bytes() == weights
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_alone(
+    config: dict[str, Any],
+) -> None:
+    config["predictor"]["architecture"]["ffn_dropout_p"] = 0.2
+    state = torch.random.get_rng_state()
+    first = finetune(config)
+    assert torch.equal(state, torch.random.get_rng_state())
+    second = finetune(dict(config, out=config["out"] + "2"))
+    third = finetune(dict(config, out=config["out"] + "3", seed=1))
+    weights = [(r.folder / "predictor" / WEIGHTS_NAME).read_bytes() for r in (first, second, third)]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_patience_stops_early(config: dict[str, Any]) -> None:
+    config["tokenizer"] |= {"epochs": 20, "learning_rate": 1e-12, "patience": 2}
+    config["predictor"]["enabled"] = False
+    # So small a step moves no float32 weight far enough to count as a gain for long.
+    summary = finetune(config).summary["stages"]["tokenizer"]
+    assert summary["stopped_early"]
+    assert summary["epochs"] < 20
+
+
+def test_validation_every_so_many_steps(config: dict[str, Any]) -> None:
+    config["tokenizer"]["validate_every"] = 3
+    config["predictor"]["enabled"] = False
+    assert [v["step"] for v in rows(finetune(config).folder, "tokenizer", "validation")] == [0, 3, 6, 8]
+
+
+def test_an_empty_split_is_an_error_before_training(config: dict[str, Any]) -> None:
+    config["data"]["split"] = {"train": 0.999, "val": 0.001}
+    with pytest.raises(DataError, match="validation split has no window"):
+        finetune(config)
+    assert not Path(config["out"]).exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_best(config: dict[str, Any]) -> None:
+    config["tokenizer"] |= {"learning_rate": 1e30, "clip": 1e30, "epochs": 5}
+    with pytest.raises(TrainingError, match=r"tokenizer: .* not finite|tokenizer: validation mse is"):
+        finetune(config)
+    KronosTokenizer.from_pretrained(Path(config["out"]) / "checkpoints" / "tokenizer-best")
+
+
+@pytest.mark.parametrize("condition", ["sampled", "true"])
+def test_accumulation_equals_a_larger_batch(config: dict[str, Any], condition: str) -> None:
+    # 70 windows in steps of 32 end in a smaller step; the last batch of it is smaller again.
+    # (The tokenizer is left out: its codebook entropy is that of one batch.)
+    config["data"]["windows_per_epoch"] = 70
+    config["predictor"] |= {"batch_size": 32, "condition": condition}
+    whole = finetune(config)
+    config["predictor"] |= {"batch_size": 8, "accumulation_steps": 4}
+    parts = finetune(dict(config, out=config["out"] + "2"))
+    for a, b in zip(rows(whole.folder, "predictor", "train"), rows(parts.folder, "predictor", "train"), strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
+        assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-4)
