@@ -59,7 +59,7 @@ def mean_over_ranks(accelerator: Accelerator, share: float) -> Callable[[Tensor]
     """A differentiable weighted mean over processes; `share` is this rank's part of the global batch."""
     if accelerator.num_processes == 1:
         return lambda x: x
-    return lambda x: cast(Tensor, _SumOverRanks.apply(x * share))  # type: ignore[no-untyped-call]
+    return lambda x: cast(Tensor, _SumOverRanks.apply(x * share))
 
 
 def sum_over_ranks(accelerator: Accelerator, values: Tensor) -> Tensor:
