@@ -120,7 +120,7 @@ def test_as_many_as_asked_and_all_after_the_last(freq, horizon, zone):
 
 def test_one_row_needs_an_interval():
     one = pd.DatetimeIndex(["2024-01-01 10:00"])
-    assert days(future_timestamps(one, 2, "1h")) == ["2024-01-01 11:00", "2024-01-01 12:00"]
+    assert days(future_timestamps(one, 2, interval="1h")) == ["2024-01-01 11:00", "2024-01-01 12:00"]
     with pytest.raises(DataError, match="at least 2 rows"):
         future_timestamps(one, 2)
     with pytest.raises(DataError, match="no history"):

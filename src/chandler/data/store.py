@@ -44,14 +44,14 @@ class BarStore:
     zones: tuple[str | None, ...]
     notes: Mapping[str, tuple[str, ...]]
     sources: Mapping[str, str]
-    segments: np.ndarray = None  # type: ignore[assignment] # filled in below
+    segments: np.ndarray = field(default_factory=lambda: np.full((1, 2), -1))
     _positions: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_positions", {symbol: number for number, symbol in enumerate(self.symbols)})
         assert len(self.offsets) == len(self.symbols) + 1 == len(self.zones) + 1
         assert len(self.values) == len(self.timestamps) == len(self.stamps) == self.offsets[-1]
-        if self.segments is None:
+        if self.segments.tolist() == [[-1, -1]]:  # not given
             object.__setattr__(self, "segments", _whole(self.offsets))
         _check_segments(self.segments, self.offsets)
 
