@@ -23,6 +23,7 @@ HOUR = pd.Timedelta(hours=1)
 RECENT = pd.Timedelta(days=60)
 """How far back an intraday history speaks for its sessions; older hours may have been others."""
 INFERRED = "inferred"
+_MOVED = "sessions moved by an hour lately: learned from the days since"
 Label = Literal["open", "close", "both"]
 
 
@@ -156,7 +157,7 @@ def fit_schedule(
     if name == ALWAYS:
         return Schedule(name, step, "intraday", history)
     if name != INFERRED:
-        return _exchange(name, step, history, recent)
+        return _exchange(name, step, history, recent, whole)
     gaps = np.diff(recent.asi8)
     if not len(gaps) or (gaps <= step.value * 1.5).mean() < 0.3:  # too short or too irregular to have sessions
         return Schedule(name, step, "intraday", history)
@@ -164,7 +165,7 @@ def fit_schedule(
     notes: tuple[str, ...] = ()
     if not whole:
         wall, moved = _since_clock_change(wall)
-        notes = ("sessions moved by an hour lately: learned from the days since",) if moved else ()
+        notes = (_MOVED,) if moved else ()
     slots = learn(wall, step.value, None if history.tz is None else str(history.tz))
     always = slots.is_open.all() or not slots.is_open.any()
     return Schedule(name, step, "intraday", history, notes=notes, _days=None if always else slots.ticks)
@@ -227,7 +228,9 @@ def _since_clock_change(wall: np.ndarray) -> tuple[np.ndarray, bool]:
     return wall[at[since] :], True
 
 
-def _exchange(name: str, step: pd.Timedelta, history: pd.DatetimeIndex, recent: pd.DatetimeIndex) -> Schedule:
+def _exchange(
+    name: str, step: pd.Timedelta, history: pd.DatetimeIndex, recent: pd.DatetimeIndex, whole: bool
+) -> Schedule:
     """Slots learned inside the sessions of a calendar; its holidays, short days and breaks come on top."""
     zone, width = zone_of(name), step.value
     choices = [zone, "UTC"] if history.tz is None else [None]
@@ -245,6 +248,10 @@ def _exchange(name: str, step: pd.Timedelta, history: pd.DatetimeIndex, recent: 
         notes.append(f"naive times are taken as {reading}, not {zone}: more of them are in the sessions of {name}")
     if fit < 0.5:
         notes.append(f"only {fit:.0%} of the bars are in the sessions of {name}: is it the right calendar?")
+    if not whole and not around.overnight:
+        # A vendor's clock may be an hour off for some weeks of spring and autumn.
+        wall, moved = _since_clock_change(wall)
+        notes += [_MOVED] * moved
     first, last = int(wall[0] // NS_DAY) - 3, int(wall[-1] // NS_DAY) + 3
     label = _label(wall, around)
     table = look(wall, width)

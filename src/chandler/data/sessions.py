@@ -143,7 +143,8 @@ def _exchange(name: str) -> Any:
     # As far as it goes: some exchanges publish their holidays year by year.
     bounds = exchange_calendars.get_calendar(name)
     least, most = bounds.bound_min(), bounds.bound_max()
-    start = max(pd.Timestamp("1990-01-01"), least) if least is not None else pd.Timestamp("1990-01-01")
+    begin = pd.Timestamp("1950-01-01")
+    start = max(begin, least) if least is not None else begin
     horizon = pd.Timestamp.now().normalize() + pd.DateOffset(years=15)
     end = min(horizon, most) if most is not None else horizon
     return exchange_calendars.get_calendar(name, start=start, end=end)
