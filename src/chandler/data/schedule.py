@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.calendars import infer_interval
+from chandler.data.exchange import MOVED, Label, fit_exchange, market_clock, since_clock_change, unrecorded
 from chandler.data.months import periods_after
-from chandler.data.sessions import ALWAYS, Sessions, recorded, resolve, sessions, table_weekdays, zone_of
-from chandler.data.slots import NS_DAY, OPEN_SHARE, Seen, Slots, learn, look, phase, weekdays
+from chandler.data.sessions import ALWAYS, resolve, sessions, zone_of
+from chandler.data.slots import NS_DAY, OPEN_SHARE, learn, phase, weekdays
 from chandler.errors import DataError
 
 DAY = pd.Timedelta(days=1)
@@ -23,8 +24,7 @@ HOUR = pd.Timedelta(hours=1)
 RECENT = pd.Timedelta(days=60)
 """How far back an intraday history speaks for its sessions; older hours may have been others."""
 INFERRED = "inferred"
-_MOVED = "sessions moved by an hour lately: learned from the days since"
-Label = Literal["open", "close", "both"]
+_BREAK = pd.Timedelta(minutes=45)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +92,59 @@ class Schedule:
         found[long] = np.maximum(hi - lo, 0)
         return found
 
+    def clock(self, index: pd.DatetimeIndex) -> np.ndarray:
+        """Times of the history as ns of the market's wall clock; of UTC where the market never closes."""
+        if self._days is None:
+            return np.asarray(index.as_unit("ns").asi8)
+        return self._market(index)
+
+    def times(self, wall: np.ndarray, dates: bool) -> pd.DatetimeIndex:
+        """The way back from `clock`; `dates`: midnights that name a date, in whatever zone the history is."""
+        if self._days is not None:
+            return self._as_history(wall, None if dates else self.zone)
+        index = pd.DatetimeIndex(np.asarray(wall, np.int64).view("M8[ns]"))
+        return index if self.history.tz is None else index.tz_localize("UTC").tz_convert(self.history.tz)
+
+    def trading_days(self, wall: np.ndarray) -> np.ndarray:
+        """(N,) the day since 1970 that each moment of `clock` is traded on: its date, or its session's."""
+        day: np.ndarray = wall // NS_DAY
+        if self.name in (INFERRED, ALWAYS) or self.kind != "intraday" or not len(wall):
+            return day
+        found = sessions(self.name, int(day[0]) - 3, int(day[-1]) + 3)
+        if found.overnight:
+            at = np.searchsorted(found.open, wall, side="right") - 1
+            day = found.day[np.maximum(at, 0)]
+        return day
+
+    def open_days(self, first: int, last: int) -> np.ndarray:
+        """Days [first, last] since 1970 on which the market is expected to trade."""
+        if self._days is None or last < first:
+            return np.arange(first, last + 1)
+        if self.name in (INFERRED, ALWAYS) or self.kind != "intraday":
+            return np.unique(self._days(first, last) // NS_DAY)
+        return sessions(self.name, first, last).day
+
+    def stretches(self) -> np.ndarray | None:
+        """(A, 2): from when to when the market trades without a break, ns of `clock`, over the history.
+
+        As the calendar says; learned ones are told apart by breaks of 45 minutes. None where it never closes.
+        """
+        if self._days is None or self.kind != "intraday":
+            return None
+        first, last = (int(self._market(self.history[[at]])[0] // NS_DAY) for at in (0, -1))
+        if self.name != INFERRED:
+            found = sessions(self.name, first - 3, last + 3)
+            broken = found.resume < found.close
+            parts = np.concatenate([
+                np.stack([found.open, found.pause], axis=1),
+                np.stack([found.resume, found.close], axis=1)[broken],
+            ])  # fmt: skip
+            return parts[np.argsort(parts[:, 0], kind="stable")]
+        ticks = self._days(first - 1, last + 1)
+        new = np.diff(ticks) > max(1.5 * self.step.value, _BREAK.value)
+        begin, end = ticks[np.concatenate([[True], new])], ticks[np.concatenate([new, [True]])]
+        return np.stack([begin, end + self.step.value], axis=1)
+
     def _plain(self, horizon: int) -> pd.DatetimeIndex:
         # The last row may be a live bar off the grid (13:50:02 of 15-minute bars): go on along the grid.
         width, ticks = self.step.value, self.history.asi8
@@ -115,16 +168,6 @@ class Schedule:
         index = index.tz_localize(source, ambiguous=first, nonexistent="shift_forward" if daily else "NaT")
         index = index[index.notna()]
         return index.tz_convert(self.reading).tz_localize(None) if own is None else index.tz_convert(own)
-
-
-def market_clock(index: pd.DatetimeIndex, zone: str | None, reading: str | None) -> np.ndarray:
-    """Times as ns of `zone`'s wall clock; naive ones are taken to be in `reading`. None leaves them as they are."""
-    if index.tz is None and reading is not None and reading != zone:
-        # A doubled hour has no order left without a zone: its first meaning is taken, and sorted below.
-        index = index.tz_localize(reading, ambiguous=np.ones(len(index), bool), nonexistent="shift_forward")
-    if index.tz is not None and zone is not None:
-        index = index.tz_convert(zone)
-    return np.asarray(index.tz_localize(None).as_unit("ns").asi8)
 
 
 def fit_schedule(
@@ -164,8 +207,8 @@ def fit_schedule(
     wall = market_clock(recent, None, None)
     notes: tuple[str, ...] = ()
     if not whole:
-        wall, moved = _since_clock_change(wall)
-        notes = (_MOVED,) if moved else ()
+        wall, moved = since_clock_change(wall)
+        notes = (MOVED,) if moved else ()
     slots = learn(wall, step.value, None if history.tz is None else str(history.tz))
     always = slots.is_open.all() or not slots.is_open.any()
     return Schedule(name, step, "intraday", history, notes=notes, _days=None if always else slots.ticks)
@@ -190,7 +233,7 @@ def _daily(name: str, step: pd.Timedelta, history: pd.DatetimeIndex) -> Schedule
     fits = [np.isin(clock[-750:] // NS_DAY, day).mean() for clock in (own, market)]
     if zone is None or fits[0] >= fits[1]:
         zone, market = None, own
-    return Schedule(name, step, "daily", history, notes=_unrecorded(name, market), zone=zone,
+    return Schedule(name, step, "daily", history, notes=unrecorded(name, market), zone=zone,
                     _days=_dates(market, trades))  # fmt: skip
 
 
@@ -214,128 +257,9 @@ def _traded(wall: np.ndarray) -> np.ndarray:
     return np.flatnonzero(counts >= np.maximum(1, OPEN_SHARE * counts.max()))
 
 
-def _since_clock_change(wall: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The rows since all sessions moved by one hour (summer time, seen from UTC), if they did; and whether."""
-    day, at = np.unique(wall // NS_DAY, return_index=True)
-    if len(day) < 6:
-        return wall, False
-    begin = wall[at] % NS_DAY
-    changed = np.flatnonzero(begin != begin[-1])
-    since = int(changed[-1]) + 1 if len(changed) else 0
-    hour = HOUR.value
-    if since < 3 or len(day) - since < 3 or not (np.abs(begin[max(0, since - 3) : since] - begin[-1]) == hour).all():
-        return wall, False
-    return wall[at[since] :], True
-
-
 def _exchange(
     name: str, step: pd.Timedelta, history: pd.DatetimeIndex, recent: pd.DatetimeIndex, whole: bool
 ) -> Schedule:
-    """Slots learned inside the sessions of a calendar; its holidays, short days and breaks come on top."""
-    zone, width = zone_of(name), step.value
-    choices = [zone, "UTC"] if history.tz is None else [None]
-    best: tuple[float, str | None, np.ndarray, Sessions] | None = None
-    for reading in choices:
-        wall = np.sort(market_clock(recent, zone, reading))
-        found = sessions(name, int(wall[0] // NS_DAY) - 3, int(wall[-1] // NS_DAY) + 3)
-        fit = float((found.holds(wall, False) | found.holds(wall, True)).mean())
-        if best is None or fit > best[0] + 0.01:
-            best = fit, reading, wall, found
-    assert best is not None
-    fit, reading, wall, around = best
-    notes = list(_unrecorded(name, wall))
-    if reading is not None and reading != zone:
-        notes.append(f"naive times are taken as {reading}, not {zone}: more of them are in the sessions of {name}")
-    if fit < 0.5:
-        notes.append(f"only {fit:.0%} of the bars are in the sessions of {name}: is it the right calendar?")
-    if not whole and not around.overnight:
-        # A vendor's clock may be an hour off for some weeks of spring and autumn.
-        wall, moved = _since_clock_change(wall)
-        notes += [_MOVED] * moved
-    first, last = int(wall[0] // NS_DAY) - 3, int(wall[-1] // NS_DAY) + 3
-    label = _label(wall, around)
-    table = look(wall, width)
-    slots = _slots_of(table, around, label)
-
-    def ticks(lo: int, hi: int) -> np.ndarray:
-        inside = around if first <= lo - 3 and hi + 3 <= last else sessions(name, lo - 3, hi + 3)
-        return _within(slots.ticks(lo, hi), inside, label, usual)
-
-    usual = _usual_hours(around)
-    return Schedule(name, step, "intraday", history, label, tuple(notes), zone, reading, ticks)
-
-
-def _label(wall: np.ndarray, around: Sessions) -> Label:
-    """`close` where sessions have a bar at their close and none at their open."""
-    traded = np.searchsorted(wall, around.close, "right") > np.searchsorted(wall, around.open)
-    # A close that is the next open, as those of currencies within the week, tells nothing.
-    opens = around.open[traded & ~np.isin(around.open, around.close)]
-    closes = around.close[traded & ~np.isin(around.close, around.open)]
-    left = np.isin(opens, wall).mean() if len(opens) else 0.0
-    right = np.isin(closes, wall).mean() if len(closes) else 0.0
-    if right < OPEN_SHARE:
-        return "open"
-    return "both" if left >= OPEN_SHARE else "close"
-
-
-def _usual_hours(around: Sessions) -> tuple[int, int]:
-    """The most common opening and closing times, ns after the midnight of the session's day."""
-    return tuple(  # type: ignore[return-value]
-        int(values[counts.argmax()])
-        for values, counts in (
-            np.unique(moments - around.day * NS_DAY, return_counts=True) for moments in (around.open, around.close)
-        )
-    )
-
-
-def _slots_of(table: Seen, around: Sessions, label: Label) -> Slots:
-    """What traded of the table on regular days; what it never had a chance for goes by the calendar's hours."""
-    opening, closing = _usual_hours(around)
-    if around.overnight:
-        rows = weekdays(table.day)
-        is_open = np.stack([table.share(rows == number) for number in range(7)])
-        return Slots(table.clocks, np.isnan(is_open) | (is_open >= OPEN_SHARE)).trimmed()
-    at = np.searchsorted(around.day, table.day)
-    at = np.minimum(at, len(around.day) - 1)
-    regular = (around.day[at] == table.day) & table.seen.any(axis=1)
-    regular &= (around.open[at] - table.day * NS_DAY == opening) & (around.close[at] - table.day * NS_DAY == closing)
-    share = table.share(regular)
-    day = int(around.day[-1])
-    model = Sessions(around.zone, np.array([day]), np.array([day * NS_DAY + opening]),
-                     np.array([day * NS_DAY + closing]), *_break(around, day))  # fmt: skip
-    moments = day * NS_DAY + table.clocks
-    by_hours = model.holds(moments, False) if label != "close" else model.holds(moments, True)
-    open_slots = np.where(np.isnan(share), by_hours, share >= OPEN_SHARE)
-    is_open = np.zeros((7, len(table.clocks)), bool)
-    is_open[table_weekdays(around.day)] = open_slots
-    return Slots(table.clocks, is_open).trimmed()
-
-
-def _break(around: Sessions, day: int) -> tuple[np.ndarray, np.ndarray]:
-    usual = [int(np.median(moments - around.day * NS_DAY)) for moments in (around.pause, around.resume)]
-    return np.array([day * NS_DAY + usual[0]]), np.array([day * NS_DAY + usual[1]])
-
-
-def _within(ticks: np.ndarray, inside: Sessions, label: Label, usual: tuple[int, int]) -> np.ndarray:
-    """Ticks of session days, without those that a short day cuts off."""
-    if inside.overnight:
-        keep = inside.holds(ticks, label == "close")
-        return ticks[keep | inside.holds(ticks, True)] if label == "both" else ticks[keep]
-    day = ticks // NS_DAY
-    at = np.minimum(np.searchsorted(inside.day, day), max(len(inside.day) - 1, 0))
-    if not len(inside.day):
-        return ticks[:0]
-    keep = inside.day[at] == day
-    short = inside.close[at] - day * NS_DAY < usual[1]
-    keep &= ~short | (ticks < inside.close[at] if label == "open" else ticks <= inside.close[at])
-    late = inside.open[at] - day * NS_DAY > usual[0]
-    keep &= ~late | (ticks > inside.open[at] if label == "close" else ticks >= inside.open[at])
-    return ticks[keep]
-
-
-def _unrecorded(name: str, wall: np.ndarray) -> tuple[str, ...]:
-    known = recorded(name)
-    if known is None or int(wall[-1] // NS_DAY) + 30 <= known[1]:
-        return ()
-    last = pd.Timestamp(known[1] * NS_DAY).date()
-    return (f"the holidays of {name} are recorded to {last} only: later ones are taken as trading days",)
+    fitted = fit_exchange(name, step.value, recent, whole)
+    return Schedule(name, step, "intraday", history, fitted.label, fitted.notes, fitted.zone, fitted.reading,
+                    fitted.ticks)  # fmt: skip

@@ -6,6 +6,7 @@ Knows nothing of histories; `schedule.py` fits bars into what stands here.
 from __future__ import annotations
 
 import difflib
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -140,14 +141,20 @@ def _forex(first: int, last: int) -> Sessions:
 def _exchange(name: str) -> Any:
     import exchange_calendars
 
-    # As far as it goes: some exchanges publish their holidays year by year.
-    bounds = exchange_calendars.get_calendar(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pandas, about the inside of exchange_calendars
+        return _longest(exchange_calendars.get_calendar, name)
+
+
+def _longest(make: Any, name: str) -> Any:
+    """As far as it goes: some exchanges publish their holidays year by year."""
+    bounds = make(name)
     least, most = bounds.bound_min(), bounds.bound_max()
     begin = pd.Timestamp("1950-01-01")
     start = max(begin, least) if least is not None else begin
     horizon = pd.Timestamp.now().normalize() + pd.DateOffset(years=15)
     end = min(horizon, most) if most is not None else horizon
-    return exchange_calendars.get_calendar(name, start=start, end=end)
+    return make(name, start=start, end=end)
 
 
 @lru_cache(maxsize=64)

@@ -100,7 +100,7 @@ class BarStore:
         """One symbol's bars, copied, values as float64. DataError for an unknown symbol."""
         number = self.number(symbol)
         lo, hi = int(self.offsets[number]), int(self.offsets[number + 1])
-        own = self.segments[slice(*np.searchsorted(self.segments[:, 0], (lo, hi)))] - lo
+        own = self.segments_of(number)
         return Bars(
             symbol,
             self.index(number, lo, hi),
@@ -131,6 +131,12 @@ class BarStore:
     def with_segments(self, segments: np.ndarray) -> BarStore:
         """The same rows, not copied, with other segments (G, 2)."""
         return replace(self, segments=np.asarray(segments, np.int64).reshape(-1, 2))
+
+    def segments_of(self, number: int) -> np.ndarray:
+        """The segments (G, 2) of symbol `number`, counted from its first row."""
+        lo, hi = self.offsets[number], self.offsets[number + 1]
+        own: np.ndarray = self.segments[slice(*np.searchsorted(self.segments[:, 0], (lo, hi)))] - lo
+        return own
 
     @property
     def owners(self) -> np.ndarray:
