@@ -212,12 +212,13 @@ def test_what_was_used_is_told():
     assert [fit_schedule(history, name).name for name in (None, "xnys", "crypto", "24/5")] == [
         "inferred", "XNYS", "24/7", "24/5",
     ]  # fmt: skip
-    assert "only 0% of the bars" in fit_schedule(sessions("2024-03-01", "2024-03-20", ["20:00", "21:00", "22:00"]), "XSHG").notes[0]
+    evening = sessions("2024-03-01", "2024-03-20", ["20:00", "21:00", "22:00"])
+    assert "only 0% of the bars" in fit_schedule(evening, "XSHG").notes[0]
     assert fit_schedule(pd.bdate_range("2035-01-01", periods=9), "XSHG").notes[0].startswith("the holidays of XSHG")
 
 
 def test_unknown_calendars_name_the_near_ones():
-    with pytest.raises(DataError, match="calendar 'XNYZ' is not known; near names are .*XNYS"):
+    with pytest.raises(DataError, match=r"calendar 'XNYZ' is not known; near names are .*XNYS"):
         future_timestamps(pd.bdate_range("2024-01-01", periods=9), 2, "XNYZ")
     assert {"XNYS", "XSHG", "XHKG", "24/7", "24/5"} <= set(calendar_names())
 

@@ -124,6 +124,11 @@ class Schedule:
             return np.unique(self._days(first, last) // NS_DAY)
         return sessions(self.name, first, last).day
 
+    def on_days(self, days: np.ndarray) -> np.ndarray:
+        """Expected ticks of these days since 1970, in the market's wall clock."""
+        assert self._days is not None
+        return np.concatenate([self._days(int(day), int(day)) for day in np.unique(days)])
+
     def stretches(self) -> np.ndarray | None:
         """(A, 2): from when to when the market trades without a break, ns of `clock`, over the history.
 
