@@ -52,6 +52,21 @@ def weekdays(day: np.ndarray) -> np.ndarray:
     return weekday
 
 
+def distinct(values: np.ndarray) -> np.ndarray:
+    """The distinct values, increasing. By sorting: many times as fast as numpy's hashing where they are sorted."""
+    values = np.sort(values)
+    return values[np.concatenate([[True], values[1:] != values[:-1]])] if len(values) else values
+
+
+def among(values: np.ndarray, increasing: np.ndarray) -> np.ndarray:
+    """(N,) bool: which values are in an increasing array."""
+    if not len(increasing):
+        return np.zeros(len(values), bool)
+    at = np.minimum(np.searchsorted(increasing, values), len(increasing) - 1)
+    found: np.ndarray = increasing[at] == values
+    return found
+
+
 def phase(ticks: np.ndarray, width: int) -> int:
     """Where in the interval most rows stand; where the last one does, if there is no most."""
     phases, counts = np.unique(ticks % width, return_counts=True)
@@ -77,7 +92,7 @@ class Seen:
 def look(wall: np.ndarray, width: int) -> Seen:
     """The table of an increasing wall clock (N,) ns with bars of `width` ns."""
     clock = wall % NS_DAY
-    clocks = np.unique(clock)
+    clocks = distinct(clock)
     if NS_DAY % width == 0:  # times that the history jumped over are slots too, closed or not yet reached
         clocks = np.union1d(clocks, np.arange(phase(clock, width), NS_DAY, width))
     newest = int(wall[-1] // NS_DAY)
