@@ -124,10 +124,10 @@ class Schedule:
             return distinct(self._days(first, last) // NS_DAY)
         return sessions(self.name, first, last).day
 
-    def on_days(self, days: np.ndarray) -> np.ndarray:
-        """Expected ticks of these days since 1970, in the market's wall clock."""
+    def on_days(self, first: int, last: int) -> np.ndarray:
+        """Expected ticks of days [first, last] since 1970, in the market's wall clock."""
         assert self._days is not None
-        return np.concatenate([self._days(int(day), int(day)) for day in np.unique(days)])
+        return self._days(first, last)
 
     def stretches(self) -> np.ndarray | None:
         """(A, 2): from when to when the market trades without a break, ns of `clock`, over the history.
@@ -214,7 +214,8 @@ def fit_schedule(
     if not whole:
         wall, moved = since_clock_change(wall)
         notes = (MOVED,) if moved else ()
-    slots = learn(wall, step.value, None if history.tz is None else str(history.tz))
+    zone = None if history.tz is None else str(history.tz)
+    slots = learn(wall, step.value, zone, common=0.5 if whole else None)
     always = slots.is_open.all() or not slots.is_open.any()
     return Schedule(name, step, "intraday", history, notes=notes, _days=None if always else slots.ticks)
 

@@ -107,12 +107,14 @@ def look(wall: np.ndarray, width: int) -> Seen:
     return Seen(clocks, day, seen, known)
 
 
-def learn(wall: np.ndarray, width: int, zone: str | None) -> Slots:
+def learn(wall: np.ndarray, width: int, zone: str | None, common: float | None = None) -> Slots:
     """The slots of a history (N,) ns of its wall clock, when nothing else is known about the market.
 
     A weekday that the history has not reached goes by the other working days; so do the slots that a weekday had
     fewer than three chances for, so that one half day is no rule for its weekday. A history inside one day tells
     no closing time: it takes the usual one of its zone if it begins with the opening, else it goes on for ever.
+    `common`: a slot must be had as often as this share of the best slot; what is expected of every day is more
+    than what may come.
     """
     table = look(wall, width)
     weekday = weekdays(table.day)
@@ -129,7 +131,9 @@ def learn(wall: np.ndarray, width: int, zone: str | None) -> Slots:
     evening = _typical(wall, width, zone, table.clocks)
     if evening is not None:
         usual = np.where(np.isnan(usual), evening, usual)
-    breaks = bool((usual < OPEN_SHARE).any())
+    best = np.nan if np.isnan(usual).all() else float(np.nanmax(usual))
+    least = OPEN_SHARE if common is None or np.isnan(best) else common * best
+    breaks = bool((usual < least).any())
     is_open = np.zeros((7, len(table.clocks)), bool)
     for number in range(7):
         rows = weekday == number
@@ -140,7 +144,7 @@ def learn(wall: np.ndarray, width: int, zone: str | None) -> Slots:
         # No word on a weekend: closed where the working days have a closing time, else open.
         other = np.full(len(table.clocks), 0.0 if breaks else 1.0) if weekend else usual
         value = np.where(np.isnan(own), other, own)
-        is_open[number] = (np.isnan(value) | (value >= OPEN_SHARE)) & ~usual_closed[number]
+        is_open[number] = (np.isnan(value) | (value >= least)) & ~usual_closed[number]
     return Slots(table.clocks, is_open).trimmed()
 
 
