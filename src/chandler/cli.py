@@ -37,7 +37,8 @@ Adjust = Annotated[
     typer.Option(help="auto: scale prices by an adjusted close if there is one; none: leave them."),
 ]
 Missing = Annotated[
-    Literal["error", "drop"], typer.Option(help="Rows without prices: error (stop and say where) or drop.")
+    Literal["error", "drop", "split"],
+    typer.Option(help="Rows without prices: error (stop and say where), drop, or split (no window crosses them)."),
 ]
 
 
@@ -81,8 +82,13 @@ def inspect(
     lookback: Annotated[int, typer.Option(min=2, help="Bars that a forecast sees.")] = 90,
     horizon: Annotated[int, typer.Option(min=1, help="Bars to forecast.")] = 10,
     config: Annotated[
-        Path | None, typer.Option(help="Take lookback, horizon and split from this run's YAML instead.")
+        Path | None, typer.Option(help="Take windows, split, calendar and cleaning from this run's YAML instead.")
     ] = None,
+    calendar: Annotated[
+        str | None, typer.Option(help="When it trades: XNYS, XSHG, ..., 24/7, 24/5; default: learned from the bars.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one self-contained page.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     symbols: Symbols = None,
     column: Columns = None,
     timezone: Timezone = None,
@@ -90,21 +96,43 @@ def inspect(
     adjust: Adjust = "auto",
     missing: Missing = "error",
 ) -> None:
-    """Print what was understood of DATA: symbols, spans, interval, gaps, bad bars, windows of each split.
+    """Print what was understood of DATA, what is wrong with it, and the windows of each split; exit code 1 when
+    training would fail.
 
-    Example: [bold]chandler inspect bars/ --lookback 512 --horizon 48[/bold]
+    Example: [bold]chandler inspect bars/ --lookback 512 --horizon 48 --calendar XNYS --html report.html[/bold]
     """
     from chandler.data.quality import inspect_store
     from chandler.data.splits import SplitSettings
 
-    split = SplitSettings()
+    options: dict[str, Any] = {"lookback": lookback, "horizon": horizon, "split": SplitSettings(), "calendar": calendar}
+    resample = None
     if config is not None:
         from chandler.training.config import load_settings
 
-        settings = load_settings(config, [f"data.path={data[0]}"])
-        lookback, horizon, split = settings.data.lookback, settings.data.horizon, settings.data.split
+        d = load_settings(config, [f"data.path={data[0]}"]).data
+        options = {"lookback": d.lookback, "horizon": d.horizon, "split": d.split, "cleaning": d.cleaning,
+                   "max_gap": d.max_gap, "calendar": calendar or d.calendar}  # fmt: skip
+        resample = d.resample
     store = _load(data, symbols, column, timezone, date_format, adjust, missing)
-    typer.echo(inspect_store(store, lookback=lookback, horizon=horizon, split=split).to_text())
+    if resample is not None:
+        from chandler.data.resample import resample_store
+
+        store = resample_store(store, resample, options["calendar"])
+    report = inspect_store(store, **options)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+    else:
+        typer.echo(report.to_text(), nl=False)
+    if html is not None:
+        try:
+            html.write_text(report.to_html(", ".join(data)), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{html}: cannot write there ({error.strerror}). Choose another file.") from None
+        typer.echo(f"Report: {html}", err=as_json)
+    if not report.ok:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -204,7 +232,7 @@ def _load(
     timezone: str | None,
     date_format: str | None,
     adjust: Literal["auto", "none"],
-    missing: Literal["error", "drop"],
+    missing: Literal["error", "drop", "split"],
 ) -> Any:
     from chandler.data.readers import load_bars
 
