@@ -88,6 +88,10 @@ class StageSettings(_Strict):
     """Stop after so many validations in a row without a new best; null: never."""
     validate_every: int | None = Field(None, ge=1)
     """Optimiser steps between two validations; null: once an epoch."""
+    save_every: int = Field(500, ge=1)
+    """Optimiser steps between two saved states; one is saved after each validation as well."""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """A gradient that is not finite stops the run, or its step is left out and counted."""
 
 
 class TokenizerSettings(StageSettings):

@@ -53,6 +53,10 @@ class Plan:
         """Optimiser steps of an epoch; 0 when there are fewer windows than ranks."""
         return -(-self.per_epoch // (self.batch_size * self.ranks * self.accumulation))
 
+    def epoch(self, step: int) -> int:
+        """The epoch (from 1) that optimiser step `step` (from 1) belongs to; 0 for step 0."""
+        return -(-step // self.steps_per_epoch)
+
     def step(self, order: np.ndarray, index: int, rank: int, step: int) -> Iterator[Micro]:
         """The batches of one rank in optimiser step `index` of an epoch; `step` counts over all epochs."""
         wide = self.batch_size * self.ranks

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 import chandler
 from chandler.checkpoint import WEIGHTS_NAME
@@ -29,7 +28,9 @@ from chandler.training.distributed import close, make_accelerator
 from chandler.training.loop import StageResult, fit
 from chandler.training.plan import derive_seed
 from chandler.training.progress import Progress
+from chandler.training.signals import StopRequest, stop_on_signal
 from chandler.training.stages import PredictorStage, TokenizerStage
+from chandler.training.state import Keeper
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -63,7 +64,7 @@ class Run:
 
 
 class _Recorder:
-    """Listens to the loop: writes metrics and best checkpoints into the folder, shows progress."""
+    """Listens to the loop: writes metrics into the folder, shows progress."""
 
     def __init__(self, folder: Path, progress: Progress) -> None:
         self.folder, self.progress = folder, progress
@@ -72,8 +73,23 @@ class _Recorder:
         with (self.folder / "metrics.jsonl").open("a") as handle:
             handle.write(json.dumps({**record, "time": round(time.time(), 3)}) + "\n")
 
-    def begin(self, stage: str, *, epochs: int, steps: int, windows: int) -> None:
-        self.progress.begin(stage, epochs=epochs, steps=steps, windows=windows)
+    def begin(self, stage: str, *, epochs: int, steps: int, windows: int, done: int) -> None:
+        self._forget_after(stage, done if done else -1)
+        self.progress.begin(stage, epochs=epochs, steps=steps, windows=windows, done=done)
+
+    def _forget_after(self, stage: str, step: int) -> None:
+        """Drop records of steps that a resumed stage is going to take again; they were written after its state."""
+        path = self.folder / "metrics.jsonl"
+        if path.is_file():
+            kept = []
+            for line in path.read_text().splitlines():
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue  # half a line, written as the process died
+                if record["stage"] != stage or record["step"] <= step:
+                    kept.append(line + "\n")
+            write_text(path, "".join(kept))
 
     def train(self, record: dict[str, Any]) -> None:
         self._append(record)
@@ -82,12 +98,12 @@ class _Recorder:
     def validating(self, done: int, total: int) -> None:
         self.progress.validating(done, total)
 
-    def validation(self, record: dict[str, Any], model: nn.Module, best: bool) -> None:
-        if best:
-            assert isinstance(model, KronosTokenizer | Kronos)
-            model.save_pretrained(best_folder(self.folder, record["stage"]))
-        self._append({**record, "best": best})
-        self.progress.validation(record, best)
+    def validation(self, record: dict[str, Any]) -> None:
+        self._append(record)
+        self.progress.validation(record)
+
+    def warn(self, text: str) -> None:
+        self.progress.note(f"warning: {text}")
 
     def end(self, stage: str, result: StageResult) -> None:
         self.progress.end(stage, verdict(stage, result))
@@ -109,16 +125,13 @@ def verdict(stage: str, result: StageResult) -> str:
     return text + (" (stopped early: patience)" if result.stopped_early else "") + "."
 
 
-def best_folder(run: Path, stage: str) -> Path:
-    """Where the best checkpoint of a running stage is kept."""
-    return run / "checkpoints" / f"{stage}-best"
-
-
 def finetune(
     config: Settings | Mapping[str, Any] | str | Path,
     *,
     overrides: Iterable[str] = (),
     overwrite: bool = False,
+    resume: bool = False,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Run both stages as the settings say: the tokenizer first, then the predictor on its frozen tokens.
@@ -129,35 +142,53 @@ def finetune(
         config: settings, a mapping, or the path of a YAML file.
         overrides: `key.sub=value` texts applied over it.
         overwrite: replace what an earlier run left in the folder.
+        resume: go on from what an interrupted run left there (or start, if there is nothing); finished stages stay.
+        force: resume although the settings have changed.
         progress: what shows progress; default: bars on a terminal, lines elsewhere.
 
     Raises:
         ConfigError, DataError, CheckpointError, TrainingError: with one message that says what to do.
+        Interrupted: by SIGINT or SIGTERM, after the state was saved.
     """
     settings = config if isinstance(config, Settings) else load_settings(config, overrides)
     accelerator = make_accelerator(settings.device, settings.precision)
+    shown = progress or Progress()
     try:
         # Dropout seeds torch's global generator; the caller gets its own state back.
-        with torch.random.fork_rng(enabled=True):
-            return _finetune(settings, accelerator, overwrite, progress or Progress())
+        with torch.random.fork_rng(enabled=True), stop_on_signal() as stop:
+            run = _finetune(settings, accelerator, shown, stop, overwrite, resume, force)
     finally:
-        close(accelerator)
+        shown.close()
+    # Not after a failure: the others may be anywhere, and torchrun ends them.
+    close(accelerator)
+    return run
 
 
-def _finetune(settings: Settings, accelerator: Accelerator, overwrite: bool, progress: Progress) -> Run:
+def _finetune(
+    settings: Settings,
+    accelerator: Accelerator,
+    progress: Progress,
+    stop: StopRequest,
+    overwrite: bool,
+    resume: bool,
+    force: bool,
+) -> Run:
     folder = Path(settings.out)
     store = load_store(settings)
     windows = {name: make_windows(store, settings, name) for name in ("train", "val")}
     for name, found in windows.items():
         require_windows(found, {"train": "training", "val": "validation"}[name])
     if accelerator.is_main_process:
-        prepare_folder(folder, settings, overwrite)
+        prepare_folder(folder, settings, overwrite=overwrite, resume=resume, force=force)
+    accelerator.wait_for_everyone()
+    # Every rank reads what an earlier run finished before rank 0 writes anything new.
+    earlier = Run(folder).summary.get("stages", {})
     accelerator.wait_for_everyone()
     recorder = _Recorder(folder, progress)
     summary: dict[str, Any] = {
         "chandler": chandler.__version__,
         "data": describe(store, windows),
-        "stages": {},
+        "stages": dict(earlier) if resume else {},
     }
     summary["forecast"] = {"max_context": settings.context(), "lookback": settings.data.lookback}
     if accelerator.is_main_process:
@@ -167,10 +198,14 @@ def _finetune(settings: Settings, accelerator: Accelerator, overwrite: bool, pro
             f"{len(windows['val']):,} to validate on"
         )
     for number, (name, stage) in enumerate(settings.stages()):
-        outcome = _run_stage(name, stage, settings, windows, folder, accelerator, recorder, seed_part=number)
+        outcome = _run_stage(
+            name, stage, settings, windows, folder, accelerator, recorder, stop, resume, earlier.get(name), number
+        )
         summary["stages"][name] = outcome
         if accelerator.is_main_process:
             write_json(folder / "summary.json", summary)
+            # Only now: until the summary names its result, an interrupted stage goes on from here.
+            shutil.rmtree(folder / "checkpoints" / name, ignore_errors=True)
         accelerator.wait_for_everyone()
     return Run(folder)
 
@@ -183,17 +218,18 @@ def _run_stage(
     folder: Path,
     accelerator: Accelerator,
     recorder: _Recorder,
-    *,
+    stop: StopRequest,
+    resume: bool,
+    earlier: dict[str, Any] | None,
     seed_part: int,
 ) -> dict[str, Any]:
     """One stage from start to published checkpoint; what happened, for summary.json."""
     main = accelerator.is_main_process
     result_folder = folder / name
-    if settings.skip_existing and (result_folder / WEIGHTS_NAME).is_file():
+    if (settings.skip_existing or (resume and earlier)) and (result_folder / WEIGHTS_NAME).is_file():
         if main:
             recorder.progress.note(f"{name}: kept the result of an earlier run ({result_folder})")
-        earlier = Run(folder).summary.get("stages", {}).get(name, {"status": "unknown"})
-        return {**earlier, "reused": True}
+        return earlier if earlier and resume else {**(earlier or {"status": "unknown"}), "reused": True}
     if not settings.enabled and name == "predictor":
         if main:
             recorder.progress.note("predictor: switched off")
@@ -205,6 +241,7 @@ def _run_stage(
             stage.model.save_pretrained(result_folder)
             recorder.progress.note(f"{name}: switched off, {settings.start} is used as it is")
         return {"status": "off", "start": settings.start}
+    keeper = Keeper(folder / "checkpoints" / name)
     result = fit(
         stage,
         windows["train"],
@@ -212,13 +249,15 @@ def _run_stage(
         settings,
         accelerator=accelerator,
         listener=recorder,
+        keeper=keeper,
         seed=seed,
         windows_per_epoch=whole.data.windows_per_epoch,
         log_every=whole.log_every,
+        resume=resume,
+        stop=stop,
     )
     if main:
-        type(stage.model).from_pretrained(best_folder(folder, name)).save_pretrained(result_folder)
-        shutil.rmtree(best_folder(folder, name))
+        type(stage.model).from_pretrained(keeper.best(result.best_step)).save_pretrained(result_folder)
     parameters = sum(p.numel() for p in stage.model.parameters())
     return {
         "status": "improved" if result.improved else "kept_start",
@@ -297,17 +336,25 @@ def describe(store: BarStore, windows: Mapping[str, Windows]) -> dict[str, Any]:
     return {"symbols": len(store), "rows": store.rows, "splits": parts}
 
 
-def prepare_folder(folder: Path, settings: Settings, overwrite: bool) -> None:
-    """Make the run folder and write config.yaml; ConfigError if an earlier run would be lost."""
+def prepare_folder(folder: Path, settings: Settings, *, overwrite: bool, resume: bool, force: bool) -> None:
+    """Make the run folder and write config.yaml; ConfigError if an earlier run would be lost or was another one."""
     earlier = [name for name in OWN if (folder / name).exists()]
     if overwrite:
         for name in earlier:
             path = folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    elif resume:
+        if (folder / "config.yaml").is_file() and not force:
+            changed = changed_keys(Run(folder).settings, settings)
+            if changed:
+                raise ConfigError(
+                    f"{folder} was started with other settings: {'; '.join(changed)}. Undo the changes, start anew in "
+                    "another folder with --out, or go on all the same with --resume --force."
+                )
     elif earlier and not any(stage.skip_existing for _, stage in settings.stages()):
         raise ConfigError(
-            f"{folder} already holds a run ({', '.join(earlier)}). Choose another folder with --out, replace it with "
-            "--overwrite, or keep finished stages with --set tokenizer.skip_existing=true "
+            f"{folder} already holds a run ({', '.join(earlier)}). Go on with --resume, choose another folder with "
+            "--out, replace it with --overwrite, or keep finished stages with --set tokenizer.skip_existing=true "
             "--set predictor.skip_existing=true."
         )
     try:
@@ -317,6 +364,20 @@ def prepare_folder(folder: Path, settings: Settings, overwrite: bool) -> None:
         raise ConfigError(
             f"{folder}: cannot write there ({error.strerror}). Choose another folder with --out."
         ) from error
+
+
+def changed_keys(old: Settings, new: Settings) -> list[str]:
+    """ "predictor.epochs 30 -> 20" for each setting that differs; where the run lies and runs does not matter."""
+    a, b = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    keys = sorted((a.keys() | b.keys()) - {"out", "device"})
+    return [f"{key} {a.get(key)} -> {b.get(key)}" for key in keys if a.get(key) != b.get(key)]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
 
 
 def write_json(path: Path, value: Any) -> None:
