@@ -16,6 +16,7 @@ from chandler.errors import ConfigError
 from chandler.nn.predictor import PredictorConfig
 from chandler.nn.presets import PREDICTORS, TOKENIZERS
 from chandler.nn.tokenizer import TokenizerConfig
+from chandler.training.optim import ScheduleKind
 
 RANDOM = "random"
 
@@ -55,6 +56,19 @@ class DataSettings(_Strict):
     """Where training ends and validation begins."""
 
 
+class LoraSettings(_Strict):
+    """The low-rank adapters of `mode: lora`."""
+
+    rank: int = Field(8, ge=1)
+    """Inner width of an adapter."""
+    alpha: float = Field(16.0, gt=0)
+    """An adapter counts alpha / rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Of an adapter's input, in training."""
+    targets: list[str] = Field(["q_proj", "k_proj", "v_proj", "out_proj", "w1", "w2", "w3"], min_length=1)
+    """Which projections: names, or patterns over released names such as "transformer.*.q_proj"."""
+
+
 class StageSettings(_Strict):
     """What both stages share."""
 
@@ -68,20 +82,31 @@ class StageSettings(_Strict):
     """With `start: random`: a released size by name, or keys of config.json (the rest as released)."""
     skip_existing: bool = False
     """Keep this stage's finished result if the run folder has one."""
+    mode: Literal["full", "lora", "head"] = "full"
+    """Train all weights; low-rank adapters, merged into the weights at the end; or the output heads alone."""
+    lora: LoraSettings = Field(default_factory=LoraSettings)
+    """The adapters of `mode: lora`."""
+    train: list[str] | None = None
+    """Patterns over released parameter names: only these are trained (beside the adapters of `mode: lora`).
+    null: all with `mode: full`, none with `mode: lora`."""
+    freeze: list[str] = Field(default_factory=list)
+    """Patterns over released parameter names that are not trained, whatever else says so."""
     epochs: int = Field(30, ge=1)
     batch_size: int = Field(50, ge=1)
     """Windows per device and step."""
     accumulation_steps: int = Field(1, ge=1)
     """Batches whose gradients are added up before one optimiser step."""
     learning_rate: float = Field(gt=0)
-    """Peak of the one-cycle schedule."""
+    """Peak of the schedule."""
+    schedule: ScheduleKind = "onecycle"
+    """Up and down along cosines; a linear rise and then a cosine to 0; or a linear rise and then constant."""
     betas: tuple[float, float]
     """Of AdamW."""
     weight_decay: float = Field(0.1, ge=0)
     clip: float = Field(gt=0)
     """Gradient norm above which gradients are scaled down."""
-    warmup: float = Field(0.03, gt=0, lt=1)
-    """Share of all steps in which the learning rate rises."""
+    warmup: float = Field(0.03, ge=0, lt=1)
+    """Share of all steps in which the learning rate rises; above 0 for onecycle."""
     div_factor: float = Field(10.0, ge=1)
     """The schedule starts at learning_rate / div_factor."""
     patience: int | None = Field(None, ge=1)
@@ -159,8 +184,16 @@ class Settings(_Strict):
         for name, stage in self.stages():
             if stage.architecture is not None and stage.start != RANDOM:
                 raise ValueError(f"{name}.architecture needs {name}.start: random (a checkpoint brings its own)")
+            if stage.schedule == "onecycle" and not stage.warmup:
+                raise ValueError(
+                    f"{name}.warmup must be above 0 for schedule onecycle; cosine and constant can do without"
+                )
             if stage.start == RANDOM:
                 stage.random_config()
+                if stage.mode != "full":
+                    raise ValueError(f"{name}.mode {stage.mode} adapts trained weights, but {name}.start is random")
+            if stage.mode == "head" and stage.train is not None:
+                raise ValueError(f"{name}.train replaces what mode: head would choose: set {name}.mode to full")
         return self
 
     def stages(self) -> Iterable[tuple[str, TokenizerSettings | PredictorSettings]]:

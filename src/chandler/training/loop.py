@@ -120,7 +120,9 @@ def fit(
     stage.model.to(accelerator.device)
     optimizer = make_optimizer(stage.model, lr=s.learning_rate, betas=s.betas, weight_decay=s.weight_decay)
     total = plan.steps_per_epoch * s.epochs
-    schedule = make_schedule(optimizer, lr=s.learning_rate, steps=total, warmup=s.warmup, div_factor=s.div_factor)
+    schedule = make_schedule(
+        optimizer, lr=s.learning_rate, steps=total, warmup=s.warmup, div_factor=s.div_factor, kind=s.schedule
+    )
     found = keeper.load(stage.model, optimizer, schedule, listener.warn) if resume else None
     state = found or State()
     before = state.seconds

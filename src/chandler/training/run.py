@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import chandler
-from chandler.checkpoint import WEIGHTS_NAME
+from chandler.checkpoint import WEIGHTS_NAME, replacing
 from chandler.data.readers import load_bars
 from chandler.data.splits import split_ranges
 from chandler.data.store import BarStore
 from chandler.data.windows import Windows, require_windows
 from chandler.errors import ConfigError
+from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.config import RANDOM, PredictorSettings, Settings, StageSettings, load_settings
@@ -31,12 +32,13 @@ from chandler.training.progress import Progress
 from chandler.training.signals import StopRequest, stop_on_signal
 from chandler.training.stages import PredictorStage, TokenizerStage
 from chandler.training.state import Keeper
+from chandler.training.trainable import choose_trained
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 STAGES = ("tokenizer", "predictor")
-OWN = ("config.yaml", "metrics.jsonl", "summary.json", "report.html", "checkpoints", *STAGES)
+OWN = ("config.yaml", "metrics.jsonl", "summary.json", "report.html", "checkpoints", "adapters", *STAGES)
 """What a run folder holds; --overwrite removes these and nothing else."""
 
 
@@ -241,6 +243,9 @@ def _run_stage(
             stage.model.save_pretrained(result_folder)
             recorder.progress.note(f"{name}: switched off, {settings.start} is used as it is")
         return {"status": "off", "start": settings.start}
+    trained = choose_trained(stage.model, name, settings, torch.Generator().manual_seed(derive_seed(seed, 1)))
+    if main:
+        recorder.progress.note(f"{name}: {trained}")
     keeper = Keeper(folder / "checkpoints" / name)
     result = fit(
         stage,
@@ -257,12 +262,16 @@ def _run_stage(
         stop=stop,
     )
     if main:
-        type(stage.model).from_pretrained(keeper.best(result.best_step)).save_pretrained(result_folder)
-    parameters = sum(p.numel() for p in stage.model.parameters())
+        best = keeper.best(result.best_step)
+        type(stage.model).from_pretrained(best).save_pretrained(result_folder)
+        if trained.adapters:
+            with replacing(folder / "adapters" / name) as scratch:
+                for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+                    shutil.copy(best / file, scratch / file)
     return {
         "status": "improved" if result.improved else "kept_start",
         "start": settings.start,
-        "parameters": parameters,
+        **trained.to_dict(),
         "verdict": verdict(name, result),
         **{("start_score" if k == "start" else k): v for k, v in result.to_dict().items()},
     }

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from chandler.checkpoint import Pretrained, replacing
 from chandler.errors import TrainingError
+from chandler.nn.lora import merged, save_adapters
 
 KEPT = 2
 """Saved states kept per stage: if the newest is damaged, the one before it serves."""
@@ -70,9 +71,20 @@ class Keeper:
         return self.folder / f"best-{step:07d}"
 
     def save_best(self, step: int, model: nn.Module) -> None:
-        """Keep a model as the best so far; older ones stay until no saved state refers to them."""
-        assert isinstance(model, Pretrained)
-        self._write(lambda: model.save_pretrained(self.best(step)), step)
+        """Keep a model as the best so far, adapters merged; older ones stay until no saved state refers to them.
+
+        Its adapters alone lie beside the weights.
+        """
+        plain = merged(model)
+        assert isinstance(plain, Pretrained)
+
+        def write() -> None:
+            folder = plain.save_pretrained(self.best(step))
+            if plain is not model:
+                # No state refers to this folder yet: killed in between, the run goes on before it and writes it anew.
+                save_adapters(model, folder)
+
+        self._write(write, step)
 
     def save(
         self,
