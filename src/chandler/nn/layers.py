@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 RotaryTable = tuple[Tensor, Tensor]
 """cos and sin, each (T, head_dim), of T consecutive positions."""
@@ -213,6 +214,24 @@ class Block(nn.Module):
         """x (B, T, dim) -> (B, T, dim)."""
         x = x + self.self_attn(self.norm1(x), causal=causal, rotary=rotary)
         return x + self.ffn(self.norm2(x))
+
+
+def run_blocks(blocks: nn.ModuleList, x: Tensor, *, checkpointing: bool) -> Tensor:
+    """x (B, T, dim) through all blocks, causal, with one rotary table for all of them.
+
+    With `checkpointing` (while gradients are recorded) a block keeps its input only and is computed again in the
+    backward pass: memory for about a third more time (Chen et al. 2016).
+    """
+    rotary: RotaryTable | None = None
+    for block in blocks:
+        if rotary is None:
+            assert isinstance(block, Block)
+            rotary = block.self_attn.rotary(x.shape[1])
+        if checkpointing and torch.is_grad_enabled():
+            x = checkpoint(block, x, causal=True, rotary=rotary, use_reentrant=False)
+        else:
+            x = block(x, causal=True, rotary=rotary)
+    return x
 
 
 def initialise(model: nn.Module, generator: torch.Generator | None = None) -> None:

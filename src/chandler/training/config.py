@@ -113,6 +113,10 @@ class StageSettings(_Strict):
     """Stop after so many validations in a row without a new best; null: never."""
     validate_every: int | None = Field(None, ge=1)
     """Optimiser steps between two validations; null: once an epoch."""
+    gradient_checkpointing: bool = False
+    """Keep less of the forward pass and compute it again in the backward pass: less memory, about a third slower."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile: auto turns it on for long runs on CUDA; the first step then takes a minute or more."""
     save_every: int = Field(500, ge=1)
     """Optimiser steps between two saved states; one is saved after each validation as well."""
     on_nonfinite: Literal["stop", "skip"] = "stop"

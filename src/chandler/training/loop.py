@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+COMPILE_STEPS = 2000
+"""Optimiser steps from which compilation pays on a GPU: it takes a minute or more before the first step."""
+
+
 class Listener(Protocol):
     """What the loop tells the outside, on rank 0 only: the run folder writes it down, a terminal shows it."""
 
@@ -126,7 +130,10 @@ def fit(
     found = keeper.load(stage.model, optimizer, schedule, listener.warn) if resume else None
     state = found or State()
     before = state.seconds
+    stage.model.checkpointing = s.gradient_checkpointing
     model = accelerator.prepare_model(stage.model)
+    if s.compile == "on" or (s.compile == "auto" and accelerator.device.type == "cuda" and total >= COMPILE_STEPS):
+        model = torch.compile(model)
     log = _Log(stage, accelerator, listener, state)
     tracker = state.tracker
 
@@ -329,7 +336,7 @@ def validate(
         indices = mine[lo : lo + batch_size]
         batch = to_device(windows, indices, torch.zeros(len(indices), windows.length), accelerator.device)
         with accelerator.autocast():
-            found = stage.validation(batch)
+            found = stage.validation(batch, key=lo)
         for name in stage.measures:
             sums[name] += float(found[name])
         if accelerator.is_main_process:
