@@ -25,8 +25,8 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True, use_attribute_docstrings=True)
 
 
-class DataSettings(_Strict):
-    """Which bars, cut into which windows."""
+class SourceSettings(_Strict):
+    """Which bars, and how they are read."""
 
     path: str | list[str]
     """File, folder, glob, or a list of them."""
@@ -42,6 +42,24 @@ class DataSettings(_Strict):
     """Scale prices by an adjusted close, where there is one."""
     missing: Literal["error", "drop"] = "error"
     """What to do with rows whose prices are missing."""
+
+
+class ReplaySettings(SourceSettings):
+    """A second source of bars, such as some of what the model was pretrained on, against forgetting."""
+
+    share: float = Field(0.2, gt=0, lt=1)
+    """Part of every batch that comes from it; the steps of an epoch grow accordingly."""
+    stride: int = Field(1, ge=1)
+    """Bars between the starts of two of its training windows."""
+    split: SplitSettings = Field(default_factory=SplitSettings)
+    """Which of its bars are replayed, and which measure what is forgotten."""
+    validation_windows: int = Field(1000, ge=1)
+    """About so many of its validation windows, evenly spaced, measure what is forgotten."""
+
+
+class DataSettings(SourceSettings):
+    """Which bars, cut into which windows."""
+
     lookback: int = Field(90, ge=2)
     """Bars that a forecast sees; the scale of a window comes from these alone."""
     horizon: int = Field(10, ge=1)
@@ -51,9 +69,30 @@ class DataSettings(_Strict):
     validation_stride: int = Field(1, ge=1)
     """Bars between the starts of two validation windows; 1 validates on all of them."""
     windows_per_epoch: int | None = Field(100_000, ge=1)
-    """At most so many training windows an epoch, drawn anew each time; null: all."""
+    """At most so many training windows an epoch, drawn anew each time; null: all. Replayed ones come on top."""
+    weighting: str | float = "rows"
+    """How symbols share the windows of an epoch: by their "rows", "equal", or their rows to a power from 0 (equal)
+    to 1 (rows). No window comes twice; a symbol with too few gives all it has."""
+    drop_volume: float = Field(0.0, ge=0, le=1)
+    """Share of training windows, drawn anew each step, whose volume and amount are missing (0.05 in pretraining)."""
+    replay: ReplaySettings | None = None
+    """A share of each batch from other bars; null: none."""
     split: SplitSettings = Field(default_factory=SplitSettings)
     """Where training ends and validation begins."""
+
+    @field_validator("weighting", mode="before")
+    @classmethod
+    def _weighting(cls, value: object) -> object:
+        if isinstance(value, str) and value in ("rows", "equal"):
+            return value
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+            return float(value)
+        raise ValueError('give "rows", "equal" or a number from 0 (equal) to 1 (rows)')
+
+    @property
+    def temperature(self) -> float:
+        """`weighting` as a power of a symbol's number of windows."""
+        return {"rows": 1.0, "equal": 0.0}[self.weighting] if isinstance(self.weighting, str) else self.weighting
 
 
 class LoraSettings(_Strict):

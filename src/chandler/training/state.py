@@ -58,6 +58,17 @@ class State:
     """Steps left out because a loss or gradient was not finite."""
     logged: list[list[float]] = field(default_factory=list)
     """Losses of the steps since the last record in metrics.jsonl."""
+    replay_start: float | None = None
+    replay_best: float | None = None
+    """Score on the replay store at step 0, and at the best step so far."""
+
+    def replayed(self, measure: str, score: float, step: int, best: bool) -> dict[str, float]:
+        """Take in a score on the replay store; what a record of it says. Forgetting above 0 is a loss."""
+        if step == 0 or self.replay_start is None:
+            self.replay_start = score
+        if best:
+            self.replay_best = score
+        return {f"replay_{measure}": score, "forgetting": score - self.replay_start}
 
 
 class Keeper:
