@@ -52,7 +52,7 @@ def test_the_published_checkpoint_is_the_best_not_the_last(config: dict[str, Any
     scores = [v["mse"] for v in rows(run.folder, "tokenizer", "validation")]
     from chandler.training.distributed import make_accelerator
     from chandler.training.loop import validate
-    from chandler.training.run import load_store, make_windows
+    from chandler.training.sources import load_store, make_windows
     from chandler.training.stages import TokenizerStage
 
     settings = run.settings

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from chandler.data.windows import Windows, require_windows
 from chandler.errors import TrainingError
+from chandler.training.augment import drop_volume
 from chandler.training.config import StageSettings
 from chandler.training.distributed import max_over_ranks, mean_over_ranks, sum_over_ranks
+from chandler.training.mixture import Mixture
 from chandler.training.optim import make_optimizer, make_schedule
 from chandler.training.plan import Plan, derive_seed
 from chandler.training.signals import Interrupted, StopRequest
@@ -73,6 +75,10 @@ class StageResult:
     seconds: float
     train_windows: int
     validation_windows: int
+    replay_start: float | None = None
+    """The measure on validation windows of the replay store at step 0; None without replay."""
+    replay_best: float | None = None
+    """The same at the best step: above `replay_start`, training has made the model forget."""
 
     @property
     def improved(self) -> bool:
@@ -86,7 +92,7 @@ class StageResult:
 
 def fit(
     stage: Stage,
-    train: Windows,
+    train: Mixture,
     validation: Windows,
     settings: StageSettings,
     *,
@@ -94,7 +100,8 @@ def fit(
     listener: Listener,
     keeper: Keeper,
     seed: int,
-    windows_per_epoch: int | None = None,
+    replay_validation: Windows | None = None,
+    volume_dropped: float = 0.0,
     log_every: int = 10,
     resume: bool = False,
     stop: StopRequest | None = None,
@@ -103,28 +110,38 @@ def fit(
 
     Step 0 validates the starting weights; a later checkpoint is better only if its score is strictly lower. With
     `resume` the newest whole state of the keeper is taken up, and the result is that of a run never interrupted.
+    `replay_validation` is scored beside, never selected by. Training windows lose their volume at the rate
+    `volume_dropped`.
 
     Raises:
         DataError: a split without a window.
         TrainingError: fewer windows than processes; a loss, gradient or score that is not finite; a full disk.
         Interrupted: `stop` was set; the state is saved.
     """
-    require_windows(train, "training")
+    require_windows(train.main, "training")
     require_windows(validation, "validation")
     s = settings
     plan = Plan(
-        len(train), train.length, s.batch_size, s.accumulation_steps, accelerator.num_processes, seed, windows_per_epoch
+        train.drawn,
+        train.length,
+        s.batch_size,
+        s.accumulation_steps,
+        accelerator.num_processes,
+        seed,
+        draw=lambda epoch: train.order(seed, epoch),
     )
     if not plan.steps_per_epoch:
         raise TrainingError(
-            f"{stage.name}: {len(train)} training windows for {plan.ranks} processes. Start fewer processes."
+            f"{stage.name}: {train.drawn} training windows for {plan.ranks} processes. Start fewer processes."
         )
     begun = time.monotonic()
     main = accelerator.is_main_process
     stage.model.to(accelerator.device)
     optimizer = make_optimizer(stage.model, lr=s.learning_rate, betas=s.betas, weight_decay=s.weight_decay)
     total = plan.steps_per_epoch * s.epochs
-    schedule = make_schedule(optimizer, lr=s.learning_rate, steps=total, warmup=s.warmup, div_factor=s.div_factor)
+    schedule = make_schedule(
+        optimizer, lr=s.learning_rate, steps=total, warmup=s.warmup, div_factor=s.div_factor, kind=s.schedule
+    )
     found = keeper.load(stage.model, optimizer, schedule, listener.warn) if resume else None
     state = found or State()
     before = state.seconds
@@ -142,6 +159,9 @@ def fit(
         if not math.isfinite(score):
             raise _diverged(stage, f"validation {stage.measures[0]} is {score} at step {step}", keeper)
         better = tracker.add(score, step)
+        if replay_validation is not None:
+            replayed = validate(stage, replay_validation, s.batch_size, accelerator, listener, part="replay")
+            scores |= state.replayed(stage.measures[0], replayed[stage.measures[0]], step, better)
         if main:
             if better:
                 keeper.save_best(step, stage.model)
@@ -169,7 +189,7 @@ def fit(
         if epoch != order_epoch:
             order, order_epoch = plan.order(epoch), epoch
         rate = schedule.get_last_lr()[0]
-        losses, windows = _forward_backward(stage, model, train, plan, order, index, step, accelerator)
+        losses, windows = _forward_backward(stage, model, train, plan, order, index, step, accelerator, volume_dropped)
         norm = accelerator.clip_grad_norm_(model.parameters(), s.clip)
         if math.isfinite(float(norm if norm is not None else math.nan)):
             optimizer.step()
@@ -209,8 +229,10 @@ def fit(
         stopped_early=step < total,
         skipped=state.skipped,
         seconds=before + time.monotonic() - begun,
-        train_windows=len(train),
+        train_windows=len(train.main),
         validation_windows=len(validation),
+        replay_start=state.replay_start,
+        replay_best=state.replay_best,
     )
     if main:
         listener.end(stage.name, result)
@@ -220,12 +242,13 @@ def fit(
 def _forward_backward(
     stage: Stage,
     model: nn.Module,
-    windows: Windows,
+    windows: Mixture,
     plan: Plan,
     order: np.ndarray,
     index: int,
     step: int,
     accelerator: Accelerator,
+    volume_dropped: float = 0.0,
 ) -> tuple[dict[str, Tensor], int]:
     """All batches of one optimiser step on this rank; gradients end up equal on all ranks.
 
@@ -238,6 +261,7 @@ def _forward_backward(
     batches = list(plan.step(order, index, accelerator.process_index, step))
     for number, micro in enumerate(batches, start=1):
         batch = to_device(windows, micro.indices, micro.uniforms, accelerator.device)
+        batch = drop_volume(batch, micro.chances, volume_dropped)
         # Gradients are exchanged once per step, with the last batch.
         exchange = contextlib.nullcontext() if number == len(batches) else accelerator.no_sync(model)
         with exchange:
@@ -300,7 +324,7 @@ def _diverged(stage: Stage, what: str, keeper: Keeper) -> TrainingError:
 
 @torch.no_grad()
 def offenders(
-    stage: Stage, windows: Windows, indices: np.ndarray, batch_size: int, accelerator: Accelerator, limit: int = 3
+    stage: Stage, windows: Mixture, indices: np.ndarray, batch_size: int, accelerator: Accelerator, limit: int = 3
 ) -> str:
     """Which of these windows have a validation measure that is not finite: symbols and dates, in words."""
     stage.model.eval()
@@ -323,9 +347,17 @@ def offenders(
 
 @torch.no_grad()
 def validate(
-    stage: Stage, windows: Windows, batch_size: int, accelerator: Accelerator, listener: Listener
+    stage: Stage,
+    windows: Windows,
+    batch_size: int,
+    accelerator: Accelerator,
+    listener: Listener,
+    part: str = "validation",
 ) -> dict[str, float]:
-    """Mean of each validation measure over all windows, sharded over ranks; sums and counts are reduced with SUM."""
+    """Mean of each validation measure over all windows, sharded over ranks; sums and counts are reduced with SUM.
+
+    `part` names these windows among those that the stage is validated on.
+    """
     mine = np.arange(accelerator.process_index, len(windows), accelerator.num_processes)
     sums = dict.fromkeys(stage.measures, 0.0)
     was_training = stage.model.training
@@ -334,7 +366,7 @@ def validate(
         indices = mine[lo : lo + batch_size]
         batch = to_device(windows, indices, torch.zeros(len(indices), windows.length), accelerator.device)
         with accelerator.autocast():
-            found = stage.validation(batch, key=lo)
+            found = stage.validation(batch, key=(part, lo))
         for name in stage.measures:
             sums[name] += float(found[name])
         if accelerator.is_main_process:
@@ -347,7 +379,7 @@ def validate(
     return {name: value / count for name, value in zip(sums, values, strict=True)}
 
 
-def to_device(windows: Windows, indices: np.ndarray, uniforms: Tensor, device: torch.device) -> Batch:
+def to_device(windows: Windows | Mixture, indices: np.ndarray, uniforms: Tensor, device: torch.device) -> Batch:
     """Gather windows and hand them to the device of the model."""
     gathered = windows.gather(indices)
     return Batch(

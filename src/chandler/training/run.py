@@ -15,12 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import chandler
-from chandler.checkpoint import WEIGHTS_NAME
-from chandler.data.readers import load_bars
-from chandler.data.splits import split_ranges
-from chandler.data.store import BarStore
-from chandler.data.windows import Windows, require_windows
+from chandler.checkpoint import WEIGHTS_NAME, replacing
 from chandler.errors import ConfigError
+from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.config import RANDOM, PredictorSettings, Settings, StageSettings, load_settings
@@ -29,14 +26,16 @@ from chandler.training.loop import StageResult, fit
 from chandler.training.plan import derive_seed
 from chandler.training.progress import Progress
 from chandler.training.signals import StopRequest, stop_on_signal
+from chandler.training.sources import Sources, load_sources
 from chandler.training.stages import PredictorStage, TokenizerStage
 from chandler.training.state import Keeper
+from chandler.training.trainable import choose_trained
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 STAGES = ("tokenizer", "predictor")
-OWN = ("config.yaml", "metrics.jsonl", "summary.json", "report.html", "checkpoints", *STAGES)
+OWN = ("config.yaml", "metrics.jsonl", "summary.json", "report.html", "checkpoints", "adapters", *STAGES)
 """What a run folder holds; --overwrite removes these and nothing else."""
 
 
@@ -122,7 +121,12 @@ def verdict(stage: str, result: StageResult) -> str:
             f"{stage}: no checkpoint beat the starting weights (validation {result.measure} {result.start:.5g}); "
             "the starting weights are kept"
         )
-    return text + (" (stopped early: patience)" if result.stopped_early else "") + "."
+    text += " (stopped early: patience)" if result.stopped_early else ""
+    if result.replay_start is not None and result.replay_best is not None:
+        loss = result.replay_best - result.replay_start
+        text += f"; on the replayed bars {result.replay_start:.5g} -> {result.replay_best:.5g}"
+        text += f", {loss:.3g} forgotten" if loss > 0 else ", nothing forgotten"
+    return text + "."
 
 
 def finetune(
@@ -174,10 +178,7 @@ def _finetune(
     force: bool,
 ) -> Run:
     folder = Path(settings.out)
-    store = load_store(settings)
-    windows = {name: make_windows(store, settings, name) for name in ("train", "val")}
-    for name, found in windows.items():
-        require_windows(found, {"train": "training", "val": "validation"}[name])
+    sources = load_sources(settings)
     if accelerator.is_main_process:
         prepare_folder(folder, settings, overwrite=overwrite, resume=resume, force=force)
     accelerator.wait_for_everyone()
@@ -187,19 +188,23 @@ def _finetune(
     recorder = _Recorder(folder, progress)
     summary: dict[str, Any] = {
         "chandler": chandler.__version__,
-        "data": describe(store, windows),
+        "data": sources.describe(),
         "stages": dict(earlier) if resume else {},
     }
     summary["forecast"] = {"max_context": settings.context(), "lookback": settings.data.lookback}
     if accelerator.is_main_process:
+        bars, replay = sources.train.main.store, sources.train.replay
+        replayed = f", {sources.train.share:.0%} of each batch replayed from {len(replay):,} others" if replay else ""
         recorder.progress.note(
-            f"{len(store)} symbols, {store.rows:,} bars; windows of {settings.data.lookback} + "
-            f"{settings.data.horizon} bars: {len(windows['train']):,} to train on, "
-            f"{len(windows['val']):,} to validate on"
+            f"{len(bars)} symbols, {bars.rows:,} bars; windows of {settings.data.lookback} + "
+            f"{settings.data.horizon} bars: {len(sources.train.main):,} to train on{replayed}, "
+            f"{len(sources.validation):,} to validate on"
         )
+        for text in sources.warnings():
+            recorder.warn(text)
     for number, (name, stage) in enumerate(settings.stages()):
         outcome = _run_stage(
-            name, stage, settings, windows, folder, accelerator, recorder, stop, resume, earlier.get(name), number
+            name, stage, settings, sources, folder, accelerator, recorder, stop, resume, earlier.get(name), number
         )
         summary["stages"][name] = outcome
         if accelerator.is_main_process:
@@ -214,7 +219,7 @@ def _run_stage(
     name: str,
     settings: StageSettings,
     whole: Settings,
-    windows: Mapping[str, Windows],
+    sources: Sources,
     folder: Path,
     accelerator: Accelerator,
     recorder: _Recorder,
@@ -241,28 +246,36 @@ def _run_stage(
             stage.model.save_pretrained(result_folder)
             recorder.progress.note(f"{name}: switched off, {settings.start} is used as it is")
         return {"status": "off", "start": settings.start}
+    trained = choose_trained(stage.model, name, settings, torch.Generator().manual_seed(derive_seed(seed, 1)))
+    if main:
+        recorder.progress.note(f"{name}: {trained}")
     keeper = Keeper(folder / "checkpoints" / name)
     result = fit(
         stage,
-        windows["train"],
-        windows["val"],
+        sources.train,
+        sources.validation,
         settings,
         accelerator=accelerator,
         listener=recorder,
         keeper=keeper,
         seed=seed,
-        windows_per_epoch=whole.data.windows_per_epoch,
+        replay_validation=sources.replay_validation,
+        volume_dropped=whole.data.drop_volume,
         log_every=whole.log_every,
         resume=resume,
         stop=stop,
     )
     if main:
-        type(stage.model).from_pretrained(keeper.best(result.best_step)).save_pretrained(result_folder)
-    parameters = sum(p.numel() for p in stage.model.parameters())
+        best = keeper.best(result.best_step)
+        type(stage.model).from_pretrained(best).save_pretrained(result_folder)
+        if trained.adapters:
+            with replacing(folder / "adapters" / name) as scratch:
+                for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+                    shutil.copy(best / file, scratch / file)
     return {
         "status": "improved" if result.improved else "kept_start",
         "start": settings.start,
-        "parameters": parameters,
+        **trained.to_dict(),
         "verdict": verdict(name, result),
         **{("start_score" if k == "start" else k): v for k, v in result.to_dict().items()},
     }
@@ -296,44 +309,6 @@ def _make_stage(name: str, settings: StageSettings, whole: Settings, folder: Pat
 def is_main_process() -> bool:
     """Whether this process writes and prints: always, except under torchrun on ranks other than 0."""
     return int(os.environ.get("RANK", "0")) == 0
-
-
-def load_store(settings: Settings) -> BarStore:
-    """The bars that the settings name."""
-    d = settings.data
-    return load_bars(
-        d.path,
-        symbols=d.symbols,
-        columns=d.columns,
-        timezone=d.timezone,
-        date_format=d.date_format,
-        adjust=d.adjust,
-        missing=d.missing,
-    )
-
-
-def make_windows(store: BarStore, settings: Settings, split: str) -> Windows:
-    """The windows of one split: "train", "val" or "test"."""
-    d = settings.data
-    ranges = split_ranges(store, d.split)
-    stride = d.stride if split == "train" else d.validation_stride
-    return Windows(store, ranges[split], d.lookback, d.horizon, stride)
-
-
-def describe(store: BarStore, windows: Mapping[str, Windows]) -> dict[str, Any]:
-    """What was trained on: symbols, rows, and the span and windows of each split."""
-    parts = {}
-    for name, found in windows.items():
-        used = found.ranges[:, 1] > found.ranges[:, 0]
-        first = [store.timestamps[lo] for lo in found.ranges[used, 0]]
-        last = [store.timestamps[hi - 1] for hi in found.ranges[used, 1]]
-        parts[name] = {
-            "windows": len(found),
-            "rows": int((found.ranges[:, 1] - found.ranges[:, 0]).sum()),
-            "first": str(min(first).astype("datetime64[ns]").astype("datetime64[s]")),
-            "last": str(max(last).astype("datetime64[ns]").astype("datetime64[s]")),
-        }
-    return {"symbols": len(store), "rows": store.rows, "splits": parts}
 
 
 def prepare_folder(folder: Path, settings: Settings, *, overwrite: bool, resume: bool, force: bool) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from chandler.checkpoint import Pretrained, replacing
 from chandler.errors import TrainingError
+from chandler.nn.lora import merged, save_adapters
 
 KEPT = 2
 """Saved states kept per stage: if the newest is damaged, the one before it serves."""
@@ -57,6 +58,17 @@ class State:
     """Steps left out because a loss or gradient was not finite."""
     logged: list[list[float]] = field(default_factory=list)
     """Losses of the steps since the last record in metrics.jsonl."""
+    replay_start: float | None = None
+    replay_best: float | None = None
+    """Score on the replay store at step 0, and at the best step so far."""
+
+    def replayed(self, measure: str, score: float, step: int, best: bool) -> dict[str, float]:
+        """Take in a score on the replay store; what a record of it says. Forgetting above 0 is a loss."""
+        if step == 0 or self.replay_start is None:
+            self.replay_start = score
+        if best:
+            self.replay_best = score
+        return {f"replay_{measure}": score, "forgetting": score - self.replay_start}
 
 
 class Keeper:
@@ -70,9 +82,20 @@ class Keeper:
         return self.folder / f"best-{step:07d}"
 
     def save_best(self, step: int, model: nn.Module) -> None:
-        """Keep a model as the best so far; older ones stay until no saved state refers to them."""
-        assert isinstance(model, Pretrained)
-        self._write(lambda: model.save_pretrained(self.best(step)), step)
+        """Keep a model as the best so far, adapters merged; older ones stay until no saved state refers to them.
+
+        Its adapters alone lie beside the weights.
+        """
+        plain = merged(model)
+        assert isinstance(plain, Pretrained)
+
+        def write() -> None:
+            folder = plain.save_pretrained(self.best(step))
+            if plain is not model:
+                # No state refers to this folder yet: killed in between, the run goes on before it and writes it anew.
+                save_adapters(model, folder)
+
+        self._write(write, step)
 
     def save(
         self,
