@@ -184,10 +184,10 @@ def test_a_run_resamples_and_cleans_as_its_settings_say(tmp_path):
     settings = load_settings(
         {"out": "unused", "data": data}, ["data.cleaning.enabled=true", "data.cleaning.min_rows=90"]
     )
-    store, report = load_clean(settings)
+    store, report = load_clean(settings.data)
     assert store.rows == 180
     # Every two-hour bar closes alike, so the stagnant rule would take all of them: it is switched off.
     settings = load_settings(settings.model_dump(), ["data.cleaning.stagnant=false"])
-    store, report = load_clean(settings)
+    store, report = load_clean(settings.data)
     assert store.segments.tolist() == [[0, 100]]  # the 80 rows after the hole are fewer than 90
     assert report.to_dict()["removed"]["short"] == {"times": 1, "rows": 80, "symbols": 1}
