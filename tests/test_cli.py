@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-
 from chandler.cli import main
 
 README = (Path(__file__).parents[1] / "README.md").read_text()

@@ -69,6 +69,15 @@ def sum_over_ranks(accelerator: Accelerator, values: Tensor) -> Tensor:
     return values
 
 
+def max_over_ranks(accelerator: Accelerator, value: int) -> int:
+    """The largest value over processes, so that all of them decide alike."""
+    if accelerator.num_processes == 1:
+        return value
+    shared = torch.tensor([value], device=accelerator.device)
+    dist.all_reduce(shared, op=dist.ReduceOp.MAX)
+    return int(shared.item())
+
+
 def close(accelerator: Accelerator) -> None:
     """Leave the process group in step, so that no rank tears down what another still uses."""
     if accelerator.num_processes > 1 and dist.is_initialized():
