@@ -45,6 +45,8 @@ class BarStore:
     notes: Mapping[str, tuple[str, ...]]
     sources: Mapping[str, str]
     segments: np.ndarray = None  # type: ignore[assignment] # filled in below
+    skipped: tuple[str, ...] = ()
+    """A message for each source that skip_bad left out."""
     _positions: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -127,6 +129,23 @@ class BarStore:
         index = pd.DatetimeIndex(np.array(self.timestamps[lo:hi], np.int64).view("M8[ns]"))
         zone = self.zones[number]
         return index if zone is None else index.tz_localize("UTC").tz_convert(zone)
+
+    def to_frame(self) -> pd.DataFrame:
+        """All rows as a long frame: `symbol`, `timestamp`, then the six FEATURES; in memory, so for small stores.
+
+        Times are naive where no symbol has a zone, in the zone where all have the same, else in UTC.
+        """
+        zones = set(self.zones)
+        frames = []
+        for bars in self:
+            frame = bars.to_frame().reset_index()
+            if len(zones) > 1:
+                naive = bars.timestamps.tz is None
+                frame["timestamp"] = frame["timestamp"].dt.tz_localize("UTC") if naive else frame[
+                    "timestamp"].dt.tz_convert("UTC")  # fmt: skip
+            frame.insert(0, "symbol", bars.symbol)
+            frames.append(frame)
+        return pd.concat(frames, ignore_index=True)
 
     def with_segments(self, segments: np.ndarray) -> BarStore:
         """The same rows, not copied, with other segments (G, 2)."""

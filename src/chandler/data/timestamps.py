@@ -5,6 +5,7 @@ Formats are decided over the whole column, never row by row; what cannot be deci
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chandler.data.numbers import arrow_text
 from chandler.errors import DataError
 
 # Tried in this order where a file mixes offsets because of daylight saving.
@@ -46,17 +48,23 @@ def parse_times(
     *,
     timezone: str | None = None,
     date_format: str | None = None,
+    stated: tuple[str, str] | None = None,
     where: str = "",
     place: Callable[[int], str] = lambda row: f"row {row + 1}",
 ) -> Times:
     """Timestamps (N,) of a column, with a second column for the time of day where there is one.
 
-    With offsets the moments are kept and the zone is theirs; without, they are wall clock and stay naive.
-    `timezone` localises naive times and converts the others. Raises DataError for what is undecidable.
+    With offsets the moments are kept and the zone is theirs; without, they are wall clock and stay naive, or
+    in the zone that names or banners state: `stated`, zone and reason. `timezone` localises naive times and
+    converts the others. `notes` says which order of dates and which zone were taken, and why. Raises
+    DataError for what is undecidable.
     """
     if clock is not None:
         raw = _join(raw, clock)
-    if date_format is None and pd.api.types.is_numeric_dtype(raw.dtype):
+    times = None if date_format is not None else _iso(raw)
+    if times is not None:
+        pass
+    elif date_format is None and pd.api.types.is_numeric_dtype(raw.dtype):
         times = _from_numbers(raw.to_numpy(np.float64, na_value=np.nan))
     elif pd.api.types.is_datetime64_any_dtype(raw.dtype):
         times = Times(_nanoseconds(pd.DatetimeIndex(raw), where))
@@ -70,7 +78,49 @@ def parse_times(
             nat = pd.DatetimeIndex([pd.NaT], tz=index.tz).as_unit("ns")
             index = pd.DatetimeIndex(index.append(nat))
         times = Times(index.take(codes), times.notes, times.hint)
-    return Times(_in_zone(times.index, timezone, where), times.notes, times.hint)
+    asked, reason = (stated or (None, "")) if timezone is None and times.index.tz is None else (timezone, "as asked")
+    index = _in_zone(times.index, asked, where)
+    if asked is not None:
+        verb = "in" if times.index.tz is None else f"from {times.index.tz} to"
+        zone = f"times: wall clock {verb} {asked}, {reason}" if verb == "in" else f"times: {verb} {asked}, {reason}"
+    elif index.tz is None:
+        zone = "times: no zone stated, kept as local wall clock"
+    else:
+        zone = "" if "zone" in "".join(times.notes) or "1970" in "".join(times.notes) else (
+            f"times: in {index.tz}, by the offsets written")  # fmt: skip
+    return Times(index, times.notes + ((zone,) if zone else ()), times.hint)
+
+
+def looks_like_time(text: str) -> bool:
+    """Whether a cell reads as a date or as time since 1970, and not as a price."""
+    text = text.strip()
+    if re.fullmatch(r"\d{8}|\d{10}|\d{12,14}|\d{16}|\d{19}", text):
+        return True
+    return bool(re.match(r"\d{1,4}[-/.年]\d{1,2}[-/.月]\d{1,4}|\d{8}[ T_]", text))
+
+
+def _iso(raw: pd.Series) -> Times | None:
+    """Text that is 2024-01-13[ 09:30[:00[.5]]][offset] throughout, by Arrow's own parser; None for anything else."""
+    if not len(raw) or not isinstance(raw.iloc[0], str) or not re.match(r"\d{4}-\d\d-\d\d", raw.iloc[0]):
+        return None
+    try:
+        text = arrow_text(raw)
+        if text.null_count:
+            return None
+        if re.search(r"(Z|[+-]\d\d(:?\d\d)?)$", raw.iloc[0][10:]) is None:
+            wall = pc.cast(text, pa.timestamp("ns"))
+            return Times(pd.DatetimeIndex(np.asarray(wall.to_numpy(zero_copy_only=False)).view("M8[ns]")))
+        moments = np.asarray(pc.cast(text, pa.timestamp("ns", "UTC")).cast(pa.int64()).to_numpy(zero_copy_only=False))
+    except (pa.ArrowException, TypeError):
+        return None
+    # The offset is in the last six characters at most; few of these endings differ.
+    endings = pc.dictionary_encode(pc.utf8_slice_codeunits(text, -6))
+    found = [re.search(r"(Z|[+-]\d\d(:?\d\d)?)$", ending) for ending in endings.dictionary.to_pylist()]
+    seconds = np.array([_seconds(match.group(1)) if match else 0 for match in found], np.int64)
+    offsets = seconds[np.asarray(endings.indices.to_numpy(zero_copy_only=False))]
+    index = pd.DatetimeIndex(moments.view("M8[ns]")).tz_localize("UTC")
+    zone, note = _zone(index, offsets)
+    return Times(index.tz_convert(zone), (note,) if note else ())
 
 
 def _in_zone(index: pd.DatetimeIndex, timezone: str | None, where: str) -> pd.DatetimeIndex:
@@ -122,7 +172,7 @@ def _from_numbers(values: np.ndarray) -> Times:
             text = pd.Series(whole.astype(np.int64)).astype("string")
             index = _from_text(text, "", lambda row: "").index
             if np.asarray(index.notna()).mean() > 0.5:  # a few bad dates are bad dates, not epochs
-                return Times(_masked(index, ~bad), ("read the dates as yyyymmdd numbers",))
+                return Times(_masked(index, ~bad), ("times: read the dates as yyyymmdd numbers",))
     if highest < 1e8:
         empty = pd.DatetimeIndex(np.full(len(values), np.datetime64("NaT", "ns")))
         return Times(empty, hint="Numbers this small look like row numbers, not times.")
@@ -135,7 +185,7 @@ def _from_numbers(values: np.ndarray) -> Times:
     # Whole and fractional part apart: float64 cannot hold nanoseconds of today.
     ticks = np.floor(whole).astype(np.int64) * factor + np.round((whole % 1) * factor).astype(np.int64)
     index = _masked(pd.DatetimeIndex(ticks.view("M8[ns]")), ~bad).tz_localize("UTC")
-    return Times(index, (f"read the timestamps as {name} since 1970, UTC",))
+    return Times(index, (f"times: read as {name} since 1970, UTC",))
 
 
 def _from_objects(
@@ -162,12 +212,12 @@ def _from_objects(
             index = pd.DatetimeIndex(pd.to_datetime(values, errors="coerce", utc=True))
         return Times(_nanoseconds(index, where))
     text = values.astype("string").str.strip()
-    numbers = pc.match_substring_regex(pa.array(text, pa.string()), r"^[-+]?\d+(\.\d*)?$")
+    numbers = pc.match_substring_regex(arrow_text(text), r"^[-+]?\d+(\.\d*)?$")
     if len(text) and pc.all(numbers).as_py():
         if text.str.fullmatch(r"\d{18,20}").all():  # nanoseconds: more digits than a float64 holds
             return Times(
                 pd.DatetimeIndex(text.astype("int64").to_numpy().view("M8[ns]")).tz_localize("UTC"),
-                ("read the timestamps as nanoseconds since 1970, UTC",),
+                ("times: read as nanoseconds since 1970, UTC",),
             )
         return _from_numbers(text.astype("float64").to_numpy())
     return _from_text(text, where, first)
@@ -175,11 +225,12 @@ def _from_objects(
 
 def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Times:
     """Written dates: year first, day or month first, compact, with or without clock, am/pm and offset."""
-    array = pa.array(text, pa.string())
+    array = arrow_text(text)
     parts = _fields(array, _SEPARATED)
-    compact = _fields(array, _COMPACT)
     use = parts["found"] == 0
-    parts = {key: np.where(use, compact[key], parts[key]) for key in parts}
+    if use.any():
+        compact = _fields(array, _COMPACT)
+        parts = {key: np.where(use, compact[key], parts[key]) for key in parts}
     good = parts["found"] > 0
     if not good.any():  # month names and the like
         index = pd.DatetimeIndex(pd.to_datetime(text, format="mixed", errors="coerce", utc=False))
@@ -192,10 +243,11 @@ def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Time
     month, day = parts["b"], np.where(year_first, parts["c"], parts["a"])
     notes: tuple[str, ...] = ()
     if (good & other).any():
-        day_first = _day_first(parts["a"], parts["b"], good & other, text, where, first)
+        day_first, proof = _day_first(parts["a"], parts["b"], good & other, text, where, first)
         if not day_first:
             month, day = np.where(other, parts["a"], month), np.where(other, parts["b"], day)
-        notes = (f"read the dates as {'day/month/year' if day_first else 'month/day/year'}",)
+        order = "day/month/year" if day_first else "month/day/year"
+        notes = (f"times: read the dates as {order}, because of {proof!r}",)
 
     hour = np.where(parts["p"] > 0, parts["H"] % 12 + 12 * (parts["p"] == 2), parts["H"])
     good &= (year >= 1678) & (year < 2262) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
@@ -223,8 +275,8 @@ def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Time
 
 def _day_first(
     a: np.ndarray, b: np.ndarray, rows: np.ndarray, text: pd.Series, where: str, first: Callable[[int], str]
-) -> bool:
-    """Whether a/b/year is day/month/year, decided by any component above 12."""
+) -> tuple[bool, str]:
+    """Whether a/b/year is day/month/year, decided by any component above 12, and the cell that decided."""
     days, months = rows & (a > 12), rows & (b > 12)
     example = int(np.flatnonzero(rows)[0])
     if days.any() and months.any():
@@ -238,7 +290,7 @@ def _day_first(
             f"{where}day or month first? {text.iloc[example]!r} ({first(example)}) reads both ways, and no "
             "row decides. Say which, for example date_format='%d/%m/%Y' or date_format='%m/%d/%Y'."
         )
-    return bool(days.any())
+    return bool(days.any()), str(text.iloc[int(np.flatnonzero(days | months)[0])])
 
 
 def _zone(moments: pd.DatetimeIndex, offsets: np.ndarray) -> tuple[str, str]:
@@ -253,8 +305,8 @@ def _zone(moments: pd.DatetimeIndex, offsets: np.ndarray) -> tuple[str, str]:
     for zone in EXCHANGE_ZONES:
         local = moments.tz_convert(zone).tz_localize(None).asi8
         if np.array_equal(local - moments.asi8, offsets * 10**9):
-            return zone, f"the offsets from UTC change with daylight saving as in {zone}: took that zone"
-    return "UTC", "the offsets from UTC fit no common exchange zone: times are in UTC"
+            return zone, f"times: the offsets from UTC change with daylight saving as in {zone}: took that zone"
+    return "UTC", "times: the offsets from UTC fit no common exchange zone: times are in UTC"
 
 
 def _fields(array: pa.Array, pattern: str) -> dict[str, np.ndarray]:
