@@ -11,7 +11,7 @@ from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 
 GOLDEN = Path(__file__).parent / "golden"
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -83,6 +83,8 @@ class Source:
     def unreadable(self, error: Exception) -> DataError:
         """The error of a file that the system or an archive does not give."""
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if isinstance(error, PermissionError):
+            why = "Permission denied"
         return DataError(f"{self}: cannot be read: {why}. Check the file and its permissions.")
 
 

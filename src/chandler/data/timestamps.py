@@ -6,6 +6,7 @@ Formats are decided over the whole column, never row by row; what cannot be deci
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,15 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chandler.data.numbers import arrow_text
+from chandler.data.zones import in_zone, zone_of
 from chandler.errors import DataError
-
-# Tried in this order where a file mixes offsets because of daylight saving.
-EXCHANGE_ZONES = (
-    "America/New_York", "America/Chicago", "Europe/London", "Europe/Berlin", "Europe/Athens",
-    "America/Los_Angeles", "America/Denver", "America/Halifax", "Australia/Sydney", "Pacific/Auckland",
-    "Asia/Jerusalem", "America/Santiago", "America/Sao_Paulo", "Africa/Cairo", "Europe/Moscow",
-    "Europe/Istanbul", "Asia/Tehran",
-)  # fmt: skip
 
 _CLOCK = (
     r"(?P<H>\d{1,2})(?::?(?P<M>\d{2})(?::?(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?)?"
@@ -31,6 +25,11 @@ _CLOCK = (
 )
 _SEPARATED = rf"^\s*(?P<a>\d{{1,4}})[-/.年](?P<b>\d{{1,2}})[-/.月](?P<c>\d{{1,4}})日?(?:[T ,]+{_CLOCK})?\s*$"
 _COMPACT = rf"^\s*(?P<a>\d{{4}})(?P<b>\d{{2}})(?P<c>\d{{2}})(?:[T _]*{_CLOCK})?\s*$"
+
+
+_UNITS = (("seconds", 10**9, 1e11), ("milliseconds", 10**6, 1e14), ("microseconds", 10**3, 1e17),
+          ("nanoseconds", 1, 9.2e18))  # fmt: skip
+_MONTH = r"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def parse_times(
             index = pd.DatetimeIndex(index.append(nat))
         times = Times(index.take(codes), times.notes, times.hint)
     asked, reason = (stated or (None, "")) if timezone is None and times.index.tz is None else (timezone, "as asked")
-    index = _in_zone(times.index, asked, where)
+    index = in_zone(times.index, asked, where)
     if asked is not None:
         verb = "in" if times.index.tz is None else f"from {times.index.tz} to"
         zone = f"times: wall clock {verb} {asked}, {reason}" if verb == "in" else f"times: {verb} {asked}, {reason}"
@@ -119,24 +118,8 @@ def _iso(raw: pd.Series) -> Times | None:
     seconds = np.array([_seconds(match.group(1)) if match else 0 for match in found], np.int64)
     offsets = seconds[np.asarray(endings.indices.to_numpy(zero_copy_only=False))]
     index = pd.DatetimeIndex(moments.view("M8[ns]")).tz_localize("UTC")
-    zone, note = _zone(index, offsets)
+    zone, note = zone_of(index, offsets)
     return Times(index.tz_convert(zone), (note,) if note else ())
-
-
-def _in_zone(index: pd.DatetimeIndex, timezone: str | None, where: str) -> pd.DatetimeIndex:
-    if timezone is None:
-        return index
-    try:
-        return index.tz_localize(timezone, ambiguous="infer") if index.tz is None else index.tz_convert(timezone)
-    except KeyError:
-        raise DataError(
-            f"{where}timezone={timezone!r} is not a known zone; say, for example, 'Europe/Berlin'."
-        ) from None
-    except ValueError as error:
-        raise DataError(
-            f"{where}wall-clock times that do not exist once and only once in {timezone}: {error}. "
-            "Give timestamps with an offset, or in UTC with timezone='UTC'."
-        ) from None
 
 
 def _nanoseconds(index: pd.DatetimeIndex, where: str) -> pd.DatetimeIndex:
@@ -176,16 +159,19 @@ def _from_numbers(values: np.ndarray) -> Times:
     if highest < 1e8:
         empty = pd.DatetimeIndex(np.full(len(values), np.datetime64("NaT", "ns")))
         return Times(empty, hint="Numbers this small look like row numbers, not times.")
-    name, factor = next(
-        (name, factor)
-        for name, factor, top in (("seconds", 10**9, 1e11), ("milliseconds", 10**6, 1e14),
-                                  ("microseconds", 10**3, 1e17), ("nanoseconds", 1, np.inf))
-        if highest < top
-    )  # fmt: skip
+    size = np.searchsorted([top for _, _, top in _UNITS], np.abs(whole), side="right")
+    used = np.unique(size[~bad & (whole != 0)])
+    bad |= size >= len(_UNITS)  # beyond the year 2262 in nanoseconds
+    size = np.minimum(size if len(used) > 1 else np.full(len(size), used[0]), len(_UNITS) - 1)
+    factor = np.array([factor for _, factor, _ in _UNITS])[size]
+    whole = np.where(bad | (np.abs(whole) > 9.2e18 / factor), 0, whole)
+    bad |= (whole == 0) & (np.abs(values) > 0)
     # Whole and fractional part apart: float64 cannot hold nanoseconds of today.
     ticks = np.floor(whole).astype(np.int64) * factor + np.round((whole % 1) * factor).astype(np.int64)
     index = _masked(pd.DatetimeIndex(ticks.view("M8[ns]")), ~bad).tz_localize("UTC")
-    return Times(index, (f"times: read as {name} since 1970, UTC",))
+    names = " and ".join(_UNITS[one][0] for one in used if one < len(_UNITS))
+    note = f"times: read as {names} since 1970, UTC" + (", each by its size" if len(used) > 1 else "")
+    return Times(index, (note,))
 
 
 def _from_objects(
@@ -203,7 +189,10 @@ def _from_objects(
         except ValueError:  # offsets that differ
             index = pd.DatetimeIndex(pd.to_datetime(text, format=date_format, errors="coerce", utc=True))
         return Times(_nanoseconds(index, where), hint=f"They do not fit date_format={date_format!r}.")
-    if not all(isinstance(value, str) for value in values.head(20)):
+    kinds = {isinstance(value, str) for value in values}
+    if kinds == {True, False}:  # cells of both kinds: dates as they print, and text
+        values = values.map(str)
+    elif False in kinds:
         if pd.api.types.infer_dtype(values) in ("integer", "floating", "mixed-integer-float", "decimal"):
             return _from_numbers(values.to_numpy(np.float64))
         try:
@@ -232,8 +221,12 @@ def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Time
         compact = _fields(array, _COMPACT)
         parts = {key: np.where(use, compact[key], parts[key]) for key in parts}
     good = parts["found"] > 0
-    if not good.any():  # month names and the like
-        index = pd.DatetimeIndex(pd.to_datetime(text, format="mixed", errors="coerce", utc=False))
+    if not good.any():
+        # Names of months tell days and months apart; nothing else is left to guess.
+        named = text.where(text.str.contains(_MONTH, regex=True).fillna(False).astype(bool))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of zones by letters: such cells stay unreadable
+            index = pd.DatetimeIndex(pd.to_datetime(named, format="mixed", errors="coerce", utc=False))
         return Times(_nanoseconds(index, where))
 
     year_first = parts["a"] >= 1000
@@ -269,7 +262,7 @@ def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Time
             f"({first(row)}). Write all of them the same way."
         )
     moments = _masked(pd.DatetimeIndex((wall - offset * 10**9).view("M8[ns]")), good).tz_localize("UTC")
-    zone, note = _zone(moments[good], offset[good])
+    zone, note = zone_of(moments[good], offset[good])
     return Times(moments.tz_convert(zone), notes + ((note,) if note else ()))
 
 
@@ -291,22 +284,6 @@ def _day_first(
             "row decides. Say which, for example date_format='%d/%m/%Y' or date_format='%m/%d/%Y'."
         )
     return bool(days.any()), str(text.iloc[int(np.flatnonzero(days | months)[0])])
-
-
-def _zone(moments: pd.DatetimeIndex, offsets: np.ndarray) -> tuple[str, str]:
-    """The zone of moments (UTC) whose wall clock is `offsets` seconds ahead; a note if it was a choice."""
-    distinct = np.unique(offsets)
-    if len(distinct) == 1:
-        minutes = int(distinct[0]) // 60
-        if minutes == 0:
-            return "UTC", ""
-        sign = "-" if minutes < 0 else "+"
-        return f"UTC{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}", ""
-    for zone in EXCHANGE_ZONES:
-        local = moments.tz_convert(zone).tz_localize(None).asi8
-        if np.array_equal(local - moments.asi8, offsets * 10**9):
-            return zone, f"times: the offsets from UTC change with daylight saving as in {zone}: took that zone"
-    return "UTC", "times: the offsets from UTC fit no common exchange zone: times are in UTC"
 
 
 def _fields(array: pa.Array, pattern: str) -> dict[str, np.ndarray]:

@@ -20,6 +20,8 @@ from chandler.errors import DataError
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 PRICE_LIMIT = 1e12
 """No market quotes a unit this high: such a column is none of prices, or in a broken unit."""
+PRICE_FLOOR = 1e-30
+"""Below this float32 loses digits, and then the price."""
 _GLUED = 0.2
 """Share of rows that repeat a time with other prices, from which several series must be mixed."""
 _CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,6}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
@@ -151,6 +153,9 @@ class _Reading:
         if name in PRICES:
             self._refuse(np.abs(numbers) > PRICE_LIMIT, f"{label} is above {PRICE_LIMIT:.0e}, higher than any price",
                          raw, "Correct these rows, or use a larger unit, for example prices in millions.")  # fmt: skip
+            tiny = (numbers > 0) & (numbers < PRICE_FLOOR)
+            self._refuse(tiny, f"{label} is below {PRICE_FLOOR:.0e}, less than float32 can tell from 0", raw,
+                         "Correct these rows, or use a smaller unit.")  # fmt: skip
         self._refuse(np.abs(numbers) > FLOAT32_MAX, f"{label} is beyond what float32 holds", raw,
                      "Use a larger unit, for example volume in thousands.")  # fmt: skip
         return numbers
