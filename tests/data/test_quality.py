@@ -57,7 +57,7 @@ def test_many_symbols_stay_readable_and_the_interesting_come_first():
     many[400] = bars("SHORT", index[:5])
     report = inspect_store(BarStore.from_bars(many), lookback=20, horizon=5, split=SplitSettings(train=0.5, val=0.5))
     lines = report.to_text().splitlines()
-    assert len(lines) < 45
+    assert len(lines) < 50
     assert max(map(len, lines)) <= 110
     table = next(number for number, line in enumerate(lines) if line.startswith("symbol "))
     assert lines[table + 1].startswith("SHORT")
@@ -69,4 +69,5 @@ def test_many_symbols_stay_readable_and_the_interesting_come_first():
 def test_a_part_without_windows_is_a_warning():
     store = BarStore.from_bars([bars("A", pd.bdate_range("2024-01-01", periods=100))])
     text = inspect_store(store, lookback=30, horizon=5, split=SplitSettings()).to_text()
-    assert "WARNING: no window in val" in text
+    assert "PROBLEM: the validation split has no window" in text
+    assert "Training would FAIL" in text

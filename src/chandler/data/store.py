@@ -44,7 +44,7 @@ class BarStore:
     zones: tuple[str | None, ...]
     notes: Mapping[str, tuple[str, ...]]
     sources: Mapping[str, str]
-    segments: np.ndarray = None  # type: ignore[assignment] # filled in below
+    segments: np.ndarray = field(default_factory=lambda: np.full((1, 2), -1))
     skipped: tuple[str, ...] = ()
     """A message for each source that skip_bad left out."""
     _positions: dict[str, int] = field(init=False, repr=False)
@@ -53,7 +53,7 @@ class BarStore:
         object.__setattr__(self, "_positions", {symbol: number for number, symbol in enumerate(self.symbols)})
         assert len(self.offsets) == len(self.symbols) + 1 == len(self.zones) + 1
         assert len(self.values) == len(self.timestamps) == len(self.stamps) == self.offsets[-1]
-        if self.segments is None:
+        if self.segments.tolist() == [[-1, -1]]:  # not given
             object.__setattr__(self, "segments", _whole(self.offsets))
         _check_segments(self.segments, self.offsets)
 
@@ -102,7 +102,7 @@ class BarStore:
         """One symbol's bars, copied, values as float64. DataError for an unknown symbol."""
         number = self.number(symbol)
         lo, hi = int(self.offsets[number]), int(self.offsets[number + 1])
-        own = self.segments[slice(*np.searchsorted(self.segments[:, 0], (lo, hi)))] - lo
+        own = self.segments_of(number)
         return Bars(
             symbol,
             self.index(number, lo, hi),
@@ -150,6 +150,12 @@ class BarStore:
     def with_segments(self, segments: np.ndarray) -> BarStore:
         """The same rows, not copied, with other segments (G, 2)."""
         return replace(self, segments=np.asarray(segments, np.int64).reshape(-1, 2))
+
+    def segments_of(self, number: int) -> np.ndarray:
+        """The segments (G, 2) of symbol `number`, counted from its first row."""
+        lo, hi = self.offsets[number], self.offsets[number + 1]
+        own: np.ndarray = self.segments[slice(*np.searchsorted(self.segments[:, 0], (lo, hi)))] - lo
+        return own
 
     @property
     def owners(self) -> np.ndarray:

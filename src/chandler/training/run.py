@@ -17,13 +17,13 @@ from torch import nn
 
 import chandler
 from chandler.checkpoint import WEIGHTS_NAME
-from chandler.data.readers import load_bars
 from chandler.data.splits import split_ranges
 from chandler.data.store import BarStore
 from chandler.data.windows import Windows, require_windows
 from chandler.errors import ConfigError
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
+from chandler.training.bars import load_clean
 from chandler.training.config import RANDOM, PredictorSettings, Settings, StageSettings, load_settings
 from chandler.training.distributed import close, make_accelerator
 from chandler.training.loop import StageResult, fit
@@ -146,7 +146,7 @@ def finetune(
 
 def _finetune(settings: Settings, accelerator: Accelerator, overwrite: bool, progress: Progress) -> Run:
     folder = Path(settings.out)
-    store = load_store(settings)
+    store, cleaned = load_clean(settings)
     windows = {name: make_windows(store, settings, name) for name in ("train", "val")}
     for name, found in windows.items():
         require_windows(found, {"train": "training", "val": "validation"}[name])
@@ -159,6 +159,8 @@ def _finetune(settings: Settings, accelerator: Accelerator, overwrite: bool, pro
         "data": describe(store, windows),
         "stages": {},
     }
+    if cleaned is not None:
+        summary["data"]["cleaning"] = cleaned.to_dict()
     summary["forecast"] = {"max_context": settings.context(), "lookback": settings.data.lookback}
     if accelerator.is_main_process:
         recorder.progress.note(
@@ -166,6 +168,8 @@ def _finetune(settings: Settings, accelerator: Accelerator, overwrite: bool, pro
             f"{settings.data.horizon} bars: {len(windows['train']):,} to train on, "
             f"{len(windows['val']):,} to validate on"
         )
+        if cleaned is not None:
+            recorder.progress.note(cleaned.to_text(limit=5))
     for number, (name, stage) in enumerate(settings.stages()):
         outcome = _run_stage(name, stage, settings, windows, folder, accelerator, recorder, seed_part=number)
         summary["stages"][name] = outcome
@@ -260,17 +264,8 @@ def is_main_process() -> bool:
 
 
 def load_store(settings: Settings) -> BarStore:
-    """The bars that the settings name."""
-    d = settings.data
-    return load_bars(
-        d.path,
-        symbols=d.symbols,
-        columns=d.columns,
-        timezone=d.timezone,
-        date_format=d.date_format,
-        adjust=d.adjust,
-        missing=d.missing,
-    )
+    """The bars that the settings name, resampled and cleaned as they say."""
+    return load_clean(settings)[0]
 
 
 def make_windows(store: BarStore, settings: Settings, split: str) -> Windows:
