@@ -17,6 +17,7 @@ import pandas as pd
 from chandler.data.bars import Bars
 from chandler.data.calendars import time_features
 from chandler.data.columns import FEATURES
+from chandler.data.log import LAYOUT, open_log
 from chandler.errors import DataError
 
 META = "store.json"
@@ -210,6 +211,8 @@ class BarStore:
             raise DataError(f"{folder}: no bar store here ({META} is missing). Save one with store.save(folder).")
         try:
             meta = json.loads((folder / META).read_text(encoding="utf-8"))
+            if meta.get("layout") == LAYOUT and meta.get("version") == VERSION:  # as `prepare` writes it
+                return cls(**open_log(folder, meta))
             arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
             lengths = {len(arrays[name]) for name in ("values", "timestamps", "stamps")}
             if lengths != {int(arrays["offsets"][-1])}:
