@@ -30,6 +30,7 @@ SUFFIXES = (*TEXT, *(suffix + ".gz" for suffix in (*TEXT, *ROWS[:2])), *ROWS, *C
 HEAD = 1 << 20
 """Bytes of a text file that are looked at first; a first line that is longer is no line of a table."""
 _READ_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+_CONTROL = bytes((*range(9), *range(14, 32), 127))
 _BINARY = {b"PAR1": "a Parquet file", b"ARROW1": "an Arrow or Feather file", b"%PDF": "a PDF",
            b"\x89HDF": "an HDF5 file", b"\xd0\xcf\x11\xe0": "an Excel file", b"SQLite": "an SQLite database",
            b"\x80\x04\x95": "a pickle", b"\x80\x05\x95": "a pickle"}  # fmt: skip
@@ -191,7 +192,8 @@ def head_of(source: Source) -> tuple[str, Encoded]:
         )
     encoded = _encoding(raw)
     text = codecs.getincrementaldecoder(encoded.name)(errors="ignore").decode(raw)
-    control = sum(text.count(chr(code)) for code in (*range(9), *range(14, 32), 127))
+    plain = text.encode()
+    control = len(plain) - len(plain.translate(None, _CONTROL))
     if control > max(2, len(text) // 200) or "\0" in text:
         raise DataError(f"{source}: binary data, not text. Export the bars as CSV or Parquet.")
     if len(raw) == HEAD:

@@ -207,7 +207,7 @@ def _read(source: Source, known: Entry | None, options: ReadOptions) -> _Outcome
 
 def _arrays(bars: Bars) -> _Arrays:
     arrays: dict[str, np.ndarray] = {
-        "values": bars.values.astype(np.float32),
+        "values": bars.values.astype(np.float32, order="C"),
         "timestamps": bars.timestamps.as_unit("ns").asi8,
         "stamps": time_features(bars.timestamps),
     }

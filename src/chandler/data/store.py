@@ -75,7 +75,7 @@ class BarStore:
         offsets = np.concatenate([[0], np.cumsum([len(one) for one in bars])]).astype(np.int64)
         segments = [_whole(np.array([0, len(one)])) if one.segments is None else one.segments for one in bars]
         return cls(
-            values=np.concatenate([one.values.astype(np.float32) for one in bars]),
+            values=np.concatenate([one.values.astype(np.float32, order="C") for one in bars]),
             timestamps=np.concatenate([one.timestamps.as_unit("ns").asi8 for one in bars]),
             stamps=np.concatenate([time_features(one.timestamps) for one in bars]),
             offsets=offsets,

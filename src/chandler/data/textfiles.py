@@ -25,6 +25,8 @@ from chandler.errors import DataError
 
 _HEADER_LINES = 30
 """How far down a header may stand, below banners of the vendor."""
+_ENOUGH = 1 << 16
+"""Characters in which a header is looked for."""
 _SAMPLE = 200
 """Lines that are looked at to learn the order of columns without a header."""
 
@@ -52,7 +54,7 @@ def read_text(source: Source, columns: Mapping[str, str] | None = None) -> Table
     Raises DataError for a file that is empty, no text, without the needed columns, or with ragged lines.
     """
     head, encoded = head_of(source)
-    lines = head.splitlines()
+    lines = (head[:_ENOUGH] if "\n" in head[:_ENOUGH] else head).splitlines()
     if _is_wide(lines):
         return _read_wide(source, encoded, columns)
     header = _header(source, lines, columns)

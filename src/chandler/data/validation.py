@@ -125,11 +125,14 @@ class _Reading:
 
     def _values(self, missing: Missing) -> tuple[np.ndarray, np.ndarray]:
         """(N, 6) float64, NaN for absent volumes and amounts, and which rows (N,) to drop."""
-        values = np.full((len(self.table.frame), len(FEATURES)), np.nan)
+        values = np.full((len(FEATURES), len(self.table.frame)), np.nan).T  # columns contiguous: all work is by column
         for position, name in enumerate(FEATURES):
             if name in self.table.roles:
                 values[:, position] = self._numbers(name)
         prices = values[:, :4]
+        if prices.min(initial=np.inf) > 0:  # false for NaN too
+            nothing = np.zeros(len(values), bool)
+            return values, nothing
         absent, below = np.isnan(prices), prices <= 0
         for position, name in enumerate(PRICES if missing == "error" else ()):
             raw, label = self.table.column(name), repr(self.table.named(name))
@@ -149,6 +152,11 @@ class _Reading:
         if name in self.numbers.text:
             self._refuse(self.numbers.text[name], f"text in {label}", raw,
                          "Correct or drop these rows: numbers only.")  # fmt: skip
+        lowest, highest = np.fmin.reduce(numbers, initial=np.inf), np.fmax.reduce(numbers, initial=-np.inf)
+        if name in PRICES and lowest >= PRICE_FLOOR and highest <= PRICE_LIMIT:
+            return numbers
+        if name not in PRICES and lowest >= -FLOAT32_MAX and highest <= FLOAT32_MAX:
+            return numbers
         self._refuse(np.isinf(numbers), f"infinite value in {label}", raw, "Correct or drop these rows.")
         if name in PRICES:
             self._refuse(np.abs(numbers) > PRICE_LIMIT, f"{label} is above {PRICE_LIMIT:.0e}, higher than any price",
@@ -170,6 +178,10 @@ class _Reading:
         np.divide(adjusted, values[:, 3], out=factor, where=~unusable)
         values[:, :4] *= factor[:, None]
         values[:, 4] /= factor
+        beyond = ~unusable & ((np.abs(values[:, 4]) > FLOAT32_MAX) | (values[:, :4].min(axis=1) < PRICE_FLOOR))
+        beyond |= ~unusable & (values[:, :4].max(axis=1) > PRICE_LIMIT)
+        self._refuse(beyond, f"scaling by {label} leaves no usable price or volume", raw,
+                     'Correct these rows, or pass adjust="none" to use prices as traded.')  # fmt: skip
         if np.abs(factor - 1).max() > 1e-9:
             note = 'scaled prices by adj_close / close, volume by the inverse; adjust="none" leaves them'
             self.notes.append((note, None))
@@ -191,7 +203,7 @@ class _Reading:
             also = "" if "amount" in roles else ", amount too"
             self.notes.append((f"no volume column: volume is 0{also}", None))
         if "amount" not in roles:
-            values[:, 5] = np.where(values[:, 4] > 0, values[:, 4] * values[:, :4].mean(axis=1), 0)
+            values[:, 5] = np.where(values[:, 4] > 0, values[:, 4] * (sum(values[:, :4].T) / 4), 0)
             if "volume" in roles:
                 self.notes.append(("no amount column: amount is volume x mean(open, high, low, close)", None))
             self._refuse(values[:, 5] > FLOAT32_MAX, "volume x price is beyond what float32 holds", None,
@@ -203,6 +215,9 @@ class _Reading:
         newest_first, back = self._direction(ticks)
         if back.any() and not sort:
             self._step_back(back)
+        if len(self.symbols) == 1 and keep.all() and (np.diff(ticks) > 0).all():  # the usual file: all is in place
+            notes = [note.format(_rows(int(mask.sum()))) if mask is not None else note for note, mask in self.notes]
+            return [Bars(self.symbols[0], self.index, values, self.table.source, tuple(notes))]
         order = np.lexsort((ticks, self.codes))  # stable: of equal times the last row stays last
         before = np.cumsum(~keep[order])[keep[order]]  # rows left out so far: a step marks a split
         order = order[keep[order]]
@@ -237,6 +252,12 @@ class _Reading:
 
     def _direction(self, ticks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which symbols (S,) run backward throughout, and the rows (N,) that step back in any other one."""
+        if len(self.symbols) == 1:
+            steps = np.diff(ticks)
+            backward, forward = bool((steps < 0).any()), bool((steps > 0).any())
+            back = np.zeros(len(ticks), bool)
+            back[1:] = (steps < 0) & forward
+            return np.array([backward and not forward]), back
         order = np.argsort(self.codes, kind="stable")
         same = self.codes[order][1:] == self.codes[order][:-1]
         steps = np.diff(ticks[order])
