@@ -3,6 +3,8 @@
 from chandler.data.bars import FEATURES, Bars
 from chandler.data.calendars import future_timestamps, infer_interval, time_features
 from chandler.data.cleaning import CleaningReport, CleaningSettings, clean_rows, clean_store
+from chandler.data.prepare import prepare
+from chandler.data.qlib import read_qlib, write_qlib
 from chandler.data.quality import InspectReport, inspect_store
 from chandler.data.readers import load_bars
 from chandler.data.resample import resample_bars, resample_store
@@ -34,10 +36,13 @@ __all__ = [
     "inspect_store",
     "load_bars",
     "normalise",
+    "prepare",
+    "read_qlib",
     "require_windows",
     "resample_bars",
     "resample_store",
     "split_ranges",
     "time_features",
     "walk_forward",
+    "write_qlib",
 ]

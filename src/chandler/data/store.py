@@ -17,6 +17,7 @@ import pandas as pd
 from chandler.data.bars import Bars
 from chandler.data.calendars import time_features
 from chandler.data.columns import FEATURES
+from chandler.data.log import LAYOUT, open_log
 from chandler.errors import DataError
 
 META = "store.json"
@@ -45,6 +46,8 @@ class BarStore:
     notes: Mapping[str, tuple[str, ...]]
     sources: Mapping[str, str]
     segments: np.ndarray = field(default_factory=lambda: np.full((1, 2), -1))
+    skipped: tuple[str, ...] = ()
+    """A message for each source that skip_bad left out."""
     _positions: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -72,7 +75,7 @@ class BarStore:
         offsets = np.concatenate([[0], np.cumsum([len(one) for one in bars])]).astype(np.int64)
         segments = [_whole(np.array([0, len(one)])) if one.segments is None else one.segments for one in bars]
         return cls(
-            values=np.concatenate([one.values.astype(np.float32) for one in bars]),
+            values=np.concatenate([one.values.astype(np.float32, order="C") for one in bars]),
             timestamps=np.concatenate([one.timestamps.as_unit("ns").asi8 for one in bars]),
             stamps=np.concatenate([time_features(one.timestamps) for one in bars]),
             offsets=offsets,
@@ -127,6 +130,23 @@ class BarStore:
         index = pd.DatetimeIndex(np.array(self.timestamps[lo:hi], np.int64).view("M8[ns]"))
         zone = self.zones[number]
         return index if zone is None else index.tz_localize("UTC").tz_convert(zone)
+
+    def to_frame(self) -> pd.DataFrame:
+        """All rows as a long frame: `symbol`, `timestamp`, then the six FEATURES; in memory, so for small stores.
+
+        Times are naive where no symbol has a zone, in the zone where all have the same, else in UTC.
+        """
+        zones = set(self.zones)
+        frames = []
+        for bars in self:
+            frame = bars.to_frame().reset_index()
+            if len(zones) > 1:
+                naive = bars.timestamps.tz is None
+                frame["timestamp"] = frame["timestamp"].dt.tz_localize("UTC") if naive else frame[
+                    "timestamp"].dt.tz_convert("UTC")  # fmt: skip
+            frame.insert(0, "symbol", bars.symbol)
+            frames.append(frame)
+        return pd.concat(frames, ignore_index=True)
 
     def with_segments(self, segments: np.ndarray) -> BarStore:
         """The same rows, not copied, with other segments (G, 2)."""
@@ -191,6 +211,8 @@ class BarStore:
             raise DataError(f"{folder}: no bar store here ({META} is missing). Save one with store.save(folder).")
         try:
             meta = json.loads((folder / META).read_text(encoding="utf-8"))
+            if meta.get("layout") == LAYOUT and meta.get("version") == VERSION:  # as `prepare` writes it
+                return cls(**open_log(folder, meta))
             arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
             lengths = {len(arrays[name]) for name in ("values", "timestamps", "stamps")}
             if lengths != {int(arrays["offsets"][-1])}:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.lib.stride_tricks import as_strided
 
 from chandler.data.columns import FEATURES
+from chandler.data.stitched import window_rows
 from chandler.data.store import BarStore
 from chandler.errors import DataError
 
@@ -129,12 +129,11 @@ class Windows:
         shape = (len(indices), self.length)
         values = np.empty((*shape, len(FEATURES)), np.float32)
         mean, std = np.empty((len(indices), len(FEATURES))), np.empty((len(indices), len(FEATURES)))
-        rows = _sliding(self.store.values, self.length)
         for lo in range(0, len(indices), _BLOCK):
             block = slice(lo, lo + _BLOCK)
-            raw = rows[starts[block]].reshape(-1, self.length, len(FEATURES))
+            raw = window_rows(self.store.values, starts[block], self.length)
             values[block], mean[block], std[block] = normalise(raw, self.lookback, self.clip)
-        stamps = _sliding(self.store.stamps, self.length)[starts].reshape(*shape, self.store.stamps.shape[1])
+        stamps = window_rows(self.store.stamps, starts, self.length)
         return WindowBatch(values, stamps, mean, std, indices)
 
     def describe(self, index: int) -> tuple[str, pd.Timestamp, pd.Timestamp]:
@@ -150,14 +149,6 @@ class Windows:
         if len(indices) and (indices.min() < 0 or indices.max() >= len(self)):
             raise IndexError(f"window {indices.min()}..{indices.max()} of {len(self)}")
         return np.searchsorted(self._ends, indices, side="right")
-
-
-def _sliding(rows: np.ndarray, length: int) -> np.ndarray:
-    """A view (N - length + 1, length * C) of rows (N, C): each window contiguous, cheap to copy."""
-    rows = np.ascontiguousarray(rows) if not rows.flags.c_contiguous else rows
-    step, item = rows.strides
-    count = max(0, len(rows) - length + 1)
-    return as_strided(rows, (count, length * rows.shape[1]), (step, item), writeable=False)
 
 
 def epoch_order(n_windows: int, *, seed: int, epoch: int, limit: int | None = None) -> np.ndarray:

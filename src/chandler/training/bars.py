@@ -23,6 +23,10 @@ def load_clean(source: SourceSettings) -> tuple[BarStore, CleaningReport | None]
         date_format=d.date_format,
         adjust=d.adjust,
         missing=d.missing,
+        market=d.market,
+        freq=d.freq,
+        start=d.start,
+        end=d.end,
     )
     if d.resample is not None:
         store = resample_store(store, d.resample, d.calendar)

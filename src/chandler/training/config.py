@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -31,7 +32,15 @@ class SourceSettings(_Strict):
     """Which bars, and how they are read."""
 
     path: str | list[str]
-    """File, folder, glob, or a list of them."""
+    """File, folder, glob, a store made by prepare, "qlib:FOLDER", or a list of them."""
+    market: str = "all"
+    """Of a qlib folder: the instrument list, such as csi300."""
+    freq: str = "day"
+    """Of a qlib folder: the bars, such as day or 1min."""
+    start: str | None = None
+    """Only rows from this date or time on."""
+    end: str | None = None
+    """Only rows up to this date or time, inclusive."""
     symbols: list[str] | None = None
     """Only these symbols."""
     columns: dict[str, str] | None = None
@@ -54,6 +63,11 @@ class SourceSettings(_Strict):
     """No window crosses a hole of more missing bars than this; null: holes are not looked for."""
     cleaning: CleaningSettings = Field(default_factory=CleaningSettings)
     """The paper's rules for jumps, illiquid and stagnant stretches; off unless cleaning.enabled."""
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        return str(value) if isinstance(value, datetime.date) else value  # YAML makes dates of 2024-06-30
 
     @field_validator("calendar")
     @classmethod
