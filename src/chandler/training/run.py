@@ -21,7 +21,7 @@ from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.config import RANDOM, PredictorSettings, Settings, StageSettings, load_settings
-from chandler.training.distributed import close, make_accelerator
+from chandler.training.distributed import close, make_accelerator, telling_of_lost_processes
 from chandler.training.loop import StageResult, fit
 from chandler.training.plan import derive_seed
 from chandler.training.progress import Progress
@@ -159,7 +159,7 @@ def finetune(
     shown = progress or Progress()
     try:
         # Dropout seeds torch's global generator; the caller gets its own state back.
-        with torch.random.fork_rng(enabled=True), stop_on_signal() as stop:
+        with torch.random.fork_rng(), stop_on_signal() as stop, telling_of_lost_processes(accelerator):
             run = _finetune(settings, accelerator, shown, stop, overwrite, resume, force)
     finally:
         shown.close()
