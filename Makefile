@@ -24,7 +24,7 @@ check: $(READY) ## Lint, types, import rules
 	$(BIN)/lint-imports
 
 test: $(READY) ## All tests; no network
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2
 
 demo: $(READY) ## Train both stages on five bundled US stocks, forecast, write runs/demo/report.html
 	$(BIN)/chandler demo --out runs/demo
