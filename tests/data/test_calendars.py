@@ -254,3 +254,16 @@ def test_sessions_seen_from_utc_follow_summer_time_after_three_days():
     history = sessions("2024-02-12", "2024-03-14", HOURS, "America/New_York").tz_convert("UTC")
     future = future_timestamps(history, 7)
     assert future.hour.tolist() == [13, 14, 15, 16, 17, 18, 19]
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
+@pytest.mark.parametrize("freq", ["1min", "7min", "4h", "D", "B", "W", "MS", "36h"])
+@pytest.mark.parametrize("name", ["XNYS", "XSHG", "CMES", "24/7", "24/5"])
+def test_named_calendars_give_as_many_as_asked_too(name, freq, zone):
+    history = pd.date_range("2024-03-20", periods=40, freq=freq, tz=zone)
+    future = future_timestamps(history, 30, name)
+    assert len(future) == 30
+    assert future.tz == history.tz
+    whole = history.append(future)
+    assert whole.is_monotonic_increasing
+    assert whole.is_unique

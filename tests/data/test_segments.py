@@ -79,3 +79,12 @@ def test_too_short_stretches_are_an_error_that_says_so():
     store = BarStore.from_bars([bars("A", 30, [[0, 8], [10, 22]])])
     with pytest.raises(DataError, match=r"the most that an unbroken stretch of a symbol has there is 12 \(A\)"):
         require_windows(Windows(store, all_rows(store), lookback=20, horizon=1), "training")
+
+
+def test_a_store_of_which_nothing_is_left_has_no_window():
+    store = BarStore.from_bars([bars("A", 30), bars("B", 9)]).with_segments(np.empty((0, 2)))
+    windows = Windows(store, all_rows(store), lookback=4, horizon=1)
+    assert (len(windows), windows.counts.tolist()) == (0, [0, 0])
+    with pytest.raises(DataError, match="has no window"):
+        require_windows(windows, "training")
+    assert store["A"].segments.tolist() == []

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.sessions import Sessions, recorded, sessions, table_weekdays, zone_of
-from chandler.data.slots import NS_DAY, OPEN_SHARE, Seen, Slots, look, weekdays
+from chandler.data.slots import NS_DAY, OPEN_SHARE, Seen, Slots, among, look, weekdays
 
 MOVED = "sessions moved by an hour lately: learned from the days since"
 Label = Literal["open", "close", "both"]
@@ -96,10 +96,10 @@ def _label(wall: np.ndarray, around: Sessions) -> Label:
     """`close` where sessions have a bar at their close and none at their open."""
     traded = np.searchsorted(wall, around.close, "right") > np.searchsorted(wall, around.open)
     # A close that is the next open, as those of currencies within the week, tells nothing.
-    opens = around.open[traded & ~np.isin(around.open, around.close)]
-    closes = around.close[traded & ~np.isin(around.close, around.open)]
-    left = np.isin(opens, wall).mean() if len(opens) else 0.0
-    right = np.isin(closes, wall).mean() if len(closes) else 0.0
+    opens = around.open[traded & ~among(around.open, around.close)]
+    closes = around.close[traded & ~among(around.close, around.open)]
+    left = among(opens, wall).mean() if len(opens) else 0.0
+    right = among(closes, wall).mean() if len(closes) else 0.0
     if right < OPEN_SHARE:
         return "open"
     return "both" if left >= OPEN_SHARE else "close"

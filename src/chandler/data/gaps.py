@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.schedule import INFERRED, Schedule
-from chandler.data.slots import NS_DAY, weekdays
+from chandler.data.slots import NS_DAY, among, distinct, weekdays
 from chandler.data.store import BarStore
 
 HOLIDAY = 3
@@ -45,40 +45,40 @@ def find_gaps(schedule: Schedule, days: np.ndarray | None = None) -> Gaps:
     if schedule.name == INFERRED and hole.any() and schedule.kind != "long" and schedule.expected() is not None:
         wall = index.tz_localize(None).as_unit("ns").asi8
         at = np.flatnonzero(hole)
-        at = at[wall[at + 1] // NS_DAY > wall[at] // NS_DAY]  # over at least one midnight: at most one a day
-        holiday = [_holiday(schedule, int(wall[row]), int(wall[row + 1]), days) for row in at]
-        hole[at[np.array(holiday, bool)]] = False
+        at = at[wall[at + 1] // NS_DAY > wall[at] // NS_DAY]
+        hole[at[_holidays(schedule, wall[at], wall[at + 1], days)]] = False
     found = np.flatnonzero(hole)
     return Gaps(found, missing[found], spacing[found], int((long & ~hole).sum()))
 
 
-def _holiday(schedule: Schedule, last: int, first: int, days: np.ndarray | None) -> bool:
-    """Whether nothing but at most HOLIDAY whole days are missing between the moments of two rows."""
-    lost = schedule.open_days(last // NS_DAY + 1, first // NS_DAY - 1)
+def _holidays(schedule: Schedule, last: np.ndarray, first: np.ndarray, days: np.ndarray | None) -> np.ndarray:
+    """(G,) bool: whether nothing but at most HOLIDAY whole days are missing between rows at `last` and `first`."""
+    before, after = last // NS_DAY, first // NS_DAY
+    traded = schedule.open_days(int(schedule.history[0].value // NS_DAY) - 1, int(after.max(initial=0)) + 1)
     if days is not None:
-        lost = lost[np.isin(lost, days)]
-    return len(lost) <= HOLIDAY and (schedule.kind != "intraday" or _whole(schedule, last, first))
-
-
-def _whole(schedule: Schedule, last: int, first: int) -> bool:
-    """Whether no expected bar is left on the day of `last` after it, nor on the day of `first` before it."""
-    ticks = schedule.on_days(np.array([last // NS_DAY, first // NS_DAY]))
-    half = schedule.step.value // 2
-    left = (ticks > last + half) & (ticks // NS_DAY == last // NS_DAY)
-    missed = (ticks < first - half) & (ticks // NS_DAY == first // NS_DAY)
-    return not (left.any() or missed.any())
+        traded = traded[among(traded, days)]
+    lost = np.searchsorted(traded, after, side="left") - np.searchsorted(traded, before, side="right")
+    holidays: np.ndarray = lost <= HOLIDAY
+    if schedule.kind == "intraday" and len(last):
+        # The rows on both sides must end and begin a session, give or take half an interval.
+        ticks = schedule.on_days(int(before.min()), int(after.max()))
+        half = schedule.step.value // 2
+        left = np.searchsorted(ticks, (before + 1) * NS_DAY) - np.searchsorted(ticks, last + half, side="right")
+        missed = np.searchsorted(ticks, first - half) - np.searchsorted(ticks, after * NS_DAY)
+        holidays &= (left <= 0) & (missed <= 0)
+    return holidays
 
 
 def common_days(store: BarStore) -> np.ndarray | None:
     """Local days since 1970 on which any symbol has a bar; None below PANEL symbols, which tell too little."""
     if len(store) < PANEL:
         return None
-    found = np.empty(0, np.int64)
+    found = []
     for number in range(len(store)):
         lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
         local = store.index(number, lo, hi).tz_localize(None).as_unit("ns").asi8 // NS_DAY
-        found = np.union1d(found, local[np.concatenate([[True], np.diff(local) != 0])] if hi > lo else local)
-    return found
+        found.append(local[np.concatenate([[True], np.diff(local) != 0])[: hi - lo]])
+    return distinct(np.concatenate(found))
 
 
 def describe_sessions(schedule: Schedule) -> str:
@@ -93,6 +93,10 @@ def describe_sessions(schedule: Schedule) -> str:
     if stretches is None:
         return "around the clock"
     stretches = stretches[stretches[:, 0] >= (newest - 27) * NS_DAY]
+    if len(stretches) and int(np.median(stretches[:, 1] - stretches[:, 0])) > NS_DAY:
+        return " to ".join(
+            f"{_NAMES[int(weekdays(moment // NS_DAY))]} {_clock(moment)}" for moment in stretches[len(stretches) // 2]
+        )
     by_day: dict[int, dict[tuple[str, ...], int]] = {}
     day = stretches[:, 0] // NS_DAY
     for one in np.unique(day):

@@ -16,7 +16,7 @@ from chandler.data.calendars import infer_interval
 from chandler.data.exchange import MOVED, Label, fit_exchange, market_clock, since_clock_change, unrecorded
 from chandler.data.months import periods_after
 from chandler.data.sessions import ALWAYS, resolve, sessions, zone_of
-from chandler.data.slots import NS_DAY, OPEN_SHARE, learn, phase, weekdays
+from chandler.data.slots import NS_DAY, OPEN_SHARE, distinct, learn, phase, weekdays
 from chandler.errors import DataError
 
 DAY = pd.Timedelta(days=1)
@@ -75,7 +75,7 @@ class Schedule:
         if self._days is None or self.kind == "long":
             return None
         first, last = (int(self._market(self.history[[at]])[0] // NS_DAY) for at in (0, -1))
-        return np.unique(self._as_history(self._days(first - 1, last + 1), self.zone).asi8)
+        return distinct(self._as_history(self._days(first - 1, last + 1), self.zone).asi8)
 
     def missing(self) -> np.ndarray:
         """(N - 1,) int64: how many expected bars are missing between one row and the next."""
@@ -121,13 +121,13 @@ class Schedule:
         if self._days is None or last < first:
             return np.arange(first, last + 1)
         if self.name in (INFERRED, ALWAYS) or self.kind != "intraday":
-            return np.unique(self._days(first, last) // NS_DAY)
+            return distinct(self._days(first, last) // NS_DAY)
         return sessions(self.name, first, last).day
 
-    def on_days(self, days: np.ndarray) -> np.ndarray:
-        """Expected ticks of these days since 1970, in the market's wall clock."""
+    def on_days(self, first: int, last: int) -> np.ndarray:
+        """Expected ticks of days [first, last] since 1970, in the market's wall clock."""
         assert self._days is not None
-        return np.concatenate([self._days(int(day), int(day)) for day in np.unique(days)])
+        return self._days(first, last)
 
     def stretches(self) -> np.ndarray | None:
         """(A, 2): from when to when the market trades without a break, ns of `clock`, over the history.
@@ -214,7 +214,8 @@ def fit_schedule(
     if not whole:
         wall, moved = since_clock_change(wall)
         notes = (MOVED,) if moved else ()
-    slots = learn(wall, step.value, None if history.tz is None else str(history.tz))
+    zone = None if history.tz is None else str(history.tz)
+    slots = learn(wall, step.value, zone, common=0.5 if whole else None)
     always = slots.is_open.all() or not slots.is_open.any()
     return Schedule(name, step, "intraday", history, notes=notes, _days=None if always else slots.ticks)
 

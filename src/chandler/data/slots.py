@@ -52,6 +52,21 @@ def weekdays(day: np.ndarray) -> np.ndarray:
     return weekday
 
 
+def distinct(values: np.ndarray) -> np.ndarray:
+    """The distinct values, increasing. By sorting: many times as fast as numpy's hashing where they are sorted."""
+    values = np.sort(values)
+    return values[np.concatenate([[True], values[1:] != values[:-1]])] if len(values) else values
+
+
+def among(values: np.ndarray, increasing: np.ndarray) -> np.ndarray:
+    """(N,) bool: which values are in an increasing array."""
+    if not len(increasing):
+        return np.zeros(len(values), bool)
+    at = np.minimum(np.searchsorted(increasing, values), len(increasing) - 1)
+    found: np.ndarray = increasing[at] == values
+    return found
+
+
 def phase(ticks: np.ndarray, width: int) -> int:
     """Where in the interval most rows stand; where the last one does, if there is no most."""
     phases, counts = np.unique(ticks % width, return_counts=True)
@@ -77,7 +92,7 @@ class Seen:
 def look(wall: np.ndarray, width: int) -> Seen:
     """The table of an increasing wall clock (N,) ns with bars of `width` ns."""
     clock = wall % NS_DAY
-    clocks = np.unique(clock)
+    clocks = distinct(clock)
     if NS_DAY % width == 0:  # times that the history jumped over are slots too, closed or not yet reached
         clocks = np.union1d(clocks, np.arange(phase(clock, width), NS_DAY, width))
     newest = int(wall[-1] // NS_DAY)
@@ -92,12 +107,14 @@ def look(wall: np.ndarray, width: int) -> Seen:
     return Seen(clocks, day, seen, known)
 
 
-def learn(wall: np.ndarray, width: int, zone: str | None) -> Slots:
+def learn(wall: np.ndarray, width: int, zone: str | None, common: float | None = None) -> Slots:
     """The slots of a history (N,) ns of its wall clock, when nothing else is known about the market.
 
     A weekday that the history has not reached goes by the other working days; so do the slots that a weekday had
     fewer than three chances for, so that one half day is no rule for its weekday. A history inside one day tells
     no closing time: it takes the usual one of its zone if it begins with the opening, else it goes on for ever.
+    `common`: a slot must be had as often as this share of the best slot; what is expected of every day is more
+    than what may come.
     """
     table = look(wall, width)
     weekday = weekdays(table.day)
@@ -114,7 +131,9 @@ def learn(wall: np.ndarray, width: int, zone: str | None) -> Slots:
     evening = _typical(wall, width, zone, table.clocks)
     if evening is not None:
         usual = np.where(np.isnan(usual), evening, usual)
-    breaks = bool((usual < OPEN_SHARE).any())
+    best = np.nan if np.isnan(usual).all() else float(np.nanmax(usual))
+    least = OPEN_SHARE if common is None or np.isnan(best) else common * best
+    breaks = bool((usual < least).any())
     is_open = np.zeros((7, len(table.clocks)), bool)
     for number in range(7):
         rows = weekday == number
@@ -125,7 +144,7 @@ def learn(wall: np.ndarray, width: int, zone: str | None) -> Slots:
         # No word on a weekend: closed where the working days have a closing time, else open.
         other = np.full(len(table.clocks), 0.0 if breaks else 1.0) if weekend else usual
         value = np.where(np.isnan(own), other, own)
-        is_open[number] = (np.isnan(value) | (value >= OPEN_SHARE)) & ~usual_closed[number]
+        is_open[number] = (np.isnan(value) | (value >= least)) & ~usual_closed[number]
     return Slots(table.clocks, is_open).trimmed()
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from chandler.data.slots import distinct
 from chandler.data.store import BarStore
 from chandler.errors import DataError
 
@@ -106,7 +107,7 @@ def _by_symbol(store: BarStore, settings: SplitSettings) -> np.ndarray:
 
 
 def _by_timeline(store: BarStore, settings: SplitSettings) -> np.ndarray:
-    moments = np.unique(np.asarray(store.timestamps))
+    moments = distinct(np.asarray(store.timestamps))
     marks = _fractions(settings, np.array(len(moments)))
     return np.array([
         [_row(store, number, int(moments[mark]) if mark < len(moments) else None) for mark in marks]
@@ -193,7 +194,7 @@ def walk_forward(
                                ("embargo", embargo, 0), ("train", 1 if train is None else train, 1)):  # fmt: skip
         if value < least:
             raise DataError(f"{name} must be at least {least}, but is {value}.")
-    moments = np.unique(np.asarray(store.timestamps)) if per == "timeline" else np.empty(0, np.int64)
+    moments = distinct(np.asarray(store.timestamps)) if per == "timeline" else np.empty(0, np.int64)
     longest = len(moments) if per == "timeline" else int(np.diff(store.offsets).max(initial=0))
     need = folds * test + val + (train or 1)
     if longest < need:
