@@ -275,7 +275,7 @@ class _Reading:
         before = row - 1 - int(np.argmax(self.codes[:row][::-1] == self.codes[row]))
         places = int(back.sum())
         self._fail(back, f"time steps back in {places:,} place{'s' if places > 1 else ''}, after {self.index[before]}",
-                   None, 'Sort the rows or pass unsorted="sort"; several series in one file need a symbol '
+                   None, 'Sort the rows or pass unsorted="sort" (--sort); several series in one file need a symbol '
                    "column.", rows=False)  # fmt: skip
 
     def _glued(self, values: np.ndarray, order: np.ndarray, again: np.ndarray) -> None:

@@ -6,15 +6,15 @@ from chandler.data.cleaning import CleaningReport, clean_store
 from chandler.data.readers import load_bars
 from chandler.data.resample import resample_store
 from chandler.data.store import BarStore
-from chandler.training.config import Settings
+from chandler.training.config import SourceSettings
 
 
-def load_clean(settings: Settings) -> tuple[BarStore, CleaningReport | None]:
+def load_clean(source: SourceSettings) -> tuple[BarStore, CleaningReport | None]:
     """The store, its segments those that pass the rules, and what was removed; None where no rule is on.
 
     Raises DataError for data that cannot be used.
     """
-    d = settings.data
+    d = source
     store = load_bars(
         d.path,
         symbols=d.symbols,
@@ -23,6 +23,9 @@ def load_clean(settings: Settings) -> tuple[BarStore, CleaningReport | None]:
         date_format=d.date_format,
         adjust=d.adjust,
         missing=d.missing,
+        decimal=d.decimal,
+        unsorted=d.unsorted,
+        join=d.join,
         market=d.market,
         freq=d.freq,
         start=d.start,

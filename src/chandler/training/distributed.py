@@ -59,7 +59,7 @@ def mean_over_ranks(accelerator: Accelerator, share: float) -> Callable[[Tensor]
     """A differentiable weighted mean over processes; `share` is this rank's part of the global batch."""
     if accelerator.num_processes == 1:
         return lambda x: x
-    return lambda x: cast(Tensor, _SumOverRanks.apply(x * share))  # type: ignore[no-untyped-call]
+    return lambda x: cast(Tensor, _SumOverRanks.apply(x * share))
 
 
 def sum_over_ranks(accelerator: Accelerator, values: Tensor) -> Tensor:
@@ -67,6 +67,15 @@ def sum_over_ranks(accelerator: Accelerator, values: Tensor) -> Tensor:
     if accelerator.num_processes > 1:
         dist.all_reduce(values, op=dist.ReduceOp.SUM)
     return values
+
+
+def max_over_ranks(accelerator: Accelerator, value: int) -> int:
+    """The largest value over processes, so that all of them decide alike."""
+    if accelerator.num_processes == 1:
+        return value
+    shared = torch.tensor([value], device=accelerator.device)
+    dist.all_reduce(shared, op=dist.ReduceOp.MAX)
+    return int(shared.item())
 
 
 def close(accelerator: Accelerator) -> None:
