@@ -179,3 +179,25 @@ def test_forecasting_loads_no_training_code() -> None:
     code = "import sys; from chandler import Forecaster; print([m for m in sys.modules if m in ('chandler.training', 'accelerate')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_prepare_then_inspect_and_bad_files_on_request(tmp_path, capsys):
+    data = tmp_path / "data"
+    data.mkdir()
+    rows = "".join(f"{day:%d/%m/%Y},10,12,9,11,100\n" for day in pd.date_range("2024-01-01", periods=200))
+    (data / "A.csv").write_text("date,open,high,low,close,volume\n" + rows)
+    (data / "B.csv").write_text("nothing\n")
+    store = tmp_path / "bars.store"
+    assert chandler("prepare", data, store) == 2
+    assert "B.csv: missing columns" in capsys.readouterr().err
+    assert chandler("prepare", data, store, "--skip-bad") == 0
+    out, err = capsys.readouterr()
+    assert "1 symbols, 200 rows" in out
+    assert "skipped: " in err
+    assert chandler("inspect", store, "--lookback", "10", "--horizon", "2") == 0
+    text = capsys.readouterr().out
+    assert "columns: timestamp from 'date'" in text
+    assert "read the dates as day/month/year, because of '13/01/2024'" in text
+    assert chandler("inspect", data, "--lookback", "10", "--horizon", "2", "--skip-bad") == 0
+    assert chandler("prepare", data) == 2
+    assert "give the data and the folder to write" in capsys.readouterr().err

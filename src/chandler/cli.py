@@ -24,7 +24,9 @@ _debug = False
 Data = Annotated[
     list[str],
     typer.Argument(
-        metavar="DATA...", help="Files (CSV, Parquet, Feather), folders or globs of bars.", show_default=False
+        metavar="DATA...",
+        help="Files (CSV, Parquet, JSON, zip ...), folders or globs of bars, a prepared store, qlib:FOLDER.",
+        show_default=False,
     ),
 ]
 Symbols = Annotated[str | None, typer.Option(help="Only these symbols, comma-separated.")]
@@ -40,6 +42,12 @@ Adjust = Annotated[
 Missing = Annotated[
     Literal["error", "drop", "split"],
     typer.Option(help="Rows without prices: error (stop and say where), drop, or split (no window crosses them)."),
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out files that cannot be used, and say which.")]
+Join = Annotated[bool, typer.Option("--join", help="Files of one symbol follow one another: put them together.")]
+Sort = Annotated[bool, typer.Option("--sort", help="Sort rows whose time steps back, instead of stopping.")]
+DecimalSign = Annotated[
+    Literal["auto", ".", ","], typer.Option("--decimal", help="Decimal sign of numbers that read both ways.")
 ]
 
 
@@ -96,6 +104,10 @@ def inspect(
     date_format: DateFormat = None,
     adjust: Adjust = "auto",
     missing: Missing = "error",
+    decimal: DecimalSign = "auto",
+    sort: Sort = False,
+    join: Join = False,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Print what was understood of DATA, what is wrong with it, and the windows of each split; exit code 1 when
     training would fail.
@@ -114,7 +126,9 @@ def inspect(
         options = {"lookback": d.lookback, "horizon": d.horizon, "split": d.split, "cleaning": d.cleaning,
                    "max_gap": d.max_gap, "calendar": calendar or d.calendar}  # fmt: skip
         resample = d.resample
-    store = _load(data, symbols, column, timezone, date_format, adjust, missing)
+    store = _load(
+        data, symbols, _options_of(column, timezone, date_format, adjust, missing, decimal, sort), join, skip_bad
+    )
     if resample is not None:
         from chandler.data.resample import resample_store
 
@@ -199,6 +213,10 @@ def forecast(
     date_format: DateFormat = None,
     adjust: Adjust = "auto",
     missing: Missing = "error",
+    decimal: DecimalSign = "auto",
+    sort: Sort = False,
+    join: Join = False,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Continue each symbol of DATA by HORIZON bars: a distribution of sampled paths, printed as quantiles of the close.
 
@@ -213,7 +231,9 @@ def forecast(
             raise ConfigError(f"{target}: the name must end in {' or '.join(kinds)}.")
     pair = model.split(",")
     forecaster = Forecaster.from_pretrained(pair if len(pair) == 2 else model, device=device)
-    store = _load(data, symbols, column, timezone, date_format, adjust, missing)
+    store = _load(
+        data, symbols, _options_of(column, timezone, date_format, adjust, missing, decimal, sort), join, skip_bad
+    )
     forecasts = forecaster.forecast_many(
         store,
         horizon=horizon,
@@ -232,32 +252,90 @@ def forecast(
             typer.echo(f"Plot: {path}")
 
 
-def _load(
-    data: list[str],
-    symbols: str | None,
+@app.command()
+def prepare(
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA... STORE", help="Files, folders or globs; the folder to write last.", show_default=False
+        ),
+    ],
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core, if worth it.")] = None,
+    column: Columns = None,
+    timezone: Timezone = None,
+    date_format: DateFormat = None,
+    adjust: Adjust = "auto",
+    missing: Missing = "error",
+    decimal: DecimalSign = "auto",
+    sort: Sort = False,
+    join: Join = False,
+    skip_bad: SkipBad = False,
+) -> None:
+    """Turn files into a store on disk that every command opens at once, whatever its size.
+
+    Again, it goes on where it stopped, and adds new files and rows without rewriting the old ones.
+
+    Example: [bold]chandler prepare bars/ bars.store[/bold], then [bold]chandler inspect bars.store[/bold]
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from chandler.data.prepare import Progress
+    from chandler.data.prepare import prepare as run_prepare
+
+    if len(data) < 2:
+        raise ConfigError("give the data and the folder to write: chandler prepare bars/ bars.store")
+    options = _options_of(column, timezone, date_format, adjust, missing, decimal, sort)
+    columns = (TextColumn("{task.fields[rows]:,} rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, rows=0)
+
+        def report(progress: Progress) -> None:
+            bar.update(task, completed=progress.done, total=progress.total, rows=progress.rows)
+
+        store = run_prepare(
+            data[:-1], data[-1], workers=workers, join=join, skip_bad=skip_bad, report=report, **options
+        )
+    _tell_skipped(store.skipped)
+    typer.echo(f"{len(store):,} symbols, {store.rows:,} rows: {data[-1]}")
+
+
+def _options_of(
     column: list[str] | None,
     timezone: str | None,
     date_format: str | None,
     adjust: Literal["auto", "none"],
     missing: Literal["error", "drop", "split"],
-) -> Any:
-    from chandler.data.readers import load_bars
-
+    decimal: Literal["auto", ".", ","],
+    sort: bool,
+) -> dict[str, Any]:
+    """The options of reading as `load_bars` takes them."""
     columns: dict[str, str] = {}
     for pair in column or ():
         name, equals, found = pair.partition("=")
         if not equals:
             raise ConfigError(f"--column {pair}: expected NAME=COLUMN, as in --column close=ClosePrice.")
         columns[name] = found
-    return load_bars(
-        data if len(data) > 1 else data[0],
-        symbols=symbols.split(",") if symbols else None,
-        columns=columns or None,
-        timezone=timezone,
-        date_format=date_format,
-        adjust=adjust,
-        missing=missing,
-    )
+    return {"columns": columns or None, "timezone": timezone, "date_format": date_format, "adjust": adjust,
+            "missing": missing, "decimal": decimal, "unsorted": "sort" if sort else "error"}  # fmt: skip
+
+
+def _load(data: list[str], symbols: str | None, options: dict[str, Any], join: bool, skip_bad: bool) -> Any:
+    from chandler.data.readers import load_bars
+
+    source = data if len(data) > 1 else data[0]
+    names = symbols.split(",") if symbols else None
+    store = load_bars(source, symbols=names, join=join, skip_bad=skip_bad, **options)
+    _tell_skipped(store.skipped)
+    return store
+
+
+def _tell_skipped(skipped: tuple[str, ...]) -> None:
+    for one in skipped[:20]:
+        typer.echo(f"skipped: {one}", err=True)
+    if len(skipped) > 20:
+        typer.echo(f"skipped: and {len(skipped) - 20:,} more", err=True)
 
 
 def main() -> None:

@@ -54,6 +54,16 @@ def test_files_that_are_something_else(tmp_path, content, message):
     refused(tmp_path / "x.csv", message)
 
 
+def test_a_file_cut_inside_a_character(tmp_path):
+    """Found by fuzzing: the head of a file may end so, the file itself may not."""
+    path = tmp_path / "x.csv"
+    path.write_bytes(GOOD.encode() + b"2024-01-17,11,13,10,12,5\xc2")
+    refused(path, r"text in 'volume' in 1 row.*\(row 3, line 4\): '5Â'")
+    rows = "".join(f"{1704067200 + 60 * n},10,12,9,11,100\n" for n in range(60_000))
+    path.write_bytes(b"date,open,high,low,close,volume\n" + rows.encode() + b"1804067200,11,13,10,12,\xc2\n")
+    refused(path, r"x\.csv: not a readable table: Invalid UTF8")
+
+
 def test_one_endless_line_is_refused_unread(tmp_path):
     path = tmp_path / "x.csv"
     with path.open("wb") as file:

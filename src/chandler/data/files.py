@@ -232,7 +232,8 @@ def _encoding(raw: bytes) -> Encoded:
 
 def _decodes(raw: bytes, name: str) -> bool:
     try:
-        codecs.getincrementaldecoder(name)().decode(raw)  # incremental: the cut may go through a character
+        # A head may end inside a character, a whole file may not.
+        codecs.getincrementaldecoder(name)().decode(raw, final=len(raw) < HEAD)
     except UnicodeDecodeError:
         return False
     return True

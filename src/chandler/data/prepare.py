@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
-from chandler.data.bars import Adjust, Bars, Decimal, Missing, Unsorted
-from chandler.data.calendars import time_features
+from chandler.data.bars import Adjust, Decimal, Missing, Unsorted
 from chandler.data.columns import FEATURES
 from chandler.data.files import Source, find_files
 from chandler.data.joining import archive_symbol
 from chandler.data.log import LAYOUT, MANIFEST, Entry, LogWriter, Piece, current
 from chandler.data.readers import ReadOptions, problems_error
 from chandler.data.store import META, VERSION, BarStore
+from chandler.data.workers import Arrays, Outcome, outcomes, source_name
 from chandler.errors import DataError
 
 SAME = 1e-5
 """Relative difference up to which a row read again counts as the row that is there: float32 and rounding."""
-_CHUNK = 1 << 20
+_SHARE = 32 << 20
+"""Bytes that a core reads in about the time that a process takes to start."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,9 @@ def prepare(
     Run it again to go on after it was stopped, and to add what is new: sources that are unchanged (size and
     time, else their hash) are not read again, and of the others only rows behind a symbol's last one are added.
     Old rows are never rewritten; where a source contradicts them, that is an error. `manifest.jsonl` holds, per
-    source, size, SHA-256, symbols, rows and notes. `workers`: processes, by default one per core; each holds
-    one file at a time, so memory is a few times the largest file, whatever the folder's size.
+    source, size, SHA-256, symbols, rows and notes. `workers`: processes, by default
+    one per core where there is enough to read; each holds one file at a time, so memory is a few times the
+    largest file, whatever the folder's size.
     `join`, `skip_bad` and the options of reading: see `load_bars`; they stay the same over a store's life.
 
     Raises DataError naming every bad source (the good ones are kept, the next run goes on from there), and for a
@@ -86,8 +83,8 @@ def prepare(
     with _locked(folder):
         run = _Run(LogWriter(folder), join, report, len(sources))
         try:
-            jobs = [(one, run.known.get(str(one.path.resolve()) + _member(one))) for one in sources]
-            for outcome in _outcomes(jobs, options, workers or os.cpu_count() or 1):
+            jobs = [(one, run.known.get(source_name(one))) for one in sources]
+            for outcome in outcomes(jobs, options, workers or _useful(sources)):
                 run.take(outcome)
         finally:
             run.writer.close()
@@ -101,8 +98,15 @@ def prepare(
     return BarStore.open(folder)
 
 
-def _member(source: Source) -> str:
-    return f"/{source.member}" if source.member else ""
+def _useful(sources: Sequence[Source]) -> int:
+    """Processes that are worth their start: one per core, but not for less than _SHARE bytes each."""
+    size = 0
+    for path in {one.path for one in sources}:
+        try:
+            size += path.stat().st_size
+        except OSError:
+            continue  # reading it will say so
+    return max(1, min(os.cpu_count() or 1, size // _SHARE))
 
 
 def _write_meta(folder: Path, options: ReadOptions, complete: bool) -> None:
@@ -156,93 +160,6 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True)
-class _Arrays:
-    """One symbol of a source as it goes to disk."""
-
-    symbol: str
-    zone: str | None
-    arrays: dict[str, np.ndarray]
-    segments: np.ndarray | None
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What a worker made of a source; no `found` and no problem where it is unchanged."""
-
-    source: str
-    size: int = 0
-    modified: int = 0
-    sha256: str = ""
-    found: tuple[_Arrays, ...] = ()
-    problem: str = ""
-    unchanged: bool = False
-
-
-def _read(source: Source, known: Entry | None, options: ReadOptions) -> _Outcome:
-    """In a worker: look whether the source is new or changed, and read it if so."""
-    name = str(source.path.resolve()) + _member(source)
-    try:
-        state = source.path.stat()
-        if known and not known.problem and (known.size, known.modified) == (state.st_size, state.st_mtime_ns):
-            return _Outcome(name, unchanged=True)
-        digest = hashlib.sha256()
-        with source.path.open("rb") as stream:
-            while block := stream.read(_CHUNK):
-                digest.update(block)
-    except OSError as error:
-        return _Outcome(name, problem=str(source.unreadable(error)))
-    sha256 = digest.hexdigest()
-    if known and not known.problem and known.sha256 == sha256:
-        return _Outcome(name, unchanged=True)
-    seen = _Outcome(name, state.st_size, state.st_mtime_ns, sha256)
-    try:
-        return replace(seen, found=tuple(_arrays(bars) for bars in options.read_source(source)))
-    except DataError as error:
-        return replace(seen, problem=str(error))
-    except MemoryError:
-        return replace(seen, problem=f"{source}: too big for the memory there is. Split the file.")
-
-
-def _arrays(bars: Bars) -> _Arrays:
-    arrays: dict[str, np.ndarray] = {
-        "values": bars.values.astype(np.float32, order="C"),
-        "timestamps": bars.timestamps.as_unit("ns").asi8,
-        "stamps": time_features(bars.timestamps),
-    }
-    zone = None if bars.timestamps.tz is None else str(bars.timestamps.tz)
-    return _Arrays(bars.symbol, zone, arrays, bars.segments, bars.notes)
-
-
-def _outcomes(jobs: list[tuple[Source, Entry | None]], options: ReadOptions, workers: int) -> Iterable[_Outcome]:
-    """The outcome of every job, in order. At most two sources per worker are on their way at a time."""
-    workers = min(workers, len(jobs))
-    if workers <= 1:
-        for source, known in jobs:
-            yield _read(source, known, options)
-        return
-    # spawn: a fork would copy threads that others have started.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        running: deque[tuple[Source, Future[_Outcome]]] = deque()
-        rest = iter(jobs)
-        try:
-            while True:
-                while len(running) < 2 * workers and (job := next(rest, None)) is not None:
-                    running.append((job[0], pool.submit(_read, *job, options)))
-                if not running:
-                    return
-                source, future = running.popleft()
-                yield future.result()
-        except BrokenProcessPool:
-            raise DataError(
-                f"{source}: a worker process was killed while this file or one beside it was read, as systems do "
-                "when memory runs out. Use fewer workers, or split the file; what is done is kept."
-            ) from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
 class _Run:
     """Takes the outcomes in order and writes what is new."""
 
@@ -257,7 +174,7 @@ class _Run:
         self.problems: list[str] = []
         self.done = 0
 
-    def take(self, outcome: _Outcome) -> None:
+    def take(self, outcome: Outcome) -> None:
         """Write one outcome, or note why not."""
         self.done += 1
         problem, fresh = outcome.problem, []
@@ -277,13 +194,13 @@ class _Run:
             self.writer.record(Entry(outcome.source, outcome.size, outcome.modified, outcome.sha256, pieces, problem))
         self.report(Progress(self.done, self.total, self.writer.rows, len(self.problems)))
 
-    def _write(self, one: _Arrays) -> Piece:
+    def _write(self, one: Arrays) -> Piece:
         ticks = one.arrays["timestamps"]
         segments = None if one.segments is None else one.segments.tolist()
         start = self.writer.append(one.arrays)
         return Piece(one.symbol, one.zone, start, len(ticks), int(ticks[0]), int(ticks[-1]), segments, one.notes)
 
-    def _fresh(self, one: _Arrays, source: str) -> _Arrays:
+    def _fresh(self, one: Arrays, source: str) -> Arrays:
         """The rows of a symbol that are behind those in the store. DataError where the others differ from them."""
         there = self.pieces.get(one.symbol)
         if not there:
@@ -316,7 +233,7 @@ class _Run:
             segments = segments[segments[:, 1] > segments[:, 0]]
         return replace(one, arrays=arrays, segments=segments)
 
-    def _compare(self, one: _Arrays, there: list[Piece], where: str) -> None:
+    def _compare(self, one: Arrays, there: list[Piece], where: str) -> None:
         ticks, values = one.arrays["timestamps"], one.arrays["values"]
         remedy = "The history was changed, as by an adjustment for a split: prepare into a new folder."
         covered = 0

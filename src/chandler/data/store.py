@@ -166,7 +166,7 @@ class BarStore:
 
     def select(self, symbols: Sequence[str]) -> BarStore:
         """A store of these symbols only, in this order. DataError for an unknown one."""
-        return BarStore.from_bars([self[symbol] for symbol in dict.fromkeys(symbols)])
+        return replace(BarStore.from_bars([self[symbol] for symbol in dict.fromkeys(symbols)]), skipped=self.skipped)
 
     def save(self, folder: str | Path) -> Path:
         """Write the store into `folder`, all or nothing; a store that is there is replaced.

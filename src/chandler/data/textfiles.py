@@ -215,6 +215,7 @@ def _parse(source: Source, encoded: Encoded, header: _Header, used: list[str], t
         if ragged:  # only one thread counts rows
             ragged.clear()
             parse(threads=False)
+        frame = arrow_frame(table)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         if "Empty CSV" in str(error):
             return pd.DataFrame({name: [] for name in used})
@@ -229,7 +230,7 @@ def _parse(source: Source, encoded: Encoded, header: _Header, used: list[str], t
             f"{worst.expected_columns}; the first{line} has {worst.actual_columns}: {worst.text[:80]!r}. "
             "Correct these lines."
         )
-    return arrow_frame(table)
+    return frame
 
 
 def arrow_frame(table: pa.Table) -> pd.DataFrame:

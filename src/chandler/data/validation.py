@@ -254,10 +254,10 @@ class _Reading:
         """Which symbols (S,) run backward throughout, and the rows (N,) that step back in any other one."""
         if len(self.symbols) == 1:
             steps = np.diff(ticks)
-            falls, rises = bool((steps < 0).any()), bool((steps > 0).any())
+            rises = bool((steps > 0).any())
             back = np.zeros(len(ticks), bool)
             back[1:] = (steps < 0) & rises
-            return np.array([falls and not rises]), back
+            return np.array([not rises and bool((steps < 0).any())]), back
         order = np.argsort(self.codes, kind="stable")
         same = self.codes[order][1:] == self.codes[order][:-1]
         steps = np.diff(ticks[order])
@@ -275,7 +275,7 @@ class _Reading:
         before = row - 1 - int(np.argmax(self.codes[:row][::-1] == self.codes[row]))
         places = int(back.sum())
         self._fail(back, f"time steps back in {places:,} place{'s' if places > 1 else ''}, after {self.index[before]}",
-                   None, 'Sort the rows or pass unsorted="sort"; several series in one file need a symbol '
+                   None, 'Sort the rows or pass unsorted="sort" (--sort); several series in one file need a symbol '
                    "column.", rows=False)  # fmt: skip
 
     def _glued(self, values: np.ndarray, order: np.ndarray, again: np.ndarray) -> None:

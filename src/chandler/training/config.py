@@ -49,6 +49,12 @@ class SourceSettings(_Strict):
     """Zone of timestamps that carry none."""
     date_format: str | None = None
     """strptime format, where the file is ambiguous."""
+    decimal: Literal["auto", ".", ","] = "auto"
+    """Decimal sign of numbers, where the file is ambiguous."""
+    unsorted: Literal["error", "sort"] = "error"
+    """What to do with rows whose time steps back: stop, or sort them."""
+    join: bool = False
+    """Files of one symbol follow one another: put them together."""
     adjust: Literal["auto", "none"] = "auto"
     """Scale prices by an adjusted close, where there is one."""
     missing: Literal["error", "drop", "split"] = "error"
