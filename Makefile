@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench-forecast format clean
+.PHONY: help setup check test demo bench-lora bench-forecast format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,6 +31,9 @@ demo: $(READY) ## Train both stages on five bundled US stocks, forecast, write r
 
 bench-forecast: $(READY) ## Generation: the engine against the re-encoding loop
 	$(BIN)/python benchmarks/forecast.py
+
+bench-lora: $(READY) ## What adapters and heads alone save in time and memory
+	$(BIN)/python -m benchmarks.lora
 
 format: $(READY) ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
