@@ -21,7 +21,7 @@ from chandler.errors import DataError
 __all__ = ["FEATURES", "Adjust", "Bars", "Missing", "read_table"]
 
 Adjust = Literal["auto", "none"]
-Missing = Literal["error", "drop"]
+Missing = Literal["error", "drop", "split"]
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 _EMPTY = {"", "na", "n/a", "nan", "null", "none", "nat", "-", "<na>"}
@@ -35,6 +35,8 @@ class Bars:
     `timestamps` (N,) in ns, naive (wall clock) or in a zone; `values` (N, 6) float64 in the order of
     FEATURES: prices in quote units, volume in units traded, amount in traded value. `notes` says in plain
     words what reading decided or changed. High below low can be: real data has it, `inspect_store` counts it.
+    `segments` (G, 2) int64: the row ranges [lo, hi) that windows may use and must not cross, in order and
+    disjoint; None: all rows are one.
     """
 
     symbol: str
@@ -42,9 +44,11 @@ class Bars:
     values: np.ndarray
     source: str = ""
     notes: tuple[str, ...] = ()
+    segments: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         assert self.values.shape == (len(self.timestamps), len(FEATURES)), self.values.shape
+        assert self.segments is None or self.segments.shape[1:] == (2,), self.segments.shape
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -88,7 +92,12 @@ class Bars:
 
     def slice(self, lo: int, hi: int) -> Bars:
         """Rows [lo, hi), as a Python slice takes them."""
-        return replace(self, timestamps=self.timestamps[lo:hi], values=self.values[lo:hi])
+        lo, hi, _ = slice(lo, hi).indices(len(self))
+        segments = self.segments
+        if segments is not None:
+            segments = np.clip(segments - lo, 0, max(0, hi - lo))
+            segments = segments[segments[:, 1] > segments[:, 0]]
+        return replace(self, timestamps=self.timestamps[lo:hi], values=self.values[lo:hi], segments=segments)
 
     def tail(self, n: int) -> Bars:
         """The last n rows."""
@@ -98,6 +107,12 @@ class Bars:
     def interval(self) -> pd.Timedelta:
         """The most common spacing of the rows."""
         return infer_interval(self.timestamps)
+
+
+def pieces(cuts: np.ndarray, rows: int) -> np.ndarray:
+    """The ranges (G, 2) int64 that `rows` rows fall into when new ones begin at `cuts` (increasing, inside)."""
+    edges = np.concatenate([[0], cuts, [rows]]).astype(np.int64)
+    return np.stack([edges[:-1], edges[1:]], axis=1)
 
 
 def read_table(
@@ -114,7 +129,8 @@ def read_table(
     No volume column: volume 0, and amount 0 unless given. No amount column: volume x mean(open, high, low,
     close). Missing and negative cells of volume and amount count as 0. Of equal timestamps the last row
     stays. Rows with a price that is missing, 0 or negative are errors, or left out with missing="drop":
-    vendors write 0 where nothing traded. adjust="auto" scales prices by adj_close / close, volume by the
+    vendors write 0 where nothing traded; missing="split" leaves them out too, and no window crosses the place
+    (`Bars.segments`). adjust="auto" scales prices by adj_close / close, volume by the
     inverse.
 
     Raises DataError, naming source, symbol, row, value and remedy, for a price that is text, not finite, not
@@ -122,8 +138,8 @@ def read_table(
     """
     if adjust not in ("auto", "none"):
         raise DataError(f"adjust={adjust!r} is not known: say 'auto' or 'none'.")
-    if missing not in ("error", "drop"):
-        raise DataError(f"missing={missing!r} is not known: say 'error' or 'drop'.")
+    if missing not in ("error", "drop", "split"):
+        raise DataError(f"missing={missing!r} is not known: say 'error', 'drop' or 'split'.")
     where = f"{table.source}: " if table.source else ""
     if not len(table.frame):
         raise DataError(f"{where}there are column names but no rows. Give data with at least one row.")
@@ -148,7 +164,7 @@ class _Reading:
         self._derive(values)
         if unusable.all():
             raise DataError(f"{self.where}no row has four prices above 0. Give at least one whole row.")
-        return self._group(values, ~unusable)
+        return self._group(values, ~unusable, split=missing == "split")
 
     def _symbols(self, symbol: str) -> tuple[np.ndarray, list[str]]:
         column = self.table.column("symbol")
@@ -252,10 +268,11 @@ class _Reading:
             self._refuse(values[:, 5] > FLOAT32_MAX, "volume x price is beyond what float32 holds", None,
                          "Use a larger unit, for example volume in thousands.")  # fmt: skip
 
-    def _group(self, values: np.ndarray, keep: np.ndarray) -> list[Bars]:
+    def _group(self, values: np.ndarray, keep: np.ndarray, split: bool) -> list[Bars]:
         assert self.index is not None
         ticks = self.index.asi8
         order = np.lexsort((ticks, self.codes))  # stable: of equal times the last row stays last
+        before = np.cumsum(~keep[order])[keep[order]]  # rows left out so far: a step marks a split
         order = order[keep[order]]
         codes, times = self.codes[order], ticks[order]
         again = np.zeros(len(order), bool)
@@ -274,7 +291,7 @@ class _Reading:
             (note, None if mask is None else np.bincount(self.codes[mask], minlength=len(self.symbols)))
             for note, mask in self.notes
         ]
-        order = order[~again]
+        order, before = order[~again], before[~again]
         values, index = values[order], self.index[order]
         edges = np.searchsorted(self.codes[order], np.arange(len(self.symbols) + 1))
         bars = []
@@ -286,7 +303,9 @@ class _Reading:
                 order_was = "newest first" if steps[code] > 0.9 * pairs[code] else "not in time order"
                 notes.append(f"rows were {order_was}: sorted")
             if hi > lo:
-                bars.append(Bars(symbol, index[lo:hi], values[lo:hi], self.table.source, tuple(notes)))
+                cuts = np.flatnonzero(np.diff(before[lo:hi])) + 1 if split else np.empty(0, np.int64)
+                segments = pieces(cuts, int(hi - lo)) if len(cuts) else None
+                bars.append(Bars(symbol, index[lo:hi], values[lo:hi], self.table.source, tuple(notes), segments))
         return bars
 
     def _refuse(self, bad: np.ndarray, what: str, raw: pd.Series | None, remedy: str) -> None:

@@ -157,6 +157,7 @@ class Attention(JointParameters):
         With `causal`, query row i sees memory rows 0 .. i (so Tq = T); `rotary` then needs Tq = T as well.
         """
         dim = memory.shape[-1]
+        assert not causal or query.shape[1] == memory.shape[1], "the causal mask aligns row by row"
         q = F.linear(query, self.in_proj_weight[:dim], self.in_proj_bias[:dim])
         kv = F.linear(memory, self.in_proj_weight[dim:], self.in_proj_bias[dim:]).chunk(2, dim=-1)
         (q,), (k, v) = self._adapted((q,), query, ("q_proj",)), self._adapted(kv, memory, ("k_proj", "v_proj"))

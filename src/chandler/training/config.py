@@ -11,8 +11,10 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from chandler.data.cleaning import CleaningSettings
+from chandler.data.sessions import resolve
 from chandler.data.splits import SplitSettings
-from chandler.errors import ConfigError
+from chandler.errors import ConfigError, DataError
 from chandler.nn.predictor import PredictorConfig
 from chandler.nn.presets import PREDICTORS, TOKENIZERS
 from chandler.nn.tokenizer import TokenizerConfig
@@ -41,8 +43,26 @@ class SourceSettings(_Strict):
     """strptime format, where the file is ambiguous."""
     adjust: Literal["auto", "none"] = "auto"
     """Scale prices by an adjusted close, where there is one."""
-    missing: Literal["error", "drop"] = "error"
-    """What to do with rows whose prices are missing."""
+    missing: Literal["error", "drop", "split"] = "error"
+    """What to do with rows whose prices are missing: stop, leave them out, or leave them out and let no window
+    cross the place."""
+    resample: str | None = None
+    """Make coarser bars first, such as 15min, 1h, 1D, counted from the opening of each session."""
+    calendar: str | None = None
+    """When the market trades: an exchange (XNYS, XSHG, ...), 24/7, 24/5; null: learned from the bars. Holes, whole
+    coarser bars, and the forecasts to come go by it."""
+    max_gap: int | None = Field(None, ge=0)
+    """No window crosses a hole of more missing bars than this; null: holes are not looked for."""
+    cleaning: CleaningSettings = Field(default_factory=CleaningSettings)
+    """The paper's rules for jumps, illiquid and stagnant stretches; off unless cleaning.enabled."""
+
+    @field_validator("calendar")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        try:
+            return None if value is None else resolve(value)
+        except DataError as error:
+            raise ValueError(str(error).rstrip(".")) from None
 
 
 class ReplaySettings(SourceSettings):

@@ -202,6 +202,8 @@ def _finetune(
         "data": sources.describe(),
         "stages": dict(earlier) if resume else {},
     }
+    if sources.cleaned is not None:
+        summary["data"]["cleaning"] = sources.cleaned.to_dict()
     summary["forecast"] = {"max_context": settings.context(), "lookback": settings.data.lookback}
     if accelerator.is_main_process:
         bars, replay = sources.train.main.store, sources.train.replay
@@ -213,6 +215,8 @@ def _finetune(
         )
         for text in sources.warnings():
             recorder.warn(text)
+        if sources.cleaned is not None:
+            recorder.progress.note(sources.cleaned.to_text(limit=5))
     with closing(Tracking(accelerator, _flat(settings.model_dump(mode="json")), recorder.warn)) as recorder.tracking:
         for number, (name, stage) in enumerate(settings.stages()):
             outcome = _run_stage(

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from chandler.data.readers import load_bars
+from chandler.data.cleaning import CleaningReport
 from chandler.data.splits import split_ranges
 from chandler.data.store import BarStore
 from chandler.data.windows import Windows, require_windows
-from chandler.training.config import ReplaySettings, Settings, SourceSettings
+from chandler.training.bars import load_clean
+from chandler.training.config import ReplaySettings, Settings
 from chandler.training.mixture import Mixture
 
 
@@ -23,6 +24,8 @@ class Sources:
     train: Mixture
     validation: Windows
     replay_validation: Windows | None
+    cleaned: CleaningReport | None = None
+    """What cleaning removed from the main store; None where no rule is on."""
 
     def describe(self) -> dict[str, Any]:
         """For summary.json: symbols, rows, and the span and windows of each split, of each store."""
@@ -62,19 +65,19 @@ def load_sources(settings: Settings) -> Sources:
         ConfigError: a weighting that cannot have an effect.
     """
     d = settings.data
-    store = load_store(settings)
+    store, cleaned = load_clean(d)
     train, validation = make_windows(store, settings, "train"), make_windows(store, settings, "val")
     require_windows(train, "training")
     require_windows(validation, "validation")
     if d.replay is None:
-        return Sources(Mixture(train, temperature=d.temperature, limit=d.windows_per_epoch), validation, None)
+        return Sources(Mixture(train, temperature=d.temperature, limit=d.windows_per_epoch), validation, None, cleaned)
     replay, replay_validation = _replay_windows(d.replay, settings)
     mixture = Mixture(train, replay, d.replay.share, d.temperature, d.windows_per_epoch)
-    return Sources(mixture, validation, replay_validation)
+    return Sources(mixture, validation, replay_validation, cleaned)
 
 
 def _replay_windows(replay: ReplaySettings, settings: Settings) -> tuple[Windows, Windows]:
-    store = load_source(replay)
+    store = load_clean(replay)[0]
     ranges = split_ranges(store, replay.split)
     lookback, horizon = settings.data.lookback, settings.data.horizon
     train = Windows(store, ranges["train"], lookback, horizon, replay.stride)
@@ -86,22 +89,9 @@ def _replay_windows(replay: ReplaySettings, settings: Settings) -> tuple[Windows
     return train, Windows(store, ranges["val"], lookback, horizon, apart)
 
 
-def load_source(source: SourceSettings) -> BarStore:
-    """The bars of one source."""
-    return load_bars(
-        source.path,
-        symbols=source.symbols,
-        columns=source.columns,
-        timezone=source.timezone,
-        date_format=source.date_format,
-        adjust=source.adjust,
-        missing=source.missing,
-    )
-
-
 def load_store(settings: Settings) -> BarStore:
     """The main bars that the settings name."""
-    return load_source(settings.data)
+    return load_clean(settings.data)[0]
 
 
 def make_windows(store: BarStore, settings: Settings, split: str) -> Windows:

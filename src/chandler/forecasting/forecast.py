@@ -1,0 +1,157 @@
+"""What a forecast is: sampled paths in price units, with their times, their settings and the history they follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from chandler.data.bars import FEATURES, Bars
+from chandler.errors import ConfigError, DataError
+from chandler.forecasting.sampling import Sampling
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = list(FEATURES)
+DEFAULT_LEVELS = (0.1, 0.5, 0.9)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Forecast:
+    """A distribution over the next `horizon` bars of one symbol, as equally likely paths.
+
+    Paths are what the model says, not repaired: a high may lie below a close, and a sampled volume or amount may
+    be negative where the history is close to zero.
+    """
+
+    symbol: str
+    timestamps: pd.DatetimeIndex
+    """Times of the forecast bars, (horizon,), in the zone of the history."""
+    paths: NDArray[np.float64]
+    """(paths, horizon, 6) in the units of the history: open, high, low, close, volume, amount."""
+    history: Bars
+    """The rows the model saw, and no others."""
+    sampling: Sampling
+    seed: int
+    calendar: Literal["inferred", "given"]
+    """Whether `timestamps` were worked out from the history or handed in."""
+    model: str
+    """Name of the predictor: a path, a repository, or empty."""
+
+    @property
+    def horizon(self) -> int:
+        """Number of forecast bars."""
+        return int(self.paths.shape[1])
+
+    def __len__(self) -> int:
+        return self.horizon
+
+    def __repr__(self) -> str:
+        first, last = self.timestamps[0], self.timestamps[-1]
+        return (
+            f"Forecast({self.symbol!r}, {self.horizon} bars {first} .. {last} ({self.calendar}), "
+            f"{len(self.paths)} paths after {len(self.history)} bars, seed {self.seed})"
+        )
+
+    def mean(self) -> pd.DataFrame:
+        """Mean over the paths: a frame indexed by timestamp, one column per feature, in price units."""
+        return pd.DataFrame(self.paths.mean(axis=0), index=self.timestamps, columns=COLUMNS)
+
+    def quantiles(self, levels: Sequence[float] = DEFAULT_LEVELS, column: str | None = None) -> pd.DataFrame:
+        """Quantiles over the paths at each timestamp (linear interpolation between paths), in price units.
+
+        Args:
+            levels: in [0, 1].
+            column: one feature, such as "close"; None gives all.
+
+        Returns:
+            A frame indexed by timestamp. With `column`, one column per level: `q[0.1]`. Without, columns are a
+            MultiIndex (feature, quantile), so that `q["close"]` is what `column="close"` returns.
+
+        Raises:
+            ConfigError: a level outside [0, 1], no level, or an unknown column.
+        """
+        levels = [float(level) for level in levels]
+        if not levels or not all(0 <= level <= 1 for level in levels):
+            raise ConfigError(f"quantile levels must lie in [0, 1], found {levels}. For example: [0.1, 0.5, 0.9].")
+        if column is not None and column not in COLUMNS:
+            raise ConfigError(f"a forecast has no column {column!r}. Choose from: {', '.join(COLUMNS)}.")
+        wanted = COLUMNS if column is None else [column]
+        places = [COLUMNS.index(name) for name in wanted]
+        values = np.quantile(self.paths[:, :, places], levels, axis=0)  # (levels, H, features)
+        flat = np.moveaxis(values, 0, -1).reshape(self.horizon, -1)
+        if column is None:
+            header: pd.Index = pd.MultiIndex.from_product([COLUMNS, levels], names=["feature", "quantile"])
+        else:
+            header = pd.Index(levels, name="quantile")
+        return pd.DataFrame(flat, index=self.timestamps, columns=header)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Every path in long form: symbol, path (from 0), step (from 1), timestamp and the six features."""
+        paths, horizon, features = self.paths.shape
+        frame = pd.DataFrame(self.paths.reshape(paths * horizon, features), columns=COLUMNS)
+        frame.insert(0, "timestamp", self.timestamps.take(np.tile(np.arange(horizon), paths)))
+        frame.insert(0, "step", np.tile(np.arange(1, horizon + 1), paths))
+        frame.insert(0, "path", np.repeat(np.arange(paths), horizon))
+        frame.insert(0, "symbol", self.symbol)
+        return frame
+
+    def plot(
+        self,
+        path: str | Path | None = None,
+        truth: Bars | pd.DataFrame | None = None,
+        band: float = 0.8,
+        history_rows: int = 60,
+    ) -> Figure:
+        """Draw the history as candles, then mean and band of the forecast close, and optionally what came true.
+
+        Args:
+            path: file to write (.png, .svg, .pdf); None only returns the figure.
+            truth: bars, or a frame that `Bars.from_frame` accepts, that hold the forecast's timestamps; what lies
+                outside them is not drawn.
+            band: share of the paths inside the band at each bar, in (0, 1).
+            history_rows: how many of the last history bars are drawn, >= 1.
+
+        Returns:
+            The matplotlib figure.
+
+        Raises:
+            ConfigError: an impossible `band` or `history_rows`.
+            DataError: a truth without any of the forecast's timestamps.
+        """
+        from chandler.forecasting.plots import draw_forecast  # matplotlib is slow to import
+
+        figure = draw_forecast(self, truth=truth, band=band, history_rows=history_rows)
+        if path is not None:
+            figure.savefig(path)
+        return figure
+
+
+def forecasts_to_frame(forecasts: Iterable[Forecast]) -> pd.DataFrame:
+    """Many forecasts in one long frame, as `Forecast.to_frame`, in the order given.
+
+    A column of a frame has one zone: symbols in several zones are brought to UTC.
+
+    Raises:
+        DataError: no forecasts, or times with a zone beside times without.
+    """
+    frames = [forecast.to_frame() for forecast in forecasts]
+    if not frames:
+        raise DataError("there are no forecasts to put into a frame.")
+    zones = {str(frame["timestamp"].dt.tz) for frame in frames}
+    if len(zones) > 1:
+        if "None" in zones:
+            naive = next(f["symbol"].iloc[0] for f in frames if f["timestamp"].dt.tz is None)
+            raise DataError(
+                f"{naive}: its timestamps have no time zone while other symbols' have one ({', '.join(zones)}). "
+                "Localise all of them, or write one frame per symbol."
+            )
+        for frame in frames:
+            frame["timestamp"] = frame["timestamp"].dt.tz_convert("UTC")
+    return pd.concat(frames, ignore_index=True)

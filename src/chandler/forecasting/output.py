@@ -1,0 +1,80 @@
+"""Forecasts as a person or another program wants them: a printed table, a file of paths, pictures."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from chandler.errors import ConfigError
+from chandler.forecasting.forecast import Forecast, forecasts_to_frame
+
+PRINTED = 20
+"""Symbols shown in a printed table."""
+
+
+def table_text(forecasts: Sequence[Forecast], limit: int = PRINTED) -> str:
+    """The last forecast close of each symbol as quantiles beside the last known close, in price units."""
+    rows: list[tuple[str, ...]] = [("symbol", "last close", "until", "10%", "median", "90%", "P(up)")]
+    for forecast in forecasts[:limit]:
+        last = forecast.history.values[-1, 3]
+        end = forecast.paths[:, -1, 3]
+        low, middle, high = forecast.quantiles([0.1, 0.5, 0.9], column="close").iloc[-1]
+        until = f"{forecast.timestamps[-1]:%Y-%m-%d %H:%M}".removesuffix(" 00:00")
+        numbers = [f"{value:.6g}" for value in (low, middle, high)]
+        rows.append((forecast.symbol, f"{last:.6g}", until, *numbers, f"{(end > last).mean():.0%}"))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    # The symbol stands left, numbers right.
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+    if len(forecasts) > limit:
+        lines.append(f"... and {len(forecasts) - limit} more symbols (--out writes all of them)")
+    if forecasts:
+        first = forecasts[0]
+        calendar = "worked out from the history" if first.calendar == "inferred" else "as given"
+        lines.append(
+            f"{len(first.paths)} paths of {first.horizon} bars from {len(first.history)} bars of history, "
+            f"seed {first.seed}; calendar: {calendar}"
+        )
+    return "\n".join(lines)
+
+
+def write_table(forecasts: Sequence[Forecast], path: Path) -> Path:
+    """All paths in long form (see `Forecast.to_frame`) as .parquet or .csv; written beside, then renamed.
+
+    Raises:
+        ConfigError: another suffix, or a place that cannot be written.
+    """
+    frame = forecasts_to_frame(forecasts)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower() == ".parquet":
+            frame.to_parquet(scratch, index=False)
+        elif path.suffix.lower() == ".csv":
+            frame.to_csv(scratch, index=False)
+        else:
+            raise ConfigError(f"{path}: the name must end in .parquet or .csv.")
+        os.replace(scratch, path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror or error}).") from error
+    finally:
+        scratch.unlink(missing_ok=True)
+    return path
+
+
+def write_plots(forecasts: Sequence[Forecast], path: Path) -> list[Path]:
+    """A candle chart per symbol: `path` itself for one, name-SYMBOL.suffix for several."""
+    written = []
+    for forecast in forecasts:
+        target = path
+        if len(forecasts) > 1:
+            safe = re.sub(r"[^\w.-]+", "_", forecast.symbol)
+            target = path.with_name(f"{path.stem}-{safe}{path.suffix}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            forecast.plot(target)
+        except OSError as error:
+            raise ConfigError(f"{target}: cannot be written ({error.strerror or error}).") from error
+        written.append(target)
+    return written

@@ -1,0 +1,126 @@
+"""How a token is chosen from logits: temperature, top-k, top-p, and random numbers that are handed in.
+
+Pure functions; the result depends on nothing but the arguments, so on no global seed and no place in a batch.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chandler.errors import ConfigError
+from chandler.nn.predictor import draw
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How far a path may stray from the most likely token. Impossible values raise ConfigError.
+
+    `top_k` and `top_p` compose: first the k most likely tokens, then the nucleus among what is left. (The
+    reference drops `top_p` whenever `top_k` is on; `chandler.compat` does the same by passing `top_p=None`.)
+    """
+
+    temperature: float = 1.0
+    """Logits are divided by it, > 0: below 1 sharper, above 1 flatter."""
+    top_k: int | None = 0
+    """Keep the k most likely tokens; 0 or None keeps all; 1 is greedy and uses no randomness."""
+    top_p: float | None = 0.9
+    """Keep the smallest set of tokens whose probability exceeds it, in (0, 1]; 1 or None keeps all."""
+
+    def __post_init__(self) -> None:
+        if not (_is_number(self.temperature) and 0 < self.temperature < math.inf):
+            raise ConfigError(f"temperature must be a number above 0, found {self.temperature!r}. 1.0 is neutral.")
+        if self.top_k is not None and not (_is_integer(self.top_k) and self.top_k >= 0):
+            raise ConfigError(f"top_k must be a whole number >= 0, found {self.top_k!r}. 0 keeps every token.")
+        if self.top_p is not None and not (_is_number(self.top_p) and 0 < self.top_p <= 1):
+            raise ConfigError(f"top_p must be above 0 and at most 1, found {self.top_p!r}. 1 keeps every token.")
+
+    @property
+    def greedy(self) -> bool:
+        """Whether only the most likely token can be chosen, so that all paths are equal."""
+        return self.top_k == 1
+
+
+def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
+    """The distribution that tokens are drawn from.
+
+    Args:
+        logits: (..., V), finite.
+        sampling: the rule. Tokens that tie with the k-th are kept, as in the reference.
+
+    Returns:
+        (..., V) float32, rows sum to 1; 0 where a token is excluded.
+    """
+    logits = logits.float() / sampling.temperature
+    if sampling.top_k and sampling.top_k < logits.shape[-1]:
+        kth = logits.topk(sampling.top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < kth, -torch.inf)
+    if sampling.top_p is not None and sampling.top_p < 1:
+        ordered, order = logits.sort(dim=-1, descending=True)
+        beyond = ordered.softmax(-1).cumsum(-1) > sampling.top_p
+        # The token that crosses the line stays: a token goes when those before it are already beyond.
+        beyond = torch.cat((torch.zeros_like(beyond[..., :1]), beyond[..., :-1]), dim=-1)
+        logits = logits.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), -torch.inf)
+    return logits.softmax(-1)
+
+
+def sample(logits: Tensor, sampling: Sampling, uniforms: Tensor) -> Tensor:
+    """Choose tokens.
+
+    Args:
+        logits: (..., V).
+        sampling: the rule; with `top_k` 1 the most likely token is taken (the first of equals) and `uniforms`
+            are not looked at.
+        uniforms: (...,) in [0, 1), on the device of the logits: a number u takes the first token at which the
+            cumulative probability exceeds u.
+
+    Returns:
+        ids (...,) int64.
+    """
+    if sampling.greedy:
+        return logits.argmax(-1)
+    return draw(probabilities(logits, sampling), uniforms)
+
+
+def path_uniforms(seed: int, series_key: int, paths: int, horizon: int) -> Tensor:
+    """The random numbers of one series, (paths, horizon, 2) float32 on the CPU, in [0, 1).
+
+    Path p at step h is a function of (seed, series_key, p, h) alone. So a series has the same paths alone or
+    among a thousand; fewer paths are the first of more paths, and a shorter horizon is the start of a longer one.
+
+    Args:
+        seed: >= 0.
+        series_key: >= 0; equal keys give two series the same numbers.
+
+    Raises:
+        ConfigError: a seed or key that is no whole number >= 0.
+    """
+    for name, value in (("seed", seed), ("series_key", series_key)):
+        if not (_is_integer(value) and value >= 0):
+            raise ConfigError(f"{name} must be a whole number >= 0, found {value!r}.")
+    numbers = np.empty((paths, horizon * 2), dtype=np.float32)
+    for path in range(paths):
+        stream = np.random.PCG64(np.random.SeedSequence(int(seed), spawn_key=(int(series_key), path)))
+        # Raw words rather than Generator.random: numpy promises that these never change between releases.
+        # 24 bits are all that a float32 below 1 can hold.
+        numbers[path] = (stream.random_raw(horizon * 2) >> 40).astype(np.float32) * np.float32(2**-24)
+    return torch.from_numpy(numbers).view(paths, horizon, 2)
+
+
+def _is_integer(value: object) -> bool:
+    if isinstance(value, bool | np.bool_):
+        return False
+    try:
+        operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)

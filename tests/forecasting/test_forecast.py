@@ -1,0 +1,156 @@
+"""Forecast: means, quantiles and frames checked by hand, and a picture that is really drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from chandler.data.bars import FEATURES, Bars
+from chandler.errors import ConfigError, DataError
+from chandler.forecasting.forecast import Forecast, forecasts_to_frame
+from chandler.forecasting.sampling import Sampling
+
+COLUMNS = list(FEATURES)
+
+
+def made_up(
+    paths: int = 5, horizon: int = 2, zone: str | None = None, symbol: str = "ACME", freq: str = "D"
+) -> Forecast:
+    """Path p, step h, feature f has the value 100 p + 10 h + f."""
+    times = pd.date_range("2024-01-01", periods=30 + horizon, freq=freq, tz=zone)
+    p, h, f = np.ogrid[:paths, :horizon, :6]
+    close = 100 + np.sin(np.arange(30.0))
+    values = np.c_[close - 0.5 * np.cos(np.arange(30)), close + 1, close - 1, close, close, close]
+    return Forecast(
+        symbol=symbol,
+        timestamps=times[30:],
+        paths=(100 * p + 10 * h + f).astype(float),
+        history=Bars(symbol, times[:30], values),
+        sampling=Sampling(),
+        seed=0,
+        calendar="inferred",
+        model="runs/demo",
+    )
+
+
+def test_mean_over_paths() -> None:
+    mean = made_up().mean()
+    assert list(mean.columns) == COLUMNS
+    assert mean["open"].tolist() == [200, 210]
+    assert mean["amount"].tolist() == [205, 215]
+    assert mean.index.equals(made_up().timestamps)
+
+
+def test_quantiles_over_paths() -> None:
+    forecast = made_up()
+    both = forecast.quantiles([0.0, 0.5, 0.875])
+    assert both.columns.names == ["feature", "quantile"]
+    assert both["close"][0.5].tolist() == [203, 213]
+    assert both["close"][0.875].tolist() == [353, 363]  # halfway between the fourth path and the fifth
+    close = forecast.quantiles([0.0, 0.5, 0.875], column="close")
+    pd.testing.assert_frame_equal(both["close"], close)
+    assert list(forecast.quantiles(column="close").columns) == [0.1, 0.5, 0.9]
+
+
+@pytest.mark.parametrize(("levels", "column"), [([1.5], None), ([-0.1], "close"), ([], None), ([0.5], "vwap")])
+def test_impossible_quantiles_are_refused(levels: list[float], column: str | None) -> None:
+    with pytest.raises(ConfigError, match=column if column == "vwap" else "levels"):
+        made_up().quantiles(levels, column=column)
+
+
+def test_long_frame_has_a_row_per_path_and_step() -> None:
+    frame = made_up(zone="Europe/Berlin").to_frame()
+    assert list(frame.columns) == ["symbol", "path", "step", "timestamp", *COLUMNS]
+    assert len(frame) == 5 * 2
+    row = frame[(frame.path == 3) & (frame.step == 2)].iloc[0]
+    assert (row.symbol, row.open, row.close) == ("ACME", 310, 313)
+    assert row.timestamp == pd.Timestamp("2024-02-01", tz="Europe/Berlin")
+
+
+def test_frames_of_many_symbols_survive_parquet(tmp_path: Path) -> None:
+    frame = forecasts_to_frame([made_up(symbol="A", zone="Asia/Tokyo"), made_up(symbol="B", zone="Asia/Tokyo")])
+    assert frame.groupby("symbol").size().to_dict() == {"A": 10, "B": 10}
+    frame.to_parquet(tmp_path / "f.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "f.parquet"), frame)
+    assert str(frame.timestamp.dt.tz) == "Asia/Tokyo"
+
+
+def test_several_zones_become_utc_and_naive_beside_aware_is_refused() -> None:
+    frame = forecasts_to_frame([made_up(symbol="A", zone="Asia/Tokyo"), made_up(symbol="B", zone="UTC")])
+    assert str(frame.timestamp.dt.tz) == "UTC"
+    assert frame.timestamp.iloc[0] == pd.Timestamp("2024-01-31", tz="Asia/Tokyo")
+    with pytest.raises(DataError, match=r"B: .*no time zone"):
+        forecasts_to_frame([made_up(symbol="A", zone="UTC"), made_up(symbol="B")])
+    with pytest.raises(DataError, match="no forecasts"):
+        forecasts_to_frame([])
+
+
+def test_repr_tells_the_essentials_in_one_line() -> None:
+    text = repr(made_up())
+    assert "'ACME', 2 bars 2024-01-31 00:00:00 .. 2024-02-01 00:00:00 (inferred), 5 paths after 30 bars" in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_plot_writes_a_picture(tmp_path: Path, suffix: str) -> None:
+    figure = made_up().plot(tmp_path / f"plot{suffix}")
+    assert isinstance(figure, Figure)
+    assert (tmp_path / f"plot{suffix}").stat().st_size > 5000
+
+
+def test_plot_says_what_is_shown() -> None:
+    figure = made_up(paths=5, horizon=4).plot(band=0.6, history_rows=10)
+    axes = figure.axes[0]
+    assert axes.get_title(loc="left") == "ACME: next 4 bars after 30 Jan 2024"
+    assert [text.get_text() for text in axes.texts] == ["5 sampled paths, 60% band  |  demo"]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["close at or above open", "close below open", "60% of 5 paths", "mean forecast close"]
+
+
+def test_plot_spaces_bars_evenly_over_nights_and_weekends() -> None:
+    axes = made_up(horizon=2, freq="B").plot(history_rows=10).axes[0]
+    mean = axes.lines[-1]
+    assert list(mean.get_xdata()) == [9, 10, 11]
+    assert axes.get_xlim() == (-1, 12)
+
+
+def test_plot_mean_starts_at_the_last_known_close() -> None:
+    forecast = made_up(horizon=3)
+    drawn = forecast.plot().axes[0].lines[-1].get_ydata()
+    np.testing.assert_allclose(drawn, [forecast.history.values[-1, 3], 203, 213, 223])
+
+
+def test_plot_draws_the_truth_at_its_own_times() -> None:
+    forecast = made_up(horizon=4)
+    truth = Bars("ACME", forecast.timestamps[[1, 3]], np.full((2, 6), 99.0))
+    for given in (truth, truth.to_frame()):
+        line = forecast.plot(truth=given, history_rows=10).axes[0].lines[-1]
+        assert list(line.get_xdata()) == [11, 13]
+        assert list(line.get_ydata()) == [99, 99]
+    with pytest.raises(DataError, match="none of the forecast's timestamps"):
+        forecast.plot(truth=forecast.history)
+    with pytest.raises(DataError, match="only one has a time zone"):
+        forecast.plot(truth=dataclasses.replace(truth, timestamps=truth.timestamps.tz_localize("UTC")))
+
+
+@pytest.mark.parametrize("wrong", [{"band": 0.0}, {"band": 1.0}, {"history_rows": 0}])
+def test_impossible_pictures_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        made_up().plot(**wrong)  # type: ignore[arg-type]
+
+
+def test_one_path_and_one_bar_can_be_drawn() -> None:
+    figure = made_up(paths=1, horizon=1).plot(history_rows=1)
+    assert figure.axes[0].get_title(loc="left") == "ACME: next bar after 30 Jan 2024"
+
+
+def test_forecasting_does_not_import_matplotlib_until_it_draws() -> None:
+    code = "import sys, chandler.forecasting.forecaster; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

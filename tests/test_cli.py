@@ -1,0 +1,178 @@
+"""The shell as a user meets it: what works prints something worth reading, what fails says one message and exits 2."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from chandler.cli import main
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+ASSET = Path(__file__).parents[1] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"
+TINY_TOKENIZER = "{d_model: 16, n_heads: 2, ff_dim: 32, s1_bits: 4, s2_bits: 4, n_enc_layers: 2, n_dec_layers: 2}"
+TINY_PREDICTOR = "{d_model: 16, n_heads: 2, ff_dim: 32, s1_bits: 4, s2_bits: 4, n_layers: 1}"
+SMALL_RUN = [
+    "--set", "device=cpu",
+    "--set", "data.lookback=20", "--set", "data.horizon=4", "--set", "data.windows_per_epoch=32",
+    "--set", "data.validation_stride=20",
+    "--set", "tokenizer.start=random", "--set", f"tokenizer.architecture={TINY_TOKENIZER}", "--set", "tokenizer.epochs=1",
+    "--set", "predictor.start=random", "--set", f"predictor.architecture={TINY_PREDICTOR}", "--set", "predictor.epochs=1",
+]  # fmt: skip
+
+
+def chandler(*arguments: str | Path) -> int:
+    """Run the command in this process; its exit code."""
+    saved = sys.argv
+    sys.argv = ["chandler", *map(str, arguments)]
+    try:
+        with pytest.raises(SystemExit) as done:
+            main()
+    finally:
+        sys.argv = saved
+    assert isinstance(done.value.code, int)
+    return done.value.code
+
+
+@pytest.fixture(scope="module")
+def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain CSV of one symbol, as a user has it."""
+    frame = pd.read_csv(ASSET).query("symbol == 'IBM'").drop(columns=["symbol", "adj_close"]).tail(400)
+    path = tmp_path_factory.mktemp("bars") / "bars.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(bars: Path) -> Path:
+    """A finetuned run by the README's command on the shipped CSV recipe, made small."""
+    out = bars.parent / "mine"
+    assert f"chandler finetune configs/csv.yaml --set data.path={bars.name} --out runs/mine" in README
+    code = chandler("finetune", "configs/csv.yaml", "--set", f"data.path={bars}", "--out", out, *SMALL_RUN)
+    assert code == 0
+    return out
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[1])
+
+
+def test_every_command_has_help_for_a_first_time_reader(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("demo", "inspect", "finetune", "forecast"):
+        assert chandler(command, "--help") == 0
+        assert "Usage:" in capsys.readouterr().out
+    for name in re.findall(r"^chandler (\w+)", README, flags=re.M):
+        assert chandler(name, "--help") == 0
+
+
+def test_inspect_prints_what_was_understood(bars: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert chandler("inspect", bars, "--lookback", "60", "--horizon", "5") == 0
+    out = capsys.readouterr().out
+    for part in ("bars", "400", "2011-07-28", "2013-03-01", "volume"):
+        assert part in out, part
+
+
+def test_inspect_takes_the_windows_of_a_config(bars: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert chandler("inspect", bars, "--config", "configs/daily-panel.yaml") == 0
+    assert "90" in capsys.readouterr().out
+
+
+def test_finetune_leaves_a_run_folder_with_a_report(run: Path) -> None:
+    assert {"config.yaml", "metrics.jsonl", "summary.json", "report.html", "tokenizer", "predictor"} <= {
+        p.name for p in run.iterdir()
+    }
+    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["lookback"] == 20
+
+
+def test_forecast_writes_paths_and_a_picture(run: Path, bars: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, picture = run.parent / "f.parquet", run.parent / "f.png"
+    command = ["forecast", bars, "--model", run, "--horizon", "6", "--paths", "5", "--out", table, "--plot", picture]
+    assert chandler(*command) == 0
+    out = capsys.readouterr().out
+    assert "5 paths of 6 bars from 20 bars of history, seed 0; calendar: worked out from the history" in out
+    frame = pd.read_parquet(table)
+    assert len(frame) == 30
+    assert list(frame.columns[:4]) == ["symbol", "path", "step", "timestamp"]
+    assert frame["timestamp"].dt.weekday.max() < 5
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert chandler(*command[:-4], "--out", run.parent / "f.csv") == 0
+    assert pd.read_csv(run.parent / "f.csv")["close"].to_numpy() == pytest.approx(frame["close"].to_numpy())
+
+
+def test_the_python_of_the_readme_runs(run: Path, bars: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    first = next(b for b in blocks if "forecast.quantiles" in b)
+    picture = run.parent / "readme.png"
+    code = (
+        first.replace('"runs/mine"', repr(str(run)))
+        .replace('"bars.csv"', repr(str(bars)))
+        .replace("paths=100", "paths=4")
+        .replace('"forecast.png"', repr(str(picture)))
+    )
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert names["forecast"].paths.shape == (4, 24, 6)  # type: ignore[attr-defined]
+    assert picture.is_file()
+    exec(next(b for b in blocks if "chandler.compat" in b), {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["forecast", "BARS", "--model", "runs/none"], "no such folder"),
+        (["forecast", "BARS", "--model", "RUN", "--horizon", "0"], "horizon"),
+        (["forecast", "BARS", "--model", "RUN", "--paths", "0"], "paths"),
+        (["forecast", "BARS", "--model", "RUN", "--top-p", "1.5"], "top_p"),
+        (["forecast", "BARS", "--model", "RUN", "--temperature", "0"], "temperature"),
+        (["forecast", "BARS", "--model", "RUN", "--out", "f.xlsx"], "must end in .parquet or .csv"),
+        (["forecast", "none.csv", "--model", "RUN"], "none.csv"),
+        (["inspect", "BARS", "--column", "close"], "expected NAME=COLUMN"),
+        (["inspect", "none.csv"], "none.csv"),
+        (["finetune", "none.yaml"], "no such file"),
+        (["finetune", "configs/csv.yaml", "--set", "data.path=BARS", "--set", "tokeniser.epochs=1"], "did you mean tokenizer?"),
+        (["finetune", "configs/csv.yaml", "--out", "runs/x"], "YOUR.csv"),
+    ],
+)  # fmt: skip
+def test_failures_are_one_message_and_exit_code_2(
+    arguments: list[str], message: str, run: Path, bars: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled = [a.replace("BARS", str(bars)).replace("RUN", str(run)) for a in arguments]
+    assert chandler(*filled) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.startswith("chandler: ")
+    assert "Traceback" not in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_wrong_usage_exits_2() -> None:
+    assert chandler("forecast") == 2
+    assert chandler("finetune", "a.yaml", "--no-such-option") == 2
+
+
+def test_debug_shows_the_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "chandler", "--debug", "inspect", "none.csv"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_importing_chandler_is_quick_and_loads_nothing_heavy() -> None:
+    code = "import sys, chandler; print([m for m in ('torch', 'pandas', 'plotly', 'accelerate') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_forecasting_loads_no_training_code() -> None:
+    code = "import sys; from chandler import Forecaster; print([m for m in sys.modules if 'chandler.training' in m or m == 'accelerate'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]"
