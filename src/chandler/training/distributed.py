@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
@@ -18,8 +19,15 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def make_accelerator(device: str = "auto", precision: Literal["float32", "bfloat16"] = "float32") -> Accelerator:
+def make_accelerator(
+    device: str = "auto",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    trackers: Sequence[str] = (),
+    logging_dir: str | Path | None = None,
+) -> Accelerator:
     """The process's accelerator: joins the process group when started by torchrun (nccl on GPUs, gloo on CPU).
+
+    `trackers` (in accelerate's spelling) are started later; those that write files do so in `logging_dir`.
 
     Raises:
         TrainingError: the device asked for is not there.
@@ -29,7 +37,7 @@ def make_accelerator(device: str = "auto", precision: Literal["float32", "bfloat
     if device == "mps" and not torch.backends.mps.is_available():
         raise TrainingError("device: mps was asked for, but Metal is not available. Use device: auto or cpu.")
     from accelerate import Accelerator
-    from accelerate.utils import DistributedDataParallelKwargs
+    from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 
     cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
     _rejoin("gloo" if cpu else "nccl")
@@ -37,6 +45,8 @@ def make_accelerator(device: str = "auto", precision: Literal["float32", "bfloat
         cpu=cpu,
         mixed_precision="bf16" if precision == "bfloat16" else "no",
         step_scheduler_with_optimizer=False,
+        log_with=list(trackers) or None,
+        project_config=ProjectConfiguration(logging_dir=str(logging_dir) if logging_dir else None),
         kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
     )
 
