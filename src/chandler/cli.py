@@ -338,6 +338,17 @@ def _tell_skipped(skipped: tuple[str, ...]) -> None:
         typer.echo(f"skipped: and {len(skipped) - 20:,} more", err=True)
 
 
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where to look for run folders.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List runs: stages, epochs, score at step 0 and at best, size on disk, date."""
+    from chandler.training.listing import runs_json, runs_table
+
+    typer.echo(runs_json(folder) if as_json else runs_table(folder))
+
+
 def main() -> None:
     """The entry point of the `chandler` command."""
     code: int | str | None = 0
