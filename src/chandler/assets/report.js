@@ -17,8 +17,9 @@
     const style = getComputedStyle(document.documentElement);
     document.querySelectorAll("div.chart").forEach(function (div) {
       const figure = colours(JSON.parse(document.getElementById(div.dataset.figure).textContent), style);
-      if (div.clientWidth < 420 && figure.layout.xaxis.tickvals) {
-        figure.layout.xaxis.tickvals = figure.layout.xaxis.tickvals.filter(function (_, i) { return i % 2 === 0; });
+      const axis = figure.layout.xaxis;
+      if (div.clientWidth < 420 && axis.ticktext) {
+        axis.ticktext = axis.ticktext.map(function (text, i) { return i % 2 ? "" : text; });
       }
       Plotly.react(div, figure.data, figure.layout, { displayModeBar: false, responsive: true });
     });

@@ -64,7 +64,7 @@ def candles(case: ForecastCase, *, history_rows: int = 45, seed: int = 0) -> Fig
         dates = [label for label, keep in zip(future, known, strict=True) if keep]
         traces.append(_candlestick(dates, truth[known], "--truth", "--truth", "what came true"))
         traces.append(_hover(dates, truth[known], "came true"))
-    layout = _layout("price", hover="x unified")
+    layout = _layout(hover="x unified") | {"showlegend": False}
     every = max(1, -(-len(labels) // TICKS))
     layout["xaxis"] |= {
         "type": "category",
@@ -72,6 +72,7 @@ def candles(case: ForecastCase, *, history_rows: int = 45, seed: int = 0) -> Fig
         "categoryarray": labels,
         "tickmode": "array",
         "tickvals": labels[::every],
+        "ticktext": _ticks(index[::every]),
         "range": [-0.7, len(labels) - 0.3],
         "rangeslider": {"visible": False},
     }
@@ -80,44 +81,71 @@ def candles(case: ForecastCase, *, history_rows: int = 45, seed: int = 0) -> Fig
     return {"data": traces, "layout": layout}
 
 
+def legend(cases: Sequence[ForecastCase]) -> str:
+    """One legend for all candle charts, as HTML."""
+    several = any(len(case.forecast.paths) > 1 for case in cases)
+    known = any(case.truth is not None for case in cases)
+    keys = [
+        ("candle history", "history", True),
+        ("candle truth", "what came true", known),
+        ("line", "forecast, mean close" if several else "forecast close (1 path)", True),
+        ("area", f"forecast, {BAND:.0%} band", several),
+        ("dots", f"random walk, {BAND:.0%} band", several),
+    ]
+    items = "".join(f'<li><i class="{kind}"></i>{text}</li>' for kind, text, there in keys if there)
+    return f'<ul class="legend">{items}<li class="note">hollow: the bar closed above its open; filled: below</li></ul>'
+
+
 def losses(
-    train: Sequence[tuple[int, float]], validation: Sequence[tuple[int, float]], best_step: int, *, unit: str, log: bool
+    train: Sequence[tuple[int, float]],
+    validation: Sequence[tuple[int, float]],
+    *,
+    reference: tuple[str, float] | None = None,
+    log: bool = False,
 ) -> Figure:
-    """Training loss as a line, validations as points, step 0 and the best one marked: (step, value) pairs."""
+    """Training loss as a line and validations as points, (step, value) pairs; step 0 and the best are marked.
+
+    Args:
+        train, validation: in the same unit; validation begins with step 0.
+        reference: a name, and the value of the dashed line that stands for it.
+        log: a logarithmic axis; all values above 0.
+    """
     traces: list[Figure] = []
     if train:
         steps, values = zip(*train, strict=True)
-        traces.append(
-            _line(steps, values, "--ink-soft", name="training", width=1.3) | {"hovertemplate": _hovers("training")}
-        )
+        line = _line(steps, values, "--ink-soft", name="training", width=1.3)
+        traces.append(line | {"hovertemplate": "training at step %{x}: %{y:.4g}<extra></extra>"})
+    last = max((step for step, _ in (*train, *validation)), default=1)
     if validation:
         steps, values = zip(*validation, strict=True)
-        trace = _line(steps, values, "--model", name="validation", width=1.2, dash="dot")
-        trace |= {"mode": "lines+markers", "marker": {"color": "--model", "size": 7}}
-        traces.append(trace | {"hovertemplate": _hovers("validation")})
-        scores = dict(validation)
-        marks = {0: ("start (step 0)", "square-open", "--truth"), best_step: ("best", "circle-open", "--truth")}
-        if best_step == 0:
-            marks = {0: ("start (step 0) is the best", "square-open", "--truth")}
-        for step, (name, symbol, colour) in marks.items():
-            if step in scores:
-                marker = {"symbol": symbol, "size": 14, "color": colour, "line": {"width": 2.4, "color": colour}}
-                traces.append(
-                    {
-                        "type": "scatter",
-                        "mode": "markers",
-                        "x": [step],
-                        "y": [scores[step]],
-                        "name": name,
-                        "marker": marker,
-                    }
-                    | {"hoverinfo": "skip"}
-                )
-    layout = _layout(unit, hover="closest")
-    layout["xaxis"] |= {"title": {"text": "optimiser step"}, "rangemode": "tozero"}
+        line = _line(steps, values, "--model", name="validation", width=1.2, dash="dot")
+        line |= {"mode": "lines+markers", "marker": {"color": "--model", "size": 7}}
+        traces.append(line | {"hovertemplate": "validation at step %{x}: %{y:.4g}<extra></extra>"})
+        # The first of equals: a later one is promoted only if it is strictly better.
+        best = min(validation, key=lambda pair: pair[1])
+        start = validation[0]
+        marks = [(start, "start", "square-open"), (best, "best", "circle-open")]
+        for point, name, symbol in marks if best != start else [(start, "start, and best", "square-open")]:
+            marker = {"symbol": symbol, "size": 14, "color": "--truth", "line": {"width": 2.2, "color": "--truth"}}
+            trace = {"type": "scatter", "mode": "markers", "x": [point[0]], "y": _rounded([point[1]]), "name": name}
+            traces.append({**trace, "marker": marker, "hoverinfo": "skip"})
+    layout = _layout(hover="closest")
+    if reference is not None:
+        name, value = reference
+        line = _line([0, last], [value, value], "--ink-soft", name=name.lower(), width=1.2, dash="dash")
+        traces.append(line | {"hovertemplate": f"{value:.4g}<extra></extra>"})
+    layout["xaxis"] |= {"title": {"text": "optimiser step", "standoff": 4}, "range": [-0.03 * last, 1.03 * last]}
     if log:
-        layout["yaxis"] |= {"type": "log", "dtick": "D2", "exponentformat": "none"}
+        shown = [value for trace in traces for value in trace["y"]]
+        layout["yaxis"] |= {"type": "log", "tickmode": "array"} | _decades(min(shown), max(shown))
     return {"data": traces, "layout": layout}
+
+
+def _decades(low: float, high: float) -> Figure:
+    """Ticks at 1, 2 and 5 of each power of ten from `low` to `high`, written out."""
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    values = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    return {"tickvals": values, "ticktext": [f"{value:g}" for value in values]}
 
 
 def resolve(figure: Any, colours: Mapping[str, str]) -> Any:
@@ -135,6 +163,16 @@ def _labels(index: pd.DatetimeIndex) -> list[str]:
     labels = [f"{moment:%d %b %Y}" if daily else f"{moment:%d %b %Y %H:%M}" for moment in index]
     # The hour that clocks repeat in autumn, and bars of seconds, would share a label and so a place.
     return labels if len(set(labels)) == len(labels) else [str(moment) for moment in index]
+
+
+def _ticks(index: pd.DatetimeIndex) -> list[str]:
+    """Short labels of some bars: the day, the time where it matters, and the year where it is new."""
+    texts, year = [], None
+    for moment in index:
+        time = "" if moment == moment.normalize() else f" {moment:%H:%M}"
+        texts.append(f"{moment.day} {moment:%b}{time}" + (f"<br>{moment.year}" if moment.year != year else ""))
+        year = moment.year
+    return texts
 
 
 def _line(x: Sequence[Any], y: Any, colour: str, *, name: str = "", width: float = 1.0, dash: str = "solid") -> Figure:
@@ -162,7 +200,7 @@ def _hover(x: Sequence[str], values: NDArray[np.float64], name: str) -> Figure:
     return trace | {"text": texts, "hovertemplate": f"{name}: %{{text}}<extra></extra>", "showlegend": False}
 
 
-def _layout(unit: str, *, hover: str) -> Figure:
+def _layout(*, hover: str) -> Figure:
     axis = {"gridcolor": "--rule", "zeroline": False, "linecolor": "--rule-strong", "automargin": True}
     return {
         "font": {
@@ -177,12 +215,8 @@ def _layout(unit: str, *, hover: str) -> Figure:
         "hoverlabel": {"bgcolor": "--page", "bordercolor": "--rule-strong", "font": {"color": "--ink"}},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 11}},
         "xaxis": {**axis, "showgrid": False, "tickangle": 0},
-        "yaxis": {**axis, "title": {"text": unit, "standoff": 6}},
+        "yaxis": axis,
     }
-
-
-def _hovers(name: str) -> str:
-    return name + " at step %{x}: %{y:.4g}<extra></extra>"
 
 
 def _rounded(values: Any) -> list[float | None]:

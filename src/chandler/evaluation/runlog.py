@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -21,7 +21,7 @@ class StageLog:
 
     name: str
     outcome: Mapping[str, Any]
-    """Its part of summary.json; {"status": "unfinished"} where there is none."""
+    """Its part of summary.json; {"status": "unfinished"} where there is none. "reused": kept from an earlier run."""
     settings: Mapping[str, Any]
     """Its part of config.yaml."""
     train: list[dict[str, Any]]
@@ -33,12 +33,17 @@ class StageLog:
 
     @property
     def status(self) -> str:
-        """improved, kept_start, skipped, off or unfinished."""
+        """improved, kept_start, off, unknown (kept from an earlier run without a record), or unfinished."""
         return str(self.outcome.get("status", "unfinished"))
 
     @property
     def ran(self) -> bool:
         """Whether it was trained in this run, to the end."""
+        return self.known and not self.outcome.get("reused")
+
+    @property
+    def known(self) -> bool:
+        """Whether its training is on record, be it from this run or from an earlier one in the folder."""
         return self.status in ("improved", "kept_start")
 
     @property
@@ -85,7 +90,7 @@ class RunLog:
     @property
     def seconds(self) -> float:
         """Training and validation of the stages that ran, in seconds."""
-        return float(sum(stage.outcome.get("seconds", 0.0) for stage in self.stages))
+        return float(sum(stage.outcome.get("seconds", 0.0) for stage in self.stages if stage.ran))
 
 
 def _stage(
@@ -103,6 +108,13 @@ def _stage(
         validation=[record for record in mine if record.get("kind") == "validation"],
         model=_read(folder / name / "config.json", json.loads) or {},
     )
+
+
+def short(value: object) -> str:
+    """A value as text, an absolute path as its last part: a page that is passed on need not tell where its writer
+    keeps things."""
+    text = str(value)
+    return PurePath(text).name if PurePath(text).is_absolute() else text
 
 
 def _read(path: Path, parse: Any) -> Any:

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from chandler.evaluation.runlog import RunLog, StageLog
+from chandler.evaluation.runlog import RunLog, StageLog, short
 from chandler.evaluation.scoring import BAND, LAST_CLOSE, MODEL, RANDOM_WALK, Duel, ForecastCase, pivot
+
+Reference = tuple[str, float]
+"""What a measure comes to without a model: a name that begins a sentence, and the value."""
 
 MEASURES = {
     "mse": "reconstruction error (MSE)",
@@ -24,48 +27,86 @@ def digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
 
 
-def stage_verdict(stage: StageLog) -> str:
-    """Whether a stage beat its starting weights."""
-    outcome, name = stage.outcome, f"The {stage.name}"
-    if stage.status == "skipped":
-        return f"{name} was not trained in this run: {outcome.get('why', 'its result was there already')}."
+def headline(log: RunLog, scores: pd.DataFrame) -> str:
+    """The page in one sentence: the forecasts against the baselines, or the stages against their starts."""
+    if not scores.empty:
+        outcomes = {}
+        for rival, measure in ((LAST_CLOSE, "mae"), (RANDOM_WALK, "crps")):
+            table = pivot(scores, measure)
+            outcomes[f"the {rival}"] = change(float(table[MODEL].mean()), float(table[rival].mean()))
+        won = [rival for rival, text in outcomes.items() if text.endswith("better")]
+        if len(won) == 2:
+            return "On average the forecasts beat both the last close and the random walk here."
+        if won:
+            other = next(rival for rival in outcomes if rival not in won)
+            return f"On average the forecasts beat {won[0]} here, but not {other}."
+        return "On average the forecasts beat neither the last close nor the random walk here."
+    ran = [stage for stage in log.stages if stage.ran]
+    improved = [stage.name for stage in ran if stage.status == "improved"]
+    if not ran:
+        return "No stage was trained in this run."
+    if len(improved) == len(ran):
+        names = " and the ".join(improved)
+        return f"The {names} beat {'their' if len(ran) > 1 else 'its'} starting weights in validation."
+    kept = " and the ".join(stage.name for stage in ran if stage.status != "improved")
+    rest = f", the {improved[0]} did" if improved else ""
+    return f"The {kept} did not beat {'the' if len(ran) - len(improved) > 1 else 'its'} starting weights{rest}."
+
+
+def stage_verdict(stage: StageLog, reference: Reference | None = None) -> str:
+    """Whether a stage beat its starting weights, and a simple reference if one was measured."""
+    outcome = stage.outcome
     if stage.status == "off":
-        used = f"; {_start(stage)} was used as it is" if outcome.get("start") else ""
-        return f"{name} stage was switched off{used}."
-    if not stage.ran:
-        return f"{name} stage has not finished: nothing can be said about it."
+        return f"Switched off{f'; {_start(stage)} was used as it is' if outcome.get('start') else ''}."
+    if stage.status == "unfinished":
+        return "Not finished: nothing can be said about it."
+    if not stage.known:
+        return "Not trained in this run: the folder had its result already, and how it came about is not recorded."
+    earlier = "Trained in an earlier run. " if outcome.get("reused") else ""
     measure = MEASURES.get(outcome["measure"], outcome["measure"])
     before, best = float(outcome["start_score"]), float(outcome["best"])
     if stage.status == "kept_start":
         return (
-            f"{name} did not beat its starting weights: no checkpoint had a lower validation {measure} than the "
-            f"{digits(before)} of step 0. The starting weights were kept; this stage's training was of no use."
+            f"{earlier}Did not beat its starting weights: no checkpoint had a lower validation {measure} than the "
+            f"{digits(before)} of step 0. The starting weights were kept; the training of this stage was of no use."
         )
-    ease = " It began with random weights, so this shows only that it learns." if stage.random_start else ""
-    return (
-        f"{name} beat its starting weights: validation {measure} {digits(before)} at step 0, {digits(best)} at its "
-        f"best (step {outcome['best_step']:,}).{ease}"
+    text = (
+        f"{earlier}Beat its starting weights: validation {measure} {digits(before)} at step 0, {digits(best)} at its "
+        f"best (step {outcome['best_step']:,})."
     )
+    if stage.random_start:
+        text += " These were random, so that says only that it learns."
+    if reference is not None:
+        text += f" {reference[0]} would score {digits(reference[1])}."
+    return text
 
 
-def forecast_verdicts(scores: pd.DataFrame, cases: Sequence[ForecastCase]) -> list[str]:
-    """Whether the forecasts beat the baselines, counted per symbol; empty without a scored forecast."""
+def forecast_verdicts(scores: pd.DataFrame, cases: Sequence[ForecastCase]) -> list[tuple[str, str]]:
+    """(about, sentence) pairs: whether the forecasts beat the baselines, counted per symbol; empty without a score."""
     if scores.empty:
         return []
     point, spread = Duel.of(scores, "mae", LAST_CLOSE), Duel.of(scores, "crps", RANDOM_WALK)
-    hits, steps = (pivot(scores, name)[MODEL].sum() for name in ("inside", "steps")) if has_band(scores) else (0, 0)
     lines = [
-        f"Against the last close, the mean forecast was {_counted(point, 'closer', 'farther off')}. "
-        f"Mean absolute error over the symbols: {_means(scores, 'mae', LAST_CLOSE)}.",
-        f"Against a random walk of each symbol's own past returns, the forecast distribution was "
-        f"{_counted(spread, 'better', 'worse')}. Mean CRPS: {_means(scores, 'crps', RANDOM_WALK)}.",
+        (
+            "Last close",
+            f"The mean forecast was {_counted(point, 'closer', 'farther off')}. "
+            f"Mean absolute error over the symbols: {_means(scores, 'mae', LAST_CLOSE)}.",
+        ),
+        (
+            "Random walk",
+            f"Against paths drawn from each symbol's own past returns, the forecast distribution was "
+            f"{_counted(spread, 'better', 'worse')}. Mean CRPS: {_means(scores, 'crps', RANDOM_WALK)}.",
+        ),
     ]
-    if steps:
+    if has_band(scores):
+        hits, steps = (int(pivot(scores, name)[MODEL].sum()) for name in ("inside", "steps"))
         lines.append(
-            f"{hits:.0f} of {steps:.0f} true closes ({hits / steps:.0%}) fell inside the {BAND:.0%} band, where a "
-            f"calibrated forecast has about {BAND:.0%}."
+            (
+                f"{BAND:.0%} band",
+                f"{hits} of {steps} true closes ({hits / steps:.0%}) fell inside; a calibrated band holds about {BAND:.0%}.",
+            )
         )
-    return [*lines, origins(cases)]
+    return [*lines, ("Weight", origins(cases))]
 
 
 def has_band(scores: pd.DataFrame) -> bool:
@@ -183,7 +224,11 @@ def _means(scores: pd.DataFrame, measure: str, rival: str) -> str:
 
 def change(ours: float, theirs: float) -> str:
     """How much lower an error is than another: "12% better", "8% worse", "equal"."""
-    if theirs == 0 or abs(ours / theirs - 1) < 0.0005:
+    if ours == theirs:
+        return "equal"
+    if theirs == 0:
+        return "worse"
+    if abs(ours / theirs - 1) < 0.0005:
         return "equal"
     share = abs(ours / theirs - 1)
     shown = f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
@@ -191,4 +236,4 @@ def change(ours: float, theirs: float) -> str:
 
 
 def _start(stage: StageLog) -> str:
-    return str(stage.outcome.get("start", stage.settings.get("start", "its start")))
+    return short(stage.outcome.get("start", stage.settings.get("start", "its start")))
