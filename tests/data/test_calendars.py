@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chandler.data import future_timestamps, infer_interval, time_features
+from chandler.data import calendar_names, fit_schedule, future_timestamps, infer_interval, time_features
 from chandler.errors import DataError
 
 
@@ -120,8 +120,150 @@ def test_as_many_as_asked_and_all_after_the_last(freq, horizon, zone):
 
 def test_one_row_needs_an_interval():
     one = pd.DatetimeIndex(["2024-01-01 10:00"])
-    assert days(future_timestamps(one, 2, "1h")) == ["2024-01-01 11:00", "2024-01-01 12:00"]
+    assert days(future_timestamps(one, 2, interval="1h")) == ["2024-01-01 11:00", "2024-01-01 12:00"]
     with pytest.raises(DataError, match="at least 2 rows"):
         future_timestamps(one, 2)
     with pytest.raises(DataError, match="no history"):
         future_timestamps(one[:0], 2)
+
+
+# --- named calendars ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def apple():
+    """Real sessions: AAPL, daily, 2000 to 2013, the bundled file."""
+    from importlib.resources import files
+
+    from chandler.data import load_bars
+
+    return load_bars(str(files("chandler") / "assets" / "bokeh_stocks_1d.csv.gz"))["AAPL"].timestamps
+
+
+def test_hidden_tails_of_real_stocks_are_found_to_the_day(apple):
+    for cut in (500, 1200, 2000, 3000):
+        history, tail = apple[:cut], apple[cut : cut + 250]
+        assert future_timestamps(history, 250, "XNYS").equals(tail)
+        inferred = future_timestamps(history, 250)
+        assert len(inferred.intersection(tail)) >= 235  # about nine holidays a year that nothing told
+
+
+def test_weeks_labelled_by_their_last_session_go_on_so(apple):
+    days = apple.to_series()
+    fridays = pd.DatetimeIndex(days.groupby(days.dt.to_period("W")).max())[:-1]
+    assert future_timestamps(fridays[:400], 100, "XNYS").equals(fridays[400:500])
+    months = pd.DatetimeIndex(days.groupby(days.dt.to_period("M")).min())
+    assert future_timestamps(months[:100], 40, "XNYS").equals(months[100:140])
+
+
+def test_holidays_and_half_days_of_new_york():
+    history = sessions("2024-10-28", "2024-11-27", HOURS, "America/New_York")
+    assert days(future_timestamps(history, 6, "XNYS")) == [
+        "2024-11-29 09:30", "2024-11-29 10:30", "2024-11-29 11:30", "2024-11-29 12:30",  # closes at 13:00
+        "2024-12-02 09:30", "2024-12-02 10:30",
+    ]  # fmt: skip
+    assert days(future_timestamps(history, 1)) == ["2024-11-28 09:30"]  # what nothing told
+
+
+def test_bars_labelled_by_their_close_stay_so():
+    history = sessions("2024-10-28", "2024-11-27", [f"{hour}:00" for hour in range(10, 17)], "America/New_York")
+    schedule = fit_schedule(history, "XNYS")
+    assert schedule.label == "close"
+    assert days(schedule.after(5)) == [f"2024-11-29 {hour}:00" for hour in (10, 11, 12, 13)] + ["2024-12-02 10:00"]
+    assert fit_schedule(sessions("2024-10-28", "2024-11-27", HOURS), "XNYS").label == "open"
+
+
+def test_lunch_breaks_and_the_golden_week_of_shanghai():
+    clocks = ["09:30", "10:00", "10:30", "11:00", "13:00", "13:30", "14:00", "14:30"]
+    history = sessions("2024-09-02", "2024-09-30", clocks, "Asia/Shanghai")
+    history = history[~np.isin(history.day, [16, 17])]
+    future = future_timestamps(history, 9, "XSHG")
+    assert str(future[0]) == "2024-10-08 09:30:00+08:00"
+    assert days(future)[3:5] == ["2024-10-08 11:00", "2024-10-08 13:00"]
+    morning = history[:3]  # the calendar knows the hours that a history of ninety minutes does not
+    assert days(future_timestamps(morning, 3, "XSHG")) == ["2024-09-02 11:00", "2024-09-02 13:00", "2024-09-02 13:30"]
+
+
+def test_times_in_utc_follow_the_exchange_over_summer_time():
+    local = sessions("2024-02-12", "2024-03-08", HOURS, "America/New_York")
+    aware = future_timestamps(local.tz_convert("UTC"), 2, "XNYS")
+    assert [str(time) for time in aware] == ["2024-03-11 13:30:00+00:00", "2024-03-11 14:30:00+00:00"]
+    naive = fit_schedule(local.tz_convert("UTC").tz_localize(None), "XNYS")
+    assert days(naive.after(1)) == ["2024-03-11 13:30"]
+    assert naive.notes == (
+        "naive times are taken as UTC, not America/New_York: more of them are in the sessions of XNYS",
+    )
+    daily = pd.bdate_range("2024-03-01", "2024-03-27", tz="Asia/Hong_Kong").tz_convert("UTC")  # 16:00 the day before
+    assert [str(time) for time in future_timestamps(daily, 2, "XHKG")] == [
+        "2024-03-27 16:00:00+00:00", "2024-04-01 16:00:00+00:00",  # Good Friday and Easter Monday in between
+    ]  # fmt: skip
+
+
+def test_currencies_rest_from_friday_to_sunday_evening():
+    history = pd.date_range("2024-02-26", "2024-03-01 21:00", freq="h", tz="UTC")
+    assert [str(time) for time in future_timestamps(history, 2, "24/5")] == [
+        "2024-03-03 22:00:00+00:00", "2024-03-03 23:00:00+00:00",  # 17:00 in New York
+    ]  # fmt: skip
+    assert str(future_timestamps(history, 1, "24/7")[0]) == "2024-03-01 22:00:00+00:00"
+
+
+def test_what_was_used_is_told():
+    history = sessions("2024-03-01", "2024-03-20", HOURS, "America/New_York")
+    assert [fit_schedule(history, name).name for name in (None, "xnys", "crypto", "24/5")] == [
+        "inferred", "XNYS", "24/7", "24/5",
+    ]  # fmt: skip
+    evening = sessions("2024-03-01", "2024-03-20", ["20:00", "21:00", "22:00"])
+    assert "only 0% of the bars" in fit_schedule(evening, "XSHG").notes[0]
+    assert fit_schedule(pd.bdate_range("2035-01-01", periods=9), "XSHG").notes[0].startswith("the holidays of XSHG")
+
+
+def test_unknown_calendars_name_the_near_ones():
+    with pytest.raises(DataError, match=r"calendar 'XNYZ' is not known; near names are .*XNYS"):
+        future_timestamps(pd.bdate_range("2024-01-01", periods=9), 2, "XNYZ")
+    assert {"XNYS", "XSHG", "XHKG", "24/7", "24/5"} <= set(calendar_names())
+
+
+# --- learned sessions: what used to go wrong ---------------------------------------------------------------------
+
+
+def test_one_morning_does_not_run_through_the_night():
+    morning = pd.date_range("2024-03-04 09:30", "2024-03-04 11:25", freq="5min", tz="America/New_York")
+    future = future_timestamps(morning, 60)
+    assert future[53] == pd.Timestamp("2024-03-04 15:55", tz="America/New_York")
+    assert future[54] == pd.Timestamp("2024-03-05 09:30", tz="America/New_York")
+    shanghai = pd.date_range("2024-03-04 09:30", "2024-03-04 10:55", freq="5min", tz="Asia/Shanghai")
+    assert days(future_timestamps(shanghai, 8))[6:] == ["2024-03-04 13:00", "2024-03-04 13:05"]
+    crypto = pd.date_range("2024-03-04 09:30", "2024-03-04 11:25", freq="5min", tz="UTC")
+    assert future_timestamps(crypto, 300)[-1] == crypto[-1] + pd.Timedelta(minutes=1500)
+
+
+def test_a_half_day_is_no_rule_for_its_weekday():
+    history = sessions("2024-11-18", "2024-12-05", HOURS)
+    half = (history.normalize() == "2024-11-29") & (history.hour >= 13)
+    history = history[~half & (history.normalize() != "2024-11-28") & (history.normalize() != "2024-11-22")]
+    assert len(future_timestamps(history, 7).intersection(sessions("2024-12-06", "2024-12-06", HOURS))) == 7
+
+
+def test_a_weekday_that_never_trades_is_closed():
+    index = pd.date_range("2024-01-01", "2024-03-28 23:00", freq="h")
+    index = index[~np.isin(index.day_of_week, (4, 5)) & (index.hour >= 10) & (index.hour < 15)]  # Riyadh: Sunday first
+    assert days(future_timestamps(index, 6))[0] == "2024-03-31 10:00"  # a Sunday, after a Thursday
+
+
+def test_sessions_seen_from_utc_follow_summer_time_after_three_days():
+    history = sessions("2024-02-12", "2024-03-14", HOURS, "America/New_York").tz_convert("UTC")
+    future = future_timestamps(history, 7)
+    assert future.hour.tolist() == [13, 14, 15, 16, 17, 18, 19]
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
+@pytest.mark.parametrize("freq", ["1min", "7min", "4h", "D", "B", "W", "MS", "36h"])
+@pytest.mark.parametrize("name", ["XNYS", "XSHG", "CMES", "24/7", "24/5"])
+def test_named_calendars_give_as_many_as_asked_too(name, freq, zone):
+    history = pd.date_range("2024-03-20", periods=40, freq=freq, tz=zone)
+    future = future_timestamps(history, 30, name)
+    assert len(future) == 30
+    assert future.tz == history.tz
+    whole = history.append(future)
+    assert whole.is_monotonic_increasing
+    assert whole.is_unique

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from chandler.data import Bars, BarStore, SplitSettings, inspect_store
+from chandler.data import Bars, BarStore, CleaningSettings, SplitSettings, inspect_store
 
 
 def bars(symbol, index, notes=()):
@@ -57,7 +57,7 @@ def test_many_symbols_stay_readable_and_the_interesting_come_first():
     many[400] = bars("SHORT", index[:5])
     report = inspect_store(BarStore.from_bars(many), lookback=20, horizon=5, split=SplitSettings(train=0.5, val=0.5))
     lines = report.to_text().splitlines()
-    assert len(lines) < 45
+    assert len(lines) < 50
     assert max(map(len, lines)) <= 110
     table = next(number for number, line in enumerate(lines) if line.startswith("symbol "))
     assert lines[table + 1].startswith("SHORT")
@@ -69,4 +69,89 @@ def test_many_symbols_stay_readable_and_the_interesting_come_first():
 def test_a_part_without_windows_is_a_warning():
     store = BarStore.from_bars([bars("A", pd.bdate_range("2024-01-01", periods=100))])
     text = inspect_store(store, lookback=30, horizon=5, split=SplitSettings()).to_text()
-    assert "WARNING: no window in val" in text
+    assert "PROBLEM: the validation split has no window" in text
+    assert "Training would FAIL" in text
+
+
+def test_expected_closings_are_told_from_real_holes():
+    index = pd.bdate_range("2024-09-02", "2024-11-29")
+    index = index[(index < "2024-10-01") | (index > "2024-10-07")].delete([50])  # the Golden Week, and one real hole
+    store = BarStore.from_bars([bars("600000", index)])
+    options = {"lookback": 9, "horizon": 1, "split": SplitSettings()}
+    named = inspect_store(store, calendar="XSHG", **options).symbols[0]
+    assert (named.calendar, named.gaps, named.missing) == ("XSHG", 1, 1)
+    assert named.closings == len(index.to_series().dt.isocalendar().week.unique()) - 1 - 1
+    inferred = inspect_store(store, **options).symbols[0]
+    assert (inferred.calendar, inferred.gaps, inferred.missing) == ("inferred", 1, 5)  # a week is no holiday by itself
+
+
+def test_a_day_without_any_symbol_is_a_holiday_of_the_panel():
+    index = pd.bdate_range("2024-09-02", "2024-11-29")
+    closed = index[(index < "2024-10-01") | (index > "2024-10-07")]
+    panel = [bars(f"S{number}", closed) for number in range(6)]
+    panel[2] = bars("S2", closed.delete(range(40, 46)))  # one of them was suspended
+    report = inspect_store(BarStore.from_bars(panel), lookback=9, horizon=1, split=SplitSettings())
+    assert [one.gaps for one in report.symbols] == [0, 0, 1, 0, 0, 0]
+
+
+def test_stale_runs_duplicates_sessions_and_what_cleaning_would_take():
+    index = pd.DatetimeIndex([day + pd.Timedelta(hours=hour) for day in pd.bdate_range("2024-01-01", periods=60)
+                              for hour in (9, 10, 11, 13, 14)])  # fmt: skip
+    one = bars("A", index, notes=("3 rows repeated a timestamp: the last of them stays",))
+    one.values[:, 3] += 0.01 * (np.arange(len(one)) % 2)
+    one.values[100:120, 3] = 10.5
+    report = inspect_store(BarStore.from_bars([one]), lookback=30, horizon=5, split=SplitSettings())
+    symbol = report.symbols[0]
+    assert (symbol.stale, symbol.longest_stale, symbol.duplicates) == (20, 20, 3)
+    assert symbol.sessions == "Mon-Fri 09:00-12:00 13:00-15:00"
+    assert symbol.cleaning == {"stagnant": 20, "short": 280}  # neither side has 256 rows
+    assert symbol.kept == 0
+    assert report.cleaning["removed"]["stagnant"] == {"times": 1, "rows": 20, "symbols": 1}
+    strict = inspect_store(BarStore.from_bars([one]), lookback=30, horizon=5, split=SplitSettings(train=0.5, val=0.5),
+                           cleaning=CleaningSettings(enabled=True, min_rows=False))  # fmt: skip
+    assert strict.segments == 2
+    assert strict.windows == {"train": 100 - 35, "val": 150 - 35}
+
+
+def test_problems_and_the_cutoff_of_the_checkpoints():
+    one = bars("A", pd.bdate_range("2024-01-01", periods=400))
+    one.values[::2, 3] += 0.01  # or it would be stagnant
+    store = BarStore.from_bars([one])
+    seen = inspect_store(store, lookback=20, horizon=5, split=SplitSettings(train=0.2, val=0.3, test=0.5))
+    assert seen.ok
+    assert len(seen.warnings) == 1
+    assert seen.warnings[0].startswith("the validation period (2024-04-22 to 2024-10-04) begins before the end of June")
+    fresh = inspect_store(store, lookback=20, horizon=5, split=SplitSettings(train=0.5, val=0.3, test=0.2))
+    assert (fresh.warnings, fresh.ok) == ((), True)
+    failing = inspect_store(store, lookback=20, horizon=5, split=SplitSettings(train=0.9, val=0.05, test=0.05))
+    assert not failing.ok
+    assert len(failing.problems) == 2
+    assert json.loads(json.dumps(failing.to_dict()))["ok"] is False
+
+
+def test_the_page_is_self_contained_and_escapes_names():
+    index = pd.bdate_range("2024-01-01", periods=60)
+    report = inspect_store(BarStore.from_bars([bars("<b>&A", index), bars("B", index)]), lookback=9, horizon=1,
+                           split=SplitSettings(train=0.5, val=0.5))  # fmt: skip
+    page = report.to_html("bars/<script>.csv")
+    assert "http" not in page
+    assert "<b>&A" not in page
+    assert "&lt;b&gt;&amp;A" in page
+    assert "bars/&lt;script&gt;.csv" in page
+    assert page.count("<svg") == 2
+    one = inspect_store(BarStore.from_bars([bars("A", index[:1])]), lookback=9, horizon=1, split=SplitSettings())
+    assert "Training would fail." in one.to_html()
+    assert one.to_text()
+
+
+def test_a_million_rows_take_seconds():
+    import time
+
+    days = pd.bdate_range("2014-01-01", periods=2570)
+    ticks = days.as_unit("ns").asi8[:, None] + (570 + np.arange(390)) * 60_000_000_000
+    store = BarStore.from_bars([bars("A", pd.DatetimeIndex(ticks.ravel().view("M8[ns]")))])
+    begin = time.perf_counter()
+    report = inspect_store(store, lookback=90, horizon=10, split=SplitSettings())
+    assert report.rows == 1_002_300
+    assert report.symbols[0].gaps == 0
+    assert time.perf_counter() - begin < 20  # about one on an idle core

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chandler.data import Bars, BarStore, SplitSettings, Windows, split_ranges
+from chandler.data import Bars, BarStore, SplitSettings, Windows, split_ranges, walk_forward
+from chandler.data.splits import before_cutoff
+from chandler.errors import DataError
 
 
 def panel(*spans, zone=None):
@@ -86,14 +88,15 @@ shares = st.sampled_from([(0.9, 0.1, 0.0), (0.7, 0.2, 0.1), (0.1, 0.2, 0.3), (0.
     spans=st.lists(st.tuples(st.integers(0, 60), st.integers(1, 80)), min_size=1, max_size=5),
     share=shares,
     purge=st.integers(0, 7),
+    embargo=st.integers(0, 4),
     per=st.sampled_from(["timeline", "symbol", "date"]),
 )
-def test_no_row_is_in_two_parts_and_time_runs_forward(spans, share, purge, per):
+def test_no_row_is_in_two_parts_and_time_runs_forward(spans, share, purge, embargo, per):
     store = panel(*spans)
     if per == "date":
-        options = SplitSettings(train_end="2024-02-01", val_end="2024-02-20", purge=purge)
+        options = SplitSettings(train_end="2024-02-01", val_end="2024-02-20", purge=purge, embargo=embargo)
     else:
-        options = SplitSettings(train=share[0], val=share[1], test=share[2], purge=purge, per=per)
+        options = SplitSettings(train=share[0], val=share[1], test=share[2], purge=purge, embargo=embargo, per=per)
     parts = list(split_ranges(store, options).values())
 
     owners = np.zeros(store.rows, int)
@@ -108,7 +111,7 @@ def test_no_row_is_in_two_parts_and_time_runs_forward(spans, share, purge, per):
     for earlier, later in [(0, 1), (1, 2), (0, 2)][: 3 if len(parts) == 3 else 1]:
         for (lo, hi), (next_lo, next_hi) in zip(parts[earlier], parts[later], strict=True):
             if hi > lo and next_hi > next_lo:
-                assert next_lo - hi >= purge
+                assert next_lo - hi >= purge + embargo
         if per != "symbol":
             last = [store.timestamps[hi - 1] for lo, hi in parts[earlier] if hi > lo]
             first = [store.timestamps[lo] for lo, hi in parts[later] if hi > lo]
@@ -127,3 +130,97 @@ def test_windows_of_two_parts_share_no_row(spans, stride):
         starts = windows.starts(np.arange(len(windows)))
         used.append({row for start in starts for row in range(start, start + windows.length)})
     assert not used[0] & used[1]
+
+
+def test_embargo_leaves_rows_out_after_a_part():
+    parts = split_ranges(panel((0, 20)), SplitSettings(train=0.5, val=0.3, test=0.2, purge=2, embargo=1))
+    assert lists(parts) == {"train": [[0, 8]], "val": [[11, 14]], "test": [[17, 20]]}
+    late = split_ranges(panel((0, 20), (10, 10)), SplitSettings(train=0.5, val=0.5, embargo=3))
+    assert lists(late) == {
+        "train": [[0, 10], [20, 20]],
+        "val": [[13, 20], [20, 30]],
+    }  # listed late: nothing to keep off
+
+
+def ranges_of(folds):
+    return [lists(fold.ranges) for fold in folds]
+
+
+def test_walk_forward_expands_and_its_tests_follow_each_other():
+    assert ranges_of(walk_forward(panel((0, 20)), folds=3, test=4, val=2)) == [
+        {"train": [[0, 6]], "val": [[6, 8]], "test": [[8, 12]]},
+        {"train": [[0, 10]], "val": [[10, 12]], "test": [[12, 16]]},
+        {"train": [[0, 14]], "val": [[14, 16]], "test": [[16, 20]]},
+    ]
+
+
+def test_walk_forward_rolls_with_purge_and_embargo():
+    assert ranges_of(walk_forward(panel((0, 20)), folds=2, test=4, train=8, purge=2, embargo=1)) == [
+        {"train": [[4, 10]], "test": [[13, 16]]},
+        {"train": [[8, 14]], "test": [[17, 20]]},
+    ]
+
+
+def test_walk_forward_of_a_panel_with_late_listings():
+    store = panel((0, 20), (13, 7))  # the second symbol is listed on the 14th day
+    folds = list(walk_forward(store, folds=2, test=4, val=2))
+    assert ranges_of(folds) == [
+        {"train": [[0, 10], [20, 20]], "val": [[10, 12], [20, 20]], "test": [[12, 16], [20, 23]]},
+        {"train": [[0, 14], [20, 21]], "val": [[14, 16], [21, 23]], "test": [[16, 20], [23, 27]]},
+    ]
+    assert [pd.Timestamp(fold.begins["test"]).day for fold in folds] == [13, 17]
+    assert [pd.Timestamp(fold.end).day for fold in folds] == [16, 20]
+    by_symbol = walk_forward(store, folds=2, test=2, per="symbol")
+    assert ranges_of(by_symbol)[0] == {"train": [[0, 16], [20, 23]], "test": [[16, 18], [23, 25]]}
+
+
+def test_folds_that_do_not_fit_are_refused_at_once():
+    with pytest.raises(DataError, match="3 folds of 6 to test, 2 to validate and at least 1 to train need 21 moments"):
+        walk_forward(panel((0, 20)), folds=3, test=6, val=2)
+    with pytest.raises(DataError, match="test must be at least 1"):
+        walk_forward(panel((0, 20)), folds=3, test=0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    spans=st.lists(st.tuples(st.integers(0, 30), st.integers(1, 60)), min_size=1, max_size=4),
+    sizes=st.tuples(st.integers(1, 4), st.integers(1, 8), st.integers(0, 5)),
+    train=st.one_of(st.none(), st.integers(1, 20)),
+    gaps=st.tuples(st.integers(0, 5), st.integers(0, 3)),
+    per=st.sampled_from(["timeline", "symbol"]),
+)
+def test_folds_share_no_row_and_keep_their_gaps(spans, sizes, train, gaps, per):
+    store = panel(*spans)
+    folds, test, val = sizes
+    try:
+        found = list(walk_forward(store, folds=folds, test=test, val=val, train=train, purge=gaps[0],
+                                  embargo=gaps[1], per=per))  # fmt: skip
+    except DataError:
+        return
+    tested = np.zeros(store.rows, int)
+    for fold in found:
+        owners = np.zeros(store.rows, int)
+        for name, ranges in fold.ranges.items():
+            for lo, hi in ranges:
+                owners[lo:hi] += 1
+                tested[lo:hi] += name == "test"
+        assert owners.max(initial=0) <= 1
+        parts = list(fold.ranges.values())
+        for number, later in enumerate(parts[1:], 1):
+            for earlier in parts[:number]:
+                for (lo, hi), (next_lo, next_hi) in zip(earlier, later, strict=True):
+                    if hi > lo and next_hi > next_lo:
+                        assert next_lo - hi >= sum(gaps)
+                if per == "timeline":
+                    last = [store.timestamps[hi - 1] for lo, hi in earlier if hi > lo]
+                    first = [store.timestamps[lo] for lo, hi in later if hi > lo]
+                    assert max(last, default=0) < min(first, default=2**62)
+    assert tested.max(initial=0) <= 1
+
+
+def test_parts_before_the_cutoff_of_the_checkpoints():
+    store = panel((0, 300))  # from January to October 2024
+    parts = split_ranges(store, SplitSettings(train=0.4, val=0.3, test=0.3))
+    assert {name: [str(day) for day in days] for name, days in before_cutoff(store, parts).items()} == {
+        "val": ["2024-04-30", "2024-07-28"]
+    }

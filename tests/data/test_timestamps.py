@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from chandler.data.calendars import time_features
 from chandler.data.timestamps import parse_times
 from chandler.errors import DataError
 
@@ -95,3 +96,11 @@ def test_timezone_localises_naive_and_converts_others():
 def test_impossible_dates_are_not_moved():
     index = parse_times(pd.Series(["2024-02-30", "2023-02-29", "2024-13-01", "2024-02-29", None])).index
     assert index.isna().tolist() == [True, True, True, False, True]
+
+
+@pytest.mark.parametrize("zone", [None, "America/New_York", "Asia/Kolkata"])
+def test_time_features_are_the_fields_of_the_wall_clock(zone):
+    index = pd.date_range("1931-01-01", "2200-01-01", freq="67h13min", tz=zone)
+    fields = (index.minute, index.hour, index.day_of_week, index.day, index.month)
+    assert (list(fields) == time_features(index).T).all()
+    assert time_features(index[:0]).shape == (0, 5)

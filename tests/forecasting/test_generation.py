@@ -91,7 +91,8 @@ def assert_same(
     """
     assert len(got) == len(want) == len(prompts)
     for prompt, (a1, a2), (b1, b2) in zip(prompts, got, want, strict=True):
-        assert a1.shape == b1.shape and a2.shape == b2.shape
+        assert a1.shape == b1.shape
+        assert a2.shape == b2.shape
         for path in range(len(a1)):
             apart = ((a1[path] != b1[path]) | (a2[path] != b2[path])).nonzero()
             if len(apart):

@@ -8,9 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from chandler.errors import DataError
@@ -21,35 +19,55 @@ FEATURES = (*PRICES, "volume", "amount")
 # In order of preference: the first spelling that a table has wins.
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "timestamp": (
-        "timestamp", "timestamps", "datetime", "dateandtime", "date", "tradedate", "tradingdate", "opentime",
-        "starttime", "candlebegintime", "bartime", "gmttime", "utctime", "localtime", "time", "tradetime",
-        "day", "dt", "ts", "unix", "unixtime", "epoch", "t", "ds", "日期", "时间", "交易日期", "closetime",
+        "timestamp", "timestamps", "datetime", "dateandtime", "datetimeutc", "timestamputc", "date", "tradedate",
+        "tradingdate", "dateutc", "opentime", "opentimeutc", "starttime", "candlebegintime", "bartime", "gmttime",
+        "utctime", "localtime", "timegmt", "timeutc", "time", "tradetime", "day", "dt", "ts", "unix", "unixtime",
+        "unixtimestamp", "epoch", "t", "ds", "week", "日期", "日期时间", "时间", "交易日期", "交易日",
+        "交易时间", "时间戳", "开盘时间",
+        "日付", "日時", "날짜", "일자", "datum", "closetime",
     ),
-    "time": ("time", "timeofday", "tradetime", "时间"),
+    "time": ("time", "timeofday", "tradetime", "hour", "时间", "交易时间", "時刻", "시간", "uhrzeit", "zeit"),
     "symbol": (
         "symbol", "symbols", "ticker", "tic", "code", "tscode", "stockcode", "instrument", "instrumentid",
-        "orderbookid", "secid", "security", "asset", "pair", "market", "uniqueid", "itemid", "股票代码",
-        "代码", "name",
+        "orderbookid", "secid", "security", "asset", "pair", "market", "uniqueid", "itemid", "permno", "股票代码",
+        "证券代码", "代码", "合约代码", "合约", "品种", "股票", "name", "股票名称", "名称",
     ),
-    "open": ("open", "openprice", "opening", "o", "开盘", "开盘价"),
-    "high": ("high", "highprice", "h", "最高", "最高价"),
-    "low": ("low", "lowprice", "l", "最低", "最低价"),
-    "close": ("close", "closeprice", "closing", "last", "c", "收盘", "收盘价"),
-    "adj_close": ("adjclose", "adjustedclose", "closeadj", "closeadjusted", "adjcloseprice"),
-    "volume": ("volume", "vol", "volumes", "tradevolume", "tickvolume", "tickvol", "v", "成交量"),
+    "open": ("open", "openprice", "opening", "o", "开盘", "开盘价", "今开", "開盤", "開盤價", "始値", "시가"),
+    "high": ("high", "highprice", "highest", "max", "h", "最高", "最高价", "最高價", "高値", "고가", "hoch"),
+    "low": ("low", "lowprice", "lowest", "min", "l", "最低", "最低价", "最低價", "安値", "저가", "tief"),
+    "close": (
+        "close", "closeprice", "closing", "closelast", "last", "lastprice", "c", "收盘", "收盘价", "最新价", "收盤",
+        "收盤價", "終値", "종가", "settle", "settlement", "settlementprice", "price",
+    ),
+    "adj_close": (
+        "adjclose", "adjustedclose", "closeadj", "closeadjusted", "adjcloseprice", "adjustedcloseprice", "adjlast",
+        "复权收盘价", "后复权收盘价",
+    ),
+    "volume": (
+        "volume", "vol", "volumes", "basevolume", "volumebase", "tradevolume", "tradedvolume", "sharevolume",
+        "totaltradequantity", "volumeshares", "qty", "quantity", "tickvolume", "tickvol", "v", "成交量",
+        "成交股数", "总手", "出来高", "거래량", "volumen",
+    ),
     "amount": (
-        "amount", "amt", "turnover", "quotevolume", "quoteassetvolume", "volumequote", "tradedvalue", "value",
-        "dollarvolume", "volumeusd", "volumeusdt", "totalturnover", "money", "成交额",
+        "amount", "amt", "quotevolume", "quoteassetvolume", "volumequote", "quotevol", "turnover", "tradedvalue",
+        "value", "dollarvolume", "totalturnover", "money", "traderamount", "成交额", "成交金额", "成交額", "成交金額",
+        "总金额", "売買代金", "거래대금",
     ),
 }  # fmt: skip
 
 ROLES = tuple(SPELLINGS)
+_ALL = frozenset(spelling for spellings in SPELLINGS.values() for spelling in spellings)
 
 
 def plain(name: object) -> str:
     """A column name reduced to what spellings are compared by: `1. Adj_Close` -> `adjclose`."""
     text = re.sub(r"^\s*\d+\.\s*", "", str(name)).casefold()
     return "".join(character for character in text if character.isalnum())
+
+
+def is_spelling(name: str) -> bool:
+    """Whether a name could be any role's."""
+    return plain(name) in _ALL
 
 
 @dataclass(frozen=True)
@@ -66,6 +84,8 @@ class Table:
     line: Callable[[int], int] | None = None
     notes: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    stated_zone: tuple[str, str] | None = None
+    """The zone of naive times and why, where names or banners state one."""
 
     def column(self, role: str) -> pd.Series | None:
         """The column that has this role, or None."""
@@ -90,8 +110,9 @@ def match_columns(
 ) -> dict[str, int]:
     """Role -> position of its column in `names`. `columns` (role -> name) goes before any spelling.
 
-    An unnamed column serves as the timestamp where no other column does. Raises DataError where `columns`
-    names an unknown role or an absent column, and where two columns have the same spelling.
+    Date and time of day may stand in two columns. An unnamed column serves as the timestamp where no other
+    column does. Raises DataError where `columns` names an unknown role or an absent column, and where two
+    columns have the same spelling.
     """
     where = f"{source}: " if source else ""
     spelt: dict[str, list[int]] = {}
@@ -157,36 +178,12 @@ def listed(names: Sequence[object], limit: int = 12) -> str:
     return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-def frame_table(
-    frame: pd.DataFrame, *, source: str = "", timestamps: Any = None, columns: Mapping[str, str] | None = None
-) -> Table:
-    """A frame as a Table: its index becomes columns unless it only counts rows."""
-    where = f"{source}: " if source else ""
-    if frame.columns.nlevels > 1:
-        raise DataError(
-            f"{where}the frame has {frame.columns.nlevels} levels of column names. Make one row per "
-            "symbol and time, for example frame.stack(level=1).reset_index(), or pass {symbol: frame}."
-        )
-    if timestamps is not None:
-        if len(timestamps) != len(frame):
-            raise DataError(f"{where}timestamps= has {len(timestamps)} entries for {len(frame)} rows.")
-        frame = frame.reset_index(drop=True)
-        times = pd.Series(np.asarray(timestamps) if not hasattr(timestamps, "array") else timestamps.array)
-        roles = match_columns([str(name) for name in frame.columns], columns, source=source)
-        frame = frame.drop(columns=[frame.columns[roles[role]] for role in ("timestamp", "time") if role in roles])
-        frame.insert(0, "timestamp", times, allow_duplicates=True)
-    elif not isinstance(frame.index, pd.RangeIndex):
-        index = frame.index.to_frame(index=False)
-        index.columns = ["" if name is None else str(name) for name in frame.index.names]
-        new = ~index.columns.isin([str(name) for name in frame.columns])
-        frame = pd.concat([index.loc[:, new], frame.reset_index(drop=True)], axis=1)
-    names = [str(name) for name in frame.columns]
-    frame = frame.set_axis([f"c{position}" for position in range(len(names))], axis=1)
-    found = match_columns(names, columns, source=source)
-    require_columns(found, names, source=source)
-    return Table(
-        frame,
-        {role: f"c{position}" for role, position in found.items()},
-        source,
-        names={f"c{position}": name for position, name in enumerate(names)},
-    )
+def column_notes(table: Table) -> Table:
+    """The table with a note that says which column became what and which are not used, and its stated zone."""
+    taken = [f"{role} from {table.named(role)!r}" for role in ROLES if role in table.roles]
+    rest = [name for column, name in table.names.items() if column not in table.roles.values() and name]
+    note = f"columns: {', '.join(taken)}" + (f"; not used: {listed(rest, 8)}" if rest else "")
+    zone = table.stated_zone
+    if zone is None and re.search(r"(?<![a-z])(utc|gmt)(?![a-z])", table.named("timestamp").casefold()):
+        zone = ("UTC", f"because the column is called {table.named('timestamp')!r}")
+    return replace(table, notes=(*table.notes, note), stated_zone=zone)

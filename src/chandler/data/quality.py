@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from chandler.data.calendars import infer_interval
-from chandler.data.splits import SplitSettings, split_ranges
+from chandler.data.cleaning import CleaningReport, CleaningSettings, clean_store, paper_limits
+from chandler.data.gaps import NO_GAPS, Gaps, common_days, describe_sessions, find_gaps
+from chandler.data.schedule import fit_schedule
+from chandler.data.sessions import resolve
+from chandler.data.splits import CUTOFF, SplitSettings, before_cutoff, split_ranges
 from chandler.data.store import BarStore
 from chandler.data.windows import Windows
+from chandler.errors import DataError
 
-SHOWN = 20
-"""Symbols that the text report lists; more than that drown what matters."""
-_NOTES = 12
+TRACE = 120
+"""Points of the little price charts; a large one, where there is one symbol, has five times as many."""
+_REPEATED = re.compile(r"(\d[\d,]*).*repeated a timestamp")
 
 
 @dataclass(frozen=True)
@@ -31,19 +37,45 @@ class SymbolReport:
     """The most common spacing; empty below 2 rows."""
     zone: str
     """Empty for wall clock without a zone."""
+    calendar: str
+    """What said which bars are expected: an exchange, 24/7, 24/5, or `inferred`."""
+    sessions: str
+    """When it trades, in the local wall clock."""
+    closings: int
+    """Breaks in time that the calendar expects, or that look like holidays where it is inferred."""
     gaps: int
-    """Spacings longer than the interval that are no usual break of the week, see `_gaps`."""
+    """Breaks in time in which bars are missing: real holes."""
+    missing: int
+    """Bars missing in all of them."""
     largest_gap: str
     """The longest of them; empty without gaps."""
+    largest_gap_after: str
+    """The last row before it."""
+    duplicates: int
+    """Rows that repeated a timestamp and were left out when reading."""
     bad_bars: int
     """Bars with high < max(open, close) or low > min(open, close)."""
     zero_volume: float
     """Share of rows with volume 0, from 0 to 1."""
+    stale: int
+    """Rows in runs of the same close that are longer than the paper allows for this interval."""
+    longest_stale: int
+    """The longest run of rows with the same close."""
     jumps: int
-    """Bars that open more than 30% away from the close before: splits, bad ticks."""
+    """Bars that open further from the close before than the paper allows: splits, bad ticks."""
+    largest_jump: float
+    """The largest |open / previous close - 1|."""
+    largest_jump_at: str
+    cleaning: dict[str, int]
+    """What the paper's cleaning would cut or split, reason -> rows (splits: times)."""
+    kept: int
+    """Rows that would be left for windows."""
     windows: dict[str, int]
-    """Windows in each part of the split."""
+    """Windows in each part of the split, with the settings of the report."""
     notes: tuple[str, ...]
+    """What was decided when reading, and about the calendar."""
+    trace: tuple[float, ...] = field(default=(), repr=False)
+    """At most TRACE closes, evenly spaced in rows."""
 
 
 @dataclass(frozen=True)
@@ -56,191 +88,211 @@ class InspectReport:
     rows: int
     windows: dict[str, int]
     split_rows: dict[str, int]
+    split_spans: dict[str, tuple[str, str]]
+    """Part -> its first and last day over all symbols; empty parts are not in it."""
+    problems: tuple[str, ...]
+    """Why training would fail; empty: it would not."""
+    warnings: tuple[str, ...]
+    """What to know before results are believed."""
+    cleaning: dict[str, Any]
+    """Totals of what the paper's cleaning would remove, see `CleaningReport.to_dict`."""
+    segments: int
+    """Stretches that windows do not leave, as the settings cut them."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether training would begin: every part of the split has a window."""
+        return not self.problems
 
     def to_dict(self) -> dict[str, Any]:
         """The report in plain JSON types."""
-        return {
-            **asdict(self),
-            "symbols": [{**asdict(one), "notes": list(one.notes)} for one in self.symbols],
-        }
+        found = asdict(self)
+        for one in found["symbols"]:
+            del one["trace"]
+            one["notes"] = list(one["notes"])
+        return {"ok": self.ok, **found, "symbols": list(found["symbols"])}
 
     def to_text(self) -> str:
         """The report for a terminal of 100 columns: totals, warnings, then the symbols with most to say."""
-        return "\n".join([*self._head(), "", *self._table(), *self._note_lines()]) + "\n"
+        from chandler.data.quality_text import report_text
 
-    def _head(self) -> list[str]:
-        single = len(self.symbols) == 1
-        length = self.lookback + self.horizon + 1
-        intervals = _tally(report.interval or "?" for report in self.symbols)
-        zones = _tally(report.zone or "local wall clock" for report in self.symbols)
-        lines = [
-            f"{len(self.symbols):,} symbol{'' if single else 's'}, {self.rows:,} rows, "
-            f"{min(one.first for one in self.symbols)} to {max(one.last for one in self.symbols)}",
-            f"interval {intervals}; times in {zones}",
-            f"windows of {length} rows ({self.lookback} lookback + {self.horizon} horizon + 1): "
-            + ", ".join(f"{name} {count:,}" for name, count in self.windows.items()),
-        ]
-        for name, count in self.windows.items():
-            if count == 0:
-                rows = self.split_rows[name]
-                lines.append(f"WARNING: no window in {name}: no symbol has enough of its {rows:,} rows.")
-        for name in self.windows if not single else ():
-            short = sum(report.windows[name] == 0 for report in self.symbols)
-            if short and self.windows[name]:
-                lines.append(f"symbols without a window in {name}: {short:,}")
-        for what, value in (
-            ("gaps in time", sum(report.gaps for report in self.symbols)),
-            ("bars with high or low inside the body", sum(report.bad_bars for report in self.symbols)),
-            ("jumps over 30% from close to open", sum(report.jumps for report in self.symbols)),
-        ):
-            if value:
-                lines.append(f"{what}: {value:,}")
-        return lines
+        return report_text(self)
 
-    def _table(self) -> list[str]:
-        names = list(self.windows)
-        header = [
-            "symbol",
-            "rows",
-            "first",
-            "last",
-            "interval",
-            "gaps",
-            "largest",
-            "bad",
-            "zero vol",
-            "jumps",
-            *names,
-        ]
-        # Most interesting first: no window in some part, then most trouble; among equals the store's order.
-        ranked = sorted(
-            self.symbols,
-            key=lambda one: (
-                all(one.windows.values()),
-                -(one.bad_bars + one.gaps + one.jumps) / max(one.rows, 1),
-            ),
-        )
-        shown = ranked[:SHOWN] if len(ranked) > SHOWN else self.symbols
-        body = [
-            [one.symbol[:24], f"{one.rows:,}", one.first[:10], one.last[:10], one.interval, f"{one.gaps:,}",
-             one.largest_gap, f"{one.bad_bars:,}", f"{one.zero_volume:.0%}", f"{one.jumps:,}",
-             *(f"{one.windows[name]:,}" for name in names)]
-            for one in shown
-        ]  # fmt: skip
-        lines = _aligned([header, *body], left={0})
-        if len(shown) < len(self.symbols):
-            left = len(self.symbols) - len(shown)
-            lines.append(f"... and {left:,} more symbols; shown are those with most to look at.")
-        return lines
+    def to_html(self, title: str = "") -> str:
+        """The report as one page that needs nothing else."""
+        from chandler.data.quality_html import report_html
 
-    def _note_lines(self) -> list[str]:
-        told: dict[str, list[str]] = {}
-        for one in self.symbols:
-            for note in one.notes:
-                told.setdefault(note, []).append(one.symbol)
-        if not told:
-            return []
-        ordered = sorted(told.items(), key=lambda item: -len(item[1]))
-        lines = ["", "notes from reading:"]
-        for note, symbols in ordered[:_NOTES]:
-            whose = "" if len(symbols) == len(self.symbols) else f"{', '.join(symbols[:3])}"
-            more = f" and {len(symbols) - 3:,} more" if whose and len(symbols) > 3 else ""
-            lines.append(f"- {note}" + (f" ({whose}{more})" if whose else ""))
-        if len(ordered) > _NOTES:
-            lines.append(f"... and {len(ordered) - _NOTES:,} more kinds of notes.")
-        return lines
+        return report_html(self, title)
 
 
-def inspect_store(store: BarStore, *, lookback: int, horizon: int, split: SplitSettings) -> InspectReport:
-    """Look at every symbol of a store, and count the windows of lookback + horizon + 1 rows in each part."""
-    ranges = split_ranges(store, split)
-    windows = {name: Windows(store, part, lookback, horizon) for name, part in ranges.items()}
-    reports = []
-    for number, symbol in enumerate(store.symbols):
-        lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
-        index, values = store.index(number, lo, hi), np.asarray(store.values[lo:hi])
-        gaps, largest = _gaps(index)
-        opens, highs, lows, closes, volume = values[:, :5].T
-        bad = (highs < np.maximum(opens, closes)) | (lows > np.minimum(opens, closes))
-        reports.append(
-            SymbolReport(
-                symbol=symbol,
-                rows=hi - lo,
-                first=str(index[0]),
-                last=str(index[-1]),
-                interval=_short(infer_interval(index)) if hi - lo > 1 else "",
-                zone=store.zones[number] or "",
-                gaps=gaps,
-                largest_gap=_short(largest) if gaps else "",
-                bad_bars=int(bad.sum()),
-                zero_volume=float((volume == 0).mean()),
-                jumps=int((np.abs(opens[1:] / closes[:-1] - 1) > 0.3).sum()),
-                windows={name: int(part.counts[number]) for name, part in windows.items()},
-                notes=tuple(store.notes.get(symbol, ())),
-            )
-        )
+def inspect_store(
+    store: BarStore,
+    *,
+    lookback: int,
+    horizon: int,
+    split: SplitSettings,
+    calendar: str | None = None,
+    cleaning: CleaningSettings | None = None,
+    max_gap: int | None = None,
+) -> InspectReport:
+    """Look at every symbol of a store, and count the windows of lookback + horizon + 1 rows in each part.
+
+    `cleaning` and `max_gap` are those of a run: its windows are counted. What the paper's rules would remove is
+    told in any case. Raises DataError for an unknown calendar.
+    """
+    calendar = None if calendar is None else resolve(calendar)
+    used = store
+    if (cleaning is not None and cleaning.enabled) or max_gap is not None:
+        used, _ = clean_store(store, cleaning, max_gap=max_gap, calendar=calendar)
+    ranges = split_ranges(used, split)
+    windows = {name: Windows(used, part, lookback, horizon) for name, part in ranges.items()}
+    paper, would = clean_store(store, CleaningSettings(enabled=True))
+    removed = _by_symbol(would)
+    kept = np.bincount(paper.owners, paper.segments[:, 1] - paper.segments[:, 0], minlength=len(store))
+    days = common_days(store)
+    symbols = tuple(
+        _symbol(store, number, calendar, days, removed.get(symbol, {}), int(kept[number]),
+                {name: int(part.counts[number]) for name, part in windows.items()})
+        for number, symbol in enumerate(store.symbols)
+    )  # fmt: skip
     return InspectReport(
-        symbols=tuple(reports),
+        symbols=symbols,
         lookback=lookback,
         horizon=horizon,
         rows=store.rows,
         windows={name: len(part) for name, part in windows.items()},
         split_rows={name: int((part[:, 1] - part[:, 0]).sum()) for name, part in ranges.items()},
+        split_spans=_spans(store, ranges),
+        problems=_problems(windows),
+        warnings=_warnings(store, ranges, symbols),
+        cleaning=would.to_dict(),
+        segments=len(used.segments),
     )
 
 
-def _gaps(index: pd.DatetimeIndex) -> tuple[int, pd.Timedelta]:
-    """How many spacings are gaps, and the longest one.
+def _symbol(
+    store: BarStore,
+    number: int,
+    calendar: str | None,
+    days: np.ndarray | None,
+    removed: dict[str, int],
+    kept: int,
+    windows: dict[str, int],
+) -> SymbolReport:
+    symbol = store.symbols[number]
+    lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
+    index, values = store.index(number, lo, hi), np.asarray(store.values[lo:hi])
+    opens, highs, lows, closes, volume = values[:, :5].T
+    notes = list(store.notes.get(symbol, ()))
+    gaps, interval, sessions, name = NO_GAPS, "", "", calendar or "inferred"
+    moves = np.abs(opens[1:].astype(np.float64) / closes[:-1] - 1)
+    jump_limit, stale_limit = np.inf, np.inf
+    if hi - lo > 1:
+        step = infer_interval(index)
+        schedule = fit_schedule(index, calendar, interval=step, whole=True)
+        gaps, interval, sessions = find_gaps(schedule, days), short(step), describe_sessions(schedule)
+        notes += [f"calendar: {note}" for note in schedule.notes]
+        limits = paper_limits(step)
+        jump_limit, stale_limit = limits.jump or np.inf, limits.stagnant or np.inf
+    runs = _run_lengths(closes)
+    largest = int(moves.argmax()) if len(moves) else 0
+    worst = int(gaps.spacing.argmax()) if len(gaps.at) else 0
+    duplicates = [int(found[1].replace(",", "")) for note in notes if (found := _REPEATED.match(note))]
+    wanted = TRACE if len(store) > 1 else 5 * TRACE
+    points = np.unique(np.linspace(0, hi - lo - 1, min(wanted, hi - lo)).astype(np.int64))
+    return SymbolReport(
+        symbol=symbol,
+        rows=hi - lo,
+        first=str(index[0]),
+        last=str(index[-1]),
+        interval=interval,
+        zone=store.zones[number] or "",
+        calendar=name,
+        sessions=sessions,
+        closings=gaps.closings,
+        gaps=len(gaps.at),
+        missing=int(gaps.missing.sum()),
+        largest_gap=short(pd.Timedelta(int(gaps.spacing[worst]), unit="ns")) if len(gaps.at) else "",
+        largest_gap_after=str(index[gaps.at[worst]]) if len(gaps.at) else "",
+        duplicates=sum(duplicates),
+        bad_bars=int(((highs < np.maximum(opens, closes)) | (lows > np.minimum(opens, closes))).sum()),
+        zero_volume=float((volume == 0).mean()),
+        stale=int(runs[runs > stale_limit].sum()),
+        longest_stale=int(runs.max()),
+        jumps=int((moves > jump_limit).sum()),
+        largest_jump=float(moves[largest]) if len(moves) else 0.0,
+        largest_jump_at=str(index[largest + 1]) if len(moves) else "",
+        cleaning=removed,
+        kept=kept,
+        windows=windows,
+        notes=tuple(notes),
+        trace=tuple(float(value) for value in closes[points]),
+    )
 
-    A spacing longer than 1.5 intervals is usual, and no gap, if one of the same hours begins on the same
-    weekday in at least a fifth of the weeks: nights, weekends, lunch. Daily bars without weekends may jump up
-    to 5 days: holidays.
-    """
-    none = (0, pd.Timedelta(0))
-    if len(index) < 3:
-        return none
-    wall = index.tz_localize(None)
-    step = infer_interval(index)
-    spacing = np.diff(wall.asi8)
-    long = np.flatnonzero(spacing > 1.5 * step.value)
-    if not len(long):
-        return none
-    daily = step >= pd.Timedelta(hours=23)
-    if daily:
-        has_weekend = np.isin(wall.day_of_week, (5, 6)).mean() > 0.1
-        allowed = 1.5 * step.value if has_weekend else max(5.5 * pd.Timedelta(days=1).value, 1.5 * step.value)
-        found = spacing[long][spacing[long] > allowed]
-    else:
-        days = len(np.unique(wall.asi8 // 86_400_000_000_000))
-        length = spacing[long] // 3_600_000_000_000
-        kind = pd.MultiIndex.from_arrays([np.asarray(wall.day_of_week)[long], length])
-        codes, _ = pd.factorize(kind)
-        usual = np.bincount(codes)[codes] >= max(2, 0.2 * days / 7)
-        found = spacing[long][~usual]
-    return (len(found), pd.Timedelta(int(found.max()), unit="ns")) if len(found) else none
+
+def _run_lengths(values: np.ndarray) -> np.ndarray:
+    """Lengths of the runs of equal values."""
+    edges = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1], [True]]))
+    return np.diff(edges)
 
 
-def _short(span: pd.Timedelta) -> str:
+def _by_symbol(report: CleaningReport) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for row in report.summary().to_dict("records"):
+        found.setdefault(str(row["symbol"]), {})[str(row["reason"])] = int(row["rows"] or row["times"])
+    return found
+
+
+def _spans(store: BarStore, ranges: Mapping[str, np.ndarray]) -> dict[str, tuple[str, str]]:
+    found = {}
+    for name, part in ranges.items():
+        filled = part[part[:, 1] > part[:, 0]]
+        if len(filled):
+            edges = store.timestamps[filled[:, 0]].min(), store.timestamps[filled[:, 1] - 1].max()
+            found[name] = (str(pd.Timestamp(int(edges[0])).date()), str(pd.Timestamp(int(edges[1])).date()))
+    return found
+
+
+def _problems(windows: Mapping[str, Windows]) -> tuple[str, ...]:
+    from chandler.data.windows import require_windows
+
+    found = []
+    for name, part in windows.items():
+        try:
+            require_windows(part, {"train": "training", "val": "validation"}.get(name, name))
+        except DataError as error:
+            found.append(str(error))
+    return tuple(found)
+
+
+def _warnings(store: BarStore, ranges: dict[str, np.ndarray], symbols: tuple[SymbolReport, ...]) -> tuple[str, ...]:
+    found = []
+    for name, (first, last) in before_cutoff(store, ranges).items():
+        part = {"val": "validation", "test": "test"}[name]
+        whole = "lies" if last <= CUTOFF else "begins"
+        found.append(
+            f"the {part} period ({first} to {last}) {whole} before the end of {CUTOFF:%B %Y}, up to which the released "
+            "Kronos checkpoints were trained: they may have seen it, and scores of a finetuned one may flatter."
+        )
+    for name in ranges:
+        short_ones = [one.symbol for one in symbols if not one.windows[name]]
+        if short_ones and len(short_ones) < len(symbols):
+            shown = ", ".join(short_ones[:3]) + (f" and {len(short_ones) - 3:,} more" if len(short_ones) > 3 else "")
+            found.append(f"symbols without a window in {name}: {len(short_ones):,} ({shown}).")
+    intervals = {one.interval for one in symbols if one.interval}
+    if len(intervals) > 1:
+        found.append(f"the symbols have {len(intervals)} different intervals; one model then learns them mixed.")
+    gone = sum(one.rows - one.kept for one in symbols)
+    if gone > 0.2 * store.rows:
+        found.append(f"the paper's cleaning would leave out {gone / store.rows:.0%} of the rows: see below for why.")
+    return tuple(found)
+
+
+def short(span: pd.Timedelta) -> str:
     """`1d`, `5m`, `2d 3h`: the two largest units."""
     parts = span.components
     units = [(getattr(parts, name), name[0]) for name in ("days", "hours", "minutes", "seconds")]
-    return " ".join(f"{count}{unit}" for count, unit in units if count)[:12] or str(span)
+    return " ".join([f"{count}{unit}" for count, unit in units if count][:2]) or str(span)
 
 
-def _tally(values: Any) -> str:
-    counts = pd.Series(list(values)).value_counts()
-    if len(counts) == 1:
-        return str(counts.index[0])
-    shown = ", ".join(f"{value} ({count:,} symbols)" for value, count in counts.head(4).items())
-    return shown + (f" and {len(counts) - 4} more" if len(counts) > 4 else "")
-
-
-def _aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column in left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+__all__ = ["Gaps", "InspectReport", "SymbolReport", "inspect_store"]

@@ -1,38 +1,47 @@
-"""Files, folders and frames in, one BarStore out. Every check of values is in `bars.read_table`."""
+"""Files, folders and frames in, one BarStore out. Every check of values is in `validation.read_table`.
+
+One bad file does not hide the others: all files are read, and one error names every one that cannot be used.
+"""
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.feather as feather
-import pyarrow.parquet as parquet
 
-from chandler.data.bars import Adjust, Bars, Missing, read_table
-from chandler.data.columns import Table, frame_table, listed
+from chandler.data.bars import Adjust, Bars, Decimal, Missing, Unsorted
+from chandler.data.binary import read_columnar, read_json
+from chandler.data.columns import Table
+from chandler.data.files import COLUMNAR, ROWS, SUFFIXES, TEXT, Source, find_files
+from chandler.data.frames import as_pandas, frame_table, is_rows, rows_table
+from chandler.data.joining import archive_symbol, settle_symbols
+from chandler.data.qlib import PREFIX, read_qlib
 from chandler.data.store import META, BarStore
 from chandler.data.textfiles import read_text
+from chandler.data.validation import read_table
 from chandler.errors import DataError
 
-TEXT = (".csv", ".tsv", ".txt")
-BINARY = (".parquet", ".pq", ".feather", ".arrow")
-SUFFIXES = (*TEXT, *(suffix + ".gz" for suffix in TEXT), *BINARY)
+SHOWN = 20
+"""Bad files that one message lists; of more it says how many."""
 
 
 @dataclass(frozen=True)
-class _Options:
-    columns: Mapping[str, str] | None
-    timezone: str | None
-    date_format: str | None
-    adjust: Adjust
-    missing: Missing
+class ReadOptions:
+    """How tables are read: see `load_bars`. Plain values, so that other processes can be told."""
+
+    columns: Mapping[str, str] | None = None
+    timezone: str | None = None
+    date_format: str | None = None
+    adjust: Adjust = "auto"
+    missing: Missing = "error"
+    decimal: Decimal = "auto"
+    unsorted: Unsorted = "error"
 
     def read(self, table: Table, symbol: str) -> list[Bars]:
+        """The bars of a table; `symbol` names rows that name none."""
         return read_table(
             table,
             symbol=symbol,
@@ -40,7 +49,21 @@ class _Options:
             date_format=self.date_format,
             adjust=self.adjust,
             missing=self.missing,
+            decimal=self.decimal,
+            unsorted=self.unsorted,
         )
+
+    def read_source(self, source: Source) -> list[Bars]:
+        """The bars of one file. DataError, and no other error, where that fails."""
+        try:
+            return self.read(_table(source, self.columns), _symbol(source))
+        except DataError:
+            raise
+        except Exception as error:  # a file must not end in a traceback, whatever is in it
+            raise DataError(
+                f"{source}: cannot be understood: {type(error).__name__}: {str(error)[:200]}. "
+                "Check the file, or give columns= and date_format=."
+            ) from error
 
 
 def load_bars(
@@ -50,25 +73,44 @@ def load_bars(
     columns: Mapping[str, str] | None = None,
     timezone: str | None = None,
     date_format: str | None = None,
+    decimal: Decimal = "auto",
     adjust: Adjust = "auto",
     missing: Missing = "error",
+    unsorted: Unsorted = "error",
+    join: bool = False,
+    skip_bad: bool = False,
     start: Any = None,
     end: Any = None,
+    market: str = "all",
+    freq: str = "day",
 ) -> BarStore:
     """All bars of a source, validated.
 
-    `source`: a CSV, TSV, TXT (also .gz), Parquet or Feather file; a folder of them (with its subfolders); a
-    glob; a folder written by `BarStore.save`; a frame, with or without a symbol column; a dict symbol ->
-    frame; Bars; a BarStore; or a list of any of these. A file without a symbol column is one symbol, named
-    after the file.
-    `symbols` picks symbols. `columns` maps canonical names (timestamp, time, symbol, open, high, low, close,
-    volume, amount, adj_close) to those in the data. `timezone` is the zone of naive times, and the zone that
-    others are converted to. `date_format` is a strptime pattern. `adjust`, `missing`: see `read_table`.
-    `start`, `end`: dates or times of the local wall clock, both inclusive.
+    `source`: a file (CSV, TSV or TXT, JSON lines, also gzipped; JSON, Parquet, Feather, Arrow; a zip of these);
+    a folder of them (with its subfolders); a glob; a folder written by `BarStore.save` or `chandler prepare`;
+    "qlib:FOLDER"; a pandas or polars frame or Arrow table, with or without a symbol column, also with two levels
+    of columns; rows [ms, open, high, low, close, volume] or dicts; a dict symbol -> frame; Bars; a BarStore; or a
+    list of any of these. A file without a symbol column is one symbol, named after the file.
 
-    Raises DataError, naming file, row and remedy, for whatever cannot be used.
+    `symbols` picks symbols.
+    `columns` maps canonical names (timestamp, time, symbol, open, high, low, close, volume, amount, adj_close)
+    to those in the data; columns of a file without header are called "1", "2", ...
+    `timezone` is the zone of naive times, and the zone that others are converted to.
+    `date_format` is a strptime pattern, for dates that read both ways.
+    `decimal` is "." or ",", for numbers that read both ways.
+    `adjust`, `missing`, `unsorted`: see `read_table`.
+    `join`: one symbol in several files is joined, where their times do not overlap. Pieces of exchange archives
+    (BTCUSDT-1m-2024-01.zip) are joined in any case.
+    `skip_bad`: files that cannot be used are left out; `BarStore.skipped` holds a message for each.
+    `start`, `end`: dates or times of the local wall clock, both inclusive.
+    `market`, `freq`: of a qlib folder, its instrument list and its bars ("day", "1min").
+
+    What was decided in reading is in `BarStore.notes`. Raises DataError, naming file, row and remedy, for
+    whatever cannot be used; where several files are bad, one error names them all.
     """
-    store = _load(source, _Options(columns, timezone, date_format, adjust, missing))
+    options = ReadOptions(columns, timezone, date_format, adjust, missing, decimal, unsorted)
+    loader = _Loader(options, market, freq, start, end)
+    store = loader.load(source, join, skip_bad)
     if symbols is not None:
         if isinstance(symbols, str):
             symbols = [symbols]
@@ -78,106 +120,125 @@ def load_bars(
     return store
 
 
-def _load(source: Any, options: _Options) -> BarStore:
-    if isinstance(source, BarStore):
-        return source
-    if isinstance(source, (str, Path)) and (Path(source) / META).is_file():
-        return BarStore.open(source)
-    bars = list(_bars(source, options))
-    if not bars:
-        raise DataError("nothing to load: the list of sources is empty.")
-    return BarStore.from_bars(bars)
+@dataclass
+class _Loader:
+    """One call of load_bars: yields bars, gathers the messages of files that are bad."""
 
+    options: ReadOptions
+    market: str
+    freq: str
+    start: Any
+    end: Any
 
-def _bars(source: Any, options: _Options) -> Iterable[Bars]:
-    if isinstance(source, Bars):
-        yield source
-    elif isinstance(source, BarStore):
-        yield from source
-    elif isinstance(source, pd.DataFrame):
-        yield from options.read(frame_table(source, columns=options.columns), "")
-    elif isinstance(source, Mapping):
-        for symbol, frame in source.items():
-            yield from _named_frame(str(symbol), frame, options)
-    elif isinstance(source, (str, Path)):
-        yield from _path(str(source), options)
-    elif isinstance(source, Iterable):
-        for one in source:
-            yield from _bars(one, options)
-    else:
-        raise DataError(
-            f"cannot load bars from a {type(source).__name__}. "
-            "Give a file, folder, glob, DataFrame, dict of DataFrames, Bars or a list of these."
-        )
+    def __post_init__(self) -> None:
+        self.problems: list[str] = []
+        self.files = 0
 
+    def load(self, source: Any, join: bool, skip_bad: bool) -> BarStore:
+        if isinstance(source, BarStore):
+            return source
+        if isinstance(source, (str, Path)) and _is_store(source):
+            return BarStore.open(source)
+        bars = settle_symbols(list(self.bars(source)), join, self.problems if skip_bad else None)
+        if self.problems and (not skip_bad or not bars):
+            raise problems_error(self.problems, self.files)
+        if not bars:
+            raise DataError("nothing to load: the list of sources is empty.")
+        store = BarStore.from_bars(bars)
+        return replace(store, skipped=tuple(self.problems)) if self.problems else store
 
-def _named_frame(symbol: str, frame: Any, options: _Options) -> Iterable[Bars]:
-    if isinstance(frame, Bars):
-        yield replace(frame, symbol=symbol)
-        return
-    if not isinstance(frame, pd.DataFrame):
-        raise DataError(f"{symbol}: expected a DataFrame, but got a {type(frame).__name__}.")
-    table = frame_table(frame, source=symbol, columns=options.columns)
-    # The key names the symbol: a symbol column inside has no say.
-    yield from options.read(replace(table.without("symbol"), source=""), symbol)
+    def bars(self, source: Any) -> Iterable[Bars]:
+        if isinstance(source, Bars):
+            yield source
+        elif isinstance(source, BarStore):
+            yield from source
+        elif isinstance(source, Mapping):
+            for symbol, frame in source.items():
+                yield from self.named(str(symbol), frame)
+        elif isinstance(source, str) and source.startswith(PREFIX):
+            folder = source.removeprefix(PREFIX)
+            yield from read_qlib(
+                folder, market=self.market, start=self.start, end=self.end, freq=self.freq, adjust=self.options.adjust
+            )
+        elif isinstance(source, (str, Path)):
+            yield from self.path(str(source))
+        elif is_rows(source):
+            yield from self.options.read(rows_table(source, columns=self.options.columns), "")
+        elif (frame := as_pandas(source)) is not None:
+            yield from self.options.read(frame_table(frame, columns=self.options.columns), "")
+        elif isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray)):
+            for one in source:
+                yield from self.bars(one)
+        else:
+            raise DataError(
+                f"cannot load bars from a {type(source).__name__}. "
+                "Give a file, folder, glob, DataFrame, dict of DataFrames, Bars or a list of these."
+            )
 
-
-def _path(source: str, options: _Options) -> Iterable[Bars]:
-    path = Path(source).expanduser()
-    if path.is_dir():
-        if (path / META).is_file():
-            yield from BarStore.open(path)
+    def named(self, symbol: str, frame: Any) -> Iterable[Bars]:
+        if isinstance(frame, Bars):
+            yield replace(frame, symbol=symbol)
             return
-        files = sorted(file for file in path.rglob("*") if file.is_file() and _suffix(file))
-        if not files:
-            raise DataError(f"{path}: no data files in this folder. Supported are {', '.join(SUFFIXES)}.")
-    elif path.exists():
-        files = [path]
-    else:
-        files = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
-        if not files:
-            there = listed(sorted(file.name for file in path.parent.iterdir()), 6) if path.parent.is_dir() else ""
-            hint = f"In {path.parent} there are {there}." if there else "Check the path."
-            raise DataError(f"{path}: no such file or folder. {hint}")
-    for file in files:
-        table = read_text(file, options.columns) if _suffix(file) in TEXT else _read_binary(file, options)
-        yield from options.read(table, _stem(file))
+        if is_rows(frame):
+            table = rows_table(frame, source=symbol, columns=self.options.columns)
+        else:
+            converted = as_pandas(frame)
+            if converted is None:
+                raise DataError(f"{symbol}: expected a DataFrame, but got a {type(frame).__name__}.")
+            table = frame_table(converted, source=symbol, columns=self.options.columns)
+        # The key names the symbol: a symbol column inside has no say.
+        yield from self.options.read(replace(table.without("symbol"), source=""), symbol)
+
+    def path(self, text: str) -> Iterable[Bars]:
+        if _is_store(text):
+            yield from BarStore.open(text)
+            return
+        found = find_files(text)
+        self.problems += found.problems
+        self.files += len(found.sources) + len(found.problems)
+        for source in found.sources:
+            try:
+                yield from self.options.read_source(source)
+            except DataError as error:
+                self.problems.append(str(error))
 
 
-def _suffix(path: Path) -> str:
-    """`.csv` of `a.csv.gz`; empty where the file is none of ours."""
-    name = path.name.lower()
-    return next((suffix.removesuffix(".gz") for suffix in SUFFIXES if name.endswith(suffix)), "")
+def problems_error(problems: Sequence[str], files: int) -> DataError:
+    """One error for all bad files: the message itself of a single file, a list of messages otherwise."""
+    if files <= 1 and len(problems) == 1:
+        return DataError(problems[0])
+    shown = "\n".join(f"- {one}" for one in problems[:SHOWN])
+    more = f"\n... and {len(problems) - SHOWN:,} more." if len(problems) > SHOWN else ""
+    return DataError(
+        f"{len(problems):,} of {files:,} files cannot be used:\n{shown}{more}\n"
+        "Correct them, or leave them out with skip_bad=True (--skip-bad)."
+    )
 
 
-def _stem(path: Path) -> str:
-    name = path.name
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
-
-
-def _read_binary(path: Path, options: _Options) -> Table:
-    suffix = _suffix(path)
-    if not suffix:
-        raise DataError(f"{path}: not a kind of file that is supported: {', '.join(SUFFIXES)}.")
+def _is_store(path: str | Path) -> bool:
     try:
-        frame = parquet.read_table(path).to_pandas() if suffix in BINARY[:2] else feather.read_table(path).to_pandas()
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: unreadable as {suffix[1:]}: {error}. Write the file again.") from None
-    return frame_table(frame, source=str(path), columns=options.columns)
+        return (Path(path).expanduser() / META).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _table(source: Source, columns: Mapping[str, str] | None) -> Table:
+    if source.suffix in TEXT:
+        return read_text(source, columns)
+    if source.suffix in ROWS:
+        return read_json(source, columns)
+    if source.suffix in COLUMNAR:
+        return read_columnar(source, columns)
+    raise DataError(f"{source}: not a kind of file that is supported: {', '.join(SUFFIXES)}.")
+
+
+def _symbol(source: Source) -> str:
+    return archive_symbol(source.stem) or source.stem
 
 
 def _between(store: BarStore, start: Any, end: Any) -> BarStore:
     """Rows from `start` to `end` of the local wall clock; a plain date as `end` takes the whole day."""
-    try:
-        first = None if start is None else pd.Timestamp(start)
-        last = None if end is None else pd.Timestamp(end)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"start and end must be dates such as '2024-06-30': {error}.") from None
-    if last is not None and last == last.normalize() and last.tz is None:
-        last += pd.Timedelta(days=1) - pd.Timedelta(1, "ns")
+    first, last = moment_of(start, last=False), moment_of(end, last=True)
     kept = []
     for bars in store:
         lo = 0 if first is None else _position(bars.timestamps, first, "left")
@@ -185,9 +246,21 @@ def _between(store: BarStore, start: Any, end: Any) -> BarStore:
         if hi > lo:
             kept.append(bars.slice(lo, hi))
     if not kept:
-        begin, finish = min(bars.timestamps[0] for bars in store), max(bars.timestamps[-1] for bars in store)
+        ends = [(str(bars.timestamps[0]), str(bars.timestamps[-1])) for bars in store if len(bars)]
+        begin, finish = min(one for one, _ in ends), max(one for _, one in ends)
         raise DataError(f"no rows between start={start} and end={end}; the data goes from {begin} to {finish}.")
-    return BarStore.from_bars(kept)
+    return replace(BarStore.from_bars(kept), skipped=store.skipped)
+
+
+def moment_of(value: Any, *, last: bool) -> pd.Timestamp | None:
+    """`start` or `end` as a moment; a plain date as the `last` one means its end. DataError for no date."""
+    try:
+        moment = None if value is None else pd.Timestamp(value)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"start and end must be dates such as '2024-06-30': {error}.") from None
+    if last and moment is not None and moment == moment.normalize() and moment.tz is None:
+        moment += pd.Timedelta(days=1) - pd.Timedelta(1, "ns")
+    return moment
 
 
 def _position(index: pd.DatetimeIndex, moment: pd.Timestamp, side: Any) -> int:

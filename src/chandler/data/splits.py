@@ -1,7 +1,12 @@
-"""Cuts every symbol into training, validation and test rows, in time order and without a shared row."""
+"""Cuts every symbol into training, validation and test rows, in time order and without a shared row.
+
+Once (`split_ranges`), or again and again along time (`walk_forward`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 from typing import Literal
@@ -10,7 +15,13 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from chandler.data.slots import distinct
 from chandler.data.store import BarStore
+from chandler.errors import DataError
+
+PARTS = ("train", "val", "test")
+CUTOFF = date(2024, 6, 30)
+"""The released Kronos checkpoints were trained on data up to June 2024; a test before may be known to them."""
 
 
 class SplitSettings(BaseModel):
@@ -35,7 +46,11 @@ class SplitSettings(BaseModel):
     test_end: date | None = None
     """Last day of test; None: to the end of the data."""
     purge: int = Field(0, ge=0)
-    """Bars left out at the end of a part, per symbol, before the next part begins."""
+    """Bars left out at the end of a part, per symbol, before the next part begins: so many that no target of the
+    part reaches into the next one."""
+    embargo: int = Field(0, ge=0)
+    """Bars left out at the beginning of a part, per symbol, after the part before it: what they share with it
+    (volatility, news) has died away. Between two parts, purge + embargo rows are used by neither."""
     per: Literal["timeline", "symbol"] = "timeline"
     """Fractions of the distinct timestamps of all symbols together, or of each symbol's own rows."""
 
@@ -70,7 +85,10 @@ def split_ranges(store: BarStore, settings: SplitSettings) -> dict[str, np.ndarr
         if settings.per == "timeline" or settings.train_end is not None:
             _end_before(store, ranges[earlier], ranges[later])
         _purge(ranges[earlier], ranges[later], settings.purge)
-    parts = dict(zip(("train", "val", "test"), ranges, strict=True))
+    whole = [part.copy() for part in ranges]
+    for later in (1, 2):
+        _embargo(whole[:later], ranges[later], settings.embargo)
+    parts = dict(zip(PARTS, ranges, strict=True))
     if not (settings.val_end if settings.train_end else settings.test > 0):
         del parts["test"]
     return parts
@@ -89,7 +107,7 @@ def _by_symbol(store: BarStore, settings: SplitSettings) -> np.ndarray:
 
 
 def _by_timeline(store: BarStore, settings: SplitSettings) -> np.ndarray:
-    moments = np.unique(np.asarray(store.timestamps))
+    moments = distinct(np.asarray(store.timestamps))
     marks = _fractions(settings, np.array(len(moments)))
     return np.array([
         [_row(store, number, int(moments[mark]) if mark < len(moments) else None) for mark in marks]
@@ -125,6 +143,12 @@ def _purge(earlier: np.ndarray, later: np.ndarray, gap: int) -> None:
     earlier[:, 1] = np.maximum(earlier[:, 0], np.minimum(earlier[:, 1], limit))
 
 
+def _embargo(before: list[np.ndarray], later: np.ndarray, gap: int) -> None:
+    """Begin `later` in place `gap` rows later, for symbols that have rows in a part before it."""
+    earlier = np.any([part[:, 1] > part[:, 0] for part in before], axis=0)
+    later[:, 0] = np.minimum(later[:, 1], later[:, 0] + np.where(earlier, gap, 0))
+
+
 def _end_before(store: BarStore, earlier: np.ndarray, later: np.ndarray) -> None:
     """Cut `earlier` in place to rows before the first row of `later`: zones differ by hours."""
     filled = later[:, 1] > later[:, 0]
@@ -133,3 +157,107 @@ def _end_before(store: BarStore, earlier: np.ndarray, later: np.ndarray) -> None
     first = int(np.asarray(store.timestamps)[later[filled, 0]].min())
     for number in range(len(store)):
         earlier[number, 1] = max(int(earlier[number, 0]), min(int(earlier[number, 1]), _row(store, number, first)))
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One step of a walk forward: `ranges` as of `split_ranges`, and the moments (ns, as a store keeps them) at
+    which validation and test begin and the test ends; `val` is missing without validation."""
+
+    number: int
+    ranges: dict[str, np.ndarray]
+    begins: dict[str, int]
+    end: int
+
+
+def walk_forward(
+    store: BarStore,
+    *,
+    folds: int,
+    test: int,
+    val: int = 0,
+    train: int | None = None,
+    purge: int = 0,
+    embargo: int = 0,
+    per: Literal["timeline", "symbol"] = "timeline",
+) -> Iterator[Fold]:
+    """`folds` splits whose tests follow each other without overlap and end with the data, the oldest first.
+
+    `test`, `val`, `train` count distinct moments of the common timeline, or rows of each symbol with
+    per="symbol". train=None: training begins with the data and expands; a number: it rolls along. `purge` and
+    `embargo` are rows per symbol, as in SplitSettings. A symbol listed late takes part from its first rows on;
+    with per="timeline", all rows of a part are earlier than those of the next one, over all symbols.
+
+    Raises DataError for impossible sizes and where nothing would be left to train the first fold on.
+    """
+    for name, value, least in (("folds", folds, 1), ("test", test, 1), ("val", val, 0), ("purge", purge, 0),
+                               ("embargo", embargo, 0), ("train", 1 if train is None else train, 1)):  # fmt: skip
+        if value < least:
+            raise DataError(f"{name} must be at least {least}, but is {value}.")
+    moments = distinct(np.asarray(store.timestamps)) if per == "timeline" else np.empty(0, np.int64)
+    longest = len(moments) if per == "timeline" else int(np.diff(store.offsets).max(initial=0))
+    need = folds * test + val + (train or 1)
+    if longest < need:
+        what = "moments" if per == "timeline" else "rows of one symbol"
+        raise DataError(
+            f"{folds} folds of {test} to test, {val} to validate and {train or 'at least 1'} to train need {need:,} "
+            f"{what}; there are {longest:,}. Take fewer or shorter folds."
+        )
+    return _folds(store, moments, folds, (train, val, test), purge, embargo, per)
+
+
+def _folds(
+    store: BarStore,
+    moments: np.ndarray,
+    folds: int,
+    sizes: tuple[int | None, int, int],
+    purge: int,
+    embargo: int,
+    per: str,
+) -> Iterator[Fold]:
+    train, val, test = sizes
+    for fold in range(folds):
+        back = (folds - fold) * test  # from the end of the data to the beginning of this test
+        marks = [None if train is None else back + val + train, back + val, back, back - test]
+        if per == "timeline":
+            at = [0 if mark is None else len(moments) - mark for mark in marks]
+            edges = np.array([
+                [_row(store, number, int(moments[mark]) if mark < len(moments) else None) for mark in at]
+                for number in range(len(store))
+            ])  # fmt: skip
+        else:
+            lo, hi = store.offsets[:-1], store.offsets[1:]
+            edges = np.stack([lo if mark is None else np.maximum(lo, hi - mark) for mark in marks], axis=1)
+        ranges = [np.ascontiguousarray(edges[:, [part, part + 1]]) for part in range(3)]
+        for earlier, later in ((1, 2), (0, 1), (0, 2)):
+            _purge(ranges[earlier], ranges[later], purge)
+        whole = [part.copy() for part in ranges]
+        for later in (1, 2):
+            _embargo(whole[:later], ranges[later], embargo)
+        parts = dict(zip(PARTS, ranges, strict=True))
+        if not val:
+            del parts["val"]
+        times = np.asarray(store.timestamps)
+        begins = {
+            name: int(times[part[part[:, 1] > part[:, 0], 0]].min())
+            for name, part in parts.items()
+            if (part[:, 1] > part[:, 0]).any()
+        }
+        ended = ranges[2][ranges[2][:, 1] > ranges[2][:, 0], 1]
+        yield Fold(fold, parts, begins, int(times[ended - 1].max()) if len(ended) else 0)
+
+
+def before_cutoff(store: BarStore, ranges: dict[str, np.ndarray]) -> dict[str, tuple[date, date]]:
+    """The evaluated parts (val, test) that have rows before the checkpoints' cutoff: first and last day of each."""
+    found = {}
+    for name, part in ranges.items():
+        used = part[part[:, 1] > part[:, 0]]
+        if name == "train" or not len(used):
+            continue
+        times = np.asarray(store.timestamps)
+        first, last = (
+            pd.Timestamp(int(moment)).date() for moment in (times[used[:, 0]].min(), times[used[:, 1] - 1].max())
+        )
+        if first <= CUTOFF:
+            found[name] = (first, last)
+    return found

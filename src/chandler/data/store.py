@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,13 @@ import pandas as pd
 from chandler.data.bars import Bars
 from chandler.data.calendars import time_features
 from chandler.data.columns import FEATURES
+from chandler.data.log import LAYOUT, open_log
 from chandler.errors import DataError
 
 META = "store.json"
 VERSION = 1
 _ARRAYS = ("values", "timestamps", "stamps", "offsets")
+SEGMENTS = "segments"  # a store without this file has one segment a symbol
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,9 @@ class BarStore:
 
     `values` (N, 6) float32 in the order of FEATURES; `timestamps` (N,) int64, ns since 1970 UTC, where naive
     wall clock is taken as UTC; `stamps` (N, 5) uint8, time features of the local wall clock; `offsets`
-    (S + 1,) int64; `zones[s]` None for naive times. Treat the arrays as read-only.
+    (S + 1,) int64; `zones[s]` None for naive times. `segments` (G, 2) int64: the rows [lo, hi) that windows may
+    use and never cross, increasing, disjoint, each inside one symbol; by default every symbol is one. Rows
+    outside of all segments are kept but not trained on. Treat the arrays as read-only.
     """
 
     values: np.ndarray
@@ -41,12 +45,18 @@ class BarStore:
     zones: tuple[str | None, ...]
     notes: Mapping[str, tuple[str, ...]]
     sources: Mapping[str, str]
+    segments: np.ndarray = field(default_factory=lambda: np.full((1, 2), -1))
+    skipped: tuple[str, ...] = ()
+    """A message for each source that skip_bad left out."""
     _positions: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_positions", {symbol: number for number, symbol in enumerate(self.symbols)})
         assert len(self.offsets) == len(self.symbols) + 1 == len(self.zones) + 1
         assert len(self.values) == len(self.timestamps) == len(self.stamps) == self.offsets[-1]
+        if self.segments.tolist() == [[-1, -1]]:  # not given
+            object.__setattr__(self, "segments", _whole(self.offsets))
+        _check_segments(self.segments, self.offsets)
 
     @classmethod
     def from_bars(cls, bars: Sequence[Bars]) -> BarStore:
@@ -62,12 +72,14 @@ class BarStore:
                     "Leave one out, or give them different symbols."
                 )
             seen[one.symbol] = one
-        lengths = [len(one) for one in bars]
+        offsets = np.concatenate([[0], np.cumsum([len(one) for one in bars])]).astype(np.int64)
+        segments = [_whole(np.array([0, len(one)])) if one.segments is None else one.segments for one in bars]
         return cls(
-            values=np.concatenate([one.values.astype(np.float32) for one in bars]),
+            values=np.concatenate([one.values.astype(np.float32, order="C") for one in bars]),
             timestamps=np.concatenate([one.timestamps.as_unit("ns").asi8 for one in bars]),
             stamps=np.concatenate([time_features(one.timestamps) for one in bars]),
-            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            offsets=offsets,
+            segments=np.concatenate([part + lo for part, lo in zip(segments, offsets, strict=False)]),
             symbols=tuple(seen),
             zones=tuple(None if one.timestamps.tz is None else str(one.timestamps.tz) for one in bars),
             notes={one.symbol: one.notes for one in bars},
@@ -90,13 +102,15 @@ class BarStore:
     def __getitem__(self, symbol: str) -> Bars:
         """One symbol's bars, copied, values as float64. DataError for an unknown symbol."""
         number = self.number(symbol)
-        lo, hi = self.offsets[number], self.offsets[number + 1]
+        lo, hi = int(self.offsets[number]), int(self.offsets[number + 1])
+        own = self.segments_of(number)
         return Bars(
             symbol,
-            self.index(number, int(lo), int(hi)),
+            self.index(number, lo, hi),
             np.asarray(self.values[lo:hi], np.float64),
             self.sources.get(symbol, ""),
             self.notes.get(symbol, ()),
+            None if own.tolist() == [[0, hi - lo]] else own,
         )
 
     @property
@@ -117,9 +131,42 @@ class BarStore:
         zone = self.zones[number]
         return index if zone is None else index.tz_localize("UTC").tz_convert(zone)
 
+    def to_frame(self) -> pd.DataFrame:
+        """All rows as a long frame: `symbol`, `timestamp`, then the six FEATURES; in memory, so for small stores.
+
+        Times are naive where no symbol has a zone, in the zone where all have the same, else in UTC.
+        """
+        zones = set(self.zones)
+        frames = []
+        for bars in self:
+            frame = bars.to_frame().reset_index()
+            if len(zones) > 1:
+                naive = bars.timestamps.tz is None
+                frame["timestamp"] = frame["timestamp"].dt.tz_localize("UTC") if naive else frame[
+                    "timestamp"].dt.tz_convert("UTC")  # fmt: skip
+            frame.insert(0, "symbol", bars.symbol)
+            frames.append(frame)
+        return pd.concat(frames, ignore_index=True)
+
+    def with_segments(self, segments: np.ndarray) -> BarStore:
+        """The same rows, not copied, with other segments (G, 2)."""
+        return replace(self, segments=np.asarray(segments, np.int64).reshape(-1, 2))
+
+    def segments_of(self, number: int) -> np.ndarray:
+        """The segments (G, 2) of symbol `number`, counted from its first row."""
+        lo, hi = self.offsets[number], self.offsets[number + 1]
+        own: np.ndarray = self.segments[slice(*np.searchsorted(self.segments[:, 0], (lo, hi)))] - lo
+        return own
+
+    @property
+    def owners(self) -> np.ndarray:
+        """(G,) int64: the number of the symbol that each segment belongs to."""
+        owners: np.ndarray = np.searchsorted(self.offsets, self.segments[:, 0], side="right") - 1
+        return owners
+
     def select(self, symbols: Sequence[str]) -> BarStore:
         """A store of these symbols only, in this order. DataError for an unknown one."""
-        return BarStore.from_bars([self[symbol] for symbol in dict.fromkeys(symbols)])
+        return replace(BarStore.from_bars([self[symbol] for symbol in dict.fromkeys(symbols)]), skipped=self.skipped)
 
     def save(self, folder: str | Path) -> Path:
         """Write the store into `folder`, all or nothing; a store that is there is replaced.
@@ -133,7 +180,7 @@ class BarStore:
         beside = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
         beside.mkdir()
         try:
-            for name in _ARRAYS:
+            for name in (*_ARRAYS, SEGMENTS):
                 np.save(beside / f"{name}.npy", getattr(self, name))
             meta = {
                 "version": VERSION,
@@ -164,10 +211,15 @@ class BarStore:
             raise DataError(f"{folder}: no bar store here ({META} is missing). Save one with store.save(folder).")
         try:
             meta = json.loads((folder / META).read_text(encoding="utf-8"))
+            if meta.get("layout") == LAYOUT and meta.get("version") == VERSION:  # as `prepare` writes it
+                return cls(**open_log(folder, meta))
             arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
             lengths = {len(arrays[name]) for name in ("values", "timestamps", "stamps")}
             if lengths != {int(arrays["offsets"][-1])}:
                 raise ValueError(f"its arrays have {sorted(lengths)} rows")
+            cut = folder / f"{SEGMENTS}.npy"
+            segments = np.load(cut) if cut.is_file() else _whole(arrays["offsets"])
+            _check_segments(segments, arrays["offsets"])
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{folder}: the bar store is damaged: {error}. Make it again from the data.") from None
         if meta.get("version") != VERSION or meta.get("features") != list(FEATURES):
@@ -184,4 +236,22 @@ class BarStore:
             zones=tuple(meta["zones"]),
             notes={symbol: tuple(notes) for symbol, notes in meta["notes"].items()},
             sources=meta["sources"],
+            segments=segments,
         )
+
+
+def _whole(offsets: np.ndarray) -> np.ndarray:
+    """One segment for every symbol that has rows."""
+    whole = np.stack([offsets[:-1], offsets[1:]], axis=1).astype(np.int64)
+    return whole[whole[:, 1] > whole[:, 0]]
+
+
+def _check_segments(segments: np.ndarray, offsets: np.ndarray) -> None:
+    """ValueError unless (G, 2), not empty, increasing, disjoint and inside symbols."""
+    if segments.ndim != 2 or segments.shape[1] != 2:
+        raise ValueError(f"segments must be (G, 2), but are {segments.shape}")
+    lo, hi = segments[:, 0], segments[:, 1]
+    owners = np.searchsorted(offsets, lo, side="right")
+    inside = (lo >= 0) & (owners < len(offsets)) & (hi <= offsets[np.minimum(owners, len(offsets) - 1)])
+    if not (inside.all() and (lo < hi).all() and (lo[1:] >= hi[:-1]).all()):
+        raise ValueError("segments must be increasing, disjoint, not empty, and each inside one symbol")

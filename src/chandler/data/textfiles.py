@@ -1,35 +1,46 @@
 """Delimited text into a Table: which line is the header, which delimiter, which column is what.
 
-Values are checked later, in `bars.read_table`.
+Values are checked later, in `validation.read_table`.
 """
 
 from __future__ import annotations
 
-import gzip
+import csv
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from chandler.data.columns import Table, match_columns, require_columns
+from chandler.data.columns import PRICES, Table, column_notes, is_spelling, match_columns, require_columns
+from chandler.data.files import Encoded, Source, head_of, utf8_bytes
+from chandler.data.frames import wide_table
+from chandler.data.timestamps import looks_like_time
+from chandler.data.volumes import settle_volumes
 from chandler.errors import DataError
 
-_HEADER_LINES = 10
+_HEADER_LINES = 30
 """How far down a header may stand, below banners of the vendor."""
+_ENOUGH = 1 << 16
+"""Characters in which a header is looked for."""
+_SAMPLE = 200
+"""Lines that are looked at to learn the order of columns without a header."""
 
 
 @dataclass(frozen=True)
 class _Header:
-    """Where the column names stand: `line` from 0, the `delimiter`, the `names` themselves."""
+    """Where the column names stand: `line` from 0, -1 for none, the `delimiter`, the `names` themselves."""
 
     line: int
     delimiter: str
     names: list[str]
+    notes: tuple[str, ...] = ()
+    roles: Mapping[str, int] | None = None
+    """Role -> column, where the names do not tell."""
 
     @property
     def ids(self) -> list[str]:
@@ -37,56 +48,69 @@ class _Header:
         return [f"c{position}" for position in range(len(self.names))]
 
 
-def read_text(path: Path, columns: Mapping[str, str] | None = None) -> Table:
-    """A CSV, TSV or TXT file (also gzipped) as a Table of its known columns, rows in the order of the file.
+def read_text(source: Source, columns: Mapping[str, str] | None = None) -> Table:
+    """A CSV, TSV or TXT file (also packed) as a Table of its known columns, rows in the order of the file.
 
-    Raises DataError for a file that is empty, not UTF-8, without the needed columns, or with ragged lines.
+    Raises DataError for a file that is empty, no text, without the needed columns, or with ragged lines.
     """
-    content = _content(path)
-    if not content.strip():
-        raise DataError(f"{path}: the file is empty. Give a header line and at least one row.")
-    try:
-        head = content[:65536].decode("utf-8-sig", errors="strict" if len(content) <= 65536 else "ignore")
-    except UnicodeDecodeError as error:
-        problem = f"{error.reason} at byte {error.start}"
-        raise DataError(f"{path}: not UTF-8 text ({problem}). Save it as UTF-8.") from None
-    header = _header(head, columns)
+    head, encoded = head_of(source)
+    lines = (head[:_ENOUGH] if "\n" in head[:_ENOUGH] else head).splitlines()
+    if _is_wide(lines):
+        return _read_wide(source, encoded, columns)
+    header = _header(source, lines, columns)
     names = dict(zip(header.ids, header.names, strict=True))
-    found = match_columns(header.names, columns, source=str(path))
-    require_columns(found, header.names, source=str(path))
+    found = header.roles or match_columns(header.names, columns, source=str(source))
+    require_columns(found, header.names, source=str(source))
     roles = {role: header.ids[position] for role, position in found.items()}
-    coins = [key for key, name in names.items() if name.casefold().replace(" ", "_").startswith("volume_")]
     text = [roles[role] for role in ("timestamp", "time", "symbol") if role in roles]
-    frame = _parse(path, content, header, [*roles.values(), *coins], text)
-    notes: tuple[str, ...] = ()
-    banner = head.splitlines()[header.line - 1].strip() if header.line else ""
+    volumes = [key for key, name in names.items() if re.search(r"vol|turnover|成交", name, re.IGNORECASE)]
+    used = list(dict.fromkeys([*roles.values(), *volumes]))
+    frame = _parse(source, encoded, header, used, text)
+    prices = [roles[role] for role in PRICES]
+    if any(_has_comma(frame[name]) for name in prices):
+        # Numbers such as 1.234,5 came as text, but 1.234 beside them as a float: all have to be text.
+        frame = _parse(source, encoded, header, used, used)
+    notes = [encoded.note] if encoded.note else []
+    banner = next((line.strip() for line in reversed(lines[: max(header.line, 0)]) if line.strip()), "")
     if banner:
-        notes = (f"skipped {header.line} line(s) above the header: {banner[:80]!r}",)
-    if len(coins) == 1 and _is_traded_value(frame, roles, coins[0]):
-        notes += (
-            f"{names[roles['volume']]!r} is {names[coins[0]]!r} x price: "
-            f"took {names[coins[0]]!r} as volume and {names[roles['volume']]!r} as amount",
-        )
-        roles = {**roles, "volume": coins[0], "amount": roles["volume"]}
-    return Table(frame, roles, str(path), _Lines(path, header.line), notes, names)
+        notes.append(f"skipped {header.line} line(s) above the header: {banner[:80]!r}")
+    if header.delimiter != ",":
+        notes.append(f"file: fields separated by {header.delimiter!r}")
+    notes += header.notes
+    table = Table(
+        frame,
+        roles,
+        str(source),
+        _Lines(source, encoded, header.line),
+        tuple(notes),
+        names,
+        stated_zone=_banner_zone(lines[: max(header.line, 0)]),
+    )
+    return column_notes(settle_volumes(table))
 
 
-def _content(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read: {error}. Check the file and its permissions.") from None
+def _banner_zone(banner: list[str]) -> tuple[str, str] | None:
+    for line in banner:
+        if re.search(r"\btime(stamp)?s?\b.*\b(UTC|GMT)\b|\b(UTC|GMT)\b.*\btime(stamp)?s?\b", line, re.IGNORECASE):
+            return "UTC", "because the line above the header says so"
+    return None
 
 
-def _header(head: str, columns: Mapping[str, str] | None) -> _Header:
-    """The line with the most known column names; the first line where none has two."""
-    lines = head.splitlines()
+def _header(source: Source, lines: list[str], columns: Mapping[str, str] | None) -> _Header:
+    """The line with the most known column names; else the columns of a file without any."""
     first = next(number for number, line in enumerate(lines) if line.strip())
-    best, most = _Header(first, ",", _names(lines[first], ",")), 1
+    best, most = _Header(first, _delimiter(lines[first]), names_of(lines[first], _delimiter(lines[first]))), 1
     for number, line in enumerate(lines[:_HEADER_LINES]):
+        if most >= 5:  # a time and four prices: nothing below is a better header
+            break
+        if len(line) > 65536:
+            continue
         for delimiter in ",;\t|":
-            names = _names(line, delimiter)
+            if delimiter not in line:
+                continue
+            names = names_of(line, delimiter)
+            if sum(is_spelling(name) for name in names) < 2 and not (columns and set(columns.values()) & set(names)):
+                continue
             try:
                 known = len(match_columns(names))
             except DataError:  # two columns alike: a header all the same, the caller will say so
@@ -94,14 +118,77 @@ def _header(head: str, columns: Mapping[str, str] | None) -> _Header:
             known = max(known, len({name for name in (columns or {}).values() if name in names}))
             if known > most:
                 best, most = _Header(number, delimiter, names), known
-    return best
+    if most == 1:
+        bare = _headless(source, lines[first:], columns)
+        if bare is not None:
+            return _Header(first - 1, bare.delimiter, bare.names, bare.notes, bare.roles)
+    return _trailing(best, lines)
 
 
-def _names(line: str, delimiter: str) -> list[str]:
-    return [name.strip().strip('"').strip() for name in line.split(delimiter)]
+def _delimiter(line: str) -> str:
+    return max(",;\t|", key=line.count)
 
 
-def _parse(path: Path, content: bytes, header: _Header, used: list[str], text: list[str]) -> pd.DataFrame:
+def names_of(line: str, delimiter: str) -> list[str]:
+    """The fields of a header line, without quotes and blanks around them."""
+    try:
+        fields = next(csv.reader([line], delimiter=delimiter))
+    except (csv.Error, StopIteration):
+        fields = line.split(delimiter)
+    return [name.strip().strip('"').strip() for name in fields]
+
+
+def _trailing(header: _Header, lines: list[str]) -> _Header:
+    """Rows that all end in one delimiter more than the header have an empty last column."""
+    rows = [line for line in lines[header.line + 1 : header.line + 1 + _SAMPLE] if line.strip()]
+    more = [row for row in rows if row.endswith(header.delimiter) and row.count(header.delimiter) == len(header.names)]
+    if rows and len(more) == len(rows):
+        return _Header(header.line, header.delimiter, [*header.names, ""], header.notes, header.roles)
+    return header
+
+
+def _headless(source: Source, lines: list[str], columns: Mapping[str, str] | None) -> _Header | None:
+    """Roles of a file without column names: a time, four prices that fit open, high, low, close, and volume.
+
+    None where the lines are no such rows, or where the prices do not show which is the high and which the low.
+    """
+    lines = [line for line in lines[:_SAMPLE] if line.strip()]
+    delimiter = _delimiter(lines[0])
+    rows = [names_of(line, delimiter) for line in lines]
+    width = len(rows[0])
+    if any(len(row) != width for row in rows) or width < 5 or not looks_like_time(rows[0][0]):
+        return None
+    names = [str(position + 1) for position in range(width)]
+    roles = {"timestamp": 0}
+    start = 1
+    if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?(\.\d+)?|\d{6}", rows[0][1]) and width > 5:
+        roles["time"], start = 1, 2
+    if columns:
+        roles |= match_columns(names, columns, source=str(source))
+        if set(PRICES) <= set(columns):
+            return _Header(-1, delimiter, names, ("file: no header; columns as asked",), roles)
+    try:
+        prices = np.array([[float(cell.replace(",", ".")) for cell in row[start : start + 4]] for row in rows])
+    except ValueError:
+        return None
+    if prices.shape[1] < 4 or not np.isfinite(prices).all():
+        return None
+    opens, highs, lows, closes = prices.T
+    fits = (highs >= np.maximum(opens, closes)).mean() > 0.98 and (lows <= np.minimum(opens, closes)).mean() > 0.98
+    decides = (highs > np.maximum(opens, closes)).any() or (lows < np.minimum(opens, closes)).any()
+    if not (fits and decides):
+        return None
+    roles |= {name: start + position for position, name in enumerate(PRICES)}
+    if width > start + 4:
+        roles["volume"] = start + 4
+    kind = ""
+    if width == 12 and start == 1:  # kline archives of crypto exchanges
+        roles["amount"], kind = 7, " of a Binance archive, amount the eighth"
+    note = f"file: no header; the columns are time, open, high, low, close, volume{kind}, as the prices show"
+    return _Header(-1, delimiter, names, (note,), roles)
+
+
+def _parse(source: Source, encoded: Encoded, header: _Header, used: list[str], text: list[str]) -> pd.DataFrame:
     """The used columns; those of `text` stay strings: 008 is a symbol, 09:30-05:00 keeps its offset."""
     ragged: list[pacsv.InvalidRow] = []
 
@@ -111,37 +198,43 @@ def _parse(path: Path, content: bytes, header: _Header, used: list[str], text: l
 
     def parse(threads: bool) -> pa.Table:
         return pacsv.read_csv(
-            io.BytesIO(content),
-            read_options=pacsv.ReadOptions(column_names=header.ids, skip_rows=header.line + 1, use_threads=threads),
+            utf8_bytes(source, encoded),
+            read_options=pacsv.ReadOptions(
+                column_names=header.ids, skip_rows=header.line + 1, use_threads=threads, block_size=4 << 20
+            ),
             parse_options=pacsv.ParseOptions(delimiter=header.delimiter, invalid_row_handler=note),
             convert_options=pacsv.ConvertOptions(
-                include_columns=list(dict.fromkeys(used)),
+                include_columns=used,
                 column_types=dict.fromkeys(text, pa.string()),
                 strings_can_be_null=True,
             ),
         )
 
     try:
-        table = parse(threads=True)
+        table = parse(threads=not ragged)
         if ragged:  # only one thread counts rows
             ragged.clear()
             parse(threads=False)
-    except pa.ArrowInvalid as error:
+        frame = arrow_frame(table)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         if "Empty CSV" in str(error):
             return pd.DataFrame({name: [] for name in used})
-        raise DataError(f"{path}: not a readable table: {error}. Write the file again.") from None
+        if "straddling" in str(error):
+            raise DataError(f"{source}: a line is longer than 4 MiB. Write one line per bar.") from None
+        raise DataError(f"{source}: not a readable table: {error}. Write the file again.") from None
     if ragged:
         worst = ragged[0]
-        where = f"(line {worst.number})" if worst.number else ""
+        line = f" (line {worst.number})" if worst.number else ""
         raise DataError(
-            f"{path}: {len(ragged)} line(s) with another number of fields than the header, which has "
-            f"{worst.expected_columns}; the first {where} has {worst.actual_columns}: {worst.text[:80]!r}. "
+            f"{source}: {len(ragged):,} line(s) with another number of fields than the header, which has "
+            f"{worst.expected_columns}; the first{line} has {worst.actual_columns}: {worst.text[:80]!r}. "
             "Correct these lines."
         )
-    return _frame(table)
+    return frame
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
+def arrow_frame(table: pa.Table) -> pd.DataFrame:
+    """Columns of numbers and of text; whatever else a reader made of them is text again."""
     frame: pd.DataFrame = table.to_pandas()
     for name, kind in zip(table.schema.names, table.schema.types, strict=True):
         if pa.types.is_null(kind):
@@ -151,26 +244,60 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _is_traded_value(frame: pd.DataFrame, roles: Mapping[str, str], coins: str) -> bool:
-    """Whether `volume` is money beside a `volume_<coin>`, as crypto vendors write it; the rows decide."""
-    if "volume" not in roles or "amount" in roles:
+def _has_comma(column: pd.Series) -> bool:
+    if pd.api.types.is_numeric_dtype(column.dtype):
         return False
-    columns = [frame[name] for name in (coins, roles["volume"], roles["close"])]
-    if not all(pd.api.types.is_numeric_dtype(column.dtype) for column in columns):
+    return bool(column.dropna().astype("string").str.contains(r"\d,\d", regex=True).any())
+
+
+def _is_wide(lines: list[str]) -> bool:
+    """A frame with two levels of column names as pandas writes it: Price / Ticker / Date above the rows."""
+    if len(lines) < 3:
         return False
-    coin, money, price = (column.to_numpy(np.float64) for column in columns)
-    both = (coin > 0) & (money > 0) & (price > 0)
-    return bool(both.any() and 0.8 < np.median(money[both] / (coin[both] * price[both])) < 1.25)
+    above, second, third = (names_of(line, ",") or [""] for line in lines[:3])
+    labels = {name.casefold() for name in (above[0], second[0])}
+    return (
+        len(above) == len(second) > 2
+        and bool(labels & {"ticker", "tickers", "symbol"})
+        and third[0].casefold() in ("date", "datetime", "timestamp", "time")
+        and not any(third[1:])
+    )
+
+
+def _read_wide(source: Source, encoded: Encoded, columns: Mapping[str, str] | None) -> Table:
+    try:
+        frame = pd.read_csv(
+            io.BytesIO(utf8_bytes(source, encoded).read()), header=[0, 1], index_col=0, dtype={0: str}, encoding="utf-8"
+        )
+    except (ValueError, pd.errors.ParserError) as error:
+        raise DataError(f"{source}: not a readable table: {error}. Write the file again.") from None
+    frame.index.name = "Date"
+    table = wide_table(frame, source=str(source), columns=columns)
+    alone = table.frame[table.roles["symbol"]].nunique() == 1
+    line = _Lines(source, encoded, 2) if alone else None
+    notes = ("file: two lines of column names, one of them the tickers", *table.notes)
+    return Table(table.frame, table.roles, table.source, line, notes, table.names)
 
 
 @dataclass(frozen=True)
 class _Lines:
     """The line in the file, from 1, of a 0-based row. The file is read again only when a message needs it."""
 
-    path: Path
+    source: Source
+    encoded: Encoded
     header: int
 
     def __call__(self, row: int) -> int:
-        lines = enumerate(_content(self.path).split(b"\n")[self.header + 1 :], self.header + 2)
-        filled = [number for number, line in lines if line.strip(b"\r")]
-        return filled[row] if row < len(filled) else self.header + 2 + row
+        left = row
+        with utf8_bytes(self.source, self.encoded) as stream:
+            for number, line in enumerate(_lines(stream), 1):
+                if number <= self.header + 1 or not line.strip(b"\r\n"):
+                    continue
+                if left == 0:
+                    return number
+                left -= 1
+        return self.header + 2 + row
+
+
+def _lines(stream: io.BytesIO | pa.NativeFile) -> list[bytes]:
+    return bytes(stream.read()).splitlines()

@@ -5,6 +5,8 @@ Formats are decided over the whole column, never row by row; what cannot be deci
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,15 +15,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chandler.data.numbers import arrow_text
+from chandler.data.zones import in_zone, zone_of
 from chandler.errors import DataError
-
-# Tried in this order where a file mixes offsets because of daylight saving.
-EXCHANGE_ZONES = (
-    "America/New_York", "America/Chicago", "Europe/London", "Europe/Berlin", "Europe/Athens",
-    "America/Los_Angeles", "America/Denver", "America/Halifax", "Australia/Sydney", "Pacific/Auckland",
-    "Asia/Jerusalem", "America/Santiago", "America/Sao_Paulo", "Africa/Cairo", "Europe/Moscow",
-    "Europe/Istanbul", "Asia/Tehran",
-)  # fmt: skip
 
 _CLOCK = (
     r"(?P<H>\d{1,2})(?::?(?P<M>\d{2})(?::?(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?)?"
@@ -29,6 +25,11 @@ _CLOCK = (
 )
 _SEPARATED = rf"^\s*(?P<a>\d{{1,4}})[-/.年](?P<b>\d{{1,2}})[-/.月](?P<c>\d{{1,4}})日?(?:[T ,]+{_CLOCK})?\s*$"
 _COMPACT = rf"^\s*(?P<a>\d{{4}})(?P<b>\d{{2}})(?P<c>\d{{2}})(?:[T _]*{_CLOCK})?\s*$"
+
+
+_UNITS = (("seconds", 10**9, 1e11), ("milliseconds", 10**6, 1e14), ("microseconds", 10**3, 1e17),
+          ("nanoseconds", 1, 9.2e18))  # fmt: skip
+_MONTH = r"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,23 @@ def parse_times(
     *,
     timezone: str | None = None,
     date_format: str | None = None,
+    stated: tuple[str, str] | None = None,
     where: str = "",
     place: Callable[[int], str] = lambda row: f"row {row + 1}",
 ) -> Times:
     """Timestamps (N,) of a column, with a second column for the time of day where there is one.
 
-    With offsets the moments are kept and the zone is theirs; without, they are wall clock and stay naive.
-    `timezone` localises naive times and converts the others. Raises DataError for what is undecidable.
+    With offsets the moments are kept and the zone is theirs; without, they are wall clock and stay naive, or
+    in the zone that names or banners state: `stated`, zone and reason. `timezone` localises naive times and
+    converts the others. `notes` says which order of dates and which zone were taken, and why. Raises
+    DataError for what is undecidable.
     """
     if clock is not None:
         raw = _join(raw, clock)
-    if date_format is None and pd.api.types.is_numeric_dtype(raw.dtype):
+    times = None if date_format is not None else _iso(raw)
+    if times is not None:
+        pass
+    elif date_format is None and pd.api.types.is_numeric_dtype(raw.dtype):
         times = _from_numbers(raw.to_numpy(np.float64, na_value=np.nan))
     elif pd.api.types.is_datetime64_any_dtype(raw.dtype):
         times = Times(_nanoseconds(pd.DatetimeIndex(raw), where))
@@ -70,23 +77,49 @@ def parse_times(
             nat = pd.DatetimeIndex([pd.NaT], tz=index.tz).as_unit("ns")
             index = pd.DatetimeIndex(index.append(nat))
         times = Times(index.take(codes), times.notes, times.hint)
-    return Times(_in_zone(times.index, timezone, where), times.notes, times.hint)
+    asked, reason = (stated or (None, "")) if timezone is None and times.index.tz is None else (timezone, "as asked")
+    index = in_zone(times.index, asked, where)
+    if asked is not None:
+        verb = "in" if times.index.tz is None else f"from {times.index.tz} to"
+        zone = f"times: wall clock {verb} {asked}, {reason}" if verb == "in" else f"times: {verb} {asked}, {reason}"
+    elif index.tz is None:
+        zone = "times: no zone stated, kept as local wall clock"
+    else:
+        zone = "" if "zone" in "".join(times.notes) or "1970" in "".join(times.notes) else (
+            f"times: in {index.tz}, by the offsets written")  # fmt: skip
+    return Times(index, times.notes + ((zone,) if zone else ()), times.hint)
 
 
-def _in_zone(index: pd.DatetimeIndex, timezone: str | None, where: str) -> pd.DatetimeIndex:
-    if timezone is None:
-        return index
+def looks_like_time(text: str) -> bool:
+    """Whether a cell reads as a date or as time since 1970, and not as a price."""
+    text = text.strip()
+    if re.fullmatch(r"\d{8}|\d{10}|\d{12,14}|\d{16}|\d{19}", text):
+        return True
+    return bool(re.match(r"\d{1,4}[-/.年]\d{1,2}[-/.月]\d{1,4}|\d{8}[ T_]", text))
+
+
+def _iso(raw: pd.Series) -> Times | None:
+    """Text that is 2024-01-13[ 09:30[:00[.5]]][offset] throughout, by Arrow's own parser; None for anything else."""
+    if not len(raw) or not isinstance(raw.iloc[0], str) or not re.match(r"\d{4}-\d\d-\d\d", raw.iloc[0]):
+        return None
     try:
-        return index.tz_localize(timezone, ambiguous="infer") if index.tz is None else index.tz_convert(timezone)
-    except KeyError:
-        raise DataError(
-            f"{where}timezone={timezone!r} is not a known zone; say, for example, 'Europe/Berlin'."
-        ) from None
-    except ValueError as error:
-        raise DataError(
-            f"{where}wall-clock times that do not exist once and only once in {timezone}: {error}. "
-            "Give timestamps with an offset, or in UTC with timezone='UTC'."
-        ) from None
+        text = arrow_text(raw)
+        if text.null_count:
+            return None
+        if re.search(r"(Z|[+-]\d\d(:?\d\d)?)$", raw.iloc[0][10:]) is None:
+            wall = pc.cast(text, pa.timestamp("ns"))
+            return Times(pd.DatetimeIndex(np.asarray(wall.to_numpy(zero_copy_only=False)).view("M8[ns]")))
+        moments = np.asarray(pc.cast(text, pa.timestamp("ns", "UTC")).cast(pa.int64()).to_numpy(zero_copy_only=False))
+    except (pa.ArrowException, TypeError):
+        return None
+    # The offset is in the last six characters at most; few of these endings differ.
+    endings = pc.dictionary_encode(pc.utf8_slice_codeunits(text, -6))
+    found = [re.search(r"(Z|[+-]\d\d(:?\d\d)?)$", ending) for ending in endings.dictionary.to_pylist()]
+    seconds = np.array([_seconds(match.group(1)) if match else 0 for match in found], np.int64)
+    offsets = seconds[np.asarray(endings.indices.to_numpy(zero_copy_only=False))]
+    index = pd.DatetimeIndex(moments.view("M8[ns]")).tz_localize("UTC")
+    zone, note = zone_of(index, offsets)
+    return Times(index.tz_convert(zone), (note,) if note else ())
 
 
 def _nanoseconds(index: pd.DatetimeIndex, where: str) -> pd.DatetimeIndex:
@@ -122,20 +155,23 @@ def _from_numbers(values: np.ndarray) -> Times:
             text = pd.Series(whole.astype(np.int64)).astype("string")
             index = _from_text(text, "", lambda row: "").index
             if np.asarray(index.notna()).mean() > 0.5:  # a few bad dates are bad dates, not epochs
-                return Times(_masked(index, ~bad), ("read the dates as yyyymmdd numbers",))
+                return Times(_masked(index, ~bad), ("times: read the dates as yyyymmdd numbers",))
     if highest < 1e8:
         empty = pd.DatetimeIndex(np.full(len(values), np.datetime64("NaT", "ns")))
         return Times(empty, hint="Numbers this small look like row numbers, not times.")
-    name, factor = next(
-        (name, factor)
-        for name, factor, top in (("seconds", 10**9, 1e11), ("milliseconds", 10**6, 1e14),
-                                  ("microseconds", 10**3, 1e17), ("nanoseconds", 1, np.inf))
-        if highest < top
-    )  # fmt: skip
+    size = np.searchsorted([top for _, _, top in _UNITS], np.abs(whole), side="right")
+    used = np.unique(size[~bad & (whole != 0)])
+    bad |= size >= len(_UNITS)  # beyond the year 2262 in nanoseconds
+    size = np.minimum(size if len(used) > 1 else np.full(len(size), used[0]), len(_UNITS) - 1)
+    factor = np.array([factor for _, factor, _ in _UNITS])[size]
+    whole = np.where(bad | (np.abs(whole) > 9.2e18 / factor), 0, whole)
+    bad |= (whole == 0) & (np.abs(values) > 0)
     # Whole and fractional part apart: float64 cannot hold nanoseconds of today.
     ticks = np.floor(whole).astype(np.int64) * factor + np.round((whole % 1) * factor).astype(np.int64)
     index = _masked(pd.DatetimeIndex(ticks.view("M8[ns]")), ~bad).tz_localize("UTC")
-    return Times(index, (f"read the timestamps as {name} since 1970, UTC",))
+    names = " and ".join(_UNITS[one][0] for one in used if one < len(_UNITS))
+    note = f"times: read as {names} since 1970, UTC" + (", each by its size" if len(used) > 1 else "")
+    return Times(index, (note,))
 
 
 def _from_objects(
@@ -153,7 +189,10 @@ def _from_objects(
         except ValueError:  # offsets that differ
             index = pd.DatetimeIndex(pd.to_datetime(text, format=date_format, errors="coerce", utc=True))
         return Times(_nanoseconds(index, where), hint=f"They do not fit date_format={date_format!r}.")
-    if not all(isinstance(value, str) for value in values.head(20)):
+    kinds = {isinstance(value, str) for value in values}
+    if kinds == {True, False}:  # cells of both kinds: dates as they print, and text
+        values = values.map(str)
+    elif False in kinds:
         if pd.api.types.infer_dtype(values) in ("integer", "floating", "mixed-integer-float", "decimal"):
             return _from_numbers(values.to_numpy(np.float64))
         try:
@@ -162,12 +201,12 @@ def _from_objects(
             index = pd.DatetimeIndex(pd.to_datetime(values, errors="coerce", utc=True))
         return Times(_nanoseconds(index, where))
     text = values.astype("string").str.strip()
-    numbers = pc.match_substring_regex(pa.array(text, pa.string()), r"^[-+]?\d+(\.\d*)?$")
+    numbers = pc.match_substring_regex(arrow_text(text), r"^[-+]?\d+(\.\d*)?$")
     if len(text) and pc.all(numbers).as_py():
         if text.str.fullmatch(r"\d{18,20}").all():  # nanoseconds: more digits than a float64 holds
             return Times(
                 pd.DatetimeIndex(text.astype("int64").to_numpy().view("M8[ns]")).tz_localize("UTC"),
-                ("read the timestamps as nanoseconds since 1970, UTC",),
+                ("times: read as nanoseconds since 1970, UTC",),
             )
         return _from_numbers(text.astype("float64").to_numpy())
     return _from_text(text, where, first)
@@ -175,14 +214,19 @@ def _from_objects(
 
 def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Times:
     """Written dates: year first, day or month first, compact, with or without clock, am/pm and offset."""
-    array = pa.array(text, pa.string())
+    array = arrow_text(text)
     parts = _fields(array, _SEPARATED)
-    compact = _fields(array, _COMPACT)
     use = parts["found"] == 0
-    parts = {key: np.where(use, compact[key], parts[key]) for key in parts}
+    if use.any():
+        compact = _fields(array, _COMPACT)
+        parts = {key: np.where(use, compact[key], parts[key]) for key in parts}
     good = parts["found"] > 0
-    if not good.any():  # month names and the like
-        index = pd.DatetimeIndex(pd.to_datetime(text, format="mixed", errors="coerce", utc=False))
+    if not good.any():
+        # Names of months tell days and months apart; nothing else is left to guess.
+        named = text.where(text.str.contains(_MONTH, regex=True).fillna(False).astype(bool))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of zones by letters: such cells stay unreadable
+            index = pd.DatetimeIndex(pd.to_datetime(named, format="mixed", errors="coerce", utc=False))
         return Times(_nanoseconds(index, where))
 
     year_first = parts["a"] >= 1000
@@ -192,10 +236,11 @@ def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Time
     month, day = parts["b"], np.where(year_first, parts["c"], parts["a"])
     notes: tuple[str, ...] = ()
     if (good & other).any():
-        day_first = _day_first(parts["a"], parts["b"], good & other, text, where, first)
+        day_first, proof = _day_first(parts["a"], parts["b"], good & other, text, where, first)
         if not day_first:
             month, day = np.where(other, parts["a"], month), np.where(other, parts["b"], day)
-        notes = (f"read the dates as {'day/month/year' if day_first else 'month/day/year'}",)
+        order = "day/month/year" if day_first else "month/day/year"
+        notes = (f"times: read the dates as {order}, because of {proof!r}",)
 
     hour = np.where(parts["p"] > 0, parts["H"] % 12 + 12 * (parts["p"] == 2), parts["H"])
     good &= (year >= 1678) & (year < 2262) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
@@ -217,14 +262,14 @@ def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Time
             f"({first(row)}). Write all of them the same way."
         )
     moments = _masked(pd.DatetimeIndex((wall - offset * 10**9).view("M8[ns]")), good).tz_localize("UTC")
-    zone, note = _zone(moments[good], offset[good])
+    zone, note = zone_of(moments[good], offset[good])
     return Times(moments.tz_convert(zone), notes + ((note,) if note else ()))
 
 
 def _day_first(
     a: np.ndarray, b: np.ndarray, rows: np.ndarray, text: pd.Series, where: str, first: Callable[[int], str]
-) -> bool:
-    """Whether a/b/year is day/month/year, decided by any component above 12."""
+) -> tuple[bool, str]:
+    """Whether a/b/year is day/month/year, decided by any component above 12, and the cell that decided."""
     days, months = rows & (a > 12), rows & (b > 12)
     example = int(np.flatnonzero(rows)[0])
     if days.any() and months.any():
@@ -238,23 +283,7 @@ def _day_first(
             f"{where}day or month first? {text.iloc[example]!r} ({first(example)}) reads both ways, and no "
             "row decides. Say which, for example date_format='%d/%m/%Y' or date_format='%m/%d/%Y'."
         )
-    return bool(days.any())
-
-
-def _zone(moments: pd.DatetimeIndex, offsets: np.ndarray) -> tuple[str, str]:
-    """The zone of moments (UTC) whose wall clock is `offsets` seconds ahead; a note if it was a choice."""
-    distinct = np.unique(offsets)
-    if len(distinct) == 1:
-        minutes = int(distinct[0]) // 60
-        if minutes == 0:
-            return "UTC", ""
-        sign = "-" if minutes < 0 else "+"
-        return f"UTC{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}", ""
-    for zone in EXCHANGE_ZONES:
-        local = moments.tz_convert(zone).tz_localize(None).asi8
-        if np.array_equal(local - moments.asi8, offsets * 10**9):
-            return zone, f"the offsets from UTC change with daylight saving as in {zone}: took that zone"
-    return "UTC", "the offsets from UTC fit no common exchange zone: times are in UTC"
+    return bool(days.any()), str(text.iloc[int(np.flatnonzero(days | months)[0])])
 
 
 def _fields(array: pa.Array, pattern: str) -> dict[str, np.ndarray]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.lib.stride_tricks import as_strided
 
 from chandler.data.columns import FEATURES
+from chandler.data.stitched import window_rows
 from chandler.data.store import BarStore
 from chandler.errors import DataError
 
@@ -71,9 +71,10 @@ def denormalise(z: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
 
 
 class Windows:
-    """All windows of lookback + horizon + extra rows inside `ranges` (S, 2), never across a symbol.
+    """All windows of lookback + horizon + extra rows inside `ranges` (S, 2), never across a segment of the store.
 
-    Window i is a number in [0, len): symbols in store order, then time, `stride` rows apart. Memory is O(S).
+    Window i is a number in [0, len): symbols in store order, then time, `stride` rows apart from the first row
+    of each segment that is inside the range. Memory is O(G), the number of segments.
     `extra`: the row that teacher forcing shifts by; the reference trains on 90 + 10 + 1.
     """
 
@@ -98,10 +99,18 @@ class Windows:
         self.lookback, self.horizon, self.extra = lookback, horizon, extra
         self.stride, self.clip = stride, clip
         self.length = lookback + horizon + extra
-        spare = self.ranges[:, 1] - self.ranges[:, 0] - self.length
-        self.counts = np.where(spare >= 0, spare // stride + 1, 0)
+        self._owners = store.owners
+        allowed = self.ranges[self._owners]
+        self.pieces = np.stack(
+            [np.maximum(store.segments[:, 0], allowed[:, 0]), np.minimum(store.segments[:, 1], allowed[:, 1])], axis=1
+        )
+        """(G, 2) int64: the rows [lo, hi) of each segment that are inside the range; lo >= hi where none is."""
+        spare = self.pieces[:, 1] - self.pieces[:, 0] - self.length
+        per_piece = np.where(spare >= 0, spare // stride + 1, 0)
+        self.counts = np.bincount(self._owners, per_piece, minlength=len(store)).astype(np.int64)
         """(S,) int64: windows of each symbol."""
-        self._ends = np.cumsum(self.counts)
+        self._ends = np.cumsum(per_piece)
+        self._before = self._ends - per_piece
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -109,7 +118,9 @@ class Windows:
     def starts(self, indices: np.ndarray) -> np.ndarray:
         """The absolute first row (B,) of each window. IndexError outside [0, len)."""
         indices = np.asarray(indices, np.int64)
-        return self._starts(indices, self._symbols(indices))
+        places = self._places(indices)
+        starts: np.ndarray = self.pieces[places, 0] + (indices - self._before[places]) * self.stride
+        return starts
 
     def gather(self, indices: np.ndarray) -> WindowBatch:
         """The windows of `indices` (B,), in that order, normalised by their own lookback rows."""
@@ -118,39 +129,26 @@ class Windows:
         shape = (len(indices), self.length)
         values = np.empty((*shape, len(FEATURES)), np.float32)
         mean, std = np.empty((len(indices), len(FEATURES))), np.empty((len(indices), len(FEATURES)))
-        rows = _sliding(self.store.values, self.length)
         for lo in range(0, len(indices), _BLOCK):
             block = slice(lo, lo + _BLOCK)
-            raw = rows[starts[block]].reshape(-1, self.length, len(FEATURES))
+            raw = window_rows(self.store.values, starts[block], self.length)
             values[block], mean[block], std[block] = normalise(raw, self.lookback, self.clip)
-        stamps = _sliding(self.store.stamps, self.length)[starts].reshape(*shape, self.store.stamps.shape[1])
+        stamps = window_rows(self.store.stamps, starts, self.length)
         return WindowBatch(values, stamps, mean, std, indices)
 
     def describe(self, index: int) -> tuple[str, pd.Timestamp, pd.Timestamp]:
         """Symbol, first and last timestamp (local) of a window."""
         numbers = np.asarray([index], np.int64)
-        symbol = int(self._symbols(numbers)[0])
+        symbol = int(self._owners[self._places(numbers)[0]])
         lo = int(self.starts(numbers)[0])
         times = self.store.index(symbol, lo, lo + self.length)
         return self.store.symbols[symbol], times[0], times[-1]
 
-    def _symbols(self, indices: np.ndarray) -> np.ndarray:
+    def _places(self, indices: np.ndarray) -> np.ndarray:
+        """Which piece (B,) each window is in."""
         if len(indices) and (indices.min() < 0 or indices.max() >= len(self)):
             raise IndexError(f"window {indices.min()}..{indices.max()} of {len(self)}")
         return np.searchsorted(self._ends, indices, side="right")
-
-    def _starts(self, indices: np.ndarray, symbols: np.ndarray) -> np.ndarray:
-        before = self._ends[symbols] - self.counts[symbols]
-        starts: np.ndarray = self.ranges[symbols, 0] + (indices - before) * self.stride
-        return starts
-
-
-def _sliding(rows: np.ndarray, length: int) -> np.ndarray:
-    """A view (N - length + 1, length * C) of rows (N, C): each window contiguous, cheap to copy."""
-    rows = np.ascontiguousarray(rows) if not rows.flags.c_contiguous else rows
-    step, item = rows.strides
-    count = max(0, len(rows) - length + 1)
-    return as_strided(rows, (count, length * rows.shape[1]), (step, item), writeable=False)
 
 
 def epoch_order(n_windows: int, *, seed: int, epoch: int, limit: int | None = None) -> np.ndarray:
@@ -163,13 +161,15 @@ def require_windows(windows: Windows, name: str) -> None:
     """Raise DataError, saying what there is and what it takes, if `windows` (of the part `name`) is empty."""
     if len(windows):
         return
-    rows = windows.ranges[:, 1] - windows.ranges[:, 0]
+    rows = np.maximum(windows.pieces[:, 1] - windows.pieces[:, 0], 0)
+    total, symbols = int(rows.sum()), len(windows.store)
     best = int(rows.argmax()) if len(rows) else 0
-    most = f"{int(rows[best])} ({windows.store.symbols[best]})" if len(rows) else "none"
+    most = f"{int(rows[best])} ({windows.store.symbols[windows.store.owners[best]]})" if len(rows) else "none"
+    stretch = "an unbroken stretch of a symbol" if len(rows) > symbols else "a symbol"
     extra = f" + {windows.extra}" if windows.extra else ""
     raise DataError(
         f"the {name} split has no window: one needs {windows.length} rows of one symbol ({windows.lookback} "
-        f"lookback + {windows.horizon} horizon{extra}), and the most that a symbol has there is {most}; "
-        f"all {len(rows)} symbols together have {int(rows.sum())}. Lower lookback or horizon, give the "
+        f"lookback + {windows.horizon} horizon{extra}), and the most that {stretch} has there is {most}; "
+        f"all {symbols} symbols together have {total}. Lower lookback or horizon, give the "
         f"{name} split a larger share, or load more rows."
     )

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 RotaryTable = tuple[Tensor, Tensor]
 """cos and sin, each (T, head_dim), of T consecutive positions."""
@@ -26,6 +27,18 @@ class JointParameters(nn.Module):
     """
 
     released_parts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lora: nn.ModuleDict | None = None
+        """Low-rank adapters by released name of the projection ("q_proj"); see `chandler.nn.lora`."""
+
+    def _adapted(self, outputs: tuple[Tensor, ...], x: Tensor, names: tuple[str, ...]) -> tuple[Tensor, ...]:
+        """The projections `names` of x, each with what its adapter adds where it has one."""
+        lora = self.lora
+        if lora is None:
+            return outputs
+        return tuple(lora[name](x, out) if name in lora else out for name, out in zip(names, outputs, strict=True))
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -134,7 +147,8 @@ class Attention(JointParameters):
 
     def forward(self, x: Tensor, *, causal: bool, rotary: RotaryTable | None) -> Tensor:
         """Self-attention: x (B, T, dim) -> (B, T, dim). `rotary` None leaves q and k without positions."""
-        q, k, v = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        q, k, v = self._adapted(qkv, x, ("q_proj", "k_proj", "v_proj"))
         return self._attend(q, k, v, causal=causal, rotary=rotary)
 
     def cross(self, query: Tensor, memory: Tensor, *, causal: bool, rotary: RotaryTable | None) -> Tensor:
@@ -145,7 +159,8 @@ class Attention(JointParameters):
         dim = memory.shape[-1]
         assert not causal or query.shape[1] == memory.shape[1], "the causal mask aligns row by row"
         q = F.linear(query, self.in_proj_weight[:dim], self.in_proj_bias[:dim])
-        k, v = F.linear(memory, self.in_proj_weight[dim:], self.in_proj_bias[dim:]).chunk(2, dim=-1)
+        kv = F.linear(memory, self.in_proj_weight[dim:], self.in_proj_bias[dim:]).chunk(2, dim=-1)
+        (q,), (k, v) = self._adapted((q,), query, ("q_proj",)), self._adapted(kv, memory, ("k_proj", "v_proj"))
         return self._attend(q, k, v, causal=causal, rotary=rotary)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, *, causal: bool, rotary: RotaryTable | None) -> Tensor:
@@ -173,7 +188,7 @@ class FeedForward(JointParameters):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., dim) -> (..., dim)."""
-        gate, up = F.linear(x, self.gate_up_weight).chunk(2, dim=-1)
+        gate, up = self._adapted(F.linear(x, self.gate_up_weight).chunk(2, dim=-1), x, ("w1", "w3"))
         return self.dropout(self.w2(F.silu(gate) * up))
 
 
@@ -200,6 +215,24 @@ class Block(nn.Module):
         """x (B, T, dim) -> (B, T, dim)."""
         x = x + self.self_attn(self.norm1(x), causal=causal, rotary=rotary)
         return x + self.ffn(self.norm2(x))
+
+
+def run_blocks(blocks: nn.ModuleList, x: Tensor, *, checkpointing: bool) -> Tensor:
+    """x (B, T, dim) through all blocks, causal, with one rotary table for all of them.
+
+    With `checkpointing` (while gradients are recorded) a block keeps its input only and is computed again in the
+    backward pass: memory for about a third more time (Chen et al. 2016).
+    """
+    rotary: RotaryTable | None = None
+    for block in blocks:
+        if rotary is None:
+            assert isinstance(block, Block)
+            rotary = block.self_attn.rotary(x.shape[1])
+        if checkpointing and torch.is_grad_enabled():
+            x = checkpoint(block, x, causal=True, rotary=rotary, use_reentrant=False)
+        else:
+            x = block(x, causal=True, rotary=rotary)
+    return x
 
 
 def initialise(model: nn.Module, generator: torch.Generator | None = None) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chandler.checkpoint import Pretrained
-from chandler.nn.layers import Attention, Block, RMSNorm, RotaryTable, initialise
+from chandler.nn.layers import Attention, Block, RMSNorm, initialise, run_blocks
 
 DependencyPositions = Literal["reference", "rotary"]
 """How the dependency-aware layer sees positions when one new step is decoded.
@@ -124,6 +124,7 @@ class Kronos(Pretrained, nn.Module):
     def __init__(self, config: PredictorConfig | None = None, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = c = config or PredictorConfig()
+        self.checkpointing = False
         self.embedding = TokenEmbedding(c.s1_bits, c.s2_bits, c.d_model)
         self.time_emb = TimeEmbedding(c.d_model, c.learn_te)
         self.token_drop = nn.Dropout(c.token_dropout_p)
@@ -143,22 +144,12 @@ class Kronos(Pretrained, nn.Module):
         self.head = _Heads(c.s1_bits, c.s2_bits, c.d_model)
         initialise(self, generator)
 
-    def _rotary(self, length: int) -> RotaryTable:
-        """The tables that all blocks share."""
-        block = self.transformer[0]
-        assert isinstance(block, Block)
-        return block.self_attn.rotary(length)
-
     def hidden(self, s1: Tensor, s2: Tensor, stamps: Tensor | None = None) -> Tensor:
         """Token ids s1, s2 (B, T) and time features (B, T, 5) -> hidden states h (B, T, d_model), causal."""
         x = self.embedding(s1, s2)
         if stamps is not None:
             x = x + self.time_emb(stamps)
-        x = self.token_drop(x)
-        rotary = self._rotary(x.shape[1])
-        for block in self.transformer:
-            x = block(x, causal=True, rotary=rotary)
-        return self.norm(x)
+        return self.norm(run_blocks(self.transformer, self.token_drop(x), checkpointing=self.checkpointing))
 
     def s1_logits(self, hidden: Tensor) -> Tensor:
         """h (B, T, d_model) -> (B, T, 2^s1_bits): logits of the coarse token of the next row."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chandler.checkpoint import Pretrained
-from chandler.nn.layers import Block, initialise
+from chandler.nn.layers import Block, initialise, run_blocks
 from chandler.nn.quantizer import BinarySphericalQuantizer, ids_to_signs, signs_to_ids
 
 
@@ -63,6 +63,7 @@ class KronosTokenizer(Pretrained, nn.Module):
         super().__init__()
         self.config = c = config or TokenizerConfig()
         self.bits = c.s1_bits + c.s2_bits
+        self.checkpointing = False
 
         def blocks(layers: int) -> nn.ModuleList:
             # The released count of layers includes the linear that embeds, so one block fewer is built.
@@ -107,20 +108,14 @@ class KronosTokenizer(Pretrained, nn.Module):
         assert isinstance(module, BinarySphericalQuantizer)
         return module
 
-    def _run(self, blocks: nn.ModuleList, x: Tensor) -> Tensor:
-        for number, block in enumerate(blocks):
-            if number == 0:
-                assert isinstance(block, Block)
-                rotary = block.self_attn.rotary(x.shape[1])
-            x = block(x, causal=True, rotary=rotary)
-        return x
-
     def _unit(self, x: Tensor) -> Tensor:
         """x (B, T, d_in) -> unit vectors (B, T, K) before the sign."""
-        return F.normalize(self.quant_embed(self._run(self.encoder, self.embed(x))), dim=-1)
+        return F.normalize(
+            self.quant_embed(run_blocks(self.encoder, self.embed(x), checkpointing=self.checkpointing)), dim=-1
+        )
 
     def _decode(self, embedded: Tensor) -> Tensor:
-        return self.head(self._run(self.decoder, embedded))
+        return self.head(run_blocks(self.decoder, embedded, checkpointing=self.checkpointing))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised bars x (B, T, d_in) -> coarse and fine token ids (s1, s2), each (B, T) int64."""
@@ -136,6 +131,7 @@ class KronosTokenizer(Pretrained, nn.Module):
     def forward(self, x: Tensor, mean_over_ranks: Callable[[Tensor], Tensor] | None = None) -> TokenizerOutput:
         """The training pass over normalised bars x (B, T, d_in); `mean_over_ranks` as in the quantiser."""
         signs, bsq_loss = self.quantizer(self._unit(x), mean_over_ranks)
-        recon_s1 = self._decode(self.post_quant_embed_pre(signs[..., : self.config.s1_bits]))
-        recon = self._decode(self.post_quant_embed(signs))
+        coarse = self.post_quant_embed_pre(signs[..., : self.config.s1_bits])
+        # Both decodings as one batch: the same numbers in half as many, larger operations.
+        recon_s1, recon = self._decode(torch.cat((coarse, self.post_quant_embed(signs)))).chunk(2)
         return TokenizerOutput(recon_s1, recon, signs, bsq_loss)

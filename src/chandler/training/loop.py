@@ -14,21 +14,29 @@ from torch import Tensor, nn
 
 from chandler.data.windows import Windows, require_windows
 from chandler.errors import TrainingError
+from chandler.training.augment import drop_volume
 from chandler.training.config import StageSettings
-from chandler.training.distributed import mean_over_ranks, sum_over_ranks
+from chandler.training.distributed import max_over_ranks, mean_over_ranks, sum_over_ranks
+from chandler.training.mixture import Mixture
 from chandler.training.optim import make_optimizer, make_schedule
 from chandler.training.plan import Plan, derive_seed
+from chandler.training.signals import Interrupted, StopRequest
 from chandler.training.stages import Batch, Stage
+from chandler.training.state import Keeper, State
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+COMPILE_STEPS = 2000
+"""Optimiser steps from which compilation pays on a GPU: it takes a minute or more before the first step."""
+
+
 class Listener(Protocol):
     """What the loop tells the outside, on rank 0 only: the run folder writes it down, a terminal shows it."""
 
-    def begin(self, stage: str, *, epochs: int, steps: int, windows: int) -> None:
-        """A stage starts: epochs and optimiser steps planned, windows of an epoch."""
+    def begin(self, stage: str, *, epochs: int, steps: int, windows: int, done: int) -> None:
+        """A stage starts: epochs and optimiser steps planned, windows of an epoch, steps done before."""
 
     def train(self, record: dict[str, Any]) -> None:
         """Mean losses, gradient norm, learning rate and speed since the last record."""
@@ -36,8 +44,11 @@ class Listener(Protocol):
     def validating(self, done: int, total: int) -> None:
         """Progress within a validation, in windows."""
 
-    def validation(self, record: dict[str, Any], model: nn.Module, best: bool) -> None:
-        """Scores of a validation; `model` is to be kept when it is the best so far."""
+    def validation(self, record: dict[str, Any]) -> None:
+        """Scores of a validation, and whether they are the best so far."""
+
+    def warn(self, text: str) -> None:
+        """Something a person should know; called on every rank that sees it."""
 
     def end(self, stage: str, result: StageResult) -> None:
         """A stage is over."""
@@ -59,9 +70,15 @@ class StageResult:
     epochs: int
     """Epochs begun."""
     stopped_early: bool
+    skipped: int
+    """Steps left out because their gradient was not finite."""
     seconds: float
     train_windows: int
     validation_windows: int
+    replay_start: float | None = None
+    """The measure on validation windows of the replay store at step 0; None without replay."""
+    replay_best: float | None = None
+    """The same at the best step: above `replay_start`, training has made the model forget."""
 
     @property
     def improved(self) -> bool:
@@ -73,122 +90,151 @@ class StageResult:
         return {**asdict(self), "improved": self.improved}
 
 
-@dataclass
-class _Tracker:
-    """The best score so far and how long ago it was."""
-
-    start: float = math.nan
-    best: float = math.inf
-    best_step: int = 0
-    without_gain: int = 0
-
-    def add(self, score: float, step: int) -> bool:
-        """Take a score in; whether it is a new best (strictly lower than all before)."""
-        if step == 0:
-            self.start = score
-        better = score < self.best
-        if better:
-            self.best, self.best_step = score, step
-        self.without_gain = 0 if better else self.without_gain + 1
-        return better
-
-
 def fit(
     stage: Stage,
-    train: Windows,
+    train: Mixture,
     validation: Windows,
     settings: StageSettings,
     *,
     accelerator: Accelerator,
     listener: Listener,
+    keeper: Keeper,
     seed: int,
-    windows_per_epoch: int | None = None,
+    replay_validation: Windows | None = None,
+    volume_dropped: float = 0.0,
     log_every: int = 10,
+    resume: bool = False,
+    stop: StopRequest | None = None,
 ) -> StageResult:
-    """Train one stage; the listener is handed each new best model, step 0 included.
+    """Train one stage; its best model ends in `keeper.best(result.best_step)`.
 
-    Step 0 validates the starting weights; a later checkpoint is better only if its score is strictly lower.
+    Step 0 validates the starting weights; a later checkpoint is better only if its score is strictly lower. With
+    `resume` the newest whole state of the keeper is taken up, and the result is that of a run never interrupted.
+    `replay_validation` is scored beside, never selected by. Training windows lose their volume at the rate
+    `volume_dropped`.
 
     Raises:
         DataError: a split without a window.
-        TrainingError: fewer windows than processes; a loss or score that is not finite.
+        TrainingError: fewer windows than processes; a loss, gradient or score that is not finite; a full disk.
+        Interrupted: `stop` was set; the state is saved.
     """
-    require_windows(train, "training")
+    require_windows(train.main, "training")
     require_windows(validation, "validation")
     s = settings
     plan = Plan(
-        len(train),
+        train.drawn,
         train.length,
         s.batch_size,
         s.accumulation_steps,
         accelerator.num_processes,
         seed,
-        windows_per_epoch,
+        draw=lambda epoch: train.order(seed, epoch),
     )
     if not plan.steps_per_epoch:
         raise TrainingError(
-            f"{stage.name}: {len(train)} training windows for {plan.ranks} processes. Start fewer processes."
+            f"{stage.name}: {train.drawn} training windows for {plan.ranks} processes. Start fewer processes."
         )
     begun = time.monotonic()
+    main = accelerator.is_main_process
     stage.model.to(accelerator.device)
-    model = accelerator.prepare_model(stage.model)
     optimizer = make_optimizer(stage.model, lr=s.learning_rate, betas=s.betas, weight_decay=s.weight_decay)
     total = plan.steps_per_epoch * s.epochs
-    schedule = make_schedule(optimizer, lr=s.learning_rate, steps=total, warmup=s.warmup, div_factor=s.div_factor)
-    tracker = _Tracker()
+    schedule = make_schedule(
+        optimizer, lr=s.learning_rate, steps=total, warmup=s.warmup, div_factor=s.div_factor, kind=s.schedule
+    )
+    found = keeper.load(stage.model, optimizer, schedule, listener.warn) if resume else None
+    state = found or State()
+    before = state.seconds
+    setattr(stage.model, "checkpointing", s.gradient_checkpointing)  # noqa: B010 (mypy sees a plain Module)
+    model = accelerator.prepare_model(stage.model)
+    if s.compile == "on" or (s.compile == "auto" and accelerator.device.type == "cuda" and total >= COMPILE_STEPS):
+        model = torch.compile(model)
+    log = _Log(stage, accelerator, listener, state)
+    tracker = state.tracker
 
-    def check(epoch: int, step: int) -> None:
-        """Validate, and hand the model on if it is the best so far."""
+    def check(step: int) -> None:
+        """Validate, and keep the model if it is the best so far."""
         scores = validate(stage, validation, s.batch_size, accelerator, listener)
         score = scores[stage.measures[0]]
         if not math.isfinite(score):
-            raise _diverged(stage, f"validation {stage.measures[0]} is {score} at step {step}", tracker)
+            raise _diverged(stage, f"validation {stage.measures[0]} is {score} at step {step}", keeper)
         better = tracker.add(score, step)
-        if accelerator.is_main_process:
-            record = {"stage": stage.name, "kind": "validation", "step": step, "epoch": epoch, **scores}
-            listener.validation(record, stage.model, better)
+        if replay_validation is not None:
+            replayed = validate(stage, replay_validation, s.batch_size, accelerator, listener, part="replay")
+            scores |= state.replayed(stage.measures[0], replayed[stage.measures[0]], step, better)
+        if main:
+            if better:
+                keeper.save_best(step, stage.model)
+            record = {"stage": stage.name, "kind": "validation", "step": step, "epoch": plan.epoch(step)}
+            listener.validation({**record, **scores, "best": better})
 
-    if accelerator.is_main_process:
-        listener.begin(stage.name, epochs=s.epochs, steps=total, windows=plan.per_epoch)
-    check(0, 0)
-    stopped = False
-    step = epoch = 0
-    log = _Log(stage, accelerator, listener)
-    for epoch in range(1, s.epochs + 1):
-        order = plan.order(epoch)
-        for index in range(plan.steps_per_epoch):
-            step += 1
-            rate = schedule.get_last_lr()[0]
-            losses, windows = _forward_backward(stage, model, train, plan, order, index, step, accelerator)
-            norm = accelerator.clip_grad_norm_(model.parameters(), s.clip)
+    def save(step: int) -> None:
+        state.step, state.seconds = step, before + time.monotonic() - begun
+        if main:
+            keeper.save(state, stage.model, optimizer, schedule)
+        accelerator.wait_for_everyone()
+
+    def out_of_patience() -> bool:
+        return s.patience is not None and tracker.without_gain >= s.patience
+
+    if main:
+        listener.begin(stage.name, epochs=s.epochs, steps=total, windows=plan.per_epoch, done=state.step)
+    if found is None:
+        check(0)
+        save(0)
+    step, order, order_epoch = state.step, np.empty(0, np.int64), 0
+    while step < total and not out_of_patience():
+        step += 1
+        epoch, index = plan.epoch(step), (step - 1) % plan.steps_per_epoch
+        if epoch != order_epoch:
+            order, order_epoch = plan.order(epoch), epoch
+        rate = schedule.get_last_lr()[0]
+        losses, windows = _forward_backward(stage, model, train, plan, order, index, step, accelerator, volume_dropped)
+        norm = accelerator.clip_grad_norm_(model.parameters(), s.clip)
+        if math.isfinite(float(norm if norm is not None else math.nan)):
             optimizer.step()
-            schedule.step()
-            optimizer.zero_grad(set_to_none=True)
             log.add(losses, norm, windows)
-            ends_epoch = index + 1 == plan.steps_per_epoch
-            if ends_epoch or step % log_every == 0:
-                log.flush(step, epoch, rate, tracker)
-            if ends_epoch if s.validate_every is None else step % s.validate_every == 0 or step == total:
-                check(epoch, step)
-                log.restart_clock()
-                stopped = s.patience is not None and tracker.without_gain >= s.patience
-                if stopped:
-                    break
-        if stopped:
-            break
+        elif s.on_nonfinite == "skip":
+            state.skipped += 1
+            if main:
+                listener.warn(
+                    f"{stage.name}: step {step} was skipped, its gradient is not finite ({state.skipped} so far)"
+                )
+        else:
+            mine = np.concatenate([m.indices for m in plan.step(order, index, accelerator.process_index, step)])
+            culprits = offenders(stage, train, mine, s.batch_size, accelerator)
+            raise _diverged(stage, f"the loss or its gradient is not finite at step {step} {culprits}", keeper)
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        ends_epoch = index + 1 == plan.steps_per_epoch
+        if ends_epoch or step % log_every == 0:
+            log.flush(step, epoch, rate)
+        due = ends_epoch if s.validate_every is None else step % s.validate_every == 0 or step == total
+        if due:
+            check(step)
+            log.restart_clock()
+        asked = max_over_ranks(accelerator, stop.signal if stop else 0)
+        if due or step % s.save_every == 0 or asked:
+            save(step)
+            log.restart_clock()
+        if asked:
+            raise Interrupted(f"{stage.name}: stopped at step {step:,} of {total:,}, everything is saved.", 128 + asked)
     result = StageResult(
         measure=stage.measures[0],
         start=tracker.start,
         best=tracker.best,
         best_step=tracker.best_step,
         steps=step,
-        epochs=epoch,
-        stopped_early=stopped,
-        seconds=time.monotonic() - begun,
-        train_windows=len(train),
+        epochs=plan.epoch(step),
+        stopped_early=step < total,
+        skipped=state.skipped,
+        seconds=before + time.monotonic() - begun,
+        train_windows=len(train.main),
         validation_windows=len(validation),
+        replay_start=state.replay_start,
+        replay_best=state.replay_best,
     )
-    if accelerator.is_main_process:
+    if main:
         listener.end(stage.name, result)
     return result
 
@@ -196,12 +242,13 @@ def fit(
 def _forward_backward(
     stage: Stage,
     model: nn.Module,
-    windows: Windows,
+    windows: Mixture,
     plan: Plan,
     order: np.ndarray,
     index: int,
     step: int,
     accelerator: Accelerator,
+    volume_dropped: float = 0.0,
 ) -> tuple[dict[str, Tensor], int]:
     """All batches of one optimiser step on this rank; gradients end up equal on all ranks.
 
@@ -214,6 +261,7 @@ def _forward_backward(
     batches = list(plan.step(order, index, accelerator.process_index, step))
     for number, micro in enumerate(batches, start=1):
         batch = to_device(windows, micro.indices, micro.uniforms, accelerator.device)
+        batch = drop_volume(batch, micro.chances, volume_dropped)
         # Gradients are exchanged once per step, with the last batch.
         exchange = contextlib.nullcontext() if number == len(batches) else accelerator.no_sync(model)
         with exchange:
@@ -228,56 +276,88 @@ def _forward_backward(
 
 
 class _Log:
-    """Collects the losses of several steps without waiting for the device, then reports their means."""
+    """Collects the losses of several steps, then reports their means. What is collected is part of the state."""
 
-    def __init__(self, stage: Stage, accelerator: Accelerator, listener: Listener) -> None:
-        self.stage, self.accelerator, self.listener = stage, accelerator, listener
-        self.rows: list[Tensor] = []
+    def __init__(self, stage: Stage, accelerator: Accelerator, listener: Listener, state: State) -> None:
+        self.stage, self.accelerator, self.listener, self.state = stage, accelerator, listener, state
         self.names: list[str] = []
         self.windows = 0
         self.restart_clock()
 
     def restart_clock(self) -> None:
         """Leave the time that passed since the last flush out of the speed."""
-        self.clock = time.monotonic()
+        self.clock, self.windows = time.monotonic(), 0
 
     def add(self, losses: dict[str, Tensor], norm: Tensor | float | None, windows: int) -> None:
-        # The norm is the same on every rank; a share of it each makes the sum over ranks right.
-        share = torch.as_tensor(norm, dtype=torch.float32, device=self.accelerator.device)
-        self.names = [*losses, "grad_norm"]
-        self.rows.append(torch.stack([*losses.values(), share / self.accelerator.num_processes]))
+        """Take in this rank's part of the mean losses, and the gradient norm that all ranks share."""
+        self.names = list(losses)
+        parts = torch.stack(list(losses.values())).double() if self._wide else torch.stack(list(losses.values()))
+        means = sum_over_ranks(self.accelerator, parts).tolist()
+        self.state.logged.append([*means, float(norm if norm is not None else math.nan)])
         self.windows += windows
 
-    def flush(self, step: int, epoch: int, rate: Tensor | float, tracker: _Tracker) -> None:
-        """Report the means since the last flush; TrainingError if one is not finite."""
-        means = sum_over_ranks(self.accelerator, torch.stack(self.rows).mean(0)).tolist()
-        if not all(map(math.isfinite, means)):
-            raise _diverged(
-                self.stage,
-                f"loss or gradient is not finite in steps {step - len(self.rows) + 1} to {step}",
-                tracker,
-            )
-        if self.accelerator.is_main_process:
+    @property
+    def _wide(self) -> bool:
+        return self.accelerator.device.type != "mps"
+
+    def flush(self, step: int, epoch: int, rate: Tensor | float) -> None:
+        """Report the means since the last flush; nothing if every step since was skipped."""
+        rows = self.state.logged
+        if rows and self.accelerator.is_main_process:
+            means = np.mean(rows, axis=0).tolist()
             speed = self.windows * self.accelerator.num_processes / max(time.monotonic() - self.clock, 1e-9)
             record = {"stage": self.stage.name, "kind": "train", "step": step, "epoch": epoch}
-            record |= dict(zip(self.names, means, strict=True))
+            record |= dict(zip([*self.names, "grad_norm"], means, strict=True))
             self.listener.train({**record, "lr": float(rate), "windows_per_second": speed})
-        self.rows, self.windows = [], 0
+        self.state.logged = []
         self.restart_clock()
 
 
-def _diverged(stage: Stage, what: str, tracker: _Tracker) -> TrainingError:
+def _diverged(stage: Stage, what: str, keeper: Keeper) -> TrainingError:
+    saved = keeper.saved()
+    last = f"The last good state is {saved[-1]}" if saved else "No state was saved before"
     return TrainingError(
-        f"{stage.name}: {what}. The best checkpoint so far (step {tracker.best_step}) is kept in checkpoints/. "
-        f"Lower {stage.name}.learning_rate or {stage.name}.clip, and look at the bars with chandler inspect."
+        f"{stage.name}: {what}. {last}. Lower {stage.name}.learning_rate or {stage.name}.clip, look at the bars with "
+        f"chandler inspect, or set {stage.name}.on_nonfinite: skip."
     )
 
 
 @torch.no_grad()
+def offenders(
+    stage: Stage, windows: Mixture, indices: np.ndarray, batch_size: int, accelerator: Accelerator, limit: int = 3
+) -> str:
+    """Which of these windows have a validation measure that is not finite: symbols and dates, in words."""
+    stage.model.eval()
+    bad = []
+    for index in indices:
+        one = np.array([index])
+        measures = stage.validation(to_device(windows, one, torch.zeros(1, windows.length), accelerator.device))
+        if not all(math.isfinite(float(value)) for value in measures.values()):
+            bad.append(int(index))
+    if accelerator.num_processes > 1:
+        from accelerate.utils import gather_object
+
+        bad = gather_object(bad)
+    suspects = bad or [int(i) for i in indices]
+    named = [f"{symbol} {first} .. {last}" for symbol, first, last in map(windows.describe, suspects[:limit])]
+    more = f" and {len(suspects) - limit} more" if len(suspects) > limit else ""
+    which = "in windows" if bad else "with windows (each by itself is finite)"
+    return f"{which} {', '.join(named)}{more}"
+
+
+@torch.no_grad()
 def validate(
-    stage: Stage, windows: Windows, batch_size: int, accelerator: Accelerator, listener: Listener
+    stage: Stage,
+    windows: Windows,
+    batch_size: int,
+    accelerator: Accelerator,
+    listener: Listener,
+    part: str = "validation",
 ) -> dict[str, float]:
-    """Mean of each validation measure over all windows, sharded over ranks; sums and counts are reduced with SUM."""
+    """Mean of each validation measure over all windows, sharded over ranks; sums and counts are reduced with SUM.
+
+    `part` names these windows among those that the stage is validated on.
+    """
     mine = np.arange(accelerator.process_index, len(windows), accelerator.num_processes)
     sums = dict.fromkeys(stage.measures, 0.0)
     was_training = stage.model.training
@@ -286,7 +366,7 @@ def validate(
         indices = mine[lo : lo + batch_size]
         batch = to_device(windows, indices, torch.zeros(len(indices), windows.length), accelerator.device)
         with accelerator.autocast():
-            found = stage.validation(batch)
+            found = stage.validation(batch, key=(part, lo))
         for name in stage.measures:
             sums[name] += float(found[name])
         if accelerator.is_main_process:
@@ -299,7 +379,7 @@ def validate(
     return {name: value / count for name, value in zip(sums, values, strict=True)}
 
 
-def to_device(windows: Windows, indices: np.ndarray, uniforms: Tensor, device: torch.device) -> Batch:
+def to_device(windows: Windows | Mixture, indices: np.ndarray, uniforms: Tensor, device: torch.device) -> Batch:
     """Gather windows and hand them to the device of the model."""
     gathered = windows.gather(indices)
     return Batch(

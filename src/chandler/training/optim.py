@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 import torch
 from torch import nn
+
+ScheduleKind = Literal["onecycle", "cosine", "constant"]
 
 
 def make_optimizer(
@@ -15,12 +20,33 @@ def make_optimizer(
 
 
 def make_schedule(
-    optimizer: torch.optim.Optimizer, *, lr: float, steps: int, warmup: float, div_factor: float
-) -> torch.optim.lr_scheduler.OneCycleLR:
-    """OneCycleLR over `steps` optimiser steps: from lr / div_factor up to lr during the share `warmup`, then down.
+    optimizer: torch.optim.Optimizer,
+    *,
+    lr: float,
+    steps: int,
+    warmup: float,
+    div_factor: float,
+    kind: ScheduleKind = "onecycle",
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning rate over `steps` optimiser steps; it begins at lr / div_factor and reaches lr after `warmup`.
 
-    torch's default of cycling beta1 between 0.95 and 0.85 is kept: the released recipe trains with it.
+    onecycle: torch's OneCycleLR, rise and fall along cosines, to lr / div_factor / 10^4 at the end. torch's default
+    of cycling beta1 between 0.95 and 0.85 is kept: the released recipe trains with it.
+    cosine: a linear rise, then a cosine towards 0, as Kronos was pretrained. constant: a linear rise, then lr.
+    Without a warm-up (0) both start at lr.
     """
-    return torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=lr, total_steps=steps, pct_start=warmup, div_factor=div_factor
-    )
+    if kind == "onecycle":
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=lr, total_steps=steps, pct_start=warmup, div_factor=div_factor
+        )
+    rise = round(steps * warmup)
+
+    def factor(step: int) -> float:
+        """Of lr, at the step from 0."""
+        if step < rise:
+            return 1 / div_factor + (1 - 1 / div_factor) * step / rise
+        if kind == "constant":
+            return 1.0
+        return (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise)))) / 2
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ class Micro:
     """(b,) windows of this rank."""
     uniforms: torch.Tensor
     """(b, T) this rank's rows of the randomness of the global batch."""
+    chances: torch.Tensor
+    """(b,) in [0, 1), one for each window: whether it is changed for training."""
     share: float
     """This rank's part of the batch over all ranks (for means over ranks within the batch)."""
     weight: float
@@ -40,6 +42,8 @@ class Plan:
     ranks: int
     seed: int
     limit: int | None = None
+    draw: Callable[[int], np.ndarray] | None = None
+    """Epoch -> its `windows` windows in their order; None: a permutation, of which `limit` are used."""
 
     @property
     def per_epoch(self) -> int:
@@ -53,6 +57,10 @@ class Plan:
         """Optimiser steps of an epoch; 0 when there are fewer windows than ranks."""
         return -(-self.per_epoch // (self.batch_size * self.ranks * self.accumulation))
 
+    def epoch(self, step: int) -> int:
+        """The epoch (from 1) that optimiser step `step` (from 1) belongs to; 0 for step 0."""
+        return -(-step // self.steps_per_epoch)
+
     def step(self, order: np.ndarray, index: int, rank: int, step: int) -> Iterator[Micro]:
         """The batches of one rank in optimiser step `index` of an epoch; `step` counts over all epochs."""
         wide = self.batch_size * self.ranks
@@ -61,13 +69,16 @@ class Plan:
         uniforms = torch.rand(
             len(group), self.length, generator=torch.Generator().manual_seed(derive_seed(self.seed, step))
         )
+        chances = torch.rand(len(group), generator=torch.Generator().manual_seed(derive_seed(self.seed, step, 0, 2)))
         for lo in range(0, len(group), wide):
             whole = min(wide, len(group) - lo)
             mine = np.arange(lo + rank, lo + whole, self.ranks)
-            yield Micro(group[mine], uniforms[mine], len(mine) / whole, len(mine) / len(group))
+            yield Micro(group[mine], uniforms[mine], chances[mine], len(mine) / whole, len(mine) / len(group))
 
     def order(self, epoch: int) -> np.ndarray:
         """The windows of an epoch in their order, (n,)."""
+        if self.draw is not None:
+            return self.draw(epoch)
         return epoch_order(self.windows, seed=self.seed, epoch=epoch, limit=self.limit)
 
 

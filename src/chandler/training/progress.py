@@ -19,17 +19,18 @@ class Progress:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)
         self._bars: RichProgress | None = None
-        self._stage, self._steps, self._epochs = "", 0, 0
+        self._stage, self._steps, self._epochs, self._done = "", 0, 0, 0
         self._begun = self._said = 0.0
 
     def note(self, text: str) -> None:
         """A line of its own."""
         self.console.print(text, markup=False)
 
-    def begin(self, stage: str, *, epochs: int, steps: int, windows: int) -> None:
-        self._stage, self._steps, self._epochs = stage, steps, epochs
+    def begin(self, stage: str, *, epochs: int, steps: int, windows: int, done: int) -> None:
+        self._stage, self._steps, self._epochs, self._done = stage, steps, epochs, done
         self._begun = self._said = time.monotonic()
-        self.note(f"{stage}: {epochs} epochs, {steps:,} steps, {windows:,} windows an epoch")
+        resumed = f"; going on after step {done:,}" if done else ""
+        self.note(f"{stage}: {epochs} epochs, {steps:,} steps, {windows:,} windows an epoch{resumed}")
         if self.console.is_terminal:
             self._bars = RichProgress(
                 TextColumn("{task.description}"),
@@ -41,7 +42,7 @@ class Progress:
                 transient=True,
             )
             self._bars.start()
-            self._task = self._bars.add_task(f"{stage} training", total=steps, losses="")
+            self._task = self._bars.add_task(f"{stage} training", total=steps, completed=done, losses="")
             self._check = self._bars.add_task(f"{stage} validation", total=None, losses="", visible=False)
 
     def train(self, record: dict[str, Any]) -> None:
@@ -50,7 +51,7 @@ class Progress:
             self._bars.update(self._task, completed=record["step"], losses=losses)
         elif time.monotonic() - self._said >= _PLAIN_SECONDS:
             self._said = time.monotonic()
-            left = (self._said - self._begun) / record["step"] * (self._steps - record["step"])
+            left = (self._said - self._begun) / max(record["step"] - self._done, 1) * (self._steps - record["step"])
             self.note(
                 f"{self._stage}: epoch {record['epoch']}/{self._epochs}, step {record['step']:,}/{self._steps:,}, "
                 f"{losses}, {duration(left)} left"
@@ -60,10 +61,10 @@ class Progress:
         if self._bars is not None:
             self._bars.update(self._check, completed=done, total=total, visible=done < total)
 
-    def validation(self, record: dict[str, Any], best: bool) -> None:
-        skip = ("stage", "kind", "step", "epoch")
+    def validation(self, record: dict[str, Any]) -> None:
+        skip = ("stage", "kind", "step", "epoch", "best")
         scores = ", ".join(f"{name} {value:.5g}" for name, value in record.items() if name not in skip)
-        mark = " (start)" if record["step"] == 0 else " (best so far)" if best else ""
+        mark = " (start)" if record["step"] == 0 else " (best so far)" if record["best"] else ""
         self.note(f"{self._stage}: validation at step {record['step']:,}: {scores}{mark}")
 
     def end(self, stage: str, message: str) -> None:

@@ -8,34 +8,36 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 import chandler
-from chandler.checkpoint import WEIGHTS_NAME
-from chandler.data.readers import load_bars
-from chandler.data.splits import split_ranges
-from chandler.data.store import BarStore
-from chandler.data.windows import Windows, require_windows
+from chandler.checkpoint import WEIGHTS_NAME, replacing
 from chandler.errors import ConfigError
+from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.config import RANDOM, PredictorSettings, Settings, StageSettings, load_settings
-from chandler.training.distributed import close, make_accelerator
+from chandler.training.distributed import close, make_accelerator, telling_of_lost_processes
 from chandler.training.loop import StageResult, fit
 from chandler.training.plan import derive_seed
 from chandler.training.progress import Progress
+from chandler.training.signals import StopRequest, stop_on_signal
+from chandler.training.sources import Sources, load_sources
 from chandler.training.stages import PredictorStage, TokenizerStage
+from chandler.training.state import Keeper
+from chandler.training.tracking import Tracking, accelerate_names, require_trackers
+from chandler.training.trainable import choose_trained
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 STAGES = ("tokenizer", "predictor")
-OWN = ("config.yaml", "metrics.jsonl", "summary.json", "report.html", "checkpoints", *STAGES)
+OWN = ("config.yaml", "metrics.jsonl", "summary.json", "report.html", "checkpoints", "adapters", "trackers", *STAGES)
 """What a run folder holds; --overwrite removes these and nothing else."""
 
 
@@ -63,17 +65,35 @@ class Run:
 
 
 class _Recorder:
-    """Listens to the loop: writes metrics and best checkpoints into the folder, shows progress."""
+    """Listens to the loop: writes metrics into the folder, passes them to trackers, shows progress."""
 
     def __init__(self, folder: Path, progress: Progress) -> None:
         self.folder, self.progress = folder, progress
+        self.tracking: Tracking | None = None
 
     def _append(self, record: dict[str, Any]) -> None:
         with (self.folder / "metrics.jsonl").open("a") as handle:
             handle.write(json.dumps({**record, "time": round(time.time(), 3)}) + "\n")
+        if self.tracking is not None:
+            self.tracking.log(record)
 
-    def begin(self, stage: str, *, epochs: int, steps: int, windows: int) -> None:
-        self.progress.begin(stage, epochs=epochs, steps=steps, windows=windows)
+    def begin(self, stage: str, *, epochs: int, steps: int, windows: int, done: int) -> None:
+        self._forget_after(stage, done if done else -1)
+        self.progress.begin(stage, epochs=epochs, steps=steps, windows=windows, done=done)
+
+    def _forget_after(self, stage: str, step: int) -> None:
+        """Drop records of steps that a resumed stage is going to take again; they were written after its state."""
+        path = self.folder / "metrics.jsonl"
+        if path.is_file():
+            kept = []
+            for line in path.read_text().splitlines():
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue  # half a line, written as the process died
+                if record["stage"] != stage or record["step"] <= step:
+                    kept.append(line + "\n")
+            write_text(path, "".join(kept))
 
     def train(self, record: dict[str, Any]) -> None:
         self._append(record)
@@ -82,12 +102,12 @@ class _Recorder:
     def validating(self, done: int, total: int) -> None:
         self.progress.validating(done, total)
 
-    def validation(self, record: dict[str, Any], model: nn.Module, best: bool) -> None:
-        if best:
-            assert isinstance(model, KronosTokenizer | Kronos)
-            model.save_pretrained(best_folder(self.folder, record["stage"]))
-        self._append({**record, "best": best})
-        self.progress.validation(record, best)
+    def validation(self, record: dict[str, Any]) -> None:
+        self._append(record)
+        self.progress.validation(record)
+
+    def warn(self, text: str) -> None:
+        self.progress.note(f"warning: {text}")
 
     def end(self, stage: str, result: StageResult) -> None:
         self.progress.end(stage, verdict(stage, result))
@@ -106,12 +126,12 @@ def verdict(stage: str, result: StageResult) -> str:
             f"{stage}: no checkpoint beat the starting weights (validation {result.measure} {result.start:.5g}); "
             "the starting weights are kept"
         )
-    return text + (" (stopped early: patience)" if result.stopped_early else "") + "."
-
-
-def best_folder(run: Path, stage: str) -> Path:
-    """Where the best checkpoint of a running stage is kept."""
-    return run / "checkpoints" / f"{stage}-best"
+    text += " (stopped early: patience)" if result.stopped_early else ""
+    if result.replay_start is not None and result.replay_best is not None:
+        loss = result.replay_best - result.replay_start
+        text += f"; on the replayed bars {result.replay_start:.5g} -> {result.replay_best:.5g}"
+        text += f", {loss:.3g} forgotten" if loss > 0 else ", nothing forgotten"
+    return text + "."
 
 
 def finetune(
@@ -119,6 +139,8 @@ def finetune(
     *,
     overrides: Iterable[str] = (),
     overwrite: bool = False,
+    resume: bool = False,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Run both stages as the settings say: the tokenizer first, then the predictor on its frozen tokens.
@@ -129,49 +151,84 @@ def finetune(
         config: settings, a mapping, or the path of a YAML file.
         overrides: `key.sub=value` texts applied over it.
         overwrite: replace what an earlier run left in the folder.
+        resume: go on from what an interrupted run left there (or start, if there is nothing); finished stages stay.
+        force: resume although the settings have changed.
         progress: what shows progress; default: bars on a terminal, lines elsewhere.
 
     Raises:
         ConfigError, DataError, CheckpointError, TrainingError: with one message that says what to do.
+        Interrupted: by SIGINT or SIGTERM, after the state was saved.
     """
     settings = config if isinstance(config, Settings) else load_settings(config, overrides)
-    accelerator = make_accelerator(settings.device, settings.precision)
+    require_trackers(settings.trackers)
+    accelerator = make_accelerator(
+        settings.device,
+        settings.precision,
+        accelerate_names(settings.trackers),
+        Path(settings.out) / "trackers",
+    )
+    shown = progress or Progress()
     try:
         # Dropout seeds torch's global generator; the caller gets its own state back.
-        with torch.random.fork_rng(enabled=True):
-            return _finetune(settings, accelerator, overwrite, progress or Progress())
+        with torch.random.fork_rng(), stop_on_signal() as stop, telling_of_lost_processes(accelerator):
+            run = _finetune(settings, accelerator, shown, stop, overwrite, resume, force)
     finally:
-        close(accelerator)
+        shown.close()
+    # Not after a failure: the others may be anywhere, and torchrun ends them.
+    close(accelerator)
+    return run
 
 
-def _finetune(settings: Settings, accelerator: Accelerator, overwrite: bool, progress: Progress) -> Run:
+def _finetune(
+    settings: Settings,
+    accelerator: Accelerator,
+    progress: Progress,
+    stop: StopRequest,
+    overwrite: bool,
+    resume: bool,
+    force: bool,
+) -> Run:
     folder = Path(settings.out)
-    store = load_store(settings)
-    windows = {name: make_windows(store, settings, name) for name in ("train", "val")}
-    for name, found in windows.items():
-        require_windows(found, {"train": "training", "val": "validation"}[name])
+    sources = load_sources(settings)
     if accelerator.is_main_process:
-        prepare_folder(folder, settings, overwrite)
+        prepare_folder(folder, settings, overwrite=overwrite, resume=resume, force=force)
+    accelerator.wait_for_everyone()
+    # Every rank reads what an earlier run finished before rank 0 writes anything new.
+    earlier = Run(folder).summary.get("stages", {})
     accelerator.wait_for_everyone()
     recorder = _Recorder(folder, progress)
     summary: dict[str, Any] = {
         "chandler": chandler.__version__,
-        "data": describe(store, windows),
-        "stages": {},
+        "data": sources.describe(),
+        "stages": dict(earlier) if resume else {},
     }
+    if sources.cleaned is not None:
+        summary["data"]["cleaning"] = sources.cleaned.to_dict()
     summary["forecast"] = {"max_context": settings.context(), "lookback": settings.data.lookback}
     if accelerator.is_main_process:
+        bars, replay = sources.train.main.store, sources.train.replay
+        replayed = f", {sources.train.share:.0%} of each batch replayed from {len(replay):,} others" if replay else ""
         recorder.progress.note(
-            f"{len(store)} symbols, {store.rows:,} bars; windows of {settings.data.lookback} + "
-            f"{settings.data.horizon} bars: {len(windows['train']):,} to train on, "
-            f"{len(windows['val']):,} to validate on"
+            f"{len(bars)} symbols, {bars.rows:,} bars; windows of {settings.data.lookback} + "
+            f"{settings.data.horizon} bars: {len(sources.train.main):,} to train on{replayed}, "
+            f"{len(sources.validation):,} to validate on"
         )
-    for number, (name, stage) in enumerate(settings.stages()):
-        outcome = _run_stage(name, stage, settings, windows, folder, accelerator, recorder, seed_part=number)
-        summary["stages"][name] = outcome
-        if accelerator.is_main_process:
-            write_json(folder / "summary.json", summary)
-        accelerator.wait_for_everyone()
+        for text in sources.warnings():
+            recorder.warn(text)
+        if sources.cleaned is not None:
+            recorder.progress.note(sources.cleaned.to_text(limit=5))
+    with closing(Tracking(accelerator, _flat(settings.model_dump(mode="json")), recorder.warn)) as recorder.tracking:
+        for number, (name, stage) in enumerate(settings.stages()):
+            outcome = _run_stage(
+                name, stage, settings, sources, folder, accelerator, recorder, stop, resume, earlier.get(name), number
+            )
+            summary["stages"][name] = outcome
+            if accelerator.is_main_process:
+                write_json(folder / "summary.json", summary)
+                # Only now: until the summary names its result, an interrupted stage goes on from here.
+                shutil.rmtree(folder / "checkpoints" / name, ignore_errors=True)
+            recorder.tracking.stage_over(int(outcome.get("steps", 0)))
+            accelerator.wait_for_everyone()
     return Run(folder)
 
 
@@ -179,21 +236,22 @@ def _run_stage(
     name: str,
     settings: StageSettings,
     whole: Settings,
-    windows: Mapping[str, Windows],
+    sources: Sources,
     folder: Path,
     accelerator: Accelerator,
     recorder: _Recorder,
-    *,
+    stop: StopRequest,
+    resume: bool,
+    earlier: dict[str, Any] | None,
     seed_part: int,
 ) -> dict[str, Any]:
     """One stage from start to published checkpoint; what happened, for summary.json."""
     main = accelerator.is_main_process
     result_folder = folder / name
-    if settings.skip_existing and (result_folder / WEIGHTS_NAME).is_file():
+    if (settings.skip_existing or (resume and earlier)) and (result_folder / WEIGHTS_NAME).is_file():
         if main:
             recorder.progress.note(f"{name}: kept the result of an earlier run ({result_folder})")
-        earlier = Run(folder).summary.get("stages", {}).get(name, {"status": "unknown"})
-        return {**earlier, "reused": True}
+        return earlier if earlier and resume else {**(earlier or {"status": "unknown"}), "reused": True}
     if not settings.enabled and name == "predictor":
         if main:
             recorder.progress.note("predictor: switched off")
@@ -205,25 +263,36 @@ def _run_stage(
             stage.model.save_pretrained(result_folder)
             recorder.progress.note(f"{name}: switched off, {settings.start} is used as it is")
         return {"status": "off", "start": settings.start}
+    trained = choose_trained(stage.model, name, settings, torch.Generator().manual_seed(derive_seed(seed, 1)))
+    if main:
+        recorder.progress.note(f"{name}: {trained}")
+    keeper = Keeper(folder / "checkpoints" / name)
     result = fit(
         stage,
-        windows["train"],
-        windows["val"],
+        sources.train,
+        sources.validation,
         settings,
         accelerator=accelerator,
         listener=recorder,
+        keeper=keeper,
         seed=seed,
-        windows_per_epoch=whole.data.windows_per_epoch,
+        replay_validation=sources.replay_validation,
+        volume_dropped=whole.data.drop_volume,
         log_every=whole.log_every,
+        resume=resume,
+        stop=stop,
     )
     if main:
-        type(stage.model).from_pretrained(best_folder(folder, name)).save_pretrained(result_folder)
-        shutil.rmtree(best_folder(folder, name))
-    parameters = sum(p.numel() for p in stage.model.parameters())
+        best = keeper.best(result.best_step)
+        type(stage.model).from_pretrained(best).save_pretrained(result_folder)
+        if trained.adapters:
+            with replacing(folder / "adapters" / name) as scratch:
+                for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+                    shutil.copy(best / file, scratch / file)
     return {
         "status": "improved" if result.improved else "kept_start",
         "start": settings.start,
-        "parameters": parameters,
+        **trained.to_dict(),
         "verdict": verdict(name, result),
         **{("start_score" if k == "start" else k): v for k, v in result.to_dict().items()},
     }
@@ -259,55 +328,25 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def load_store(settings: Settings) -> BarStore:
-    """The bars that the settings name."""
-    d = settings.data
-    return load_bars(
-        d.path,
-        symbols=d.symbols,
-        columns=d.columns,
-        timezone=d.timezone,
-        date_format=d.date_format,
-        adjust=d.adjust,
-        missing=d.missing,
-    )
-
-
-def make_windows(store: BarStore, settings: Settings, split: str) -> Windows:
-    """The windows of one split: "train", "val" or "test"."""
-    d = settings.data
-    ranges = split_ranges(store, d.split)
-    stride = d.stride if split == "train" else d.validation_stride
-    return Windows(store, ranges[split], d.lookback, d.horizon, stride)
-
-
-def describe(store: BarStore, windows: Mapping[str, Windows]) -> dict[str, Any]:
-    """What was trained on: symbols, rows, and the span and windows of each split."""
-    parts = {}
-    for name, found in windows.items():
-        used = found.ranges[:, 1] > found.ranges[:, 0]
-        first = [store.timestamps[lo] for lo in found.ranges[used, 0]]
-        last = [store.timestamps[hi - 1] for hi in found.ranges[used, 1]]
-        parts[name] = {
-            "windows": len(found),
-            "rows": int((found.ranges[:, 1] - found.ranges[:, 0]).sum()),
-            "first": str(min(first).astype("datetime64[ns]").astype("datetime64[s]")),
-            "last": str(max(last).astype("datetime64[ns]").astype("datetime64[s]")),
-        }
-    return {"symbols": len(store), "rows": store.rows, "splits": parts}
-
-
-def prepare_folder(folder: Path, settings: Settings, overwrite: bool) -> None:
-    """Make the run folder and write config.yaml; ConfigError if an earlier run would be lost."""
+def prepare_folder(folder: Path, settings: Settings, *, overwrite: bool, resume: bool, force: bool) -> None:
+    """Make the run folder and write config.yaml; ConfigError if an earlier run would be lost or was another one."""
     earlier = [name for name in OWN if (folder / name).exists()]
     if overwrite:
         for name in earlier:
             path = folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    elif resume:
+        if (folder / "config.yaml").is_file() and not force:
+            changed = changed_keys(Run(folder).settings, settings)
+            if changed:
+                raise ConfigError(
+                    f"{folder} was started with other settings: {'; '.join(changed)}. Undo the changes, start anew in "
+                    "another folder with --out, or go on all the same with --resume --force."
+                )
     elif earlier and not any(stage.skip_existing for _, stage in settings.stages()):
         raise ConfigError(
-            f"{folder} already holds a run ({', '.join(earlier)}). Choose another folder with --out, replace it with "
-            "--overwrite, or keep finished stages with --set tokenizer.skip_existing=true "
+            f"{folder} already holds a run ({', '.join(earlier)}). Go on with --resume, choose another folder with "
+            "--out, replace it with --overwrite, or keep finished stages with --set tokenizer.skip_existing=true "
             "--set predictor.skip_existing=true."
         )
     try:
@@ -317,6 +356,20 @@ def prepare_folder(folder: Path, settings: Settings, overwrite: bool) -> None:
         raise ConfigError(
             f"{folder}: cannot write there ({error.strerror}). Choose another folder with --out."
         ) from error
+
+
+def changed_keys(old: Settings, new: Settings) -> list[str]:
+    """ "predictor.epochs 30 -> 20" for each setting that differs; where the run lies and runs does not matter."""
+    a, b = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    keys = sorted((a.keys() | b.keys()) - {"out", "device", "trackers"})
+    return [f"{key} {a.get(key)} -> {b.get(key)}" for key in keys if a.get(key) != b.get(key)]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
 
 
 def write_json(path: Path, value: Any) -> None:

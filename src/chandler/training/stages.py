@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
@@ -37,8 +37,11 @@ class Stage(Protocol):
     def losses(self, model: nn.Module, batch: Batch, mean_over_ranks: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         """Named scalar means over the batch; "loss" is what is optimised. `model` may be wrapped (DDP)."""
 
-    def validation(self, batch: Batch) -> dict[str, Tensor]:
-        """Named sums over the batch's windows of per-window means; deterministic, causal, no gradient."""
+    def validation(self, batch: Batch, key: Hashable | None = None) -> dict[str, Tensor]:
+        """Named sums over the batch's windows of per-window means; deterministic, causal, no gradient.
+
+        `key` names a batch that comes back in every validation of the stage: what is fixed about it is kept.
+        """
 
 
 @dataclass
@@ -59,7 +62,7 @@ class TokenizerStage:
             "bsq": out.bsq_loss.detach(),
         }
 
-    def validation(self, batch: Batch) -> dict[str, Tensor]:
+    def validation(self, batch: Batch, key: Hashable | None = None) -> dict[str, Tensor]:
         out = self.model(batch.values)
 
         def per_window(recon: Tensor) -> Tensor:
@@ -81,12 +84,23 @@ class PredictorStage:
     condition: Literal["sampled", "true"] = "sampled"
     name: str = "predictor"
     measures: tuple[str, ...] = ("nll", "nll_s1", "nll_s2", "nll_horizon")
+    _kept: dict[Hashable, Tensor] = field(default_factory=dict, repr=False)
 
     @torch.no_grad()
     def tokens(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """s1, s2 (B, T) of the batch, by the tokenizer in eval mode."""
         self.tokenizer.eval()
         return self.tokenizer.encode(batch.values)
+
+    def _kept_tokens(self, batch: Batch, key: Hashable | None) -> tuple[Tensor, Tensor]:
+        """Tokens of a validation batch, encoded once per stage: the tokenizer is frozen."""
+        if key is None:
+            return self.tokens(batch)
+        if key not in self._kept:
+            # int32 on the CPU: 8 bytes a bar.
+            self._kept[key] = torch.stack(self.tokens(batch)).to("cpu", torch.int32)
+        s1, s2 = self._kept[key].to(batch.values.device, torch.long)
+        return s1, s2
 
     def losses(self, model: nn.Module, batch: Batch, mean_over_ranks: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         s1, s2 = self.tokens(batch)
@@ -96,8 +110,8 @@ class PredictorStage:
         ce2 = F.cross_entropy(logits2.float().flatten(0, 1), s2[:, 1:].flatten())
         return {"loss": (ce1 + ce2) / 2, "ce_s1": ce1.detach(), "ce_s2": ce2.detach()}
 
-    def validation(self, batch: Batch) -> dict[str, Tensor]:
-        s1, s2 = self.tokens(batch)
+    def validation(self, batch: Batch, key: Hashable | None = None) -> dict[str, Tensor]:
+        s1, s2 = self._kept_tokens(batch, key)
         logits1, logits2 = self.model(s1[:, :-1], s2[:, :-1], batch.stamps[:, :-1], s1[:, 1:])
 
         def per_bar(logits: Tensor, ids: Tensor) -> Tensor:

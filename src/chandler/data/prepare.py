@@ -1,0 +1,257 @@
+"""Folders of files into one store on disk: in parallel, a few files in memory at a time, restartable, appendable."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from chandler.data.bars import Adjust, Decimal, Missing, Unsorted
+from chandler.data.columns import FEATURES
+from chandler.data.files import Source, find_files
+from chandler.data.joining import archive_symbol
+from chandler.data.log import LAYOUT, MANIFEST, Entry, LogWriter, Piece, current
+from chandler.data.readers import ReadOptions, problems_error
+from chandler.data.store import META, VERSION, BarStore
+from chandler.data.workers import Arrays, Outcome, outcomes, source_name
+from chandler.errors import DataError
+
+SAME = 1e-5
+"""Relative difference up to which a row read again counts as the row that is there: float32 and rounding."""
+_SHARE = 32 << 20
+"""Bytes that a core reads in about the time that a process takes to start."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run of `prepare` stands."""
+
+    done: int
+    """Sources finished, the unchanged ones among them."""
+    total: int
+    rows: int
+    """Rows in the store."""
+    bad: int
+
+
+def prepare(
+    source: str | Path | Sequence[str | Path],
+    folder: str | Path,
+    *,
+    workers: int | None = None,
+    join: bool = False,
+    skip_bad: bool = False,
+    columns: dict[str, str] | None = None,
+    timezone: str | None = None,
+    date_format: str | None = None,
+    decimal: Decimal = "auto",
+    adjust: Adjust = "auto",
+    missing: Missing = "error",
+    unsorted: Unsorted = "error",
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> BarStore:
+    """Read files, folders and globs into a store at `folder`, which `load_bars(folder)` opens, mapped from disk.
+
+    Run it again to go on after it was stopped, and to add what is new: sources that are unchanged (size and
+    time, else their hash) are not read again, and of the others only rows behind a symbol's last one are added.
+    Old rows are never rewritten; where a source contradicts them, that is an error. `manifest.jsonl` holds, per
+    source, size, SHA-256, symbols, rows and notes. `workers`: processes, by default
+    one per core where there is enough to read; each holds one file at a time, so memory is a few times the
+    largest file, whatever the folder's size.
+    `join`, `skip_bad` and the options of reading: see `load_bars`; they stay the same over a store's life.
+
+    Raises DataError naming every bad source (the good ones are kept, the next run goes on from there), and for a
+    folder that is no such store.
+    """
+    options = ReadOptions(columns, timezone, date_format, adjust, missing, decimal, unsorted)
+    folder = Path(folder).expanduser()
+    paths = [source] if isinstance(source, (str, Path)) else list(source)
+    sources: list[Source] = []
+    problems: list[str] = []
+    for path in paths:
+        found = find_files(str(path))
+        sources += found.sources
+        problems += found.problems
+    inside = folder.resolve()
+    sources = [one for one in dict.fromkeys(sources) if inside not in one.path.resolve().parents]
+    _begin(folder, options)
+    with _locked(folder):
+        run = _Run(LogWriter(folder), join, report, len(sources))
+        try:
+            jobs = [(one, run.known.get(source_name(one))) for one in sources]
+            for outcome in outcomes(jobs, options, workers or _useful(sources)):
+                run.take(outcome)
+        finally:
+            run.writer.close()
+        problems += run.problems
+        if problems and not skip_bad:
+            raise problems_error(problems, len(sources) + len(problems) - len(run.problems))
+        if not run.writer.rows:
+            raise problems_error(problems, len(sources)) if problems else DataError(
+                f"{', '.join(map(str, paths))}: there is nothing to prepare.")  # fmt: skip
+        _write_meta(folder, options, complete=True)
+    return BarStore.open(folder)
+
+
+def _useful(sources: Sequence[Source]) -> int:
+    """Processes that are worth their start: one per core, but not for less than _SHARE bytes each."""
+    size = 0
+    for path in {one.path for one in sources}:
+        try:
+            size += path.stat().st_size
+        except OSError:
+            continue  # reading it will say so
+    return max(1, min(os.cpu_count() or 1, size // _SHARE))
+
+
+def _write_meta(folder: Path, options: ReadOptions, complete: bool) -> None:
+    meta = {
+        "version": VERSION,
+        "layout": LAYOUT,
+        "features": list(FEATURES),
+        "complete": complete,
+        "options": asdict(options),
+    }
+    beside = folder / f"{META}.new"
+    beside.write_text(json.dumps(meta, ensure_ascii=False, indent=1), encoding="utf-8")
+    os.replace(beside, folder / META)
+
+
+def _begin(folder: Path, options: ReadOptions) -> None:
+    """A folder to write into: a new one, or a store of the same options."""
+    try:
+        if (folder / META).is_file():
+            meta = json.loads((folder / META).read_text(encoding="utf-8"))
+            if meta.get("layout") != LAYOUT:
+                raise DataError(f"{folder}: a store saved whole, which cannot grow. Prepare into another folder.")
+            if meta.get("options") != json.loads(json.dumps(asdict(options))):
+                changed = [key for key, value in asdict(options).items() if meta["options"].get(key) != value]
+                raise DataError(
+                    f"{folder}: was prepared with other options ({', '.join(changed)}). Use the same ones, or "
+                    "prepare into another folder."
+                )
+            return
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise DataError(f"{folder}: exists and is no bar store. Choose another folder, or remove it first.")
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_meta(folder, options, complete=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: cannot be written: {error}. Check the path and its permissions.") from None
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One writer at a time; the lock goes with the process, however it ends."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            import fcntl
+        except ImportError:  # no such locks on this system
+            yield
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataError(f"{folder}: another process is preparing this store. Wait for it to end.") from None
+        yield
+
+
+class _Run:
+    """Takes the outcomes in order and writes what is new."""
+
+    def __init__(self, writer: LogWriter, join: bool, report: Callable[[Progress], None], total: int):
+        self.writer, self.join, self.report, self.total = writer, join, report, total
+        self.known = current(writer.entries)
+        self.pieces: dict[str, list[tuple[Piece, str]]] = {}
+        """Symbol -> its pieces in the store, each with its source."""
+        for entry in writer.entries:
+            for piece in entry.pieces:
+                self.pieces.setdefault(piece.symbol, []).append((piece, entry.source))
+        self.problems: list[str] = []
+        self.done = 0
+
+    def take(self, outcome: Outcome) -> None:
+        """Write one outcome, or note why not."""
+        self.done += 1
+        problem, fresh = outcome.problem, []
+        if not problem and not outcome.unchanged:
+            try:
+                fresh = [self._fresh(one, outcome.source) for one in outcome.found]
+            except DataError as error:
+                problem = str(error)
+        if problem:
+            self.problems.append(problem)
+        before = self.known.get(outcome.source)
+        again = before is not None and before.problem == problem and before.sha256 == outcome.sha256
+        if not outcome.unchanged and not (problem and again):
+            pieces = () if problem else tuple(self._write(one) for one in fresh if len(one.arrays["values"]))
+            for piece in pieces:
+                self.pieces.setdefault(piece.symbol, []).append((piece, outcome.source))
+            self.writer.record(Entry(outcome.source, outcome.size, outcome.modified, outcome.sha256, pieces, problem))
+        self.report(Progress(self.done, self.total, self.writer.rows, len(self.problems)))
+
+    def _write(self, one: Arrays) -> Piece:
+        ticks = one.arrays["timestamps"]
+        segments = None if one.segments is None else one.segments.tolist()
+        start = self.writer.append(one.arrays)
+        return Piece(one.symbol, one.zone, start, len(ticks), int(ticks[0]), int(ticks[-1]), segments, one.notes)
+
+    def _fresh(self, one: Arrays, source: str) -> Arrays:
+        """The rows of a symbol that are behind those in the store. DataError where the others differ from them."""
+        there = self.pieces.get(one.symbol)
+        if not there:
+            return one
+        where = f"{source}: {one.symbol}"
+        own = [piece for piece, owner in there if owner == source]
+        others = [(piece, owner) for piece, owner in there if owner != source]
+        ticks = one.arrays["timestamps"]
+        piece_of_archive = bool(archive_symbol(Path(source).stem.split(".")[0]))
+        zone = there[0][0].zone
+        if zone != one.zone:
+            raise DataError(f"{where} has times in {one.zone or 'no zone'}, but the store in {zone or 'none'}; "
+                            "prepare with timezone= into a new folder.")  # fmt: skip
+        if others and not own and not (self.join or piece_of_archive):
+            raise DataError(
+                f"{where} comes twice, from here and from {others[0][1]}. Leave one out, give them different "
+                "symbols, or pass join=True (--join) if they follow one another."
+            )
+        for piece, owner in others:
+            if ticks[-1] >= piece.first and ticks[0] <= piece.last:
+                raise DataError(f"{where} overlaps in time with {owner}. Files of one symbol must follow one another.")
+        if not own or all(ticks[0] > piece.last for piece in own):
+            return one
+        self._compare(one, own, where)
+        new = int(np.searchsorted(ticks, max(piece.last for piece in own), side="right"))
+        arrays = {name: array[new:] for name, array in one.arrays.items()}
+        segments = one.segments
+        if segments is not None:
+            segments = np.clip(segments - new, 0, None)
+            segments = segments[segments[:, 1] > segments[:, 0]]
+        return replace(one, arrays=arrays, segments=segments)
+
+    def _compare(self, one: Arrays, there: list[Piece], where: str) -> None:
+        ticks, values = one.arrays["timestamps"], one.arrays["values"]
+        remedy = "The history was changed, as by an adjustment for a split: prepare into a new folder."
+        covered = 0
+        for piece in there:
+            old, times = self.writer.rows_of(piece.start, piece.rows)
+            lo = int(np.searchsorted(ticks, piece.first))
+            hi = int(np.searchsorted(ticks, piece.last, side="right"))
+            if hi - lo != piece.rows or not np.array_equal(ticks[lo:hi], times):
+                raise DataError(f"{where}: rows that the store has are missing, or are new among them. {remedy}")
+            other = ~np.isclose(values[lo:hi], old, rtol=SAME, atol=0).all(axis=1)
+            if other.any():
+                row = lo + int(np.flatnonzero(other)[0])
+                moment = np.datetime64(int(ticks[row]), "ns").astype("M8[s]")
+                raise DataError(f"{where}: {int(other.sum()):,} rows differ from the store's, first at {moment} UTC "
+                                f"(row {row + 1}). {remedy}")  # fmt: skip
+            covered += hi - lo
+        if covered < int(np.searchsorted(ticks, max(piece.last for piece in there), side="right")):
+            raise DataError(f"{where}: there are new rows before the last one that the store has. {remedy}")
+
+
+__all__ = ["MANIFEST", "Progress", "prepare"]

@@ -1,0 +1,1 @@
+"""How good a forecast was, against what, and the page that says so."""

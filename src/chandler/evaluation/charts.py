@@ -1,0 +1,195 @@
+"""Plotly figures of the report as plain dicts. A colour is the name of a CSS variable ("--ink"), so that the page
+can follow the reader's light or dark scheme; `resolve` puts real colours in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from chandler.data.bars import FEATURES
+from chandler.evaluation import metrics
+from chandler.evaluation.scoring import BAND, CLOSE, ForecastCase
+
+Figure = dict[str, Any]
+OPEN, HIGH, LOW = (FEATURES.index(name) for name in ("open", "high", "low"))
+TICKS = 6
+WALK_PATHS = 1000
+
+
+def candles(case: ForecastCase, *, history_rows: int = 45, seed: int = 0) -> Figure:
+    """History and truth as candles (hollow rises, filled falls), mean and 80% band of the forecast close, and the
+    random walk's band. Bars are evenly spaced: nights and weekends leave no gap."""
+    forecast = case.forecast
+    history = forecast.history.tail(history_rows)
+    labels = _labels(pd.DatetimeIndex(history.timestamps.append(forecast.timestamps)))
+    past, future = labels[: len(history)], labels[len(history) :]
+    paths = forecast.paths[:, :, CLOSE]
+    # Mean and bands begin at the last known close: the forecast grows out of it.
+    joint = [past[-1], *future]
+    truth = case.came()
+    traces: list[Figure] = []
+    if len(paths) > 1:
+        walk = np.quantile(case.walk(WALK_PATHS, seed), [(1 - BAND) / 2, (1 + BAND) / 2], axis=0)
+        for number, edge in enumerate(walk):
+            traces.append(
+                _line(joint, [case.last, *edge], "--muted", name=f"random walk, {BAND:.0%} band", dash="dot", width=1.2)
+                | {"legendgroup": "walk", "showlegend": number == 0, "hoverinfo": "skip"}
+            )
+        low, high = metrics.band(paths, BAND)
+        edge_style = {"hoverinfo": "skip", "legendgroup": "band"}
+        traces.append(_line(joint, [case.last, *low], "--model", width=0) | edge_style | {"showlegend": False})
+        traces.append(
+            _line(joint, [case.last, *high], "--model", name=f"forecast, {BAND:.0%} band", width=0)
+            | edge_style
+            | {"fill": "tonexty", "fillcolor": "--model-band"}
+        )
+        texts = [
+            f"mean {_price(m)}, {BAND:.0%} band {_price(a)} to {_price(b)}"
+            for m, a, b in zip(paths.mean(0), low, high, strict=True)
+        ]
+    else:
+        texts = [f"{_price(p)} (1 path)" for p in paths[0]]
+    mean = _line(future, paths.mean(axis=0), "--model", name="forecast, mean close", width=2.2)
+    traces.append(mean | {"text": texts, "hovertemplate": "forecast close: %{text}<extra></extra>"})
+    stem = _line([past[-1], future[0]], [case.last, paths[:, 0].mean()], "--model", width=2.2)
+    traces.append(stem | {"hoverinfo": "skip", "showlegend": False})
+    traces.append(_candlestick(past, history.values, "--ink", "--ink-soft", "history"))
+    traces.append(_hover(past, history.values, "history"))
+    known = ~np.isnan(truth[:, CLOSE])
+    if known.any():
+        dates = [label for label, keep in zip(future, known, strict=True) if keep]
+        traces.append(_candlestick(dates, truth[known], "--truth", "--truth", "what came true"))
+        traces.append(_hover(dates, truth[known], "came true"))
+    layout = _layout("price", hover="x unified")
+    every = max(1, -(-len(labels) // TICKS))
+    layout["xaxis"] |= {
+        "type": "category",
+        "categoryorder": "array",
+        "categoryarray": labels,
+        "tickmode": "array",
+        "tickvals": labels[::every],
+        "range": [-0.7, len(labels) - 0.3],
+        "rangeslider": {"visible": False},
+    }
+    boundary = {"x0": len(history) - 0.5, "x1": len(history) - 0.5, "y0": 0, "y1": 1, "yref": "paper"}
+    layout["shapes"] = [{"type": "line", **boundary, "line": {"color": "--rule-strong", "width": 1, "dash": "dash"}}]
+    return {"data": traces, "layout": layout}
+
+
+def losses(
+    train: Sequence[tuple[int, float]], validation: Sequence[tuple[int, float]], best_step: int, *, unit: str, log: bool
+) -> Figure:
+    """Training loss as a line, validations as points, step 0 and the best one marked: (step, value) pairs."""
+    traces: list[Figure] = []
+    if train:
+        steps, values = zip(*train, strict=True)
+        traces.append(
+            _line(steps, values, "--ink-soft", name="training", width=1.3) | {"hovertemplate": _hovers("training")}
+        )
+    if validation:
+        steps, values = zip(*validation, strict=True)
+        trace = _line(steps, values, "--model", name="validation", width=1.2, dash="dot")
+        trace |= {"mode": "lines+markers", "marker": {"color": "--model", "size": 7}}
+        traces.append(trace | {"hovertemplate": _hovers("validation")})
+        scores = dict(validation)
+        marks = {0: ("start (step 0)", "square-open", "--truth"), best_step: ("best", "circle-open", "--truth")}
+        if best_step == 0:
+            marks = {0: ("start (step 0) is the best", "square-open", "--truth")}
+        for step, (name, symbol, colour) in marks.items():
+            if step in scores:
+                marker = {"symbol": symbol, "size": 14, "color": colour, "line": {"width": 2.4, "color": colour}}
+                traces.append(
+                    {
+                        "type": "scatter",
+                        "mode": "markers",
+                        "x": [step],
+                        "y": [scores[step]],
+                        "name": name,
+                        "marker": marker,
+                    }
+                    | {"hoverinfo": "skip"}
+                )
+    layout = _layout(unit, hover="closest")
+    layout["xaxis"] |= {"title": {"text": "optimiser step"}, "rangemode": "tozero"}
+    if log:
+        layout["yaxis"] |= {"type": "log", "dtick": "D2", "exponentformat": "none"}
+    return {"data": traces, "layout": layout}
+
+
+def resolve(figure: Any, colours: Mapping[str, str]) -> Any:
+    """The figure with CSS variables replaced by colours, as the page's script does it."""
+    if isinstance(figure, dict):
+        return {key: resolve(value, colours) for key, value in figure.items()}
+    if isinstance(figure, list):
+        return [resolve(value, colours) for value in figure]
+    return colours.get(figure, figure) if isinstance(figure, str) and figure.startswith("--") else figure
+
+
+def _labels(index: pd.DatetimeIndex) -> list[str]:
+    """A distinct, readable label per bar: the date, with the time where bars are shorter than days."""
+    daily = bool((index == index.normalize()).all())
+    labels = [f"{moment:%d %b %Y}" if daily else f"{moment:%d %b %Y %H:%M}" for moment in index]
+    # The hour that clocks repeat in autumn, and bars of seconds, would share a label and so a place.
+    return labels if len(set(labels)) == len(labels) else [str(moment) for moment in index]
+
+
+def _line(x: Sequence[Any], y: Any, colour: str, *, name: str = "", width: float = 1.0, dash: str = "solid") -> Figure:
+    line = {"color": colour, "width": width, "dash": dash}
+    return {"type": "scatter", "mode": "lines", "x": list(x), "y": _rounded(y), "name": name, "line": line}
+
+
+def _candlestick(x: Sequence[str], values: NDArray[np.float64], colour: str, fill: str, name: str) -> Figure:
+    prices = {
+        key: _rounded(values[:, i]) for key, i in (("open", OPEN), ("high", HIGH), ("low", LOW), ("close", CLOSE))
+    }
+    rising = {"line": {"color": colour, "width": 1.1}, "fillcolor": "--page"}
+    falling = {"line": {"color": colour, "width": 1.1}, "fillcolor": fill}
+    shape = {"type": "candlestick", "x": list(x), "name": name, "whiskerwidth": 0, "hoverinfo": "skip"}
+    return {**shape, **prices, "increasing": rising, "decreasing": falling, "showlegend": True}
+
+
+def _hover(x: Sequence[str], values: NDArray[np.float64], name: str) -> Figure:
+    """An unseen line that puts one row of prices into the unified hover; a candlestick would take five."""
+    texts = [
+        "  ".join(f"{key} {_price(row[i])}" for key, i in zip("OHLC", (OPEN, HIGH, LOW, CLOSE), strict=True))
+        for row in values
+    ]
+    trace = _line(x, values[:, CLOSE], "rgba(0,0,0,0)", width=0)
+    return trace | {"text": texts, "hovertemplate": f"{name}: %{{text}}<extra></extra>", "showlegend": False}
+
+
+def _layout(unit: str, *, hover: str) -> Figure:
+    axis = {"gridcolor": "--rule", "zeroline": False, "linecolor": "--rule-strong", "automargin": True}
+    return {
+        "font": {
+            "family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
+            "size": 12,
+            "color": "--ink-soft",
+        },
+        "paper_bgcolor": "--page",
+        "plot_bgcolor": "--page",
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "hovermode": hover,
+        "hoverlabel": {"bgcolor": "--page", "bordercolor": "--rule-strong", "font": {"color": "--ink"}},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 11}},
+        "xaxis": {**axis, "showgrid": False, "tickangle": 0},
+        "yaxis": {**axis, "title": {"text": unit, "standoff": 6}},
+    }
+
+
+def _hovers(name: str) -> str:
+    return name + " at step %{x}: %{y:.4g}<extra></extra>"
+
+
+def _rounded(values: Any) -> list[float | None]:
+    """Six significant digits keep the page small; None draws nothing."""
+    return [float(f"{value:.6g}") if np.isfinite(value) else None for value in np.asarray(values, np.float64)]
+
+
+def _price(value: float) -> str:
+    """Five digits that matter: 58.135, 1.0842, 0.00012345."""
+    return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:#.5g}"

@@ -1,0 +1,194 @@
+"""Says in plain sentences how a run went. A loss gets the same words as a win; what proves nothing is called so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from chandler.evaluation.runlog import RunLog, StageLog
+from chandler.evaluation.scoring import BAND, LAST_CLOSE, MODEL, RANDOM_WALK, Duel, ForecastCase, pivot
+
+MEASURES = {
+    "mse": "reconstruction error (MSE)",
+    "mse_s1": "reconstruction error from the coarse token alone",
+    "nll": "negative log-likelihood, nats per bar",
+    "nll_s1": "of which the coarse token (s1)",
+    "nll_s2": "of which the fine token (s2)",
+    "nll_horizon": "negative log-likelihood, nats per horizon bar",
+}
+
+
+def digits(value: float) -> str:
+    """Four significant digits: 4.880, 0.05375, 1,234."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
+
+
+def stage_verdict(stage: StageLog) -> str:
+    """Whether a stage beat its starting weights."""
+    outcome, name = stage.outcome, f"The {stage.name}"
+    if stage.status == "skipped":
+        return f"{name} was not trained in this run: {outcome.get('why', 'its result was there already')}."
+    if stage.status == "off":
+        used = f"; {_start(stage)} was used as it is" if outcome.get("start") else ""
+        return f"{name} stage was switched off{used}."
+    if not stage.ran:
+        return f"{name} stage has not finished: nothing can be said about it."
+    measure = MEASURES.get(outcome["measure"], outcome["measure"])
+    before, best = float(outcome["start_score"]), float(outcome["best"])
+    if stage.status == "kept_start":
+        return (
+            f"{name} did not beat its starting weights: no checkpoint had a lower validation {measure} than the "
+            f"{digits(before)} of step 0. The starting weights were kept; this stage's training was of no use."
+        )
+    ease = " It began with random weights, so this shows only that it learns." if stage.random_start else ""
+    return (
+        f"{name} beat its starting weights: validation {measure} {digits(before)} at step 0, {digits(best)} at its "
+        f"best (step {outcome['best_step']:,}).{ease}"
+    )
+
+
+def forecast_verdicts(scores: pd.DataFrame, cases: Sequence[ForecastCase]) -> list[str]:
+    """Whether the forecasts beat the baselines, counted per symbol; empty without a scored forecast."""
+    if scores.empty:
+        return []
+    point, spread = Duel.of(scores, "mae", LAST_CLOSE), Duel.of(scores, "crps", RANDOM_WALK)
+    hits, steps = (pivot(scores, name)[MODEL].sum() for name in ("inside", "steps")) if has_band(scores) else (0, 0)
+    lines = [
+        f"Against the last close, the mean forecast was {_counted(point, 'closer', 'farther off')}. "
+        f"Mean absolute error over the symbols: {_means(scores, 'mae', LAST_CLOSE)}.",
+        f"Against a random walk of each symbol's own past returns, the forecast distribution was "
+        f"{_counted(spread, 'better', 'worse')}. Mean CRPS: {_means(scores, 'crps', RANDOM_WALK)}.",
+    ]
+    if steps:
+        lines.append(
+            f"{hits:.0f} of {steps:.0f} true closes ({hits / steps:.0%}) fell inside the {BAND:.0%} band, where a "
+            f"calibrated forecast has about {BAND:.0%}."
+        )
+    return [*lines, origins(cases)]
+
+
+def has_band(scores: pd.DataFrame) -> bool:
+    """Whether the model's forecasts have more than one path."""
+    return bool(((scores["model"] == MODEL) & (scores["measure"] == "inside")).any())
+
+
+def origins(cases: Sequence[ForecastCase]) -> str:
+    """What so many forecasts from so many origins can prove."""
+    scored = [case for case in cases if case.truth is not None]
+    dates = sorted({str(case.origin) for case in scored})
+    count = f"{len(scored)} forecast" + ("s" if len(scored) != 1 else "")
+    if len(dates) == 1:
+        together = (
+            ": the same days and the same market moved all of them, which makes them nearer to one observation than to "
+            f"{len(scored)}"
+            if len(scored) > 1
+            else ""
+        )
+        return (
+            f"{count} from one origin ({day(scored[0].origin)}) prove{'s' if len(scored) == 1 else ''} nothing, "
+            f"neither skill nor its absence{together}. Judge a model by many origins."
+        )
+    return f"{count} from {len(dates)} origins: neighbouring ones share their days, so they count for less than {len(scored)}."
+
+
+def seen_before(log: RunLog, cases: Sequence[ForecastCase]) -> tuple[bool, str]:
+    """Whether any scored bar lies in the training or validation span, and the sentence that says so."""
+    splits = log.summary.get("data", {}).get("splits", {})
+    scored = [case for case in cases if case.truth is not None]
+    if not splits or not scored:
+        return False, ""
+    last = {name: pd.Timestamp(part["last"]) for name, part in splits.items()}
+    first = min(_utc(case.forecast.timestamps[0]) for case in scored)
+    ends = " and ".join(f"{_WORDS.get(name, name)} ({day(end)})" for name, end in last.items())
+    if any(first <= end for end in last.values()):
+        return True, (
+            f"The forecasts begin on {day(first)}, before the end of {ends}: these bars helped to fit or to choose "
+            "the model, and their errors say nothing about unseen data."
+        )
+    return False, (
+        f"Every scored bar (from {day(first)}) comes after the last bar of {ends}: neither the weights nor the choice of "
+        "the checkpoint has seen any of them."
+    )
+
+
+_WORDS = {"train": "training", "val": "validation"}
+
+
+def caveats(log: RunLog, cases: Sequence[ForecastCase]) -> list[str]:
+    """What was not tested, as far as it follows from the run."""
+    lines = []
+    if any(case.truth is not None for case in cases):
+        lines += [
+            "Only the close was scored. Open, high, low, volume and amount were forecast too, and may be better or worse.",
+            "The band is meant bar by bar. That a whole path stays inside it is less likely, and was not tested.",
+            "Lower error is not profit: there is no trading, no cost and no position here.",
+        ]
+        times = {case.forecast.calendar for case in cases}
+        if times == {"given"}:
+            lines.append(
+                "The forecasts were given the true dates of the bars to come. Exchange holidays are published ahead, so "
+                "this gives nothing away on a regular calendar; an unplanned closure would be known too early."
+            )
+        elif times == {"inferred"}:
+            lines.append(
+                "The dates of the bars to come were inferred from the history; bars at other times were not scored."
+            )
+    elif cases:
+        lines.append("The forecasts have no truth to be held against yet: nothing here says how good they are.")
+    else:
+        lines.append(
+            "No forecast was scored. A lower validation loss is not yet a better forecast: "
+            "forecast bars after the validation part and hold them against what came true."
+        )
+    lines.append(
+        "One seed: another one gives other weights and other numbers. The scatter between seeds was not measured."
+    )
+    if any(not stage.random_start and stage.ran for stage in log.stages):
+        lines.append(
+            "The run began with pretrained weights. Whether their training data held the bars scored or validated here "
+            "cannot be seen from this folder."
+        )
+    return lines
+
+
+def day(moment: pd.Timestamp) -> str:
+    """A date, with the time if it has one: 14 Feb 2013."""
+    text = f"{moment.day} {moment:%b %Y}"
+    return text if moment == moment.normalize() else f"{text} {moment:%H:%M}"
+
+
+def _utc(moment: pd.Timestamp) -> pd.Timestamp:
+    return moment if moment.tz is None else moment.tz_convert("UTC").tz_localize(None)
+
+
+def _counted(duel: Duel, won: str, lost: str) -> str:
+    """closer for 2 of 5 symbols (AAPL, IBM) and farther off for 3 (FB, GOOG, MSFT)"""
+    total = len(duel)
+    parts: list[str] = []
+    for word, names in ((won, duel.wins), (lost, duel.losses), ("equally good", duel.ties)):
+        if names or word != "equally good":
+            of = f" of {total} symbol{'s' if total != 1 else ''}" if not parts else ""
+            listed = f" ({', '.join(names)})" if 0 < len(names) <= 12 else ""
+            parts.append(f"{word} for {len(names)}{of}{listed}")
+    return parts[0] + " and " + parts[1] if len(parts) == 2 else ", ".join(parts)
+
+
+def _means(scores: pd.DataFrame, measure: str, rival: str) -> str:
+    """2.31% against 2.10% of the last close, 10% worse"""
+    table = pivot(scores, measure)
+    ours, theirs = float(table[MODEL].mean()), float(table[rival].mean())
+    return f"{ours:.2f}% against {theirs:.2f}% of the last close, {change(ours, theirs)}"
+
+
+def change(ours: float, theirs: float) -> str:
+    """How much lower an error is than another: "12% better", "8% worse", "equal"."""
+    if theirs == 0 or abs(ours / theirs - 1) < 0.0005:
+        return "equal"
+    share = abs(ours / theirs - 1)
+    shown = f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
+    return f"{shown} {'better' if ours < theirs else 'worse'}"
+
+
+def _start(stage: StageLog) -> str:
+    return str(stage.outcome.get("start", stage.settings.get("start", "its start")))

@@ -1,0 +1,118 @@
+"""Turns the settings of the data into windows to train and validate on, of the main store and of the replay store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chandler.data.cleaning import CleaningReport
+from chandler.data.splits import split_ranges
+from chandler.data.store import BarStore
+from chandler.data.windows import Windows, require_windows
+from chandler.training.bars import load_clean
+from chandler.training.config import ReplaySettings, Settings
+from chandler.training.mixture import Mixture
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """What a run trains and validates on."""
+
+    train: Mixture
+    validation: Windows
+    replay_validation: Windows | None
+    cleaned: CleaningReport | None = None
+    """What cleaning removed from the main store; None where no rule is on."""
+
+    def describe(self) -> dict[str, Any]:
+        """For summary.json: symbols, rows, and the span and windows of each split, of each store."""
+        main = describe(self.train.main.store, {"train": self.train.main, "val": self.validation})
+        if self.train.replay is None or self.replay_validation is None:
+            return main
+        replay = describe(self.train.replay.store, {"train": self.train.replay, "val": self.replay_validation})
+        return {**main, "replay": {"share": self.train.share, **replay}}
+
+    def warnings(self) -> list[str]:
+        """What a person should know before it is trained on."""
+        if self.train.replay is None:
+            return []
+        replay, validation = self.train.replay, self.validation
+        seen = [s for s in replay.store.symbols if s in validation.store and _replays_validation(replay, validation, s)]
+        if not seen:
+            return []
+        named = f"{', '.join(seen[:5])}{' ...' if len(seen) > 5 else ''}"
+        return [
+            f"the replayed bars of {named} reach into the period that validates: the scores will be too good. End "
+            "them earlier with data.replay.split."
+        ]
+
+
+def _replays_validation(replay: Windows, validation: Windows, symbol: str) -> bool:
+    """Whether training replays bars of a symbol at or after the first that validates."""
+    lo, hi = replay.ranges[replay.store.number(symbol)]
+    first, end = validation.ranges[validation.store.number(symbol)]
+    return bool(hi > lo and end > first and replay.store.timestamps[hi - 1] >= validation.store.timestamps[first])
+
+
+def load_sources(settings: Settings) -> Sources:
+    """Read all bars and cut them into windows.
+
+    Raises:
+        DataError: bars that cannot be read; a split without a window.
+        ConfigError: a weighting that cannot have an effect.
+    """
+    d = settings.data
+    store, cleaned = load_clean(d)
+    train, validation = make_windows(store, settings, "train"), make_windows(store, settings, "val")
+    require_windows(train, "training")
+    require_windows(validation, "validation")
+    if d.replay is None:
+        return Sources(Mixture(train, temperature=d.temperature, limit=d.windows_per_epoch), validation, None, cleaned)
+    replay, replay_validation = _replay_windows(d.replay, settings)
+    mixture = Mixture(train, replay, d.replay.share, d.temperature, d.windows_per_epoch)
+    return Sources(mixture, validation, replay_validation, cleaned)
+
+
+def _replay_windows(replay: ReplaySettings, settings: Settings) -> tuple[Windows, Windows]:
+    store = load_clean(replay)[0]
+    ranges = split_ranges(store, replay.split)
+    lookback, horizon = settings.data.lookback, settings.data.horizon
+    train = Windows(store, ranges["train"], lookback, horizon, replay.stride)
+    validation = Windows(store, ranges["val"], lookback, horizon)
+    require_windows(train, "replay training")
+    require_windows(validation, "replay validation")
+    # At least one window of each symbol stays.
+    apart = -(-len(validation) // replay.validation_windows)
+    return train, Windows(store, ranges["val"], lookback, horizon, apart)
+
+
+def load_store(settings: Settings) -> BarStore:
+    """The main bars that the settings name."""
+    return load_clean(settings.data)[0]
+
+
+def make_windows(store: BarStore, settings: Settings, split: str) -> Windows:
+    """The windows of one split of the main store: "train", "val" or "test"."""
+    d = settings.data
+    ranges = split_ranges(store, d.split)
+    stride = d.stride if split == "train" else d.validation_stride
+    return Windows(store, ranges[split], d.lookback, d.horizon, stride)
+
+
+def describe(store: BarStore, windows: Mapping[str, Windows]) -> dict[str, Any]:
+    """A store in numbers: symbols, rows, and the span and windows of each split."""
+    parts = {}
+    for name, found in windows.items():
+        used = found.ranges[:, 1] > found.ranges[:, 0]
+        first = [store.timestamps[lo] for lo in found.ranges[used, 0]]
+        last = [store.timestamps[hi - 1] for hi in found.ranges[used, 1]]
+        parts[name] = {
+            "windows": len(found),
+            "rows": int((found.ranges[:, 1] - found.ranges[:, 0]).sum()),
+            "first": str(np.int64(min(first)).astype("datetime64[ns]").astype("datetime64[s]")),
+            "last": str(np.int64(max(last)).astype("datetime64[ns]").astype("datetime64[s]")),
+        }
+    return {"symbols": len(store), "rows": store.rows, "splits": parts}
