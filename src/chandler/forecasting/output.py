@@ -33,7 +33,7 @@ def table_text(forecasts: Sequence[Forecast], limit: int = PRINTED) -> str:
         first = forecasts[0]
         calendar = "worked out from the history" if first.calendar == "inferred" else "as given"
         lines.append(
-            f"{len(first.paths)} paths of {first.horizon} bars from {len(first.history)} bars of history, "
+            f"{_count(len(first.paths), 'path')} of {_count(first.horizon, 'bar')} from {len(first.history)} bars of history, "
             f"seed {first.seed}; calendar: {calendar}"
         )
         if first.repaired is not None:
@@ -84,3 +84,7 @@ def write_plots(forecasts: Sequence[Forecast], path: Path) -> list[Path]:
             raise ConfigError(f"{target}: cannot be written ({error.strerror or error}).") from error
         written.append(target)
     return written
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("s" if number != 1 else "")
