@@ -202,10 +202,26 @@ def forecast(
     top_k: Annotated[int, typer.Option(help="Keep this many tokens; 0 keeps all, 1 is greedy.")] = 0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same paths.")] = 0,
     lookback: Annotated[int | None, typer.Option(help="Bars of history to use; default: as trained.")] = None,
+    overflow: Annotated[
+        Literal["exact", "block", "trim"],
+        typer.Option(
+            help="Beyond the model's context: exact (slide by a bar; slow), block (by an eighth of the context), "
+            "trim (cut the history so that all fits)."
+        ),
+    ] = "exact",
+    precision: Annotated[
+        Literal["float32", "bfloat16"], typer.Option(help="bfloat16 is faster where the processor has it; less exact.")
+    ] = "float32",
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make every bar tradable: high and low around open and close, volume >= 0.")
+    ] = False,
+    memory: Annotated[
+        int | None, typer.Option(help="MB that generation may use for caches; default: a quarter of what is free.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="All paths as one long table, .parquet or .csv.")] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="A candle chart, .png or .svg; several symbols: one file each.")
+        Path | None, typer.Option(help="A candle chart, .png, .svg, .pdf or .html; several symbols: one file each.")
     ] = None,
     symbols: Symbols = None,
     column: Columns = None,
@@ -226,7 +242,7 @@ def forecast(
     from chandler.forecasting.output import table_text, write_plots, write_table
 
     # What cannot be written is refused before the long part.
-    for target, kinds in ((out, (".parquet", ".csv")), (plot, (".png", ".svg", ".pdf"))):
+    for target, kinds in ((out, (".parquet", ".csv")), (plot, (".png", ".svg", ".pdf", ".html"))):
         if target is not None and target.suffix.lower() not in kinds:
             raise ConfigError(f"{target}: the name must end in {' or '.join(kinds)}.")
     pair = model.split(",")
@@ -243,6 +259,10 @@ def forecast(
         top_k=top_k,
         seed=seed,
         lookback=lookback,
+        overflow=overflow,
+        precision=precision,
+        memory_budget=None if memory is None else memory * 1_000_000,
+        repair=repair,
     )
     typer.echo(table_text(forecasts))
     if out is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from chandler.errors import ConfigError
 from chandler.forecasting.forecast import Forecast, forecasts_to_frame
+from chandler.forecasting.measures import CLOSE
 
 PRINTED = 20
 """Symbols shown in a printed table."""
@@ -18,12 +19,11 @@ def table_text(forecasts: Sequence[Forecast], limit: int = PRINTED) -> str:
     """The last forecast close of each symbol as quantiles beside the last known close, in price units."""
     rows: list[tuple[str, ...]] = [("symbol", "last close", "until", "10%", "median", "90%", "P(up)")]
     for forecast in forecasts[:limit]:
-        last = forecast.history.values[-1, 3]
-        end = forecast.paths[:, -1, 3]
+        last = float(forecast.history.values[-1, CLOSE])
         low, middle, high = forecast.quantiles([0.1, 0.5, 0.9], column="close").iloc[-1]
         until = f"{forecast.timestamps[-1]:%Y-%m-%d %H:%M}".removesuffix(" 00:00")
         numbers = [f"{value:.6g}" for value in (low, middle, high)]
-        rows.append((forecast.symbol, f"{last:.6g}", until, *numbers, f"{(end > last).mean():.0%}"))
+        rows.append((forecast.symbol, f"{last:.6g}", until, *numbers, f"{forecast.probability_above(last):.0%}"))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     # The symbol stands left, numbers right.
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
@@ -33,9 +33,12 @@ def table_text(forecasts: Sequence[Forecast], limit: int = PRINTED) -> str:
         first = forecasts[0]
         calendar = "worked out from the history" if first.calendar == "inferred" else "as given"
         lines.append(
-            f"{len(first.paths)} paths of {first.horizon} bars from {len(first.history)} bars of history, "
+            f"{_count(len(first.paths), 'path')} of {_count(first.horizon, 'bar')} from {len(first.history)} bars of history, "
             f"seed {first.seed}; calendar: {calendar}"
         )
+        if first.repaired is not None:
+            bars = sum(len(forecast.paths) * forecast.horizon for forecast in forecasts)
+            lines.append(f"repaired {sum(forecast.repaired or 0 for forecast in forecasts):,} of {bars:,} bars")
     return "\n".join(lines)
 
 
@@ -64,7 +67,7 @@ def write_table(forecasts: Sequence[Forecast], path: Path) -> Path:
 
 
 def write_plots(forecasts: Sequence[Forecast], path: Path) -> list[Path]:
-    """A candle chart per symbol: `path` itself for one, name-SYMBOL.suffix for several."""
+    """A candle chart per symbol, a picture or an .html page: `path` itself for one, name-SYMBOL.suffix for several."""
     written = []
     for forecast in forecasts:
         target = path
@@ -73,8 +76,15 @@ def write_plots(forecasts: Sequence[Forecast], path: Path) -> list[Path]:
             target = path.with_name(f"{path.stem}-{safe}{path.suffix}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            forecast.plot(target)
+            if target.suffix.lower() == ".html":
+                forecast.plot_html(target)
+            else:
+                forecast.plot(target)
         except OSError as error:
             raise ConfigError(f"{target}: cannot be written ({error.strerror or error}).") from error
         written.append(target)
     return written
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("s" if number != 1 else "")
