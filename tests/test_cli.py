@@ -73,14 +73,15 @@ def test_every_command_has_help_for_a_first_time_reader(capsys: pytest.CaptureFi
 
 
 def test_inspect_prints_what_was_understood(bars: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert chandler("inspect", bars, "--lookback", "60", "--horizon", "5") == 0
+    assert chandler("inspect", bars, "--lookback", "20", "--horizon", "5") == 0
     out = capsys.readouterr().out
     for part in ("bars", "400", "2011-07-28", "2013-03-01", "volume"):
         assert part in out, part
 
 
 def test_inspect_takes_the_windows_of_a_config(bars: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert chandler("inspect", bars, "--config", "configs/daily-panel.yaml") == 0
+    # The recipe validates from 2023 on; these bars end in 2013, so training would fail and inspect says so.
+    assert chandler("inspect", bars, "--config", "configs/daily-panel.yaml") == 1
     assert "90" in capsys.readouterr().out
 
 

@@ -16,7 +16,8 @@ from chandler.forecasting.forecaster import Forecaster
 from chandler.forecasting.output import write_table
 from chandler.training.config import Settings, load_settings
 from chandler.training.progress import Progress, duration
-from chandler.training.run import Run, finetune, load_store
+from chandler.training.run import Run, finetune
+from chandler.training.sources import load_store
 
 HELD_OUT = 10
 """Last sessions of each symbol, which neither training nor the choice of checkpoints sees."""

@@ -7,9 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from chandler.forecasting.cache import Paths, Prefix, bytes_per_row
-from chandler.forecasting.generation import choose, generate
-from chandler.forecasting.kernels import Weights, exact_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -17,6 +14,9 @@ from torch import Tensor
 
 from chandler.errors import ConfigError
 from chandler.forecasting import reencoding
+from chandler.forecasting.cache import Paths, Prefix, bytes_per_row
+from chandler.forecasting.generation import choose, generate
+from chandler.forecasting.kernels import Weights, exact_rows
 from chandler.forecasting.prompts import Prompt, evaluating
 from chandler.forecasting.sampling import Sampling, path_uniforms, probabilities, sample
 from chandler.nn.predictor import DependencyPositions, Kronos, PredictorConfig

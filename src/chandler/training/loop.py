@@ -145,7 +145,7 @@ def fit(
     found = keeper.load(stage.model, optimizer, schedule, listener.warn) if resume else None
     state = found or State()
     before = state.seconds
-    stage.model.checkpointing = s.gradient_checkpointing
+    setattr(stage.model, "checkpointing", s.gradient_checkpointing)  # noqa: B010 (mypy sees a plain Module)
     model = accelerator.prepare_model(stage.model)
     if s.compile == "on" or (s.compile == "auto" and accelerator.device.type == "cuda" and total >= COMPILE_STEPS):
         model = torch.compile(model)
