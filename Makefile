@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench-forecast bench-read format clean
+.PHONY: help setup check test soak demo bench-forecast bench-train bench-lora bench-read format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -24,7 +24,10 @@ check: $(READY) ## Lint, types, import rules
 	$(BIN)/lint-imports
 
 test: $(READY) ## All tests; no network
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2
+
+soak: $(READY) ## Kill -9 a run many times, also during saves: it must end with the same bits
+	$(BIN)/python -m benchmarks.soak
 
 demo: $(READY) ## Train both stages on five bundled US stocks, forecast, write runs/demo/report.html
 	$(BIN)/chandler demo --out runs/demo
@@ -32,8 +35,14 @@ demo: $(READY) ## Train both stages on five bundled US stocks, forecast, write r
 bench-forecast: $(READY) ## Generation: the engine against the re-encoding loop
 	$(BIN)/python benchmarks/forecast.py
 
+bench-train: $(READY) ## Training: both stages against a yardstick loop
+	$(BIN)/python -m benchmarks.train
+
 bench-read: $(READY) ## Reading: rows per second against pandas.read_csv
 	$(BIN)/python benchmarks/read.py
+
+bench-lora: $(READY) ## What adapters and heads alone save in time and memory
+	$(BIN)/python -m benchmarks.lora
 
 format: $(READY) ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .

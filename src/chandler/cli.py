@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -158,6 +159,10 @@ def finetune(
     ] = None,
     out: Annotated[str | None, typer.Option(help="The run folder, instead of the YAML's.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the run in that folder stopped; start if there is none.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Resume although settings have changed.")] = False,
 ) -> None:
     """Adapt the tokenizer, then the predictor on its frozen tokens; write a run folder with a report.
 
@@ -168,13 +173,15 @@ def finetune(
     from chandler.training.config import load_settings
     from chandler.training.run import finetune as run_finetune
     from chandler.training.run import is_main_process
+    from chandler.training.signals import Interrupted
 
     settings = load_settings(config, overrides or (), out=out)
     try:
-        run = run_finetune(settings, overwrite=overwrite)
-    except KeyboardInterrupt:
-        typer.echo(f"\nInterrupted. The best checkpoints so far are whole, in {settings.out}/checkpoints.", err=True)
-        raise typer.Exit(130) from None
+        run = run_finetune(settings, overwrite=overwrite, resume=resume, force=force)
+    except Interrupted as interrupted:
+        if is_main_process():
+            typer.echo(f"{interrupted} Go on with the same command and --resume.", err=True)
+        raise typer.Exit(interrupted.code) from None
     if is_main_process():
         from chandler.evaluation.report import write_report
 
@@ -331,6 +338,17 @@ def _tell_skipped(skipped: tuple[str, ...]) -> None:
         typer.echo(f"skipped: and {len(skipped) - 20:,} more", err=True)
 
 
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where to look for run folders.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List runs: stages, epochs, score at step 0 and at best, size on disk, date."""
+    from chandler.training.listing import runs_json, runs_table
+
+    typer.echo(runs_json(folder) if as_json else runs_table(folder))
+
+
 def main() -> None:
     """The entry point of the `chandler` command."""
     code: int | str | None = 0
@@ -339,7 +357,9 @@ def main() -> None:
     except ChandlerError as error:
         if _debug:
             raise
-        typer.echo(f"chandler: {error}", err=True)
+        # Under torchrun every process of a machine meets the same failure; the first one tells it.
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            typer.echo(f"chandler: {error}", err=True)
         code = 2
     except SystemExit as done:
         code = done.code

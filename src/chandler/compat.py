@@ -10,8 +10,7 @@ exceed the context, times may be any DatetimeIndex, and a seed can be given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,9 @@ from chandler.data.bars import FEATURES
 from chandler.data.calendars import time_features
 from chandler.data.windows import denormalise, normalise
 from chandler.errors import ConfigError, DataError
-from chandler.forecasting.forecaster import Forecaster, Window
+from chandler.forecasting.forecaster import Forecaster
+from chandler.forecasting.inputs import Window
+from chandler.forecasting.progress import progress_bar
 from chandler.forecasting.sampling import Sampling
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
@@ -145,7 +146,7 @@ class KronosPredictor:
             scales.append((mean, std))
             indices.append(future)
 
-        with _progress(f"Forecasting {pred_len} bars", verbose) as progress:
+        with progress_bar(f"Forecasting {pred_len} bars", verbose) as progress:
             sampled = self.forecaster.sample(windows, pred_len, sample_count, sampling, seed, progress)
         return [
             pd.DataFrame(denormalise(paths.mean(axis=0), *scale), columns=list(FEATURES), index=index)
@@ -190,17 +191,3 @@ def _times(times: Any, rows: int, where: str) -> pd.DatetimeIndex:
     if len(index) != rows or index.hasnans:
         raise InputError(f"{where} needs {rows} times, none missing; found {len(index)}.")
     return index
-
-
-@contextmanager
-def _progress(task: str, verbose: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr, moved by calling what is yielded with (done, total)."""
-    if not verbose:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True)) as bars:
-        bar = bars.add_task(task, total=None)
-        yield lambda done, total: bars.update(bar, completed=done, total=total)

@@ -58,7 +58,9 @@ def test_empty_and_negative_volumes_count_as_zero_and_are_reported():
 def test_rows_are_sorted_and_of_equal_times_the_last_stays():
     data = frame().iloc[[3, 1, 0, 2, 4, 1]].reset_index(drop=True)
     data.loc[5, "close"] = 999.0
-    with pytest.raises(DataError, match=r"time steps back in 3 places, after 2000-03-06.*\(row 2\).*unsorted=\"sort\" \(--sort\)"):
+    with pytest.raises(
+        DataError, match=r"time steps back in 3 places, after 2000-03-06.*\(row 2\).*unsorted=\"sort\" \(--sort\)"
+    ):
         Bars.from_frame(data)
     bars = Bars.from_frame(data, unsorted="sort")
     assert bars.timestamps.is_monotonic_increasing

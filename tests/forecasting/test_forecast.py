@@ -65,6 +65,52 @@ def test_impossible_quantiles_are_refused(levels: list[float], column: str | Non
         made_up().quantiles(levels, column=column)
 
 
+def test_intervals_are_quantiles_with_plain_names() -> None:
+    forecast = made_up()
+    band = forecast.interval(0.5)
+    assert band["lower"].tolist() == [103, 113]
+    assert band["upper"].tolist() == [303, 313]
+    assert forecast.interval(0.5, column=None)["volume"]["upper"].tolist() == [304, 314]
+    assert forecast.interval(0.5, column=None).columns.names == ["feature", "quantile"]
+    with pytest.raises(ConfigError, match="level"):
+        forecast.interval(80)
+    with pytest.raises(ConfigError, match="vwap"):
+        forecast.interval(0.8, "vwap")
+
+
+def test_probabilities_are_shares_of_the_paths() -> None:
+    forecast = made_up()  # closes 3, 103, .. 403 and then 13, 113, .. 413
+    assert forecast.probability_above(113) == 0.6
+    assert forecast.probability_above(102, step=1) == 0.8
+    assert forecast.probability_above(410, "high", step="any") == 0.2
+    assert forecast.probability_above(410, "high", step=1) == 0.0
+    with pytest.raises(ConfigError, match="vwap"):
+        forecast.probability_above(1, "vwap")
+
+
+def test_returns_and_volatility_start_at_the_last_known_close() -> None:
+    forecast = made_up()
+    last = forecast.history.values[-1, 3]
+    closes = forecast.paths[:, :, 3]
+    np.testing.assert_allclose(forecast.returns(), closes / last - 1)
+    np.testing.assert_allclose(forecast.terminal_return("log"), np.log(closes[:, 1] / last))
+    np.testing.assert_allclose(forecast.returns(column="open")[:, 0], forecast.paths[:, 0, 0] / last - 1)
+    expected = np.log(closes[:, 0] / last) ** 2 + np.log(closes[:, 1] / closes[:, 0]) ** 2
+    np.testing.assert_allclose(forecast.realised_volatility(), expected)
+    with pytest.raises(ConfigError, match="volume is no price"):
+        forecast.returns(column="volume")
+
+
+def test_repair_gives_a_new_forecast_and_says_how_many_bars() -> None:
+    forecast = made_up()  # high 1 above open, close 3 above: every high is too low, every low 2 above open
+    whole = forecast.repair()
+    assert forecast.repaired is None
+    assert whole.repaired == 10
+    assert whole.paths[2, 1].tolist() == [210, 213, 210, 213, 214, 215]
+    assert forecast.paths[2, 1].tolist() == [210, 211, 212, 213, 214, 215]
+    assert whole.repair().repaired == 10
+
+
 def test_long_frame_has_a_row_per_path_and_step() -> None:
     frame = made_up(zone="Europe/Berlin").to_frame()
     assert list(frame.columns) == ["symbol", "path", "step", "timestamp", *COLUMNS]
@@ -153,4 +199,39 @@ def test_one_path_and_one_bar_can_be_drawn() -> None:
 
 def test_forecasting_does_not_import_matplotlib_until_it_draws() -> None:
     code = "import sys, chandler.forecasting.forecaster; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_figure_draws_history_band_mean_and_truth() -> None:
+    forecast = made_up(horizon=4)
+    figure = forecast.figure(band=0.6, history_rows=10)
+    kinds = [(trace.type, trace.name) for trace in figure.data]
+    assert kinds == [
+        ("candlestick", "history"),
+        ("scatter", "band, lower"),
+        ("scatter", "60% of 5 paths"),
+        ("scatter", "mean forecast close"),
+    ]
+    assert figure.data[3].y == (forecast.history.values[-1, 3], 203, 213, 223, 233)
+    assert figure.data[1].y[1:] == tuple(forecast.interval(0.6)["lower"])
+    assert len(figure.layout.xaxis.categoryarray) == 14
+    truth = Bars("ACME", forecast.timestamps[[1, 3]], np.full((2, 6), 99.0))
+    drawn = forecast.figure(truth=truth).data[-1]
+    assert (drawn.name, drawn.x, drawn.close) == ("what came true", ("01 Feb 2024", "03 Feb 2024"), (99, 99))
+    with pytest.raises(DataError, match="none of the forecast's timestamps"):
+        forecast.figure(truth=forecast.history)
+    with pytest.raises(ConfigError, match="band"):
+        forecast.figure(band=1.0)
+
+
+def test_page_needs_no_network(tmp_path: Path) -> None:
+    page = made_up(paths=1, horizon=1, freq="h").plot_html(tmp_path / "f.html", history_rows=3)
+    assert (tmp_path / "f.html").read_text(encoding="utf-8") == page
+    assert "ACME: next bar after" in page
+    assert "<script src=" not in page
+    assert len(page) > 1_000_000
+
+
+def test_forecasting_does_not_import_plotly_until_it_draws() -> None:
+    code = "import sys, chandler.forecasting.forecaster; sys.exit('plotly' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

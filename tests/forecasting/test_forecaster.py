@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +15,17 @@ import torch
 
 from chandler.data.bars import Bars
 from chandler.data.store import BarStore
+from chandler.data.windows import normalise
 from chandler.errors import CheckpointError, ConfigError, DataError
+from chandler.forecasting import progress as progress_module
+from chandler.forecasting import reencoding
 from chandler.forecasting.forecaster import Forecaster
+from chandler.forecasting.generation import Overflow
+from chandler.forecasting.inputs import prepare
+from chandler.forecasting.kernels import exact_rows
 from chandler.forecasting.loading import RELEASES
+from chandler.forecasting.prompts import Prompt
+from chandler.forecasting.sampling import Sampling, path_uniforms
 from chandler.nn.predictor import Kronos, PredictorConfig
 from chandler.nn.tokenizer import KronosTokenizer, TokenizerConfig
 
@@ -75,12 +85,126 @@ def test_horizon_beyond_the_context(forecaster: Forecaster) -> None:
     assert np.isfinite(forecast.paths).all()
 
 
-def test_constant_prices_and_no_volume_give_numbers(forecaster: Forecaster) -> None:
+@pytest.mark.parametrize("price", [1e-8, 0.1, 1e6])
+def test_constant_prices_and_no_volume_stay_what_they_are(forecaster: Forecaster, price: float) -> None:
     bars = walk()
-    bars.values[:, :4], bars.values[:, 4:] = 0.1, 0
+    bars.values[:, :4], bars.values[:, 4:] = price, 0
+    forecast = forecaster.forecast(bars, horizon=4, paths=5)
+    np.testing.assert_allclose(forecast.paths[..., :4], price, rtol=1e-3)
+    np.testing.assert_allclose(forecast.paths[..., 4:], 0, atol=1e-4)
+    assert (forecast.realised_volatility() < 1e-6).all()
+    assert np.isfinite(forecast.returns("log")).all()
+    assert np.isfinite(forecast.repair().paths).all()
+
+
+def test_tiny_prices_are_forecast_as_if_quoted_in_a_larger_unit(forecaster: Forecaster) -> None:
+    bars, tiny = walk(), walk()
+    tiny.values[:, :4] *= 1e-8  # some 5e-7, moving by 1e-8: a thousandth of what the scale adds to a spread
+    large = walk()
+    large.values[:, :4] *= 0.1
+    expected = forecaster.forecast(large, horizon=6, paths=20).paths[..., :4]
+    paths = forecaster.forecast(tiny, horizon=6, paths=20).paths[..., :4]
+    np.testing.assert_allclose(paths, expected * 1e-7, rtol=1e-4)
+    assert (paths > 0).all()
+    assert bars.values[0, 0] == 50
+
+
+def test_prices_of_usual_size_keep_the_scale_of_the_reference(forecaster: Forecaster) -> None:
+    bars = walk()
+    bars.values[:, :4] *= 1e-4  # 0.005
+    history = bars.tail(CONTEXT).values
+    z, mean, std = normalise(history, CONTEXT)
+    prepared = prepare(bars, 3, CONTEXT)
+    assert np.array_equal(prepared.window.values, z)
+    np.testing.assert_allclose(prepared.restore(np.ones((1, 3, 6)))[0, 0], mean + std + 1e-5, rtol=1e-12)
+
+
+def test_huge_volumes_give_finite_numbers(forecaster: Forecaster) -> None:
+    bars = walk()
+    bars.values[:, 4:] *= 1e30
     paths = forecaster.forecast(bars, horizon=4, paths=5).paths
-    np.testing.assert_allclose(paths[..., :4], 0.1, atol=1e-4)
-    np.testing.assert_allclose(paths[..., 4:], 0, atol=1e-4)
+    assert np.isfinite(paths).all()
+    assert paths[..., 4].max() > 1e31
+    usual = forecaster.forecast(walk(), horizon=4, paths=5).paths
+    np.testing.assert_allclose(paths[..., :4], usual[..., :4], rtol=1e-4)
+
+
+def test_a_history_with_holes_and_damaged_weights_are_named(forecaster: Forecaster) -> None:
+    bars = walk()
+    bars.values[-3, 3] = np.nan
+    with pytest.raises(DataError, match=r"ACME: 1 row .*not finite, first at 2024-03-20"):
+        forecaster.forecast(bars, horizon=2, paths=2)
+    torch.nn.init.constant_(forecaster.tokenizer.head.bias, float("nan"))
+    with pytest.raises(DataError, match=r"ACME: .*weights are damaged"):
+        forecaster.forecast(walk(), horizon=2, paths=2)
+
+
+def test_repaired_forecasts_say_so(forecaster: Forecaster) -> None:
+    bars = walk()
+    bars.values[:, 4:] = 0  # the model's noise around 0 is negative half of the time
+    raw = forecaster.forecast(bars, horizon=6, paths=10)
+    whole = forecaster.forecast(bars, horizon=6, paths=10, repair=True)
+    assert raw.repaired is None
+    assert whole.repaired == (whole.paths != raw.paths).any(-1).sum()
+    assert whole.repaired > 0
+    o, h, low, c = np.moveaxis(whole.paths[..., :4], -1, 0)
+    assert (h >= np.maximum(o, c)).all()
+    assert (low <= np.minimum(o, c)).all()
+    assert (whole.paths[..., 4:] >= 0).all()
+
+
+# Beyond the context
+
+
+def test_overflow_modes_are_one_while_all_fits(forecaster: Forecaster) -> None:
+    exact, block, trim = (
+        forecaster.forecast(walk(20), horizon=CONTEXT - 20, paths=3, overflow=mode)
+        for mode in ("exact", "block", "trim")
+    )
+    assert np.array_equal(exact.paths, block.paths)
+    assert np.array_equal(exact.paths, trim.paths)
+
+
+def test_trim_cuts_the_history_before_its_scale_is_taken(forecaster: Forecaster) -> None:
+    trimmed = forecaster.forecast(walk(), horizon=10, paths=3, overflow="trim")
+    assert len(trimmed.history) == CONTEXT - 10
+    short = forecaster.forecast(walk().tail(CONTEXT - 10), horizon=10, paths=3)
+    assert np.array_equal(trimmed.paths, short.paths)
+    # No room at all: an eighth of the context, then block by block.
+    assert len(forecaster.forecast(walk(), horizon=CONTEXT, paths=1, overflow="trim").history) == CONTEXT // 8
+
+
+@pytest.mark.parametrize("overflow", ["exact", "block", "trim"])
+@pytest.mark.parametrize("horizon", [CONTEXT - 1, CONTEXT, 2 * CONTEXT + 5])
+def test_long_horizons_in_every_mode(forecaster: Forecaster, overflow: Overflow, horizon: int) -> None:
+    forecast = forecaster.forecast(walk(), horizon=horizon, paths=2, overflow=overflow)
+    assert forecast.paths.shape == (2, horizon, 6)
+    assert len(forecast.timestamps) == horizon
+    assert np.isfinite(forecast.paths).all()
+
+
+def test_exact_is_the_plain_loop(forecaster: Forecaster) -> None:
+    """Greedy and past the context: the engine's bars are those of re-encoding and decoding every path."""
+    prepared = prepare(walk(), 12, CONTEXT)
+    s1, s2 = (ids[0] for ids in forecaster.tokenizer.encode(torch.from_numpy(prepared.window.values)[None]))
+    prompt = Prompt(s1, s2, torch.from_numpy(prepared.window.stamps), path_uniforms(0, 0, 1, 12))
+    [new] = reencoding.generate(
+        forecaster.predictor, [prompt], horizon=12, sampling=Sampling(top_k=1), max_context=CONTEXT
+    )
+    whole = [torch.cat((old[None], ids), dim=1) for old, ids in zip((s1, s2), new, strict=True)]
+    bars = reencoding.decode_tail(forecaster.tokenizer, *whole, horizon=12, max_context=CONTEXT)
+    paths = forecaster.forecast(walk(), horizon=12, paths=2, top_k=1).paths
+    np.testing.assert_allclose(paths, prepared.restore(bars.double().numpy()).repeat(2, axis=0), rtol=1e-4)
+
+
+def test_bfloat16_is_near_and_an_unknown_format_is_refused(forecaster: Forecaster) -> None:
+    exact = forecaster.forecast(walk(), horizon=4, paths=8)
+    near = forecaster.forecast(walk(), horizon=4, paths=8, precision="bfloat16")
+    assert np.isfinite(near.paths).all()
+    spread = exact.paths[..., 3].std()
+    assert abs(near.paths[..., 3].mean() - exact.paths[..., 3].mean()) < 2 * spread
+    with pytest.raises(ConfigError, match="precision"):
+        forecaster.forecast(walk(), horizon=2, paths=1, precision="int8")  # type: ignore[arg-type]
 
 
 # Repeatable
@@ -117,6 +241,41 @@ def test_a_series_is_forecast_the_same_alone_and_among_others(forecaster: Foreca
             alone = forecaster.forecast(series, horizon=4, paths=3)
             np.testing.assert_allclose(one.paths, alone.paths, rtol=1e-5)
             assert (one.timestamps == alone.timestamps).all()
+
+
+@pytest.mark.parametrize("top_k", [1, 0])
+@pytest.mark.parametrize("memory_budget", [None, 12_000_000])
+def test_a_series_has_its_own_paths_to_the_bit_in_a_ragged_batch(
+    forecaster: Forecaster, top_k: int, memory_budget: int | None
+) -> None:
+    rows = [60, 2, 20, 31, 60, 7, 25, 20]
+    bars = [walk(n, seed=n + i, symbol=f"S{i}") for i, n in enumerate(rows)]
+    settings: dict[str, Any] = {"horizon": 9, "paths": 5, "top_k": top_k, "seed": 3}
+    many = forecaster.forecast_many(bars, **settings, memory_budget=memory_budget)
+    assert [one.symbol for one in many] == [one.symbol for one in bars]
+    same = np.array_equal if exact_rows() else np.allclose
+    for one, series in zip(many, bars, strict=True):
+        assert same(one.paths, forecaster.forecast(series, **settings).paths), one.symbol
+    backwards = forecaster.forecast_many(bars[::-1], **settings)[::-1]
+    assert all(same(one.paths, two.paths) for one, two in zip(many, backwards, strict=True))
+
+
+def test_many_takes_the_times_of_each(forecaster: Forecaster) -> None:
+    bars = [walk(symbol="A"), walk(30, symbol="B")]
+    times = pd.date_range("2025-01-01", periods=3)
+    given, inferred = forecaster.forecast_many(bars, 3, 2, timestamps=[times, None])
+    assert (given.timestamps == times).all()
+    assert (given.calendar, inferred.calendar) == ("given", "inferred")
+    with pytest.raises(ConfigError, match="2 series, found 1"):
+        forecaster.forecast_many(bars, 3, 2, timestamps=[times])
+    with pytest.raises(DataError, match=r"B: .*are 2, the horizon is 3"):
+        forecaster.forecast_many(bars, 3, 2, timestamps=[None, times[:2]])
+
+
+def test_none_are_forecast_as_none(forecaster: Forecaster) -> None:
+    assert forecaster.forecast_many([], horizon=2, paths=2) == []
+    with pytest.raises(DataError, match="forecast_many takes"):
+        forecaster.forecast_many(3)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -227,7 +386,20 @@ def test_naive_times_after_a_history_in_a_zone_are_refused(forecaster: Forecaste
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"horizon": 0}, {"horizon": 2.5}, {"paths": 0}, {"paths": True}, {"lookback": 1}, {"seed": -1}, {"top_p": 0}],
+    [
+        {"horizon": 0},
+        {"horizon": 2.5},
+        {"paths": 0},
+        {"paths": True},
+        {"lookback": 1},
+        {"seed": -1},
+        {"top_p": 0},
+        {"top_p": 1.1},
+        {"temperature": 0},
+        {"temperature": -1.0},
+        {"top_k": -1},
+        {"overflow": "slide"},
+    ],
 )
 def test_impossible_settings_are_refused_by_name(forecaster: Forecaster, wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
@@ -249,9 +421,54 @@ def test_other_things_than_bars_are_refused(forecaster: Forecaster, thing: objec
         forecaster.forecast(thing)
 
 
-def test_many_infers_its_own_times(forecaster: Forecaster) -> None:
-    with pytest.raises(ConfigError, match="timestamps"):
-        forecaster.forecast_many([walk()], timestamps=["2025-01-01"])
+@pytest.mark.parametrize("wrong", [{"paths": 10**9}, {"horizon": 10**10}])
+def test_what_memory_cannot_hold_is_refused_at_once(forecaster: Forecaster, wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match=r"GB of memory, .* are free\. Lower paths or horizon"):
+        forecaster.forecast(walk(), **({"horizon": 48, "paths": 100} | wrong))
+
+
+def test_a_budget_in_which_no_path_fits_is_refused(forecaster: Forecaster) -> None:
+    with pytest.raises(ConfigError, match="the memory budget is 0 MB"):
+        forecaster.forecast(walk(), horizon=4, paths=2, memory_budget=1000)
+
+
+# Progress
+
+
+def test_a_bar_is_shown_when_asked_for_and_not_beside_a_pipe(
+    forecaster: Forecaster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forecaster.forecast(walk(), horizon=4, paths=2)
+    forecaster.forecast(walk(), horizon=4, paths=2, progress=False)
+    assert capsys.readouterr().err == ""
+    forecaster.forecast(walk(), horizon=4, paths=2, progress=True)
+    shown = capsys.readouterr()
+    assert "Forecasting ACME" in shown.err
+    assert "100%" in shown.err
+    assert shown.out == ""
+
+
+def test_on_a_terminal_a_bar_comes_when_it_takes_long(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for a terminal
+    for patience, shown in ((60.0, False), (0.0, True)):
+        monkeypatch.setattr(progress_module, "PATIENCE", patience)
+        with progress_module.progress_bar("Long work") as report:
+            assert report is not None
+            time.sleep(0.01)
+            report(1, 2)
+        assert ("Long work" in capsys.readouterr().err) is shown
+
+
+@pytest.mark.parametrize("top_k", [0, 1])
+def test_progress_counts_every_row_once(forecaster: Forecaster, top_k: int) -> None:
+    told: list[tuple[int, int]] = []
+    windows = [prepare(walk(n), 3, CONTEXT).window for n in (10, 20)]
+    forecaster.sample(windows, 3, 4, Sampling(top_k=top_k), 0, lambda done, total: told.append((done, total)))
+    computed = 1 if top_k else 4
+    assert told[-1] == (30 + 2 * 2 * 3 * computed,) * 2
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +53,54 @@ def test_two_processes_equal_one_with_the_same_global_batch(
             assert x[name] == pytest.approx(y[name], rel=1e-4), (x["stage"], x["kind"], x["step"], name)
     assert done.stdout.count("predictor: validation at step 0") == 1
     assert done.stdout.count("Report:") == 1
+
+
+def test_a_dead_rank_takes_the_others_down_and_a_restart_goes_on(config: dict[str, Any], tmp_path: Path) -> None:
+    """Rank 1 is killed once, in the second stage; torchrun starts both again, and they go on from the last state."""
+    config["data"]["windows_per_epoch"] = 64
+    for stage in ("tokenizer", "predictor"):
+        config[stage] |= {"batch_size": 8, "epochs": 3, "save_every": 2}
+    one = torchrun({**config, "out": str(tmp_path / "whole")}, tmp_path)
+    assert one.returncode == 0, one.stderr
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1",
+        "-m", "chandler", "finetune", str(path), "--resume",
+    ]  # fmt: skip
+    with (tmp_path / "log").open("w") as log:
+        agent = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        while not list((tmp_path / "run").glob("checkpoints/predictor/step-0000004")):
+            assert agent.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.01)
+        ranks = sorted(int(pid) for pid in children(agent.pid) if "finetune" in command_line(pid))
+        os.kill(ranks[-1], signal.SIGKILL)
+        killed = time.monotonic()
+        assert agent.wait(timeout=120) == 0, (tmp_path / "log").read_text()
+        assert time.monotonic() - killed < 60
+    text = (tmp_path / "log").read_text()
+    assert text.count("lost contact: another process of this run has ended") == 1
+    assert "Traceback" not in text
+    assert "predictor: 3 epochs, 12 steps, 64 windows an epoch; going on after step" in text
+    assert "tokenizer: kept the result of an earlier run" in text
+    for stage in ("tokenizer", "predictor"):
+        a, b = (root / stage / "model.safetensors" for root in (tmp_path / "whole", tmp_path / "run"))
+        assert a.read_bytes() == b.read_bytes()
+
+
+def children(pid: int) -> list[str]:
+    return [p for path in Path(f"/proc/{pid}/task").glob("*/children") for p in path.read_text().split()]
+
+
+def command_line(pid: str) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+
+
+def test_a_failure_is_told_once_and_ends_every_rank(config: dict[str, Any], tmp_path: Path) -> None:
+    config["data"]["path"] = str(tmp_path / "none.csv")
+    begun = time.monotonic()
+    done = torchrun(config, tmp_path)
+    assert done.returncode != 0
+    assert time.monotonic() - begun < 60
+    assert done.stderr.count("chandler: ") == 1
+    assert "none.csv" in done.stderr

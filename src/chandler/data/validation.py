@@ -254,10 +254,10 @@ class _Reading:
         """Which symbols (S,) run backward throughout, and the rows (N,) that step back in any other one."""
         if len(self.symbols) == 1:
             steps = np.diff(ticks)
-            falls, rises = bool((steps < 0).any()), bool((steps > 0).any())
+            rises = bool((steps > 0).any())
             back = np.zeros(len(ticks), bool)
             back[1:] = (steps < 0) & rises
-            return np.array([falls and not rises]), back
+            return np.array([not rises and bool((steps < 0).any())]), back
         order = np.argsort(self.codes, kind="stable")
         same = self.codes[order][1:] == self.codes[order][:-1]
         steps = np.diff(ticks[order])

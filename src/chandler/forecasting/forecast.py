@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from chandler.data.bars import FEATURES, Bars
 from chandler.errors import ConfigError, DataError
+from chandler.forecasting import measures
+from chandler.forecasting.measures import CLOSE, LOW, ReturnKind
 from chandler.forecasting.sampling import Sampling
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from plotly.graph_objects import Figure as PlotlyFigure
 
 COLUMNS = list(FEATURES)
 DEFAULT_LEVELS = (0.1, 0.5, 0.9)
@@ -26,8 +29,9 @@ DEFAULT_LEVELS = (0.1, 0.5, 0.9)
 class Forecast:
     """A distribution over the next `horizon` bars of one symbol, as equally likely paths.
 
-    Paths are what the model says, not repaired: a high may lie below a close, and a sampled volume or amount may
-    be negative where the history is close to zero.
+    Paths are what the model says unless `repaired` is a number: a high may lie below a close, a sampled volume or
+    amount may be negative where the history is close to zero, and so may a price after a crash. All numbers are
+    finite.
     """
 
     symbol: str
@@ -43,6 +47,8 @@ class Forecast:
     """Whether `timestamps` were worked out from the history or handed in."""
     model: str
     """Name of the predictor: a path, a repository, or empty."""
+    repaired: int | None = None
+    """How many of the paths x horizon bars `repair` had to change; None for paths as the model gave them."""
 
     @property
     def horizon(self) -> int:
@@ -92,6 +98,88 @@ class Forecast:
             header = pd.Index(levels, name="quantile")
         return pd.DataFrame(flat, index=self.timestamps, columns=header)
 
+    def interval(self, level: float = 0.8, column: str | None = "close") -> pd.DataFrame:
+        """The band that holds the central `level` of the paths at each timestamp, in the units of the column.
+
+        It is a band of the model's sampled paths: `top_p` below 1 and a temperature below 1 make it narrower than
+        what the model believes (see docs/forecasting.md).
+
+        Args:
+            level: in (0, 1); 0.8 lies between the quantiles 0.1 and 0.9.
+            column: one feature; None gives all.
+
+        Returns:
+            A frame indexed by timestamp with columns lower and upper; without `column` a MultiIndex (feature,
+            bound).
+
+        Raises:
+            ConfigError: an impossible level, or an unknown column.
+        """
+        lower, upper = measures.band_levels(level)
+        return self.quantiles([lower, upper], column).rename(columns={lower: "lower", upper: "upper"})
+
+    def probability_above(self, level: float, column: str = "close", step: int | Literal["any"] = -1) -> float:
+        """Share of the paths in which `column` lies above `level`, in [0, 1].
+
+        Args:
+            level: in the units of the column.
+            column: "close" asks where bars close; "high" with step="any" whether the level is touched at all.
+            step: which bar: 1 .. horizon as in `to_frame`, or from the end (-1 is the last); "any": at least one.
+
+        Raises:
+            ConfigError: an impossible level or step, or an unknown column.
+        """
+        return measures.share_above(self._column(column), level, step)
+
+    def returns(self, kind: ReturnKind = "simple", column: str = "close") -> NDArray[np.float64]:
+        """Return of every path at every step against the last known close, (paths, horizon).
+
+        Args:
+            kind: "simple" is p / last - 1, "log" is ln(p / last).
+            column: a price.
+
+        Raises:
+            ConfigError: another kind, or no price.
+            DataError: "log" where a path's price is not above 0; `repair` lifts those.
+        """
+        if column in COLUMNS[CLOSE + 1 :]:
+            raise ConfigError(f"{column} is no price: returns are of {', '.join(COLUMNS[: CLOSE + 1])}.")
+        return measures.returns(self._column(column), self._last, kind)
+
+    def terminal_return(self, kind: ReturnKind = "simple") -> NDArray[np.float64]:
+        """Return of every path from the last known close to its last close, (paths,). See `returns`."""
+        return self.returns(kind)[:, -1]
+
+    def realised_volatility(self) -> NDArray[np.float64]:
+        """Sum of squared log returns of each path's closes, the first from the last known close: (paths,).
+
+        Over the whole horizon, not annualised, no square root taken (Kronos, arXiv 2508.02739, volatility task).
+
+        Raises:
+            DataError: a path closes at or below 0, where there is no log return; `repair` lifts such prices.
+        """
+        return measures.realised_volatility(self._column("close"), self._last)
+
+    def repair(self) -> Forecast:
+        """A new forecast whose every bar could have traded; `repaired` says how many had to be changed.
+
+        High is raised to max(open, close) and low lowered to min(open, close) where they are not; volume and
+        amount below 0 become 0; prices below 1% of the lowest low of the history are lifted to it.
+        """
+        paths, count = measures.repair_bars(self.paths, float(self.history.values[:, LOW].min()))
+        return replace(self, paths=paths, repaired=count + (self.repaired or 0))
+
+    @property
+    def _last(self) -> float:
+        """The last known close."""
+        return float(self.history.values[-1, CLOSE])
+
+    def _column(self, name: str) -> NDArray[np.float64]:
+        """One feature of all paths, (paths, horizon)."""
+        if name not in COLUMNS:
+            raise ConfigError(f"a forecast has no column {name!r}. Choose from: {', '.join(COLUMNS)}.")
+        return self.paths[:, :, COLUMNS.index(name)]
+
     def to_frame(self) -> pd.DataFrame:
         """Every path in long form: symbol, path (from 0), step (from 1), timestamp and the six features."""
         paths, horizon, features = self.paths.shape
@@ -131,6 +219,29 @@ class Forecast:
         if path is not None:
             figure.savefig(path)
         return figure
+
+    def figure(
+        self, truth: Bars | pd.DataFrame | None = None, band: float = 0.8, history_rows: int = 60
+    ) -> PlotlyFigure:
+        """`plot` for pages: an interactive plotly figure, with the same arguments and errors."""
+        from chandler.forecasting.pages import forecast_figure  # plotly is slow to import
+
+        return forecast_figure(self, truth=truth, band=band, history_rows=history_rows)
+
+    def plot_html(self, path: str | Path | None = None, **drawing: Any) -> str:
+        """`figure` as a web page that needs no network.
+
+        Args:
+            path: file to write; None only returns the page.
+            drawing: the arguments of `figure`.
+
+        Returns:
+            The page, some 5 MB: it carries plotly's script.
+        """
+        page: str = self.figure(**drawing).to_html(include_plotlyjs=True, full_html=True)
+        if path is not None:
+            Path(path).write_text(page, encoding="utf-8")
+        return page
 
 
 def forecasts_to_frame(forecasts: Iterable[Forecast]) -> pd.DataFrame:

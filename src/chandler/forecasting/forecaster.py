@@ -1,11 +1,11 @@
-"""Forecaster: bars in, distribution out. The history is cut to what the model sees first and normalised after."""
+"""Forecaster: bars in, distribution out. Any number of series go through the engine in one call."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,31 +13,23 @@ import torch
 from numpy.typing import NDArray
 
 from chandler.data.bars import Bars
-from chandler.data.calendars import future_timestamps, time_features
-from chandler.data.readers import load_bars
-from chandler.data.windows import denormalise, normalise
-from chandler.errors import ConfigError, DataError
+from chandler.errors import ConfigError
+from chandler.forecasting.decoding import decode_paths
 from chandler.forecasting.forecast import Forecast
+from chandler.forecasting.generation import Overflow, generate
+from chandler.forecasting.inputs import MIN_HISTORY, Window, many_series, one_series, prepare
 from chandler.forecasting.loading import check_pair, load_models, pick_device
+from chandler.forecasting.memory import free_memory
+from chandler.forecasting.progress import Report, progress_bar
 from chandler.forecasting.prompts import Prompt, evaluating
-from chandler.forecasting.reencoding import decode_tail, generate
 from chandler.forecasting.sampling import Sampling, path_uniforms
 from chandler.nn.predictor import DependencyPositions, Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 
-MIN_HISTORY = 2
-"""Rows below which a spread, and so a scale, has no meaning."""
-CALENDAR_ROWS = 20_000
-"""Rows whose times tell when bars come: a short lookback may not have seen a close or a weekend."""
-
-
-class Window(NamedTuple):
-    """What the model is given of one series."""
-
-    values: NDArray[Any]
-    """Normalised history, (T, 6)."""
-    stamps: NDArray[np.uint8]
-    """Time features of history and horizon, (T + horizon, 5)."""
+Precision = Literal["float32", "bfloat16"]
+"""Number format of the predictor's weights and caches while it generates."""
+RESULT_BYTES = 128
+"""Memory of one forecast bar while it is made: random numbers, ids, decoded and in price units."""
 
 
 class Forecaster:
@@ -72,8 +64,8 @@ class Forecaster:
         check_pair(tokenizer, predictor)
         if positions not in ("reference", "rotary"):
             raise ConfigError(f'dependency positions are "reference" or "rotary", found {positions!r}.')
-        self.max_context = _whole("max_context", max_context, MIN_HISTORY)
-        self.lookback = None if lookback is None else _whole("lookback", lookback, MIN_HISTORY)
+        self.max_context = whole("max_context", max_context, MIN_HISTORY)
+        self.lookback = None if lookback is None else whole("lookback", lookback, MIN_HISTORY)
         self.positions: DependencyPositions = positions
         self.name = name
         self.device = predictor.head.proj_s1.weight.device if device is None else pick_device(device)
@@ -129,6 +121,11 @@ class Forecaster:
         seed: int = 0,
         timestamps: Any = None,
         lookback: int | None = None,
+        overflow: Overflow = "exact",
+        precision: Precision = "float32",
+        memory_budget: int | None = None,
+        repair: bool = False,
+        progress: bool | None = None,
     ) -> Forecast:
         """Sample `paths` futures of one series.
 
@@ -139,65 +136,111 @@ class Forecaster:
             bars: Bars, a store of one symbol, or a frame (read by `Bars.from_frame`). Its last
                 min(lookback, max_context) rows are used; the values of older rows change nothing (their times
                 help to infer the calendar).
-            horizon: bars ahead, >= 1.
+            horizon: bars ahead, >= 1; may exceed `max_context`.
             paths: >= 1.
             temperature, top_p, top_k: see `Sampling`.
             seed: >= 0.
             timestamps: times of the forecast bars: `horizon` many, increasing, after the history, with a zone
                 where the history has one (then converted to that zone). None works them out from the history.
             lookback: rows of history for this call; None for the forecaster's own.
+            overflow: what happens when history and horizon together exceed `max_context`: "exact" slides the
+                window by a row, as the reference; "block" by an eighth of it at a time, far cheaper; "trim" cuts
+                the history first so that all fits. See `generation.generate` and docs/forecasting.md.
+            precision: of the predictor: "float32", or "bfloat16", with which some tokens differ.
+            memory_budget: bytes that the engine may use for caches; by default a quarter of what is free.
+            repair: give back `Forecast.repair()`.
+            progress: a bar on stderr: True always, False never, None on a terminal when it takes long.
 
         Raises:
-            ConfigError: an impossible setting.
+            ConfigError: an impossible setting, or a forecast that does not fit in memory.
             DataError: fewer than 2 rows, several symbols, or timestamps that do not fit.
         """
-        horizon, paths = _whole("horizon", horizon, 1), _whole("paths", paths, 1)
-        sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
-        if lookback is not None:
-            lookback = _whole("lookback", lookback, MIN_HISTORY)
-        rows = min(lookback or self.lookback or self.max_context, self.max_context)
-        series = one_series(bars)
-        history = series.tail(rows)
-        if len(history) < MIN_HISTORY:
-            raise DataError(
-                f"{history.symbol}: {len(history)} rows of history, a forecast needs at least {MIN_HISTORY} "
-                "(and is better with hundreds)."
-            )
-        if timestamps is None:
-            future = future_timestamps(series.timestamps[-max(rows, CALENDAR_ROWS) :], horizon)
-        else:
-            future = _given(history, horizon, timestamps)
-        z, mean, std = normalise(history.values, len(history))
-        stamps = np.concatenate((time_features(history.timestamps), time_features(future)))
-        [sampled] = self.sample([Window(z, stamps)], horizon, paths, sampling, seed)
-        return Forecast(
-            symbol=history.symbol,
-            timestamps=future,
-            paths=denormalise(sampled, mean, std),
-            history=history,
-            sampling=sampling,
-            seed=int(seed),
-            calendar="inferred" if timestamps is None else "given",
-            model=self.name,
+        [forecast] = self.forecast_many(
+            [one_series(bars)],
+            horizon,
+            paths,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            seed=seed,
+            timestamps=[timestamps],
+            lookback=lookback,
+            overflow=overflow,
+            precision=precision,
+            memory_budget=memory_budget,
+            repair=repair,
+            progress=progress,
         )
+        return forecast
 
-    def forecast_many(self, series: Iterable[Bars | pd.DataFrame] | Any, **settings: Any) -> list[Forecast]:
-        """`forecast` of each series, in order, with the same settings.
+    def forecast_many(
+        self,
+        series: Iterable[Bars | pd.DataFrame] | Any,
+        horizon: int = 24,
+        paths: int = 100,
+        *,
+        temperature: float = 1.0,
+        top_p: float | None = 0.9,
+        top_k: int | None = 0,
+        seed: int = 0,
+        timestamps: Sequence[Any] | None = None,
+        lookback: int | None = None,
+        overflow: Overflow = "exact",
+        precision: Precision = "float32",
+        memory_budget: int | None = None,
+        repair: bool = False,
+        progress: bool | None = None,
+    ) -> list[Forecast]:
+        """`forecast` of each series, in order, in one call of the engine.
+
+        A series has the paths that it has alone, whatever it is forecast with and however memory is cut.
 
         Args:
-            series: a store of many symbols, a frame of many symbols, or any iterable of what `forecast` takes.
-            settings: the keywords of `forecast`, `timestamps` excepted.
+            series: a store of many symbols, a frame of many symbols, or any iterable of what `forecast` takes;
+                histories may differ in length.
+            timestamps: one entry per series, each as in `forecast`; None works out all of them.
+            horizon, paths, temperature, top_p, top_k, seed, lookback, overflow, precision, memory_budget, repair,
+                progress: as in `forecast`.
 
         Raises:
-            As `forecast`; the message names the symbol.
+            As `forecast`; messages about data name the symbol.
         """
-        if "timestamps" in settings:
-            raise ConfigError("forecast_many works out timestamps for each series: call forecast to give them.")
-        if isinstance(series, Bars):
-            series = [series]
-        elif isinstance(series, pd.DataFrame):
-            series = load_bars(series)
-        return [self.forecast(bars, **settings) for bars in series]
+        horizon, paths = whole("horizon", horizon, 1), whole("paths", paths, 1)
+        sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+        if lookback is not None:
+            lookback = whole("lookback", lookback, MIN_HISTORY)
+        rows = min(lookback or self.lookback or self.max_context, self.max_context)
+        if overflow == "trim":
+            # As the engine would, but before the rows are normalised: the scale sees visible rows only.
+            room = self.max_context - horizon
+            rows = min(rows, max(MIN_HISTORY, room if room > 0 else self.max_context // 8))
+        each = many_series(series)
+        times = [None] * len(each) if timestamps is None else list(timestamps)
+        if len(times) != len(each):
+            raise ConfigError(f"timestamps must be one entry per series: {len(each)} series, found {len(times)}.")
+        _check_size(len(each), paths, horizon)
+        ready = [prepare(bars, horizon, rows, given) for bars, given in zip(each, times, strict=True)]
+        what = ready[0].history.symbol if len(ready) == 1 else f"{len(ready)} series"
+        with progress_bar(f"Forecasting {what}", progress) as report:
+            windows = [one.window for one in ready]
+            sampled = self.sample(
+                windows, horizon, paths, sampling, seed, report,
+                overflow=overflow, precision=precision, memory_budget=memory_budget,
+            )  # fmt: skip
+        forecasts = [
+            Forecast(
+                symbol=one.history.symbol,
+                timestamps=one.timestamps,
+                paths=one.restore(z),
+                history=one.history,
+                sampling=sampling,
+                seed=int(seed),
+                calendar=one.calendar,
+                model=self.name,
+            )
+            for one, z in zip(ready, sampled, strict=True)
+        ]
+        return [forecast.repair() for forecast in forecasts] if repair else forecasts
 
     @torch.no_grad()
     def sample(
@@ -207,20 +250,30 @@ class Forecaster:
         paths: int,
         sampling: Sampling,
         seed: int,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Report | None = None,
+        *,
+        overflow: Overflow = "exact",
+        precision: Precision = "float32",
+        memory_budget: int | None = None,
     ) -> list[NDArray[np.float64]]:
         """Continue normalised windows: (paths, horizon, 6) per window, still normalised.
 
         Windows may differ in length and be longer than `max_context`; then the last `max_context` tokens are seen.
-        `progress` is called with (rows generated so far, rows in all).
+        `progress` is called with (rows so far, rows in all): rows that are encoded, generated or decoded.
+        `overflow`, `precision` and `memory_budget` are those of `forecast`.
         """
-        uniforms = path_uniforms(seed, 0, paths, horizon)
+        if precision not in get_args(Precision):
+            raise ConfigError(f'precision is "float32" or "bfloat16", found {precision!r}.')
+        uniforms = path_uniforms(seed, 0, 1 if sampling.greedy else paths, horizon)
+        work = _Work(sum(len(window.values) for window in windows), len(uniforms) * horizon * len(windows), progress)
         prompts = []
         with evaluating(self.tokenizer):
+            # One at a time: which side of 0 a bit falls on must not depend on the company.
             for window in windows:
                 x = torch.as_tensor(window.values, dtype=torch.float32).to(self.device)
                 s1, s2 = self.tokenizer.encode(x[None])
                 prompts.append(Prompt(s1[0], s2[0], torch.as_tensor(window.stamps), uniforms))
+                work.add(len(x))
         continued = generate(
             self.predictor,
             prompts,
@@ -228,62 +281,51 @@ class Forecaster:
             sampling=sampling,
             max_context=self.max_context,
             positions=self.positions,
-            progress=progress,
+            overflow=overflow,
+            dtype=torch.bfloat16 if precision == "bfloat16" else torch.float32,
+            memory_budget=memory_budget,
+            progress=work.generated,
         )
-        return [self._decode(prompt, s1, s2, horizon) for prompt, (s1, s2) in zip(prompts, continued, strict=True)]
-
-    def _decode(self, prompt: Prompt, s1: torch.Tensor, s2: torch.Tensor, horizon: int) -> NDArray[np.float64]:
-        whole = [torch.cat((old.expand(len(new), -1), new), dim=1) for old, new in ((prompt.s1, s1), (prompt.s2, s2))]
-        decoded = decode_tail(self.tokenizer, *whole, horizon=horizon, max_context=self.max_context)
-        return decoded.cpu().double().numpy()
-
-
-def one_series(bars: Any) -> Bars:
-    """Bars of one symbol from Bars, a frame, or a store of one symbol.
-
-    Raises:
-        DataError: several symbols, none, or something else altogether.
-    """
-    if isinstance(bars, Bars):
-        return bars
-    if isinstance(bars, pd.DataFrame):
-        return Bars.from_frame(bars)
-    try:
-        series = list(bars)
-    except TypeError:
-        series = []
-    if len(series) == 1 and isinstance(series[0], Bars):
-        return series[0]
-    if series and all(isinstance(one, Bars) for one in series):
-        names = ", ".join(one.symbol for one in series[:5]) + (", ..." if len(series) > 5 else "")
-        raise DataError(f"forecast takes one symbol, found {len(series)}: {names}. Pick one, or call forecast_many.")
-    raise DataError(f"forecast takes Bars, a DataFrame or a store of one symbol, found {type(bars).__name__}.")
+        decoded = []
+        for prompt, new in zip(prompts, continued, strict=True):
+            bars = decode_paths(self.tokenizer, (prompt.s1, prompt.s2), new, max_context=self.max_context)
+            # Greedy paths are all equal: one is computed.
+            decoded.append(bars.cpu().double().numpy().repeat(paths // len(uniforms), axis=0))
+            work.add(bars.shape[0] * horizon)
+        return decoded
 
 
-def _given(history: Bars, horizon: int, timestamps: Any) -> pd.DatetimeIndex:
-    """Timestamps that a caller gave, checked against the history and brought to its zone."""
-    where = f"{history.symbol}: the forecast timestamps"
-    try:
-        index = pd.DatetimeIndex(timestamps)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{where} cannot be read as times: {error}.") from error
-    if len(index) != horizon:
-        raise DataError(f"{where} are {len(index)}, the horizon is {horizon}. Give one per forecast bar.")
-    if (index.tz is None) != (history.timestamps.tz is None):
-        have, has = ("have no", "one") if index.tz is None else ("have a", "none")
-        raise DataError(f"{where} {have} time zone, the history has {has}. Localise both (tz_localize) or neither.")
-    if index.hasnans or not (index.is_monotonic_increasing and index.is_unique):
-        raise DataError(f"{where} must be strictly increasing, with none missing.")
-    last = history.timestamps[-1]
-    if index[0] <= last:
-        raise DataError(
-            f"{where} begin at {index[0]}, but the history ends at {last}. Give later ones, or cut the history."
+class _Work:
+    """Counts rows over the three parts of a forecast: encode the history, generate, decode."""
+
+    def __init__(self, history: int, new: int, report: Report | None) -> None:
+        self.done, self.total, self.report = 0, history + 2 * new, report
+
+    def add(self, rows: int) -> None:
+        self.done += rows
+        if self.report is not None:
+            self.report(self.done, self.total)
+
+    def generated(self, done: int, total: int) -> None:
+        """What the engine calls: rows generated so far, of `total`."""
+        if self.report is not None:
+            self.report(self.done + done, self.total)
+        if done == total:
+            self.done += done
+
+
+def _check_size(series: int, paths: int, horizon: int) -> None:
+    """Refuse what could not even hold its result, before hours of work end in a MemoryError."""
+    need, free = series * paths * horizon * RESULT_BYTES, free_memory(torch.device("cpu"))
+    if need > free:
+        raise ConfigError(
+            f"{series} series x {paths} paths x {horizon} bars need {need / 1e9:,.1f} GB of memory, "
+            f"{free / 1e9:,.1f} GB are free. Lower paths or horizon, or forecast fewer series at a time."
         )
-    # The hour and weekday that the model sees are those of the history's clock.
-    return index if index.tz is None else index.tz_convert(history.timestamps.tz)
 
 
-def _whole(name: str, value: Any, least: int) -> int:
+def whole(name: str, value: Any, least: int) -> int:
+    """`value` as an int; ConfigError by `name` unless it is a whole number >= `least`."""
     try:
         number = operator.index(value)
     except TypeError:

@@ -1,7 +1,6 @@
 """Draws a forecast with matplotlib: candles of the history, mean and band of the forecast close, what came true.
 
-Bars are evenly spaced along the axis, so nights and weekends leave no gaps. Colours are told apart without red and
-green (Okabe & Ito), and falling candles are filled where rising ones are hollow. Nothing here needs a display.
+Bars are evenly spaced along the axis, so nights and weekends leave no gaps. Nothing here needs a display.
 """
 
 from __future__ import annotations
@@ -17,14 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from chandler.data.bars import FEATURES, Bars
-from chandler.errors import ConfigError, DataError
+from chandler.data.bars import Bars
+from chandler.forecasting.drawing import AHEAD, FAINT, FALL, INK, MUTED, RISE, drawn_history, matching
+from chandler.forecasting.measures import CLOSE, HIGH, LOW, OPEN
 
 if TYPE_CHECKING:
     from chandler.forecasting.forecast import Forecast
 
-RISE, FALL, AHEAD, INK, MUTED, FAINT = "#0072B2", "#D55E00", "#7A3E9D", "#1A1A1A", "#555555", "#D9D9D9"
-OPEN, HIGH, LOW, CLOSE = (FEATURES.index(name) for name in ("open", "high", "low", "close"))
 TICKS = 8
 
 
@@ -32,11 +30,7 @@ def draw_forecast(
     forecast: Forecast, *, truth: Bars | pd.DataFrame | None = None, band: float = 0.8, history_rows: int = 60
 ) -> Figure:
     """The figure of `Forecast.plot`, whose arguments and errors these are."""
-    if not 0 < band < 1:
-        raise ConfigError(f"band is a share of the paths, above 0 and below 1, found {band!r}. 0.8 is usual.")
-    if history_rows < 1:
-        raise ConfigError(f"history_rows must be at least 1, found {history_rows!r}.")
-    history = forecast.history.tail(history_rows)
+    history = drawn_history(forecast, band, history_rows)
     past, horizon = len(history), forecast.horizon
     ahead = np.arange(past, past + horizon)
     close = forecast.paths[:, :, CLOSE]
@@ -57,7 +51,7 @@ def draw_forecast(
     label = "mean forecast close" if len(close) > 1 else "forecast close (1 path)"
     axes.plot(x, np.r_[last, close.mean(axis=0)], color=AHEAD, linewidth=2, label=label, zorder=4)
     if truth is not None:
-        at, came = _matching(truth, forecast)
+        at, came = matching(truth, forecast)
         _candles(axes, past + at, came, alpha=0.35)
         axes.plot(past + at, came[:, CLOSE], color=INK, linewidth=1.4, marker="o", markersize=2.5,
                   label="actual close", zorder=5)  # fmt: skip
@@ -82,22 +76,6 @@ def _candles(axes: Axes, x: NDArray[np.integer], bars: NDArray[np.float64], alph
             PatchCollection(bodies, facecolor=face, edgecolor=colour, linewidths=0.9, alpha=alpha, zorder=3)
         )
     axes.autoscale_view()
-
-
-def _matching(truth: Bars | pd.DataFrame, forecast: Forecast) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
-    """Steps (N,) of the forecast that the truth has, and its rows (N, 6) there."""
-    bars = truth if isinstance(truth, Bars) else Bars.from_frame(truth)
-    if (bars.timestamps.tz is None) != (forecast.timestamps.tz is None):
-        raise DataError(f"{forecast.symbol}: of truth and forecast only one has a time zone. Localise both or neither.")
-    where = bars.timestamps.get_indexer(forecast.timestamps)
-    steps = np.flatnonzero(where >= 0)
-    if not len(steps):
-        span = f"{bars.timestamps[0]} to {bars.timestamps[-1]}" if len(bars) else "no rows"
-        raise DataError(
-            f"{forecast.symbol}: the truth ({span}) has none of the forecast's timestamps "
-            f"({forecast.timestamps[0]} to {forecast.timestamps[-1]}). Forecast with timestamps= of the truth."
-        )
-    return steps, bars.values[where[steps]]
 
 
 def _dates(axes: Axes, index: pd.DatetimeIndex) -> None:

@@ -38,7 +38,7 @@ class JointParameters(nn.Module):
         lora = self.lora
         if lora is None:
             return outputs
-        return tuple(out + lora[name](x) if name in lora else out for name, out in zip(names, outputs, strict=True))
+        return tuple(lora[name](x, out) if name in lora else out for name, out in zip(names, outputs, strict=True))
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

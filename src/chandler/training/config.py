@@ -20,6 +20,7 @@ from chandler.nn.predictor import PredictorConfig
 from chandler.nn.presets import PREDICTORS, TOKENIZERS
 from chandler.nn.tokenizer import TokenizerConfig
 from chandler.training.optim import ScheduleKind
+from chandler.training.tracking import TrackerName
 
 RANDOM = "random"
 
@@ -244,6 +245,8 @@ class Settings(_Strict):
     pretrained starts, lookback + horizon for a predictor from random weights."""
     log_every: int = Field(10, ge=1)
     """Optimiser steps between two training lines of metrics.jsonl."""
+    trackers: list[TrackerName] = Field(default_factory=list)
+    """Also log to these: tensorboard, wandb, mlflow, comet. Their keys come from the environment alone."""
     data: DataSettings
     tokenizer: TokenizerSettings = Field(default_factory=TokenizerSettings)
     predictor: PredictorSettings = Field(default_factory=PredictorSettings)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
@@ -17,8 +19,15 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def make_accelerator(device: str = "auto", precision: Literal["float32", "bfloat16"] = "float32") -> Accelerator:
+def make_accelerator(
+    device: str = "auto",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    trackers: Sequence[str] = (),
+    logging_dir: str | Path | None = None,
+) -> Accelerator:
     """The process's accelerator: joins the process group when started by torchrun (nccl on GPUs, gloo on CPU).
+
+    `trackers` (in accelerate's spelling) are started later; those that write files do so in `logging_dir`.
 
     Raises:
         TrainingError: the device asked for is not there.
@@ -28,15 +37,52 @@ def make_accelerator(device: str = "auto", precision: Literal["float32", "bfloat
     if device == "mps" and not torch.backends.mps.is_available():
         raise TrainingError("device: mps was asked for, but Metal is not available. Use device: auto or cpu.")
     from accelerate import Accelerator
-    from accelerate.utils import DistributedDataParallelKwargs
+    from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 
     cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    _rejoin("gloo" if cpu else "nccl")
     return Accelerator(
         cpu=cpu,
         mixed_precision="bf16" if precision == "bfloat16" else "no",
         step_scheduler_with_optimizer=False,
+        log_with=list(trackers) or None,
+        project_config=ProjectConfiguration(logging_dir=str(logging_dir) if logging_dir else None),
         kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
     )
+
+
+def _rejoin(backend: str) -> None:
+    """After a restart by torchrun, meet the other processes under a name of this attempt.
+
+    The store that torchrun keeps for its workers still holds the addresses of the attempt before, and the gloo
+    backend would call those.
+    """
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if attempt == "0" or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or dist.is_initialized():
+        return
+    rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if backend == "nccl":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    address = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+    store = dist.TCPStore(*address, ranks, is_master=False)  # type: ignore[attr-defined]
+    named = dist.PrefixStore(f"attempt-{attempt}", store)  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=named, rank=rank, world_size=ranks)
+
+
+@contextmanager
+def telling_of_lost_processes(accelerator: Accelerator) -> Iterator[None]:
+    """Turn the communication failure that follows another process's end into a TrainingError."""
+    try:
+        yield
+    except RuntimeError as error:
+        lost = isinstance(error, dist.DistError) or "gloo" in str(error) or "NCCL" in str(error)
+        if accelerator.num_processes == 1 or not lost:
+            raise
+        raise TrainingError(
+            f"process {accelerator.process_index} of {accelerator.num_processes} lost contact: another process of this "
+            "run has ended (its message, if it left one, stands above). What was saved is intact. Repeat the command "
+            "with --resume; torchrun --max-restarts does so by itself when the command has --resume."
+        ) from error
 
 
 class _SumOverRanks(torch.autograd.Function):

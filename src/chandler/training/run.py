@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.config import RANDOM, PredictorSettings, Settings, StageSettings, load_settings
-from chandler.training.distributed import close, make_accelerator
+from chandler.training.distributed import close, make_accelerator, telling_of_lost_processes
 from chandler.training.loop import StageResult, fit
 from chandler.training.plan import derive_seed
 from chandler.training.progress import Progress
@@ -29,13 +30,14 @@ from chandler.training.signals import StopRequest, stop_on_signal
 from chandler.training.sources import Sources, load_sources
 from chandler.training.stages import PredictorStage, TokenizerStage
 from chandler.training.state import Keeper
+from chandler.training.tracking import Tracking, accelerate_names, require_trackers
 from chandler.training.trainable import choose_trained
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 STAGES = ("tokenizer", "predictor")
-OWN = ("config.yaml", "metrics.jsonl", "summary.json", "report.html", "checkpoints", "adapters", *STAGES)
+OWN = ("config.yaml", "metrics.jsonl", "summary.json", "report.html", "checkpoints", "adapters", "trackers", *STAGES)
 """What a run folder holds; --overwrite removes these and nothing else."""
 
 
@@ -63,14 +65,17 @@ class Run:
 
 
 class _Recorder:
-    """Listens to the loop: writes metrics into the folder, shows progress."""
+    """Listens to the loop: writes metrics into the folder, passes them to trackers, shows progress."""
 
     def __init__(self, folder: Path, progress: Progress) -> None:
         self.folder, self.progress = folder, progress
+        self.tracking: Tracking | None = None
 
     def _append(self, record: dict[str, Any]) -> None:
         with (self.folder / "metrics.jsonl").open("a") as handle:
             handle.write(json.dumps({**record, "time": round(time.time(), 3)}) + "\n")
+        if self.tracking is not None:
+            self.tracking.log(record)
 
     def begin(self, stage: str, *, epochs: int, steps: int, windows: int, done: int) -> None:
         self._forget_after(stage, done if done else -1)
@@ -155,11 +160,17 @@ def finetune(
         Interrupted: by SIGINT or SIGTERM, after the state was saved.
     """
     settings = config if isinstance(config, Settings) else load_settings(config, overrides)
-    accelerator = make_accelerator(settings.device, settings.precision)
+    require_trackers(settings.trackers)
+    accelerator = make_accelerator(
+        settings.device,
+        settings.precision,
+        accelerate_names(settings.trackers),
+        Path(settings.out) / "trackers",
+    )
     shown = progress or Progress()
     try:
         # Dropout seeds torch's global generator; the caller gets its own state back.
-        with torch.random.fork_rng(enabled=True), stop_on_signal() as stop:
+        with torch.random.fork_rng(), stop_on_signal() as stop, telling_of_lost_processes(accelerator):
             run = _finetune(settings, accelerator, shown, stop, overwrite, resume, force)
     finally:
         shown.close()
@@ -206,16 +217,18 @@ def _finetune(
             recorder.warn(text)
         if sources.cleaned is not None:
             recorder.progress.note(sources.cleaned.to_text(limit=5))
-    for number, (name, stage) in enumerate(settings.stages()):
-        outcome = _run_stage(
-            name, stage, settings, sources, folder, accelerator, recorder, stop, resume, earlier.get(name), number
-        )
-        summary["stages"][name] = outcome
-        if accelerator.is_main_process:
-            write_json(folder / "summary.json", summary)
-            # Only now: until the summary names its result, an interrupted stage goes on from here.
-            shutil.rmtree(folder / "checkpoints" / name, ignore_errors=True)
-        accelerator.wait_for_everyone()
+    with closing(Tracking(accelerator, _flat(settings.model_dump(mode="json")), recorder.warn)) as recorder.tracking:
+        for number, (name, stage) in enumerate(settings.stages()):
+            outcome = _run_stage(
+                name, stage, settings, sources, folder, accelerator, recorder, stop, resume, earlier.get(name), number
+            )
+            summary["stages"][name] = outcome
+            if accelerator.is_main_process:
+                write_json(folder / "summary.json", summary)
+                # Only now: until the summary names its result, an interrupted stage goes on from here.
+                shutil.rmtree(folder / "checkpoints" / name, ignore_errors=True)
+            recorder.tracking.stage_over(int(outcome.get("steps", 0)))
+            accelerator.wait_for_everyone()
     return Run(folder)
 
 
@@ -348,7 +361,7 @@ def prepare_folder(folder: Path, settings: Settings, *, overwrite: bool, resume:
 def changed_keys(old: Settings, new: Settings) -> list[str]:
     """ "predictor.epochs 30 -> 20" for each setting that differs; where the run lies and runs does not matter."""
     a, b = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
-    keys = sorted((a.keys() | b.keys()) - {"out", "device"})
+    keys = sorted((a.keys() | b.keys()) - {"out", "device", "trackers"})
     return [f"{key} {a.get(key)} -> {b.get(key)}" for key in keys if a.get(key) != b.get(key)]
 
 

@@ -1,0 +1,90 @@
+"""Experiment trackers beside metrics.jsonl, through accelerate; off unless named. Their keys come from the environment.
+
+A tracker that fails while a run goes on is dropped with a warning: it never costs a run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from chandler.errors import ConfigError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+TrackerName = Literal["tensorboard", "wandb", "mlflow", "comet"]
+PROJECT = "chandler"
+_MODULES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow", "comet": "comet_ml"}
+_KEYS = {
+    "wandb": ("WANDB_API_KEY", "WANDB_MODE", "WANDB_MODE=offline keeps everything on this machine"),
+    "comet": ("COMET_API_KEY", "COMET_START_ONLINE", "COMET_START_ONLINE=0 keeps everything on this machine"),
+}
+"""Tracker -> variable of its key, variable that does without one, and how."""
+
+
+def require_trackers(names: Sequence[TrackerName]) -> None:
+    """Raise ConfigError, naming the remedy, unless every tracker is installed and has its key."""
+    for name in names:
+        if importlib.util.find_spec(_MODULES[name]) is None:
+            raise ConfigError(
+                f"trackers: {name} is not installed. Run pip install {_MODULES[name]}, or leave it out of trackers; "
+                "metrics.jsonl is written in any case."
+            )
+        key, instead, how = _KEYS.get(name, ("", "", ""))
+        if key and not (os.environ.get(key) or os.environ.get(instead)):
+            raise ConfigError(f"trackers: {name} needs its key in the environment variable {key}; {how}.")
+
+
+def accelerate_names(names: Sequence[TrackerName]) -> list[str]:
+    """As accelerate spells them."""
+    return ["comet_ml" if name == "comet" else name for name in names]
+
+
+class Tracking:
+    """Passes records of the loop to the trackers of an accelerator; without any, to nobody."""
+
+    def __init__(self, accelerator: Accelerator, settings: Mapping[str, Any], warn: Callable[[str], None]) -> None:
+        self._trackers: list[Any] = []
+        self._warn = warn
+        self._steps_before = 0
+        if not accelerator.log_with:
+            return
+        plain = {key: v if isinstance(v, int | float | str) else str(v) for key, v in settings.items()}
+        try:
+            accelerator.init_trackers(PROJECT, config=plain)
+        except Exception as error:  # each tracker has errors of its own
+            raise ConfigError(f"trackers: {accelerator.log_with[0]} or another could not start: {error}") from error
+        self._trackers = list(accelerator.trackers)
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """A line of metrics.jsonl, as "stage/kind/name" -> number. Steps count on over both stages."""
+        if not self._trackers:
+            return
+        prefix = f"{record['stage']}/{record['kind']}"
+        values = {
+            f"{prefix}/{name}": float(value)
+            for name, value in record.items()
+            if name != "step" and isinstance(value, int | float) and not isinstance(value, bool)
+        }
+        step = self._steps_before + int(record["step"])
+        self._each(lambda tracker: tracker.log(values, step=step))
+
+    def stage_over(self, steps: int) -> None:
+        """The next stage's steps are counted on from here: some trackers take rising steps only."""
+        self._steps_before += steps
+
+    def close(self) -> None:
+        """Let the trackers finish what they have."""
+        self._each(lambda tracker: tracker.finish())
+        self._trackers = []
+
+    def _each(self, act: Callable[[Any], None]) -> None:
+        for tracker in list(self._trackers):
+            try:
+                act(tracker)
+            except Exception as error:  # each tracker has errors of its own
+                self._trackers.remove(tracker)
+                self._warn(f"tracker {tracker.name} failed and is left out from here: {error}")
