@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import mmap
 import os
 import shutil
 import uuid
@@ -167,6 +168,13 @@ class BarStore:
     def select(self, symbols: Sequence[str]) -> BarStore:
         """A store of these symbols only, in this order. DataError for an unknown one."""
         return replace(BarStore.from_bars([self[symbol] for symbol in dict.fromkeys(symbols)]), skipped=self.skipped)
+
+    def release(self) -> None:
+        """Hand the pages of a mapped store back to the system: resident memory falls, nothing is lost."""
+        for array in (self.values, self.stamps, self.timestamps):
+            mapped = getattr(array, "_mmap", None)
+            if mapped is not None and hasattr(mapped, "madvise"):
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def save(self, folder: str | Path) -> Path:
         """Write the store into `folder`, all or nothing; a store that is there is replaced.

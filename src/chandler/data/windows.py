@@ -20,6 +20,10 @@ _BLOCK = 128
 """Windows normalised at a time: a block of 128 x 101 rows stays in the cache of a core."""
 
 
+_RELEASE_BYTES = 16 << 20
+"""Bytes gathered from a mapped store before its pages are handed back; what is read again comes from the page cache."""
+
+
 @dataclass(frozen=True, eq=False)
 class WindowBatch:
     """B windows of T rows: what a stage trains on, and the scale that maps it back to prices."""
@@ -110,6 +114,7 @@ class Windows:
         self.counts = np.bincount(self._owners, per_piece, minlength=len(store)).astype(np.int64)
         """(S,) int64: windows of each symbol."""
         self._ends = np.cumsum(per_piece)
+        self._read = 0
         self._before = self._ends - per_piece
 
     def __len__(self) -> int:
@@ -134,6 +139,11 @@ class Windows:
             raw = window_rows(self.store.values, starts[block], self.length)
             values[block], mean[block], std[block] = normalise(raw, self.lookback, self.clip)
         stamps = window_rows(self.store.stamps, starts, self.length)
+        # Pages of a mapped store that were read stay in this process's memory until they are handed back.
+        self._read += starts.size * self.length * (self.store.values.itemsize * len(FEATURES) + stamps.shape[-1])
+        if self._read > _RELEASE_BYTES:
+            self.store.release()
+            self._read = 0
         return WindowBatch(values, stamps, mean, std, indices)
 
     def describe(self, index: int) -> tuple[str, pd.Timestamp, pd.Timestamp]:
@@ -152,8 +162,14 @@ class Windows:
 
 
 def epoch_order(n_windows: int, *, seed: int, epoch: int, limit: int | None = None) -> np.ndarray:
-    """A permutation of the windows, its first `limit`: (n,) int64. Depends on seed and epoch only."""
-    order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(n_windows)
+    """A permutation of the windows, its first `limit`: (n,) int64. Depends on its arguments only.
+
+    Few windows of very many are drawn without a list of all of them, in memory of the order of `limit`.
+    """
+    generator = np.random.Generator(np.random.PCG64([seed, epoch]))
+    if limit is not None and limit < n_windows // 50:
+        return generator.choice(n_windows, limit, replace=False)
+    order = generator.permutation(n_windows)
     return order if limit is None else order[:limit]
 
 

@@ -25,7 +25,8 @@ def candles(case: ForecastCase, *, history_rows: int = 45, seed: int = 0) -> Fig
     random walk's band. Bars are evenly spaced: nights and weekends leave no gap."""
     forecast = case.forecast
     history = forecast.history.tail(history_rows)
-    labels = _labels(pd.DatetimeIndex(history.timestamps.append(forecast.timestamps)))
+    index = pd.DatetimeIndex(history.timestamps.append(forecast.timestamps))
+    labels = _labels(index)
     past, future = labels[: len(history)], labels[len(history) :]
     paths = forecast.paths[:, :, CLOSE]
     # Mean and bands begin at the last known close: the forecast grows out of it.
@@ -54,9 +55,9 @@ def candles(case: ForecastCase, *, history_rows: int = 45, seed: int = 0) -> Fig
     else:
         texts = [f"{_price(p)} (1 path)" for p in paths[0]]
     mean = _line(future, paths.mean(axis=0), "--model", name="forecast, mean close", width=2.2)
-    traces.append(mean | {"text": texts, "hovertemplate": "forecast close: %{text}<extra></extra>"})
+    traces.append(mean | {"zorder": 3, "text": texts, "hovertemplate": "forecast close: %{text}<extra></extra>"})
     stem = _line([past[-1], future[0]], [case.last, paths[:, 0].mean()], "--model", width=2.2)
-    traces.append(stem | {"hoverinfo": "skip", "showlegend": False})
+    traces.append(stem | {"zorder": 3, "hoverinfo": "skip", "showlegend": False})
     traces.append(_candlestick(past, history.values, "--ink", "--ink-soft", "history"))
     traces.append(_hover(past, history.values, "history"))
     known = ~np.isnan(truth[:, CLOSE])
@@ -132,8 +133,11 @@ def losses(
     layout = _layout(hover="closest")
     if reference is not None:
         name, value = reference
-        line = _line([0, last], [value, value], "--ink-soft", name=name.lower(), width=1.2, dash="dash")
-        traces.append(line | {"hovertemplate": f"{value:.4g}<extra></extra>"})
+        line = _line([0, last], [value, value], "--ink-soft", width=1.2, dash="dash")
+        traces.append(line | {"hoverinfo": "skip", "showlegend": False})
+        place = {"x": 1, "xref": "paper", "xanchor": "right", "y": np.log10(value) if log else value, "yanchor": "bottom"}
+        text = f"{name[0].lower()}{name[1:]}: {value:.4g}"
+        layout["annotations"] = [{**place, "text": text, "showarrow": False, "font": {"size": 11}}]
     layout["xaxis"] |= {"title": {"text": "optimiser step", "standoff": 4}, "range": [-0.03 * last, 1.03 * last]}
     if log:
         shown = [value for trace in traces for value in trace["y"]]
@@ -186,7 +190,7 @@ def _candlestick(x: Sequence[str], values: NDArray[np.float64], colour: str, fil
     }
     rising = {"line": {"color": colour, "width": 1.1}, "fillcolor": "--page"}
     falling = {"line": {"color": colour, "width": 1.1}, "fillcolor": fill}
-    shape = {"type": "candlestick", "x": list(x), "name": name, "whiskerwidth": 0, "hoverinfo": "skip"}
+    shape = {"type": "candlestick", "x": list(x), "name": name, "whiskerwidth": 0, "hoverinfo": "skip", "zorder": 2}
     return {**shape, **prices, "increasing": rising, "decreasing": falling, "showlegend": True}
 
 

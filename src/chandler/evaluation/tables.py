@@ -19,7 +19,7 @@ def error_table(scores: pd.DataFrame, measure: str, rival: str, title: str, how:
     several = len(values) > 1
     if several:
         values.append(("Mean", found.mean()))
-    head = ["Symbol", "Model", "Last close", "Random walk", f"Model vs {rival}"]
+    head = ["Symbol", "Model", "Last close", "Random walk", f"vs {rival}"]
     rows = [(name, [*(f"{value:.2f}" for value in row), mark(change(row[MODEL], row[rival]))]) for name, row in values]
     return table(f"<b>{title}</b><br>{how}", [head], rows, summary=several)
 
