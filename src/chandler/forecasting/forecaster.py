@@ -30,6 +30,8 @@ Precision = Literal["float32", "bfloat16"]
 """Number format of the predictor's weights and caches while it generates."""
 RESULT_BYTES = 128
 """Memory of one forecast bar while it is made: random numbers, ids, decoded and in price units."""
+SMALL_RESULT = 256 << 20
+"""Bytes that are tried without asking what is free."""
 
 
 class Forecaster:
@@ -317,7 +319,8 @@ class _Work:
 def _check_size(series: int, paths: int, horizon: int) -> None:
     """Refuse what could not even hold its result, before hours of work end in a MemoryError."""
     need, free = series * paths * horizon * RESULT_BYTES, free_memory(torch.device("cpu"))
-    if need > free:
+    # What is free is an estimate (a container counts its file cache as used): small results are never refused.
+    if need > max(free, SMALL_RESULT):
         raise ConfigError(
             f"{series} series x {paths} paths x {horizon} bars need {need / 1e9:,.1f} GB of memory, "
             f"{free / 1e9:,.1f} GB are free. Lower paths or horizon, or forecast fewer series at a time."
