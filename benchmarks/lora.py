@@ -113,6 +113,7 @@ def main() -> None:
         mine, theirs = context.Pipe()
         process = context.Process(target=_child, args=(case, arguments, theirs))
         process.start()
+        theirs.close()  # or a process that died would be waited for
         rows[case] = mine.recv()
         process.join()
     if arguments.json:
