@@ -19,6 +19,7 @@ from chandler.data.bars import Bars
 from chandler.data.calendars import time_features
 from chandler.data.columns import FEATURES
 from chandler.data.log import LAYOUT, open_log
+from chandler.data.stitched import Stitched
 from chandler.errors import DataError
 
 META = "store.json"
@@ -172,7 +173,7 @@ class BarStore:
     def release(self) -> None:
         """Hand the pages of a mapped store back to the system: resident memory falls, nothing is lost."""
         for array in (self.values, self.stamps, self.timestamps):
-            mapped = getattr(array, "_mmap", None)
+            mapped = getattr(array.base if isinstance(array, Stitched) else array, "_mmap", None)
             if mapped is not None and hasattr(mapped, "madvise"):
                 mapped.madvise(mmap.MADV_DONTNEED)
 

@@ -140,7 +140,7 @@ class Windows:
             values[block], mean[block], std[block] = normalise(raw, self.lookback, self.clip)
         stamps = window_rows(self.store.stamps, starts, self.length)
         # Pages of a mapped store that were read stay in this process's memory until they are handed back.
-        self._read += starts.size * self.length * (self.store.values.itemsize * len(FEATURES) + stamps.shape[-1])
+        self._read += starts.size * self.length * (values.itemsize * len(FEATURES) + stamps.shape[-1])
         if self._read > _RELEASE_BYTES:
             self.store.release()
             self._read = 0
