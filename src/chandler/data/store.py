@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -172,7 +173,8 @@ class BarStore:
 
     def release(self) -> None:
         """Hand the pages of a mapped store back to the system: resident memory falls, nothing is lost."""
-        for array in (self.values, self.stamps, self.timestamps):
+        arrays: tuple[Any, ...] = (self.values, self.stamps, self.timestamps)
+        for array in arrays:
             mapped = getattr(array.base if isinstance(array, Stitched) else array, "_mmap", None)
             if mapped is not None and hasattr(mapped, "madvise"):
                 mapped.madvise(mmap.MADV_DONTNEED)

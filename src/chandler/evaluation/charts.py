@@ -74,6 +74,7 @@ def candles(case: ForecastCase, *, history_rows: int = 45, seed: int = 0) -> Fig
         "tickmode": "array",
         "tickvals": labels[::every],
         "ticktext": _ticks(index[::every]),
+        "unifiedhovertitle": {"text": "%{x}"},  # else a bar with a tick would show its short label
         "range": [-0.7, len(labels) - 0.3],
         "rangeslider": {"visible": False},
     }
@@ -135,7 +136,13 @@ def losses(
         name, value = reference
         line = _line([0, last], [value, value], "--ink-soft", width=1.2, dash="dash")
         traces.append(line | {"hoverinfo": "skip", "showlegend": False})
-        place = {"x": 1, "xref": "paper", "xanchor": "right", "y": np.log10(value) if log else value, "yanchor": "bottom"}
+        place = {
+            "x": 1,
+            "xref": "paper",
+            "xanchor": "right",
+            "y": np.log10(value) if log else value,
+            "yanchor": "bottom",
+        }
         text = f"{name[0].lower()}{name[1:]}: {value:.4g}"
         layout["annotations"] = [{**place, "text": text, "showarrow": False, "font": {"size": 11}}]
     layout["xaxis"] |= {"title": {"text": "optimiser step", "standoff": 4}, "range": [-0.03 * last, 1.03 * last]}

@@ -164,6 +164,8 @@ def caveats(log: RunLog, cases: Sequence[ForecastCase]) -> list[str]:
             "Only the close was scored. Open, high, low, volume and amount were forecast too, and may be better or worse.",
             "The band is meant bar by bar. That a whole path stays inside it is less likely, and was not tested.",
             "Lower error is not profit: there is no trading, no cost and no position here.",
+            "The random walk draws from the bars that the model saw and no others, to compare like with like. Returns of a "
+            "longer past would often make it a stronger baseline.",
         ]
         times = {case.forecast.calendar for case in cases}
         if times == {"given"}:
