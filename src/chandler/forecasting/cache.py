@@ -101,6 +101,8 @@ class Paths:
             heads = weights.heads_of(layer)
             shape = (2, series, heads, paths, capacity, weights.dim // heads)
             self.memory.append(torch.empty(shape, dtype=weights.dtype, device=weights.device))
+        self._flat = [tuple(memory.flatten(1, 3)) for memory in self.memory]
+        """Per layer keys and values, (series * heads * paths, capacity, head_dim) each: views of `memory`."""
 
     def restart(self, prefix: Prefix | None) -> None:
         """Forget all own rows and stand after `prefix`."""
@@ -141,7 +143,7 @@ class Paths:
         q = q.view(self.series, self.paths, -1, heads, width).permute(0, 3, 1, 2, 4)
         count = q.shape[3]
         q = q.reshape(-1, count, width)
-        keys, values = self.memory[layer].flatten(1, 3).narrow(2, 0, end).unbind(0)
+        keys, values = (rows.narrow(1, 0, end) for rows in self._flat[layer])
         own = torch.bmm(q, keys.transpose(1, 2))
         if count > 1:
             future = torch.ones(count, end, dtype=torch.bool, device=q.device).triu_(end - count + 1)

@@ -6,30 +6,22 @@ Token ids in, token ids out; the same as `reencoding.generate`, which defines th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from typing import Literal, NoReturn, get_args
+from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from chandler.errors import ConfigError
-from chandler.forecasting.cache import PREFILL_ROWS, Paths, Prefix, bytes_per_row, padded
+from chandler.forecasting.cache import Paths, Prefix, padded
 from chandler.forecasting.kernels import Weights
 from chandler.forecasting.memory import SHARE, free_memory
+from chandler.forecasting.planning import Chunk, Overflow, Window, plan
 from chandler.forecasting.prompts import Prompt
 from chandler.forecasting.sampling import Sampling, sample
 from chandler.nn.predictor import DependencyPositions, Kronos
 
-Overflow = Literal["exact", "block", "trim"]
-"""What happens to rows beyond `max_context`; see `generate`."""
-MAX_ROWS = 128
-"""Paths stepped together at most: the GEMM rate hardly grows beyond."""
-MAX_OWN_BYTES = 256 << 20
-"""Keys and values of new rows at most, while more than one path is stepped."""
-MAX_ENCODED_ROWS = 8192
-"""Own rows re-encoded at once when the window slides."""
+__all__ = ["Overflow", "choose", "generate"]
 
 
 def generate(
@@ -77,8 +69,9 @@ def generate(
         ConfigError: an impossible setting, or a budget in which not even one path fits.
     """
     _check(horizon, max_context, overflow, dtype)
-    window = _Window(horizon, max_context, overflow)
+    window = Window(horizon, max_context, overflow)
     device = model.head.proj_s1.weight.device
+    longest = min(max_context, max((len(prompt.s1) for prompt in prompts), default=1) + horizon)
     paths = [prompt.paths for prompt in prompts]
     # Greedy paths are all equal: one is enough.
     computed = [1] * len(paths) if sampling.greedy else paths
@@ -87,60 +80,16 @@ def generate(
     done, total = 0, horizon * sum(computed)
     shared: _Shared = {}
     with torch.inference_mode():
-        weights = Weights(model, dtype=dtype, positions=positions, max_positions=padded(max_context))
+        weights = Weights(model, dtype=dtype, positions=positions, max_positions=padded(longest))
         series = [window.cut(prompt, count, device) for prompt, count in zip(prompts, computed, strict=True)]
         budget = int(free_memory(device) * SHARE) if memory_budget is None else memory_budget
-        for chunks in _plan(weights, series, window, budget):
+        for chunks in plan(weights, series, window, budget):
             for rows in _run(weights, series, chunks, window, sampling, shared, ids):
                 done += rows
                 if progress is not None:
                     progress(done, total)
     every = [new.expand(-1, count, -1).contiguous() for new, count in zip(ids, paths, strict=True)]
     return [(s1, s2) for s1, s2 in every]
-
-
-class _Window:
-    """Which rows are visible when: a window of at most `max_context` rows that moves on by `block` rows."""
-
-    def __init__(self, horizon: int, max_context: int, overflow: Overflow) -> None:
-        self.horizon, self.max_context = horizon, max_context
-        eighth = max(1, max_context // 8)
-        self.block = 1 if overflow == "exact" else eighth
-        self.keep = max_context
-        if overflow == "trim":
-            self.keep = max_context - horizon if horizon < max_context else eighth
-
-    def cut(self, prompt: Prompt, paths: int, device: torch.device) -> Prompt:
-        """The prompt without the rows of history that are never seen, and its first `paths` paths."""
-        assert prompt.uniforms.shape[1] == self.horizon, "uniforms are made for another horizon"
-        stamps = prompt.stamps
-        return Prompt(
-            prompt.s1[-self.keep :].to(device),
-            prompt.s2[-self.keep :].to(device),
-            None if stamps is None else stamps[-self.keep - self.horizon :].to(device),
-            prompt.uniforms[:paths].to(device),
-        )
-
-    def overflows(self, rows: int) -> bool:
-        """Whether a history of `rows` rows will not stay in view to the end (the last new row is never encoded)."""
-        return rows + self.horizon - 1 > self.max_context
-
-    def start(self, end: int) -> int:
-        """First visible row when rows 0 .. end - 1 exist."""
-        return -(-max(0, end - self.max_context) // self.block) * self.block
-
-    @property
-    def own_rows(self) -> int:
-        """New rows of one path that are in view at once, at most."""
-        return max(1, min(self.horizon - 1, self.max_context))
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """Series of like shape and a range of their paths, computed as one group."""
-
-    series: tuple[int, ...]
-    paths: slice
 
 
 _Shared = dict[tuple[int, ...], Prefix]
@@ -151,7 +100,7 @@ class _Group:
     """The state of one chunk: caches, and the ids generated so far."""
 
     def __init__(
-        self, weights: Weights, series: Sequence[Prompt], chunk: _Chunk, window: _Window, shared: _Shared
+        self, weights: Weights, series: Sequence[Prompt], chunk: Chunk, window: Window, shared: _Shared
     ) -> None:
         self.weights, self.chunk, self.window, self.shared = weights, chunk, window, shared
         self.prompts = [series[i] for i in chunk.series]
@@ -167,6 +116,7 @@ class _Group:
 
     def _future_time(self, paths: int) -> Tensor | None:
         """Time embedding of the new rows, (series * paths, horizon, dim): a view where there is one series."""
+        # A chunk holds series with times or series without, never both.
         stamps = [p.stamps[len(p.s1) :] for p in self.prompts if p.stamps is not None]
         if not stamps:
             return None
@@ -220,8 +170,8 @@ class _Group:
 def _run(
     weights: Weights,
     series: Sequence[Prompt],
-    chunks: list[_Chunk],
-    window: _Window,
+    chunks: list[Chunk],
+    window: Window,
     sampling: Sampling,
     shared: _Shared,
     ids: list[Tensor],
@@ -309,68 +259,6 @@ def choose(logits: Tensor, sampling: Sampling, uniforms: Tensor) -> Tensor:
     if bool(((~out).sum(-1, keepdim=True) != inside + 1).any()):
         return sample(logits, sampling, uniforms)  # equal logits at the end of the nucleus: places decide after all
     return sample(kept.masked_fill_(out, -torch.inf), Sampling(1.0, None, None), uniforms)
-
-
-def _plan(weights: Weights, series: Sequence[Prompt], window: _Window, budget: int) -> Iterator[list[_Chunk]]:
-    """Batches of chunks that fit the budget. Like series stand together; only what slides alike slides together."""
-    row, own = bytes_per_row(weights), window.own_rows
-    buffers = PREFILL_ROWS * _activations(weights)
-    per_path = own * row
-    most = max(1, min(MAX_ROWS, MAX_OWN_BYTES // per_path))
-    items: list[tuple[tuple[bool, int, int], int, slice]] = []
-    for index, prompt in enumerate(series):
-        rows = len(prompt.s1)
-        slides = window.overflows(rows)
-        path_cost = per_path + (own * (_activations(weights) + _scores(weights, window.max_context)) if slides else 0)
-        room = (budget - buffers - padded(rows) * row) // path_cost
-        if room < 1:
-            _too_large(budget, buffers + padded(rows) * row + path_cost)
-        limit = min(most, room, max(1, MAX_ENCODED_ROWS // own) if slides else most)
-        parts = -(-prompt.paths // limit)
-        size, longer = divmod(prompt.paths, parts)
-        first = 0
-        for part in range(parts):
-            end = first + size + (part < longer)
-            items.append(((slides, rows if slides else padded(rows), end - first), index, slice(first, end)))
-            first = end
-    items.sort(key=lambda item: (item[0], item[1], item[2].start))
-    batch: list[tuple[tuple[bool, int, int], int, slice]] = []
-    rows, cost = 0, buffers
-    for item in items:
-        (slides, width, size), _, paths = item
-        price = padded(width) * row + size * per_path
-        alone = slides and batch and (batch[-1][0] != item[0] or batch[-1][2] != paths)
-        if batch and (alone or batch[-1][0][0] != slides or rows + size > most or cost + price > budget):
-            yield _chunks(batch)
-            batch, rows, cost = [], 0, buffers
-        batch.append(item)
-        rows, cost = rows + size, cost + price
-    if batch:
-        yield _chunks(batch)
-
-
-def _chunks(batch: list[tuple[tuple[bool, int, int], int, slice]]) -> list[_Chunk]:
-    """Neighbours of one shape and one range of paths make a group."""
-    found = groupby(batch, key=lambda item: (item[0], item[2].start, item[2].stop))
-    return [_Chunk(tuple(index for _, index, _ in group), slice(first, end)) for (_, first, end), group in found]
-
-
-def _activations(weights: Weights) -> int:
-    """Bytes that one row needs while it passes through a block, roughly."""
-    hidden = weights.ff_dim
-    return 4 * (8 * weights.dim + 3 * hidden)
-
-
-def _scores(weights: Weights, max_context: int) -> int:
-    """Bytes of one row's attention scores against a full window, with the copies that softmax makes."""
-    return 3 * 4 * weights.n_heads * max_context
-
-
-def _too_large(budget: int, need: int) -> NoReturn:
-    raise ConfigError(
-        f"one path needs {need / 1e6:,.0f} MB, the memory budget is {budget / 1e6:,.0f} MB. "
-        "Shorten history or horizon, or raise the budget."
-    )
 
 
 def _check(horizon: int, max_context: int, overflow: str, dtype: torch.dtype) -> None:

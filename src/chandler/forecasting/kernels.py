@@ -167,8 +167,10 @@ class Weights:
         self.dependency_out = Linear(dependency.out_proj.weight, dependency.out_proj.bias, dtype)
         self.norm = _unit_scale(model.norm)
         head = model.head
-        self.head_s1 = Linear(head.proj_s1.weight, head.proj_s1.bias, dtype)
-        self.head_s2 = Linear(head.proj_s2.weight.float() * _unit_scale(model.dep_layer.norm), head.proj_s2.bias, dtype)
+        # Heads stay in float32: logits rounded to bfloat16 would tie, and the nucleus would end in a crowd.
+        self.head_s1 = Linear(head.proj_s1.weight, head.proj_s1.bias, torch.float32)
+        weight = head.proj_s2.weight.float() * _unit_scale(model.dep_layer.norm)
+        self.head_s2 = Linear(weight, head.proj_s2.bias, torch.float32)
 
     def heads_of(self, layer: int) -> int:
         """Heads of a cached layer; the one after the last block is the dependency layer."""
@@ -218,12 +220,12 @@ class Weights:
 
     def s1_logits(self, hidden: Tensor) -> Tensor:
         """h (rows, dim) -> (rows, 2^s1_bits), float32."""
-        return self.head_s1(at_least_two(hidden.to(self.dtype))).float()[: len(hidden)]
+        return self.head_s1(at_least_two(hidden))[: len(hidden)]
 
     def s2_logits(self, hidden: Tensor, attended: Tensor) -> Tensor:
         """h and what the dependency layer read, (rows, dim) each -> (rows, 2^s2_bits), float32."""
         y = at_least_two(hidden) + self.dependency_out(at_least_two(attended))
-        return self.head_s2(self._unit(y).to(self.dtype)).float()[: len(hidden)]
+        return self.head_s2(self._unit(y))[: len(hidden)]
 
     def _unit(self, x: Tensor) -> Tensor:
         """RMSNorm without its weight and a factor sqrt(dim): x / sqrt(|x|^2 + dim eps), in a third of the time."""
