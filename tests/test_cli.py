@@ -133,7 +133,7 @@ def test_the_python_of_the_readme_runs(run: Path, bars: Path) -> None:
         (["forecast", "BARS", "--model", "RUN", "--top-p", "1.5"], "top_p"),
         (["forecast", "BARS", "--model", "RUN", "--temperature", "0"], "temperature"),
         (["forecast", "BARS", "--model", "RUN", "--out", "f.xlsx"], "must end in .parquet or .csv"),
-        (["forecast", "BARS", "--model", "RUN", "--memory", "0"], "the memory budget is 0 MB"),
+        (["forecast", "BARS", "--model", "RUN", "--memory", "0"], "its memory budget leaves 0.0 MB"),
         (["forecast", "none.csv", "--model", "RUN"], "none.csv"),
         (["inspect", "BARS", "--column", "close"], "expected NAME=COLUMN"),
         (["inspect", "none.csv"], "none.csv"),
