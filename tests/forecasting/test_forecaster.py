@@ -428,7 +428,7 @@ def test_what_memory_cannot_hold_is_refused_at_once(forecaster: Forecaster, wron
 
 
 def test_a_budget_in_which_no_path_fits_is_refused(forecaster: Forecaster) -> None:
-    with pytest.raises(ConfigError, match="its memory budget leaves 0.0 MB"):
+    with pytest.raises(ConfigError, match=r"its memory budget leaves 0\.0 MB"):
         forecaster.forecast(walk(), horizon=4, paths=2, memory_budget=1000)
 
 
