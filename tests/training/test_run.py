@@ -51,9 +51,9 @@ def test_the_published_checkpoint_is_the_best_not_the_last(config: dict[str, Any
     run = finetune(config)
     scores = [v["mse"] for v in rows(run.folder, "tokenizer", "validation")]
     from chandler.training.distributed import make_accelerator
-    from chandler.training.loop import validate
     from chandler.training.sources import load_store, make_windows
     from chandler.training.stages import TokenizerStage
+    from chandler.training.validation import validate
 
     settings = run.settings
     windows = make_windows(load_store(settings), settings, "val")

@@ -6,7 +6,7 @@ from chandler.data.cleaning import CleaningReport, clean_store
 from chandler.data.readers import load_bars
 from chandler.data.resample import resample_store
 from chandler.data.store import BarStore
-from chandler.training.config import SourceSettings
+from chandler.training.data_settings import SourceSettings
 
 
 def load_clean(source: SourceSettings) -> tuple[BarStore, CleaningReport | None]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,79 +14,22 @@ from torch import Tensor, nn
 from chandler.data.windows import Windows, require_windows
 from chandler.errors import TrainingError
 from chandler.training.augment import drop_volume
-from chandler.training.config import StageSettings
-from chandler.training.distributed import max_over_ranks, mean_over_ranks, sum_over_ranks
+from chandler.training.distributed import max_over_ranks, mean_over_ranks
 from chandler.training.mixture import Mixture
 from chandler.training.optim import make_optimizer, make_schedule
 from chandler.training.plan import Plan, derive_seed
+from chandler.training.records import Listener, Log, StageResult
 from chandler.training.signals import Interrupted, StopRequest
-from chandler.training.stages import Batch, Stage
+from chandler.training.stage_settings import StageSettings
+from chandler.training.stages import Stage
 from chandler.training.state import Keeper, State
+from chandler.training.validation import diverged, offenders, to_device, validate
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-
 COMPILE_STEPS = 2000
 """Optimiser steps from which compilation pays on a GPU: it takes a minute or more before the first step."""
-
-
-class Listener(Protocol):
-    """What the loop tells the outside, on rank 0 only: the run folder writes it down, a terminal shows it."""
-
-    def begin(self, stage: str, *, epochs: int, steps: int, windows: int, done: int) -> None:
-        """A stage starts: epochs and optimiser steps planned, windows of an epoch, steps done before."""
-
-    def train(self, record: dict[str, Any]) -> None:
-        """Mean losses, gradient norm, learning rate and speed since the last record."""
-
-    def validating(self, done: int, total: int) -> None:
-        """Progress within a validation, in windows."""
-
-    def validation(self, record: dict[str, Any]) -> None:
-        """Scores of a validation, and whether they are the best so far."""
-
-    def warn(self, text: str) -> None:
-        """Something a person should know; called on every rank that sees it."""
-
-    def end(self, stage: str, result: StageResult) -> None:
-        """A stage is over."""
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """How a stage went."""
-
-    measure: str
-    """The validation measure, lower is better."""
-    start: float
-    """Its value for the starting weights, at step 0."""
-    best: float
-    best_step: int
-    """0 when no checkpoint beat the starting weights."""
-    steps: int
-    """Optimiser steps taken."""
-    epochs: int
-    """Epochs begun."""
-    stopped_early: bool
-    skipped: int
-    """Steps left out because their gradient was not finite."""
-    seconds: float
-    train_windows: int
-    validation_windows: int
-    replay_start: float | None = None
-    """The measure on validation windows of the replay store at step 0; None without replay."""
-    replay_best: float | None = None
-    """The same at the best step: above `replay_start`, training has made the model forget."""
-
-    @property
-    def improved(self) -> bool:
-        """Whether any checkpoint beat the starting weights."""
-        return self.best_step > 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for summary.json."""
-        return {**asdict(self), "improved": self.improved}
 
 
 def fit(
@@ -149,7 +91,7 @@ def fit(
     model = accelerator.prepare_model(stage.model)
     if s.compile == "on" or (s.compile == "auto" and accelerator.device.type == "cuda" and total >= COMPILE_STEPS):
         model = torch.compile(model)
-    log = _Log(stage, accelerator, listener, state)
+    log = Log(stage, accelerator, listener, state)
     tracker = state.tracker
 
     def check(step: int) -> None:
@@ -157,7 +99,7 @@ def fit(
         scores = validate(stage, validation, s.batch_size, accelerator, listener)
         score = scores[stage.measures[0]]
         if not math.isfinite(score):
-            raise _diverged(stage, f"validation {stage.measures[0]} is {score} at step {step}", keeper)
+            raise diverged(stage, f"validation {stage.measures[0]} is {score} at step {step}", keeper)
         better = tracker.add(score, step)
         if replay_validation is not None:
             replayed = validate(stage, replay_validation, s.batch_size, accelerator, listener, part="replay")
@@ -203,7 +145,7 @@ def fit(
         else:
             mine = np.concatenate([m.indices for m in plan.step(order, index, accelerator.process_index, step)])
             culprits = offenders(stage, train, mine, s.batch_size, accelerator)
-            raise _diverged(stage, f"the loss or its gradient is not finite at step {step} {culprits}", keeper)
+            raise diverged(stage, f"the loss or its gradient is not finite at step {step} {culprits}", keeper)
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
         ends_epoch = index + 1 == plan.steps_per_epoch
@@ -273,117 +215,3 @@ def _forward_backward(
             part = value.detach().float() * micro.weight
             totals[name] = totals[name] + part if name in totals else part
     return totals, sum(len(micro.indices) for micro in batches)
-
-
-class _Log:
-    """Collects the losses of several steps, then reports their means. What is collected is part of the state."""
-
-    def __init__(self, stage: Stage, accelerator: Accelerator, listener: Listener, state: State) -> None:
-        self.stage, self.accelerator, self.listener, self.state = stage, accelerator, listener, state
-        self.names: list[str] = []
-        self.windows = 0
-        self.restart_clock()
-
-    def restart_clock(self) -> None:
-        """Leave the time that passed since the last flush out of the speed."""
-        self.clock, self.windows = time.monotonic(), 0
-
-    def add(self, losses: dict[str, Tensor], norm: Tensor | float | None, windows: int) -> None:
-        """Take in this rank's part of the mean losses, and the gradient norm that all ranks share."""
-        self.names = list(losses)
-        parts = torch.stack(list(losses.values())).double() if self._wide else torch.stack(list(losses.values()))
-        means = sum_over_ranks(self.accelerator, parts).tolist()
-        self.state.logged.append([*means, float(norm if norm is not None else math.nan)])
-        self.windows += windows
-
-    @property
-    def _wide(self) -> bool:
-        return self.accelerator.device.type != "mps"
-
-    def flush(self, step: int, epoch: int, rate: Tensor | float) -> None:
-        """Report the means since the last flush; nothing if every step since was skipped."""
-        rows = self.state.logged
-        if rows and self.accelerator.is_main_process:
-            means = np.mean(rows, axis=0).tolist()
-            speed = self.windows * self.accelerator.num_processes / max(time.monotonic() - self.clock, 1e-9)
-            record = {"stage": self.stage.name, "kind": "train", "step": step, "epoch": epoch}
-            record |= dict(zip([*self.names, "grad_norm"], means, strict=True))
-            self.listener.train({**record, "lr": float(rate), "windows_per_second": speed})
-        self.state.logged = []
-        self.restart_clock()
-
-
-def _diverged(stage: Stage, what: str, keeper: Keeper) -> TrainingError:
-    saved = keeper.saved()
-    last = f"The last good state is {saved[-1]}" if saved else "No state was saved before"
-    return TrainingError(
-        f"{stage.name}: {what}. {last}. Lower {stage.name}.learning_rate or {stage.name}.clip, look at the bars with "
-        f"chandler inspect, or set {stage.name}.on_nonfinite: skip."
-    )
-
-
-@torch.no_grad()
-def offenders(
-    stage: Stage, windows: Mixture, indices: np.ndarray, batch_size: int, accelerator: Accelerator, limit: int = 3
-) -> str:
-    """Which of these windows have a validation measure that is not finite: symbols and dates, in words."""
-    stage.model.eval()
-    bad = []
-    for index in indices:
-        one = np.array([index])
-        measures = stage.validation(to_device(windows, one, torch.zeros(1, windows.length), accelerator.device))
-        if not all(math.isfinite(float(value)) for value in measures.values()):
-            bad.append(int(index))
-    if accelerator.num_processes > 1:
-        from accelerate.utils import gather_object
-
-        bad = gather_object(bad)
-    suspects = bad or [int(i) for i in indices]
-    named = [f"{symbol} {first} .. {last}" for symbol, first, last in map(windows.describe, suspects[:limit])]
-    more = f" and {len(suspects) - limit} more" if len(suspects) > limit else ""
-    which = "in windows" if bad else "with windows (each by itself is finite)"
-    return f"{which} {', '.join(named)}{more}"
-
-
-@torch.no_grad()
-def validate(
-    stage: Stage,
-    windows: Windows,
-    batch_size: int,
-    accelerator: Accelerator,
-    listener: Listener,
-    part: str = "validation",
-) -> dict[str, float]:
-    """Mean of each validation measure over all windows, sharded over ranks; sums and counts are reduced with SUM.
-
-    `part` names these windows among those that the stage is validated on.
-    """
-    mine = np.arange(accelerator.process_index, len(windows), accelerator.num_processes)
-    sums = dict.fromkeys(stage.measures, 0.0)
-    was_training = stage.model.training
-    stage.model.eval()
-    for lo in range(0, len(mine), batch_size):
-        indices = mine[lo : lo + batch_size]
-        batch = to_device(windows, indices, torch.zeros(len(indices), windows.length), accelerator.device)
-        with accelerator.autocast():
-            found = stage.validation(batch, key=(part, lo))
-        for name in stage.measures:
-            sums[name] += float(found[name])
-        if accelerator.is_main_process:
-            listener.validating(min(lo + batch_size, len(mine)), len(mine))
-    stage.model.train(was_training)
-    # float64 where the device has it, so that the split over ranks does not show in the score.
-    dtype = torch.float32 if accelerator.device.type == "mps" else torch.float64
-    row = torch.tensor([*sums.values(), float(len(mine))], dtype=dtype, device=accelerator.device)
-    *values, count = sum_over_ranks(accelerator, row).tolist()
-    return {name: value / count for name, value in zip(sums, values, strict=True)}
-
-
-def to_device(windows: Windows | Mixture, indices: np.ndarray, uniforms: Tensor, device: torch.device) -> Batch:
-    """Gather windows and hand them to the device of the model."""
-    gathered = windows.gather(indices)
-    return Batch(
-        values=torch.from_numpy(gathered.values).to(device),
-        stamps=torch.from_numpy(gathered.stamps).to(device=device, dtype=torch.long),
-        uniforms=uniforms.to(device),
-    )

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.weighting import weighted_order
-from chandler.data.windows import WindowBatch, Windows, epoch_order
+from chandler.data.windows import WindowBatch, Windows, epoch_order, shuffled
 from chandler.errors import ConfigError
 from chandler.training.plan import derive_seed
 
@@ -87,7 +87,7 @@ class Mixture:
         found = np.empty(len(positions), np.int64)
         for number in range(first // size, (first + self._replayed - 1) // size + 1):
             inside = positions // size == number
-            found[inside] = epoch_order(size, seed=seed, epoch=number)[positions[inside] % size]
+            found[inside] = shuffled(positions[inside] % size, size, seed=derive_seed(seed, number))
         return found
 
     def gather(self, indices: np.ndarray) -> WindowBatch:

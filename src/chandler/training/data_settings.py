@@ -1,0 +1,121 @@
+"""What the settings say about bars: where they come from, how they are read, cut into windows and split."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from chandler.data.cleaning import CleaningSettings
+from chandler.data.sessions import resolve
+from chandler.data.splits import SplitSettings
+from chandler.errors import DataError
+from chandler.training.strict import Strict
+
+
+class SourceSettings(Strict):
+    """Which bars, and how they are read."""
+
+    path: str | list[str]
+    """File, folder, glob, a store made by prepare, "qlib:FOLDER", or a list of them."""
+    market: str = "all"
+    """Of a qlib folder: the instrument list, such as csi300."""
+    freq: str = "day"
+    """Of a qlib folder: the bars, such as day or 1min."""
+    start: str | None = None
+    """Only rows from this date or time on."""
+    end: str | None = None
+    """Only rows up to this date or time, inclusive."""
+    symbols: list[str] | None = None
+    """Only these symbols."""
+    columns: dict[str, str] | None = None
+    """Canonical name -> name in the file, where the usual spellings do not fit."""
+    timezone: str | None = None
+    """Zone of timestamps that carry none."""
+    date_format: str | None = None
+    """strptime format, where the file is ambiguous."""
+    decimal: Literal["auto", ".", ","] = "auto"
+    """Decimal sign of numbers, where the file is ambiguous."""
+    unsorted: Literal["error", "sort"] = "error"
+    """What to do with rows whose time steps back: stop, or sort them."""
+    join: bool = False
+    """Files of one symbol follow one another: put them together."""
+    adjust: Literal["auto", "none"] = "auto"
+    """Scale prices by an adjusted close, where there is one."""
+    missing: Literal["error", "drop", "split"] = "error"
+    """What to do with rows whose prices are missing: stop, leave them out, or leave them out and let no window
+    cross the place."""
+    resample: str | None = None
+    """Make coarser bars first, such as 15min, 1h, 1D, counted from the opening of each session."""
+    calendar: str | None = None
+    """When the market trades: an exchange (XNYS, XSHG, ...), 24/7, 24/5; null: learned from the bars. Holes, whole
+    coarser bars, and the forecasts to come go by it."""
+    max_gap: int | None = Field(None, ge=0)
+    """No window crosses a hole of more missing bars than this; null: holes are not looked for."""
+    cleaning: CleaningSettings = Field(default_factory=CleaningSettings)
+    """The paper's rules for jumps, illiquid and stagnant stretches; off unless cleaning.enabled."""
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        return str(value) if isinstance(value, datetime.date) else value  # YAML makes dates of 2024-06-30
+
+    @field_validator("calendar")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        try:
+            return None if value is None else resolve(value)
+        except DataError as error:
+            raise ValueError(str(error).rstrip(".")) from None
+
+
+class ReplaySettings(SourceSettings):
+    """A second source of bars, such as some of what the model was pretrained on, against forgetting."""
+
+    share: float = Field(0.2, gt=0, lt=1)
+    """Part of every batch that comes from it; the steps of an epoch grow accordingly."""
+    stride: int = Field(1, ge=1)
+    """Bars between the starts of two of its training windows."""
+    split: SplitSettings = Field(default_factory=SplitSettings)
+    """Which of its bars are replayed, and which measure what is forgotten."""
+    validation_windows: int = Field(1000, ge=1)
+    """About so many of its validation windows, evenly spaced, measure what is forgotten."""
+
+
+class DataSettings(SourceSettings):
+    """Which bars, cut into which windows."""
+
+    lookback: int = Field(90, ge=2)
+    """Bars that a forecast sees; the scale of a window comes from these alone."""
+    horizon: int = Field(10, ge=1)
+    """Bars to be forecast."""
+    stride: int = Field(1, ge=1)
+    """Bars between the starts of two training windows."""
+    validation_stride: int = Field(1, ge=1)
+    """Bars between the starts of two validation windows; 1 validates on all of them."""
+    windows_per_epoch: int | None = Field(100_000, ge=1)
+    """At most so many training windows an epoch, drawn anew each time; null: all. Replayed ones come on top."""
+    weighting: str | float = "rows"
+    """How symbols share the windows of an epoch: by their "rows", "equal", or their rows to a power from 0 (equal)
+    to 1 (rows). No window comes twice; a symbol with too few gives all it has."""
+    drop_volume: float = Field(0.0, ge=0, le=1)
+    """Share of training windows, drawn anew each step, whose volume and amount are missing (0.05 in pretraining)."""
+    replay: ReplaySettings | None = None
+    """A share of each batch from other bars; null: none."""
+    split: SplitSettings = Field(default_factory=SplitSettings)
+    """Where training ends and validation begins."""
+
+    @field_validator("weighting", mode="before")
+    @classmethod
+    def _weighting(cls, value: object) -> object:
+        if isinstance(value, str) and value in ("rows", "equal"):
+            return value
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+            return float(value)
+        raise ValueError('give "rows", "equal" or a number from 0 (equal) to 1 (rows)')
+
+    @property
+    def temperature(self) -> float:
+        """`weighting` as a power of a symbol's number of windows."""
+        return {"rows": 1.0, "equal": 0.0}[self.weighting] if isinstance(self.weighting, str) else self.weighting
