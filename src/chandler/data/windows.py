@@ -146,6 +146,10 @@ class Windows:
             self._read = 0
         return WindowBatch(values, stamps, mean, std, indices)
 
+    def rows(self, indices: np.ndarray) -> np.ndarray:
+        """The bars (B, T, 6) of the windows of `indices` (B,), float32, as the store has them."""
+        return window_rows(self.store.values, self.starts(indices), self.length)
+
     def describe(self, index: int) -> tuple[str, pd.Timestamp, pd.Timestamp]:
         """Symbol, first and last timestamp (local) of a window."""
         numbers = np.asarray([index], np.int64)

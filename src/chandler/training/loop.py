@@ -15,6 +15,8 @@ from chandler.data.windows import Windows, require_windows
 from chandler.errors import TrainingError
 from chandler.training.augment import drop_volume
 from chandler.training.distributed import max_over_ranks, mean_over_ranks
+from chandler.training.exam import Exam
+from chandler.training.judge import Judge, promoted
 from chandler.training.mixture import Mixture
 from chandler.training.optim import make_optimizer, make_schedule
 from chandler.training.plan import Plan, derive_seed
@@ -22,8 +24,8 @@ from chandler.training.records import Listener, Log, StageResult
 from chandler.training.signals import Interrupted, StopRequest
 from chandler.training.stage_settings import StageSettings
 from chandler.training.stages import Stage
-from chandler.training.state import Keeper, State
-from chandler.training.validation import diverged, offenders, to_device, validate
+from chandler.training.state import Keeper, State, Tracker
+from chandler.training.validation import diverged, offenders, to_device
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -43,6 +45,7 @@ def fit(
     keeper: Keeper,
     seed: int,
     replay_validation: Windows | None = None,
+    exam: Exam | None = None,
     volume_dropped: float = 0.0,
     log_every: int = 10,
     resume: bool = False,
@@ -50,10 +53,10 @@ def fit(
 ) -> StageResult:
     """Train one stage; its best model ends in `keeper.best(result.best_step)`.
 
-    Step 0 validates the starting weights; a later checkpoint is better only if its score is strictly lower. With
+    Step 0 validates the starting weights; a later checkpoint is better only if its score is strictly better. With
     `resume` the newest whole state of the keeper is taken up, and the result is that of a run never interrupted.
-    `replay_validation` is scored beside, never selected by. Training windows lose their volume at the rate
-    `volume_dropped`.
+    `exam` scores forecasts beside the likelihood. `replay_validation` is scored beside, never selected by. Training
+    windows lose their volume at the rate `volume_dropped`.
 
     Raises:
         DataError: a split without a window.
@@ -85,7 +88,12 @@ def fit(
         optimizer, lr=s.learning_rate, steps=total, warmup=s.warmup, div_factor=s.div_factor, kind=s.schedule
     )
     found = keeper.load(stage.model, optimizer, schedule, listener.warn) if resume else None
-    state = found or State()
+    state = found or State(Tracker(promoted(stage, s)))
+    if state.tracker.measure != promoted(stage, s):
+        raise TrainingError(
+            f"{stage.name}: the saved state chose its best by {state.tracker.measure}, and {promoted(stage, s)} cannot "
+            "take over halfway. Undo the change of promote_on, or start anew with --overwrite or another --out."
+        )
     before = state.seconds
     setattr(stage.model, "checkpointing", s.gradient_checkpointing)  # noqa: B010 (mypy sees a plain Module)
     model = accelerator.prepare_model(stage.model)
@@ -93,22 +101,7 @@ def fit(
         model = torch.compile(model)
     log = Log(stage, accelerator, listener, state)
     tracker = state.tracker
-
-    def check(step: int) -> None:
-        """Validate, and keep the model if it is the best so far."""
-        scores = validate(stage, validation, s.batch_size, accelerator, listener)
-        score = scores[stage.measures[0]]
-        if not math.isfinite(score):
-            raise diverged(stage, f"validation {stage.measures[0]} is {score} at step {step}", keeper)
-        better = tracker.add(score, step)
-        if replay_validation is not None:
-            replayed = validate(stage, replay_validation, s.batch_size, accelerator, listener, part="replay")
-            scores |= state.replayed(stage.measures[0], replayed[stage.measures[0]], step, better)
-        if main:
-            if better:
-                keeper.save_best(step, stage.model)
-            record = {"stage": stage.name, "kind": "validation", "step": step, "epoch": plan.epoch(step)}
-            listener.validation({**record, **scores, "best": better})
+    judge = Judge(stage, s, validation, replay_validation, exam, state, accelerator, listener, keeper)
 
     def save(step: int) -> None:
         state.step, state.seconds = step, before + time.monotonic() - begun
@@ -116,16 +109,13 @@ def fit(
             keeper.save(state, stage.model, optimizer, schedule)
         accelerator.wait_for_everyone()
 
-    def out_of_patience() -> bool:
-        return s.patience is not None and tracker.without_gain >= s.patience
-
     if main:
         listener.begin(stage.name, epochs=s.epochs, steps=total, windows=plan.per_epoch, done=state.step)
     if found is None:
-        check(0)
+        judge.check(0, 0)
         save(0)
     step, order, order_epoch = state.step, np.empty(0, np.int64), 0
-    while step < total and not out_of_patience():
+    while step < total and not judge.out_of_patience:
         step += 1
         epoch, index = plan.epoch(step), (step - 1) % plan.steps_per_epoch
         if epoch != order_epoch:
@@ -153,7 +143,7 @@ def fit(
             log.flush(step, epoch, rate)
         due = ends_epoch if s.validate_every is None else step % s.validate_every == 0 or step == total
         if due:
-            check(step)
+            judge.check(step, epoch)
             log.restart_clock()
         asked = max_over_ranks(accelerator, stop.signal if stop else 0)
         if due or step % s.save_every == 0 or asked:
@@ -162,7 +152,7 @@ def fit(
         if asked:
             raise Interrupted(f"{stage.name}: stopped at step {step:,} of {total:,}, everything is saved.", 128 + asked)
     result = StageResult(
-        measure=stage.measures[0],
+        measure=tracker.measure,
         start=tracker.start,
         best=tracker.best,
         best_step=tracker.best_step,
@@ -173,6 +163,8 @@ def fit(
         seconds=before + time.monotonic() - begun,
         train_windows=len(train.main),
         validation_windows=len(validation),
+        at_start=state.at_start,
+        at_best=state.at_best,
         replay_start=state.replay_start,
         replay_best=state.replay_best,
     )

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from chandler.training.direction import gain
 from chandler.training.folder import write_text
 from chandler.training.progress import Progress
 from chandler.training.records import StageResult
@@ -65,10 +66,9 @@ class Recorder:
 def verdict(stage: str, result: StageResult) -> str:
     """One plain sentence: did training beat the starting weights?"""
     if result.improved:
-        gain = (result.start - result.best) / abs(result.start) if result.start else 0.0
         text = (
             f"{stage}: validation {result.measure} {result.start:.5g} at step 0, {result.best:.5g} at its best "
-            f"(step {result.best_step}), {gain:.1%} lower"
+            f"(step {result.best_step}), {gain(result.measure, result.start, result.best)}"
         )
     else:
         text = (
@@ -76,6 +76,10 @@ def verdict(stage: str, result: StageResult) -> str:
             "the starting weights are kept"
         )
     text += " (stopped early: patience)" if result.stopped_early else ""
+    if result.measure in ("crps", "rank_ic"):
+        text += f"; chosen by {result.measure} of real forecasts"
+        if result.improved:
+            text += f", at which nll went {result.at_start['nll']:.5g} -> {result.at_best['nll']:.5g}"
     if result.replay_start is not None and result.replay_best is not None:
         loss = result.replay_best - result.replay_start
         text += f"; on the replayed bars {result.replay_start:.5g} -> {result.replay_best:.5g}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -46,7 +46,7 @@ class StageResult:
     """How a stage went."""
 
     measure: str
-    """The validation measure, lower is better."""
+    """The validation measure that chose the checkpoint; see `direction` for which way is better."""
     start: float
     """Its value for the starting weights, at step 0."""
     best: float
@@ -62,8 +62,12 @@ class StageResult:
     seconds: float
     train_windows: int
     validation_windows: int
+    at_start: dict[str, float] = field(default_factory=dict)
+    """All validation measures of the starting weights."""
+    at_best: dict[str, float] = field(default_factory=dict)
+    """The same at the best step."""
     replay_start: float | None = None
-    """The measure on validation windows of the replay store at step 0; None without replay."""
+    """The loss measure on validation windows of the replay store at step 0; None without replay."""
     replay_best: float | None = None
     """The same at the best step: above `replay_start`, training has made the model forget."""
 

@@ -19,6 +19,7 @@ from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.config import Settings, load_settings
 from chandler.training.distributed import close, make_accelerator, telling_of_lost_processes
+from chandler.training.exam import Exam
 from chandler.training.folder import Run, flattened, prepare_folder, write_json
 from chandler.training.loop import fit
 from chandler.training.plan import derive_seed
@@ -26,7 +27,7 @@ from chandler.training.progress import Progress
 from chandler.training.recorder import Recorder, verdict
 from chandler.training.signals import StopRequest, stop_on_signal
 from chandler.training.sources import Sources, load_sources
-from chandler.training.stage_settings import RANDOM, PredictorSettings, StageSettings
+from chandler.training.stage_settings import RANDOM, PredictorSettings, ScoringSettings, StageSettings
 from chandler.training.stages import PredictorStage, TokenizerStage
 from chandler.training.state import Keeper
 from chandler.training.tracking import Tracking, accelerate_names, require_trackers
@@ -183,6 +184,7 @@ def _run_stage(
         keeper=keeper,
         seed=seed,
         replay_validation=sources.replay_validation,
+        exam=_make_exam(stage, settings, whole, sources, accelerator, derive_seed(seed, 0, 0, 4)),
         volume_dropped=whole.data.drop_volume,
         log_every=whole.log_every,
         resume=resume,
@@ -227,6 +229,17 @@ def _make_stage(name: str, settings: StageSettings, whole: Settings, folder: Pat
             f"{have.s1_bits} + {have.s2_bits}. Choose a predictor that belongs to this tokenizer."
         )
     return PredictorStage(predictor, tokenizer, whole.data.lookback, settings.condition)
+
+
+def _make_exam(
+    stage: Any, settings: StageSettings, whole: Settings, sources: Sources, accelerator: Accelerator, seed: int
+) -> Exam | None:
+    """What a predictor's forecasts are asked in validation; None where nobody asked for scores."""
+    if not isinstance(settings, PredictorSettings) or (settings.scoring is None and settings.promote_on == "loss"):
+        return None
+    part = accelerator.process_index, accelerator.num_processes
+    scoring = settings.scoring or ScoringSettings()
+    return Exam(sources.validation, stage.tokenizer, whole.context(), scoring, seed, part)
 
 
 def is_main_process() -> bool:

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from chandler.forecasting.generation import Overflow
 from chandler.nn.predictor import PredictorConfig
 from chandler.nn.presets import PREDICTORS, TOKENIZERS
 from chandler.nn.tokenizer import TokenizerConfig
@@ -16,6 +17,8 @@ from chandler.training.strict import Strict, nearest
 
 RANDOM = "random"
 """The `start` of weights that are drawn, not loaded."""
+PromoteOn = Literal["loss", "crps", "rank_ic"]
+"""What chooses the best checkpoint."""
 
 
 class LoraSettings(Strict):
@@ -29,6 +32,21 @@ class LoraSettings(Strict):
     """Of an adapter's input, in training."""
     targets: list[str] = Field(["q_proj", "k_proj", "v_proj", "out_proj", "w1", "w2", "w3"], min_length=1)
     """Which projections: names, or patterns over released names such as "transformer.*.q_proj"."""
+
+
+class ScoringSettings(Strict):
+    """Forecasts of validation windows, made and scored in each validation: see `training.exam`."""
+
+    windows: int = Field(64, ge=2)
+    """So many validation windows, evenly spaced, the same in each validation."""
+    paths: int = Field(16, ge=2)
+    """Sampled futures of each."""
+    temperature: float = Field(1.0, gt=0)
+    """Of the sampling."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """1 samples what the model believes; a nucleus makes the distribution narrower."""
+    overflow: Overflow = "block"
+    """What happens when lookback and horizon exceed max_context; see `forecasting.generation.generate`."""
 
 
 class StageSettings(Strict):
@@ -71,6 +89,8 @@ class StageSettings(Strict):
     """Share of all steps in which the learning rate rises; above 0 for onecycle."""
     div_factor: float = Field(10.0, ge=1)
     """The schedule starts at learning_rate / div_factor."""
+    promote_on: PromoteOn = "loss"
+    """What chooses the best checkpoint: the validation loss, or a score of forecasts (crps, rank_ic)."""
     patience: int | None = Field(None, ge=1)
     """Stop after so many validations in a row without a new best; null: never."""
     validate_every: int | None = Field(None, ge=1)
@@ -93,6 +113,15 @@ class TokenizerSettings(StageSettings):
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float = Field(2.0, gt=0)
 
+    @field_validator("promote_on")
+    @classmethod
+    def _reconstruction(cls, value: PromoteOn) -> PromoteOn:
+        if value != "loss":
+            raise ValueError(
+                "a tokenizer makes no forecast, its checkpoints are chosen by the reconstruction error: loss"
+            )
+        return value
+
     def random_config(self) -> TokenizerConfig:
         """The architecture of a start from random weights."""
         return _architecture("tokenizer", self.architecture, TokenizerConfig, TOKENIZERS, "base")
@@ -107,6 +136,9 @@ class PredictorSettings(StageSettings):
     clip: float = Field(3.0, gt=0)
     condition: Literal["sampled", "true"] = "sampled"
     """The s1 token that s2 is conditioned on in training: drawn from the model, or the true one."""
+
+    scoring: ScoringSettings | None = None
+    """Score forecasts in each validation; null: only where promote_on needs them, as many as the defaults say."""
 
     def random_config(self) -> PredictorConfig:
         """The architecture of a start from random weights."""

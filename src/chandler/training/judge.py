@@ -1,0 +1,91 @@
+"""Validates a stage as it is trained, keeps the best model, and knows when patience ends."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from chandler.data.windows import Windows
+from chandler.nn.predictor import Kronos
+from chandler.training.distributed import sum_over_ranks
+from chandler.training.exam import Exam, grade
+from chandler.training.records import Listener
+from chandler.training.stage_settings import StageSettings
+from chandler.training.stages import Stage
+from chandler.training.state import Keeper, State
+from chandler.training.validation import diverged, validate
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def promoted(stage: Stage, settings: StageSettings) -> str:
+    """The measure that chooses a stage's checkpoint."""
+    return stage.measures[0] if settings.promote_on == "loss" else settings.promote_on
+
+
+class Judge:
+    """Measures the model at a step on everything it is measured on; all ranks take part, rank 0 writes and tells."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        settings: StageSettings,
+        validation: Windows,
+        replay: Windows | None,
+        exam: Exam | None,
+        state: State,
+        accelerator: Accelerator,
+        listener: Listener,
+        keeper: Keeper,
+    ) -> None:
+        self.stage, self.settings, self.validation, self.replay, self.exam = stage, settings, validation, replay, exam
+        self.state, self.accelerator, self.listener, self.keeper = state, accelerator, listener, keeper
+
+    def check(self, step: int, epoch: int) -> None:
+        """Validate, and keep the model if it is the best so far.
+
+        Raises:
+            TrainingError: a score that is not finite.
+        """
+        stage, state, measure = self.stage, self.state, self.state.tracker.measure
+        scores = self._validate(self.validation, "validation")
+        if self.exam is not None:
+            scores |= self._examine(self.exam)
+        for name, score in scores.items():
+            if not math.isfinite(score):
+                raise diverged(stage, f"validation {name} is {score} at step {step}", self.keeper)
+        better = state.tracker.add(scores[measure], step)
+        if step == 0:
+            state.at_start = scores
+        if better:
+            state.at_best = scores
+        # What chooses comes first in the record.
+        record = {measure: scores[measure], **scores}
+        if self.replay is not None:
+            loss = stage.measures[0]
+            record |= state.replayed(loss, self._validate(self.replay, "replay")[loss], step, better)
+        if self.accelerator.is_main_process:
+            if better:
+                self.keeper.save_best(step, stage.model)
+            head = {"stage": stage.name, "kind": "validation", "step": step, "epoch": epoch}
+            self.listener.validation({**head, **record, "best": better})
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether so many validations in a row brought no gain that training ends."""
+        patience = self.settings.patience
+        return patience is not None and self.state.tracker.without_gain >= patience
+
+    def _validate(self, windows: Windows, part: str) -> dict[str, float]:
+        return validate(self.stage, windows, self.settings.batch_size, self.accelerator, self.listener, part)
+
+    def _examine(self, exam: Exam) -> dict[str, float]:
+        progress = self.listener.validating if self.accelerator.is_main_process else None
+        table = torch.from_numpy(exam.answer(cast(Kronos, self.stage.model), progress))
+        # Each question has one process that answers it: the sum only puts the answers together.
+        dtype = torch.float32 if self.accelerator.device.type == "mps" else torch.float64
+        whole = sum_over_ranks(self.accelerator, table.to(self.accelerator.device, dtype))
+        return grade(whole.cpu().double().numpy())
