@@ -58,6 +58,7 @@ class Judge:
             if not math.isfinite(score):
                 raise diverged(stage, f"validation {name} is {score} at step {step}", self.keeper)
         better = state.tracker.add(scores[measure], step)
+        state.watch.validated(better)
         if step == 0:
             state.at_start = scores
         if better:
@@ -72,6 +73,16 @@ class Judge:
                 self.keeper.save_best(step, stage.model)
             head = {"stage": stage.name, "kind": "validation", "step": step, "epoch": epoch}
             self.listener.validation({**head, **record, "best": better})
+        self.tell()
+
+    def tell(self, *, over: bool = False) -> str | None:
+        """The warning that training may do harm, None if there is no reason; told once."""
+        text = self.state.warning(over=over)
+        if text and not self.state.watch.told:
+            self.state.watch.told = True
+            if self.accelerator.is_main_process:
+                self.listener.warn(f"{self.stage.name}: {text}.")
+        return text
 
     @property
     def out_of_patience(self) -> bool:

@@ -165,6 +165,7 @@ def fit(
         validation_windows=len(validation),
         at_start=state.at_start,
         at_best=state.at_best,
+        warning=judge.tell(over=True),
         replay_start=state.replay_start,
         replay_best=state.replay_best,
     )

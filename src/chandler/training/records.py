@@ -66,6 +66,8 @@ class StageResult:
     """All validation measures of the starting weights."""
     at_best: dict[str, float] = field(default_factory=dict)
     """The same at the best step."""
+    warning: str | None = None
+    """Why training may have done harm although its loss fell; see `Watch`."""
     replay_start: float | None = None
     """The loss measure on validation windows of the replay store at step 0; None without replay."""
     replay_best: float | None = None
@@ -99,6 +101,7 @@ class Log:
         self.names = list(losses)
         parts = torch.stack(list(losses.values())).double() if self._wide else torch.stack(list(losses.values()))
         means = sum_over_ranks(self.accelerator, parts).tolist()
+        self.state.watch.add(means[self.names.index("loss")])
         self.state.logged.append([*means, float(norm if norm is not None else math.nan)])
         self.windows += windows
 

@@ -22,6 +22,7 @@ from chandler.checkpoint import Pretrained, replacing
 from chandler.errors import TrainingError
 from chandler.nn.lora import merged, save_adapters
 from chandler.training.direction import is_better
+from chandler.training.watch import Watch
 
 KEPT = 2
 """Saved states kept per stage: if the newest is damaged, the one before it serves."""
@@ -55,6 +56,7 @@ class State:
 
     tracker: Tracker
     step: int = 0
+    watch: Watch = field(default_factory=Watch)
     seconds: float = 0.0
     """Time spent before this state was saved."""
     skipped: int = 0
@@ -67,6 +69,11 @@ class State:
     replay_start: float | None = None
     replay_best: float | None = None
     """Score on the replay store at step 0, and at the best step so far."""
+
+    def warning(self, *, over: bool = False) -> str | None:
+        """What `Watch` has to say."""
+        t = self.tracker
+        return self.watch.warning(t.measure, t.best, t.best_step, t.without_gain, over=over)
 
     def replayed(self, measure: str, score: float, step: int, best: bool) -> dict[str, float]:
         """Take in a score on the replay store; what a record of it says. Forgetting above 0 is a loss."""
@@ -148,7 +155,7 @@ class Keeper:
             optimizer.load_state_dict(_unpack(load_file(path / "optimizer.safetensors"), content["groups"]))
             schedule.load_state_dict(content["schedule"])
             state = content["state"]
-            return State(**{**state, "tracker": Tracker(**state["tracker"])})
+            return State(**{**state, "tracker": Tracker(**state["tracker"]), "watch": Watch(**state["watch"])})
         return None
 
     def saved(self) -> list[Path]:
