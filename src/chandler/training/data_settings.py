@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -101,6 +102,9 @@ class DataSettings(SourceSettings):
     to 1 (rows). No window comes twice; a symbol with too few gives all it has."""
     drop_volume: float = Field(0.0, ge=0, le=1)
     """Share of training windows, drawn anew each step, whose volume and amount are missing (0.05 in pretraining)."""
+    device: str = "cpu"
+    """Where the bars live while windows are cut from them: "cpu" (in memory, or mapped from disk), "cuda" (or
+    "cuda:1"), or "auto": the run's CUDA device if a quarter of its free memory holds them, else the CPU."""
     replay: ReplaySettings | None = None
     """A share of each batch from other bars; null: none."""
     split: SplitSettings = Field(default_factory=SplitSettings)
@@ -114,6 +118,13 @@ class DataSettings(SourceSettings):
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
             return float(value)
         raise ValueError('give "rows", "equal" or a number from 0 (equal) to 1 (rows)')
+
+    @field_validator("device")
+    @classmethod
+    def _place(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+            raise ValueError('give "cpu", "auto", "cuda" or one of several, such as "cuda:1"')
+        return value
 
     @property
     def temperature(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import torch
 
 from chandler.data.windows import Windows
@@ -15,7 +16,7 @@ from chandler.training.records import Listener
 from chandler.training.stage_settings import StageSettings
 from chandler.training.stages import Stage
 from chandler.training.state import Keeper, State
-from chandler.training.validation import diverged, validate
+from chandler.training.validation import diverged, offenders, validate
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -51,12 +52,12 @@ class Judge:
             TrainingError: a score that is not finite.
         """
         stage, state, measure = self.stage, self.state, self.state.tracker.measure
-        scores = self._validate(self.validation, "validation")
+        suspects: list[int] = []
+        scores = self._validate(self.validation, "validation", suspects)
+        self._require_finite(scores, step, suspects)
         if self.exam is not None:
             scores |= self._examine(self.exam)
-        for name, score in scores.items():
-            if not math.isfinite(score):
-                raise diverged(stage, f"validation {name} is {score} at step {step}", self.keeper)
+            self._require_finite(scores, step, [])
         better = state.tracker.add(scores[measure], step)
         state.watch.validated(better)
         if step == 0:
@@ -90,8 +91,17 @@ class Judge:
         patience = self.settings.patience
         return patience is not None and self.state.tracker.without_gain >= patience
 
-    def _validate(self, windows: Windows, part: str) -> dict[str, float]:
-        return validate(self.stage, windows, self.settings.batch_size, self.accelerator, self.listener, part)
+    def _validate(self, windows: Windows, part: str, suspects: list[int] | None = None) -> dict[str, float]:
+        size = self.settings.batch_size
+        return validate(self.stage, windows, size, self.accelerator, self.listener, part, suspects)
+
+    def _require_finite(self, scores: dict[str, float], step: int, suspects: list[int]) -> None:
+        bad = [name for name, score in scores.items() if not math.isfinite(score)]
+        if bad:
+            found = np.array(suspects, np.int64)
+            culprits = offenders(self.stage, self.validation, found, self.accelerator)
+            what = f"validation {bad[0]} is {scores[bad[0]]} at step {step} {culprits}"
+            raise diverged(self.stage, what, self.keeper)
 
     def _examine(self, exam: Exam) -> dict[str, float]:
         progress = self.listener.validating if self.accelerator.is_main_process else None

@@ -25,7 +25,7 @@ from chandler.training.signals import Interrupted, StopRequest
 from chandler.training.stage_settings import StageSettings
 from chandler.training.stages import Stage
 from chandler.training.state import Keeper, State, Tracker
-from chandler.training.validation import diverged, offenders, to_device
+from chandler.training.validation import diverged, offenders, to_device, weights_finite
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -122,20 +122,21 @@ def fit(
             order, order_epoch = plan.order(epoch), epoch
         rate = schedule.get_last_lr()[0]
         losses, windows = _forward_backward(stage, model, train, plan, order, index, step, accelerator, volume_dropped)
-        norm = accelerator.clip_grad_norm_(model.parameters(), s.clip)
-        if math.isfinite(float(norm if norm is not None else math.nan)):
+        norm = float(accelerator.clip_grad_norm_(model.parameters(), s.clip))
+        means = log.means(losses)
+        if math.isfinite(norm) and all(map(math.isfinite, means)):
             optimizer.step()
-            log.add(losses, norm, windows)
-        elif s.on_nonfinite == "skip":
-            state.skipped += 1
-            if main:
-                listener.warn(
-                    f"{stage.name}: step {step} was skipped, its gradient is not finite ({state.skipped} so far)"
-                )
+            log.add(means, norm, windows)
         else:
             mine = np.concatenate([m.indices for m in plan.step(order, index, accelerator.process_index, step)])
-            culprits = offenders(stage, train, mine, s.batch_size, accelerator)
-            raise diverged(stage, f"the loss or its gradient is not finite at step {step} {culprits}", keeper)
+            broken = not weights_finite(stage.model)
+            culprits = offenders(stage, train, mine, accelerator)
+            what = f"the loss or its gradient is not finite at step {step} {culprits}"
+            if s.on_nonfinite == "stop" or broken:
+                raise diverged(stage, what, keeper)
+            state.skipped += 1
+            if main:
+                listener.warn(f"{stage.name}: {what}; the step was left out ({state.skipped} so far)")
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
         ends_epoch = index + 1 == plan.steps_per_epoch

@@ -80,6 +80,8 @@ def verdict(stage: str, result: StageResult) -> str:
         text += f"; chosen by {result.measure} of real forecasts"
         if result.improved:
             text += f", at which nll went {result.at_start['nll']:.5g} -> {result.at_best['nll']:.5g}"
+    if result.skipped:
+        text += f"; {result.skipped} step{'s' if result.skipped > 1 else ''} left out, not finite"
     if result.replay_start is not None and result.replay_best is not None:
         loss = result.replay_best - result.replay_start
         text += f"; on the replayed bars {result.replay_start:.5g} -> {result.replay_best:.5g}"

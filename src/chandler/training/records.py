@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -96,18 +95,19 @@ class Log:
         """Leave the time that passed since the last flush out of the speed."""
         self.clock, self.windows = time.monotonic(), 0
 
-    def add(self, losses: dict[str, Tensor], norm: Tensor | float | None, windows: int) -> None:
-        """Take in this rank's part of the mean losses, and the gradient norm that all ranks share."""
+    def means(self, losses: dict[str, Tensor]) -> list[float]:
+        """The mean losses of a step over all ranks, from this rank's parts of them."""
         self.names = list(losses)
-        parts = torch.stack(list(losses.values())).double() if self._wide else torch.stack(list(losses.values()))
-        means = sum_over_ranks(self.accelerator, parts).tolist()
-        self.state.watch.add(means[self.names.index("loss")])
-        self.state.logged.append([*means, float(norm if norm is not None else math.nan)])
-        self.windows += windows
+        parts = torch.stack(list(losses.values()))
+        wide = parts if self.accelerator.device.type == "mps" else parts.double()
+        means: list[float] = sum_over_ranks(self.accelerator, wide).tolist()
+        return means
 
-    @property
-    def _wide(self) -> bool:
-        return self.accelerator.device.type != "mps"
+    def add(self, means: list[float], norm: float, windows: int) -> None:
+        """Take in the mean losses of a step, its gradient norm, and how many windows this rank had."""
+        self.state.watch.add(means[self.names.index("loss")])
+        self.state.logged.append([*means, norm])
+        self.windows += windows
 
     def flush(self, step: int, epoch: int, rate: Tensor | float) -> None:
         """Report the means since the last flush; nothing if every step since was skipped."""

@@ -25,6 +25,7 @@ from chandler.training.loop import fit
 from chandler.training.plan import derive_seed
 from chandler.training.progress import Progress
 from chandler.training.recorder import Recorder, verdict
+from chandler.training.residence import footprint, settle
 from chandler.training.signals import StopRequest, stop_on_signal
 from chandler.training.sources import Sources, load_sources
 from chandler.training.stage_settings import RANDOM, PredictorSettings, ScoringSettings, StageSettings
@@ -94,7 +95,7 @@ def _finetune(
     force: bool,
 ) -> Run:
     folder = Path(settings.out)
-    sources = load_sources(settings)
+    sources, home = settle(load_sources(settings), settings.data.device, accelerator.device)
     if accelerator.is_main_process:
         prepare_folder(folder, settings, overwrite=overwrite, resume=resume, force=force)
     accelerator.wait_for_everyone()
@@ -118,6 +119,8 @@ def _finetune(
             f"{settings.data.horizon} bars: {len(sources.train.main):,} to train on{replayed}, "
             f"{len(sources.validation):,} to validate on"
         )
+        if home is not None:
+            recorder.progress.note(f"windows are cut on {home}: the bars take {footprint(sources) / 1e9:,.2f} GB there")
         for text in sources.warnings():
             recorder.warn(text)
         if sources.cleaned is not None:

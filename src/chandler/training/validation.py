@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from chandler.data.resident import gather_tensors
 from chandler.data.windows import Windows
 from chandler.errors import TrainingError
-from chandler.training.distributed import sum_over_ranks
+from chandler.training.distributed import gathered, sum_over_ranks
 from chandler.training.mixture import Mixture
 from chandler.training.records import Listener
 from chandler.training.stages import Batch, Stage
@@ -23,9 +24,15 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def offenders(
-    stage: Stage, windows: Mixture, indices: np.ndarray, batch_size: int, accelerator: Accelerator, limit: int = 3
+    stage: Stage, windows: Windows | Mixture, indices: np.ndarray, accelerator: Accelerator, limit: int = 3
 ) -> str:
-    """Which of these windows have a validation measure that is not finite: symbols and dates, in words."""
+    """Which of these windows have a validation measure that is not finite: symbols and dates, in words.
+
+    All ranks take part, each with windows of its own.
+    """
+    if not weights_finite(stage.model):
+        return "because weights of the model are no longer finite"
+    was_training = stage.model.training
     stage.model.eval()
     bad = []
     for index in indices:
@@ -33,11 +40,9 @@ def offenders(
         measures = stage.validation(to_device(windows, one, torch.zeros(1, windows.length), accelerator.device))
         if not all(math.isfinite(float(value)) for value in measures.values()):
             bad.append(int(index))
-    if accelerator.num_processes > 1:
-        from accelerate.utils import gather_object
-
-        bad = gather_object(bad)
-    suspects = bad or [int(i) for i in indices]
+    stage.model.train(was_training)
+    bad, every = gathered(accelerator, bad), gathered(accelerator, [int(i) for i in indices])
+    suspects = bad or every
     named = [f"{symbol} {first} .. {last}" for symbol, first, last in map(windows.describe, suspects[:limit])]
     more = f" and {len(suspects) - limit} more" if len(suspects) > limit else ""
     which = "in windows" if bad else "with windows (each by itself is finite)"
@@ -52,10 +57,12 @@ def validate(
     accelerator: Accelerator,
     listener: Listener,
     part: str = "validation",
+    suspects: list[int] | None = None,
 ) -> dict[str, float]:
     """Mean of each validation measure over all windows, sharded over ranks; sums and counts are reduced with SUM.
 
-    `part` names these windows among those that the stage is validated on.
+    `part` names these windows among those that the stage is validated on. This rank's first batch with a measure that
+    is not finite is added to `suspects`.
     """
     mine = np.arange(accelerator.process_index, len(windows), accelerator.num_processes)
     sums = dict.fromkeys(stage.measures, 0.0)
@@ -68,6 +75,8 @@ def validate(
             found = stage.validation(batch, key=(part, lo))
         for name in stage.measures:
             sums[name] += float(found[name])
+        if suspects is not None and not suspects and not all(map(math.isfinite, sums.values())):
+            suspects += indices.tolist()
         if accelerator.is_main_process:
             listener.validating(min(lo + batch_size, len(mine)), len(mine))
     stage.model.train(was_training)
@@ -80,12 +89,16 @@ def validate(
 
 def to_device(windows: Windows | Mixture, indices: np.ndarray, uniforms: Tensor, device: torch.device) -> Batch:
     """Gather windows and hand them to the device of the model."""
-    gathered = windows.gather(indices)
-    return Batch(
-        values=torch.from_numpy(gathered.values).to(device),
-        stamps=torch.from_numpy(gathered.stamps).to(device=device, dtype=torch.long),
-        uniforms=uniforms.to(device),
-    )
+    if isinstance(windows, Mixture):
+        values, stamps = windows.gather_tensors(indices, device)
+    else:
+        values, stamps = gather_tensors(windows, indices, device)
+    return Batch(values, stamps, uniforms.to(device))
+
+
+def weights_finite(model: nn.Module) -> bool:
+    """Whether every weight is a number."""
+    return all(bool(torch.isfinite(p).all()) for p in model.parameters())
 
 
 def diverged(stage: Stage, what: str, keeper: Keeper) -> TrainingError:
