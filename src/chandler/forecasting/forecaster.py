@@ -184,7 +184,7 @@ class Forecaster:
         temperature: float = 1.0,
         top_p: float | None = 0.9,
         top_k: int | None = 0,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         timestamps: Sequence[Any] | None = None,
         lookback: int | None = None,
         overflow: Overflow = "exact",
@@ -201,7 +201,8 @@ class Forecaster:
             series: a store of many symbols, a frame of many symbols, or any iterable of what `forecast` takes;
                 histories may differ in length.
             timestamps: one entry per series, each as in `forecast`; None works out all of them.
-            horizon, paths, temperature, top_p, top_k, seed, lookback, overflow, precision, memory_budget, repair,
+            seed: as in `forecast`, of all series; or one for each, so that their sampling noise is independent.
+            horizon, paths, temperature, top_p, top_k, lookback, overflow, precision, memory_budget, repair,
                 progress: as in `forecast`.
 
         Raises:
@@ -220,13 +221,14 @@ class Forecaster:
         times = [None] * len(each) if timestamps is None else list(timestamps)
         if len(times) != len(each):
             raise ConfigError(f"timestamps must be one entry per series: {len(each)} series, found {len(times)}.")
+        seeds = each_seed(seed, len(each))
         _check_size(len(each), paths, horizon)
         ready = [prepare(bars, horizon, rows, given) for bars, given in zip(each, times, strict=True)]
         what = ready[0].history.symbol if len(ready) == 1 else f"{len(ready)} series"
         with progress_bar(f"Forecasting {what}", progress) as report:
             windows = [one.window for one in ready]
             sampled = self.sample(
-                windows, horizon, paths, sampling, seed, report,
+                windows, horizon, paths, sampling, seeds, report,
                 overflow=overflow, precision=precision, memory_budget=memory_budget,
             )  # fmt: skip
         forecasts = [
@@ -236,11 +238,11 @@ class Forecaster:
                 paths=one.restore(z),
                 history=one.history,
                 sampling=sampling,
-                seed=int(seed),
+                seed=int(own),
                 calendar=one.calendar,
                 model=self.name,
             )
-            for one, z in zip(ready, sampled, strict=True)
+            for one, z, own in zip(ready, sampled, seeds, strict=True)
         ]
         return [forecast.repair() for forecast in forecasts] if repair else forecasts
 
@@ -251,7 +253,7 @@ class Forecaster:
         horizon: int,
         paths: int,
         sampling: Sampling,
-        seed: int,
+        seed: int | Sequence[int],
         progress: Report | None = None,
         *,
         overflow: Overflow = "exact",
@@ -262,19 +264,22 @@ class Forecaster:
 
         Windows may differ in length and be longer than `max_context`; then the last `max_context` tokens are seen.
         `progress` is called with (rows so far, rows in all): rows that are encoded, generated or decoded.
-        `overflow`, `precision` and `memory_budget` are those of `forecast`.
+        `seed`, `overflow`, `precision` and `memory_budget` are those of `forecast_many`.
         """
         if precision not in get_args(Precision):
             raise ConfigError(f'precision is "float32" or "bfloat16", found {precision!r}.')
-        uniforms = path_uniforms(seed, 0, 1 if sampling.greedy else paths, horizon)
-        work = _Work(sum(len(window.values) for window in windows), len(uniforms) * horizon * len(windows), progress)
+        seeds = each_seed(seed, len(windows))
+        drawn = 1 if sampling.greedy else paths
+        # One set of numbers for each seed, shared by its windows.
+        uniforms = {one: path_uniforms(one, 0, drawn, horizon) for one in dict.fromkeys(seeds)}
+        work = _Work(sum(len(window.values) for window in windows), drawn * horizon * len(windows), progress)
         prompts = []
         with evaluating(self.tokenizer):
             # One at a time: which side of 0 a bit falls on must not depend on the company.
-            for window in windows:
+            for window, one in zip(windows, seeds, strict=True):
                 x = torch.as_tensor(window.values, dtype=torch.float32).to(self.device)
                 s1, s2 = self.tokenizer.encode(x[None])
-                prompts.append(Prompt(s1[0], s2[0], torch.as_tensor(window.stamps), uniforms))
+                prompts.append(Prompt(s1[0], s2[0], torch.as_tensor(window.stamps), uniforms[one]))
                 work.add(len(x))
         continued = generate(
             self.predictor,
@@ -292,7 +297,7 @@ class Forecaster:
         for prompt, new in zip(prompts, continued, strict=True):
             bars = decode_paths(self.tokenizer, (prompt.s1, prompt.s2), new, max_context=self.max_context)
             # Greedy paths are all equal: one is computed.
-            decoded.append(bars.cpu().double().numpy().repeat(paths // len(uniforms), axis=0))
+            decoded.append(bars.cpu().double().numpy().repeat(paths // drawn, axis=0))
             work.add(bars.shape[0] * horizon)
         return decoded
 
@@ -325,6 +330,15 @@ def _check_size(series: int, paths: int, horizon: int) -> None:
             f"{series} series x {paths} paths x {horizon} bars need {need / 1e9:,.1f} GB of memory, "
             f"{free / 1e9:,.1f} GB are free. Lower paths or horizon, or forecast fewer series at a time."
         )
+
+
+def each_seed(seed: int | Sequence[int], series: int) -> list[int]:
+    """A seed for each series, from one for all or from as many; ConfigError for another number of them."""
+    if not isinstance(seed, Sequence):
+        return [seed] * series
+    if len(seed) != series:
+        raise ConfigError(f"seed must be one number or one per series: {series} series, found {len(seed)} seeds.")
+    return list(seed)
 
 
 def whole(name: str, value: Any, least: int) -> int:
