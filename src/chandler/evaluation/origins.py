@@ -89,6 +89,7 @@ def find_origins(
     limit: int | None = None,
     start: str | None = None,
     end: str | None = None,
+    ranges: Ints | None = None,
 ) -> Origins:
     """All windows of lookback + horizon rows within a segment of the store whose forecast bars lie in the period.
 
@@ -101,11 +102,15 @@ def find_origins(
         stride: slots between two rounds, >= 1.
         limit: at most so many rounds, evenly spaced; None: all.
         start, end: days (whole) or times, in the clock of each symbol; None: no limit.
+        ranges: (S, 2) absolute rows [lo, hi) of each symbol that may be forecast, as of `splits.split_ranges`.
 
     Raises:
         DataError: no window at all; says what there is.
     """
     numbers, rows = _candidates(store, lookback, horizon, start, end)
+    if ranges is not None:
+        inside = (rows + 1 >= ranges[numbers, 0]) & (rows + horizon < ranges[numbers, 1])
+        numbers, rows = numbers[inside], rows[inside]
     if not len(rows):
         raise DataError(_nothing(store, lookback, horizon, start, end))
     slots = np.asarray(store.timestamps)[rows] // _interval(store)
@@ -122,9 +127,7 @@ def find_origins(
     return Origins(store, lookback, horizon, numbers[order], rows[order], rounds[order].astype(np.int64))
 
 
-def _candidates(
-    store: BarStore, lookback: int, horizon: int, start: str | None, end: str | None
-) -> tuple[Ints, Ints]:
+def _candidates(store: BarStore, lookback: int, horizon: int, start: str | None, end: str | None) -> tuple[Ints, Ints]:
     """Symbol number and absolute row of every possible origin, in the order of the store."""
     times = np.asarray(store.timestamps)
     numbers, rows = [], []

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from chandler.data.bars import Bars
 from chandler.errors import ConfigError
+from chandler.forecasting.calibration import Calibration, agree, stretch_bars
 from chandler.forecasting.decoding import decode_paths
 from chandler.forecasting.forecast import Forecast
 from chandler.forecasting.generation import Overflow, generate
-from chandler.forecasting.inputs import MIN_HISTORY, Window, many_series, one_series, prepare
+from chandler.forecasting.inputs import MIN_HISTORY, Prepared, Window, many_series, one_series, prepare
 from chandler.forecasting.loading import check_pair, load_models, pick_device
 from chandler.forecasting.memory import free_memory
 from chandler.forecasting.progress import Report, progress_bar
@@ -46,6 +47,7 @@ class Forecaster:
         lookback: rows of history used unless a call says otherwise; None for as many as `max_context`.
         positions: how the dependency-aware layer sees positions; "reference" for released weights.
         name: shown in forecasts.
+        calibration: what `calibrated=True` applies.
 
     Raises:
         CheckpointError: the two models do not belong together.
@@ -62,6 +64,7 @@ class Forecaster:
         lookback: int | None = None,
         positions: DependencyPositions = "reference",
         name: str = "",
+        calibration: Calibration | None = None,
     ) -> None:
         check_pair(tokenizer, predictor)
         if positions not in ("reference", "rotary"):
@@ -70,6 +73,7 @@ class Forecaster:
         self.lookback = None if lookback is None else whole("lookback", lookback, MIN_HISTORY)
         self.positions: DependencyPositions = positions
         self.name = name
+        self.calibration = calibration
         self.device = predictor.head.proj_s1.weight.device if device is None else pick_device(device)
         self.tokenizer = tokenizer.to(self.device)
         self.predictor = predictor.to(self.device)
@@ -109,6 +113,7 @@ class Forecaster:
             lookback=settings.get("lookback"),
             positions=cast(DependencyPositions, settings.get("dependency_positions", "reference")),
             name=found.name,
+            calibration=None if not isinstance(source, str | Path) else Calibration.load(source),
         )
 
     def forecast(
@@ -127,6 +132,7 @@ class Forecaster:
         precision: Precision = "float32",
         memory_budget: int | None = None,
         repair: bool = False,
+        calibrated: bool = False,
         progress: bool | None = None,
     ) -> Forecast:
         """Sample `paths` futures of one series.
@@ -151,6 +157,9 @@ class Forecaster:
             precision: of the predictor: "float32", or "bfloat16", with which some tokens differ.
             memory_budget: bytes that the engine may use for caches; by default a quarter of what is free.
             repair: give back `Forecast.repair()`.
+            calibrated: stretch the paths by the run's calibration.json, so that bands of the close cover what they
+                say. temperature, top_p, top_k and lookback, where left at their defaults, are then those that it was
+                fitted with; others are refused.
             progress: a bar on stderr: True always, False never, None on a terminal when it takes long.
 
         Raises:
@@ -171,6 +180,7 @@ class Forecaster:
             precision=precision,
             memory_budget=memory_budget,
             repair=repair,
+            calibrated=calibrated,
             progress=progress,
         )
         return forecast
@@ -191,6 +201,7 @@ class Forecaster:
         precision: Precision = "float32",
         memory_budget: int | None = None,
         repair: bool = False,
+        calibrated: bool = False,
         progress: bool | None = None,
     ) -> list[Forecast]:
         """`forecast` of each series, in order, in one call of the engine.
@@ -203,13 +214,15 @@ class Forecaster:
             timestamps: one entry per series, each as in `forecast`; None works out all of them.
             seed: as in `forecast`, of all series; or one for each, so that their sampling noise is independent.
             horizon, paths, temperature, top_p, top_k, lookback, overflow, precision, memory_budget, repair,
-                progress: as in `forecast`.
+                calibrated, progress: as in `forecast`.
 
         Raises:
             As `forecast`; messages about data name the symbol.
         """
         horizon, paths = whole("horizon", horizon, 1), whole("paths", paths, 1)
         sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+        if calibrated:
+            sampling, lookback = agree(self.calibration, self.name, sampling, lookback, horizon)
         if lookback is not None:
             lookback = whole("lookback", lookback, MIN_HISTORY)
         rows = min(lookback or self.lookback or self.max_context, self.max_context)
@@ -231,16 +244,18 @@ class Forecaster:
                 windows, horizon, paths, sampling, seeds, report,
                 overflow=overflow, precision=precision, memory_budget=memory_budget,
             )  # fmt: skip
+        found = self.calibration if calibrated else None
         forecasts = [
             Forecast(
                 symbol=one.history.symbol,
                 timestamps=one.timestamps,
-                paths=one.restore(z),
+                paths=_finish(one, z, found),
                 history=one.history,
                 sampling=sampling,
                 seed=int(own),
                 calendar=one.calendar,
                 model=self.name,
+                calibrated=calibrated,
             )
             for one, z, own in zip(ready, sampled, seeds, strict=True)
         ]
@@ -319,6 +334,12 @@ class _Work:
             self.report(self.done + done, self.total)
         if done == total:
             self.done += done
+
+
+def _finish(one: Prepared, z: NDArray[np.float64], calibration: Calibration | None) -> NDArray[np.float64]:
+    """Paths in the units of the history, stretched where there is a calibration."""
+    paths = one.restore(z)
+    return paths if calibration is None else stretch_bars(calibration, paths, one.history.values)
 
 
 def _check_size(series: int, paths: int, horizon: int) -> None:
