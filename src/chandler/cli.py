@@ -273,6 +273,60 @@ def forecast(
 
 
 @app.command()
+def backtest(
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[DATA...]", help="Files, folders or globs of bars; default: data.path of the config.", show_default=False
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A run folder, a released predictor, or TOKENIZER+PREDICTOR: its forecasts are traded.")
+    ] = None,
+    signals: Annotated[
+        Path | None, typer.Option(help="Instead of a model: a CSV or Parquet file of timestamp, symbol, score.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML of the backtest, such as configs/tasks/investment.yaml.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override any key: --set portfolio.k=10. Repeatable.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="The folder to write; default: runs/backtest.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier backtest in that folder.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Trade bars that the model has seen, and say so.")] = False,
+) -> None:
+    """Trade forecasts as a portfolio: hold the k best, signal at the close, traded at the next open, after costs.
+
+    Beside it stand the benchmark, momentum, reversal, and random signals, which show what luck does. Interrupted, the
+    same command goes on. The folder holds curve.parquet, trades.parquet, signals.parquet, summary.json and report.html.
+
+    Example: [bold]chandler backtest bars/ --model runs/mine --set portfolio.k=10 --out runs/backtest[/bold]
+    """
+    import json
+
+    from chandler.evaluation.backtest import backtest as run_backtest
+    from chandler.evaluation.backtest import load_backtest
+    from chandler.evaluation.backtest_report import headline, verdict_lines
+
+    final = {"model": model, "signals": None if signals is None else str(signals), "out": out}
+    given = {name: value for name, value in final.items() if value is not None}
+    if model is not None and signals is None:  # what the shell names stands above what the file names
+        given["signals"] = None
+    elif signals is not None and model is None:
+        given["model"] = None
+    path = [f"data.path={json.dumps(data if len(data) > 1 else data[0])}"] if data else []
+    folder = run_backtest(
+        load_backtest(config or {}, [*path, *(overrides or ())], given), force=force, overwrite=overwrite
+    )
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    typer.echo(headline(summary))
+    for about, text in verdict_lines(summary):
+        typer.echo(f"{about}: {text}")
+    typer.echo(f"Report: {folder / 'report.html'}")
+
+
+@app.command()
 def prepare(
     data: Annotated[
         list[str],

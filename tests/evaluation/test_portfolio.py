@@ -143,6 +143,21 @@ def test_a_suspended_name_is_neither_bought_nor_sold_and_keeps_its_last_value():
     assert unbought.trades[["symbol", "timestamp"]].to_numpy().tolist() == [["A", DAYS[2]]]
 
 
+def test_a_name_that_ceases_to_trade_is_settled_at_its_last_close():
+    """A has its last bar on day 1 (close 11). With settle 2 the 100 shares become 1100 on day 3, less 1%; the money
+    buys what the next signal says."""
+    gone = store(missing={("A", day) for day in (2, 3, 4, 5)})
+    scores = {0: [3, 2, 1, 0], 2: [NAN, 0, 1, 0], 3: [NAN, 0, 1, 0]}
+    curve = run(scores, bars=gone, settle=2, costs=CostSettings(buy=0, sell=100))
+    assert curve.trades[["side", "symbol", "value"]].to_numpy().tolist() == [
+        ["buy", "A", 1000], ["settle", "A", 1100], ["buy", "C", 1089]]  # fmt: skip
+    assert curve.trades["timestamp"].tolist() == [DAYS[1], DAYS[3], DAYS[3]]
+    assert curve.daily["value"].tolist() == pytest.approx([1, 1.1, 1.1, 1.089, 1.089, 1.089])
+    stays = run(scores, bars=gone, settle=None)
+    assert stays.trades["side"].tolist() == ["buy"]
+    assert stays.daily["value"].tolist()[-1] == pytest.approx(1.1)
+
+
 def test_data_without_volume_is_not_taken_for_suspended():
     silent = store(volumes={(symbol, day) for symbol in PRICES for day in range(6)})
     assert len(run({0: [3, 2, 1, 0]}, bars=silent).trades) == 1

@@ -25,7 +25,7 @@ from chandler.evaluation.performance import equal_weight
 from chandler.evaluation.portfolio import PortfolioSettings, simulate
 
 ASSET = Path(chandler.__file__).parent / "assets" / "bokeh_stocks_1d.csv.gz"
-PYQLIB = '''
+PYQLIB = """
 import json, sys
 import pandas as pd
 import qlib
@@ -53,7 +53,7 @@ if __name__ == "__main__":
         qlib.init(provider_uri=job["data"], region="us", logging_level=40, kernels=1, expression_cache=None,
                   dataset_cache=None, skip_if_reg=False)
         run(job, frame["score"])
-'''
+"""
 
 
 def qlib_python() -> str:
@@ -103,13 +103,17 @@ def test_pyqlib_agrees_bar_by_bar(tmp_path):
     (tmp_path / "jobs.json").write_text(json.dumps(jobs))
     (tmp_path / "job.py").write_text(PYQLIB)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run([python, "job.py"], capture_output=True, text=True, cwd=tmp_path, timeout=500, env=environment)
+    done = subprocess.run(
+        [python, "job.py"], capture_output=True, text=True, cwd=tmp_path, timeout=500, env=environment
+    )
     assert done.returncode == 0, done.stderr[-3000:]
 
     for number, rule in enumerate(RULES):
         panel, settings = panels[rule["data"]], {key: value for key, value in rule.items() if key != "data"}
         theirs = pd.read_parquet(tmp_path / f"{number}.out.parquet")
-        ours = simulate(panel, scores[rule["data"]], PortfolioSettings(**settings, one_price=False), equal_weight(panel))
+        ours = simulate(
+            panel, scores[rule["data"]], PortfolioSettings(**settings, one_price=False), equal_weight(panel)
+        )
         daily = ours.daily.iloc[1:-1]
         assert theirs["datetime"].tolist() == daily["timestamp"].tolist()
         assert theirs["names"].tolist() == daily["names"].tolist()

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chandler.errors import DataError
-from chandler.evaluation.panel import Array, Panel
+from chandler.evaluation.panel import Array, Mask, Panel
 
 EQUAL = "equal"
 
@@ -17,10 +17,12 @@ FORMULAS = {
     "annual_return": "V ** (N / T) - 1: V the value at the end over that at the start, T bars, N bars a year",
     "benchmark_annual_return": "the same of the benchmark",
     "annual_excess": "AER: N * mean(e), e = return - benchmark return per bar, after costs, not compounded",
+    "annual_excess_before_costs": "N * mean(e + c), c = costs per bar / value one bar ago",
     "annual_volatility": "sqrt(N) * std(return), ddof 1",
     "tracking_error": "sqrt(N) * std(e), ddof 1",
     "sharpe": "N * mean(return) / annual_volatility; the riskless rate is 0",
     "information_ratio": "annual_excess / tracking_error",
+    "annual_excess_low, annual_excess_high": "95% interval of AER, stationary bootstrap of e in blocks",
     "max_drawdown": "min over time of value / highest value before - 1, the start included",
     "turnover": "mean per bar of (bought + sold value) / value one bar ago: 2 replaces the whole book",
     "annual_cost": "N * mean per bar of costs / value one bar ago",
@@ -28,22 +30,32 @@ FORMULAS = {
 """What each number of `summarise` is. T counts the bars after the first signal."""
 
 
-def equal_weight(panel: Panel) -> Array:
-    """(T,) mean return of the symbols that trade on a bar, equally weighted anew on every bar, without costs.
+def members(scores: Array) -> Mask:
+    """(T, S) who can be chosen for a bar: the symbols with a score on the last bar before it that has scores."""
+    rows = np.flatnonzero(np.isfinite(scores).any(axis=1))
+    last = np.searchsorted(rows, np.arange(len(scores)), side="left") - 1
+    found = np.zeros(scores.shape, bool)
+    known = last >= 0
+    found[known] = np.isfinite(scores[rows[last[known]]])
+    return found
 
-    A return goes from the last close before to this one, however long a suspension lay between; a symbol without
-    a bar has none. The first bar, and bars without any symbol, return 0.
+
+def equal_weight(panel: Panel, chosen: Mask | None = None) -> Array:
+    """(T,) mean return of the symbols with a bar, equally weighted anew on every bar, without costs.
+
+    A return goes from the last close before to this one, however long a suspension lay between. The first bar, and
+    bars without any symbol, return 0. `chosen` (T, S): only these; None: all.
     """
-    returns = np.where(panel.has_bar, panel.returns(), np.nan)
+    returns = np.where(panel.has_bar if chosen is None else panel.has_bar & chosen, panel.returns(), np.nan)
     count = np.isfinite(returns).sum(axis=1)
     total = np.nansum(returns, axis=1)
     return np.where(count > 0, total / np.maximum(count, 1), 0.0)
 
 
-def benchmark_returns(panel: Panel, name: str) -> Array:
-    """(T,) returns per bar of "equal" or of one symbol. DataError for another name."""
+def benchmark_returns(panel: Panel, name: str, chosen: Mask | None = None) -> Array:
+    """(T,) returns per bar of "equal" (of the `chosen`) or of one symbol. DataError for another name."""
     if name == EQUAL:
-        return equal_weight(panel)
+        return equal_weight(panel, chosen)
     if name not in panel.symbols:
         raise DataError(f"benchmark: {name!r} is neither {EQUAL!r} nor a symbol of the data; there are, for example, "
                         f"{', '.join(panel.symbols[:5])}.")  # fmt: skip
@@ -63,10 +75,12 @@ def summarise(daily: pd.DataFrame, bars_per_year: float) -> dict[str, float]:
         "annual_return": annualised(values[-1], count, n),
         "benchmark_annual_return": annualised(daily["benchmark"].iloc[-1], count, n),
         "annual_excess": float(n * excess.mean()),
+        "annual_excess_before_costs": float(n * (excess + bars["cost"].to_numpy()).mean()),
         "annual_volatility": volatility,
         "tracking_error": tracking,
         "sharpe": _ratio(float(n * made.mean()), volatility),
         "information_ratio": _ratio(float(n * excess.mean()), tracking),
+        "annual_excess_low, annual_excess_high": "95% interval of AER, stationary bootstrap of e in blocks",
         "max_drawdown": float((values / np.maximum.accumulate(values) - 1).min()),
         "turnover": float(bars["turnover"].mean()),
         "annual_cost": float(n * bars["cost"].mean()),

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 from numpy.typing import NDArray
+from pydantic import Field
 
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.panel import Array, Panel
@@ -48,6 +48,9 @@ class PortfolioSettings(Strict):
     null: no limits. Mainland China: 0.095."""
     one_price: bool = True
     """Do not buy bars of one price (high = low) unless they fell, nor sell them unless they rose."""
+    settle: int | None = Field(20, ge=1)
+    """A held name without a bar for so many bars of the calendar ceased to trade: it is taken out at its last close, at
+    the cost of a sale, and its place is free. null: it stays for ever, as in qlib."""
     invest: float = Field(1.0, gt=0, le=1)
     """Share of the cash that the buys of one bar may use."""
     capital: float = Field(1e6, gt=0)
@@ -77,7 +80,7 @@ class Curve:
     value over the value one bar ago; `cost`: costs over the value one bar ago; `cash`: share of the value;
     `names`: symbols held; `blocked`: orders that were not filled (limit, one price, suspended)."""
     trades: pd.DataFrame
-    """A row per fill: price, shares, traded value and cost in units of the capital; for sales `held` bars and
+    """A row per fill (`side` buy, sell or settle): price, shares, traded value and cost in units of the capital; for sales `held` bars and
     `profit`, the return of the round trip after both costs."""
 
 
@@ -105,12 +108,15 @@ def simulate(panel: Panel, scores: Array, settings: PortfolioSettings, benchmark
     k, n_drop = settings.sized(len(panel.symbols))
     signalled = np.flatnonzero(np.isfinite(scores).any(axis=1))
     if not len(signalled) or signalled[0] >= len(panel) - 1:
-        raise DataError("there is no signal with a bar after it: nothing can be traded. Check the dates of the signals.")
+        raise DataError(
+            "there is no signal with a bar after it: nothing can be traded. Check the dates of the signals."
+        )
     first, scored = int(signalled[0]), set(signalled.tolist())
     book = _Book(panel, settings)
     rows: list[tuple[Any, ...]] = [(panel.times[first], 1.0, np.nan, 1.0, np.nan, np.nan, 0.0, 0.0, 1.0, 0, 0)]
     worth, held_against = settings.capital, 1.0
     for bar in range(first + 1, len(panel)):
+        book.settle(bar)
         if bar - 1 in scored:
             sales, buys = choose(scores[bar - 1], book.held(), k, n_drop)
             book.trade(bar, scores[bar - 1], sales, buys)
@@ -126,9 +132,7 @@ def simulate(panel: Panel, scores: Array, settings: PortfolioSettings, benchmark
     return Curve(pd.DataFrame(rows, columns=DAILY), pd.DataFrame(book.fills, columns=TRADES))
 
 
-def choose(
-    scores: Array, held: NDArray[np.int64], k: int, n_drop: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def choose(scores: Array, held: NDArray[np.int64], k: int, n_drop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Which of the held symbols to sell and which others to buy, best first; equal scores go by position.
 
     Args:
@@ -156,6 +160,8 @@ class _Book:
         self.spent = np.zeros(len(panel.symbols))
         self.buyable = panel.buyable(settings.limit, settings.one_price)
         self.sellable = panel.sellable(settings.limit, settings.one_price)
+        bars = np.where(panel.has_bar, np.arange(len(panel))[:, None], -1)
+        self.seen = np.maximum.accumulate(bars, axis=0)
         self.traded = self.paid = 0.0
         self.blocked = 0
         self.fills: list[tuple[Any, ...]] = []
@@ -169,19 +175,23 @@ class _Book:
         held = self.held()
         return float(self.cash + self.shares[held] @ self.panel.value[bar, held])
 
+    def settle(self, bar: int) -> None:
+        """Take out what has not had a bar for long, at its last close."""
+        if self.settings.settle is not None:
+            for symbol in self.held():
+                if bar - max(self.seen[bar, symbol], self.since[symbol]) >= self.settings.settle:
+                    self._sell(bar, symbol, float(self.panel.value[bar, symbol]), np.nan, "settle")
+
     def trade(self, bar: int, scores: Array, sales: NDArray[np.int64], buys: NDArray[np.int64]) -> None:
         """Fill the orders at the open of a bar, sales first, as far as they can be filled."""
         costs = self.settings.costs
         for symbol in sales:
-            if not self.sellable[bar, symbol]:
+            if bar - self.since[symbol] < self.settings.hold:
+                continue
+            if self.sellable[bar, symbol]:
+                self._sell(bar, symbol, float(self.panel.open[bar, symbol]), scores[symbol], "sell")
+            else:
                 self.blocked += 1
-            elif bar - self.since[symbol] >= self.settings.hold:
-                value = float(self.shares[symbol] * self.panel.open[bar, symbol])
-                cost = max(value * costs.sell / 1e4, costs.least)
-                self.cash += value - cost
-                profit = (value - cost) / self.spent[symbol] - 1
-                self._record(bar, symbol, "sell", value, cost, scores, int(bar - self.since[symbol]), profit)
-                self.shares[symbol] = 0.0
         share = self.cash / len(buys) if len(buys) else 0.0
         for symbol in buys:
             value = self._affordable(share)
@@ -192,7 +202,17 @@ class _Book:
                 self.cash -= value + cost
                 self.shares[symbol] = value / self.panel.open[bar, symbol]
                 self.since[symbol], self.spent[symbol] = bar, value + cost
-                self._record(bar, symbol, "buy", value, cost, scores, 0, np.nan)
+                price = float(self.panel.open[bar, symbol])
+                self._record(bar, symbol, "buy", price, value, cost, scores[symbol], 0, np.nan)
+
+    def _sell(self, bar: int, symbol: int, price: float, score: float, side: str) -> None:
+        costs = self.settings.costs
+        value = float(self.shares[symbol] * price)
+        cost = min(max(value * costs.sell / 1e4, costs.least), value)
+        self.cash += value - cost
+        profit = (value - cost) / self.spent[symbol] - 1
+        self._record(bar, symbol, side, price, value, cost, score, int(bar - self.since[symbol]), profit)
+        self.shares[symbol] = 0.0
 
     def _affordable(self, share: float) -> float:
         """The value that `share` of the cash buys, its cost paid from the same share."""
@@ -203,12 +223,13 @@ class _Book:
         return wanted if wanted > 1e-9 * self.settings.capital else 0.0
 
     def _record(
-        self, bar: int, symbol: int, side: str, value: float, cost: float, scores: Array, held: int, profit: float
-    ) -> None:
+        self, bar: int, symbol: int, side: str, price: float, value: float, cost: float, score: float, held: int,
+        profit: float,
+    ) -> None:  # fmt: skip
         self.traded += value
         self.paid += cost
-        times, price = self.panel.times, float(self.panel.open[bar, symbol])
+        times = self.panel.times
         self.fills.append((
             times[bar], times[bar - 1], self.panel.symbols[symbol], side, price, value / price, value, cost,
-            float(scores[symbol]), held, profit,
+            float(score), held, profit,
         ))  # fmt: skip

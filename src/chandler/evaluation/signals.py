@@ -17,6 +17,7 @@ from chandler.data.columns import FEATURES
 from chandler.data.store import BarStore
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.backtest_config import BacktestSettings
+from chandler.evaluation.contenders import weights_hash
 from chandler.evaluation.origins import Ints, Origins, find_origins
 from chandler.evaluation.panel import Array, Panel
 from chandler.forecasting.forecaster import Forecaster
@@ -26,7 +27,8 @@ COLUMNS = ["timestamp", "symbol", "score", "last"]
 _NAMES = {"timestamp": ("timestamp", "date", "datetime", "time", "origin"), "symbol": ("symbol", "instrument"),
           "score": ("score", "signal")}  # fmt: skip
 DAY = pd.Timedelta(days=1)
-Report = Callable[[int, int], None]
+Report = Callable[[int], None]
+"""Called with the number of forecasts that were just made."""
 
 
 class SignalBars(Origins):
@@ -70,21 +72,23 @@ def forecast_signals(
     between them are no sampling noise.
 
     Returns:
-        Columns timestamp, symbol, score, last (the close at the signal).
+        Columns timestamp (wall clock where the data have no zone, else UTC), symbol, score, last (the close at the
+        signal).
 
     Raises:
         ConfigError: the folder holds parts of other settings.
     """
     store = bars.store
     _claim(folder, forecaster, bars, settings, horizon)
-    done = 0
     parts = []
     for number, chosen in enumerate(_chunks(bars.rounds, settings.chunk)):
         path = folder / f"{number:06d}.parquet"
         if not path.is_file():
             histories = [bars.bars(int(window))[0] for window in chosen]
             calendar = settings.data.calendar
-            times = None if calendar is None else [future_timestamps(h.timestamps, horizon, calendar) for h in histories]
+            times = (
+                None if calendar is None else [future_timestamps(h.timestamps, horizon, calendar) for h in histories]
+            )
             forecasts = forecaster.forecast_many(
                 histories, horizon, settings.paths, temperature=settings.temperature, top_p=settings.top_p,
                 top_k=settings.top_k, seed=[settings.seed + int(bars.rounds[window]) for window in chosen],
@@ -99,10 +103,17 @@ def forecast_signals(
                 "last": last,
             })  # fmt: skip
             write_parquet(table, path)
+            report(len(chosen))
         parts.append(pd.read_parquet(path))
-        done += len(chosen)
-        report(done, len(bars))
-    return pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
+    table["timestamp"] = pd.to_datetime(table["timestamp"], unit="ns")
+    return table
+
+
+def parts_done(bars: SignalBars, settings: BacktestSettings, folder: Path) -> int:
+    """How many forecasts a folder has already."""
+    chunks = enumerate(_chunks(bars.rounds, settings.chunk))
+    return sum(len(chosen) for number, chosen in chunks if (folder / f"{number:06d}.parquet").is_file())
 
 
 def read_signals(path: str | Path) -> pd.DataFrame:
@@ -117,7 +128,9 @@ def read_signals(path: str | Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file of signals.") from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as signals ({str(error)[:120]}). Give a CSV or Parquet file.") from None
+        raise DataError(
+            f"{path}: cannot be read as signals ({str(error)[:120]}). Give a CSV or Parquet file."
+        ) from None
     frame = frame.reset_index() if any(name is not None for name in frame.index.names) else frame
     found = {}
     for name, spellings in _NAMES.items():
@@ -203,21 +216,15 @@ def _chunks(rounds: Ints, size: int) -> Iterator[Ints]:
             begin = int(end)
 
 
-def _claim(
-    folder: Path, forecaster: Forecaster, bars: SignalBars, settings: BacktestSettings, horizon: int
-) -> None:
+def _claim(folder: Path, forecaster: Forecaster, bars: SignalBars, settings: BacktestSettings, horizon: int) -> None:
     """Say in the folder what its parts are made of; ConfigError where it holds something else."""
-    weights = hashlib.sha256()
-    for model in (forecaster.tokenizer, forecaster.predictor):
-        for name, tensor in sorted(model.state_dict().items()):
-            weights.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
     seen = hashlib.sha256()
     for part in (bars.store.values, bars.store.timestamps, bars.numbers, bars.rows):
         seen.update(np.ascontiguousarray(part[:]).tobytes())
     drawn = ("paths", "temperature", "top_p", "top_k", "overflow", "precision", "seed", "chunk", "every")
     claim = {name: getattr(settings, name) for name in drawn} | {
         "lookback": bars.lookback, "horizon": horizon, "calendar": settings.data.calendar,
-        "model": weights.hexdigest()[:16], "bars": seen.hexdigest()[:16],
+        "model": weights_hash(forecaster.tokenizer, forecaster.predictor), "bars": seen.hexdigest()[:16],
     }  # fmt: skip
     path = folder / "made_of.json"
     if not path.is_file():
