@@ -12,9 +12,14 @@ from pydantic import Field, field_validator, model_validator
 
 from chandler.data.source import SourceSettings
 from chandler.errors import ConfigError
-from chandler.settings import Strict, load
+from chandler.evaluation.records import LEVELS
+from chandler.settings import Strict, load, nearest
 
-DEFAULT_BASELINES = ("last_close", "bootstrap", "gaussian_walk", "ewma", "dlinear", "volume_by_time_of_day")
+VOLUME_BASELINE = "volume_by_time_of_day"
+DEFAULT_BASELINES = ("last_close", "bootstrap", "gaussian_walk", "ewma", "dlinear", VOLUME_BASELINE)
+
+BANDS = tuple(round(1 - 2 * low, 3) for low in sorted(LEVELS, reverse=True) if low < 0.5)
+"""Central bands whose edges are among the quantiles that are kept: 0.5, 0.8, ..."""
 
 
 class EvaluationSettings(Strict):
@@ -78,8 +83,8 @@ class EvaluationSettings(Strict):
     @field_validator("levels")
     @classmethod
     def _levels(cls, value: list[float]) -> list[float]:
-        if not value or not all(0 < level < 1 for level in value):
-            raise ValueError("give levels above 0 and below 1, such as [0.5, 0.8, 0.9]")
+        if not value or not all(any(abs(level - one) < 1e-9 for one in BANDS) for level in value):
+            raise ValueError(f"give some of {', '.join(f'{one:g}' for one in BANDS)}, whose edges are kept")
         return sorted(set(value))
 
     @model_validator(mode="after")
@@ -133,9 +138,9 @@ def load_evaluation(
     """
     settings = load(EvaluationSettings, source, overrides, final)
     from chandler.evaluation.baselines import BASELINES
-    from chandler.settings import nearest
 
     for name in settings.baselines:
-        if name not in BASELINES:
-            raise ConfigError(f"baselines: {name} is unknown{nearest(name, BASELINES)}.")
+        known = (*BASELINES, VOLUME_BASELINE)
+        if name not in known:
+            raise ConfigError(f"baselines: {name} is unknown{nearest(name, known)}.")
     return settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,8 @@ class Origins:
     """(W,) the absolute row of each origin."""
     rounds: Ints
     """(W,) counts from 0: origins of one round lie at the same time, up to one interval of the bars."""
+    apart: int
+    """Bars between two neighbouring rounds, the least there is."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -52,9 +54,7 @@ class Origins:
 
     def take(self, chosen: NDArray[np.bool_]) -> Origins:
         """The chosen windows."""
-        return Origins(
-            self.store, self.lookback, self.horizon, self.numbers[chosen], self.rows[chosen], self.rounds[chosen]
-        )
+        return replace(self, numbers=self.numbers[chosen], rows=self.rows[chosen], rounds=self.rounds[chosen])
 
     def _cut(self, number: int, lo: int, hi: int) -> Bars:
         values = np.asarray(self.store.values[lo:hi], np.float64)
@@ -114,9 +114,11 @@ def find_origins(
     if not len(rows):
         raise DataError(_nothing(store, lookback, horizon, start, end))
     slots = np.asarray(store.timestamps)[rows] // _interval(store)
-    kept = np.unique(slots)[::stride]
-    if limit is not None and len(kept) > limit:
-        kept = kept[np.unique(np.linspace(0, len(kept) - 1, limit).round().astype(int))]
+    every = np.unique(slots)
+    places = np.arange(0, len(every), stride)
+    if limit is not None and len(places) > limit:
+        places = places[np.unique(np.linspace(0, len(places) - 1, limit).round().astype(int))]
+    kept, apart = every[places], int(np.diff(places).min(initial=len(every)))
     chosen = np.isin(slots, kept)
     numbers, rows, slots = numbers[chosen], rows[chosen], slots[chosen]
     # Two bars of a symbol in one slot: the later one is the origin.
@@ -124,7 +126,7 @@ def find_origins(
     numbers, rows, slots = numbers[last], rows[last], slots[last]
     rounds = np.searchsorted(kept, slots)
     order = np.lexsort((numbers, rounds))
-    return Origins(store, lookback, horizon, numbers[order], rows[order], rounds[order].astype(np.int64))
+    return Origins(store, lookback, horizon, numbers[order], rows[order], rounds[order].astype(np.int64), apart)
 
 
 def _candidates(store: BarStore, lookback: int, horizon: int, start: str | None, end: str | None) -> tuple[Ints, Ints]:

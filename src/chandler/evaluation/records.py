@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from chandler.data.bars import FEATURES, Bars
@@ -73,9 +74,9 @@ def rows(sample: Sample, history: Bars, truth: Bars, seed: int) -> dict[str, Any
     came = truth.values[:, CLOSE]
     found: dict[str, Any] = {
         "symbol": history.symbol,
-        "origin": _utc(history.timestamps[-1:])[0],
+        "origin": _utc(history.timestamps[-1:]).to_numpy()[0],
         "step": np.arange(1, steps + 1, dtype=np.int32),
-        "timestamp": _utc(truth.timestamps),
+        "timestamp": _utc(truth.timestamps).to_numpy(),
         "hour": time_features(truth.timestamps)[:, 1].astype(np.int32),
         "last": last,
         "naive_step": float(np.abs(np.diff(history.values[:, CLOSE])).mean()),
@@ -104,12 +105,27 @@ def rows(sample: Sample, history: Bars, truth: Bars, seed: int) -> dict[str, Any
         "variance": np.square(np.diff(logs, axis=1, prepend=0.0)).cumsum(axis=1).mean(axis=0),
         "floored": (closes < floor).mean(axis=0),
     }
-    return found | dict(zip(QUANTILES, np.quantile(closes, LEVELS, axis=0), strict=True))
+    return found | dict(zip(QUANTILES, _quantiles(closes), strict=True))
 
 
-def frame(found: list[dict[str, Any]]) -> pd.DataFrame:
-    """Rows of many windows as one frame."""
-    return pd.concat([pd.DataFrame(one) for one in found], ignore_index=True)
+def table(found: list[dict[str, Any]]) -> pa.Table:
+    """Rows of many windows, each with the same columns and its own number of steps, as one table."""
+    steps = [len(one["step"]) for one in found]
+    columns = {}
+    for name in found[0]:
+        parts = [np.broadcast_to(np.asarray(one[name]), count) for one, count in zip(found, steps, strict=True)]
+        columns[name] = pa.array(np.concatenate(parts))
+    return pa.table(columns)
+
+
+def _quantiles(closes: Array) -> Array:
+    """(levels, H) by linear interpolation between paths, as np.quantile gives them, in a tenth of its time."""
+    ordered = np.sort(closes, axis=0)
+    place = np.asarray(LEVELS) * (len(closes) - 1)
+    below = np.floor(place).astype(int)
+    above = np.minimum(below + 1, len(closes) - 1)
+    found: Array = ordered[below] + (place - below)[:, None] * (ordered[above] - ordered[below])
+    return found
 
 
 def _utc(index: pd.DatetimeIndex) -> pd.DatetimeIndex:

@@ -141,7 +141,7 @@ def _run(
                     mark = "" if marks is None else str(marks[window])
                     head = {"model": twin, "window": int(window), "round": int(origins.rounds[window]), "mark": mark}
                     found.append({**head, **records.rows(sample, history, truth, seed)})
-            _write_part(_part(parts, number), pa.Table.from_pandas(records.frame(found), preserve_index=False))
+            _write_part(_part(parts, number), records.table(found))
             done += len(windows)
             report(len(windows))
     return done
@@ -159,6 +159,7 @@ def _state(settings: EvaluationSettings, origins: Origins, begin: str | None) ->
         "windows": len(origins),
         "rounds": len(set(origins.rounds.tolist())),
         "symbols": len(set(origins.numbers.tolist())),
+        "apart": origins.apart,
         "rows": store.rows,
         "zones": sorted({str(zone) for zone in store.zones}),
         "first": str(np.datetime64(int(first.min()), "ns").astype("datetime64[s]")),
