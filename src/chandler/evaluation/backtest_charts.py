@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chandler.evaluation.charts import Figure, _layout, _line, _rounded
+from chandler.evaluation.charts import Figure, curve, layout_of, rounded
 
 POINTS = 1500
 """Bars drawn at most: more than a screen has columns."""
@@ -33,23 +33,23 @@ def growth(curves: Mapping[str, pd.DataFrame], fan: pd.DataFrame, benchmark: str
     traces: list[Figure] = []
     if len(fan) == len(first):
         for number, column in enumerate(("q05", "q95")):
-            line = _line(
+            line = curve(
                 times, fan[column].to_numpy()[keep] / unit, "--muted", width=0, name="random signals, 90% band"
             )
             shade = {"fill": "tonexty", "fillcolor": "--panel-strong"} if number else {}
             traces.append(line | {"hoverinfo": "skip", "legendgroup": "fan", "showlegend": number == 1} | shade)
-        middle = _line(times, fan["q50"].to_numpy()[keep] / unit, "--muted", width=1, dash="dot", name="random, median")
+        middle = curve(times, fan["q50"].to_numpy()[keep] / unit, "--muted", width=1, dash="dot", name="random, median")
         traces.append(middle | {"hovertemplate": "random, median %{y:.3f}<extra></extra>"})
     named = "equal weight" if benchmark == "equal" else benchmark
-    line = _line(times, against / unit, "--ink", width=1.8, name=f"benchmark ({named})")
+    line = curve(times, against / unit, "--ink", width=1.8, name=f"benchmark ({named})")
     traces.append(line | {"hovertemplate": "benchmark %{y:.3f}<extra></extra>"})
     for (name, daily), (colour, dash) in zip(reversed(list(curves.items())[1:]), reversed(STYLES), strict=False):
-        line = _line(times, _on(daily, first)[keep] / unit, colour, width=1.2, dash=dash, name=name)
+        line = curve(times, _on(daily, first)[keep] / unit, colour, width=1.2, dash=dash, name=name)
         traces.append(line | {"hovertemplate": f"{name} %{{y:.3f}}<extra></extra>"})
     name = next(iter(curves))
-    line = _line(times, first["value"].to_numpy()[keep] / unit, "--model", width=2.4, name=name)
+    line = curve(times, first["value"].to_numpy()[keep] / unit, "--model", width=2.4, name=name)
     traces.append(line | {"hovertemplate": f"{name} %{{y:.3f}}<extra></extra>"})
-    layout = _layout(hover="x unified")
+    layout = layout_of(hover="x unified")
     shown = np.array([v for trace in traces for v in trace["y"] if v is not None and v > 0])
     layout["xaxis"] |= {"type": "date"}
     layout["yaxis"] |= {"type": "log", "tickmode": "array"} | _steps(float(shown.min()), float(shown.max()))
@@ -64,11 +64,11 @@ def luck(random: Sequence[float], actual: float, name: str) -> Figure:
     edges = np.arange(np.floor(ends[0] / width), np.ceil(ends[1] / width) + 1) * width
     counts, _ = np.histogram(made, edges)
     trace: dict[str, Any] = {
-        "type": "bar", "x": _rounded((edges[:-1] + edges[1:]) / 2), "y": [int(count) for count in counts], "width": width * 0.94,
+        "type": "bar", "x": rounded((edges[:-1] + edges[1:]) / 2), "y": [int(count) for count in counts], "width": width * 0.94,
         "marker": {"color": "--rule-strong"}, "name": "random signals", "showlegend": False,
         "hovertemplate": "%{y} random signals near %{x:.1f}%<extra></extra>",
     }  # fmt: skip
-    layout = _layout(hover="closest")
+    layout = layout_of(hover="closest")
     place = {"x0": 100 * actual, "x1": 100 * actual, "y0": 0, "y1": 1, "yref": "paper"}
     layout["shapes"] = [
         {"type": "line", **place, "line": {"color": "--model", "width": 2.4}},
@@ -99,7 +99,7 @@ def _steps(low: float, high: float) -> Figure:
         ticks = np.arange(np.floor(low / step), np.ceil(high / step) + 1) * step
         ticks = ticks[ticks > 0]
         if len(ticks) <= 9:
-            return {"tickvals": _rounded(ticks), "ticktext": [f"{tick:g}" for tick in np.round(ticks, 2)]}
+            return {"tickvals": rounded(ticks), "ticktext": [f"{tick:g}" for tick in np.round(ticks, 2)]}
     powers = 2.0 ** np.arange(np.floor(np.log2(low)), np.ceil(np.log2(high)) + 1)
     powers = powers[:: -(-len(powers) // 9)]
-    return {"tickvals": _rounded(powers), "ticktext": [f"{power:g}" for power in powers]}
+    return {"tickvals": rounded(powers), "ticktext": [f"{power:g}" for power in powers]}

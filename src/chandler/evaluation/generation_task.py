@@ -15,7 +15,7 @@ import chandler
 from chandler.data.bars import FEATURES, Bars
 from chandler.data.source import load_clean
 from chandler.data.windows import normalise
-from chandler.errors import ConfigError, DataError
+from chandler.errors import ConfigError
 from chandler.evaluation.bootstrap import block_bootstrap
 from chandler.evaluation.config import EvaluationSettings
 from chandler.evaluation.contenders import Model, window_seed
@@ -57,6 +57,7 @@ def generation(
     shown, folder = progress or Walking(), Path(settings.out)
     exposures = {name: exposure(source) for name, source in settings.models.items()}
     store, _ = load_clean(settings.data)
+    settings = settings.for_bars(store)
     start = settings.start or (None if force else clean_start(store, exposures))
     origins = find_origins(store, settings.lookback, settings.horizon, stride=max(settings.apart, settings.horizon),
                            limit=settings.origins, start=start, end=settings.end)  # fmt: skip
@@ -65,12 +66,16 @@ def generation(
     write_whole(folder / CONFIG, settings.to_yaml())
     real = np.stack([_in_history_units(*origins.bars(w)) for w in range(len(origins))])
     test = origins.rounds >= np.quantile(np.unique(origins.rounds), 1 - TEST)
-    shown.note(f"{len(origins):,} windows of {settings.lookback} + {settings.horizon} bars; the last {int(test.sum()):,} judge")
+    shown.note(
+        f"{len(origins):,} windows of {settings.lookback} + {settings.horizon} bars; the last {int(test.sum()):,} judge"
+    )
     rows, notes = [], []
     for name, make, facts in _contenders(settings, notes):
         made = _sampled(folder / SAMPLES / f"{name}.npz", make, origins, settings, facts, shown, name)
         rows.append({"name": name, **judge(real, made, test, origins.rounds, seed=settings.seed)})
-        shown.note(f"{name}: told apart with error {rows[-1]['discriminative']:.3f}, TSTR MAE {rows[-1]['tstr_mae']:.4f}")
+        shown.note(
+            f"{name}: told apart with error {rows[-1]['discriminative']:.3f}, TSTR MAE {rows[-1]['tstr_mae']:.4f}"
+        )
     notes += [
         f"{int((found == mark).sum()):,} of {len(found):,} windows of {name}: {SAYS[mark]}."
         for name, found in marks.items()
@@ -89,7 +94,9 @@ def generation(
     return folder
 
 
-def judge(real: Array, made: Array, test: NDArray[np.bool_], rounds: NDArray[np.int64], *, seed: int) -> dict[str, float]:
+def judge(
+    real: Array, made: Array, test: NDArray[np.bool_], rounds: NDArray[np.int64], *, seed: int
+) -> dict[str, float]:
     """All measures of made sequences (N, H, 6): `discriminative` with its 95% interval (block bootstrap over the
     rounds of the test) and `tstr_mae`, `tstr_rank_ic`."""
     wrong = np.mean([told_apart(real, made, test, seed=seed + one) for one in range(SEEDS)], axis=0)
@@ -174,8 +181,12 @@ def _sampled(
     path: Path, make: Make, origins: Origins, settings: EvaluationSettings, facts: Any, shown: Walking, name: str
 ) -> Array:
     """One future of every window, (W, H, 6), from the file if it has been made with these settings before."""
-    drawn = settings.model_dump(mode="json", exclude={"out", "models", "baselines", "levels", "device", "chunk", "paths"})
-    claim = json.dumps([drawn, facts, len(origins), float(origins.store.values[origins.rows, CLOSE].sum())], sort_keys=True)
+    drawn = settings.model_dump(
+        mode="json", exclude={"out", "models", "baselines", "levels", "device", "chunk", "paths"}
+    )
+    claim = json.dumps(
+        [drawn, facts, len(origins), float(origins.store.values[origins.rows, CLOSE].sum())], sort_keys=True
+    )
     if path.is_file():
         with np.load(path) as kept:
             if str(kept["claim"]) == claim:

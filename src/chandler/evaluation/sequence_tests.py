@@ -169,4 +169,3 @@ def _checked(first: Array, second: Array, test: NDArray[np.bool_]) -> tuple[Tens
             "period, more symbols, or a smaller stride."
         )
     return torch.as_tensor(first, dtype=torch.float32), torch.as_tensor(second, dtype=torch.float32)
-
