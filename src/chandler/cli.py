@@ -215,6 +215,12 @@ def forecast(
     repair: Annotated[
         bool, typer.Option("--repair", help="Make every bar tradable: high and low around open and close, volume >= 0.")
     ] = False,
+    calibrated: Annotated[
+        bool,
+        typer.Option(
+            "--calibrated", help="Bands that cover what they say: apply the run's calibration (chandler calibrate RUN)."
+        ),
+    ] = False,
     memory: Annotated[
         int | None, typer.Option(help="MB that generation may use for caches; default: a quarter of what is free.")
     ] = None,
@@ -263,6 +269,7 @@ def forecast(
         precision=precision,
         memory_budget=None if memory is None else memory * 1_000_000,
         repair=repair,
+        calibrated=calibrated,
     )
     typer.echo(table_text(forecasts))
     if out is not None:
@@ -270,6 +277,138 @@ def forecast(
     if plot is not None:
         for path in write_plots(forecasts, plot):
             typer.echo(f"Plot: {path}")
+
+
+@app.command()
+def evaluate(
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DATA...]", help="Bars, as in forecast; or data.path of the YAML.", show_default=False),
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated: run folders, released predictors, TOKENIZER+PREDICTOR, each as NAME=SOURCE or SOURCE."
+        ),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML of settings; every key can be set without one.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Any key: --set horizon=12 --set start=2024-07-01. Repeatable.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Folder of the evaluation; default: runs/evaluation.")] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="First fit a calibration for each run that has none; see chandler calibrate."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also forecast bars that a model has seen in training; they are marked.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an evaluation with other settings in that folder.")
+    ] = False,
+) -> None:
+    """Does it beat naive? Forecast many past windows of DATA with models and baselines, and hold all against what came.
+
+    Stopped, it goes on with the same command. The folder then holds scores.parquet (every number) and report.html, which
+    says first what is better than naive and what is not. Bars that a model was trained on are left out.
+
+    Example: [bold]chandler evaluate bars.csv --models before=NeoQuasar/Kronos-small,after=runs/mine --out runs/eval[/bold]
+
+    The paper's tasks: [bold]chandler evaluate bars.csv --config configs/tasks/price.yaml --models runs/mine[/bold]
+
+    Baselines alone, on 1-hour bars: [bold]chandler evaluate btc.csv --set horizon=24 --set lookback=240[/bold]
+    """
+    from chandler.evaluation.config import load_evaluation
+    from chandler.evaluation.score_report import write_evaluation_report
+    from chandler.evaluation.walk import evaluate as run_evaluate
+
+    given = [f"data.path={one}" for one in data or ()] if len(data or ()) < 2 else [f"data.path={list(data or ())!r}"]
+    final = {key: value for key, value in (("out", out), ("models", models)) if value is not None}
+    settings = load_evaluation(config or {}, [*given, *(overrides or ())], final)
+    if calibrate:
+        from chandler.evaluation.calibrate import calibrate_missing
+
+        calibrate_missing(settings)
+    run = run_evaluate
+    if settings.task == "generation":
+        from chandler.evaluation.generation_task import generation as run
+    try:
+        folder = run(settings, force=force, overwrite=overwrite)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The same command goes on from here.", err=True)
+        raise typer.Exit(130) from None
+    if settings.task == "generation":
+        from chandler.evaluation.generation_report import generation_text
+
+        typer.echo(generation_text(folder))
+        return
+    if settings.task is not None:
+        from chandler.evaluation.results import Results
+        from chandler.evaluation.task_results import task_table
+
+        typer.echo(task_table(Results(folder), settings.task).to_text())
+    typer.echo(f"Scores: {folder / 'scores.parquet'}")
+    typer.echo(f"Report: {write_evaluation_report(folder)}")
+
+
+@app.command()
+def calibrate(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.", show_default=False)],
+    data: Annotated[str | None, typer.Option(help="Where the run's bars lie now, if they were moved.")] = None,
+    horizon: Annotated[int | None, typer.Option(min=1, help="Bars ahead; default: as trained.")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="Bars between two forecasts; default: the horizon.")] = None,
+    origins: Annotated[
+        int | None, typer.Option(min=1, help="At most so many forecasts per symbol, evenly spaced.")
+    ] = None,
+    paths: Annotated[int, typer.Option(min=20, help="Sampled futures of each forecast.")] = 100,
+    temperature: Annotated[float, typer.Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the paths.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Make the bands of a run cover what they say: fit corrections on its validation period, store them in the run folder.
+
+    Then [bold]chandler forecast ... --calibrated[/bold] applies them, and chandler evaluate shows the coverage before and
+    after on bars that were not used here.
+
+    Example: [bold]chandler calibrate runs/mine --stride 5[/bold]
+    """
+    from chandler.evaluation.calibrate import calibrate as run_calibrate
+    from chandler.evaluation.calibrate import calibration_text
+
+    found = run_calibrate(
+        run, horizon=horizon, stride=stride, limit=origins, paths=paths, temperature=temperature, top_p=top_p, seed=seed,
+        data=data, device=device,
+    )  # fmt: skip
+    typer.echo(calibration_text(found))
+    typer.echo(f"Calibration: {run / 'calibration.json'}")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A run folder, or the folder of an evaluation or a backtest.", show_default=False)],
+) -> None:
+    """Write report.html of a training run, an evaluation or a backtest again, from the files in its folder."""
+    from chandler.evaluation.walk import STATE
+
+    if (folder / STATE).is_file():
+        from chandler.evaluation.score_report import write_evaluation_report
+
+        typer.echo(f"Report: {write_evaluation_report(folder)}")
+        return
+    if (folder / "curve.parquet").is_file():
+        from chandler.evaluation.backtest_report import write_backtest_report
+
+        typer.echo(f"Report: {write_backtest_report(folder)}")
+        return
+    if (folder / "generation.json").is_file():
+        from chandler.evaluation.generation_report import write_generation_report
+
+        typer.echo(f"Report: {write_generation_report(folder)}")
+        return
+    from chandler.evaluation.report import write_report
+
+    typer.echo(f"Report: {write_report(folder)}")
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,62 +13,22 @@ from pydantic import ValidationError
 from chandler.data.source import SourceSettings, load_clean
 from chandler.data.splits import SplitSettings, split_ranges
 from chandler.errors import ConfigError, DataError
+from chandler.evaluation.config import EvaluationSettings
 from chandler.evaluation.contenders import window_seed
 from chandler.evaluation.origins import Origins, find_origins
 from chandler.evaluation.progress import Walking
 from chandler.forecasting.calibration import Calibration
+from chandler.forecasting.conformal import ConformalBands
 from chandler.forecasting.forecaster import Forecaster
 from chandler.forecasting.measures import CLOSE, LOW, PRICE_FLOOR
 from chandler.forecasting.sampling import Sampling
 
 Array = NDArray[np.float64]
-LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+LEVELS = (0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98)
+"""Central bands that are fitted, as far as there are windows enough."""
 LEAST = 30
-"""Windows below which a factor would be a guess."""
+"""Windows below which the fit would be a guess."""
 _CHUNK = 64
-
-
-def fit(
-    logs: Sequence[Array], truths: Sequence[Array], levels: Sequence[float] = LEVELS
-) -> tuple[tuple[float, ...], Array]:
-    """Factors that would have made the bands of these forecasts cover.
-
-    Split conformal prediction with scores in units of the band itself: with m the median and [l, u] the band of a
-    level at a step, s = max((y - m) / (u - m), (m - y) / (m - l)), and the factor is the ceil((n + 1) level)-th smallest
-    of the n scores. For exchangeable windows the stretched band then covers at least the level, whatever the model.
-    Windows of one time are not exchangeable with those of another: see docs/evaluation.md.
-    Source: Romano, Patterson & Candes (2019), "Conformalized quantile regression", NeurIPS, with the scaled score of
-    Kivaranovic, Johnson & Leeb (2020), "Adaptive, distribution-free prediction intervals for deep networks", AISTATS.
-
-    Args:
-        logs: n arrays (P, H), log returns of paths against the last close.
-        truths: n arrays (H,), those that came true.
-        levels: central shares, increasing.
-
-    Returns:
-        The levels that n windows can tell about (n >= level / (1 - level)), K of them, and factors (K, H).
-
-    Raises:
-        DataError: fewer than 30 windows.
-    """
-    if len(logs) < LEAST:
-        raise DataError(
-            f"a calibration needs at least {LEAST} windows in the validation period, found {len(logs)}. Lower --stride, or "
-            "train with a longer validation period."
-        )
-    count = len(logs)
-    known = tuple(level for level in levels if np.ceil((count + 1) * level) <= count)
-    half = np.asarray(known) / 2
-    paths, came = np.stack(logs), np.stack(truths)
-    low, high = (np.quantile(paths, 0.5 + sign * half, axis=1) for sign in (-1, 1))  # (K, n, H)
-    median = np.median(paths, axis=1)
-    # A band of width 0 scores a hit as 0 and a miss as a very large number.
-    tiny = 1e-12
-    up = (came - median) / np.maximum(high - median, tiny)
-    down = (median - came) / np.maximum(median - low, tiny)
-    scores = np.sort(np.maximum(up, down), axis=1)
-    places = np.ceil((count + 1) * np.asarray(known)).astype(int) - 1
-    return known, np.stack([scores[k, place] for k, place in enumerate(places)])
 
 
 def calibrate(
@@ -111,7 +70,12 @@ def calibrate(
     origins = find_origins(
         store, lookback, steps, stride=stride or steps, limit=limit, ranges=split_ranges(store, split)["val"]
     )
-    logs: list[Array] = []
+    if len(origins) < LEAST:
+        raise DataError(
+            f"a calibration needs at least {LEAST} windows in the validation period, found {len(origins)}. Lower the stride, "
+            "or train with a longer validation period."
+        )
+    closes: list[Array] = []
     truths: list[Array] = []
     with shown.walking(f"Calibrating {folder.name}", len(origins), 0) as report:
         for lo in range(0, len(origins), _CHUNK):
@@ -130,27 +94,66 @@ def calibrate(
                 progress=False,
             )
             for (history, truth), made in zip(pairs, forecasts, strict=True):
-                last = float(history.values[-1, CLOSE])
-                floor = PRICE_FLOOR * float(history.values[:, LOW].min())
-                logs.append(np.log(np.maximum(made.paths[:, :, CLOSE], floor) / last))
-                truths.append(np.log(truth.values[:, CLOSE] / last))
+                closes.append(np.maximum(made.paths[:, :, CLOSE], PRICE_FLOOR * float(history.values[:, LOW].min())))
+                truths.append(truth.values[:, CLOSE])
             report(len(windows))
-    levels, factors = fit(logs, truths)
+    levels = [level for level in LEVELS if len(origins) >= (1 + level) / (1 - level)]
+    bands = ConformalBands.fit(closes, np.stack(truths), levels)
     targets = origins.targets()
     ends = np.asarray(store.timestamps)[origins.rows + steps]
     found = Calibration(
-        levels=levels,
-        factors=factors,
-        temperature=float(sampling.temperature),
-        top_p=float(sampling.top_p or 1.0),
-        top_k=int(sampling.top_k or 0),
+        bands=bands,
+        sampling=sampling,
         lookback=lookback,
+        paths=paths,
         windows=len(origins),
         first=str(pd.Timestamp(int(targets.min()))),
         last=str(pd.Timestamp(int(ends.max()))),
     )
     found.save(folder)
     return found
+
+
+def calibrate_missing(settings: EvaluationSettings, progress: Walking | None = None) -> list[str]:
+    """Calibrate every run of an evaluation that has no calibration, with its sampling; the names of those that were.
+
+    What is no run folder (a release, a pair) has no validation period and is passed over with a word.
+    """
+    shown, done = progress or Walking(), []
+    for name, source in settings.models.items():
+        folder = Path(source).expanduser()
+        if Calibration.load(folder) is not None:
+            continue
+        if not (folder / "config.yaml").is_file():
+            shown.note(f"{name} is no run folder: it has no validation period to calibrate on.")
+            continue
+        calibrate(
+            folder,
+            horizon=settings.horizon,
+            paths=settings.paths,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            top_k=settings.top_k,
+            seed=settings.seed,
+            device=settings.device,
+            progress=shown,
+        )
+        done.append(name)
+    return done
+
+
+def calibration_text(found: Calibration) -> str:
+    """What a calibration does, in a sentence."""
+    place = found.bands.levels.index(0.9) if 0.9 in found.bands.levels else len(found.bands.levels) - 1
+    low, high = (float(side[place].mean()) for side in (found.bands.low, found.bands.high))
+    words = " and ".join(
+        f"{side} {'down' if (value > 0) == (side == 'lower') else 'up'} by {abs(value):.0%}"
+        for side, value in (("lower", low), ("upper", high))
+    )
+    return (
+        f"{found.windows:,} forecasts of {found.first[:10]} to {found.last[:10]}: the edges of the {found.bands.levels[place]:.0%} band "
+        f"move, {words} of its width (mean over the steps)."
+    )
 
 
 def _seed(seed: int, origins: Origins, window: int) -> int:

@@ -4,6 +4,7 @@ can follow the reader's light or dark scheme; `resolve` puts real colours in."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -92,14 +93,19 @@ def legend(cases: Sequence[ForecastCase]) -> str:
     """One legend for all candle charts, as HTML."""
     several = any(len(case.forecast.paths) > 1 for case in cases)
     known = any(case.truth is not None for case in cases)
-    keys = [
+    shown = [
         ("candle history", "history", True),
         ("candle truth", "what came true", known),
         ("line", "forecast, mean close" if several else "forecast close (1 path)", True),
         ("area", f"forecast, {BAND:.0%} band", several),
         ("dots", f"random walk, {BAND:.0%} band", several),
     ]
-    items = "".join(f'<li><i class="{kind}"></i>{text}</li>' for kind, text, there in keys if there)
+    return keys([(kind, text) for kind, text, there in shown if there])
+
+
+def keys(pairs: Sequence[tuple[str, str]]) -> str:
+    """A legend as HTML from (class of the sample, text) pairs."""
+    items = "".join(f'<li><i class="{kind}"></i>{escape(text)}</li>' for kind, text in pairs)
     return f'<ul class="legend">{items}<li class="note">hollow: the bar closed above its open; filled: below</li></ul>'
 
 
@@ -197,9 +203,7 @@ def curve(x: Sequence[Any], y: Any, colour: str, *, name: str = "", width: float
 
 
 def candlestick(x: Sequence[str], values: NDArray[np.float64], colour: str, fill: str, name: str) -> Figure:
-    prices = {
-        key: rounded(values[:, i]) for key, i in (("open", OPEN), ("high", HIGH), ("low", LOW), ("close", CLOSE))
-    }
+    prices = {key: rounded(values[:, i]) for key, i in (("open", OPEN), ("high", HIGH), ("low", LOW), ("close", CLOSE))}
     rising = {"line": {"color": colour, "width": 1.1}, "fillcolor": "--page"}
     falling = {"line": {"color": colour, "width": 1.1}, "fillcolor": fill}
     shape = {"type": "candlestick", "x": list(x), "name": name, "whiskerwidth": 0, "hoverinfo": "skip", "zorder": 2}

@@ -82,6 +82,8 @@ class EvaluationSettings(Strict):
     @model_validator(mode="before")
     @classmethod
     def _of_the_task(cls, raw: object) -> object:
+        if isinstance(raw, dict) and raw.get("task") == "investment":
+            raise ValueError("the task investment is a portfolio: run it with chandler backtest")
         if not isinstance(raw, dict) or raw.get("task") not in get_args(EvaluationTask):
             return raw
         return {"lookback": AUTO, "horizon": AUTO, **SAMPLING[raw["task"]]._asdict(), **raw}

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from chandler.evaluation.config import EvaluationSettings
 from chandler.evaluation.origins import Origins
 from chandler.evaluation.records import Sample
-from chandler.forecasting.calibration import stretch_bars
 from chandler.forecasting.forecaster import Forecaster
 from chandler.forecasting.sampling import Sampling
 
@@ -77,9 +76,9 @@ class Model:
         differs = [
             what
             for what, same in (
-                (f"sampling {found.sampling()}", found.sampling() == self.sampling),
+                (f"{found.sampling}", found.sampling == self.sampling),
                 (f"a lookback of {found.lookback}", visible == self.visible),
-                (f"a horizon of {found.horizon}", found.horizon >= settings.horizon),
+                (f"a horizon of {found.bands.steps}", found.bands.steps >= settings.horizon),
             )
             if not same
         ]
@@ -125,7 +124,7 @@ class Model:
         found = {self.name: [Sample.of_paths(one.paths, len(one.history)) for one in forecasts]}
         if self.calibration is not None:
             found[self.name + CALIBRATED] = [
-                Sample.of_paths(stretch_bars(self.calibration, one.paths, one.history.values), len(one.history))
+                Sample.of_paths(self.calibration.apply(one.paths, one.history.values), len(one.history))
                 for one in forecasts
             ]
         return found

@@ -40,6 +40,13 @@ def write_generation_report(folder: str | Path) -> Path:
     return path
 
 
+def generation_text(folder: str | Path) -> str:
+    """The result for a terminal."""
+    result = read_generation(folder)
+    lines = [headline(result), *(f"{about}: {text}" for about, text in generation_lines(result))]
+    return "\n".join([*lines, f"Report: {Path(folder) / 'report.html'}"])
+
+
 def headline(result: Mapping[str, Any]) -> str:
     """The best model against the naive generators, in one sentence."""
     found = {one["name"]: one for one in result["results"]}

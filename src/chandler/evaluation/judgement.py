@@ -77,7 +77,9 @@ def headline(results: Results, judged: Sequence[Judged]) -> str:
             count = own[0].against_naive.origins
             sentences.append(f"{model}: {count} origin{'s' if count != 1 else ''} cannot show a difference from naive.")
             continue
-        parts = [f"is better than naive at {_listed(groups['better'])}" if groups["better"] else "beats naive at nothing"]
+        parts = [
+            f"is better than naive at {_listed(groups['better'])}" if groups["better"] else "beats naive at nothing"
+        ]
         if groups["worse"]:
             parts.append(f"is worse at {_listed(groups['worse'])}")
         if groups["no difference shown"]:
@@ -88,19 +90,19 @@ def headline(results: Results, judged: Sequence[Judged]) -> str:
 
 def answer(one: Judged) -> str:
     """Question and answer in one sentence or two."""
-    c = one.against_naive
-    measure = one.question.unit.split(",")[0]
-    text = f"{_verdict(c)} than the {spoken(one.naive)}: " if c.verdict in ("better", "worse") else f"{_verdict(c)} from the {spoken(one.naive)}: "
-    text += f"{measure} {number(c.mean_a)} against {number(c.mean_b)}, {span(c)}."
+    c, measure = one.against_naive, one.question.unit.split(",")[0]
+    text = f"{_verdict(c, one.naive)}: {measure} {number(c.mean_a)} against {number(c.mean_b)}, {span(c)}."
     if one.best != one.naive:
         b = one.against_best
-        link = "than" if b.verdict in ("better", "worse") else "from"
-        text += f" The best baseline at this is the {spoken(one.best)} ({number(b.mean_b)}): {b.verdict} {link} it, {span(b)}."
+        text += f" Against the best baseline at this, the {spoken(one.best)} ({number(b.mean_b)}): "
+        text += f"{b.verdict}, {span(b)}."
     return text[0].upper() + text[1:]
 
 
-def _verdict(c: Comparison) -> str:
-    return f"too few origins ({c.origins}) to tell" if c.verdict == "too few origins" else c.verdict
+def _verdict(c: Comparison, rival: str) -> str:
+    if c.verdict == "too few origins":
+        return f"too few origins ({c.origins}) to tell it from the {spoken(rival)}"
+    return f"{c.verdict} {'than' if c.verdict in ('better', 'worse') else 'from'} the {spoken(rival)}"
 
 
 def span(c: Comparison) -> str:
@@ -186,7 +188,9 @@ def caveats(results: Results, comparisons: int) -> list[str]:
     if missing:
         lines.append(f"Baselines that were not run: {', '.join(missing)}.")
     if results.config.get("top_p", 1.0) < 1 or results.config.get("temperature", 1.0) != 1:
-        lines.append("Sampling with top_p below 1 or a temperature other than 1 changes the bands; other settings were not tested.")
+        lines.append(
+            "Sampling with top_p below 1 or a temperature other than 1 changes the bands; other settings were not tested."
+        )
     lines += [
         "One period, one seed of the paths. Another period may answer differently; nothing here was tested beyond it.",
         "Models and baselines were told the times of the bars to come (which days trade), as a live forecast would take them "

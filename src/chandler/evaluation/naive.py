@@ -86,4 +86,6 @@ def make_baseline(name: str, settings: EvaluationSettings, store: BarStore, orig
             f"the baseline {name} is trained on the bars before the evaluation, and there are too few: {error} Set start "
             f"later, or leave {name} out of the baselines."
         ) from None
-    return Naive(fitted, settings, {"kind": "baseline", "fitted_on": len(closes), "before": str(np.datetime64(first, "ns"))})
+    return Naive(
+        fitted, settings, {"kind": "baseline", "fitted_on": len(closes), "before": str(np.datetime64(first, "ns"))}
+    )

@@ -74,9 +74,9 @@ def rows(sample: Sample, history: Bars, truth: Bars, seed: int) -> dict[str, Any
     came = truth.values[:, CLOSE]
     found: dict[str, Any] = {
         "symbol": history.symbol,
-        "origin": _utc(history.timestamps[-1:]).to_numpy()[0],
+        "origin": naive_times(history.timestamps[-1:]).to_numpy()[0],
         "step": np.arange(1, steps + 1, dtype=np.int32),
-        "timestamp": _utc(truth.timestamps).to_numpy(),
+        "timestamp": naive_times(truth.timestamps).to_numpy(),
         "hour": time_features(truth.timestamps)[:, 1].astype(np.int32),
         "last": last,
         "naive_step": float(np.abs(np.diff(history.values[:, CLOSE])).mean()),
@@ -128,7 +128,7 @@ def _quantiles(closes: Array) -> Array:
     return found
 
 
-def _utc(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
+def naive_times(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
     """Naive: wall clock where the data have no zone, else UTC, so that one column holds all symbols."""
     naive = index if index.tz is None else index.tz_convert("UTC").tz_localize(None)
     return naive.as_unit("ns")

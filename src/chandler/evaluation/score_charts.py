@@ -36,22 +36,23 @@ def by_step(results: Results, models: Sequence[str], naive: str) -> Figure:
     steps = list(range(1, results.horizon + 1))
     last = results.truth("last")
     base = pd.DataFrame(results.column(naive, "crps") / last).groupby(results.rounds).mean().to_numpy()
+    scale = base.mean(0) / 100
     traces: list[Figure] = []
     for number, model in enumerate(models):
         colour, dash = style(number)
         own = pd.DataFrame(results.column(model, "crps") / last).groupby(results.rounds).mean().to_numpy()
-        scale = base.mean(0) / 100
         found = significance.block_bootstrap(own - base, max(1.0, float(results.overlap)))
+        middle, low, high = found.mean / scale, found.low / scale, found.high / scale
         edge = {"hoverinfo": "skip", "legendgroup": model, "showlegend": False}
         if number == 0:
             # One shaded interval is read, several lie over one another: the others get thin lines.
-            traces.append(curve(steps, found.low / scale, colour, width=0) | edge)
-            traces.append(curve(steps, found.high / scale, colour, width=0) | edge | {"fill": "tonexty", "fillcolor": "--model-band"})
+            fill = {"fill": "tonexty", "fillcolor": "--model-band"}
+            traces += [curve(steps, low, colour, width=0) | edge, curve(steps, high, colour, width=0) | edge | fill]
         else:
-            traces += [curve(steps, side / scale, colour, width=0.8, dash="dot") | edge for side in (found.low, found.high)]
-        texts = [f"{m:+.1f}% ({a:+.1f}% to {b:+.1f}%)" for m, a, b in zip(found.mean / scale, found.low / scale, found.high / scale, strict=True)]
-        middle = curve(steps, found.mean / scale, colour, name=model, width=2.2, dash=dash) | {"mode": "lines+markers"}
-        traces.append(middle | {"text": texts, "hovertemplate": f"{model}, step %{{x}}: %{{text}}<extra></extra>", "marker": {"color": colour, "size": 6}, "legendgroup": model})
+            traces += [curve(steps, side, colour, width=0.8, dash="dot") | edge for side in (low, high)]
+        texts = [f"{m:+.1f}% ({a:+.1f}% to {b:+.1f}%)" for m, a, b in zip(middle, low, high, strict=True)]
+        line = curve(steps, middle, colour, name=model, width=2.2, dash=dash) | {"legendgroup": model, "text": texts}
+        traces.append(line | _dots(colour, f"{model}, step %{{x}}: %{{text}}"))
     return _against(traces, "step ahead, bars", steps)
 
 
@@ -65,7 +66,14 @@ def by_hour(results: Results, models: Sequence[str], naive: str) -> Figure:
         colour, dash = style(number)
         own = _hourly(results.column(model, "crps") / last, hours)
         trace = curve(present, (own / base - 1) * 100, colour, name=model, width=2, dash=dash)
-        traces.append(trace | {"mode": "lines+markers", "marker": {"color": colour, "size": 6}, "hovertemplate": f"{model}, %{{x}} h: %{{y:+.1f}}%<extra></extra>"})
+        traces.append(
+            trace
+            | {
+                "mode": "lines+markers",
+                "marker": {"color": colour, "size": 6},
+                "hovertemplate": f"{model}, %{{x}} h: %{{y:+.1f}}%<extra></extra>",
+            }
+        )
     return _against(traces, "hour of the day", present)
 
 
@@ -78,7 +86,14 @@ def by_symbol(shares: Mapping[str, pd.Series]) -> Figure:
         colour, _ = style(number)
         found = values.reindex(first.index)
         trace = {"type": "scatter", "mode": "markers", "x": places.tolist(), "y": rounded(found), "name": model}
-        traces.append({**trace, "text": list(first.index), "marker": {"color": colour, "size": 6}, "hovertemplate": f"{model}, %{{text}}: %{{y:+.1f}}%<extra></extra>"})
+        traces.append(
+            {
+                **trace,
+                "text": list(first.index),
+                "marker": {"color": colour, "size": 6},
+                "hovertemplate": f"{model}, %{{text}}: %{{y:+.1f}}%<extra></extra>",
+            }
+        )
     figure = _against(traces, "symbols, from the best of the first model to its worst", None)
     figure["layout"]["xaxis"] |= {"showticklabels": False}
     return figure
@@ -99,14 +114,27 @@ def pit_histogram(pit: NDArray[np.float64], colour: str = "--model") -> Figure:
 
 def reliability(found: Mapping[str, Mapping[float, float]]) -> Figure:
     """Nominal share of a band against the share that it covered, per contender; the dashed diagonal is right."""
-    traces = [curve([0.4, 1], [40, 100], "--ink-soft", width=1.2, dash="dash") | {"hoverinfo": "skip", "showlegend": False}]
+    traces = [
+        curve([0.4, 1], [40, 100], "--ink-soft", width=1.2, dash="dash") | {"hoverinfo": "skip", "showlegend": False}
+    ]
     for number, (name, shares) in enumerate(found.items()):
         colour, dash = style(number)
         trace = curve(list(shares), [value * 100 for value in shares.values()], colour, name=name, width=2, dash=dash)
-        traces.append(trace | {"mode": "lines+markers", "marker": {"color": colour, "size": 7}, "hovertemplate": f"{name}: the %{{x:.0%}} band covered %{{y:.1f}}%<extra></extra>"})
+        traces.append(
+            trace
+            | {
+                "mode": "lines+markers",
+                "marker": {"color": colour, "size": 7},
+                "hovertemplate": f"{name}: the %{{x:.0%}} band covered %{{y:.1f}}%<extra></extra>",
+            }
+        )
     layout = layout_of(hover="closest")
     levels = list(next(iter(found.values())))
-    layout["xaxis"] |= {"tickvals": levels, "ticktext": [f"{level:.0%}" for level in levels], "title": {"text": "band says", "standoff": 4}}
+    layout["xaxis"] |= {
+        "tickvals": levels,
+        "ticktext": [f"{level:.0%}" for level in levels],
+        "title": {"text": "band says", "standoff": 4},
+    }
     layout["xaxis"]["range"] = [min(levels) - 0.03, 1]
     layout["yaxis"] |= {"ticksuffix": "%", "title": {"text": "covered", "standoff": 4}}
     return {"data": traces, "layout": layout}
@@ -132,7 +160,10 @@ def example(history: pd.DataFrame, results: Results, window: int, model: str, na
             traces.append(edge | {"hoverinfo": "skip"})
     low, high = (results.column(model, side)[window] for side in ("q10", "q90"))
     traces.append(curve(joint, [last, *low], "--model", width=0) | {"hoverinfo": "skip"})
-    traces.append(curve(joint, [last, *high], "--model", width=0) | {"hoverinfo": "skip", "fill": "tonexty", "fillcolor": "--model-band"})
+    traces.append(
+        curve(joint, [last, *high], "--model", width=0)
+        | {"hoverinfo": "skip", "fill": "tonexty", "fillcolor": "--model-band"}
+    )
     mean = results.column(model, "mean_close")[window]
     texts = [f"mean {m:.5g}, 80% band {a:.5g} to {b:.5g}" for m, a, b in zip(mean, low, high, strict=True)]
     traces.append(
@@ -146,6 +177,10 @@ def example(history: pd.DataFrame, results: Results, window: int, model: str, na
     layout = layout_of(hover="x unified") | {"showlegend": False}
     candle_axis(layout, index, labels, len(history))
     return {"data": traces, "layout": layout}
+
+
+def _dots(colour: str, hover: str) -> Figure:
+    return {"mode": "lines+markers", "marker": {"color": colour, "size": 6}, "hovertemplate": f"{hover}<extra></extra>"}
 
 
 def _against(traces: list[Figure], title: str, ticks: Sequence[int] | None) -> Figure:

@@ -52,7 +52,7 @@ def signal_bars(store: BarStore, lookback: int, every: int, start: str | None, e
     times = np.asarray(store.timestamps)[found.rows]
     tradable = times < times.max() if len(np.unique(times)) > 1 else np.full(len(times), True)
     kept = found.take(tradable)
-    return SignalBars(store, lookback, 0, kept.numbers, kept.rows, kept.rounds)
+    return SignalBars(store, lookback, 0, kept.numbers, kept.rows, kept.rounds, kept.apart)
 
 
 def score(paths: Array, last: float) -> float:

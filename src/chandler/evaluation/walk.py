@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -32,7 +33,9 @@ from chandler.evaluation.page import write_whole
 from chandler.evaluation.progress import Walking
 
 SCORES, STATE, CONFIG, PARTS = "scores.parquet", "evaluation.json", "config.yaml", "parts"
-OWN = (SCORES, STATE, CONFIG, PARTS, "report.html")
+EXAMPLES = "examples.parquet"
+"""The history before some windows, for the candle charts: scores hold only what came after."""
+OWN = (SCORES, STATE, CONFIG, PARTS, EXAMPLES, "report.html")
 """What the folder of an evaluation holds; overwriting removes these and nothing else."""
 _FREE = ("out", "models", "baselines", "levels", "device")
 """Settings that leave the forecasts of a contender as they are."""
@@ -88,6 +91,7 @@ def evaluate(
         f"{len(origins):,} windows of {settings.lookback} + {settings.horizon} bars, {len(set(origins.rounds)):,} origins of "
         f"{len(set(origins.numbers)):,} symbols, {state['first'][:10]} to {state['last'][:10]}"
     )
+    _write_table(folder / EXAMPLES, _examples(origins, settings.seed))
     state["contenders"] = {}
     for name, contender in _contenders(settings, store, origins):
         for note in contender.notes:
@@ -142,10 +146,21 @@ def _run(
                     mark = "" if marks is None else str(marks[window])
                     head = {"model": twin, "window": int(window), "round": int(origins.rounds[window]), "mark": mark}
                     found.append({**head, **records.rows(sample, history, truth, seed)})
-            _write_part(_part(parts, number), records.table(found))
+            _write_table(_part(parts, number), records.table(found))
             done += len(windows)
             report(len(windows))
     return done
+
+
+def _examples(origins: Origins, seed: int, count: int = 6, rows: int = 45) -> pa.Table:
+    """The last rows of history of some windows drawn at random, before anything is known of any forecast."""
+    drawn = np.random.default_rng(seed).choice(len(origins), min(count, len(origins)), replace=False)
+    frames = []
+    for window in drawn:
+        frame = origins.bars(int(window))[0].tail(rows).to_frame().reset_index()
+        frame["timestamp"] = records.naive_times(pd.DatetimeIndex(frame["timestamp"]))
+        frames.append(frame.assign(window=int(window), symbol=origins.symbol(int(window))))
+    return pa.Table.from_pandas(pd.concat(frames, ignore_index=True), preserve_index=False)
 
 
 def _state(settings: EvaluationSettings, origins: Origins, begin: str | None) -> dict[str, Any]:
@@ -243,7 +258,7 @@ def _part(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.parquet"
 
 
-def _write_part(path: Path, table: pa.Table) -> None:
+def _write_table(path: Path, table: pa.Table) -> None:
     scratch = path.with_name(f".{path.name}.tmp")
     pq.write_table(table, scratch, compression="zstd")
     with scratch.open("rb") as handle:

@@ -50,7 +50,7 @@ class Forecast:
     repaired: int | None = None
     """How many of the paths x horizon bars `repair` had to change; None for paths as the model gave them."""
     calibrated: bool = False
-    """Whether the paths were stretched so that bands of the close cover what they say; see `Calibration`."""
+    """Whether the paths were moved so that bands of the close cover what they say; see `Calibration`."""
 
     @property
     def horizon(self) -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from chandler.data.bars import Bars
 from chandler.errors import ConfigError
-from chandler.forecasting.calibration import Calibration, agree, stretch_bars
+from chandler.forecasting.calibration import Calibration, required
 from chandler.forecasting.decoding import decode_paths
 from chandler.forecasting.forecast import Forecast
 from chandler.forecasting.generation import Overflow, generate
@@ -157,7 +157,7 @@ class Forecaster:
             precision: of the predictor: "float32", or "bfloat16", with which some tokens differ.
             memory_budget: bytes that the engine may use for caches; by default a quarter of what is free.
             repair: give back `Forecast.repair()`.
-            calibrated: stretch the paths by the run's calibration.json, so that bands of the close cover what they
+            calibrated: move the paths by the run's calibration.json, so that bands of the close cover what they
                 say. temperature, top_p, top_k and lookback, where left at their defaults, are then those that it was
                 fitted with; others are refused.
             progress: a bar on stderr: True always, False never, None on a terminal when it takes long.
@@ -221,8 +221,9 @@ class Forecaster:
         """
         horizon, paths = whole("horizon", horizon, 1), whole("paths", paths, 1)
         sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
-        if calibrated:
-            sampling, lookback = agree(self.calibration, self.name, sampling, lookback, horizon)
+        calibration = required(self.calibration, self.name) if calibrated else None
+        if calibration is not None:
+            sampling, lookback = calibration.agree(self.name, sampling, lookback)
         if lookback is not None:
             lookback = whole("lookback", lookback, MIN_HISTORY)
         rows = min(lookback or self.lookback or self.max_context, self.max_context)
@@ -244,12 +245,11 @@ class Forecaster:
                 windows, horizon, paths, sampling, seeds, report,
                 overflow=overflow, precision=precision, memory_budget=memory_budget,
             )  # fmt: skip
-        found = self.calibration if calibrated else None
         forecasts = [
             Forecast(
                 symbol=one.history.symbol,
                 timestamps=one.timestamps,
-                paths=_finish(one, z, found),
+                paths=_finish(one, z, calibration),
                 history=one.history,
                 sampling=sampling,
                 seed=int(own),
@@ -337,9 +337,9 @@ class _Work:
 
 
 def _finish(one: Prepared, z: NDArray[np.float64], calibration: Calibration | None) -> NDArray[np.float64]:
-    """Paths in the units of the history, stretched where there is a calibration."""
+    """Paths in the units of the history, moved where there is a calibration."""
     paths = one.restore(z)
-    return paths if calibration is None else stretch_bars(calibration, paths, one.history.values)
+    return paths if calibration is None else calibration.apply(paths, one.history.values)
 
 
 def _check_size(series: int, paths: int, horizon: int) -> None:
