@@ -154,7 +154,7 @@ def _signals(
     start = settings.start
     if start is None and not force:
         start = clean_start(store, exposures)
-    bars = signal_bars(store, lookback, settings.every, start, settings.end)
+    bars = signal_bars(store, panel, lookback, settings.every, start)
     marks = require_unseen(bars, exposures, force)[settings.model]
     source = settings.model
     pair = [] if Path(source).expanduser().exists() else source.replace("+", ",").split(",")

@@ -75,7 +75,7 @@ def verdict_lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if luck is not None:
         draws = summary["random"]["draws"]
         better = sum(one >= found["annual_excess"] for one in summary["random"]["annual_excess"])
-        explains = "chance can explain the result" if luck["share"] > SHOWN else "chance is no good explanation"
+        explains = "chance can explain the result" if luck["share"] > SHOWN else "few do so by chance"
         lines.append((
             "Luck",
             f"{better} of {draws} random signals did as well or better with the same rule, the same costs and the same "
@@ -97,7 +97,7 @@ def verdict_lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     short = "; annual numbers of less than a year are extrapolated" if years < 1 else ""
     ratio = found["information_ratio"]
     needed = (
-        f" An information ratio of {_number(ratio)} takes about {(2 / ratio) ** 2:,.0f} years to stand out (t = 2)."
+        f" An information ratio of {_number(ratio)} takes about {max(0.1, (2 / ratio) ** 2):,.1f} years to stand out (t = 2)."
         if ratio
         else ""
     )

@@ -80,7 +80,6 @@ def summarise(daily: pd.DataFrame, bars_per_year: float) -> dict[str, float]:
         "tracking_error": tracking,
         "sharpe": _ratio(float(n * made.mean()), volatility),
         "information_ratio": _ratio(float(n * excess.mean()), tracking),
-        "annual_excess_low, annual_excess_high": "95% interval of AER, stationary bootstrap of e in blocks",
         "max_drawdown": float((values / np.maximum.accumulate(values) - 1).min()),
         "turnover": float(bars["turnover"].mean()),
         "annual_cost": float(n * bars["cost"].mean()),

@@ -41,17 +41,17 @@ class SignalBars(Origins):
         return found
 
 
-def signal_bars(store: BarStore, lookback: int, every: int, start: str | None, end: str | None) -> SignalBars:
-    """Every `every`-th bar of the calendar from the last before `start` to the last but one before `end`, of each
+def signal_bars(store: BarStore, panel: Panel, lookback: int, every: int, start: str | None) -> SignalBars:
+    """Every `every`-th bar of the calendar from the last before `start` to the last but one of the panel, of each
     symbol that has it and `lookback` unbroken bars up to it.
 
     Raises:
         DataError: none.
     """
+    end = panel.times[-1].isoformat()
     found = find_origins(store, lookback, 0, stride=every, start=start, end=end)
-    times = np.asarray(store.timestamps)[found.rows]
-    tradable = times < times.max() if len(np.unique(times)) > 1 else np.full(len(times), True)
-    kept = found.take(tradable)
+    last = int(panel.times.as_unit("ns").asi8[-1])
+    kept = found.take(np.asarray(store.timestamps)[found.rows] < last)
     return SignalBars(store, lookback, 0, kept.numbers, kept.rows, kept.rounds, kept.apart)
 
 
