@@ -47,7 +47,7 @@ class Forecaster:
         lookback: rows of history used unless a call says otherwise; None for as many as `max_context`.
         positions: how the dependency-aware layer sees positions; "reference" for released weights.
         name: shown in forecasts.
-        calibration: what `calibrated=True` applies.
+        calibration: what `calibrated=True` applies, or the run folder that may hold it.
 
     Raises:
         CheckpointError: the two models do not belong together.
@@ -64,7 +64,7 @@ class Forecaster:
         lookback: int | None = None,
         positions: DependencyPositions = "reference",
         name: str = "",
-        calibration: Calibration | None = None,
+        calibration: Calibration | Path | None = None,
     ) -> None:
         check_pair(tokenizer, predictor)
         if positions not in ("reference", "rotary"):
@@ -73,7 +73,7 @@ class Forecaster:
         self.lookback = None if lookback is None else whole("lookback", lookback, MIN_HISTORY)
         self.positions: DependencyPositions = positions
         self.name = name
-        self.calibration = calibration
+        self._calibration = calibration
         self.device = predictor.head.proj_s1.weight.device if device is None else pick_device(device)
         self.tokenizer = tokenizer.to(self.device)
         self.predictor = predictor.to(self.device)
@@ -113,8 +113,16 @@ class Forecaster:
             lookback=settings.get("lookback"),
             positions=cast(DependencyPositions, settings.get("dependency_positions", "reference")),
             name=found.name,
-            calibration=None if not isinstance(source, str | Path) else Calibration.load(source),
+            calibration=Path(source) if isinstance(source, str | Path) else None,
         )
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The run's calibration, None if it has none; CheckpointError where its file cannot be used."""
+        # Read when it is asked for: a damaged one is no reason not to forecast without.
+        if isinstance(self._calibration, Path):
+            self._calibration = Calibration.load(self._calibration)
+        return self._calibration
 
     def forecast(
         self,
