@@ -78,6 +78,22 @@ def test_shipped_evaluations_run(task, head, tmp_path, capsys):
     assert f"The paper's task: {task}" in (out / "report.html").read_text()
 
 
+def test_the_shipped_backtest_runs(tmp_path, capsys):
+    small = ("data.start=2012-09-01", "lookback=20", "horizon=4", "paths=2", "every=20", "random=2")
+    code = shell("backtest", ASSET, "--config", config("investment"), "--model", MODEL.partition("=")[2], "--out", tmp_path / "o",
+                 *(part for one in small for part in ("--set", one)))  # fmt: skip
+    said = capsys.readouterr()
+    assert code == 0, said.err
+    assert "Above benchmark: " in said.out
+    assert json.loads((tmp_path / "o" / "summary.json").read_text())["k"] == 1  # a sixth of five symbols, at least one
+
+
+def test_every_command_of_the_page_names_a_shipped_file():
+    page = (ROOT / "docs" / "tasks.md").read_text()
+    named = sorted(part for part in page.split() if part.startswith("configs/tasks/"))
+    assert named == sorted(f"configs/tasks/{path.name}" for path in (ROOT / "configs" / "tasks").glob("*.yaml"))
+
+
 def test_the_generation_task_runs_and_goes_on(tmp_path, capsys):
     out = tmp_path / "generation"
     command = ["evaluate", ASSET, "--config", config("generation"), "--models", MODEL, "--out", out, *TINY,

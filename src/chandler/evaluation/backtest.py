@@ -21,6 +21,7 @@ from chandler.errors import ConfigError
 from chandler.evaluation import performance
 from chandler.evaluation.backtest_config import BacktestSettings
 from chandler.evaluation.bootstrap import block_bootstrap
+from chandler.evaluation.contenders import open_model
 from chandler.evaluation.exposure import SAYS, clean_start, exposure, require_unseen
 from chandler.evaluation.page import write_whole
 from chandler.evaluation.panel import Array, Panel
@@ -35,7 +36,6 @@ from chandler.evaluation.signals import (
     write_parquet,
 )
 from chandler.evaluation.tasks import window_for
-from chandler.forecasting.forecaster import Forecaster
 from chandler.settings import load
 
 SIGNALS, CURVES, TRADES, RANDOM, SUMMARY, CONFIG, PARTS = (
@@ -156,9 +156,7 @@ def _signals(
         start = clean_start(store, exposures)
     bars = signal_bars(store, panel, lookback, settings.every, start)
     marks = require_unseen(bars, exposures, force)[settings.model]
-    source = settings.model
-    pair = [] if Path(source).expanduser().exists() else source.replace("+", ",").split(",")
-    forecaster = Forecaster.from_pretrained(pair if len(pair) == 2 else source, device=settings.device)
+    forecaster = open_model(settings.model, settings.device)
     notes = [
         f"{int((marks == mark).sum()):,} of {len(marks):,} signals: {SAYS[mark]}."
         for mark in dict.fromkeys(marks.tolist())
@@ -171,7 +169,7 @@ def _signals(
     rounds = len(set(bars.rounds.tolist()))
     shown.note(f"{len(bars):,} forecasts of {lookback} + {horizon} bars on {rounds:,} bars of the calendar")
     done = parts_done(bars, settings, folder / PARTS)
-    with shown.walking("forecasts", len(bars), done) as report:
+    with shown.walking("forecasts", len(bars), done, "forecasts") as report:
         table = forecast_signals(forecaster, bars, settings, horizon, folder / PARTS, report=report)
     kinds = sorted({str(mark) for mark in marks if mark in ("trained", "validated", "released")})
     return table, {"kind": "model", "lookback": lookback, "horizon": horizon, "seen": kinds, "notes": notes}
@@ -196,7 +194,7 @@ def _random(
     rho = performance.persistence(scores)
     values, excess = [], []
     times = None
-    with shown.walking("random signals", settings.random, 0) as report:
+    with shown.walking("random signals", settings.random, 0, "portfolios") as report:
         for draw in range(settings.random):
             noise = performance.random_scores(scores, rho, settings.seed + draw)
             daily = simulate(panel, noise, settings.portfolio, benchmark).daily
