@@ -94,7 +94,7 @@ def test_every_command_of_the_page_names_a_shipped_file():
     assert named == sorted(f"configs/tasks/{path.name}" for path in (ROOT / "configs" / "tasks").glob("*.yaml"))
 
 
-def test_the_generation_task_runs_and_goes_on(tmp_path, capsys):
+def test_the_generation_task_runs(tmp_path, capsys):
     out = tmp_path / "generation"
     command = ["evaluate", ASSET, "--config", config("generation"), "--models", MODEL, "--out", out, *TINY,
                "--set", "origins=10"]  # fmt: skip

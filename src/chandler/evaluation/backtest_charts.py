@@ -78,7 +78,7 @@ def luck(random: Sequence[float], actual: float, name: str) -> Figure:
     right = 100 * actual > (ends[0] + ends[1]) / 2
     layout["annotations"] = [{
         "x": 100 * actual, "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": "right" if right else "left",
-        "text": f"{name}: {100 * actual:+.1f}%", "showarrow": False, "font": {"size": 12, "color": "--model"},
+        "text": f"{name}: {100 * actual:+.1f}%".replace("-", "\N{MINUS SIGN}"), "showarrow": False, "font": {"size": 12, "color": "--model"},
     }]  # fmt: skip
     layout["margin"] |= {"t": 26}
     layout["xaxis"] |= {"title": {"text": "annual return above the benchmark, after costs", "standoff": 4},

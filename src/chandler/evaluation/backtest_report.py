@@ -136,7 +136,7 @@ def _growth(page: Page, summary: Mapping[str, Any], daily: dict[str, pd.DataFram
 
 def _results(summary: Mapping[str, Any]) -> str:
     head = ["Signal", "Return", "Above benchmark", "95% interval", "Before costs", "Volatility", "Info. ratio",
-            "Deepest fall", "Turnover", "Costs", "Trades", "Not filled"]  # fmt: skip
+            "Deepest fall", "Turnover", "Costs", "Trades (not filled)"]  # fmt: skip
     rows = []
     for name, one in summary["results"].items():
         rows.append((name, [
@@ -144,10 +144,10 @@ def _results(summary: Mapping[str, Any]) -> str:
             f"{_signed(one['annual_excess_low'])} to {_signed(one['annual_excess_high'])}",
             _signed(one["annual_excess_before_costs"]), _percent(one["annual_volatility"]),
             _number(one["information_ratio"]), _percent(-one["max_drawdown"]), _percent(one["turnover"]),
-            _percent(one["annual_cost"]), f"{one['trades']:,}", f"{one['blocked']:,}",
+            _percent(one["annual_cost"]), f"{one['trades']:,} ({one['blocked']:,})",
         ]))  # fmt: skip
     first = next(iter(summary["results"].values()))
-    rows.append(("benchmark", [_signed(first["benchmark_annual_return"]), *[""] * 10]))
+    rows.append(("benchmark", [_signed(first["benchmark_annual_return"]), *[""] * 9]))
     caption = (
         "<b>All signals, one rule</b><br>A year, except turnover (a bar; 200% replaces the whole book) and counts."
     )

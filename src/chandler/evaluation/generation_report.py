@@ -66,11 +66,13 @@ def generation_lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(about, sentence) pairs."""
     lines = []
     real = result["real"]
+    if result["seen"]:
+        lines.append(("Seen before!", " ".join(note for note in result["notes"] if "windows of" in note)))
     for one in result["results"]:
-        label = f"{one['name']}, {NAIVE[one['name']]}" if one["name"] in NAIVE else one["name"]
+        what = f"({NAIVE[one['name']]}) " if one["name"] in NAIVE else ""
         lines.append((
-            label,
-            f"told from real ones with an error of {one['discriminative']:.3f} (95% interval "
+            one["name"],
+            f"{what}told from real ones with an error of {one['discriminative']:.3f} (95% interval "
             f"{one['discriminative_low']:.3f} to {one['discriminative_high']:.3f}; 0.5: not at all, 0: always). A forecaster "
             f"trained on it errs by {one['tstr_mae']:.4f} on real ones; trained on real ones {real['mae']:.4f}.",
         ))  # fmt: skip
@@ -96,4 +98,4 @@ def _numbers(result: Mapping[str, Any]) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3f}" if value == value else "-"
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}") if value == value else "-"
