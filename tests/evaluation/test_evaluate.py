@@ -200,10 +200,9 @@ def test_calibration_is_stored_applied_and_helps_on_later_bars(done: Path, run: 
     raw = forecaster.forecast(bars, horizon=4, paths=20, top_p=1.0)
     fixed = forecaster.forecast(bars, horizon=4, paths=20, calibrated=True)
     assert fixed.calibrated
-    # The same paths, moved: their order stays (some may meet), and so does the median.
+    # The same paths, moved: their order stays (some may meet).
     moved = np.take_along_axis(fixed.paths[:, :, 3], raw.paths[:, :, 3].argsort(axis=0), axis=0)
     assert (np.diff(moved, axis=0) > -1e-6).all()
-    np.testing.assert_allclose(np.median(raw.paths[:, 0, 3]), np.median(fixed.paths[:, 0, 3]), rtol=1e-2)
     with pytest.raises(ConfigError, match="fitted with temperature 1, top_p 1"):
         forecaster.forecast(bars, horizon=4, paths=20, temperature=0.6, calibrated=True)
     with pytest.raises(ConfigError, match="fitted for 4 steps"):

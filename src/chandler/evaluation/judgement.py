@@ -52,7 +52,7 @@ def judge(results: Results, models: Sequence[str] | None = None) -> list[Judged]
             naive, rivals = results.naive(question), results.rivals(question.loss)
             if naive is None or not np.isfinite(results.losses(model)[question.loss]).any():
                 continue
-            best = min(rivals, key=lambda rival: np.nanmean(results.losses(rival)[question.loss]))
+            best = min(rivals, key=lambda rival: results.mean(results.losses(rival)[question.loss]))
             first = results.compare(model, naive, question.loss)
             second = first if best == naive else results.compare(model, best, question.loss)
             found.append(Judged(model, question, naive, first, best, second))
@@ -107,18 +107,26 @@ def _verdict(c: Comparison, rival: str) -> str:
 
 def span(c: Comparison) -> str:
     """4.2% lower (95% interval: 7.5% to 1.0% lower)"""
-    share = [value / c.mean_b * 100 if c.mean_b else float("nan") for value in (c.difference, c.low, c.high)]
-    middle, low, high = share
-    if not np.isfinite(share).all():
+    middle, low, high = (
+        value / c.mean_b * 100 if c.mean_b else float("nan") for value in (c.difference, c.low, c.high)
+    )
+    if not np.isfinite([middle, low, high]).all():
         return f"{_change(middle)}, no interval" if np.isfinite(middle) else "no interval"
     if low < 0 < high:
         return f"{_change(middle)} (95% interval: {_change(low)} to {_change(high)})"
     near, far = sorted((low, high), key=abs)
-    return f"{_change(middle)} (95% interval: {abs(near):.1f}% to {_change(far)})"
+    text = f"{_change(middle)} (95% interval: {percent(near)} to {_change(far)}"
+    # The verdict takes a test besides the interval; where they differ, say so.
+    return text + (f"; but Diebold-Mariano p {c.p_value:.2g})" if c.verdict == "no difference shown" else ")")
 
 
-def _change(percent: float) -> str:
-    return f"{abs(percent):.1f}% {'lower' if percent < 0 else 'higher'}"
+def percent(share: float) -> str:
+    """Without its sign: 4.2%, 150%."""
+    return f"{abs(share):.1f}%" if abs(share) < 9.95 else f"{abs(share):,.0f}%"
+
+
+def _change(share: float) -> str:
+    return f"{percent(share)} {'lower' if share < 0 else 'higher'}"
 
 
 def number(value: float) -> str:
@@ -134,9 +142,14 @@ def calibration_answer(results: Results, model: str, level: float = 0.9) -> str:
     if twin not in results.names:
         return f"{text}; no calibration was applied."
     after, low, high = results.coverage(twin, level)
+    text += (
+        f"; calibrated {after:.1%} ({low:.0%} to {high:.0%}), with bands {results.width(twin, level):.1f}% of the last close "
+        f"wide instead of {results.width(model, level):.1f}%."
+    )
     return (
-        f"{text}; calibrated {after:.1%} ({low:.0%} to {high:.0%}), with bands {results.width(twin, level):.1f}% of the last "
-        f"close wide instead of {results.width(model, level):.1f}%."
+        f"{text} But the calibration was fitted on bars of this period, which proves nothing."
+        if results.calibrated_here(model)
+        else text
     )
 
 

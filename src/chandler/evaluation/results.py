@@ -145,6 +145,10 @@ class Results:
             found["volatility"] = np.abs(np.sqrt(variance) - np.sqrt(true_variance)) * 100
         return found
 
+    def mean(self, values: Array) -> float:
+        """Mean over the origins of the means over their symbols, as comparisons take it; NaN where there is nothing."""
+        return float(by_group(values, self.rounds).mean())
+
     def r2(self, model: str) -> float:
         """Of the volatility (square root of the variance over the horizon); NaN for a point."""
         if not self.spreads(model):
@@ -204,7 +208,7 @@ class Results:
         """Share of true closes inside, and its 95% block bootstrap interval over the rounds."""
         by_round = pd.Series(self.inside(model, level).mean(1)).groupby(self.rounds).mean().to_numpy()
         found = significance.block_bootstrap(by_round, self._block(by_round))
-        return float(self.inside(model, level).mean()), float(found.low), float(found.high)
+        return float(found.mean), float(found.low), float(found.high)
 
     def width(self, model: str, level: float) -> float:
         """Mean width of the band in % of the last close."""
@@ -234,6 +238,11 @@ class Results:
     def independent(self) -> int:
         """Rounds that share no forecast bar."""
         return max(1, len(np.unique(self.rounds)) // self.overlap)
+
+    def calibrated_here(self, model: str) -> bool:
+        """Whether a model's calibration was fitted on bars of this very period: what it covers here proves nothing."""
+        found = self.state["contenders"].get(model, {}).get("calibration")
+        return bool(found) and pd.Timestamp(found["last"]) >= pd.Timestamp(self.state["first"])
 
     def marks(self, model: str) -> dict[str, int]:
         """Windows by mark, without those that have none."""

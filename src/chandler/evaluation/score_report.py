@@ -152,21 +152,25 @@ def _calibration(page: Page, results: Results) -> str:
     return f'<h2>Calibration</h2><p class="sub">{how}{adapted}</p>{table}<div class="grid">{"".join(figures)}</div>'
 
 
-def _adaptive(results: Results, model: str, level: float) -> float:
-    """Coverage of adaptive bands over all steps; each step is replayed for itself, all symbols of a round together."""
+def _adaptive(results: Results, model: str, level: float) -> tuple[float, float]:
+    """Coverage of adaptive bands over all steps, and their width in % of the last close.
+
+    Each step is replayed for itself, all symbols of a round together.
+    """
     low, high = results.band(model, level)
-    came = results.truth("truth_close")
-    numbers = pd.factorize(results.symbols)[0]
-    rounds = results.rounds
-    apart = int(results.state["apart"])
-    shares = []
+    came, last = results.truth("truth_close"), results.truth("last")
+    numbers, rounds = pd.factorize(results.symbols)[0], results.rounds
+    shape = int(rounds.max()) + 1, int(numbers.max()) + 1
+    shares, widths = [], []
     for step in range(results.horizon):
-        panel = [np.full((int(rounds.max()) + 1, int(numbers.max()) + 1), filled) for filled in (1.0, 1.0, np.nan)]
+        panel = [np.full(shape, filled) for filled in (1.0, 1.0, np.nan)]
         for grid, values in zip(panel, (low, high, came), strict=True):
             # A price at or below 0 has no logarithm: such an edge lies below every close all the same.
             grid[rounds, numbers] = np.maximum(values[:, step], 1e-12)
-        shares.append(adaptive_bands(*panel, level, delay=-(-(step + 1) // apart)).coverage())
-    return float(np.mean(shares))
+        found = adaptive_bands(*panel, level, delay=-(-(step + 1) // int(results.state["apart"])))
+        shares.append(found.coverage())
+        widths.append(((found.high - found.low)[rounds, numbers] / last[:, step]).mean() * 100)
+    return float(np.mean(shares)), float(np.mean(widths))
 
 
 def _by_step(page: Page, results: Results) -> str:

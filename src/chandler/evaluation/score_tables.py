@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -11,9 +11,11 @@ import pandas as pd
 from chandler.evaluation.contenders import CALIBRATED
 from chandler.evaluation.judgement import number, spoken
 from chandler.evaluation.page import table
-from chandler.evaluation.results import QUESTIONS, Results
+from chandler.evaluation.results import Results
 from chandler.evaluation.significance import Comparison, Estimate
 
+DRIFTLESS = ("last_close", "bootstrap", "gaussian_walk", "ewma", "garch")
+"""Baselines that expect no move: what direction their paths' mean has is chance."""
 MANY_SYMBOLS = 40
 """Beyond so many the table of symbols shows both ends only."""
 
@@ -31,16 +33,21 @@ def comparison_table(results: Results, loss: str, title: str, how: str) -> str:
         ]
         for place, rival in enumerate(rivals):
             c = results.compare(model, rival, loss)
-            name = model if not place else f"\u2003{' ' * 0}"
-            rows.append((name, [escape(spoken(rival)), number(c.mean_a), number(c.mean_b), *_difference(c)]))
-    head = ["Model", "Against", "Model's", "Rival's", "Difference", "95% interval", "Verdict"]
+            rows.append(
+                (
+                    model if not place else "",
+                    [escape(spoken(rival)), *_difference(c), number(c.mean_a), number(c.mean_b)],
+                )
+            )
+    head = ["Model", "Against", "Verdict", "Difference", "95% interval", "p", "Model's", "Rival's"]
     return table(f"<b>{escape(title)}</b><br>{escape(how)}", [head], rows)
 
 
 def _difference(c: Comparison) -> list[str]:
     scale = c.mean_b / 100 if c.mean_b else float("nan")
     interval = f"{c.low / scale:+.1f}% to {c.high / scale:+.1f}%" if np.isfinite(c.low) else "-"
-    return [f"{c.difference / scale:+.1f}%", interval, verdict_mark(c)]
+    p = "-" if not np.isfinite(c.p_value) else f"{c.p_value:.3f}" if c.p_value >= 0.001 else "< 0.001"
+    return [verdict_mark(c), f"{c.difference / scale:+.1f}%", interval, p]
 
 
 def verdict_mark(c: Comparison) -> str:
@@ -55,15 +62,13 @@ def score_table(results: Results) -> str:
     for name in [*results.models, *results.baselines]:
         if not results.prices(name):
             continue
-        losses = {
-            key: float(np.nanmean(values)) for key, values in results.losses(name).items() if np.isfinite(values).any()
-        }
+        losses = {key: results.mean(values) for key, values in results.losses(name).items()}
         cells = [_cell(losses.get(key)) for key in ("crps", "crps_return", "mae")]
         cells += [_cell(np.sqrt(losses["rmse"])), _cell(losses.get("mase")), _cell(pinball(results, name))]
         rows.append((spoken(name), cells))
     head = ["", "CRPS", "CRPS, returns", "MAE", "RMSE", "MASE", "Pinball 5/95%"]
     caption = (
-        "<b>Errors of the close</b><br>Means over all windows and steps, in % of the last close; lower is better. MAE, RMSE "
+        "<b>Errors of the close</b><br>Means over steps, symbols, then origins, in % of the last close; lower is better. MAE, RMSE "
         "and MASE judge the mean of the paths. MASE is in units of the history's own one-bar error."
     )
     return table(caption, [head], rows)
@@ -78,7 +83,7 @@ def pinball(results: Results, name: str) -> float:
     for level, column in ((0.05, "q05"), (0.95, "q95")):
         above = came - results.column(name, column)
         losses.append(np.maximum(level * above, (level - 1) * above) / last)
-    return float(np.mean(losses) * 100)
+    return results.mean(np.mean(losses, axis=(0, 2))) * 100
 
 
 def skill_table(results: Results) -> str:
@@ -88,9 +93,12 @@ def skill_table(results: Results) -> str:
         if not results.prices(name):
             continue
         losses = results.losses(name)
-        cells = [_cell(_mean(losses["volatility"])), _cell(results.r2(name)), _cell(_mean(losses["qlike"]))]
-        silent = bool((np.round(results.column(name, "mean_return"), 12) == 0).all())
-        cells += ["-"] * 3 if silent else [
+        cells = [
+            _cell(results.mean(losses["volatility"])),
+            _cell(results.r2(name)),
+            _cell(results.mean(losses["qlike"])),
+        ]
+        cells += ["-"] * 3 if name in DRIFTLESS else [
             _share(results.direction(name)),
             _coefficient(results.rank_ic(name)),
             _coefficient(results.path_ic(name)),
@@ -100,8 +108,8 @@ def skill_table(results: Results) -> str:
     caption = (
         "<b>Volatility, direction, ranks</b><br>Volatility: square root of the sum of squared log returns over the horizon, "
         "in %; QLIKE of its square. Direction and RankIC across symbols: of the return to the last step, with Newey-West t in "
-        "brackets (against 50% and 0; beyond ±2 is rarely chance). RankIC along the path is high for any two paths that drift "
-        "alike: compare it with the baselines', not with 0."
+        "brackets (against 50% and 0; beyond ±2 is rarely chance). Walks expect no move and name no direction. RankIC along the "
+        "path is of the mean path with the true one; any two paths that drift alike have a high one."
     )
     return table(caption, [head], rows)
 
@@ -112,7 +120,7 @@ def volume_table(results: Results) -> str:
     for name in [*results.raw_models, *results.baselines]:
         values = results.losses(name)["volume"]
         if np.isfinite(values).any():
-            rows.append((spoken(name), [number(float(np.nanmean(values)))]))
+            rows.append((spoken(name), [number(results.mean(values))]))
     if len(rows) < 2:
         return ""
     caption = (
@@ -122,7 +130,9 @@ def volume_table(results: Results) -> str:
     return table(caption, [["", "Error"]], rows)
 
 
-def coverage_table(results: Results, adaptive: dict[str, dict[float, float]], levels: Sequence[float]) -> str:
+def coverage_table(
+    results: Results, adaptive: Mapping[str, Mapping[float, tuple[float, float]]], levels: Sequence[float]
+) -> str:
     """How many true closes each band held and how wide it was: models before and after calibration, and naive."""
     rows = []
     for name in [*results.models, *results.baselines]:
@@ -134,8 +144,10 @@ def coverage_table(results: Results, adaptive: dict[str, dict[float, float]], le
             cells += [f"{share:.1%}<br><small>{low:.0%} to {high:.0%}</small>", f"{results.width(name, level):.1f}"]
         rows.append((spoken(name), cells))
         if name in adaptive:
-            found = [(f"{adaptive[name][level]:.1%}", "") for level in levels]
-            rows.append((f"{name} (adaptive)", [cell for pair in found for cell in pair]))
+            found = [adaptive[name][level] for level in levels]
+            rows.append(
+                (f"{name} (adaptive)", [cell for share, width in found for cell in (f"{share:.1%}", f"{width:.1f}")])
+            )
     head = [["", *(f"{level:.0%} band|2" for level in levels)], ["", *("Inside", "Width") * len(levels)]]
     caption = (
         "<b>What the bands covered</b><br>Share of the true closes inside, with a 95% interval over the origins, and the mean "
@@ -150,7 +162,8 @@ def step_table(results: Results, models: Sequence[str], naive: str) -> str:
     steps = sorted({1, *(max(1, round(horizon * share)) for share in (0.25, 0.5, 0.75)), horizon})
     rows = []
     for name in [*models, naive]:
-        mean = (results.column(name, "crps") / results.truth("last")).mean(0) * 100
+        each = pd.DataFrame(results.column(name, "crps") / results.truth("last"))
+        mean = each.groupby(results.rounds).mean().mean().to_numpy() * 100
         rows.append((spoken(name), [number(mean[step - 1]) for step in steps]))
     caption = "<b>CRPS by step</b><br>In % of the last close."
     return table(caption, [["", *(f"{step}" for step in steps)]], rows)
@@ -183,15 +196,10 @@ def symbol_table(results: Results, shares: dict[str, pd.Series], naive: str) -> 
         for symbol in order
     ]
     caption = (
-        f"<b>By symbol</b><br>CRPS of the {escape(spoken(naive))} in % of the last close, and the models' against it: below "
+        f"<b>CRPS by symbol</b><br>That of the {escape(spoken(naive))} in % of the last close, and the models' against it: below "
         f"0 is better. One symbol's difference is mostly chance.{note}"
     )
     return table(caption, [["Symbol", "Windows", "Naive", *map(escape, shares)]], rows)
-
-
-def facts_of_questions() -> str:
-    """What the three questions measure, as text."""
-    return "; ".join(f"{one.title}: {one.unit}" for one in QUESTIONS)
 
 
 def _signed(value: float) -> str:
@@ -207,10 +215,6 @@ def _coefficient(found: Estimate) -> str:
     if not np.isfinite(found.mean):
         return "-"
     return f"{found.mean:+.3f} <small>({found.t:+.1f})</small>" if np.isfinite(found.t) else f"{found.mean:+.3f}"
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
 def _cell(value: float | None) -> str:
