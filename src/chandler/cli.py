@@ -386,7 +386,9 @@ def calibrate(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="A run folder, or the folder of an evaluation or a backtest.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(help="A run folder, or the folder of an evaluation or a backtest.", show_default=False)
+    ],
 ) -> None:
     """Write report.html of a training run, an evaluation or a backtest again, from the files in its folder."""
     from chandler.evaluation.walk import STATE
@@ -416,11 +418,14 @@ def backtest(
     data: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[DATA...]", help="Files, folders or globs of bars; default: data.path of the config.", show_default=False
+            metavar="[DATA...]",
+            help="Files, folders or globs of bars; default: data.path of the config.",
+            show_default=False,
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="A run folder, a released predictor, or TOKENIZER+PREDICTOR: its forecasts are traded.")
+        str | None,
+        typer.Option(help="A run folder, a released predictor, or TOKENIZER+PREDICTOR: its forecasts are traded."),
     ] = None,
     signals: Annotated[
         Path | None, typer.Option(help="Instead of a model: a CSV or Parquet file of timestamp, symbol, score.")

@@ -56,7 +56,13 @@ def test_the_benchmark_is_the_mean_of_who_could_be_chosen():
     scores[0, :2] = 1
     scores[2, 0] = 1
     chosen = performance.members(scores)
-    assert chosen.tolist() == [[False] * 3, [True, True, False], [True, True, False], [True, False, False], [True, False, False]]
+    assert chosen.tolist() == [
+        [False] * 3,
+        [True, True, False],
+        [True, True, False],
+        [True, False, False],
+        [True, False, False],
+    ]
     assert performance.benchmark_returns(bars, "equal", chosen).tolist() == pytest.approx([0, 0.1, 0.05, 0, 0])
     assert performance.benchmark_returns(bars, "C").tolist() == pytest.approx([0, 1, 1, 1, 1])
     with pytest.raises(DataError, match="'SPX' is neither 'equal' nor a symbol"):

@@ -76,9 +76,10 @@ def luck(random: Sequence[float], actual: float, name: str) -> Figure:
          "line": {"color": "--ink", "width": 1.2, "dash": "dash"}},
     ]  # fmt: skip
     right = 100 * actual > (ends[0] + ends[1]) / 2
+    text = f"{name}: {100 * actual:+.1f}%".replace("-", "\N{MINUS SIGN}")
     layout["annotations"] = [{
         "x": 100 * actual, "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": "right" if right else "left",
-        "text": f"{name}: {100 * actual:+.1f}%".replace("-", "\N{MINUS SIGN}"), "showarrow": False, "font": {"size": 12, "color": "--model"},
+        "text": text, "showarrow": False, "font": {"size": 12, "color": "--model"},
     }]  # fmt: skip
     layout["margin"] |= {"t": 26}
     layout["xaxis"] |= {"title": {"text": "annual return above the benchmark, after costs", "standoff": 4},
