@@ -454,15 +454,18 @@ def backtest(
     from chandler.evaluation.backtest_report import headline, verdict_lines
 
     final = {"model": model, "signals": None if signals is None else str(signals), "out": out}
-    given = {name: value for name, value in final.items() if value is not None}
+    given: dict[str, str | None] = {name: value for name, value in final.items() if value is not None}
     if model is not None and signals is None:  # what the shell names stands above what the file names
         given["signals"] = None
     elif signals is not None and model is None:
         given["model"] = None
     path = [f"data.path={json.dumps(data if len(data) > 1 else data[0])}"] if data else []
-    folder = run_backtest(
-        load_backtest(config or {}, [*path, *(overrides or ())], given), force=force, overwrite=overwrite
-    )
+    settings = load_backtest(config or {}, [*path, *(overrides or ())], given)
+    try:
+        folder = run_backtest(settings, force=force, overwrite=overwrite)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The same command goes on from here.", err=True)
+        raise typer.Exit(130) from None
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     typer.echo(headline(summary))
     for about, text in verdict_lines(summary):

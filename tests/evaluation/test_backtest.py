@@ -168,6 +168,7 @@ def test_a_backtest_of_a_signal_file_by_command(tmp_path, capsys):
     assert summary["results"]["signals"]["bars"] == 29
     assert summary["benchmark"] == "IBM"
     assert "luck" not in summary
+    assert "IBM" not in set(pd.read_parquet(tmp_path / "o" / "trades.parquet")["symbol"])
 
 
 def test_what_cannot_be_backtested_is_said(tmp_path, capsys):
@@ -180,3 +181,5 @@ def test_what_cannot_be_backtested_is_said(tmp_path, capsys):
     assert "holds something else than a backtest" in capsys.readouterr().err
     assert shell("backtest", ASSET, "--model", MODEL, "--out", tmp_path / "o", *arguments("portfolio.k=5")) == 2
     assert "5 of 5 symbols leaves nothing to choose" in capsys.readouterr().err
+    assert shell("backtest", ASSET, "--model", MODEL, "--out", tmp_path / "o", *arguments("end=2012-08-01")) == 2
+    assert "the data have 1 bars up to 2012-08-01" in capsys.readouterr().err

@@ -17,7 +17,7 @@ import pandas as pd
 import chandler
 from chandler.data.source import load_clean
 from chandler.data.store import BarStore
-from chandler.errors import ConfigError
+from chandler.errors import ConfigError, DataError
 from chandler.evaluation import performance
 from chandler.evaluation.backtest_config import BacktestSettings
 from chandler.evaluation.bootstrap import block_bootstrap
@@ -83,13 +83,15 @@ def backtest(
     _open(folder, overwrite)
     store, _ = load_clean(settings.data)
     panel = _until(Panel.from_store(store), settings.end)
-    k, n_drop = settings.portfolio.sized(len(panel.symbols))
+    k, n_drop = settings.portfolio.sized(len(panel.symbols) - (settings.benchmark in panel.symbols))
     made, about = _signals(settings, store, panel, folder, force, shown)
     scores, notes = score_matrix(made, panel)
     notes = [*about.pop("notes", []), *notes]
     write_parquet(made, folder / SIGNALS)
     write_whole(folder / CONFIG, settings.to_yaml())
 
+    if settings.benchmark in panel.symbols:
+        scores[:, panel.symbols.index(settings.benchmark)] = np.nan  # held against, not held
     panel = panel.until(_last_bar(scores) + 1)
     scores = scores[: len(panel)]
     members = performance.members(scores)
@@ -177,14 +179,15 @@ def _signals(
 
 def _contenders(settings: BacktestSettings, panel: Panel, scores: Array) -> dict[str, Array]:
     """The scores to trade by name, the ones in question first."""
-    found = {"model" if settings.model else "signals": scores}
+    found: dict[str, Array] = {}
     if settings.momentum is not None:
         found[f"momentum ({settings.momentum} bars)"] = performance.momentum_scores(panel, scores, settings.momentum)
     if settings.reversal is not None:
         found[f"reversal ({settings.reversal} bars)"] = performance.momentum_scores(
             panel, scores, settings.reversal, sign=-1
         )
-    return {name: table for name, table in found.items() if np.isfinite(table[:-1]).any()}
+    able = {name: table for name, table in found.items() if np.isfinite(table[:-1]).any()}
+    return {"model" if settings.model else "signals": scores} | able
 
 
 def _random(
@@ -247,12 +250,19 @@ def _until(panel: Panel, end: str | None) -> Panel:
     zone = None if panel.times.tz is None else str(panel.times.tz)
     last = moment(end, zone, end=True)
     ticks = panel.times.asi8 if panel.times.unit == "ns" else panel.times.as_unit("ns").asi8
-    return panel if last is None else panel.until(int(np.searchsorted(ticks, last, side="right")))
+    found = panel if last is None else panel.until(int(np.searchsorted(ticks, last, side="right")))
+    if len(found) < 2:
+        raise DataError(
+            f"the data have {len(found)} bars up to {end or 'their end'}, from {panel.times[0]} on: too few to trade."
+        )
+    return found
 
 
 def _last_bar(scores: Array) -> int:
     """The bar that a backtest ends with: as far after the last signal as signals are apart at most."""
     rows = np.flatnonzero(np.isfinite(scores).any(axis=1))
+    if not len(rows):
+        raise DataError("there is no signal of a symbol that can be traded.")
     apart = int(np.diff(rows).max()) if len(rows) > 1 else 1
     return min(int(rows[-1]) + apart, len(scores) - 1)
 
@@ -266,7 +276,9 @@ def _open(folder: Path, overwrite: bool) -> None:
                 shutil.rmtree(target)
             else:
                 target.unlink(missing_ok=True)
-    ours = {*OWN, *(f".{name}" for name in OWN)}
-    if folder.exists() and (not folder.is_dir() or any(one.name not in ours for one in folder.iterdir())):
+    begun = tuple(f".{name}" for name in OWN)  # what an interruption leaves
+    if folder.exists() and (
+        not folder.is_dir() or any(one.name not in OWN and not one.name.startswith(begun) for one in folder.iterdir())
+    ):
         raise ConfigError(f"{folder}: exists and holds something else than a backtest. Choose another folder (--out).")
     folder.mkdir(parents=True, exist_ok=True)

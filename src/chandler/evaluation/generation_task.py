@@ -69,7 +69,8 @@ def generation(
     shown.note(
         f"{len(origins):,} windows of {settings.lookback} + {settings.horizon} bars; the last {int(test.sum()):,} judge"
     )
-    rows, notes = [], []
+    rows: list[dict[str, Any]] = []
+    notes: list[str] = []
     for name, make, facts in _contenders(settings, notes):
         made = _sampled(folder / SAMPLES / f"{name}.npz", make, origins, settings, facts, shown, name)
         rows.append({"name": name, **judge(real, made, test, origins.rounds, seed=settings.seed)})

@@ -6,6 +6,7 @@ The rule is that of qlib's TopkDropoutStrategy, so that results compare; docs/ba
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation.panel import Array, Panel
+from chandler.evaluation.panel import Array, Mask, Panel
 from chandler.settings import Strict
 
 DAILY = ["timestamp", "value", "return", "benchmark", "benchmark_return", "excess", "turnover", "cost", "cash",
@@ -149,6 +150,13 @@ def choose(scores: Array, held: NDArray[np.int64], k: int, n_drop: int) -> tuple
     return sales, candidates[: max(0, len(sales) + k - len(held))]
 
 
+@lru_cache(maxsize=2)  # random signals trade the same market a hundred times
+def _market(panel: Panel, limit: float | None, one_price: bool) -> tuple[Mask, Mask, NDArray[np.int32]]:
+    """(T, S) each: whether buys, and whether sales, are filled; and the last bar so far, -1 for none."""
+    bars = np.where(panel.has_bar, np.arange(len(panel), dtype=np.int32)[:, None], np.int32(-1))
+    return panel.buyable(limit, one_price), panel.sellable(limit, one_price), np.maximum.accumulate(bars, axis=0)
+
+
 class _Book:
     """Cash and positions, and what happened to them since they were last asked."""
 
@@ -158,10 +166,7 @@ class _Book:
         self.shares = np.zeros(len(panel.symbols))
         self.since = np.zeros(len(panel.symbols), np.int64)
         self.spent = np.zeros(len(panel.symbols))
-        self.buyable = panel.buyable(settings.limit, settings.one_price)
-        self.sellable = panel.sellable(settings.limit, settings.one_price)
-        bars = np.where(panel.has_bar, np.arange(len(panel))[:, None], -1)
-        self.seen = np.maximum.accumulate(bars, axis=0)
+        self.buyable, self.sellable, self.seen = _market(panel, settings.limit, settings.one_price)
         self.traded = self.paid = 0.0
         self.blocked = 0
         self.fills: list[tuple[Any, ...]] = []

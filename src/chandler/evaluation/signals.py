@@ -19,6 +19,7 @@ from chandler.errors import ConfigError, DataError
 from chandler.evaluation.backtest_config import BacktestSettings
 from chandler.evaluation.contenders import weights_hash
 from chandler.evaluation.origins import Ints, Origins, find_origins
+from chandler.evaluation.page import write_whole
 from chandler.evaluation.panel import Array, Panel
 from chandler.forecasting.forecaster import Forecaster
 
@@ -164,7 +165,7 @@ def score_matrix(table: pd.DataFrame, panel: Panel) -> tuple[Array, list[str]]:
     Raises:
         DataError: no signal fits a bar, or none a symbol.
     """
-    rows, columns = _rows(table["timestamp"], panel), pd.Index(panel.symbols).get_indexer(table["symbol"])
+    rows, columns = _rows(table["timestamp"], panel), pd.Index(panel.symbols).get_indexer(pd.Index(table["symbol"]))
     notes = []
     for places, what, there in (
         (columns, "symbols that the data do not have", ", ".join(panel.symbols[:5])),
@@ -229,7 +230,7 @@ def _claim(folder: Path, forecaster: Forecaster, bars: SignalBars, settings: Bac
     path = folder / "made_of.json"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(claim, indent=1), encoding="utf-8")
+        write_whole(path, json.dumps(claim, indent=1))
         return
     before = json.loads(path.read_text(encoding="utf-8"))
     other = sorted(name for name in claim if claim[name] != before.get(name))
