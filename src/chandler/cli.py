@@ -322,7 +322,9 @@ def evaluate(
     from chandler.evaluation.score_report import write_evaluation_report
     from chandler.evaluation.walk import evaluate as run_evaluate
 
-    given = [f"data.path={one}" for one in data or ()] if len(data or ()) < 2 else [f"data.path={list(data or ())!r}"]
+    if not data and config is None:
+        raise ConfigError("what shall be evaluated? Give the bars: chandler evaluate bars.csv --models runs/mine")
+    given = [f"data.path={data[0] if len(data) == 1 else data}"] if data else []
     final = {key: value for key, value in (("out", out), ("models", models)) if value is not None}
     settings = load_evaluation(config or {}, [*given, *(overrides or ())], final)
     if calibrate:
@@ -407,6 +409,11 @@ def report(
         from chandler.evaluation.generation_report import write_generation_report
 
         typer.echo(f"Report: {write_generation_report(folder)}")
+        return
+    if (folder / "forecasts.parquet").is_file():
+        from chandler.demo import report_again
+
+        typer.echo(f"Report: {report_again(folder)}")
         return
     from chandler.evaluation.report import write_report
 

@@ -68,9 +68,8 @@ def verdict_lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("Above benchmark",
          f"{_signed(found['annual_excess'])} a year after costs, 95% interval {_signed(found['annual_excess_low'])} to "
-         f"{_signed(found['annual_excess_high'])}; {_signed(found['annual_excess_before_costs'])} before costs. The "
-         f"portfolio returned {_signed(found['annual_return'])} a year, the benchmark "
-         f"{_signed(found['benchmark_annual_return'])}."),
+         f"{_signed(found['annual_excess_high'])}; {_signed(found['annual_excess_before_costs'])} before costs."),
+        ("In all", f"1 became {found['final_value']:.3f}, in the benchmark {found['benchmark_final_value']:.3f}."),
     ]  # fmt: skip
     if luck is not None:
         draws = summary["random"]["draws"]

@@ -115,6 +115,7 @@ def losses(
     *,
     reference: tuple[str, float] | None = None,
     log: bool = False,
+    best_step: int | None = None,
 ) -> Figure:
     """Training loss as a line and validations as points, (step, value) pairs; step 0 and the best are marked.
 
@@ -122,6 +123,7 @@ def losses(
         train, validation: in the same unit; validation begins with step 0.
         reference: a name, and the value of the dashed line that stands for it.
         log: a logarithmic axis; all values above 0.
+        best_step: of the checkpoint that was chosen; None for the lowest validation.
     """
     traces: list[Figure] = []
     if train:
@@ -135,7 +137,8 @@ def losses(
         line |= {"mode": "lines+markers", "marker": {"color": "--model", "size": 7}}
         traces.append(line | {"hovertemplate": "validation at step %{x}: %{y:.4g}<extra></extra>"})
         # The first of equals: a later one is promoted only if it is strictly better.
-        best = min(validation, key=lambda pair: pair[1])
+        lowest = min(validation, key=lambda pair: pair[1])
+        best = next((pair for pair in validation if pair[0] == best_step), lowest)
         start = validation[0]
         marks = [(start, "start", "square-open"), (best, "best", "circle-open")]
         for point, name, symbol in marks if best != start else [(start, "start, and best", "square-open")]:

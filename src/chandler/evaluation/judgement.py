@@ -197,7 +197,9 @@ def caveats(results: Results, comparisons: int) -> list[str]:
         "The best baseline is picked after the fact, on the same windows; that makes it harder to beat than any baseline that "
         "one would have picked before."
     )
-    missing = [spoken(name) for name in SPOKEN if name not in results.baselines]
+    left_out = results.state.get("left_out", {})
+    lines += [f"{spoken(name)} was left out: {text}" for name, text in left_out.items()]
+    missing = [spoken(name) for name in SPOKEN if name not in (*results.baselines, *left_out)]
     if missing:
         lines.append(f"Baselines that were not run: {', '.join(missing)}.")
     if results.config.get("top_p", 1.0) < 1 or results.config.get("temperature", 1.0) != 1:

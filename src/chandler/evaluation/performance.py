@@ -63,7 +63,8 @@ def benchmark_returns(panel: Panel, name: str, chosen: Mask | None = None) -> Ar
 
 
 def summarise(daily: pd.DataFrame, bars_per_year: float) -> dict[str, float]:
-    """The numbers of FORMULAS of a curve's daily frame, and `bars`, `final_value`; NaN where 2 bars are too few."""
+    """The numbers of FORMULAS of a curve's daily frame, and `bars`, `final_value`, `benchmark_final_value`; NaN where
+    2 bars are too few."""
     bars = daily.iloc[1:]
     n, count = bars_per_year, len(bars)
     made, excess = bars["return"].to_numpy(), bars["excess"].to_numpy()
@@ -72,6 +73,7 @@ def summarise(daily: pd.DataFrame, bars_per_year: float) -> dict[str, float]:
     return {
         "bars": float(count),
         "final_value": float(values[-1]),
+        "benchmark_final_value": float(daily["benchmark"].iloc[-1]),
         "annual_return": annualised(values[-1], count, n),
         "benchmark_annual_return": annualised(daily["benchmark"].iloc[-1], count, n),
         "annual_excess": float(n * excess.mean()),

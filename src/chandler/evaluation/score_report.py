@@ -163,11 +163,11 @@ def _adaptive(results: Results, model: str, level: float) -> tuple[float, float]
     shape = int(rounds.max()) + 1, int(numbers.max()) + 1
     shares, widths = [], []
     for step in range(results.horizon):
-        panel = [np.full(shape, filled) for filled in (1.0, 1.0, np.nan)]
+        lower, upper, true = panel = np.ones(shape), np.ones(shape), np.full(shape, np.nan)
         for grid, values in zip(panel, (low, high, came), strict=True):
             # A price at or below 0 has no logarithm: such an edge lies below every close all the same.
             grid[rounds, numbers] = np.maximum(values[:, step], 1e-12)
-        found = adaptive_bands(*panel, level, delay=-(-(step + 1) // int(results.state["apart"])))
+        found = adaptive_bands(lower, upper, true, level, delay=-(-(step + 1) // int(results.state["apart"])))
         shares.append(found.coverage())
         widths.append(((found.high - found.low)[rounds, numbers] / last[:, step]).mean() * 100)
     return float(np.mean(shares)), float(np.mean(widths))

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
+from chandler.data.resident import gather_tensors
 from chandler.data.weighting import weighted_order
-from chandler.data.windows import WindowBatch, Windows, epoch_order
+from chandler.data.windows import Windows, epoch_order, shuffled
 from chandler.errors import ConfigError
 from chandler.training.plan import derive_seed
 
@@ -87,22 +90,20 @@ class Mixture:
         found = np.empty(len(positions), np.int64)
         for number in range(first // size, (first + self._replayed - 1) // size + 1):
             inside = positions // size == number
-            found[inside] = epoch_order(size, seed=seed, epoch=number)[positions[inside] % size]
+            found[inside] = shuffled(positions[inside] % size, size, seed=derive_seed(seed, number))
         return found
 
-    def gather(self, indices: np.ndarray) -> WindowBatch:
-        """The windows of `indices` (B,), in that order, each normalised by its own lookback rows."""
+    def gather_tensors(self, indices: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The windows of `indices` (B,) in that order, on `device`: values (B, T, 6), time features (B, T, 5) int64."""
         indices = np.asarray(indices, np.int64)
         other = indices >= len(self.main)
         if self.replay is None or not other.any():
-            return self.main.gather(indices)
-        parts = self.main.gather(indices[~other]), self.replay.gather(indices[other] - len(self.main))
-        place = np.argsort(np.argsort(other, kind="stable"))
-        values, stamps, mean, std = (
-            np.concatenate([getattr(part, name) for part in parts])[place]
-            for name in ("values", "stamps", "mean", "std")
-        )
-        return WindowBatch(values, stamps, mean, std, indices)
+            return gather_tensors(self.main, indices, device)
+        main = gather_tensors(self.main, indices[~other], device)
+        replay = gather_tensors(self.replay, indices[other] - len(self.main), device)
+        place = torch.from_numpy(np.argsort(np.argsort(other, kind="stable"))).to(device)
+        values, stamps = (torch.cat(parts)[place] for parts in zip(main, replay, strict=True))
+        return values, stamps
 
     def describe(self, index: int) -> tuple[str, pd.Timestamp, pd.Timestamp]:
         """Symbol, first and last timestamp (local) of a window; the symbol says so if it is replayed."""

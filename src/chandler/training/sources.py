@@ -13,7 +13,8 @@ from chandler.data.source import load_clean
 from chandler.data.splits import split_ranges
 from chandler.data.store import BarStore
 from chandler.data.windows import Windows, require_windows
-from chandler.training.config import ReplaySettings, Settings
+from chandler.training.config import Settings
+from chandler.training.data_settings import ReplaySettings
 from chandler.training.mixture import Mixture
 
 

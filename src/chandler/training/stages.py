@@ -71,6 +71,14 @@ class TokenizerStage:
         return {"mse": per_window(out.recon), "mse_s1": per_window(out.recon_s1)}
 
 
+def nothing(values: Tensor) -> Tensor:
+    """(B,) of 0; NaN where a bar of the window (B, T, 6) is no number.
+
+    Such a bar has a token like any other: added to a loss, this lets it show.
+    """
+    return values.sum((1, 2)) * 0.0
+
+
 @dataclass
 class PredictorStage:
     """Stage 2: cross entropy of the next token pair, under tokens of the frozen tokenizer.
@@ -106,7 +114,7 @@ class PredictorStage:
         s1, s2 = self.tokens(batch)
         condition = batch.uniforms[:, 1:] if self.condition == "sampled" else s1[:, 1:]
         logits1, logits2 = model(s1[:, :-1], s2[:, :-1], batch.stamps[:, :-1], condition)
-        ce1 = F.cross_entropy(logits1.float().flatten(0, 1), s1[:, 1:].flatten())
+        ce1 = F.cross_entropy(logits1.float().flatten(0, 1), s1[:, 1:].flatten()) + nothing(batch.values).sum()
         ce2 = F.cross_entropy(logits2.float().flatten(0, 1), s2[:, 1:].flatten())
         return {"loss": (ce1 + ce2) / 2, "ce_s1": ce1.detach(), "ce_s2": ce2.detach()}
 
@@ -117,7 +125,7 @@ class PredictorStage:
         def per_bar(logits: Tensor, ids: Tensor) -> Tensor:
             return F.cross_entropy(logits.float().transpose(1, 2), ids[:, 1:], reduction="none")
 
-        nll1, nll2 = per_bar(logits1, s1), per_bar(logits2, s2)
+        nll1, nll2 = per_bar(logits1, s1) + nothing(batch.values)[:, None], per_bar(logits2, s2)
         both = nll1 + nll2
         return {
             "nll": both.mean(1).double().sum(),

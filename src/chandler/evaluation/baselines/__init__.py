@@ -1,6 +1,7 @@
 """What a forecast has to beat: naive distributions of the close, and of the volume. They see what they are handed."""
 
-from chandler.evaluation.baselines.dlinear import DLinear, close_windows
+from chandler.evaluation.baselines.closes import close_windows
+from chandler.evaluation.baselines.dlinear import DLinear
 from chandler.evaluation.baselines.garch import garch
 from chandler.evaluation.baselines.registry import BASELINES, Baseline
 from chandler.evaluation.baselines.volume import volume_by_time_of_day

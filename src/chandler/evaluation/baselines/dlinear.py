@@ -20,10 +20,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import nn
 
-from chandler.data.columns import FEATURES
-from chandler.data.stitched import window_rows
-from chandler.data.store import BarStore
-from chandler.data.windows import Windows
 from chandler.errors import CheckpointError, ConfigError, DataError
 
 Array = NDArray[np.float64]
@@ -36,20 +32,17 @@ POOL = 10_000
 
 
 class _Maps(nn.Module):
-    """x (B, L) -> (B, H): trend and remainder, each through its own linear map."""
+    """(B, 2, L) -> (B, H): trend and remainder of `_inputs`, each through its own linear map."""
 
     def __init__(self, lookback: int, horizon: int):
         super().__init__()
-        self.kernel = min(KERNEL, lookback - (lookback + 1) % 2)
-        self.trend, self.rest = nn.Linear(lookback, horizon), nn.Linear(lookback, horizon)
+        # skip_init: the usual initialisation would draw from the global generator.
+        self.trend, self.rest = (nn.utils.skip_init(nn.Linear, lookback, horizon) for _ in range(2))
         for parameter in self.parameters():
             nn.init.zeros_(parameter)  # training starts from the last close, and may end there
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        side = (self.kernel - 1) // 2
-        padded = torch.cat([x[:, :1].expand(-1, side), x, x[:, -1:].expand(-1, side)], dim=1)
-        trend = padded.unfold(1, self.kernel, 1).mean(dim=-1)
-        return self.trend(trend) + self.rest(x - trend)
+    def forward(self, parts: torch.Tensor) -> torch.Tensor:
+        return self.trend(parts[:, 0]) + self.rest(parts[:, 1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +115,7 @@ class DLinear:
                 f"{len(parts[0][0])} and {len(parts[1][0])}. Give more rows, or lower lookback and horizon."
             )
         (x, y), (held_x, held_y) = [(_inputs(x), _targets(y)) for x, y in parts]
-        maps = _Maps(x.shape[1], horizon)
+        maps = _Maps(x.shape[-1], horizon)
         best, losses = _train(maps, x, y, held_x, held_y, seed, epochs, patience, rate, batch)
         maps.load_state_dict(best)
         residuals = parts[1][1] - _forecast(maps, held_x)
@@ -209,31 +202,6 @@ class DLinear:
         return float(closes[-1]), float(scale[0]), centre
 
 
-def close_windows(
-    store: BarStore, ranges: np.ndarray, lookback: int, horizon: int, *, limit: int = 20_000, seed: int = 0
-) -> Array:
-    """Closes of windows inside `ranges`, in order of the time of their first bar: what `DLinear.fit` takes.
-
-    Args:
-        ranges: (S, 2) rows, e.g. the training part of `data.splits`.
-        lookback, horizon: bars.
-        limit: of all windows, so many are drawn without replacement.
-        seed: of the draw.
-
-    Returns:
-        (N, lookback + horizon) float64, in price units; N may be 0.
-    """
-    windows = Windows(store, ranges, lookback, horizon, extra=0)
-    chosen = np.arange(len(windows))
-    if len(chosen) > limit:
-        chosen = np.random.default_rng(seed).choice(len(windows), limit, replace=False)
-    starts = np.sort(windows.starts(chosen))
-    starts = starts[np.argsort(np.asarray(store.timestamps[starts]), kind="stable")]
-    rows = window_rows(store.values, starts, lookback + horizon)
-    store.release()
-    return np.asarray(rows[..., FEATURES.index("close")], np.float64)
-
-
 def _checked(windows: ArrayLike, horizon: int) -> Array:
     closes = np.asarray(windows, np.float64)
     if closes.ndim != 2 or not 1 <= horizon <= closes.shape[1] - 2:
@@ -273,8 +241,14 @@ def _roots(horizon: int) -> Array:
 
 
 def _inputs(x: Array) -> torch.Tensor:
+    """(N, L) -> (N, 2, L): the centred moving average, edges repeated, and what is left."""
+    lookback = x.shape[1]
+    kernel = min(KERNEL, lookback - (lookback + 1) % 2)
     # Over the root of the lookback: of order 1 whatever its length.
-    return torch.from_numpy(np.clip(x / np.sqrt(x.shape[1]), -CLIP, CLIP)).float()
+    scaled = torch.from_numpy(np.clip(x / np.sqrt(lookback), -CLIP, CLIP)).float()
+    padded = nn.functional.pad(scaled[:, None], (kernel // 2, kernel // 2), mode="replicate")
+    trend = nn.functional.avg_pool1d(padded, kernel, stride=1)
+    return torch.cat([trend, scaled[:, None] - trend], dim=1)
 
 
 def _targets(y: Array) -> torch.Tensor:
