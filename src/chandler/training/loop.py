@@ -110,7 +110,9 @@ def fit(
         accelerator.wait_for_everyone()
 
     if main:
-        listener.begin(stage.name, epochs=s.epochs, steps=total, windows=plan.per_epoch, done=state.step)
+        listener.begin(
+            stage.name, epochs=s.epochs, steps=total, windows=plan.per_epoch, done=None if found is None else found.step
+        )
     if found is None:
         judge.check(0, 0)
         save(0)
