@@ -314,6 +314,8 @@ def evaluate(
 
     Example: [bold]chandler evaluate bars.csv --models before=NeoQuasar/Kronos-small,after=runs/mine --out runs/eval[/bold]
 
+    The paper's tasks: [bold]chandler evaluate bars.csv --config configs/tasks/price.yaml --models runs/mine[/bold]
+
     Baselines alone, on 1-hour bars: [bold]chandler evaluate btc.csv --set horizon=24 --set lookback=240[/bold]
     """
     from chandler.evaluation.config import load_evaluation
@@ -329,11 +331,24 @@ def evaluate(
         from chandler.evaluation.calibrate import calibrate_missing
 
         calibrate_missing(settings)
+    run = run_evaluate
+    if settings.task == "generation":
+        from chandler.evaluation.generation_task import generation as run
     try:
-        folder = run_evaluate(settings, force=force, overwrite=overwrite)
+        folder = run(settings, force=force, overwrite=overwrite)
     except KeyboardInterrupt:
         typer.echo("Stopped. The same command goes on from here.", err=True)
         raise typer.Exit(130) from None
+    if settings.task == "generation":
+        from chandler.evaluation.generation_report import generation_text
+
+        typer.echo(generation_text(folder))
+        return
+    if settings.task is not None:
+        from chandler.evaluation.results import Results
+        from chandler.evaluation.task_results import task_table
+
+        typer.echo(task_table(Results(folder), settings.task).to_text())
     typer.echo(f"Scores: {folder / 'scores.parquet'}")
     typer.echo(f"Report: {write_evaluation_report(folder)}")
 
@@ -373,15 +388,27 @@ def calibrate(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="A run folder, or the folder of an evaluation.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(help="A run folder, or the folder of an evaluation or a backtest.", show_default=False)
+    ],
 ) -> None:
-    """Write report.html of a training run or an evaluation again, from the files in its folder."""
+    """Write report.html of a training run, an evaluation or a backtest again, from the files in its folder."""
     from chandler.evaluation.walk import STATE
 
     if (folder / STATE).is_file():
         from chandler.evaluation.score_report import write_evaluation_report
 
         typer.echo(f"Report: {write_evaluation_report(folder)}")
+        return
+    if (folder / "curve.parquet").is_file():
+        from chandler.evaluation.backtest_report import write_backtest_report
+
+        typer.echo(f"Report: {write_backtest_report(folder)}")
+        return
+    if (folder / "generation.json").is_file():
+        from chandler.evaluation.generation_report import write_generation_report
+
+        typer.echo(f"Report: {write_generation_report(folder)}")
         return
     if (folder / "forecasts.parquet").is_file():
         from chandler.demo import report_again
@@ -391,6 +418,66 @@ def report(
     from chandler.evaluation.report import write_report
 
     typer.echo(f"Report: {write_report(folder)}")
+
+
+@app.command()
+def backtest(
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[DATA...]",
+            help="Files, folders or globs of bars; default: data.path of the config.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A run folder, a released predictor, or TOKENIZER+PREDICTOR: its forecasts are traded."),
+    ] = None,
+    signals: Annotated[
+        Path | None, typer.Option(help="Instead of a model: a CSV or Parquet file of timestamp, symbol, score.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML of the backtest, such as configs/tasks/investment.yaml.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override any key: --set portfolio.k=10. Repeatable.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="The folder to write; default: runs/backtest.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier backtest in that folder.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Trade bars that the model has seen, and say so.")] = False,
+) -> None:
+    """Trade forecasts as a portfolio: hold the k best, signal at the close, traded at the next open, after costs.
+
+    Beside it stand the benchmark, momentum, reversal, and random signals, which show what luck does. Interrupted, the
+    same command goes on. The folder holds curve.parquet, trades.parquet, signals.parquet, summary.json and report.html.
+
+    Example: [bold]chandler backtest bars/ --model runs/mine --set portfolio.k=10 --out runs/backtest[/bold]
+    """
+    import json
+
+    from chandler.evaluation.backtest import backtest as run_backtest
+    from chandler.evaluation.backtest import load_backtest
+    from chandler.evaluation.backtest_report import headline, verdict_lines
+
+    final = {"model": model, "signals": None if signals is None else str(signals), "out": out}
+    given: dict[str, str | None] = {name: value for name, value in final.items() if value is not None}
+    if model is not None and signals is None:  # what the shell names stands above what the file names
+        given["signals"] = None
+    elif signals is not None and model is None:
+        given["model"] = None
+    path = [f"data.path={json.dumps(data if len(data) > 1 else data[0])}"] if data else []
+    settings = load_backtest(config or {}, [*path, *(overrides or ())], given)
+    try:
+        folder = run_backtest(settings, force=force, overwrite=overwrite)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The same command goes on from here.", err=True)
+        raise typer.Exit(130) from None
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    typer.echo(headline(summary))
+    for about, text in verdict_lines(summary):
+        typer.echo(f"{about}: {text}")
+    typer.echo(f"Report: {folder / 'report.html'}")
 
 
 @app.command()
