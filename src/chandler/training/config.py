@@ -22,6 +22,9 @@ class Settings(Strict):
     """The run folder."""
     seed: int = Field(100, ge=0)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    distributed: Literal["ddp", "fsdp"] = "ddp"
+    """With several processes: each holds the whole model (ddp), or a part of its weights, gradients and optimiser state
+    (fsdp), for models that one device cannot hold while they are trained."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast; weights and optimiser stay float32."""
     max_context: int | None = Field(None, ge=2)

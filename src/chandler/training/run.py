@@ -72,6 +72,7 @@ def finetune(
         settings.precision,
         accelerate_names(settings.trackers),
         Path(settings.out) / "trackers",
+        settings.distributed,
     )
     shown = progress or Progress()
     try:
@@ -192,6 +193,7 @@ def _run_stage(
         log_every=whole.log_every,
         resume=resume,
         stop=stop,
+        distributed=whole.distributed,
     )
     if main:
         best = keeper.best(result.best_step)
