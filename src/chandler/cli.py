@@ -202,6 +202,12 @@ def forecast(
     top_k: Annotated[int, typer.Option(help="Keep this many tokens; 0 keeps all, 1 is greedy.")] = 0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same paths.")] = 0,
     lookback: Annotated[int | None, typer.Option(help="Bars of history to use; default: as trained.")] = None,
+    calendar: Annotated[
+        str | None,
+        typer.Option(
+            help="When it trades: XNYS, XSHG, ..., 24/7, 24/5, inferred (from the bars); default: the run's own, else inferred."
+        ),
+    ] = None,
     overflow: Annotated[
         Literal["exact", "block", "trim"],
         typer.Option(
@@ -238,6 +244,7 @@ def forecast(
 
     Example: [bold]chandler forecast bars.csv --model runs/mine --horizon 24 --out f.parquet --plot f.png[/bold]
     """
+    from chandler.data.schedule import known_calendar
     from chandler.forecasting.forecaster import Forecaster
     from chandler.forecasting.output import table_text, write_plots, write_table
 
@@ -245,6 +252,7 @@ def forecast(
     for target, kinds in ((out, (".parquet", ".csv")), (plot, (".png", ".svg", ".pdf", ".html"))):
         if target is not None and target.suffix.lower() not in kinds:
             raise ConfigError(f"{target}: the name must end in {' or '.join(kinds)}.")
+    calendar = known_calendar(calendar)
     pair = model.split(",")
     forecaster = Forecaster.from_pretrained(pair if len(pair) == 2 else model, device=device)
     store = _load(
@@ -259,6 +267,7 @@ def forecast(
         top_k=top_k,
         seed=seed,
         lookback=lookback,
+        calendar=calendar,
         overflow=overflow,
         precision=precision,
         memory_budget=None if memory is None else memory * 1_000_000,

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from chandler.data.bars import Bars
+from chandler.data.schedule import known_calendar
 from chandler.errors import ConfigError
 from chandler.forecasting.decoding import decode_paths
 from chandler.forecasting.forecast import Forecast
@@ -44,12 +45,15 @@ class Forecaster:
             themselves are moved, not copied.
         max_context: rows the model sees at most, >= 2: what it was trained with (512; Kronos-mini 2048).
         lookback: rows of history used unless a call says otherwise; None for as many as `max_context`.
+        calendar: when the market trades unless a call says otherwise: an exchange (XNYS, XSHG, ...), "24/7", "24/5";
+            None learns it from each history.
         positions: how the dependency-aware layer sees positions; "reference" for released weights.
         name: shown in forecasts.
 
     Raises:
         CheckpointError: the two models do not belong together.
         ConfigError: an impossible setting, or a device that is not there.
+        DataError: an unknown calendar.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Forecaster:
         device: str | torch.device | None = "auto",
         max_context: int = 512,
         lookback: int | None = None,
+        calendar: str | None = None,
         positions: DependencyPositions = "reference",
         name: str = "",
     ) -> None:
@@ -68,6 +73,7 @@ class Forecaster:
             raise ConfigError(f'dependency positions are "reference" or "rotary", found {positions!r}.')
         self.max_context = whole("max_context", max_context, MIN_HISTORY)
         self.lookback = None if lookback is None else whole("lookback", lookback, MIN_HISTORY)
+        self.calendar = known_calendar(calendar)
         self.positions: DependencyPositions = positions
         self.name = name
         self.device = predictor.head.proj_s1.weight.device if device is None else pick_device(device)
@@ -88,7 +94,7 @@ class Forecaster:
 
         Args:
             source: a run folder (with `tokenizer/` and `predictor/`; its `summary.json` may say max_context,
-                lookback and dependency_positions under "forecast"); or a released predictor such as
+                lookback, calendar and dependency_positions under "forecast"); or a released predictor such as
                 "NeoQuasar/Kronos-small", which brings its tokenizer; or a pair (tokenizer, predictor) of
                 folders or repositories.
             device: as in `Forecaster`.
@@ -107,6 +113,7 @@ class Forecaster:
             device=device,
             max_context=max_context if max_context is not None else settings.get("max_context", 512),
             lookback=settings.get("lookback"),
+            calendar=settings.get("calendar"),
             positions=cast(DependencyPositions, settings.get("dependency_positions", "reference")),
             name=found.name,
         )
@@ -122,6 +129,7 @@ class Forecaster:
         top_k: int | None = 0,
         seed: int = 0,
         timestamps: Any = None,
+        calendar: str | None = None,
         lookback: int | None = None,
         overflow: Overflow = "exact",
         precision: Precision = "float32",
@@ -143,7 +151,9 @@ class Forecaster:
             temperature, top_p, top_k: see `Sampling`.
             seed: >= 0.
             timestamps: times of the forecast bars: `horizon` many, increasing, after the history, with a zone
-                where the history has one (then converted to that zone). None works them out from the history.
+                where the history has one (then converted to that zone). None works them out by `calendar`.
+            calendar: when the market trades: an exchange (XNYS, XSHG, ...), "24/7", "24/5", or "inferred" from the
+                history; None for the forecaster's own. `Forecast.calendar` says what was taken.
             lookback: rows of history for this call; None for the forecaster's own.
             overflow: what happens when history and horizon together exceed `max_context`: "exact" slides the
                 window by a row, as the reference; "block" by an eighth of it at a time, far cheaper; "trim" cuts
@@ -155,7 +165,7 @@ class Forecaster:
 
         Raises:
             ConfigError: an impossible setting, or a forecast that does not fit in memory.
-            DataError: fewer than 2 rows, several symbols, or timestamps that do not fit.
+            DataError: fewer than 2 rows, several symbols, timestamps that do not fit, or an unknown calendar.
         """
         [forecast] = self.forecast_many(
             [one_series(bars)],
@@ -166,6 +176,7 @@ class Forecaster:
             top_k=top_k,
             seed=seed,
             timestamps=[timestamps],
+            calendar=calendar,
             lookback=lookback,
             overflow=overflow,
             precision=precision,
@@ -186,6 +197,7 @@ class Forecaster:
         top_k: int | None = 0,
         seed: int = 0,
         timestamps: Sequence[Any] | None = None,
+        calendar: str | None = None,
         lookback: int | None = None,
         overflow: Overflow = "exact",
         precision: Precision = "float32",
@@ -201,8 +213,8 @@ class Forecaster:
             series: a store of many symbols, a frame of many symbols, or any iterable of what `forecast` takes;
                 histories may differ in length.
             timestamps: one entry per series, each as in `forecast`; None works out all of them.
-            horizon, paths, temperature, top_p, top_k, seed, lookback, overflow, precision, memory_budget, repair,
-                progress: as in `forecast`.
+            horizon, paths, temperature, top_p, top_k, seed, calendar, lookback, overflow, precision, memory_budget,
+                repair, progress: as in `forecast`.
 
         Raises:
             As `forecast`; messages about data name the symbol.
@@ -221,7 +233,8 @@ class Forecaster:
         if len(times) != len(each):
             raise ConfigError(f"timestamps must be one entry per series: {len(each)} series, found {len(times)}.")
         _check_size(len(each), paths, horizon)
-        ready = [prepare(bars, horizon, rows, given) for bars, given in zip(each, times, strict=True)]
+        calendar = self.calendar if calendar is None else calendar
+        ready = [prepare(bars, horizon, rows, given, calendar) for bars, given in zip(each, times, strict=True)]
         what = ready[0].history.symbol if len(ready) == 1 else f"{len(ready)} series"
         with progress_bar(f"Forecasting {what}", progress) as report:
             windows = [one.window for one in ready]
@@ -232,13 +245,15 @@ class Forecaster:
         forecasts = [
             Forecast(
                 symbol=one.history.symbol,
-                timestamps=one.timestamps,
+                timestamps=one.times.index,
                 paths=one.restore(z),
                 history=one.history,
                 sampling=sampling,
                 seed=int(seed),
-                calendar=one.calendar,
+                calendar=one.times.calendar,
                 model=self.name,
+                sessions=one.times.sessions,
+                calendar_notes=one.times.notes,
             )
             for one, z in zip(ready, sampled, strict=True)
         ]
