@@ -42,7 +42,7 @@ bench-outgrow: $(READY) ## Train from a store of 100 million rows and watch resi
 	$(BIN)/python -m benchmarks.outgrow
 
 bench-read: $(READY) ## Reading: rows per second against pandas.read_csv
-	$(BIN)/python benchmarks/read.py
+	$(BIN)/python -m benchmarks.read
 
 bench-lora: $(READY) ## What adapters and heads alone save in time and memory
 	$(BIN)/python -m benchmarks.lora

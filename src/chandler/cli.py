@@ -289,7 +289,9 @@ def prepare(
             metavar="DATA... STORE", help="Files, folders or globs; the folder to write last.", show_default=False
         ),
     ],
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core, if worth it.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads or processes; default: one per core, if worth it.")
+    ] = None,
     column: Columns = None,
     timezone: Timezone = None,
     date_format: DateFormat = None,
