@@ -4,7 +4,8 @@
 
 pandas reads the columns and leaves times as text; "with dates" it parses them. `load_bars` parses times, checks every
 value and makes the time features; `prepare` also hashes the files and writes the store to disk. Every run of a shape
-takes its turn, --repeat times, and its best counts. Ratios are those of `pandas` on the same files.
+takes its turn, --repeat times, and its best counts. "faster" is against `pandas`; "work" is the time of all cores together
+against that of `pandas`, which does not depend on how many of them are free. With n free cores, n / work is the limit.
 """
 
 from __future__ import annotations
@@ -47,18 +48,21 @@ def write_files(folder: Path, shape: str, files: int, rows: int) -> None:
         if shape == "symbols":
             frame.insert(1, "symbol", f"S{number:04d}")
         name = "all.csv" if shape == "symbols" else f"S{number:04d}.csv"
-        frame.to_csv(folder / name, index=False, float_format="%.2f", mode="a", header=number == 0 or shape != "symbols")
+        frame.to_csv(
+            folder / name, index=False, float_format="%.2f", mode="a", header=number == 0 or shape != "symbols"
+        )
 
 
-def best(runs: dict[str, Callable[[], object]], repeat: int) -> dict[str, float]:
-    """Seconds of the fastest of `repeat` turns of each."""
-    seconds = dict.fromkeys(runs, np.inf)
+def best(runs: dict[str, Callable[[], object]], repeat: int) -> dict[str, tuple[float, float]]:
+    """Seconds, and seconds of work of all cores together, of the best of `repeat` turns of each."""
+    found = dict.fromkeys(runs, (np.inf, np.inf))
     for _ in range(repeat):
         for name, run in runs.items():
-            start = time.perf_counter()
+            start, work = time.perf_counter(), time.process_time()
             run()
-            seconds[name] = min(seconds[name], time.perf_counter() - start)
-    return seconds
+            took = time.perf_counter() - start, time.process_time() - work
+            found[name] = min(found[name][0], took[0]), min(found[name][1], took[1])
+    return found
 
 
 def measure(shape: str, place: Path, options: argparse.Namespace) -> None:
@@ -85,9 +89,10 @@ def measure(shape: str, place: Path, options: argparse.Namespace) -> None:
         },
         options.repeat,
     )
-    for name, seconds in found.items():
+    for name, (seconds, work) in found.items():
         print(f"{shape:8} {len(files):5} {total:11,} {size / 1e6:6.0f}  {name:18} {seconds:7.2f} s "
-              f"{total / seconds:12,.0f} {found['pandas'] / seconds:7.2f} x", flush=True)  # fmt: skip
+              f"{total / seconds:12,.0f} {found['pandas'][0] / seconds:7.2f} x {1e9 * work / total:12,.0f} "
+              f"{work / found['pandas'][1]:7.2f} x", flush=True)  # fmt: skip
 
 
 def main() -> None:
@@ -100,7 +105,8 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     options = parser.parse_args()
     print(f"{cores()} cores, {pa.cpu_count()} threads of Arrow; pandas {pd.__version__}, pyarrow {pa.__version__}")
-    print(f"{'shape':8} {'files':>5} {'rows':>11} {'MB':>6}  {'':18} {'':9} {'rows/s':>12}", flush=True)
+    print(f"{'shape':8} {'files':>5} {'rows':>11} {'MB':>6}  {'':18} {'':9} {'rows/s':>12} {'faster':>9} "
+          f"{'CPU ns/row':>12} {'work':>9}", flush=True)  # fmt: skip
     for shape in options.shapes:
         with tempfile.TemporaryDirectory() as place:
             measure(shape, Path(place), options)

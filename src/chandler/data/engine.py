@@ -62,7 +62,7 @@ class Layout:
 def parse_typed(layout: Layout, first: Mapping[str, str], threads: bool) -> pd.DataFrame | None:
     """The short way; None where a cell is not what its column seems to be. `first`: column -> cell of the first row.
 
-    Times come as datetime64[ns] or int64, symbols as categories, all else as float64, NaN where empty.
+    Times come as datetime64[ns] or int64, symbols as text, all else as float64, NaN where empty.
     """
     roles = layout.roles
     types = {name: pa.float64() for name in layout.used}
@@ -71,8 +71,6 @@ def parse_typed(layout: Layout, first: Mapping[str, str], threads: bool) -> pd.D
             types[roles[role]] = pa.string()
     if "time" not in roles:
         types[roles["timestamp"]] = _kind_of_time(first.get(roles["timestamp"], ""))
-    if "symbol" in roles:
-        types[roles["symbol"]] = pa.dictionary(pa.int32(), pa.string())
     try:
         # One spelling of an empty cell: the search for many others in every cell costs a tenth of the time.
         table = layout.parse(layout.used, types, threads, null_values=[""], strings_can_be_null=True)
