@@ -3,86 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from chandler.data.cleaning import CleaningSettings
-from chandler.data.sessions import resolve
+from chandler.data.source import SourceSettings
 from chandler.data.splits import SplitSettings
-from chandler.errors import ConfigError, DataError
 from chandler.nn.predictor import PredictorConfig
 from chandler.nn.presets import PREDICTORS, TOKENIZERS
 from chandler.nn.tokenizer import TokenizerConfig
+from chandler.settings import Strict, load, nearest
 from chandler.training.optim import ScheduleKind
 from chandler.training.tracking import TrackerName
 
 RANDOM = "random"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_default=True, use_attribute_docstrings=True)
-
-
-class SourceSettings(_Strict):
-    """Which bars, and how they are read."""
-
-    path: str | list[str]
-    """File, folder, glob, a store made by prepare, "qlib:FOLDER", or a list of them."""
-    market: str = "all"
-    """Of a qlib folder: the instrument list, such as csi300."""
-    freq: str = "day"
-    """Of a qlib folder: the bars, such as day or 1min."""
-    start: str | None = None
-    """Only rows from this date or time on."""
-    end: str | None = None
-    """Only rows up to this date or time, inclusive."""
-    symbols: list[str] | None = None
-    """Only these symbols."""
-    columns: dict[str, str] | None = None
-    """Canonical name -> name in the file, where the usual spellings do not fit."""
-    timezone: str | None = None
-    """Zone of timestamps that carry none."""
-    date_format: str | None = None
-    """strptime format, where the file is ambiguous."""
-    decimal: Literal["auto", ".", ","] = "auto"
-    """Decimal sign of numbers, where the file is ambiguous."""
-    unsorted: Literal["error", "sort"] = "error"
-    """What to do with rows whose time steps back: stop, or sort them."""
-    join: bool = False
-    """Files of one symbol follow one another: put them together."""
-    adjust: Literal["auto", "none"] = "auto"
-    """Scale prices by an adjusted close, where there is one."""
-    missing: Literal["error", "drop", "split"] = "error"
-    """What to do with rows whose prices are missing: stop, leave them out, or leave them out and let no window
-    cross the place."""
-    resample: str | None = None
-    """Make coarser bars first, such as 15min, 1h, 1D, counted from the opening of each session."""
-    calendar: str | None = None
-    """When the market trades: an exchange (XNYS, XSHG, ...), 24/7, 24/5; null: learned from the bars. Holes, whole
-    coarser bars, and the forecasts to come go by it."""
-    max_gap: int | None = Field(None, ge=0)
-    """No window crosses a hole of more missing bars than this; null: holes are not looked for."""
-    cleaning: CleaningSettings = Field(default_factory=CleaningSettings)
-    """The paper's rules for jumps, illiquid and stagnant stretches; off unless cleaning.enabled."""
-
-    @field_validator("start", "end", mode="before")
-    @classmethod
-    def _text(cls, value: object) -> object:
-        return str(value) if isinstance(value, datetime.date) else value  # YAML makes dates of 2024-06-30
-
-    @field_validator("calendar")
-    @classmethod
-    def _known(cls, value: str | None) -> str | None:
-        try:
-            return None if value is None else resolve(value)
-        except DataError as error:
-            raise ValueError(str(error).rstrip(".")) from None
 
 
 class ReplaySettings(SourceSettings):
@@ -136,7 +73,7 @@ class DataSettings(SourceSettings):
         return {"rows": 1.0, "equal": 0.0}[self.weighting] if isinstance(self.weighting, str) else self.weighting
 
 
-class LoraSettings(_Strict):
+class LoraSettings(Strict):
     """The low-rank adapters of `mode: lora`."""
 
     rank: int = Field(8, ge=1)
@@ -149,7 +86,7 @@ class LoraSettings(_Strict):
     """Which projections: names, or patterns over released names such as "transformer.*.q_proj"."""
 
 
-class StageSettings(_Strict):
+class StageSettings(Strict):
     """What both stages share."""
 
     enabled: bool = True
@@ -231,7 +168,7 @@ class PredictorSettings(StageSettings):
         return _architecture("predictor", self.architecture, PredictorConfig, PREDICTORS, "small")
 
 
-class Settings(_Strict):
+class Settings(Strict):
     """A whole run."""
 
     out: str
@@ -316,7 +253,7 @@ def _architecture(
     known = [f.name for f in dataclasses.fields(config_class)]
     for key in chosen:
         if key not in known:
-            raise ValueError(f"{stage}.architecture has no key {key!r}{_nearest(key, known)}")
+            raise ValueError(f"{stage}.architecture has no key {key!r}{nearest(key, known)}")
     return dataclasses.replace(presets[default], **chosen)
 
 
@@ -328,79 +265,4 @@ def load_settings(
     Raises:
         ConfigError: unreadable file, malformed override, unknown key (the nearest known one is named), bad value.
     """
-    where = "the settings"
-    if isinstance(source, Mapping):
-        raw: Any = dict(source)
-    else:
-        where = str(source)
-        try:
-            raw = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise ConfigError(f"{where}: no such file. Shipped recipes are in configs/.") from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{where}: cannot be read ({error}).") from error
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{where}: not valid YAML: {error}") from error
-        if not isinstance(raw, dict):
-            raise ConfigError(f"{where}: expected keys and values, found {type(raw).__name__}.")
-    for override in overrides:
-        _apply(raw, override)
-    if out is not None:
-        raw["out"] = out
-    try:
-        return Settings.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, where)) from error
-
-
-def _apply(raw: dict[str, Any], override: str) -> None:
-    """Set `a.b=value` in place; the value is read as YAML."""
-    key, equals, value = override.partition("=")
-    path = key.strip().split(".")
-    if not equals or not all(path):
-        raise ConfigError(f"--set {override}: expected key=value, as in --set data.path=bars.csv")
-    node = raw
-    for part in path[:-1]:
-        child = node.get(part)
-        if not isinstance(child, dict):
-            child = {}
-        node[part] = child = dict(child)
-        node = child
-    try:
-        node[path[-1]] = yaml.safe_load(value) if value.strip() else None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not valid YAML. Quote it if it is a text.") from error
-
-
-def _explain(error: ValidationError, where: str) -> str:
-    """Every complaint of pydantic in one line each, in the user's terms."""
-    lines = []
-    for problem in error.errors():
-        location = [str(part) for part in problem["loc"]]
-        key = ".".join(location)
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"unknown key {key}{_nearest(location[-1], _known_keys(location[:-1]))}")
-        elif problem["type"] == "missing":
-            lines.append(f"{key} is missing")
-        else:
-            text = problem["msg"].removeprefix("Value error, ")
-            found = "" if isinstance(problem["input"], dict) or not key else f", found {problem['input']!r}"
-            lines.append(f"{key}: {text}{found}" if key else text)
-    return f"{where}: " + "; ".join(lines) + "."
-
-
-def _known_keys(path: list[str]) -> list[str]:
-    model: Any = Settings
-    for part in path:
-        annotation = model.model_fields[part].annotation
-        options = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type)]
-        model = next((a for a in options if issubclass(a, BaseModel)), None)
-        if model is None:
-            return []
-    return list(model.model_fields)
-
-
-def _nearest(key: str, known: Iterable[str]) -> str:
-    known = list(known)
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]}?)" if close else f" (known: {', '.join(known)})"
+    return load(Settings, source, overrides, {} if out is None else {"out": out})

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from chandler.data.cleaning import CleaningReport
+from chandler.data.source import load_clean
 from chandler.data.splits import split_ranges
 from chandler.data.store import BarStore
 from chandler.data.windows import Windows, require_windows
-from chandler.training.bars import load_clean
 from chandler.training.config import ReplaySettings, Settings
 from chandler.training.mixture import Mixture
 
@@ -103,7 +103,10 @@ def make_windows(store: BarStore, settings: Settings, split: str) -> Windows:
 
 
 def describe(store: BarStore, windows: Mapping[str, Windows]) -> dict[str, Any]:
-    """A store in numbers: symbols, rows, and the span and windows of each split."""
+    """A store in numbers: symbols and their names, rows, and the span and windows of each split.
+
+    An evaluation reads from it which bars the model has seen: it needs the names and the last time of each split.
+    """
     parts = {}
     for name, found in windows.items():
         used = found.ranges[:, 1] > found.ranges[:, 0]
@@ -115,4 +118,4 @@ def describe(store: BarStore, windows: Mapping[str, Windows]) -> dict[str, Any]:
             "first": str(np.int64(min(first)).astype("datetime64[ns]").astype("datetime64[s]")),
             "last": str(np.int64(max(last)).astype("datetime64[ns]").astype("datetime64[s]")),
         }
-    return {"symbols": len(store), "rows": store.rows, "splits": parts}
+    return {"symbols": len(store), "names": list(store.symbols), "rows": store.rows, "splits": parts}
