@@ -123,6 +123,16 @@ def test_forecast_goes_by_the_calendar_of_the_run_or_by_another(
     assert holiday == {"XNYS": False, "inferred (Mon-Fri)": True, "24/7": False}  # 24/7: it ends on the 21st
 
 
+def test_forecast_takes_dates_and_symbols(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["forecast", ASSET, "--model", run, "--horizon", "2", "--paths", "2", "--start", "2010-01-01"]
+    assert chandler(*command, "--end", "2012-07-02", "--symbols", "IBM,GOOG") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ["IBM", "GOOG"]
+    assert "2012-07-05" in lines[1]  # the exchange is closed on the 4th
+    assert chandler(*command, "--market", "csi300") == 2
+    assert "are of Qlib folders" in capsys.readouterr().err
+
+
 def test_the_python_of_the_readme_runs(run: Path, bars: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
     first = next(b for b in blocks if "forecast.quantiles" in b)

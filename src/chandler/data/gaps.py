@@ -121,3 +121,10 @@ def _weekdays(found: list[int]) -> str:
     if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
         return f"{_NAMES[found[0]]}-{_NAMES[found[-1]]}"
     return " ".join(_NAMES[number] for number in found)
+
+
+def short(span: pd.Timedelta) -> str:
+    """`1d`, `5m`, `2d 3h`: the two largest units."""
+    parts = span.components
+    units = [(getattr(parts, name), name[0]) for name in ("days", "hours", "minutes", "seconds")]
+    return " ".join([f"{count}{unit}" for count, unit in units if count][:2]) or str(span)

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from chandler.data.bars import Bars
 from chandler.data.calendars import time_features
-from chandler.data.gaps import describe_sessions
-from chandler.data.quality import short
+from chandler.data.gaps import describe_sessions, short
 from chandler.data.readers import load_bars
 from chandler.data.schedule import INFERRED, fit_schedule
 from chandler.data.windows import denormalise, normalise
