@@ -46,6 +46,10 @@ Missing = Annotated[
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out files that cannot be used, and say which.")]
 Join = Annotated[bool, typer.Option("--join", help="Files of one symbol follow one another: put them together.")]
 Sort = Annotated[bool, typer.Option("--sort", help="Sort rows whose time steps back, instead of stopping.")]
+Start = Annotated[str | None, typer.Option(help="Only rows from this date or time on.")]
+End = Annotated[str | None, typer.Option(help="Only rows up to this date or time, inclusive.")]
+Market = Annotated[str | None, typer.Option(help="Of a Qlib folder: the instrument list, such as csi300.")]
+Freq = Annotated[str | None, typer.Option(help="Of a Qlib folder: the bars, such as day or 1min.")]
 DecimalSign = Annotated[
     Literal["auto", ".", ","], typer.Option("--decimal", help="Decimal sign of numbers that read both ways.")
 ]
@@ -87,11 +91,22 @@ def demo(
 
 @app.command()
 def inspect(
-    data: Data,
-    lookback: Annotated[int, typer.Option(min=2, help="Bars that a forecast sees.")] = 90,
-    horizon: Annotated[int, typer.Option(min=1, help="Bars to forecast.")] = 10,
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="DATA...",
+            help="Files, folders or globs of bars, a prepared store, qlib:FOLDER; or data.path of the YAML.",
+            show_default=False,
+        ),
+    ] = None,
+    lookback: Annotated[int | None, typer.Option(min=2, help="Bars that a forecast sees; default: 90.")] = None,
+    horizon: Annotated[int | None, typer.Option(min=1, help="Bars to forecast; default: 10.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Take windows, split, calendar and cleaning from this run's YAML instead.")
+        Path | None, typer.Option(help="Take source, windows, split, calendar and cleaning from this run's YAML.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any key of a run's data: --set data.cleaning.enabled=true. Repeatable."),
     ] = None,
     calendar: Annotated[
         str | None, typer.Option(help="When it trades: XNYS, XSHG, ..., 24/7, 24/5; default: learned from the bars.")
@@ -99,6 +114,10 @@ def inspect(
     html: Annotated[Path | None, typer.Option(help="Write the report as one self-contained page.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     symbols: Symbols = None,
+    start: Start = None,
+    end: End = None,
+    market: Market = None,
+    freq: Freq = None,
     column: Columns = None,
     timezone: Timezone = None,
     date_format: DateFormat = None,
@@ -113,27 +132,24 @@ def inspect(
     training would fail.
 
     Example: [bold]chandler inspect bars/ --lookback 512 --horizon 48 --calendar XNYS --html report.html[/bold]
+
+    As a run would see it: [bold]chandler inspect --config run.yaml --set data.cleaning.enabled=true[/bold]
     """
     from chandler.data.quality import inspect_store
-    from chandler.data.splits import SplitSettings
+    from chandler.data.source import load_source
 
-    options: dict[str, Any] = {"lookback": lookback, "horizon": horizon, "split": SplitSettings(), "calendar": calendar}
-    resample = None
-    if config is not None:
-        from chandler.training.config import load_settings
-
-        d = load_settings(config, [f"data.path={data[0]}"]).data
-        options = {"lookback": d.lookback, "horizon": d.horizon, "split": d.split, "cleaning": d.cleaning,
-                   "max_gap": d.max_gap, "calendar": calendar or d.calendar}  # fmt: skip
-        resample = d.resample
-    store = _load(
-        data, symbols, _options_of(column, timezone, date_format, adjust, missing, decimal, sort), join, skip_bad
-    )
-    if resample is not None:
-        from chandler.data.resample import resample_store
-
-        store = resample_store(store, resample, options["calendar"])
-    report = inspect_store(store, **options)
+    reading = _options_of(column, timezone, date_format, adjust, missing, decimal, sort)
+    plain = _options_of(None, None, None, "auto", "error", "auto", False)
+    given = {"path": _source(data), "lookback": lookback, "horizon": horizon, "calendar": calendar, "start": start, "end": end,
+             "market": market, "freq": freq, "symbols": symbols.split(",") if symbols else None, "join": join or None,
+             **{key: value for key, value in reading.items() if value != plain[key]}}  # fmt: skip
+    d = _inspected(config, {key: value for key, value in given.items() if value is not None}, overrides or [])
+    store = load_source(d, skip_bad=skip_bad)
+    _tell_skipped(store.skipped)
+    report = inspect_store(
+        store, lookback=d.lookback, horizon=d.horizon, split=d.split, calendar=d.calendar, cleaning=d.cleaning,
+        max_gap=d.max_gap,
+    )  # fmt: skip
     if as_json:
         import json
 
@@ -142,12 +158,36 @@ def inspect(
         typer.echo(report.to_text(), nl=False)
     if html is not None:
         try:
-            html.write_text(report.to_html(", ".join(data)), encoding="utf-8")
+            html.write_text(
+                report.to_html(", ".join([d.path] if isinstance(d.path, str) else d.path)), encoding="utf-8"
+            )
         except OSError as error:
             raise ConfigError(f"{html}: cannot write there ({error.strerror}). Choose another file.") from None
         typer.echo(f"Report: {html}", err=as_json)
     if not report.ok:
         raise typer.Exit(1)
+
+
+def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str]) -> Any:
+    """The settings of an inspection: those of a run's YAML where there is one, flags over them."""
+    import json
+
+    from chandler.data.source import InspectSettings
+    from chandler.settings import Strict, load
+
+    flags = [f"data.{key}={json.dumps(value)}" for key, value in given.items()]
+    if config is None and "path" not in given:
+        raise ConfigError("give the data, chandler inspect bars.csv, or a run's YAML with --config.")
+    if config is not None:  # of a run, with all its other keys
+        from chandler.training.config import load_settings
+
+        whole = load_settings(config, [*flags, *overrides]).data
+        return InspectSettings.model_validate(whole.model_dump(include=set(InspectSettings.model_fields)))
+
+    class Inspection(Strict):
+        data: InspectSettings
+
+    return load(Inspection, {}, [*flags, *overrides]).data
 
 
 @app.command()
@@ -202,6 +242,12 @@ def forecast(
     top_k: Annotated[int, typer.Option(help="Keep this many tokens; 0 keeps all, 1 is greedy.")] = 0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same paths.")] = 0,
     lookback: Annotated[int | None, typer.Option(help="Bars of history to use; default: as trained.")] = None,
+    calendar: Annotated[
+        str | None,
+        typer.Option(
+            help="When it trades: XNYS, XSHG, ..., 24/7, 24/5, inferred (from the bars); default: the run's own, else inferred."
+        ),
+    ] = None,
     overflow: Annotated[
         Literal["exact", "block", "trim"],
         typer.Option(
@@ -230,6 +276,10 @@ def forecast(
         Path | None, typer.Option(help="A candle chart, .png, .svg, .pdf or .html; several symbols: one file each.")
     ] = None,
     symbols: Symbols = None,
+    start: Start = None,
+    end: End = None,
+    market: Market = None,
+    freq: Freq = None,
     column: Columns = None,
     timezone: Timezone = None,
     date_format: DateFormat = None,
@@ -244,6 +294,7 @@ def forecast(
 
     Example: [bold]chandler forecast bars.csv --model runs/mine --horizon 24 --out f.parquet --plot f.png[/bold]
     """
+    from chandler.data.schedule import known_calendar
     from chandler.forecasting.forecaster import Forecaster
     from chandler.forecasting.output import table_text, write_plots, write_table
 
@@ -251,11 +302,13 @@ def forecast(
     for target, kinds in ((out, (".parquet", ".csv")), (plot, (".png", ".svg", ".pdf", ".html"))):
         if target is not None and target.suffix.lower() not in kinds:
             raise ConfigError(f"{target}: the name must end in {' or '.join(kinds)}.")
+    calendar = known_calendar(calendar)
     pair = model.split(",")
     forecaster = Forecaster.from_pretrained(pair if len(pair) == 2 else model, device=device)
-    store = _load(
-        data, symbols, _options_of(column, timezone, date_format, adjust, missing, decimal, sort), join, skip_bad
-    )
+    options = _options_of(column, timezone, date_format, adjust, missing, decimal, sort)
+    ranges = {"start": start, "end": end, "market": market, "freq": freq}
+    options |= {key: value for key, value in ranges.items() if value is not None}
+    store = _load(data, symbols, options, join, skip_bad)
     forecasts = forecaster.forecast_many(
         store,
         horizon=horizon,
@@ -265,6 +318,7 @@ def forecast(
         top_k=top_k,
         seed=seed,
         lookback=lookback,
+        calendar=calendar,
         overflow=overflow,
         precision=precision,
         memory_budget=None if memory is None else memory * 1_000_000,
@@ -488,7 +542,9 @@ def prepare(
             metavar="DATA... STORE", help="Files, folders or globs; the folder to write last.", show_default=False
         ),
     ],
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core, if worth it.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads or processes; default: one per core, if worth it.")
+    ] = None,
     column: Columns = None,
     timezone: Timezone = None,
     date_format: DateFormat = None,
@@ -550,13 +606,18 @@ def _options_of(
 
 
 def _load(data: list[str], symbols: str | None, options: dict[str, Any], join: bool, skip_bad: bool) -> Any:
-    from chandler.data.readers import load_bars
+    from chandler.data.source import SourceSettings, load_source
 
-    source = data if len(data) > 1 else data[0]
     names = symbols.split(",") if symbols else None
-    store = load_bars(source, symbols=names, join=join, skip_bad=skip_bad, **options)
+    source = SourceSettings(path=_source(data) or [], symbols=names, join=join, **options)
+    store = load_source(source, skip_bad=skip_bad)
     _tell_skipped(store.skipped)
     return store
+
+
+def _source(data: list[str] | None) -> str | list[str] | None:
+    """One path as what it is: a prepared store is then mapped, not copied."""
+    return data[0] if data is not None and len(data) == 1 else data
 
 
 def _tell_skipped(skipped: tuple[str, ...]) -> None:

@@ -37,7 +37,7 @@ class LoadedModels(NamedTuple):
     tokenizer: KronosTokenizer
     predictor: Kronos
     settings: dict[str, Any]
-    """Any of max_context, lookback, dependency_positions."""
+    """Any of max_context, lookback, calendar, dependency_positions."""
     name: str
 
 
@@ -109,7 +109,7 @@ def _run_settings(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(found, dict):
         raise CheckpointError(f'{path}: "forecast" must be an object of settings, found {type(found).__name__}.')
-    known = ("max_context", "lookback", "dependency_positions")
+    known = ("max_context", "lookback", "calendar", "dependency_positions")
     return {name: found[name] for name in known if found.get(name) is not None}
 
 

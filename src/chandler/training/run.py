@@ -112,6 +112,8 @@ def _finetune(
     if sources.cleaned is not None:
         summary["data"]["cleaning"] = sources.cleaned.to_dict()
     summary["forecast"] = {"max_context": settings.context(), "lookback": settings.data.lookback}
+    if settings.data.calendar is not None:
+        summary["forecast"]["calendar"] = settings.data.calendar
     if accelerator.is_main_process:
         bars, replay = sources.train.main.store, sources.train.replay
         replayed = f", {sources.train.share:.0%} of each batch replayed from {len(replay):,} others" if replay else ""
