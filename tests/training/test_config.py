@@ -24,7 +24,10 @@ def test_defaults_are_the_published_recipe() -> None:
     assert (t.start, p.start) == ("NeoQuasar/Kronos-Tokenizer-base", "NeoQuasar/Kronos-small")
 
 
-@pytest.mark.parametrize("path", sorted(p for p in CONFIGS.glob("*.yaml") if "\npredictor:" in p.read_text()), ids=lambda p: p.stem)
+RECIPES = sorted(set(CONFIGS.glob("*.yaml")) - {CONFIGS / "evaluate.yaml"})  # that one trains nothing
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_shipped_configs_parse_and_survive_a_round_trip(path: Path, tmp_path: Path) -> None:
     s = load_settings(path)
     (tmp_path / "config.yaml").write_text(s.to_yaml())
