@@ -7,6 +7,7 @@ import datetime
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import yaml
@@ -98,9 +99,28 @@ class ReplaySettings(SourceSettings):
     """About so many of its validation windows, evenly spaced, measure what is forgotten."""
 
 
+class CorpusSource(SourceSettings):
+    """One of many sources of a corpus: its bars at their own interval, and at coarser ones."""
+
+    path: str = Field(min_length=1)
+    """File, folder, glob or store; relative ones are taken from data.folder."""
+    intervals: list[str] = Field(default_factory=list)
+    """Coarser bars made as well, such as [15min, 1h, 1D]: each is a series of its own."""
+    leave_out: list[str] = Field(default_factory=list)
+    """Symbols that are not trained on: held out, or in another source already."""
+    weight: float = Field(1.0, gt=0)
+    """Of each of its symbols, on top of data.weighting; the share of its class of bars is set by this."""
+
+
 class DataSettings(SourceSettings):
     """Which bars, cut into which windows."""
 
+    path: str | list[str] = Field(default_factory=list)
+    """File, folder, glob, a store made by prepare, "qlib:FOLDER", or a list of them."""
+    sources: list[CorpusSource] = Field(default_factory=list)
+    """Many sources instead of `path`, each with its own ways of reading and cleaning, for pretraining."""
+    folder: str = "."
+    """Where relative paths of `sources` are taken from."""
     lookback: int = Field(90, ge=2)
     """Bars that a forecast sees; the scale of a window comes from these alone."""
     horizon: int = Field(10, ge=1)
@@ -129,6 +149,14 @@ class DataSettings(SourceSettings):
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
             return float(value)
         raise ValueError('give "rows", "equal" or a number from 0 (equal) to 1 (rows)')
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> DataSettings:
+        if not (self.path or self.sources):
+            raise ValueError("path is missing")
+        if self.path and self.sources:
+            raise ValueError("give path or sources, not both")
+        return self
 
     @property
     def temperature(self) -> float:
@@ -225,6 +253,9 @@ class PredictorSettings(StageSettings):
     clip: float = Field(3.0, gt=0)
     condition: Literal["sampled", "true"] = "sampled"
     """The s1 token that s2 is conditioned on in training: drawn from the model, or the true one."""
+    loss: Literal["window", "horizon"] = "window"
+    """Over the next bar of every bar of a window, as released; or over the bars of the horizon alone. The scale of a
+    window comes from its lookback, so what follows a bar of the lookback is known in part: it pulls to the mean."""
 
     def random_config(self) -> PredictorConfig:
         """The architecture of a start from random weights."""
@@ -320,10 +351,24 @@ def _architecture(
     return dataclasses.replace(presets[default], **chosen)
 
 
+PRETRAINING: Mapping[str, Any] = {
+    "data": {"drop_volume": 0.05, "cleaning": {"enabled": True}},
+    "tokenizer": {"start": RANDOM, "schedule": "cosine"},
+    "predictor": {"start": RANDOM, "schedule": "cosine", "learning_rate": 1e-3, "weight_decay": 0.01},
+}
+"""What `pretrain` has instead of the defaults of finetuning: those of the paper for its smallest model."""
+
+
 def load_settings(
-    source: str | Path | Mapping[str, Any], overrides: Iterable[str] = (), *, out: str | None = None
+    source: str | Path | Mapping[str, Any],
+    overrides: Iterable[str] = (),
+    *,
+    out: str | None = None,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> Settings:
     """Read a YAML file (or take a mapping), apply `key.sub=value` overrides, validate.
+
+    `defaults` stand in for keys that the source does not give.
 
     Raises:
         ConfigError: unreadable file, malformed override, unknown key (the nearest known one is named), bad value.
@@ -343,6 +388,7 @@ def load_settings(
             raise ConfigError(f"{where}: not valid YAML: {error}") from error
         if not isinstance(raw, dict):
             raise ConfigError(f"{where}: expected keys and values, found {type(raw).__name__}.")
+    raw = _over(defaults, raw)
     for override in overrides:
         _apply(raw, override)
     if out is not None:
@@ -351,6 +397,15 @@ def load_settings(
         return Settings.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(_explain(error, where)) from error
+
+
+def _over(defaults: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """`raw` with what it lacks of `defaults`, however deep."""
+    found = dict(defaults) | dict(raw)
+    for key in defaults.keys() & raw.keys():
+        if isinstance(defaults[key], Mapping) and isinstance(raw[key], Mapping):
+            found[key] = _over(defaults[key], raw[key])
+    return found
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:

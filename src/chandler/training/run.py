@@ -320,7 +320,7 @@ def _make_stage(name: str, settings: StageSettings, whole: Settings, folder: Pat
             f"the tokenizer has {want.s1_bits} + {want.s2_bits} bits but the predictor reads "
             f"{have.s1_bits} + {have.s2_bits}. Choose a predictor that belongs to this tokenizer."
         )
-    return PredictorStage(predictor, tokenizer, whole.data.lookback, settings.condition)
+    return PredictorStage(predictor, tokenizer, whole.data.lookback, settings.condition, settings.loss)
 
 
 def is_main_process() -> bool:

@@ -14,6 +14,7 @@ from chandler.data.store import BarStore
 from chandler.data.windows import Windows, require_windows
 from chandler.training.bars import load_clean
 from chandler.training.config import ReplaySettings, Settings
+from chandler.training.corpus import read_corpus
 from chandler.training.mixture import Mixture
 
 
@@ -65,6 +66,8 @@ def load_sources(settings: Settings) -> Sources:
         ConfigError: a weighting that cannot have an effect.
     """
     d = settings.data
+    if d.sources:
+        return load_corpus(settings)
     store, cleaned = load_clean(d)
     train, validation = make_windows(store, settings, "train"), make_windows(store, settings, "val")
     require_windows(train, "training")
@@ -74,6 +77,19 @@ def load_sources(settings: Settings) -> Sources:
     replay, replay_validation = _replay_windows(d.replay, settings)
     mixture = Mixture(train, replay, d.replay.share, d.temperature, d.windows_per_epoch)
     return Sources(mixture, validation, replay_validation, cleaned)
+
+
+def load_corpus(settings: Settings) -> Sources:
+    """The windows of many sources; each is split by itself, at one midnight for all of its intervals. Raises as
+    `load_sources`."""
+    d = settings.data
+    corpus = read_corpus(d)
+    train = Windows(corpus.store, corpus.ranges["train"], d.lookback, d.horizon, d.stride)
+    validation = Windows(corpus.store, corpus.ranges["val"], d.lookback, d.horizon, d.validation_stride)
+    require_windows(train, "training")
+    require_windows(validation, "validation")
+    mixture = Mixture(train, temperature=d.temperature, limit=d.windows_per_epoch, weights=corpus.weights)
+    return Sources(mixture, validation, None, corpus.cleaned)
 
 
 def _replay_windows(replay: ReplaySettings, settings: Settings) -> tuple[Windows, Windows]:

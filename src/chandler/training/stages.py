@@ -82,6 +82,8 @@ class PredictorStage:
     tokenizer: KronosTokenizer
     lookback: int
     condition: Literal["sampled", "true"] = "sampled"
+    over: Literal["window", "horizon"] = "window"
+    """The bars whose prediction is trained."""
     name: str = "predictor"
     measures: tuple[str, ...] = ("nll", "nll_s1", "nll_s2", "nll_horizon")
     _kept: dict[Hashable, Tensor] = field(default_factory=dict, repr=False)
@@ -106,8 +108,10 @@ class PredictorStage:
         s1, s2 = self.tokens(batch)
         condition = batch.uniforms[:, 1:] if self.condition == "sampled" else s1[:, 1:]
         logits1, logits2 = model(s1[:, :-1], s2[:, :-1], batch.stamps[:, :-1], condition)
-        ce1 = F.cross_entropy(logits1.float().flatten(0, 1), s1[:, 1:].flatten())
-        ce2 = F.cross_entropy(logits2.float().flatten(0, 1), s2[:, 1:].flatten())
+        # Row i of the outputs predicts row i + 1 of the window: the horizon begins at output lookback - 1.
+        first = self.lookback - 1 if self.over == "horizon" else 0
+        ce1 = F.cross_entropy(logits1[:, first:].float().flatten(0, 1), s1[:, first + 1 :].flatten())
+        ce2 = F.cross_entropy(logits2[:, first:].float().flatten(0, 1), s2[:, first + 1 :].flatten())
         return {"loss": (ce1 + ce2) / 2, "ce_s1": ce1.detach(), "ce_s2": ce2.detach()}
 
     def validation(self, batch: Batch, key: Hashable | None = None) -> dict[str, Tensor]:
