@@ -15,8 +15,9 @@ def weighted_quotas(
     """How many windows of each symbol an epoch draws: (S,) int64, `drawn` in all, none above `counts` (S,).
 
     Symbol s is to have a share proportional to counts[s] ** temperature: 1 draws by rows, 0 gives every symbol the
-    same; times weights[s] > 0, where given. A symbol with fewer windows than its share gives all of them, and the others share what it leaves.
-    Shares that are no whole numbers are rounded up or down at random, so that over many epochs they hold exactly.
+    same; times weights[s] > 0, where given. A symbol with fewer windows than its share gives all of them, and the
+    others share what it leaves. Shares that are no whole numbers are rounded up or down at random, so that over many
+    epochs they hold exactly.
     """
     counts = np.asarray(counts, np.int64)
     assert 0 <= drawn <= counts.sum()

@@ -70,7 +70,8 @@ class SourceSettings(_Strict):
     max_gap: int | None = Field(None, ge=0)
     """No window crosses a hole of more missing bars than this; null: holes are not looked for."""
     cleaning: CleaningSettings = Field(default_factory=CleaningSettings)
-    """The paper's rules for jumps, illiquid and stagnant stretches; off unless cleaning.enabled."""
+    """The paper's rules for jumps, illiquid and stagnant stretches; off unless cleaning.enabled. One of data.sources
+    that does not give its own has those of data."""
 
     @field_validator("start", "end", mode="before")
     @classmethod
@@ -156,6 +157,9 @@ class DataSettings(SourceSettings):
             raise ValueError("path is missing")
         if self.path and self.sources:
             raise ValueError("give path or sources, not both")
+        for source in self.sources:
+            if "cleaning" not in source.model_fields_set:
+                source.cleaning = self.cleaning
         return self
 
     @property
@@ -219,6 +223,9 @@ class StageSettings(_Strict):
     """The schedule starts at learning_rate / div_factor."""
     patience: int | None = Field(None, ge=1)
     """Stop after so many validations in a row without a new best; null: never."""
+    least_lookback: int | None = Field(None, ge=2)
+    """Training windows take their scale from their first least_lookback to data.lookback bars, drawn anew each step,
+    so that the model learns to forecast from any such history; null: always from data.lookback bars."""
     validate_every: int | None = Field(None, ge=1)
     """Optimiser steps between two validations; null: once an epoch."""
     gradient_checkpointing: bool = False
@@ -301,6 +308,10 @@ class Settings(_Strict):
         for name, stage in self.stages():
             if stage.architecture is not None and stage.start != RANDOM:
                 raise ValueError(f"{name}.architecture needs {name}.start: random (a checkpoint brings its own)")
+            if stage.least_lookback is not None and stage.least_lookback > self.data.lookback:
+                raise ValueError(
+                    f"{name}.least_lookback {stage.least_lookback} is above data.lookback {self.data.lookback}"
+                )
             if stage.schedule == "onecycle" and not stage.warmup:
                 raise ValueError(
                     f"{name}.warmup must be above 0 for schedule onecycle; cosine and constant can do without"

@@ -41,7 +41,7 @@ def read_corpus(data: DataSettings) -> Corpus:
                 parts.append(split_ranges(store, split))
                 weights += [source.weight] * len(store)
         except DataError as error:
-            raise DataError(f"data.sources[{number}] {source.path}: {error}") from error
+            raise DataError(f"data.sources[{number}]: {error}") from error
     store = BarStore.from_bars([bars for one in stores for bars in one])
     begins = np.cumsum([0, *(one.rows for one in stores)])
     ranges = {
@@ -71,10 +71,9 @@ def _series(source: CorpusSource, data: DataSettings) -> list[tuple[BarStore, Cl
         name = Path(source.path).name.partition(".")[0]
         label = f"@{interval}" if interval is not None else ""
         named = BarStore.from_bars([replace(one, symbol=f"{name}:{one.symbol}{label}") for one in bars])
-        cleaning = source.cleaning if source.cleaning.enabled else data.cleaning
         # A bar that begins before a cut and ends after it is left out: one row between the parts.
         purged = split.model_copy(update={"purge": max(1, split.purge)})
-        found.append((*clean_store(named, cleaning, max_gap=source.max_gap, calendar=source.calendar), purged))
+        found.append((*clean_store(named, source.cleaning, max_gap=source.max_gap, calendar=source.calendar), purged))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from chandler.data.windows import Windows, require_windows
 from chandler.errors import TrainingError
-from chandler.training.augment import drop_volume
+from chandler.training.augment import draw_lookback, drop_volume
 from chandler.training.config import StageSettings
 from chandler.training.distributed import max_over_ranks, mean_over_ranks, sum_over_ranks
 from chandler.training.mixture import Mixture
@@ -130,6 +131,11 @@ def fit(
         seed,
         draw=lambda epoch: train.order(seed, epoch),
     )
+
+    def change(batch: Batch, chances: Tensor) -> Batch:
+        """What is done to training windows alone."""
+        return draw_lookback(drop_volume(batch, chances, volume_dropped), s.least_lookback, train.main.lookback)
+
     if not plan.steps_per_epoch:
         raise TrainingError(
             f"{stage.name}: {train.drawn} training windows for {plan.ranks} processes. Start fewer processes."
@@ -189,7 +195,7 @@ def fit(
         if epoch != order_epoch:
             order, order_epoch = plan.order(epoch), epoch
         rate = schedule.get_last_lr()[0]
-        losses, windows = _forward_backward(stage, model, train, plan, order, index, step, accelerator, volume_dropped)
+        losses, windows = _forward_backward(stage, model, train, plan, order, index, step, accelerator, change)
         norm = accelerator.clip_grad_norm_(model.parameters(), s.clip)
         if math.isfinite(float(norm if norm is not None else math.nan)):
             optimizer.step()
@@ -248,7 +254,7 @@ def _forward_backward(
     index: int,
     step: int,
     accelerator: Accelerator,
-    volume_dropped: float = 0.0,
+    change: Callable[[Batch, Tensor], Batch],
 ) -> tuple[dict[str, Tensor], int]:
     """All batches of one optimiser step on this rank; gradients end up equal on all ranks.
 
@@ -261,7 +267,7 @@ def _forward_backward(
     batches = list(plan.step(order, index, accelerator.process_index, step))
     for number, micro in enumerate(batches, start=1):
         batch = to_device(windows, micro.indices, micro.uniforms, accelerator.device)
-        batch = drop_volume(batch, micro.chances, volume_dropped)
+        batch = change(batch, micro.chances)
         # Gradients are exchanged once per step, with the last batch.
         exchange = contextlib.nullcontext() if number == len(batches) else accelerator.no_sync(model)
         with exchange:

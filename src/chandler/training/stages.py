@@ -23,7 +23,10 @@ class Batch:
     stamps: Tensor
     """(B, T, 5) time features, int64."""
     uniforms: Tensor
-    """(B, T) in [0, 1): the randomness of this step, drawn for the whole global batch and then sharded."""
+    """(B, T) in [0, 1): the randomness of this step, drawn for the whole global batch and then sharded. The first
+    column chooses `lookback`, the others s1 tokens."""
+    lookback: Tensor | None = None
+    """(B,) int64: rows that the scale of each window comes from, where they differ."""
 
 
 class Stage(Protocol):
@@ -75,7 +78,8 @@ class TokenizerStage:
 class PredictorStage:
     """Stage 2: cross entropy of the next token pair, under tokens of the frozen tokenizer.
 
-    Scored by the exact negative log-likelihood per bar of (s1, s2), in nats, with the true s1 as condition.
+    Scored by the exact negative log-likelihood per bar of (s1, s2), in nats, with the true s1 as condition; over the
+    bars that it trains on.
     """
 
     model: Kronos
@@ -87,6 +91,10 @@ class PredictorStage:
     name: str = "predictor"
     measures: tuple[str, ...] = ("nll", "nll_s1", "nll_s2", "nll_horizon")
     _kept: dict[Hashable, Tensor] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.over == "horizon":
+            self.measures = ("nll_horizon", "nll", "nll_s1", "nll_s2")
 
     @torch.no_grad()
     def tokens(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -108,11 +116,18 @@ class PredictorStage:
         s1, s2 = self.tokens(batch)
         condition = batch.uniforms[:, 1:] if self.condition == "sampled" else s1[:, 1:]
         logits1, logits2 = model(s1[:, :-1], s2[:, :-1], batch.stamps[:, :-1], condition)
-        # Row i of the outputs predicts row i + 1 of the window: the horizon begins at output lookback - 1.
-        first = self.lookback - 1 if self.over == "horizon" else 0
-        ce1 = F.cross_entropy(logits1[:, first:].float().flatten(0, 1), s1[:, first + 1 :].flatten())
-        ce2 = F.cross_entropy(logits2[:, first:].float().flatten(0, 1), s2[:, first + 1 :].flatten())
+        trained = self._trained(batch)
+        ce1 = F.cross_entropy(logits1.float()[trained], s1[:, 1:][trained])
+        ce2 = F.cross_entropy(logits2.float()[trained], s2[:, 1:][trained])
         return {"loss": (ce1 + ce2) / 2, "ce_s1": ce1.detach(), "ce_s2": ce2.detach()}
+
+    def _trained(self, batch: Batch) -> Tensor:
+        """(B, T - 1) bool: whose predictions count. Row i of the outputs predicts row i + 1 of the window."""
+        rows = torch.arange(1, batch.values.shape[1], device=batch.values.device)
+        if self.over == "window":
+            return torch.ones(len(batch.values), len(rows), dtype=torch.bool, device=rows.device)
+        first = torch.full_like(rows[:1], self.lookback) if batch.lookback is None else batch.lookback
+        return (rows >= first[:, None]).expand(len(batch.values), -1)
 
     def validation(self, batch: Batch, key: Hashable | None = None) -> dict[str, Tensor]:
         s1, s2 = self._kept_tokens(batch, key)
