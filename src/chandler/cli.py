@@ -225,8 +225,11 @@ def forecast(
     data: Data,
     model: Annotated[
         str,
-        typer.Option(help="A run folder, a released predictor (NeoQuasar/Kronos-small), or TOKENIZER,PREDICTOR."),
-    ],
+        typer.Option(
+            help="A run folder, chandler-nano (bundled), a released predictor (NeoQuasar/Kronos-small), or "
+            "TOKENIZER,PREDICTOR."
+        ),
+    ] = "chandler-nano",
     horizon: Annotated[int, typer.Option(help="Bars to forecast.")] = 24,
     paths: Annotated[int, typer.Option(help="Sampled futures per symbol.")] = 100,
     temperature: Annotated[float, typer.Option(help="Below 1 narrows the distribution.")] = 1.0,

@@ -154,7 +154,7 @@ class DataSettings(SourceSettings):
     @model_validator(mode="after")
     def _somewhere(self) -> DataSettings:
         if not (self.path or self.sources):
-            raise ValueError("path is missing")
+            raise ValueError("path is missing; pretraining may give sources instead")
         if self.path and self.sources:
             raise ValueError("give path or sources, not both")
         for source in self.sources:
