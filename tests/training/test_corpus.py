@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tests.training.conftest import ASSET
 
 from chandler.errors import ChandlerError
 from chandler.training.config import PRETRAINING, DataSettings, load_settings
@@ -17,6 +16,7 @@ from chandler.training.corpus import read_corpus
 from chandler.training.run import finetune
 from chandler.training.sources import load_sources, load_store, make_windows
 from chandler.training.stages import Batch, PredictorStage
+from tests.training.conftest import ASSET
 
 
 def minutes(folder: Path, days: int = 10, symbol: str = "X") -> None:

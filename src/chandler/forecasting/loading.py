@@ -80,6 +80,17 @@ def load_models(
     )
 
 
+def recorded(predictor: str | Path) -> dict[str, Any]:
+    """How a predictor wants to be used, as far as it is known: of a released or bundled one by its name, of a run's
+    by the summary.json beside its folder. Any of max_context, lookback, dependency_positions.
+
+    Raises CheckpointError for a summary that cannot be read.
+    """
+    if str(predictor) in RELEASES:
+        return {"max_context": RELEASES[str(predictor)].max_context}
+    return _run_settings((bundled(predictor) or Path(predictor).expanduser().parent) / "summary.json")
+
+
 def _run_folder(folder: Path) -> tuple[Path, Path]:
     parts = folder / "tokenizer", folder / "predictor"
     absent = [part.name + "/" for part in parts if not part.is_dir()]

@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -17,7 +17,8 @@ from chandler.data.cleaning import CleaningSettings
 from chandler.data.sessions import resolve
 from chandler.data.splits import SplitSettings
 from chandler.errors import ConfigError, DataError
-from chandler.nn.predictor import PredictorConfig
+from chandler.forecasting.loading import recorded
+from chandler.nn.predictor import DependencyPositions, PredictorConfig
 from chandler.nn.presets import PREDICTORS, TOKENIZERS
 from chandler.nn.tokenizer import TokenizerConfig
 from chandler.training.optim import ScheduleKind
@@ -279,8 +280,8 @@ class Settings(_Strict):
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast; weights and optimiser stay float32."""
     max_context: int | None = Field(None, ge=2)
-    """Bars that the finished model sees at most when it forecasts. null: 2048 for Kronos-mini, 512 for other
-    pretrained starts, lookback + horizon for a predictor from random weights."""
+    """Bars that the finished model sees at most when it forecasts. null: as many as its start (512 where that does
+    not say), lookback + horizon for a predictor from random weights."""
     log_every: int = Field(10, ge=1)
     """Optimiser steps between two training lines of metrics.jsonl."""
     trackers: list[TrackerName] = Field(default_factory=list)
@@ -334,7 +335,14 @@ class Settings(_Strict):
             return self.max_context
         if self.predictor.start == RANDOM:
             return self.data.lookback + self.data.horizon
-        return 2048 if self.predictor.start.endswith("Kronos-mini") else 512
+        return int(recorded(self.predictor.start).get("max_context", 512))
+
+    def positions(self) -> DependencyPositions:
+        """How the finished model sees positions when it forecasts: as its start does; from random weights, as in
+        training."""
+        if self.predictor.start == RANDOM:
+            return "rotary"
+        return cast(DependencyPositions, recorded(self.predictor.start).get("dependency_positions", "reference"))
 
     def to_yaml(self) -> str:
         """The resolved settings; loading them gives the same object."""

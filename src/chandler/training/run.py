@@ -204,7 +204,11 @@ def _finetune(
     }
     if sources.cleaned is not None:
         summary["data"]["cleaning"] = sources.cleaned.to_dict()
-    summary["forecast"] = {"max_context": settings.context(), "lookback": settings.data.lookback}
+    summary["forecast"] = {
+        "max_context": settings.context(),
+        "lookback": settings.data.lookback,
+        "dependency_positions": settings.positions(),
+    }
     if accelerator.is_main_process:
         bars, replay = sources.train.main.store, sources.train.replay
         replayed = f", {sources.train.share:.0%} of each batch replayed from {len(replay):,} others" if replay else ""
