@@ -66,7 +66,8 @@ def load_sources(settings: Settings) -> Sources:
         ConfigError: a weighting that cannot have an effect.
     """
     d = settings.data
-    weights = None
+    weights: np.ndarray | None = None
+    cleaned: CleaningReport | None
     if d.sources:
         corpus = read_corpus(d)
         store, cleaned, ranges, weights = corpus.store, corpus.cleaned, corpus.ranges, corpus.weights
