@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from chandler.errors import ChandlerError, ConfigError
+
+if TYPE_CHECKING:
+    from chandler.training.config import Settings
 
 app = typer.Typer(
     name="chandler",
@@ -53,6 +56,16 @@ Freq = Annotated[str | None, typer.Option(help="Of a Qlib folder: the bars, such
 DecimalSign = Annotated[
     Literal["auto", ".", ","], typer.Option("--decimal", help="Decimal sign of numbers that read both ways.")
 ]
+
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override any key: --set data.path=bars.csv. Repeatable.")
+]
+RunFolder = Annotated[str | None, typer.Option("--out", help="The run folder, instead of the YAML's.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on where the run in that folder stopped; start if there is none.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Resume although settings have changed.")]
 
 
 def _version(show: bool) -> None:
@@ -193,16 +206,11 @@ def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str])
 @app.command()
 def finetune(
     config: Annotated[Path, typer.Argument(help="YAML that describes the run; see configs/.", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Override any key: --set data.path=bars.csv. Repeatable."),
-    ] = None,
-    out: Annotated[str | None, typer.Option(help="The run folder, instead of the YAML's.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the run in that folder stopped; start if there is none.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Resume although settings have changed.")] = False,
+    overrides: Overrides = None,
+    out: RunFolder = None,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    force: Force = False,
 ) -> None:
     """Adapt the tokenizer, then the predictor on its frozen tokens; write a run folder with a report.
 
@@ -211,11 +219,35 @@ def finetune(
     Many: [bold]torchrun --nproc-per-node 8 -m chandler finetune configs/csv.yaml ...[/bold]
     """
     from chandler.training.config import load_settings
+
+    _train(load_settings(config, overrides or (), out=out), overwrite, resume, force)
+
+
+@app.command()
+def pretrain(
+    config: Annotated[Path, typer.Argument(help="YAML that describes the run; see configs/nano.yaml.")],
+    overrides: Overrides = None,
+    out: RunFolder = None,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    force: Force = False,
+) -> None:
+    """Train a tokenizer and a predictor from random weights over many sources of bars; the same two stages and loop
+    as finetune, with the defaults of pretraining.
+
+    Example: [bold]chandler pretrain configs/nano.yaml --set data.folder=BARS --out runs/nano[/bold]
+    """
+    from chandler.training.config import PRETRAINING, load_settings
+
+    _train(load_settings(config, overrides or (), out=out, defaults=PRETRAINING), overwrite, resume, force)
+
+
+def _train(settings: Settings, overwrite: bool, resume: bool, force: bool) -> None:
+    """Run both stages; the report at the end."""
     from chandler.training.run import finetune as run_finetune
     from chandler.training.run import is_main_process
     from chandler.training.signals import Interrupted
 
-    settings = load_settings(config, overrides or (), out=out)
     try:
         run = run_finetune(settings, overwrite=overwrite, resume=resume, force=force)
     except Interrupted as interrupted:
@@ -233,8 +265,11 @@ def forecast(
     data: Data,
     model: Annotated[
         str,
-        typer.Option(help="A run folder, a released predictor (NeoQuasar/Kronos-small), or TOKENIZER,PREDICTOR."),
-    ],
+        typer.Option(
+            help="A run folder, chandler-nano (bundled), a released predictor (NeoQuasar/Kronos-small), or "
+            "TOKENIZER,PREDICTOR."
+        ),
+    ] = "chandler-nano",
     horizon: Annotated[int, typer.Option(help="Bars to forecast.")] = 24,
     paths: Annotated[int, typer.Option(help="Sampled futures per symbol.")] = 100,
     temperature: Annotated[float, typer.Option(help="Below 1 narrows the distribution.")] = 1.0,

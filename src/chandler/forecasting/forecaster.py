@@ -98,7 +98,8 @@ class Forecaster:
 
         Args:
             source: a run folder (with `tokenizer/` and `predictor/`; its `summary.json` may say max_context,
-                lookback, calendar and dependency_positions under "forecast"); or a released predictor such as
+                lookback, calendar and dependency_positions under "forecast"); or "chandler-nano", which comes with the
+                package; or a released predictor such as
                 "NeoQuasar/Kronos-small", which brings its tokenizer; or a pair (tokenizer, predictor) of
                 folders or repositories.
             device: as in `Forecaster`.
