@@ -82,8 +82,12 @@ def test_pretraining_is_the_same_run_from_random_weights(config: dict[str, Any])
 
 def test_the_loss_over_the_horizon_counts_its_bars_alone() -> None:
     stage = PredictorStage(torch.nn.Identity(), torch.nn.Identity(), lookback=4, over="horizon")  # type: ignore[arg-type]
-    values = torch.zeros(2, 7, 6)
+    values, g = torch.zeros(2, 7, 6), torch.Generator().manual_seed(0)
+    logits, ids = torch.randn(2, 6, 4, generator=g), torch.randint(4, (2, 7), generator=g)
+    each = -logits.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
     # Output i predicts row i + 1: rows 4, 5, 6 follow a lookback of 4.
-    assert stage._trained(Batch(values, values, values[..., 0])).int().tolist() == [[0, 0, 0, 1, 1, 1]] * 2
-    own = Batch(values, values, values[..., 0], lookback=torch.tensor([2, 6]))
-    assert stage._trained(own).int().tolist() == [[0, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 1]]
+    loss = stage._mean(logits, ids, Batch(values, values, values[..., 0]))
+    assert float(loss) == pytest.approx(float(each[:, 3:].mean()), rel=1e-6)
+    # Windows count alike, however many of their bars are trained.
+    loss = stage._mean(logits, ids, Batch(values, values, values[..., 0], torch.tensor([3, 6])))
+    assert float(loss) == pytest.approx(float(each[0, 2:].mean() + each[1, 5:].mean()) / 2, rel=1e-6)
