@@ -81,7 +81,9 @@ def test_any_key_of_the_data_can_be_set():
     assert result.exit_code == 0
     assert "folds of the walk forward" in result.stdout
     assert "2 *   2000-03-01 to 2011-07-13" in result.stdout
-    report = json.loads(run(STOCKS, "--set", "data.split.walk={folds: 3, fold: 0, test: 250, val: 150}", "--json").stdout)
+    report = json.loads(
+        run(STOCKS, "--set", "data.split.walk={folds: 3, fold: 0, test: 250, val: 150}", "--json").stdout
+    )
     assert (report["fold"], len(report["folds"])) == (0, 3)
     assert "unknown key data.split.folds" in str(run(STOCKS, "--set", "data.split.folds=3").exception)
     assert "give the data" in str(run().exception)
