@@ -21,8 +21,8 @@ from torch import Tensor
 
 from chandler.nn.predictor import Kronos
 from chandler.nn.presets import PREDICTORS
-from chandler.training.config import LoraSettings, PredictorSettings
 from chandler.training.optim import make_optimizer
+from chandler.training.stage_settings import LoraSettings, PredictorSettings
 from chandler.training.trainable import choose_trained
 
 CASES: dict[str, dict[str, Any]] = {

@@ -26,9 +26,9 @@ from chandler.data.windows import Windows
 from chandler.nn.predictor import Kronos, PredictorConfig
 from chandler.nn.presets import PREDICTORS, TOKENIZERS
 from chandler.nn.tokenizer import KronosTokenizer, TokenizerConfig
-from chandler.training.loop import to_device
 from chandler.training.optim import make_optimizer
 from chandler.training.stages import PredictorStage, TokenizerStage
+from chandler.training.validation import to_device
 
 LOOKBACK, HORIZON, BATCH = 90, 10, 50
 ROWS = LOOKBACK + HORIZON + 1

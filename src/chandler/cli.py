@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from chandler.errors import ChandlerError, ConfigError
+
+if TYPE_CHECKING:
+    from chandler.training.config import Settings
 
 app = typer.Typer(
     name="chandler",
@@ -53,6 +56,16 @@ Freq = Annotated[str | None, typer.Option(help="Of a Qlib folder: the bars, such
 DecimalSign = Annotated[
     Literal["auto", ".", ","], typer.Option("--decimal", help="Decimal sign of numbers that read both ways.")
 ]
+
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override any key: --set data.path=bars.csv. Repeatable.")
+]
+RunFolder = Annotated[str | None, typer.Option("--out", help="The run folder, instead of the YAML's.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on where the run in that folder stopped; start if there is none.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Resume although settings have changed.")]
 
 
 def _version(show: bool) -> None:
@@ -193,16 +206,11 @@ def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str])
 @app.command()
 def finetune(
     config: Annotated[Path, typer.Argument(help="YAML that describes the run; see configs/.", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Override any key: --set data.path=bars.csv. Repeatable."),
-    ] = None,
-    out: Annotated[str | None, typer.Option(help="The run folder, instead of the YAML's.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the run in that folder stopped; start if there is none.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Resume although settings have changed.")] = False,
+    overrides: Overrides = None,
+    out: RunFolder = None,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    force: Force = False,
 ) -> None:
     """Adapt the tokenizer, then the predictor on its frozen tokens; write a run folder with a report.
 
@@ -211,11 +219,35 @@ def finetune(
     Many: [bold]torchrun --nproc-per-node 8 -m chandler finetune configs/csv.yaml ...[/bold]
     """
     from chandler.training.config import load_settings
+
+    _train(load_settings(config, overrides or (), out=out), overwrite, resume, force)
+
+
+@app.command()
+def pretrain(
+    config: Annotated[Path, typer.Argument(help="YAML that describes the run; see configs/nano.yaml.")],
+    overrides: Overrides = None,
+    out: RunFolder = None,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    force: Force = False,
+) -> None:
+    """Train a tokenizer and a predictor from random weights over many sources of bars; the same two stages and loop
+    as finetune, with the defaults of pretraining.
+
+    Example: [bold]chandler pretrain configs/nano.yaml --set data.folder=BARS --out runs/nano[/bold]
+    """
+    from chandler.training.config import PRETRAINING, load_settings
+
+    _train(load_settings(config, overrides or (), out=out, defaults=PRETRAINING), overwrite, resume, force)
+
+
+def _train(settings: Settings, overwrite: bool, resume: bool, force: bool) -> None:
+    """Run both stages; the report at the end."""
     from chandler.training.run import finetune as run_finetune
     from chandler.training.run import is_main_process
     from chandler.training.signals import Interrupted
 
-    settings = load_settings(config, overrides or (), out=out)
     try:
         run = run_finetune(settings, overwrite=overwrite, resume=resume, force=force)
     except Interrupted as interrupted:
@@ -233,8 +265,11 @@ def forecast(
     data: Data,
     model: Annotated[
         str,
-        typer.Option(help="A run folder, a released predictor (NeoQuasar/Kronos-small), or TOKENIZER,PREDICTOR."),
-    ],
+        typer.Option(
+            help="A run folder, chandler-nano (bundled), a released predictor (NeoQuasar/Kronos-small), or "
+            "TOKENIZER,PREDICTOR."
+        ),
+    ] = "chandler-nano",
     horizon: Annotated[int, typer.Option(help="Bars to forecast.")] = 24,
     paths: Annotated[int, typer.Option(help="Sampled futures per symbol.")] = 100,
     temperature: Annotated[float, typer.Option(help="Below 1 narrows the distribution.")] = 1.0,
@@ -260,6 +295,12 @@ def forecast(
     ] = "float32",
     repair: Annotated[
         bool, typer.Option("--repair", help="Make every bar tradable: high and low around open and close, volume >= 0.")
+    ] = False,
+    calibrated: Annotated[
+        bool,
+        typer.Option(
+            "--calibrated", help="Bands that cover what they say: apply the run's calibration (chandler calibrate RUN)."
+        ),
     ] = False,
     memory: Annotated[
         int | None, typer.Option(help="MB that generation may use for caches; default: a quarter of what is free.")
@@ -317,6 +358,7 @@ def forecast(
         precision=precision,
         memory_budget=None if memory is None else memory * 1_000_000,
         repair=repair,
+        calibrated=calibrated,
     )
     typer.echo(table_text(forecasts))
     if out is not None:
@@ -324,6 +366,207 @@ def forecast(
     if plot is not None:
         for path in write_plots(forecasts, plot):
             typer.echo(f"Plot: {path}")
+
+
+@app.command()
+def evaluate(
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DATA...]", help="Bars, as in forecast; or data.path of the YAML.", show_default=False),
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated: run folders, released predictors, TOKENIZER+PREDICTOR, each as NAME=SOURCE or SOURCE."
+        ),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML of settings; every key can be set without one.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Any key: --set horizon=12 --set start=2024-07-01. Repeatable.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Folder of the evaluation; default: runs/evaluation.")] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="First fit a calibration for each run that has none; see chandler calibrate."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also forecast bars that a model has seen in training; they are marked.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an evaluation with other settings in that folder.")
+    ] = False,
+) -> None:
+    """Does it beat naive? Forecast many past windows of DATA with models and baselines, and hold all against what came.
+
+    Stopped, it goes on with the same command. The folder then holds scores.parquet (every number) and report.html, which
+    says first what is better than naive and what is not. Bars that a model was trained on are left out.
+
+    Example: [bold]chandler evaluate bars.csv --models before=NeoQuasar/Kronos-small,after=runs/mine --out runs/eval[/bold]
+
+    The paper's tasks: [bold]chandler evaluate bars.csv --config configs/tasks/price.yaml --models runs/mine[/bold]
+
+    Baselines alone, on 1-hour bars: [bold]chandler evaluate btc.csv --set horizon=24 --set lookback=240[/bold]
+    """
+    from chandler.evaluation.config import load_evaluation
+    from chandler.evaluation.score_report import write_evaluation_report
+    from chandler.evaluation.walk import evaluate as run_evaluate
+
+    if not data and config is None:
+        raise ConfigError("what shall be evaluated? Give the bars: chandler evaluate bars.csv --models runs/mine")
+    given = [f"data.path={data[0] if len(data) == 1 else data}"] if data else []
+    final = {key: value for key, value in (("out", out), ("models", models)) if value is not None}
+    settings = load_evaluation(config or {}, [*given, *(overrides or ())], final)
+    if calibrate:
+        from chandler.evaluation.calibrate import calibrate_missing
+
+        calibrate_missing(settings)
+    run = run_evaluate
+    if settings.task == "generation":
+        from chandler.evaluation.generation_task import generation as run
+    try:
+        folder = run(settings, force=force, overwrite=overwrite)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The same command goes on from here.", err=True)
+        raise typer.Exit(130) from None
+    if settings.task == "generation":
+        from chandler.evaluation.generation_report import generation_text
+
+        typer.echo(generation_text(folder))
+        return
+    if settings.task is not None:
+        from chandler.evaluation.results import Results
+        from chandler.evaluation.task_results import task_table
+
+        typer.echo(task_table(Results(folder), settings.task).to_text())
+    typer.echo(f"Scores: {folder / 'scores.parquet'}")
+    typer.echo(f"Report: {write_evaluation_report(folder)}")
+
+
+@app.command()
+def calibrate(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.", show_default=False)],
+    data: Annotated[str | None, typer.Option(help="Where the run's bars lie now, if they were moved.")] = None,
+    horizon: Annotated[int | None, typer.Option(min=1, help="Bars ahead; default: as trained.")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="Bars between two forecasts; default: the horizon.")] = None,
+    origins: Annotated[
+        int | None, typer.Option(min=1, help="At most so many forecasts per symbol, evenly spaced.")
+    ] = None,
+    paths: Annotated[int, typer.Option(min=20, help="Sampled futures of each forecast.")] = 100,
+    temperature: Annotated[float, typer.Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the paths.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Make the bands of a run cover what they say: fit corrections on its validation period, store them in the run folder.
+
+    Then [bold]chandler forecast ... --calibrated[/bold] applies them, and chandler evaluate shows the coverage before and
+    after on bars that were not used here.
+
+    Example: [bold]chandler calibrate runs/mine --stride 5[/bold]
+    """
+    from chandler.evaluation.calibrate import calibrate as run_calibrate
+    from chandler.evaluation.calibrate import calibration_text
+
+    found = run_calibrate(
+        run, horizon=horizon, stride=stride, limit=origins, paths=paths, temperature=temperature, top_p=top_p, seed=seed,
+        data=data, device=device,
+    )  # fmt: skip
+    typer.echo(calibration_text(found))
+    typer.echo(f"Calibration: {run / 'calibration.json'}")
+
+
+@app.command()
+def report(
+    folder: Annotated[
+        Path, typer.Argument(help="A run folder, or the folder of an evaluation or a backtest.", show_default=False)
+    ],
+) -> None:
+    """Write report.html of a training run, an evaluation or a backtest again, from the files in its folder."""
+    from chandler.evaluation.walk import STATE
+
+    if (folder / STATE).is_file():
+        from chandler.evaluation.score_report import write_evaluation_report
+
+        typer.echo(f"Report: {write_evaluation_report(folder)}")
+        return
+    if (folder / "curve.parquet").is_file():
+        from chandler.evaluation.backtest_report import write_backtest_report
+
+        typer.echo(f"Report: {write_backtest_report(folder)}")
+        return
+    if (folder / "generation.json").is_file():
+        from chandler.evaluation.generation_report import write_generation_report
+
+        typer.echo(f"Report: {write_generation_report(folder)}")
+        return
+    if (folder / "forecasts.parquet").is_file():
+        from chandler.demo import report_again
+
+        typer.echo(f"Report: {report_again(folder)}")
+        return
+    from chandler.evaluation.report import write_report
+
+    typer.echo(f"Report: {write_report(folder)}")
+
+
+@app.command()
+def backtest(
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[DATA...]",
+            help="Files, folders or globs of bars; default: data.path of the config.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A run folder, a released predictor, or TOKENIZER+PREDICTOR: its forecasts are traded."),
+    ] = None,
+    signals: Annotated[
+        Path | None, typer.Option(help="Instead of a model: a CSV or Parquet file of timestamp, symbol, score.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML of the backtest, such as configs/tasks/investment.yaml.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override any key: --set portfolio.k=10. Repeatable.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="The folder to write; default: runs/backtest.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier backtest in that folder.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Trade bars that the model has seen, and say so.")] = False,
+) -> None:
+    """Trade forecasts as a portfolio: hold the k best, signal at the close, traded at the next open, after costs.
+
+    Beside it stand the benchmark, momentum, reversal, and random signals, which show what luck does. Interrupted, the
+    same command goes on. The folder holds curve.parquet, trades.parquet, signals.parquet, summary.json and report.html.
+
+    Example: [bold]chandler backtest bars/ --model runs/mine --set portfolio.k=10 --out runs/backtest[/bold]
+    """
+    import json
+
+    from chandler.evaluation.backtest import backtest as run_backtest
+    from chandler.evaluation.backtest import load_backtest
+    from chandler.evaluation.backtest_report import headline, verdict_lines
+
+    final = {"model": model, "signals": None if signals is None else str(signals), "out": out}
+    given: dict[str, str | None] = {name: value for name, value in final.items() if value is not None}
+    if model is not None and signals is None:  # what the shell names stands above what the file names
+        given["signals"] = None
+    elif signals is not None and model is None:
+        given["model"] = None
+    path = [f"data.path={json.dumps(data if len(data) > 1 else data[0])}"] if data else []
+    settings = load_backtest(config or {}, [*path, *(overrides or ())], given)
+    try:
+        folder = run_backtest(settings, force=force, overwrite=overwrite)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The same command goes on from here.", err=True)
+        raise typer.Exit(130) from None
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    typer.echo(headline(summary))
+    for about, text in verdict_lines(summary):
+        typer.echo(f"{about}: {text}")
+    typer.echo(f"Report: {folder / 'report.html'}")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from chandler.data import (
     require_windows,
     split_ranges,
 )
+from chandler.data.windows import shuffled
 from chandler.errors import DataError
 
 
@@ -154,6 +155,22 @@ def test_epoch_order_depends_on_seed_and_epoch_only():
     assert not np.array_equal(order, epoch_order(100, seed=1, epoch=1))
     assert not np.array_equal(order, epoch_order(100, seed=2, epoch=0))
     assert np.array_equal(order[:10], epoch_order(100, seed=1, epoch=0, limit=10))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 64, 1000])
+def test_a_shuffle_puts_each_number_somewhere_else(size):
+    places = shuffled(np.arange(size), size, seed=3)
+    assert sorted(places.tolist()) == list(range(size))
+    assert np.array_equal(places[size // 2 :], shuffled(np.arange(size // 2, size), size, seed=3))
+
+
+def test_a_few_places_of_a_huge_shuffle_need_no_list_of_all():
+    places = shuffled(np.arange(10_000), 10**12, seed=1)
+    assert len(set(places.tolist())) == 10_000
+    tenths = np.bincount(places // 10**11, minlength=10)
+    assert tenths.sum() == 10_000
+    assert 850 < tenths.min() <= tenths.max() < 1150  # 1,000 each on average, deviation 30
+    assert not np.array_equal(places, shuffled(np.arange(10_000), 10**12, seed=2))
 
 
 def test_too_few_rows_is_an_error_that_counts():

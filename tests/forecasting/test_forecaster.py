@@ -223,6 +223,17 @@ def test_different_seeds_and_paths_differ(forecaster: Forecaster) -> None:
     assert not np.allclose(one[0], one[1])
 
 
+def test_each_series_may_have_a_seed_of_its_own(forecaster: Forecaster) -> None:
+    series = [walk(symbol="A"), walk(seed=1, symbol="B")]
+    found = forecaster.forecast_many(series, horizon=6, paths=4, seed=[7, 9])
+    alone = [forecaster.forecast(one, horizon=6, paths=4, seed=seed) for one, seed in zip(series, (7, 9), strict=True)]
+    assert [one.seed for one in found] == [7, 9]
+    for one, other in zip(found, alone, strict=True):
+        np.testing.assert_allclose(one.paths, other.paths, rtol=1e-6)
+    with pytest.raises(ConfigError, match="2 series, found 3 seeds"):
+        forecaster.forecast_many(series, horizon=6, paths=4, seed=[1, 2, 3])
+
+
 def test_few_paths_are_the_first_of_many(forecaster: Forecaster) -> None:
     many = forecaster.forecast(walk(), horizon=6, paths=20).paths
     few = forecaster.forecast(walk(), horizon=6, paths=4).paths

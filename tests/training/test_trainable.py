@@ -19,8 +19,9 @@ from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
 from chandler.nn.lora import load_adapters, merged
 from chandler.nn.predictor import Kronos
-from chandler.training.config import TokenizerSettings, load_settings
+from chandler.training.config import load_settings
 from chandler.training.run import finetune
+from chandler.training.stage_settings import TokenizerSettings
 from chandler.training.trainable import choose_trained
 from tests.conftest import GOLDEN
 from tests.training.killing import outcome, start

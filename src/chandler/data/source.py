@@ -58,7 +58,8 @@ class SourceSettings(Strict):
     max_gap: int | None = Field(None, ge=0)
     """No window crosses a hole of more missing bars than this; null: holes are not looked for."""
     cleaning: CleaningSettings = Field(default_factory=CleaningSettings)
-    """The paper's rules for jumps, illiquid and stagnant stretches; off unless cleaning.enabled."""
+    """The paper's rules for jumps, illiquid and stagnant stretches; off unless cleaning.enabled. One of data.sources
+    that does not give its own has those of data."""
 
     @field_validator("start", "end", mode="before")
     @classmethod

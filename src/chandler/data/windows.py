@@ -146,6 +146,10 @@ class Windows:
             self._read = 0
         return WindowBatch(values, stamps, mean, std, indices)
 
+    def rows(self, indices: np.ndarray) -> np.ndarray:
+        """The bars (B, T, 6) of the windows of `indices` (B,), float32, as the store has them."""
+        return window_rows(self.store.values, self.starts(indices), self.length)
+
     def describe(self, index: int) -> tuple[str, pd.Timestamp, pd.Timestamp]:
         """Symbol, first and last timestamp (local) of a window."""
         numbers = np.asarray([index], np.int64)
@@ -171,6 +175,28 @@ def epoch_order(n_windows: int, *, seed: int, epoch: int, limit: int | None = No
         return generator.choice(n_windows, limit, replace=False)
     order = generator.permutation(n_windows)
     return order if limit is None else order[:limit]
+
+
+def shuffled(positions: np.ndarray, size: int, *, seed: int) -> np.ndarray:
+    """Where a shuffle of [0, size) puts `positions` (n,): each number to another one, in memory of the order of n.
+
+    A Feistel network over the even number of bits that holds `size`, walked on until the result is below `size`
+    (Black & Rogaway 2002, "Ciphers with arbitrary finite domains"). Depends on its arguments only.
+    """
+    half = np.uint64(max(1, -(-(size - 1).bit_length() // 2)))
+    mask = (np.uint64(1) << half) - np.uint64(1)
+    keys = np.random.SeedSequence(seed).generate_state(8, np.uint64)
+    found = np.asarray(positions).astype(np.uint64)
+    todo = np.arange(len(found))
+    while len(todo):
+        left, right = found[todo] >> half, found[todo] & mask
+        for key in keys:
+            mixed = (right ^ key) * np.uint64(0x9E3779B97F4A7C15)  # wraps around, as a hash may
+            mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+            left, right = right, left ^ ((mixed >> np.uint64(32)) & mask)
+        found[todo] = left << half | right
+        todo = todo[found[todo] >= size]
+    return found.astype(np.int64)
 
 
 def require_windows(windows: Windows, name: str) -> None:

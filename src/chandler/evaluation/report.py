@@ -15,7 +15,7 @@ import pandas as pd
 
 from chandler.evaluation import charts, verdicts
 from chandler.evaluation.page import Page, facts, write_whole
-from chandler.evaluation.runlog import RunLog, StageLog, short
+from chandler.evaluation.runlog import RunLog, StageLog, flat, short
 from chandler.evaluation.scoring import LAST_CLOSE, RANDOM_WALK, ForecastCase, score_cases
 from chandler.evaluation.tables import band_table, duration, error_table, stage_table
 from chandler.evaluation.verdicts import MEASURES, Reference, day
@@ -143,24 +143,33 @@ def _sampling(forecast: Any) -> str:
 
 
 def _training(page: Page, log: RunLog, references: Mapping[str, Reference]) -> str:
-    figures = [_loss_figure(page, stage, references.get(stage.name)) for stage in log.stages if stage.validation]
+    figures = []
+    for stage in log.stages:
+        if stage.validation:
+            loss = "mse" if "mse" in stage.validation[0] else "nll"
+            figures.append(_curve(page, stage, loss, references.get(stage.name)))
+            chosen = stage.outcome.get("measure", loss)
+            # A reference is one of the loss: it has no place on the axis of another score.
+            figures += [_curve(page, stage, chosen, None)] if chosen != loss else []
     if not figures:
         return "<h2>Training</h2><p>No stage was trained in this run.</p>"
     return f'<h2>Training</h2>{stage_table(log)}<div class="grid">{"".join(figures)}</div>'
 
 
-def _loss_figure(page: Page, stage: StageLog, reference: Reference | None) -> str:
-    """The curve of the selecting measure; training's line is in the same unit where the log has it."""
-    measure = stage.outcome.get("measure") or ("mse" if "mse" in stage.validation[0] else "nll")
-    alike = {"mse": ("mse",), "nll": ("ce_s1", "ce_s2")}.get(measure, ("loss",))
-    found = [record for record in stage.train if all(key in record for key in alike)]
+def _curve(page: Page, stage: StageLog, measure: str, reference: Reference | None) -> str:
+    """The curve of a validation measure; training's line beside it where the log has it in the same unit."""
+    alike = {"mse": ("mse",), "nll": ("ce_s1", "ce_s2")}.get(measure, ())
+    found = [record for record in stage.train if alike and all(key in record for key in alike)]
     train = [(int(record["step"]), float(sum(record[key] for key in alike))) for record in found]
     validation = [(int(record["step"]), float(record[measure])) for record in stage.validation if measure in record]
     how = {
         "mse": "Logarithmic axis. Training is the mean of the batches since the last record.",
         "nll": "Training has dropout, and draws the s1 that s2 depends on unless set otherwise; validation has neither.",
+        "crps": "Of real forecasts of a fixed set of validation windows. It chose the checkpoint.",
+        "rank_ic": "Of real forecasts of a fixed set of validation windows. It chose the checkpoint.",
     }.get(measure, "")
-    figure = charts.losses(train, validation, reference=reference, log=measure == "mse")
+    best = stage.outcome.get("best_step")
+    figure = charts.losses(train, validation, reference=reference, log=measure == "mse", best_step=best)
     chart = page.chart(figure, f"Loss curves of the {stage.name}")
     label = MEASURES.get(measure, measure)
     title = f"{stage.name.capitalize()}: {label}"
@@ -193,7 +202,7 @@ def _what_ran(log: RunLog, cases: Sequence[ForecastCase]) -> str:
     versions = ", ".join(f"{name} {_version(name)}" for name in ("torch", "numpy", "pandas"))
     made = f"page written with Python {platform.python_version()}, {versions}"
     pairs.append(("Versions", f"trained with chandler {log.summary.get('chandler', '?')}; {made}"))
-    details = facts(_flat(log.config))
+    details = facts(flat(log.config))
     return f"<h2>What ran</h2>{facts(pairs)}<details><summary>All settings</summary>{details}</details>"
 
 
@@ -218,18 +227,6 @@ def _effort(stage: StageLog) -> str:
         f"{settings.get('learning_rate')}, {duration(done['seconds'])}"
         + (", stopped early by patience" if done.get("stopped_early") else "")
     )
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as (dotted key, text) pairs."""
-    pairs: list[tuple[str, str]] = []
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            pairs += _flat(value, f"{prefix}{key}.")
-        else:
-            values = value if isinstance(value, list) else [value]
-            pairs.append((f"{prefix}{key}", ", ".join("-" if one is None else short(one) for one in values)))
-    return pairs
 
 
 def _notes(lines: Sequence[str]) -> str:

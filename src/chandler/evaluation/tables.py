@@ -9,7 +9,7 @@ import pandas as pd
 from chandler.evaluation.page import table
 from chandler.evaluation.runlog import RunLog, StageLog
 from chandler.evaluation.scoring import BAND, LAST_CLOSE, MODEL, RANDOM_WALK, pivot
-from chandler.evaluation.verdicts import MEASURES, change, digits
+from chandler.evaluation.verdicts import HIGHER_IS_BETTER, MEASURES, change, digits
 
 
 def error_table(scores: pd.DataFrame, measure: str, rival: str, title: str, how: str) -> str:
@@ -51,7 +51,7 @@ def stage_table(log: RunLog) -> str:
         return ""
     head = ["Validation measure", "Step 0", "Best", "Best vs step 0", "At step", "Of steps", "Time"]
     caption = (
-        "<b>Step 0 against best</b><br>Lower is better. The first measure of each stage chooses the checkpoint; the "
+        "<b>Step 0 against best</b><br>Lower is better, of RankIC higher. The first measure of each stage chooses the checkpoint; the "
         "others are its values there."
     )
     return table(caption, [head], rows)
@@ -75,7 +75,9 @@ def _stage_rows(stage: StageLog) -> list[tuple[str, list[str]]]:
 
 
 def _gain(name: str, ours: float, theirs: float) -> str:
-    """A share of an error; of a log-likelihood, whose zero means nothing, the difference in nats."""
+    """A share of an error; of a log-likelihood, whose zero means nothing, the difference in nats; of RankIC as well."""
+    if name in HIGHER_IS_BETTER:
+        return "equal" if ours == theirs else f"{digits(abs(ours - theirs))} {'better' if ours > theirs else 'worse'}"
     if not name.startswith("nll") or ours == theirs:
         return change(ours, theirs)
     return f"{digits(abs(ours - theirs))} nats {'better' if ours < theirs else 'worse'}"

@@ -19,7 +19,11 @@ MEASURES = {
     "nll_s1": "of which the coarse token (s1)",
     "nll_s2": "of which the fine token (s2)",
     "nll_horizon": "negative log-likelihood, nats per horizon bar",
+    "crps": "CRPS of forecast closes, % of the last close",
+    "rank_ic": "RankIC of forecast returns, to be high",
 }
+HIGHER_IS_BETTER = frozenset({"rank_ic"})
+"""Validation measures that are to rise."""
 
 
 def digits(value: float) -> str:
@@ -65,10 +69,13 @@ def stage_verdict(stage: StageLog, reference: Reference | None = None) -> str:
     earlier = "Trained in an earlier run. " if outcome.get("reused") else ""
     measure = MEASURES.get(outcome["measure"], outcome["measure"])
     before, best = float(outcome["start_score"]), float(outcome["best"])
+    warning = f" Warning: {outcome['warning']}." if outcome.get("warning") else ""
     if stage.status == "kept_start":
+        other = "higher" if outcome["measure"] in HIGHER_IS_BETTER else "lower"
         return (
-            f"{earlier}Did not beat its starting weights: no checkpoint had a lower validation {measure} than the "
-            f"{digits(before)} of step 0. The starting weights were kept; the training of this stage was of no use."
+            f"{earlier}Did not beat its starting weights: no checkpoint had a {other} validation {measure} than the "
+            f"{digits(before)} of step 0. The starting weights were kept; the training of this stage was of no "
+            f"use.{warning}"
         )
     text = (
         f"{earlier}Beat its starting weights: validation {measure} {digits(before)} at step 0, {digits(best)} at its "
@@ -76,9 +83,9 @@ def stage_verdict(stage: StageLog, reference: Reference | None = None) -> str:
     )
     if stage.random_start:
         text += " These were random, so that says only that it learns."
-    if reference is not None:
+    if reference is not None and outcome["measure"] in ("mse", "nll"):
         text += f" {reference[0]} would score {digits(reference[1])}."
-    return text
+    return text + warning
 
 
 def forecast_verdicts(scores: pd.DataFrame, cases: Sequence[ForecastCase]) -> list[tuple[str, str]]:

@@ -113,6 +113,39 @@ def realised_volatility(prices: Floats, last: float) -> Floats:
     return np.square(steps).sum(axis=1)
 
 
+def fair_crps(paths: Floats, truth: Floats) -> Floats:
+    """Continuous ranked probability score of paths (..., P, H) against the truth (..., H), step by step; lower is better.
+
+    E|X - y| - E|X - X'| / 2 by the fair estimator, whose mean does not depend on the number of paths P >= 2:
+    sum_i |x_i - y| / P - sum_ij |x_i - x_j| / (2 P (P - 1)), the pairwise sum over sorted paths.
+    Source: Ferro (2014), "Fair scores for ensemble forecasts", Q. J. R. Meteorol. Soc. 140.
+
+    Returns:
+        (..., H), in the unit of the paths.
+    """
+    count = paths.shape[-2]
+    miss = np.abs(paths - truth[..., None, :]).mean(axis=-2)
+    weights = 2.0 * np.arange(1, count + 1) - count - 1
+    spread = (weights[:, None] * np.sort(paths, axis=-2)).sum(axis=-2) / (count * (count - 1))
+    return np.asarray(miss - spread, np.float64)
+
+
+def rank_correlation(forecast: Floats, truth: Floats) -> float:
+    """Spearman correlation of two lists (N,), equal values sharing the mean of their ranks.
+
+    0 where one of them has a single value: what orders nothing, orders nothing rightly.
+    """
+
+    def ranks(values: Floats) -> Floats:
+        _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+        found: Floats = (np.cumsum(counts) - (counts - 1) / 2)[place]
+        return found - found.mean()
+
+    a, b = ranks(forecast), ranks(truth)
+    size = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / size if size else 0.0
+
+
 def _require_positive(prices: Floats) -> None:
     below = prices <= 0
     if below.any():

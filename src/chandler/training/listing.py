@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chandler.errors import ConfigError
+from chandler.training.direction import HIGHER_IS_BETTER, is_better
 
 _DEPTH = 4
 """How many folders below the given one a run may lie."""
@@ -32,7 +33,7 @@ class StageLine:
     planned: int | None
     """Epochs that the settings ask for."""
     measure: str | None
-    """Which validation score; lower is better."""
+    """Which validation score; lower is better, except of rank_ic."""
     start: float | None
     best: float | None
 
@@ -148,7 +149,7 @@ def _progress(path: Path) -> dict[str, dict[str, Any]]:
                 measure = stage["measure"] or next(k for k in record if k not in ("stage", "kind", "step", "epoch"))
                 score = record[measure]
                 start = score if stage["start"] is None else stage["start"]
-                best = score if stage["best"] is None else min(stage["best"], score)
+                best = score if stage["best"] is None or is_better(measure, score, stage["best"]) else stage["best"]
                 stage |= {"measure": measure, "start": start, "best": best}
         except (ValueError, KeyError, TypeError, StopIteration):
             continue  # half a line, written as the process died
@@ -185,7 +186,8 @@ def _score(stage: StageLine) -> str:
         return ""
     if stage.best == stage.start:
         return f"{stage.measure} {stage.start:.4g} (start kept)"
-    gain = f" ({stage.best / stage.start - 1:+.1%})" if stage.start else ""
+    ratio = stage.start and stage.measure not in HIGHER_IS_BETTER
+    gain = f" ({stage.best / stage.start - 1:+.1%})" if ratio else ""
     return f"{stage.measure} {stage.start:.4g} -> {stage.best:.4g}{gain}"
 
 

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
+from chandler.data.resident import gather_tensors
 from chandler.data.weighting import weighted_order
-from chandler.data.windows import WindowBatch, Windows, epoch_order
+from chandler.data.windows import Windows, epoch_order, shuffled
 from chandler.errors import ConfigError
 from chandler.training.plan import derive_seed
 
@@ -28,13 +31,15 @@ class Mixture:
     """A symbol of the main store is drawn in proportion to its windows to this power: 1 by rows, 0 equally."""
     limit: int | None = None
     """Windows of the main store in an epoch; None: all."""
+    weights: np.ndarray | None = None
+    """(S,) > 0: what each symbol counts on top of `temperature`; None: all the same."""
 
     def __post_init__(self) -> None:
         assert self.replay is None or (self.replay.length == self.main.length and len(self.replay))
         assert 0 <= self.share < 1
         assert self.replay is not None or self.share == 0
         everything = self.limit is None or self.limit >= len(self.main)
-        if self.temperature != 1 and everything and np.count_nonzero(self.main.counts) > 1:
+        if self._weighted and everything and np.count_nonzero(self.main.counts) > 1:
             raise ConfigError(
                 f"data.weighting has no effect: an epoch draws every one of the {len(self.main):,} windows, none of "
                 f"them twice. Set data.windows_per_epoch below that, for example {max(1, len(self.main) // 2)}, or "
@@ -52,6 +57,10 @@ class Mixture:
         return self._drawn_main + self._replayed
 
     @property
+    def _weighted(self) -> bool:
+        return self.temperature != 1 or (self.weights is not None and bool(np.ptp(self.weights)))
+
+    @property
     def _drawn_main(self) -> int:
         return len(self.main) if self.limit is None else min(self.limit, len(self.main))
 
@@ -66,10 +75,12 @@ class Mixture:
         batch or a rank's part, has its share within one; they go through the replay store in passes that may span
         epochs, each window once a pass.
         """
-        if self.temperature == 1:
+        if not self._weighted:
             main = epoch_order(len(self.main), seed=seed, epoch=epoch, limit=self.limit)
         else:
-            main = weighted_order(self.main.counts, self._drawn_main, self.temperature, seed=seed, epoch=epoch)
+            main = weighted_order(
+                self.main.counts, self._drawn_main, self.temperature, seed=seed, epoch=epoch, weights=self.weights
+            )
         if not self._replayed:
             return main
         place = np.arange(self.drawn + 1, dtype=np.int64) * self._replayed // self.drawn
@@ -87,22 +98,20 @@ class Mixture:
         found = np.empty(len(positions), np.int64)
         for number in range(first // size, (first + self._replayed - 1) // size + 1):
             inside = positions // size == number
-            found[inside] = epoch_order(size, seed=seed, epoch=number)[positions[inside] % size]
+            found[inside] = shuffled(positions[inside] % size, size, seed=derive_seed(seed, number))
         return found
 
-    def gather(self, indices: np.ndarray) -> WindowBatch:
-        """The windows of `indices` (B,), in that order, each normalised by its own lookback rows."""
+    def gather_tensors(self, indices: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The windows of `indices` (B,) in that order, on `device`: values (B, T, 6), time features (B, T, 5) int64."""
         indices = np.asarray(indices, np.int64)
         other = indices >= len(self.main)
         if self.replay is None or not other.any():
-            return self.main.gather(indices)
-        parts = self.main.gather(indices[~other]), self.replay.gather(indices[other] - len(self.main))
-        place = np.argsort(np.argsort(other, kind="stable"))
-        values, stamps, mean, std = (
-            np.concatenate([getattr(part, name) for part in parts])[place]
-            for name in ("values", "stamps", "mean", "std")
-        )
-        return WindowBatch(values, stamps, mean, std, indices)
+            return gather_tensors(self.main, indices, device)
+        main = gather_tensors(self.main, indices[~other], device)
+        replay = gather_tensors(self.replay, indices[other] - len(self.main), device)
+        place = torch.from_numpy(np.argsort(np.argsort(other, kind="stable"))).to(device)
+        values, stamps = (torch.cat(parts)[place] for parts in zip(main, replay, strict=True))
+        return values, stamps
 
     def describe(self, index: int) -> tuple[str, pd.Timestamp, pd.Timestamp]:
         """Symbol, first and last timestamp (local) of a window; the symbol says so if it is replayed."""

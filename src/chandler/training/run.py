@@ -1,15 +1,11 @@
-"""A run: both stages in order, and the folder that keeps their settings, metrics, checkpoints and summary."""
+"""A run: both stages in order, each from its start to its published checkpoint."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import tempfile
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +17,18 @@ from chandler.errors import ConfigError
 from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
-from chandler.training.config import RANDOM, PredictorSettings, Settings, StageSettings, load_settings
+from chandler.training.config import Settings, load_settings
 from chandler.training.distributed import close, make_accelerator, telling_of_lost_processes
-from chandler.training.loop import StageResult, fit
+from chandler.training.exam import Exam
+from chandler.training.folder import Run, flattened, prepare_folder, write_json
+from chandler.training.loop import fit
 from chandler.training.plan import derive_seed
 from chandler.training.progress import Progress
+from chandler.training.recorder import Recorder, verdict
+from chandler.training.residence import footprint, settle
 from chandler.training.signals import StopRequest, stop_on_signal
 from chandler.training.sources import Sources, load_sources
+from chandler.training.stage_settings import RANDOM, PredictorSettings, ScoringSettings, StageSettings
 from chandler.training.stages import PredictorStage, TokenizerStage
 from chandler.training.state import Keeper
 from chandler.training.tracking import Tracking, accelerate_names, require_trackers
@@ -36,102 +37,7 @@ from chandler.training.trainable import choose_trained
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-STAGES = ("tokenizer", "predictor")
-OWN = ("config.yaml", "metrics.jsonl", "summary.json", "report.html", "checkpoints", "adapters", "trackers", *STAGES)
-"""What a run folder holds; --overwrite removes these and nothing else."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished (or running) run folder."""
-
-    folder: Path
-
-    @property
-    def settings(self) -> Settings:
-        """The resolved settings."""
-        return load_settings(self.folder / "config.yaml")
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """summary.json; empty before the first stage has finished."""
-        path = self.folder / "summary.json"
-        return dict(json.loads(path.read_text())) if path.is_file() else {}
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """metrics.jsonl, a dict per line."""
-        path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-
-
-class _Recorder:
-    """Listens to the loop: writes metrics into the folder, passes them to trackers, shows progress."""
-
-    def __init__(self, folder: Path, progress: Progress) -> None:
-        self.folder, self.progress = folder, progress
-        self.tracking: Tracking | None = None
-
-    def _append(self, record: dict[str, Any]) -> None:
-        with (self.folder / "metrics.jsonl").open("a") as handle:
-            handle.write(json.dumps({**record, "time": round(time.time(), 3)}) + "\n")
-        if self.tracking is not None:
-            self.tracking.log(record)
-
-    def begin(self, stage: str, *, epochs: int, steps: int, windows: int, done: int) -> None:
-        self._forget_after(stage, done if done else -1)
-        self.progress.begin(stage, epochs=epochs, steps=steps, windows=windows, done=done)
-
-    def _forget_after(self, stage: str, step: int) -> None:
-        """Drop records of steps that a resumed stage is going to take again; they were written after its state."""
-        path = self.folder / "metrics.jsonl"
-        if path.is_file():
-            kept = []
-            for line in path.read_text().splitlines():
-                try:
-                    record = json.loads(line)
-                except ValueError:
-                    continue  # half a line, written as the process died
-                if record["stage"] != stage or record["step"] <= step:
-                    kept.append(line + "\n")
-            write_text(path, "".join(kept))
-
-    def train(self, record: dict[str, Any]) -> None:
-        self._append(record)
-        self.progress.train(record)
-
-    def validating(self, done: int, total: int) -> None:
-        self.progress.validating(done, total)
-
-    def validation(self, record: dict[str, Any]) -> None:
-        self._append(record)
-        self.progress.validation(record)
-
-    def warn(self, text: str) -> None:
-        self.progress.note(f"warning: {text}")
-
-    def end(self, stage: str, result: StageResult) -> None:
-        self.progress.end(stage, verdict(stage, result))
-
-
-def verdict(stage: str, result: StageResult) -> str:
-    """One plain sentence: did training beat the starting weights?"""
-    if result.improved:
-        gain = (result.start - result.best) / abs(result.start) if result.start else 0.0
-        text = (
-            f"{stage}: validation {result.measure} {result.start:.5g} at step 0, {result.best:.5g} at its best "
-            f"(step {result.best_step}), {gain:.1%} lower"
-        )
-    else:
-        text = (
-            f"{stage}: no checkpoint beat the starting weights (validation {result.measure} {result.start:.5g}); "
-            "the starting weights are kept"
-        )
-    text += " (stopped early: patience)" if result.stopped_early else ""
-    if result.replay_start is not None and result.replay_best is not None:
-        loss = result.replay_best - result.replay_start
-        text += f"; on the replayed bars {result.replay_start:.5g} -> {result.replay_best:.5g}"
-        text += f", {loss:.3g} forgotten" if loss > 0 else ", nothing forgotten"
-    return text + "."
+__all__ = ["Run", "finetune", "is_main_process"]
 
 
 def finetune(
@@ -166,6 +72,7 @@ def finetune(
         settings.precision,
         accelerate_names(settings.trackers),
         Path(settings.out) / "trackers",
+        settings.distributed,
     )
     shown = progress or Progress()
     try:
@@ -189,14 +96,14 @@ def _finetune(
     force: bool,
 ) -> Run:
     folder = Path(settings.out)
-    sources = load_sources(settings)
+    sources, home = settle(load_sources(settings), settings.data.device, accelerator.device)
     if accelerator.is_main_process:
         prepare_folder(folder, settings, overwrite=overwrite, resume=resume, force=force)
     accelerator.wait_for_everyone()
     # Every rank reads what an earlier run finished before rank 0 writes anything new.
     earlier = Run(folder).summary.get("stages", {})
     accelerator.wait_for_everyone()
-    recorder = _Recorder(folder, progress)
+    recorder = Recorder(folder, progress)
     summary: dict[str, Any] = {
         "chandler": chandler.__version__,
         "data": sources.describe(),
@@ -204,7 +111,11 @@ def _finetune(
     }
     if sources.cleaned is not None:
         summary["data"]["cleaning"] = sources.cleaned.to_dict()
-    summary["forecast"] = {"max_context": settings.context(), "lookback": settings.data.lookback}
+    summary["forecast"] = {
+        "max_context": settings.context(),
+        "lookback": settings.data.lookback,
+        "dependency_positions": settings.positions(),
+    }
     if settings.data.calendar is not None:
         summary["forecast"]["calendar"] = settings.data.calendar
     if accelerator.is_main_process:
@@ -215,11 +126,15 @@ def _finetune(
             f"{settings.data.horizon} bars: {len(sources.train.main):,} to train on{replayed}, "
             f"{len(sources.validation):,} to validate on"
         )
+        if home is not None:
+            recorder.progress.note(f"windows are cut on {home}: the bars take {footprint(sources) / 1e9:,.2f} GB there")
         for text in sources.warnings():
             recorder.warn(text)
         if sources.cleaned is not None:
             recorder.progress.note(sources.cleaned.to_text(limit=5))
-    with closing(Tracking(accelerator, _flat(settings.model_dump(mode="json")), recorder.warn)) as recorder.tracking:
+    with closing(
+        Tracking(accelerator, flattened(settings.model_dump(mode="json")), recorder.warn)
+    ) as recorder.tracking:
         for number, (name, stage) in enumerate(settings.stages()):
             outcome = _run_stage(
                 name, stage, settings, sources, folder, accelerator, recorder, stop, resume, earlier.get(name), number
@@ -241,7 +156,7 @@ def _run_stage(
     sources: Sources,
     folder: Path,
     accelerator: Accelerator,
-    recorder: _Recorder,
+    recorder: Recorder,
     stop: StopRequest,
     resume: bool,
     earlier: dict[str, Any] | None,
@@ -279,10 +194,12 @@ def _run_stage(
         keeper=keeper,
         seed=seed,
         replay_validation=sources.replay_validation,
+        exam=_make_exam(stage, settings, whole, sources, accelerator, derive_seed(seed, 0, 0, 4)),
         volume_dropped=whole.data.drop_volume,
         log_every=whole.log_every,
         resume=resume,
         stop=stop,
+        distributed=whole.distributed,
     )
     if main:
         best = keeper.best(result.best_step)
@@ -322,73 +239,20 @@ def _make_stage(name: str, settings: StageSettings, whole: Settings, folder: Pat
             f"the tokenizer has {want.s1_bits} + {want.s2_bits} bits but the predictor reads "
             f"{have.s1_bits} + {have.s2_bits}. Choose a predictor that belongs to this tokenizer."
         )
-    return PredictorStage(predictor, tokenizer, whole.data.lookback, settings.condition)
+    return PredictorStage(predictor, tokenizer, whole.data.lookback, settings.condition, settings.loss)
+
+
+def _make_exam(
+    stage: Any, settings: StageSettings, whole: Settings, sources: Sources, accelerator: Accelerator, seed: int
+) -> Exam | None:
+    """What a predictor's forecasts are asked in validation; None where nobody asked for scores."""
+    if not isinstance(settings, PredictorSettings) or (settings.scoring is None and settings.promote_on == "loss"):
+        return None
+    part = accelerator.process_index, accelerator.num_processes
+    scoring = settings.scoring or ScoringSettings()
+    return Exam(sources.validation, stage.tokenizer, whole.context(), scoring, seed, part)
 
 
 def is_main_process() -> bool:
     """Whether this process writes and prints: always, except under torchrun on ranks other than 0."""
     return int(os.environ.get("RANK", "0")) == 0
-
-
-def prepare_folder(folder: Path, settings: Settings, *, overwrite: bool, resume: bool, force: bool) -> None:
-    """Make the run folder and write config.yaml; ConfigError if an earlier run would be lost or was another one."""
-    earlier = [name for name in OWN if (folder / name).exists()]
-    if overwrite:
-        for name in earlier:
-            path = folder / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    elif resume:
-        if (folder / "config.yaml").is_file() and not force:
-            changed = changed_keys(Run(folder).settings, settings)
-            if changed:
-                raise ConfigError(
-                    f"{folder} was started with other settings: {'; '.join(changed)}. Undo the changes, start anew in "
-                    "another folder with --out, or go on all the same with --resume --force."
-                )
-    elif earlier and not any(stage.skip_existing for _, stage in settings.stages()):
-        raise ConfigError(
-            f"{folder} already holds a run ({', '.join(earlier)}). Go on with --resume, choose another folder with "
-            "--out, replace it with --overwrite, or keep finished stages with --set tokenizer.skip_existing=true "
-            "--set predictor.skip_existing=true."
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "config.yaml", settings.to_yaml())
-    except OSError as error:
-        raise ConfigError(
-            f"{folder}: cannot write there ({error.strerror}). Choose another folder with --out."
-        ) from error
-
-
-def changed_keys(old: Settings, new: Settings) -> list[str]:
-    """ "predictor.epochs 30 -> 20" for each setting that differs; where the run lies and runs does not matter."""
-    a, b = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
-    keys = sorted((a.keys() | b.keys()) - {"out", "device", "trackers"})
-    return [f"{key} {a.get(key)} -> {b.get(key)}" for key in keys if a.get(key) != b.get(key)]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write beside, then rename."""
-    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from chandler.checkpoint import Pretrained, replacing
 from chandler.errors import TrainingError
 from chandler.nn.lora import merged, save_adapters
+from chandler.training.direction import is_better
+from chandler.training.watch import Watch
 
 KEPT = 2
 """Saved states kept per stage: if the newest is damaged, the one before it serves."""
@@ -30,16 +32,18 @@ KEPT = 2
 class Tracker:
     """The best validation score so far and how long ago it was."""
 
+    measure: str
+    """Which score chooses."""
     start: float = float("nan")
-    best: float = float("inf")
+    best: float = float("nan")
     best_step: int = 0
     without_gain: int = 0
 
     def add(self, score: float, step: int) -> bool:
-        """Take a score in; whether it is a new best (strictly lower than all before)."""
+        """Take a score in, that of step 0 first; whether it is a new best (strictly better than all before)."""
         if step == 0:
             self.start = score
-        better = score < self.best
+        better = step == 0 or is_better(self.measure, score, self.best)
         if better:
             self.best, self.best_step = score, step
         self.without_gain = 0 if better else self.without_gain + 1
@@ -50,17 +54,26 @@ class Tracker:
 class State:
     """Beside model and optimiser: everything the loop carries from one step to the next."""
 
+    tracker: Tracker
     step: int = 0
-    tracker: Tracker = field(default_factory=Tracker)
+    watch: Watch = field(default_factory=Watch)
     seconds: float = 0.0
     """Time spent before this state was saved."""
     skipped: int = 0
     """Steps left out because a loss or gradient was not finite."""
     logged: list[list[float]] = field(default_factory=list)
     """Losses of the steps since the last record in metrics.jsonl."""
+    at_start: dict[str, float] = field(default_factory=dict)
+    at_best: dict[str, float] = field(default_factory=dict)
+    """All validation measures at step 0, and at the best step so far."""
     replay_start: float | None = None
     replay_best: float | None = None
     """Score on the replay store at step 0, and at the best step so far."""
+
+    def warning(self, *, over: bool = False) -> str | None:
+        """What `Watch` has to say."""
+        t = self.tracker
+        return self.watch.warning(t.measure, t.best, t.best_step, t.without_gain, over=over)
 
     def replayed(self, measure: str, score: float, step: int, best: bool) -> dict[str, float]:
         """Take in a score on the replay store; what a record of it says. Forgetting above 0 is a loss."""
@@ -101,17 +114,20 @@ class Keeper:
         self,
         state: State,
         model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: dict[str, Any],
         schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> None:
-        """Write a state beside the others, whole or not at all; then remove what is no longer needed."""
+        """Write a state beside the others, whole or not at all; then remove what is no longer needed.
+
+        `optimizer` is the state dict of the optimiser.
+        """
 
         def write() -> None:
             target = self.folder / f"step-{state.step:07d}"
             shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same step
             with replacing(target) as scratch:
                 save_file(_contiguous(model.state_dict()), scratch / "model.safetensors")
-                tensors, groups = _pack(optimizer.state_dict())
+                tensors, groups = _pack(optimizer)
                 save_file(tensors, scratch / "optimizer.safetensors")
                 content = {"state": asdict(state), "groups": groups, "schedule": schedule.state_dict()}
                 (scratch / "state.json").write_text(json.dumps(content))
@@ -142,7 +158,7 @@ class Keeper:
             optimizer.load_state_dict(_unpack(load_file(path / "optimizer.safetensors"), content["groups"]))
             schedule.load_state_dict(content["schedule"])
             state = content["state"]
-            return State(**{**state, "tracker": Tracker(**state["tracker"])})
+            return State(**{**state, "tracker": Tracker(**state["tracker"]), "watch": Watch(**state["watch"])})
         return None
 
     def saved(self) -> list[Path]:
