@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from chandler.errors import ChandlerError, ConfigError
+
+if TYPE_CHECKING:
+    from chandler.training.config import Settings
 
 app = typer.Typer(
     name="chandler",
@@ -46,9 +49,23 @@ Missing = Annotated[
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out files that cannot be used, and say which.")]
 Join = Annotated[bool, typer.Option("--join", help="Files of one symbol follow one another: put them together.")]
 Sort = Annotated[bool, typer.Option("--sort", help="Sort rows whose time steps back, instead of stopping.")]
+Start = Annotated[str | None, typer.Option(help="Only rows from this date or time on.")]
+End = Annotated[str | None, typer.Option(help="Only rows up to this date or time, inclusive.")]
+Market = Annotated[str | None, typer.Option(help="Of a Qlib folder: the instrument list, such as csi300.")]
+Freq = Annotated[str | None, typer.Option(help="Of a Qlib folder: the bars, such as day or 1min.")]
 DecimalSign = Annotated[
     Literal["auto", ".", ","], typer.Option("--decimal", help="Decimal sign of numbers that read both ways.")
 ]
+
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override any key: --set data.path=bars.csv. Repeatable.")
+]
+RunFolder = Annotated[str | None, typer.Option("--out", help="The run folder, instead of the YAML's.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on where the run in that folder stopped; start if there is none.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Resume although settings have changed.")]
 
 
 def _version(show: bool) -> None:
@@ -87,11 +104,22 @@ def demo(
 
 @app.command()
 def inspect(
-    data: Data,
-    lookback: Annotated[int, typer.Option(min=2, help="Bars that a forecast sees.")] = 90,
-    horizon: Annotated[int, typer.Option(min=1, help="Bars to forecast.")] = 10,
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="DATA...",
+            help="Files, folders or globs of bars, a prepared store, qlib:FOLDER; or data.path of the YAML.",
+            show_default=False,
+        ),
+    ] = None,
+    lookback: Annotated[int | None, typer.Option(min=2, help="Bars that a forecast sees; default: 90.")] = None,
+    horizon: Annotated[int | None, typer.Option(min=1, help="Bars to forecast; default: 10.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Take windows, split, calendar and cleaning from this run's YAML instead.")
+        Path | None, typer.Option(help="Take source, windows, split, calendar and cleaning from this run's YAML.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any key of a run's data: --set data.cleaning.enabled=true. Repeatable."),
     ] = None,
     calendar: Annotated[
         str | None, typer.Option(help="When it trades: XNYS, XSHG, ..., 24/7, 24/5; default: learned from the bars.")
@@ -99,6 +127,10 @@ def inspect(
     html: Annotated[Path | None, typer.Option(help="Write the report as one self-contained page.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     symbols: Symbols = None,
+    start: Start = None,
+    end: End = None,
+    market: Market = None,
+    freq: Freq = None,
     column: Columns = None,
     timezone: Timezone = None,
     date_format: DateFormat = None,
@@ -113,27 +145,24 @@ def inspect(
     training would fail.
 
     Example: [bold]chandler inspect bars/ --lookback 512 --horizon 48 --calendar XNYS --html report.html[/bold]
+
+    As a run would see it: [bold]chandler inspect --config run.yaml --set data.cleaning.enabled=true[/bold]
     """
     from chandler.data.quality import inspect_store
-    from chandler.data.splits import SplitSettings
+    from chandler.data.source import load_source
 
-    options: dict[str, Any] = {"lookback": lookback, "horizon": horizon, "split": SplitSettings(), "calendar": calendar}
-    resample = None
-    if config is not None:
-        from chandler.training.config import load_settings
-
-        d = load_settings(config, [f"data.path={data[0]}"]).data
-        options = {"lookback": d.lookback, "horizon": d.horizon, "split": d.split, "cleaning": d.cleaning,
-                   "max_gap": d.max_gap, "calendar": calendar or d.calendar}  # fmt: skip
-        resample = d.resample
-    store = _load(
-        data, symbols, _options_of(column, timezone, date_format, adjust, missing, decimal, sort), join, skip_bad
-    )
-    if resample is not None:
-        from chandler.data.resample import resample_store
-
-        store = resample_store(store, resample, options["calendar"])
-    report = inspect_store(store, **options)
+    reading = _options_of(column, timezone, date_format, adjust, missing, decimal, sort)
+    plain = _options_of(None, None, None, "auto", "error", "auto", False)
+    given = {"path": _source(data), "lookback": lookback, "horizon": horizon, "calendar": calendar, "start": start, "end": end,
+             "market": market, "freq": freq, "symbols": symbols.split(",") if symbols else None, "join": join or None,
+             **{key: value for key, value in reading.items() if value != plain[key]}}  # fmt: skip
+    d = _inspected(config, {key: value for key, value in given.items() if value is not None}, overrides or [])
+    store = load_source(d, skip_bad=skip_bad)
+    _tell_skipped(store.skipped)
+    report = inspect_store(
+        store, lookback=d.lookback, horizon=d.horizon, split=d.split, calendar=d.calendar, cleaning=d.cleaning,
+        max_gap=d.max_gap,
+    )  # fmt: skip
     if as_json:
         import json
 
@@ -142,7 +171,9 @@ def inspect(
         typer.echo(report.to_text(), nl=False)
     if html is not None:
         try:
-            html.write_text(report.to_html(", ".join(data)), encoding="utf-8")
+            html.write_text(
+                report.to_html(", ".join([d.path] if isinstance(d.path, str) else d.path)), encoding="utf-8"
+            )
         except OSError as error:
             raise ConfigError(f"{html}: cannot write there ({error.strerror}). Choose another file.") from None
         typer.echo(f"Report: {html}", err=as_json)
@@ -150,19 +181,36 @@ def inspect(
         raise typer.Exit(1)
 
 
+def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str]) -> Any:
+    """The settings of an inspection: those of a run's YAML where there is one, flags over them."""
+    import json
+
+    from chandler.data.source import InspectSettings
+    from chandler.settings import Strict, load
+
+    flags = [f"data.{key}={json.dumps(value)}" for key, value in given.items()]
+    if config is None and "path" not in given:
+        raise ConfigError("give the data, chandler inspect bars.csv, or a run's YAML with --config.")
+    if config is not None:  # of a run, with all its other keys
+        from chandler.training.config import load_settings
+
+        whole = load_settings(config, [*flags, *overrides]).data
+        return InspectSettings.model_validate(whole.model_dump(include=set(InspectSettings.model_fields)))
+
+    class Inspection(Strict):
+        data: InspectSettings
+
+    return load(Inspection, {}, [*flags, *overrides]).data
+
+
 @app.command()
 def finetune(
     config: Annotated[Path, typer.Argument(help="YAML that describes the run; see configs/.", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Override any key: --set data.path=bars.csv. Repeatable."),
-    ] = None,
-    out: Annotated[str | None, typer.Option(help="The run folder, instead of the YAML's.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the run in that folder stopped; start if there is none.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Resume although settings have changed.")] = False,
+    overrides: Overrides = None,
+    out: RunFolder = None,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    force: Force = False,
 ) -> None:
     """Adapt the tokenizer, then the predictor on its frozen tokens; write a run folder with a report.
 
@@ -171,11 +219,35 @@ def finetune(
     Many: [bold]torchrun --nproc-per-node 8 -m chandler finetune configs/csv.yaml ...[/bold]
     """
     from chandler.training.config import load_settings
+
+    _train(load_settings(config, overrides or (), out=out), overwrite, resume, force)
+
+
+@app.command()
+def pretrain(
+    config: Annotated[Path, typer.Argument(help="YAML that describes the run; see configs/nano.yaml.")],
+    overrides: Overrides = None,
+    out: RunFolder = None,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    force: Force = False,
+) -> None:
+    """Train a tokenizer and a predictor from random weights over many sources of bars; the same two stages and loop
+    as finetune, with the defaults of pretraining.
+
+    Example: [bold]chandler pretrain configs/nano.yaml --set data.folder=BARS --out runs/nano[/bold]
+    """
+    from chandler.training.config import PRETRAINING, load_settings
+
+    _train(load_settings(config, overrides or (), out=out, defaults=PRETRAINING), overwrite, resume, force)
+
+
+def _train(settings: Settings, overwrite: bool, resume: bool, force: bool) -> None:
+    """Run both stages; the report at the end."""
     from chandler.training.run import finetune as run_finetune
     from chandler.training.run import is_main_process
     from chandler.training.signals import Interrupted
 
-    settings = load_settings(config, overrides or (), out=out)
     try:
         run = run_finetune(settings, overwrite=overwrite, resume=resume, force=force)
     except Interrupted as interrupted:
@@ -193,8 +265,11 @@ def forecast(
     data: Data,
     model: Annotated[
         str,
-        typer.Option(help="A run folder, a released predictor (NeoQuasar/Kronos-small), or TOKENIZER,PREDICTOR."),
-    ],
+        typer.Option(
+            help="A run folder, chandler-nano (bundled), a released predictor (NeoQuasar/Kronos-small), or "
+            "TOKENIZER,PREDICTOR."
+        ),
+    ] = "chandler-nano",
     horizon: Annotated[int, typer.Option(help="Bars to forecast.")] = 24,
     paths: Annotated[int, typer.Option(help="Sampled futures per symbol.")] = 100,
     temperature: Annotated[float, typer.Option(help="Below 1 narrows the distribution.")] = 1.0,
@@ -202,6 +277,12 @@ def forecast(
     top_k: Annotated[int, typer.Option(help="Keep this many tokens; 0 keeps all, 1 is greedy.")] = 0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same paths.")] = 0,
     lookback: Annotated[int | None, typer.Option(help="Bars of history to use; default: as trained.")] = None,
+    calendar: Annotated[
+        str | None,
+        typer.Option(
+            help="When it trades: XNYS, XSHG, ..., 24/7, 24/5, inferred (from the bars); default: the run's own, else inferred."
+        ),
+    ] = None,
     overflow: Annotated[
         Literal["exact", "block", "trim"],
         typer.Option(
@@ -230,6 +311,10 @@ def forecast(
         Path | None, typer.Option(help="A candle chart, .png, .svg, .pdf or .html; several symbols: one file each.")
     ] = None,
     symbols: Symbols = None,
+    start: Start = None,
+    end: End = None,
+    market: Market = None,
+    freq: Freq = None,
     column: Columns = None,
     timezone: Timezone = None,
     date_format: DateFormat = None,
@@ -244,6 +329,7 @@ def forecast(
 
     Example: [bold]chandler forecast bars.csv --model runs/mine --horizon 24 --out f.parquet --plot f.png[/bold]
     """
+    from chandler.data.schedule import known_calendar
     from chandler.forecasting.forecaster import Forecaster
     from chandler.forecasting.output import table_text, write_plots, write_table
 
@@ -251,11 +337,13 @@ def forecast(
     for target, kinds in ((out, (".parquet", ".csv")), (plot, (".png", ".svg", ".pdf", ".html"))):
         if target is not None and target.suffix.lower() not in kinds:
             raise ConfigError(f"{target}: the name must end in {' or '.join(kinds)}.")
+    calendar = known_calendar(calendar)
     pair = model.split(",")
     forecaster = Forecaster.from_pretrained(pair if len(pair) == 2 else model, device=device)
-    store = _load(
-        data, symbols, _options_of(column, timezone, date_format, adjust, missing, decimal, sort), join, skip_bad
-    )
+    options = _options_of(column, timezone, date_format, adjust, missing, decimal, sort)
+    ranges = {"start": start, "end": end, "market": market, "freq": freq}
+    options |= {key: value for key, value in ranges.items() if value is not None}
+    store = _load(data, symbols, options, join, skip_bad)
     forecasts = forecaster.forecast_many(
         store,
         horizon=horizon,
@@ -265,6 +353,7 @@ def forecast(
         top_k=top_k,
         seed=seed,
         lookback=lookback,
+        calendar=calendar,
         overflow=overflow,
         precision=precision,
         memory_budget=None if memory is None else memory * 1_000_000,
@@ -314,6 +403,8 @@ def evaluate(
 
     Example: [bold]chandler evaluate bars.csv --models before=NeoQuasar/Kronos-small,after=runs/mine --out runs/eval[/bold]
 
+    The paper's tasks: [bold]chandler evaluate bars.csv --config configs/tasks/price.yaml --models runs/mine[/bold]
+
     Baselines alone, on 1-hour bars: [bold]chandler evaluate btc.csv --set horizon=24 --set lookback=240[/bold]
     """
     from chandler.evaluation.config import load_evaluation
@@ -329,11 +420,24 @@ def evaluate(
         from chandler.evaluation.calibrate import calibrate_missing
 
         calibrate_missing(settings)
+    run = run_evaluate
+    if settings.task == "generation":
+        from chandler.evaluation.generation_task import generation as run
     try:
-        folder = run_evaluate(settings, force=force, overwrite=overwrite)
+        folder = run(settings, force=force, overwrite=overwrite)
     except KeyboardInterrupt:
         typer.echo("Stopped. The same command goes on from here.", err=True)
         raise typer.Exit(130) from None
+    if settings.task == "generation":
+        from chandler.evaluation.generation_report import generation_text
+
+        typer.echo(generation_text(folder))
+        return
+    if settings.task is not None:
+        from chandler.evaluation.results import Results
+        from chandler.evaluation.task_results import task_table
+
+        typer.echo(task_table(Results(folder), settings.task).to_text())
     typer.echo(f"Scores: {folder / 'scores.parquet'}")
     typer.echo(f"Report: {write_evaluation_report(folder)}")
 
@@ -373,15 +477,27 @@ def calibrate(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="A run folder, or the folder of an evaluation.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(help="A run folder, or the folder of an evaluation or a backtest.", show_default=False)
+    ],
 ) -> None:
-    """Write report.html of a training run or an evaluation again, from the files in its folder."""
+    """Write report.html of a training run, an evaluation or a backtest again, from the files in its folder."""
     from chandler.evaluation.walk import STATE
 
     if (folder / STATE).is_file():
         from chandler.evaluation.score_report import write_evaluation_report
 
         typer.echo(f"Report: {write_evaluation_report(folder)}")
+        return
+    if (folder / "curve.parquet").is_file():
+        from chandler.evaluation.backtest_report import write_backtest_report
+
+        typer.echo(f"Report: {write_backtest_report(folder)}")
+        return
+    if (folder / "generation.json").is_file():
+        from chandler.evaluation.generation_report import write_generation_report
+
+        typer.echo(f"Report: {write_generation_report(folder)}")
         return
     if (folder / "forecasts.parquet").is_file():
         from chandler.demo import report_again
@@ -394,6 +510,66 @@ def report(
 
 
 @app.command()
+def backtest(
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[DATA...]",
+            help="Files, folders or globs of bars; default: data.path of the config.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A run folder, a released predictor, or TOKENIZER+PREDICTOR: its forecasts are traded."),
+    ] = None,
+    signals: Annotated[
+        Path | None, typer.Option(help="Instead of a model: a CSV or Parquet file of timestamp, symbol, score.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML of the backtest, such as configs/tasks/investment.yaml.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override any key: --set portfolio.k=10. Repeatable.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="The folder to write; default: runs/backtest.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier backtest in that folder.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Trade bars that the model has seen, and say so.")] = False,
+) -> None:
+    """Trade forecasts as a portfolio: hold the k best, signal at the close, traded at the next open, after costs.
+
+    Beside it stand the benchmark, momentum, reversal, and random signals, which show what luck does. Interrupted, the
+    same command goes on. The folder holds curve.parquet, trades.parquet, signals.parquet, summary.json and report.html.
+
+    Example: [bold]chandler backtest bars/ --model runs/mine --set portfolio.k=10 --out runs/backtest[/bold]
+    """
+    import json
+
+    from chandler.evaluation.backtest import backtest as run_backtest
+    from chandler.evaluation.backtest import load_backtest
+    from chandler.evaluation.backtest_report import headline, verdict_lines
+
+    final = {"model": model, "signals": None if signals is None else str(signals), "out": out}
+    given: dict[str, str | None] = {name: value for name, value in final.items() if value is not None}
+    if model is not None and signals is None:  # what the shell names stands above what the file names
+        given["signals"] = None
+    elif signals is not None and model is None:
+        given["model"] = None
+    path = [f"data.path={json.dumps(data if len(data) > 1 else data[0])}"] if data else []
+    settings = load_backtest(config or {}, [*path, *(overrides or ())], given)
+    try:
+        folder = run_backtest(settings, force=force, overwrite=overwrite)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The same command goes on from here.", err=True)
+        raise typer.Exit(130) from None
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    typer.echo(headline(summary))
+    for about, text in verdict_lines(summary):
+        typer.echo(f"{about}: {text}")
+    typer.echo(f"Report: {folder / 'report.html'}")
+
+
+@app.command()
 def prepare(
     data: Annotated[
         list[str],
@@ -401,7 +577,9 @@ def prepare(
             metavar="DATA... STORE", help="Files, folders or globs; the folder to write last.", show_default=False
         ),
     ],
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core, if worth it.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads or processes; default: one per core, if worth it.")
+    ] = None,
     column: Columns = None,
     timezone: Timezone = None,
     date_format: DateFormat = None,
@@ -463,13 +641,18 @@ def _options_of(
 
 
 def _load(data: list[str], symbols: str | None, options: dict[str, Any], join: bool, skip_bad: bool) -> Any:
-    from chandler.data.readers import load_bars
+    from chandler.data.source import SourceSettings, load_source
 
-    source = data if len(data) > 1 else data[0]
     names = symbols.split(",") if symbols else None
-    store = load_bars(source, symbols=names, join=join, skip_bad=skip_bad, **options)
+    source = SourceSettings(path=_source(data) or [], symbols=names, join=join, **options)
+    store = load_source(source, skip_bad=skip_bad)
     _tell_skipped(store.skipped)
     return store
+
+
+def _source(data: list[str] | None) -> str | list[str] | None:
+    """One path as what it is: a prepared store is then mapped, not copied."""
+    return data[0] if data is not None and len(data) == 1 else data
 
 
 def _tell_skipped(skipped: tuple[str, ...]) -> None:

@@ -33,7 +33,7 @@ def covered(paths: np.ndarray, truths: np.ndarray, level: float) -> float:
 
 @pytest.fixture(scope="module")
 def calibration() -> ConformalBands:
-    return ConformalBands.fit(*forecasts(600, seed=0))
+    return ConformalBands.fit(*forecasts(2000, seed=0))
 
 
 @pytest.mark.parametrize(("level", "before"), [(0.5, 0.26), (0.8, 0.47), (0.9, 0.57)])
@@ -53,7 +53,7 @@ def test_narrow_bands_cover_what_they_say_on_fresh_data(
 
 @pytest.mark.parametrize("spread", [0.3, 2.5])
 def test_far_too_narrow_and_too_wide_90_percent_bands_come_to_88_to_92(spread: float) -> None:
-    calibration = ConformalBands.fit(*forecasts(600, seed=2, spread=spread))
+    calibration = ConformalBands.fit(*forecasts(2000, seed=2, spread=spread))
     paths, truths = forecasts(1000, seed=3, spread=spread)
     moved = np.array([calibration.recalibrate(one) for one in paths])
     assert 0.88 < covered(moved, truths, 0.9) < 0.92
@@ -90,7 +90,7 @@ def test_too_few_forecasts_are_refused_and_gaps_are_no_forecasts() -> None:
 
 
 def test_each_level_counts_alike_whether_fitted_on_paths_or_on_their_quantiles(calibration: ConformalBands) -> None:
-    paths, truths = forecasts(600, seed=0)
+    paths, truths = forecasts(2000, seed=0)
     quantiles = np.quantile(paths, quantile_levels(), axis=1).swapaxes(0, 1)
     again = ConformalBands.fit_quantiles(quantiles, truths)
     assert np.array_equal(again.low, calibration.low)
@@ -176,7 +176,7 @@ def test_json_round_trip(calibration: ConformalBands) -> None:
     again = ConformalBands.from_json(calibration.to_json())
     paths = forecasts(1, seed=12)[0][0]
     assert np.array_equal(again.recalibrate(paths), calibration.recalibrate(paths))
-    assert (again.levels, again.counts) == (LEVELS, (600,) * H)
+    assert (again.levels, again.counts) == (LEVELS, (2000,) * H)
 
 
 @pytest.mark.parametrize(

@@ -354,6 +354,39 @@ def test_the_close_of_a_session_is_known_from_rows_beyond_the_window(forecaster:
     assert [str(at) for at in ahead] == ["2024-03-11 09:30:00", "2024-03-11 09:45:00"]
 
 
+def test_a_calendar_knows_holidays_and_the_forecast_says_which_it_was(forecaster: Forecaster) -> None:
+    bars = walk()
+    before = Bars("ACME", pd.bdate_range(end="2024-07-02", periods=len(bars)), bars.values)
+    named = forecaster.forecast(before, horizon=3, paths=2, calendar="xnys")
+    assert [f"{day:%m-%d}" for day in named.timestamps] == ["07-03", "07-05", "07-08"]  # closed on the 4th
+    assert (named.calendar, named.dated_by) == ("XNYS", "XNYS")
+    inferred = forecaster.forecast(before, horizon=3, paths=2)
+    assert [f"{day:%m-%d}" for day in inferred.timestamps] == ["07-03", "07-04", "07-05"]
+    assert inferred.dated_by == "inferred (Mon-Fri)"
+    assert "inferred (Mon-Fri)" in repr(inferred)
+    assert inferred.to_frame().attrs["calendar"] == {"ACME": "inferred (Mon-Fri)"}
+    always = forecaster.forecast_many([before], 4, 2, calendar="24/7")[0]
+    assert [f"{day:%m-%d}" for day in always.timestamps] == ["07-03", "07-04", "07-05", "07-06"]
+    given = forecaster.forecast(before, horizon=3, paths=2, calendar="XNYS", timestamps=inferred.timestamps)
+    assert given.dated_by == "given"
+    with pytest.raises(DataError, match="near names are XNYS"):
+        forecaster.forecast(before, horizon=3, calendar="XNSY")
+
+
+def test_a_forecaster_has_a_calendar_of_its_own(forecaster: Forecaster) -> None:
+    own = Forecaster(forecaster.tokenizer, forecaster.predictor, device="cpu", max_context=CONTEXT, calendar="24/5")
+    bars = walk(start="2024-03-04 00:00", freq="h", tz="UTC")
+    assert own.forecast(bars, horizon=1, paths=1).calendar == "24/5"
+    assert own.forecast(bars, horizon=1, paths=1, calendar="inferred").calendar == "inferred"
+
+
+def test_bars_outside_of_the_sessions_of_a_calendar_are_told(forecaster: Forecaster) -> None:
+    days = pd.date_range("2024-03-04", periods=5, freq="B")
+    nights = pd.DatetimeIndex([day + pd.Timedelta(minutes=15 * i) for day in days for i in range(26)])
+    forecast = forecaster.forecast(Bars("X", nights, walk(130).values), horizon=2, paths=1, calendar="XLON")
+    assert "is it the right calendar?" in " ".join(forecast.calendar_notes)
+
+
 def test_the_zone_is_kept_and_given_times_are_brought_to_it(forecaster: Forecaster) -> None:
     bars = walk(start="2024-03-04 09:30", freq="h", tz="America/New_York")
     inferred = forecaster.forecast(bars, horizon=3, paths=2)
@@ -515,10 +548,10 @@ def test_a_run_folder_and_a_pair_are_the_same(forecaster: Forecaster, run_folder
 
 
 def test_a_run_folder_says_how_it_wants_to_be_used(run_folder: Path) -> None:
-    settings = {"max_context": 24, "lookback": 12, "dependency_positions": "rotary"}
+    settings = {"max_context": 24, "lookback": 12, "dependency_positions": "rotary", "calendar": "XLON"}
     (run_folder / "summary.json").write_text(json.dumps({"forecast": settings, "more": 1}))
     loaded = Forecaster.from_pretrained(run_folder, device="cpu")
-    assert (loaded.max_context, loaded.lookback, loaded.positions) == (24, 12, "rotary")
+    assert (loaded.max_context, loaded.lookback, loaded.positions, loaded.calendar) == (24, 12, "rotary", "XLON")
     forecast = loaded.forecast(walk(), horizon=2, paths=2)
     assert len(forecast.history) == 12
     assert forecast.model == str(run_folder)

@@ -36,7 +36,7 @@ def block_bootstrap(
     Blocks of geometric length begin anywhere and wrap around; the interval is between the (1 - level) / 2 quantiles
     of the means of the draws, both moved away from the mean by sqrt(n / (n - b)) t / z: n values in blocks of b are
     n / b pieces, and t is Student's with n / b - 1 degrees. Without that, intervals of short series are too narrow:
-    of 50 origins that overlap by 12, a 95% interval would exclude a true 0 in 3 of 10 cases.
+    of 50 origins that overlap by 12, a 95% interval would exclude a true 0 in every third case.
     Source: Politis & Romano (1994), "The stationary bootstrap", JASA 89; the stretch is ours.
 
     Args:

@@ -183,7 +183,7 @@ def pit(paths: ArrayLike, truth: ArrayLike, *, seed: int = 0) -> Array:
 
     Args:
         paths: (P, H). truth: (H,), in the same unit.
-        seed: of this call's own generator.
+        seed: of this call's own generator; another one for each forecast, or all are placed alike inside their ranks.
 
     Returns:
         (H,) in [0, 1], NaN where the truth is NaN.

@@ -19,6 +19,7 @@ from chandler.evaluation.judgement import Judged, spoken
 from chandler.evaluation.page import Page, facts, write_whole
 from chandler.evaluation.results import QUESTIONS, Results
 from chandler.evaluation.runlog import flat
+from chandler.evaluation.task_results import task_table
 from chandler.evaluation.verdicts import day
 from chandler.evaluation.walk import EXAMPLES
 
@@ -38,6 +39,7 @@ def write_evaluation_report(folder: str | Path) -> Path:
     body = [
         _header(results, name),
         _verdict(results, judged),
+        _task(results),
         _against_naive(results),
         _calibration(page, results),
         _by_step(page, results),
@@ -79,6 +81,18 @@ def _verdict(results: Results, judged: Sequence[Judged]) -> str:
     items = "".join(f"<dt>{escape(about)}</dt><dd>{escape(text)}</dd>" for about, text in lines)
     first = f"<p>{escape(judgement.headline(results, judged))}</p>"
     return f'<section class="verdict{" alarm" if alarm else ""}" aria-label="Verdict">{first}<dl>{items}</dl></section>'
+
+
+def _task(results: Results) -> str:
+    task = results.config.get("task")
+    if task is None:
+        return ""
+    settings = results.config
+    how = f"{settings['paths']} paths, temperature {settings['temperature']:g}, top_p {settings['top_p']:g}"
+    return (
+        f'<h2>The paper\'s task: {escape(task)}</h2><p class="sub">Sampled with {how}, {settings["lookback"]} bars of '
+        f"lookback and {settings['horizon']} of horizon (Kronos, arXiv 2508.02739).</p>{task_table(results, task).to_html()}"
+    )
 
 
 def _against_naive(results: Results) -> str:

@@ -68,6 +68,7 @@ def evaluate(
     folder = Path(settings.out)
     exposures = {name: exposure(source) for name, source in settings.models.items()}
     store, cleaned = load_clean(settings.data)
+    settings = settings.for_bars(store)
     begin = settings.start
     if begin is None and not force:
         begin = clean_start(store, exposures)

@@ -131,7 +131,7 @@ class ConformalBands:
         levels to the calibrated ones and the median to itself; beyond the outermost it goes on as wide as those are,
         seen from the median. So at each step the paths keep their order, every path stays the path it was, with its own
         rises, falls and dependence between steps (as in ensemble copula coupling: Schefzik, Thorarinsdottir & Gneiting
-        2013, Statistical Science 28), and the median forecast does not change. Where calibrated bands would cross
+        2013, Statistical Science 28), and the median path does not move. Where calibrated bands would cross
         each other or the median, the outer one gives way outwards.
 
         Args:
