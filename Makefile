@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test soak demo bench-forecast bench-train bench-lora bench-outgrow bench-read format clean
+.PHONY: help setup check test soak demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -41,8 +41,11 @@ bench-train: $(READY) ## Training: both stages against a yardstick loop
 bench-outgrow: $(READY) ## Train from a store of 100 million rows and watch resident memory (needs 4 GB of disk)
 	$(BIN)/python -m benchmarks.outgrow
 
+bench-precision: $(READY) ## Where float32, bfloat16 and compiled runs of the demo end
+	$(BIN)/python -m benchmarks.precision
+
 bench-read: $(READY) ## Reading: rows per second against pandas.read_csv
-	$(BIN)/python benchmarks/read.py
+	$(BIN)/python -m benchmarks.read
 
 bench-lora: $(READY) ## What adapters and heads alone save in time and memory
 	$(BIN)/python -m benchmarks.lora

@@ -27,12 +27,14 @@ def load(
     source: str | Path | Mapping[str, Any],
     overrides: Iterable[str] = (),
     final: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> S:
     """Read a YAML file (or take a mapping), apply `key.sub=value` overrides, validate.
 
     Args:
         kind: the settings that the keys must fit.
         final: top keys that stand above all others.
+        defaults: stand in for keys, however deep, that the source does not give.
 
     Raises:
         ConfigError: unreadable file, malformed override, unknown key (the nearest known one is named), bad value.
@@ -52,6 +54,7 @@ def load(
             raise ConfigError(f"{where}: not valid YAML: {error}") from error
         if not isinstance(raw, dict):
             raise ConfigError(f"{where}: expected keys and values, found {type(raw).__name__}.")
+    raw = _over(defaults or {}, raw)
     for override in overrides:
         _apply(raw, override)
     raw |= final or {}
@@ -59,6 +62,15 @@ def load(
         return kind.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(_explain(error, where, kind)) from error
+
+
+def _over(defaults: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """`raw` with what it lacks of `defaults`, however deep."""
+    found = dict(defaults) | dict(raw)
+    for key in defaults.keys() & raw.keys():
+        if isinstance(defaults[key], Mapping) and isinstance(raw[key], Mapping):
+            found[key] = _over(defaults[key], raw[key])
+    return found
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation import judgement
@@ -24,30 +22,6 @@ from chandler.forecasting.forecaster import Forecaster
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ASSET = Path(__file__).parents[2] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"
-SPLITS = {
-    "train": {"windows": 1, "rows": 1, "first": "2011-01-03T00:00:00", "last": "2012-03-30T00:00:00"},
-    "val": {"windows": 1, "rows": 1, "first": "2012-04-02T00:00:00", "last": "2012-09-28T00:00:00"},
-}
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder with the golden weights, which are random, trained up to September 2012 by its record."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    for part in ("tokenizer", "predictor"):
-        shutil.copytree(GOLDEN / part, folder / part)
-    data = {
-        "path": str(ASSET),
-        "symbols": ["AAPL", "IBM", "GOOG", "MSFT"],
-        "start": "2011-01-03",
-        "lookback": 24,
-        "horizon": 4,
-    }
-    split = {"train_end": "2012-03-30", "val_end": "2012-09-28"}
-    (folder / "config.yaml").write_text(yaml.safe_dump({"data": {**data, "split": split}}))
-    summary = {"data": {"names": data["symbols"], "splits": SPLITS}, "forecast": {"max_context": 20, "lookback": 24}}
-    (folder / "summary.json").write_text(json.dumps(summary))
-    return folder
 
 
 def settings(out: Path, **more: Any) -> EvaluationSettings:
@@ -212,8 +186,16 @@ def test_calibration_is_stored_applied_and_helps_on_later_bars(done: Path, run: 
         plain.forecast(bars, horizon=4, paths=20, calibrated=True)
 
 
+def test_a_baseline_that_cannot_be_fitted_is_left_out_and_said(tmp_path: Path) -> None:
+    folder = evaluate(settings(tmp_path / "e", stride=60, baselines=["bootstrap", "dlinear"]))
+    assert set(pd.read_parquet(folder / "scores.parquet")["model"]) == {"bootstrap"}
+    text = words(write_evaluation_report(folder))
+    assert "DLinear was left out: it is trained on the bars before the first that is forecast" in text
+    assert "No model was evaluated: these are the baselines alone." in text
+
+
 def test_models_are_named(tmp_path: Path) -> None:
-    assert name_models(["before=NeoQuasar/Kronos-small", "runs/mine/"]) == {
+    assert name_models(["before=NeoQuasar/Kronos-small", "runs/mine"]) == {
         "before": "NeoQuasar/Kronos-small",
         "mine": "runs/mine",
     }

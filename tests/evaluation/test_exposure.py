@@ -57,6 +57,14 @@ def test_without_names_any_symbol_may_have_been_seen(tmp_path: Path) -> None:
     assert marks(source, "Z")["Z"] == ["trained", "", "", ""]
 
 
+def test_symbols_of_many_sources_are_recognised(tmp_path: Path) -> None:
+    source = run(tmp_path / "r", names=["crypto:kraken:BTCUSD@1D"], train="2024-01-04", val="2024-01-04")
+    found = marks(source, "kraken:BTCUSD", "BTCUSD", "ETHUSD")
+    assert {symbol: found[symbol][0] for symbol in found} == {
+        "kraken:BTCUSD": "trained", "BTCUSD": "trained", "ETHUSD": "period",
+    }  # fmt: skip
+
+
 def test_replayed_bars_and_the_run_it_started_from_count(tmp_path: Path) -> None:
     first = run(tmp_path / "first", names=["A"], train="2024-01-12T00:00:00", val="2024-01-12T00:00:00")
     replay = {"splits": {"train": {"last": "2024-01-16T00:00:00"}}, "names": ["C"]}

@@ -311,3 +311,29 @@ def test_no_run_folder(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text("{")
     with pytest.raises(ConfigError, match=r"summary\.json: cannot be read"):
         write_report(tmp_path)
+
+
+@pytest.mark.parametrize(("measure", "before", "after"), [("crps", 2.0, 1.5), ("rank_ic", 0.01, 0.04)])
+def test_a_checkpoint_that_forecasts_chose(tmp_path: Path, measure: str, before: float, after: float) -> None:
+    best = {"measure": measure, "start_score": before, "best": after}
+    folder = run_folder(tmp_path / "run", {"tokenizer": outcome("tokenizer"), "predictor": outcome("predictor") | best})
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for record in records:
+        if record["stage"] == "predictor" and record["kind"] == "validation":
+            record |= {"crps": 2.0, "rank_ic": 0.01}
+            record |= {measure: after if record["step"] == 20 else before}
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    report = write_report(folder, references={"predictor": ("Token frequencies alone", 0.4)})
+    text = words(report)
+    gain = {"crps": "25% better", "rank_ic": "0.03000 better"}[measure]
+    assert gain in text
+    assert f"{before:#.4g} at step 0, {after:#.4g} at its best (step 20)" in text
+    assert "Token frequencies alone would score" not in text, "that is a likelihood"
+    assert "It chose the checkpoint." in text
+    assert "1.500 nats better" in text, "the likelihood is shown beside it"
+
+
+def test_a_warning_of_the_run_is_told_in_the_verdict(tmp_path: Path) -> None:
+    warned = outcome("predictor", "kept_start", warning="the training loss fell from 5 to 4")
+    text = words(write_report(run_folder(tmp_path / "run", {"tokenizer": outcome("tokenizer"), "predictor": warned})))
+    assert "was of no use. Warning: the training loss fell from 5 to 4." in text

@@ -8,9 +8,11 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from chandler.data.cleaning import CleaningReport, CleaningSettings, clean_store
+from chandler.data.qlib import PREFIX
 from chandler.data.readers import load_bars
 from chandler.data.resample import resample_store
 from chandler.data.sessions import resolve
+from chandler.data.splits import SplitSettings
 from chandler.data.store import BarStore
 from chandler.errors import DataError
 from chandler.settings import Strict
@@ -56,7 +58,8 @@ class SourceSettings(Strict):
     max_gap: int | None = Field(None, ge=0)
     """No window crosses a hole of more missing bars than this; null: holes are not looked for."""
     cleaning: CleaningSettings = Field(default_factory=CleaningSettings)
-    """The paper's rules for jumps, illiquid and stagnant stretches; off unless cleaning.enabled."""
+    """The paper's rules for jumps, illiquid and stagnant stretches; off unless cleaning.enabled. One of data.sources
+    that does not give its own has those of data."""
 
     @field_validator("start", "end", mode="before")
     @classmethod
@@ -72,12 +75,28 @@ class SourceSettings(Strict):
             raise ValueError(str(error).rstrip(".")) from None
 
 
-def load_clean(source: SourceSettings) -> tuple[BarStore, CleaningReport | None]:
-    """The store, its segments those that pass the rules, and what was removed; None where no rule is on.
+class InspectSettings(SourceSettings):
+    """What a preflight report goes by: the keys of a run's `data:` that say which rows are windows of which part."""
+
+    lookback: int = Field(90, ge=2)
+    """Bars that a forecast sees."""
+    horizon: int = Field(10, ge=1)
+    """Bars to forecast."""
+    split: SplitSettings = Field(default_factory=SplitSettings)
+    """Where training ends and validation begins."""
+
+
+def load_source(source: SourceSettings, *, skip_bad: bool = False) -> BarStore:
+    """The bars that settings name, read and resampled. `skip_bad`: see `load_bars`.
 
     Raises DataError for data that cannot be used.
     """
     d = source
+    paths = [d.path] if isinstance(d.path, str) else d.path
+    if (d.market != "all" or d.freq != "day") and not any(path.startswith(PREFIX) for path in paths):
+        raise DataError(
+            f"market and freq are of Qlib folders, and {paths[0]} is none: say {PREFIX}FOLDER, or leave them out."
+        )
     store = load_bars(
         d.path,
         symbols=d.symbols,
@@ -89,13 +108,22 @@ def load_clean(source: SourceSettings) -> tuple[BarStore, CleaningReport | None]
         decimal=d.decimal,
         unsorted=d.unsorted,
         join=d.join,
+        skip_bad=skip_bad,
         market=d.market,
         freq=d.freq,
         start=d.start,
         end=d.end,
     )
-    if d.resample is not None:
-        store = resample_store(store, d.resample, d.calendar)
+    return store if d.resample is None else resample_store(store, d.resample, d.calendar)
+
+
+def load_clean(source: SourceSettings) -> tuple[BarStore, CleaningReport | None]:
+    """The store, its segments those that pass the rules, and what was removed; None where no rule is on.
+
+    Raises DataError for data that cannot be used.
+    """
+    d = source
+    store = load_source(d)
     if not d.cleaning.enabled and d.max_gap is None:
         return store, None
     return clean_store(store, d.cleaning, max_gap=d.max_gap, calendar=d.calendar)

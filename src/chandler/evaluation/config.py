@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from chandler.data.source import SourceSettings
+from chandler.data.store import BarStore
 from chandler.errors import ConfigError
 from chandler.evaluation.records import LEVELS
+from chandler.evaluation.tasks import SAMPLING, window_for
 from chandler.settings import Strict, load, nearest
 
 VOLUME_BASELINE = "volume_by_time_of_day"
@@ -22,11 +24,19 @@ BANDS = tuple(round(1 - 2 * low, 3) for low in sorted(LEVELS, reverse=True) if l
 """Central bands whose edges are among the quantiles that are kept: 0.5, 0.8, ..."""
 
 
+EvaluationTask = Literal["price", "return", "volatility", "generation"]
+AUTO = 0
+"""A window that the interval of the bars decides; null in YAML."""
+
+
 class EvaluationSettings(Strict):
     """One walk forward: every model and baseline forecasts the same windows."""
 
     out: str = "runs/evaluation"
     """The folder of the evaluation."""
+    task: EvaluationTask | None = None
+    """One of the paper's tasks: price, return, volatility, generation. Its sampling and windows are then the defaults,
+    and its measures are reported; see docs/tasks.md. null: a general evaluation."""
     data: SourceSettings
     """Which bars, and how they are read."""
     models: dict[str, str] = Field(default_factory=dict)
@@ -34,10 +44,11 @@ class EvaluationSettings(Strict):
     baselines alone."""
     baselines: list[str] = Field(list(DEFAULT_BASELINES))
     """What the models have to beat; see docs/evaluation.md."""
-    lookback: int = Field(90, ge=2)
-    """Bars of history of every forecast. A model whose context is smaller sees the last of them."""
-    horizon: int = Field(10, ge=1)
-    """Bars ahead."""
+    lookback: int = 90
+    """Bars of history of every forecast. A model whose context is smaller sees the last of them. null (and with a
+    task, by default): as in the paper for the interval of the bars."""
+    horizon: int = 10
+    """Bars ahead; null as for lookback."""
     stride: int | None = Field(None, ge=1)
     """Bars between two origins; null: the horizon, so that no bar is forecast twice."""
     origins: int | None = Field(None, ge=1)
@@ -46,7 +57,7 @@ class EvaluationSettings(Strict):
     """First day or time that may be forecast; null: the first that no model was trained or validated on."""
     end: str | None = None
     """Last day or time that may be forecast; null: the last of the data."""
-    paths: int = Field(100, ge=2)
+    paths: int = Field(100, ge=1)
     """Sampled futures of each window, of models and baselines alike."""
     temperature: float = Field(1.0, gt=0)
     """Below 1 narrows the distribution."""
@@ -67,6 +78,23 @@ class EvaluationSettings(Strict):
     chunk: int = Field(64, ge=1)
     """Windows forecast at a time and written as one part: what an interruption costs, and what memory must hold."""
     device: str = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_task(cls, raw: object) -> object:
+        if isinstance(raw, dict) and raw.get("task") == "investment":
+            raise ValueError("the task investment is a portfolio: run it with chandler backtest")
+        if not isinstance(raw, dict) or raw.get("task") not in get_args(EvaluationTask):
+            return raw
+        return {"lookback": AUTO, "horizon": AUTO, **SAMPLING[raw["task"]]._asdict(), **raw}
+
+    @field_validator("lookback", "horizon", mode="before")
+    @classmethod
+    def _auto(cls, value: object, info: ValidationInfo) -> object:
+        least = {"lookback": 2, "horizon": 1}[str(info.field_name)]
+        if isinstance(value, int) and not isinstance(value, bool) and value != AUTO and value < least:
+            raise ValueError(f"give {least} or more, or null for the paper's")
+        return AUTO if value is None else value
 
     @field_validator("start", "end", mode="before")
     @classmethod
@@ -95,6 +123,13 @@ class EvaluationSettings(Strict):
         if both:
             raise ValueError(f"{', '.join(both)} names both a model and a baseline: call the model something else")
         return self
+
+    def for_bars(self, store: BarStore) -> EvaluationSettings:
+        """The same with lookback and horizon filled in where they are left to the interval of the bars."""
+        if self.lookback != AUTO and self.horizon != AUTO:
+            return self
+        lookback, horizon = window_for(max(store, key=len).interval, self.task)
+        return self.model_copy(update={"lookback": self.lookback or lookback, "horizon": self.horizon or horizon})
 
     @property
     def apart(self) -> int:

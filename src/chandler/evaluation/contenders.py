@@ -48,15 +48,18 @@ def seeds(settings: EvaluationSettings, origins: Origins, windows: NDArray[np.in
     return [window_seed(settings.seed, origins.symbol(w), int(times[origins.rows[w]])) for w in windows]
 
 
+def open_model(source: str, device: str) -> Forecaster:
+    """The forecaster of a run folder, a released predictor, or TOKENIZER+PREDICTOR. CheckpointError as it says."""
+    pair = [] if Path(source).expanduser().exists() else source.replace("+", ",").split(",")
+    return Forecaster.from_pretrained(pair if len(pair) == 2 else source, device=device)
+
+
 class Model:
     """A model, and its calibrated twin where its run has a calibration that fits the settings."""
 
     def __init__(self, name: str, source: str, settings: EvaluationSettings) -> None:
-        pair = source if Path(source).expanduser().exists() else source.replace("+", ",").split(",")
         self.name, self.source, self.settings = name, source, settings
-        self.forecaster = Forecaster.from_pretrained(
-            pair if isinstance(pair, list) and len(pair) == 2 else source, device=settings.device
-        )
+        self.forecaster = open_model(source, settings.device)
         self.sampling = Sampling(temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k)
         self.notes: list[str] = []
         self.visible = min(settings.lookback, self.forecaster.max_context)

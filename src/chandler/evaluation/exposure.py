@@ -165,7 +165,7 @@ def _splits(data: Any) -> Iterator[Seen]:
     if not isinstance(data, Mapping):
         return
     names = data.get("names")
-    symbols = frozenset(map(str, names)) if isinstance(names, list) else None
+    symbols = frozenset(one for name in names for one in _spellings(str(name))) if isinstance(names, list) else None
     for part, kind in (("train", "trained"), ("val", "validated")):
         found = (data.get("splits") or {}).get(part) if isinstance(data.get("splits"), Mapping) else None
         if found and found.get("last"):
@@ -173,6 +173,13 @@ def _splits(data: Any) -> Iterator[Seen]:
     for value in data.values():
         if isinstance(value, Mapping | list):
             yield from _splits(value)
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """A symbol as data may call it: training over many sources names it SOURCE:SYMBOL@INTERVAL."""
+    bare = name.rpartition("@")[0] or name
+    parts = bare.split(":")
+    yield from (name, *(":".join(parts[first:]) for first in range(len(parts))))
 
 
 def _released(source: str, folder: Path) -> bool:

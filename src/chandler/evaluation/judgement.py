@@ -99,6 +99,17 @@ def answer(one: Judged) -> str:
     return text[0].upper() + text[1:]
 
 
+def between(results: Results, model: str, other: str) -> str:
+    """One model against another, question by question."""
+    parts = []
+    for question in QUESTIONS:
+        if all(np.isfinite(results.losses(name)[question.loss]).any() for name in (model, other)):
+            c = results.compare(model, other, question.loss)
+            parts.append(f"{question.title} {c.verdict}, {span(c)}")
+    text = "; ".join(parts) or "nothing to compare"
+    return f"{text[0].upper()}{text[1:]}."
+
+
 def _verdict(c: Comparison, rival: str) -> str:
     if c.verdict == "too few origins":
         return f"too few origins ({c.origins}) to tell it from the {spoken(rival)}"
@@ -197,7 +208,9 @@ def caveats(results: Results, comparisons: int) -> list[str]:
         "The best baseline is picked after the fact, on the same windows; that makes it harder to beat than any baseline that "
         "one would have picked before."
     )
-    missing = [spoken(name) for name in SPOKEN if name not in results.baselines]
+    left_out = results.state.get("left_out", {})
+    lines += [f"{spoken(name)} was left out: {text}" for name, text in left_out.items()]
+    missing = [spoken(name) for name in SPOKEN if name not in (*results.baselines, *left_out)]
     if missing:
         lines.append(f"Baselines that were not run: {', '.join(missing)}.")
     if results.config.get("top_p", 1.0) < 1 or results.config.get("temperature", 1.0) != 1:

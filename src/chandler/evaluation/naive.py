@@ -83,8 +83,8 @@ def make_baseline(name: str, settings: EvaluationSettings, store: BarStore, orig
         fitted = baseline.fit(closes, settings.horizon, seed=settings.seed)
     except DataError as error:
         raise DataError(
-            f"the baseline {name} is trained on the bars before the evaluation, and there are too few: {error} Set start "
-            f"later, or leave {name} out of the baselines."
+            f"it is trained on the bars before the first that is forecast, and there are too few ({str(error).split(';')[0]}). "
+            "Set start later to have it."
         ) from None
     return Naive(
         fitted, settings, {"kind": "baseline", "fitted_on": len(closes), "before": str(np.datetime64(first, "ns"))}

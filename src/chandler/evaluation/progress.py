@@ -24,8 +24,8 @@ class Walking:
         self.console.print(text, markup=False)
 
     @contextmanager
-    def walking(self, name: str, total: int, done: int) -> Iterator[Callable[[int], None]]:
-        """What is yielded is called with the number of windows that were just finished."""
+    def walking(self, name: str, total: int, done: int, unit: str = "windows") -> Iterator[Callable[[int], None]]:
+        """What is yielded is called with the number of units that were just finished."""
         if self.console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             with Progress(*columns, console=self.console, transient=True) as bar:
@@ -42,6 +42,6 @@ class Walking:
             if now - said >= _PLAIN_SECONDS and at < total:
                 said = now
                 left = (now - begun) / (at - begun_at) * (total - at)
-                self.note(f"{name}: {at:,} of {total:,} windows, about {left:,.0f} s left")
+                self.note(f"{name}: {at:,} of {total:,} {unit}, about {left:,.0f} s left")
 
         yield report

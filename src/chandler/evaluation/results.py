@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from chandler.data.bars import FEATURES
 from chandler.errors import ConfigError
 from chandler.evaluation import ranks, significance, volatility
+from chandler.evaluation.bootstrap import optimal_block
 from chandler.evaluation.contenders import CALIBRATED
 from chandler.evaluation.records import quantile_name
 from chandler.evaluation.significance import Comparison, Estimate
@@ -253,7 +254,7 @@ class Results:
         return None if count < 4 else min(max(self.overlap, int(4 * (count / 100) ** (2 / 9))), count - 1)
 
     def _block(self, series: Array) -> float:
-        return max(float(self.overlap), significance.optimal_block(series))
+        return max(float(self.overlap), optimal_block(series))
 
 
 def by_group(values: Array, groups: Sequence[Any] | NDArray[Any]) -> pd.Series:

@@ -107,7 +107,7 @@ def pit_histogram(pit: NDArray[np.float64], colour: str = "--model") -> Figure:
     bars = {"type": "bar", "x": rounded(middles), "y": rounded(share), "width": 0.092, "marker": {"color": colour}}
     flat = curve([0, 1], [100 / PIT_BINS] * 2, "--ink-soft", width=1.2, dash="dash") | {"hoverinfo": "skip"}
     layout = layout_of(hover="closest") | {"showlegend": False, "bargap": 0}
-    layout["xaxis"] |= {"range": [0, 1], "tickvals": [0, 0.5, 1], "ticktext": ["lowest", "median", "highest"]}
+    layout["xaxis"] |= {"range": [0, 1], "tickvals": [0.07, 0.5, 0.93], "ticktext": ["lowest", "median", "highest"]}
     layout["yaxis"] |= {"rangemode": "tozero", "ticksuffix": "%", "range": [0, max(25.0, float(share.max()) * 1.08)]}
     return {"data": [bars | {"hovertemplate": "%{y:.1f}% of the closes<extra></extra>"}, flat], "layout": layout}
 
@@ -148,7 +148,7 @@ def example(history: pd.DataFrame, results: Results, window: int, model: str, na
     """
     times = pd.DatetimeIndex(results.truth("timestamp")[window])
     past_times = pd.DatetimeIndex(history["timestamp"])
-    index = past_times.append(times)
+    index = pd.DatetimeIndex(past_times.append(times))
     labels = bar_labels(index)
     past, future = labels[: len(history)], labels[len(history) :]
     last = float(results.truth("last")[window, 0])
@@ -190,10 +190,15 @@ def _against(traces: list[Figure], title: str, ticks: Sequence[int] | None) -> F
     if ticks is not None:
         every = max(1, -(-len(ticks) // 12))
         layout["xaxis"] |= {"tickmode": "array", "tickvals": list(ticks[::every])}
-    layout["yaxis"] |= {"ticksuffix": "%", "zeroline": True, "zerolinecolor": "--ink", "zerolinewidth": 1.4}
+    layout["yaxis"] |= {
+        "ticksuffix": "%",
+        "rangemode": "tozero",
+        "zeroline": True,
+        "zerolinecolor": "--ink",
+        "zerolinewidth": 1.4,
+    }
     return {"data": traces, "layout": layout}
 
 
 def _hourly(values: NDArray[np.float64], hours: NDArray[np.int64]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = pd.Series(values.ravel()).groupby(hours.ravel()).mean().to_numpy()
-    return found
+    return np.asarray(pd.Series(values.ravel()).groupby(hours.ravel()).mean(), np.float64)

@@ -19,6 +19,7 @@ from chandler.evaluation.judgement import Judged, spoken
 from chandler.evaluation.page import Page, facts, write_whole
 from chandler.evaluation.results import QUESTIONS, Results
 from chandler.evaluation.runlog import flat
+from chandler.evaluation.task_results import task_table
 from chandler.evaluation.verdicts import day
 from chandler.evaluation.walk import EXAMPLES
 
@@ -38,6 +39,7 @@ def write_evaluation_report(folder: str | Path) -> Path:
     body = [
         _header(results, name),
         _verdict(results, judged),
+        _task(results),
         _against_naive(results),
         _calibration(page, results),
         _by_step(page, results),
@@ -68,6 +70,9 @@ def _verdict(results: Results, judged: Sequence[Judged]) -> str:
     for one in judged:
         about = f"{one.model}, {one.question.title}" if several else one.question.title.capitalize()
         lines.append((about, judgement.answer(one)))
+    for model in results.raw_models[1:]:
+        first = results.raw_models[0]
+        lines.append((f"{model} against {first}", judgement.between(results, model, first)))
     for model in results.raw_models:
         if results.spreads(model):
             about = f"{model}, bands" if several else "Bands"
@@ -76,6 +81,18 @@ def _verdict(results: Results, judged: Sequence[Judged]) -> str:
     items = "".join(f"<dt>{escape(about)}</dt><dd>{escape(text)}</dd>" for about, text in lines)
     first = f"<p>{escape(judgement.headline(results, judged))}</p>"
     return f'<section class="verdict{" alarm" if alarm else ""}" aria-label="Verdict">{first}<dl>{items}</dl></section>'
+
+
+def _task(results: Results) -> str:
+    task = results.config.get("task")
+    if task is None:
+        return ""
+    settings = results.config
+    how = f"{settings['paths']} paths, temperature {settings['temperature']:g}, top_p {settings['top_p']:g}"
+    return (
+        f'<h2>The paper\'s task: {escape(task)}</h2><p class="sub">Sampled with {how}, {settings["lookback"]} bars of '
+        f"lookback and {settings['horizon']} of horizon (Kronos, arXiv 2508.02739).</p>{task_table(results, task).to_html()}"
+    )
 
 
 def _against_naive(results: Results) -> str:
@@ -118,8 +135,7 @@ def _calibration(page: Page, results: Results) -> str:
         "period, and the first origins are not corrected yet."
     )
     lines = {
-        spoken(name): {level: results.coverage(name, level)[0] for level in (0.5, 0.8, 0.9, 0.95, 0.98)}
-        for name in shown
+        spoken(name): {level: results.coverage(name, level)[0] for level in (0.5, 0.8, 0.9, 0.95)} for name in shown
     }
     figures = [
         f"<figure><h3>Covered against claimed</h3><figcaption>On the dashed line a band covers what it says; below it, bands "
@@ -149,11 +165,11 @@ def _adaptive(results: Results, model: str, level: float) -> tuple[float, float]
     shape = int(rounds.max()) + 1, int(numbers.max()) + 1
     shares, widths = [], []
     for step in range(results.horizon):
-        panel = [np.full(shape, filled) for filled in (1.0, 1.0, np.nan)]
+        lower, upper, true = panel = np.ones(shape), np.ones(shape), np.full(shape, np.nan)
         for grid, values in zip(panel, (low, high, came), strict=True):
             # A price at or below 0 has no logarithm: such an edge lies below every close all the same.
             grid[rounds, numbers] = np.maximum(values[:, step], 1e-12)
-        found = adaptive_bands(*panel, level, delay=-(-(step + 1) // int(results.state["apart"])))
+        found = adaptive_bands(lower, upper, true, level, delay=-(-(step + 1) // int(results.state["apart"])))
         shares.append(found.coverage())
         widths.append(((found.high - found.low)[rounds, numbers] / last[:, step]).mean() * 100)
     return float(np.mean(shares)), float(np.mean(widths))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 import chandler
 from chandler.data.source import load_clean
 from chandler.data.store import BarStore
-from chandler.errors import ConfigError
+from chandler.errors import ConfigError, DataError
 from chandler.evaluation import records
 from chandler.evaluation.config import EvaluationSettings
 from chandler.evaluation.contenders import Contender, Model, seeds
@@ -68,6 +68,7 @@ def evaluate(
     folder = Path(settings.out)
     exposures = {name: exposure(source) for name, source in settings.models.items()}
     store, cleaned = load_clean(settings.data)
+    settings = settings.for_bars(store)
     begin = settings.start
     if begin is None and not force:
         begin = clean_start(store, exposures)
@@ -81,6 +82,8 @@ def evaluate(
         end=settings.end,
     )
     marks = require_unseen(origins, exposures, force)
+    for name, source in settings.models.items():
+        Model(name, source, settings)  # what cannot be loaded is said before the hours, not after
     state = _state(settings, origins, begin)
     if cleaned is not None:
         state["cleaning"] = cleaned.to_dict()
@@ -91,8 +94,8 @@ def evaluate(
         f"{len(set(origins.numbers)):,} symbols, {state['first'][:10]} to {state['last'][:10]}"
     )
     _write_table(folder / EXAMPLES, _examples(origins, settings.seed))
-    state["contenders"] = {}
-    for name, contender in _contenders(settings, store, origins):
+    state["contenders"], state["left_out"] = {}, {}
+    for name, contender in _contenders(settings, store, origins, state["left_out"], shown):
         for note in contender.notes:
             shown.note(note)
         # As it will be read back: tuples become lists.
@@ -106,17 +109,27 @@ def evaluate(
         done = _run(name, contender, settings, origins, marks.get(name), parts, shown)
         if done:
             shown.note(f"{name}: {done:,} windows in {time.monotonic() - begun:,.0f} s")
+    if not state["contenders"]:
+        raise ConfigError("there is nothing left to evaluate: give models, or baselines that need no fit.")
     _join(folder, [slug(name) for name in state["contenders"]], len(origins), settings.chunk)
     _write_state(folder, {**state, "finished": True})
     return folder
 
 
-def _contenders(settings: EvaluationSettings, store: BarStore, origins: Origins) -> Iterator[tuple[str, Contender]]:
-    """One at a time: a model is in memory only while it forecasts."""
+def _contenders(
+    settings: EvaluationSettings, store: BarStore, origins: Origins, left_out: dict[str, str], shown: Walking
+) -> Iterator[tuple[str, Contender]]:
+    """One at a time: a model is in memory only while it forecasts. A baseline that cannot be fitted is left out."""
     from chandler.evaluation.naive import make_baseline
 
     for name in settings.baselines:
-        yield name, make_baseline(name, settings, store, origins)
+        try:
+            baseline = make_baseline(name, settings, store, origins)
+        except DataError as error:
+            left_out[name] = str(error)
+            shown.note(f"{name} is left out: {error}")
+            continue
+        yield name, baseline
     for name, source in settings.models.items():
         yield name, Model(name, source, settings)
 

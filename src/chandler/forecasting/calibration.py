@@ -110,8 +110,11 @@ class Calibration:
             return cls(
                 ConformalBands.from_json(json.dumps(raw["bands"])),
                 Sampling(**raw["sampling"]),
-                *(int(raw[key]) for key in ("lookback", "paths", "windows")),
-                *(str(raw[key]) for key in ("first", "last")),
+                lookback=int(raw["lookback"]),
+                paths=int(raw["paths"]),
+                windows=int(raw["windows"]),
+                first=str(raw["first"]),
+                last=str(raw["last"]),
             )
         except (OSError, ValueError, KeyError, TypeError, ChandlerError) as error:
             raise CheckpointError(

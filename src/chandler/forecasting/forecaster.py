@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from chandler.data.bars import Bars
+from chandler.data.schedule import known_calendar
 from chandler.errors import ConfigError
 from chandler.forecasting.calibration import Calibration, required
 from chandler.forecasting.decoding import decode_paths
@@ -45,6 +46,8 @@ class Forecaster:
             themselves are moved, not copied.
         max_context: rows the model sees at most, >= 2: what it was trained with (512; Kronos-mini 2048).
         lookback: rows of history used unless a call says otherwise; None for as many as `max_context`.
+        calendar: when the market trades unless a call says otherwise: an exchange (XNYS, XSHG, ...), "24/7", "24/5";
+            None learns it from each history.
         positions: how the dependency-aware layer sees positions; "reference" for released weights.
         name: shown in forecasts.
         calibration: what `calibrated=True` applies, or the run folder that may hold it.
@@ -52,6 +55,7 @@ class Forecaster:
     Raises:
         CheckpointError: the two models do not belong together.
         ConfigError: an impossible setting, or a device that is not there.
+        DataError: an unknown calendar.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Forecaster:
         device: str | torch.device | None = "auto",
         max_context: int = 512,
         lookback: int | None = None,
+        calendar: str | None = None,
         positions: DependencyPositions = "reference",
         name: str = "",
         calibration: Calibration | Path | None = None,
@@ -71,6 +76,7 @@ class Forecaster:
             raise ConfigError(f'dependency positions are "reference" or "rotary", found {positions!r}.')
         self.max_context = whole("max_context", max_context, MIN_HISTORY)
         self.lookback = None if lookback is None else whole("lookback", lookback, MIN_HISTORY)
+        self.calendar = known_calendar(calendar)
         self.positions: DependencyPositions = positions
         self.name = name
         self._calibration = calibration
@@ -92,7 +98,8 @@ class Forecaster:
 
         Args:
             source: a run folder (with `tokenizer/` and `predictor/`; its `summary.json` may say max_context,
-                lookback and dependency_positions under "forecast"); or a released predictor such as
+                lookback, calendar and dependency_positions under "forecast"); or "chandler-nano", which comes with the
+                package; or a released predictor such as
                 "NeoQuasar/Kronos-small", which brings its tokenizer; or a pair (tokenizer, predictor) of
                 folders or repositories.
             device: as in `Forecaster`.
@@ -111,6 +118,7 @@ class Forecaster:
             device=device,
             max_context=max_context if max_context is not None else settings.get("max_context", 512),
             lookback=settings.get("lookback"),
+            calendar=settings.get("calendar"),
             positions=cast(DependencyPositions, settings.get("dependency_positions", "reference")),
             name=found.name,
             calibration=Path(source) if isinstance(source, str | Path) else None,
@@ -135,6 +143,7 @@ class Forecaster:
         top_k: int | None = 0,
         seed: int = 0,
         timestamps: Any = None,
+        calendar: str | None = None,
         lookback: int | None = None,
         overflow: Overflow = "exact",
         precision: Precision = "float32",
@@ -157,7 +166,9 @@ class Forecaster:
             temperature, top_p, top_k: see `Sampling`.
             seed: >= 0.
             timestamps: times of the forecast bars: `horizon` many, increasing, after the history, with a zone
-                where the history has one (then converted to that zone). None works them out from the history.
+                where the history has one (then converted to that zone). None works them out by `calendar`.
+            calendar: when the market trades: an exchange (XNYS, XSHG, ...), "24/7", "24/5", or "inferred" from the
+                history; None for the forecaster's own. `Forecast.calendar` says what was taken.
             lookback: rows of history for this call; None for the forecaster's own.
             overflow: what happens when history and horizon together exceed `max_context`: "exact" slides the
                 window by a row, as the reference; "block" by an eighth of it at a time, far cheaper; "trim" cuts
@@ -172,7 +183,7 @@ class Forecaster:
 
         Raises:
             ConfigError: an impossible setting, or a forecast that does not fit in memory.
-            DataError: fewer than 2 rows, several symbols, or timestamps that do not fit.
+            DataError: fewer than 2 rows, several symbols, timestamps that do not fit, or an unknown calendar.
         """
         [forecast] = self.forecast_many(
             [one_series(bars)],
@@ -183,6 +194,7 @@ class Forecaster:
             top_k=top_k,
             seed=seed,
             timestamps=[timestamps],
+            calendar=calendar,
             lookback=lookback,
             overflow=overflow,
             precision=precision,
@@ -204,6 +216,7 @@ class Forecaster:
         top_k: int | None = 0,
         seed: int | Sequence[int] = 0,
         timestamps: Sequence[Any] | None = None,
+        calendar: str | None = None,
         lookback: int | None = None,
         overflow: Overflow = "exact",
         precision: Precision = "float32",
@@ -221,7 +234,7 @@ class Forecaster:
                 histories may differ in length.
             timestamps: one entry per series, each as in `forecast`; None works out all of them.
             seed: as in `forecast`, of all series; or one for each, so that their sampling noise is independent.
-            horizon, paths, temperature, top_p, top_k, lookback, overflow, precision, memory_budget, repair,
+            horizon, paths, temperature, top_p, top_k, calendar, lookback, overflow, precision, memory_budget, repair,
                 calibrated, progress: as in `forecast`.
 
         Raises:
@@ -245,7 +258,8 @@ class Forecaster:
             raise ConfigError(f"timestamps must be one entry per series: {len(each)} series, found {len(times)}.")
         seeds = each_seed(seed, len(each))
         _check_size(len(each), paths, horizon)
-        ready = [prepare(bars, horizon, rows, given) for bars, given in zip(each, times, strict=True)]
+        calendar = self.calendar if calendar is None else calendar
+        ready = [prepare(bars, horizon, rows, given, calendar) for bars, given in zip(each, times, strict=True)]
         what = ready[0].history.symbol if len(ready) == 1 else f"{len(ready)} series"
         with progress_bar(f"Forecasting {what}", progress) as report:
             windows = [one.window for one in ready]
@@ -256,14 +270,16 @@ class Forecaster:
         forecasts = [
             Forecast(
                 symbol=one.history.symbol,
-                timestamps=one.timestamps,
+                timestamps=one.times.index,
                 paths=_finish(one, z, calibration),
                 history=one.history,
                 sampling=sampling,
                 seed=int(own),
-                calendar=one.calendar,
+                calendar=one.times.calendar,
                 model=self.name,
                 calibrated=calibrated,
+                sessions=one.times.sessions,
+                calendar_notes=one.times.notes,
             )
             for one, z, own in zip(ready, sampled, seeds, strict=True)
         ]

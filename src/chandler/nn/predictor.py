@@ -121,6 +121,7 @@ class Kronos(Pretrained, nn.Module):
     """
 
     config_class = PredictorConfig
+    part = "predictor"
 
     def __init__(self, config: PredictorConfig | None = None, *, generator: torch.Generator | None = None) -> None:
         super().__init__()

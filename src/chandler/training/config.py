@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, cast
 
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from chandler.forecasting.loading import recorded
+from chandler.nn.predictor import DependencyPositions
 from chandler.settings import Strict, load
 from chandler.training.data_settings import DataSettings
 from chandler.training.stage_settings import RANDOM, PredictorSettings, TokenizerSettings
@@ -22,11 +25,14 @@ class Settings(Strict):
     """The run folder."""
     seed: int = Field(100, ge=0)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    distributed: Literal["ddp", "fsdp"] = "ddp"
+    """With several processes: each holds the whole model (ddp), or a part of its weights, gradients and optimiser state
+    (fsdp), for models that one device cannot hold while they are trained."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast; weights and optimiser stay float32."""
     max_context: int | None = Field(None, ge=2)
-    """Bars that the finished model sees at most when it forecasts. null: 2048 for Kronos-mini, 512 for other
-    pretrained starts, lookback + horizon for a predictor from random weights."""
+    """Bars that the finished model sees at most when it forecasts. null: as many as its start (512 where that does
+    not say), lookback + horizon for a predictor from random weights."""
     log_every: int = Field(10, ge=1)
     """Optimiser steps between two training lines of metrics.jsonl."""
     trackers: list[TrackerName] = Field(default_factory=list)
@@ -54,6 +60,10 @@ class Settings(Strict):
         for name, stage in self.stages():
             if stage.architecture is not None and stage.start != RANDOM:
                 raise ValueError(f"{name}.architecture needs {name}.start: random (a checkpoint brings its own)")
+            if stage.least_lookback is not None and stage.least_lookback > self.data.lookback:
+                raise ValueError(
+                    f"{name}.least_lookback {stage.least_lookback} is above data.lookback {self.data.lookback}"
+                )
             if stage.schedule == "onecycle" and not stage.warmup:
                 raise ValueError(
                     f"{name}.warmup must be above 0 for schedule onecycle; cosine and constant can do without"
@@ -76,19 +86,40 @@ class Settings(Strict):
             return self.max_context
         if self.predictor.start == RANDOM:
             return self.data.lookback + self.data.horizon
-        return 2048 if self.predictor.start.endswith("Kronos-mini") else 512
+        return int(recorded(self.predictor.start).get("max_context", 512))
+
+    def positions(self) -> DependencyPositions:
+        """How the finished model sees positions when it forecasts: as its start does; from random weights, as in
+        training."""
+        if self.predictor.start == RANDOM:
+            return "rotary"
+        return cast(DependencyPositions, recorded(self.predictor.start).get("dependency_positions", "reference"))
 
     def to_yaml(self) -> str:
         """The resolved settings; loading them gives the same object."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
+PRETRAINING: Mapping[str, Any] = {
+    "data": {"drop_volume": 0.05, "cleaning": {"enabled": True}},
+    "tokenizer": {"start": RANDOM, "schedule": "cosine"},
+    "predictor": {"start": RANDOM, "schedule": "cosine", "learning_rate": 1e-3, "weight_decay": 0.01},
+}
+"""What `pretrain` has instead of the defaults of finetuning: those of the paper for its smallest model."""
+
+
 def load_settings(
-    source: str | Path | Mapping[str, Any], overrides: Iterable[str] = (), *, out: str | None = None
+    source: str | Path | Mapping[str, Any],
+    overrides: Iterable[str] = (),
+    *,
+    out: str | None = None,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> Settings:
     """Read a YAML file (or take a mapping), apply `key.sub=value` overrides, validate.
+
+    `defaults` stand in for keys that the source does not give.
 
     Raises:
         ConfigError: unreadable file, malformed override, unknown key (the nearest known one is named), bad value.
     """
-    return load(Settings, source, overrides, {} if out is None else {"out": out})
+    return load(Settings, source, overrides, {} if out is None else {"out": out}, defaults)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from chandler.data.source import SourceSettings
 from chandler.data.splits import SplitSettings
@@ -23,8 +23,28 @@ class ReplaySettings(SourceSettings):
     """About so many of its validation windows, evenly spaced, measure what is forgotten."""
 
 
+class CorpusSource(SourceSettings):
+    """One of many sources of a corpus: its bars at their own interval, and at coarser ones."""
+
+    path: str = Field(min_length=1)
+    """File, folder, glob or store; relative ones are taken from data.folder."""
+    intervals: list[str] = Field(default_factory=list)
+    """Coarser bars made as well, such as [15min, 1h, 1D]: each is a series of its own."""
+    leave_out: list[str] = Field(default_factory=list)
+    """Symbols that are not trained on: held out, or in another source already."""
+    weight: float = Field(1.0, gt=0)
+    """Of each of its symbols, on top of data.weighting; the share of its class of bars is set by this."""
+
+
 class DataSettings(SourceSettings):
     """Which bars, cut into which windows."""
+
+    path: str | list[str] = Field(default_factory=list)
+    """File, folder, glob, a store made by prepare, "qlib:FOLDER", or a list of them."""
+    sources: list[CorpusSource] = Field(default_factory=list)
+    """Many sources instead of `path`, each with its own ways of reading and cleaning, for pretraining."""
+    folder: str = "."
+    """Where relative paths of `sources` are taken from."""
 
     lookback: int = Field(90, ge=2)
     """Bars that a forecast sees; the scale of a window comes from these alone."""
@@ -64,6 +84,17 @@ class DataSettings(SourceSettings):
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
             raise ValueError('give "cpu", "auto", "cuda" or one of several, such as "cuda:1"')
         return value
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> DataSettings:
+        if not (self.path or self.sources):
+            raise ValueError("path is missing; pretraining may give sources instead")
+        if self.path and self.sources:
+            raise ValueError("give path or sources, not both")
+        for source in self.sources:
+            if "cleaning" not in source.model_fields_set:
+                source.cleaning = self.cleaning
+        return self
 
     @property
     def temperature(self) -> float:

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from chandler.errors import TrainingError
+from chandler.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -24,6 +24,7 @@ def make_accelerator(
     precision: Literal["float32", "bfloat16"] = "float32",
     trackers: Sequence[str] = (),
     logging_dir: str | Path | None = None,
+    distributed: Literal["ddp", "fsdp"] = "ddp",
 ) -> Accelerator:
     """The process's accelerator: joins the process group when started by torchrun (nccl on GPUs, gloo on CPU).
 
@@ -31,11 +32,15 @@ def make_accelerator(
 
     Raises:
         TrainingError: the device asked for is not there.
+        ConfigError: accelerate was told to use FSDP, and the settings say ddp.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise TrainingError("device: cuda was asked for, but no CUDA device is visible. Use device: auto or cpu.")
     if device == "mps" and not torch.backends.mps.is_available():
         raise TrainingError("device: mps was asked for, but Metal is not available. Use device: auto or cpu.")
+    # Models are cut in `sharding`, on any device; to accelerate itself these are plain processes.
+    if os.environ.pop("ACCELERATE_USE_FSDP", "false").lower() == "true" and distributed != "fsdp":
+        raise ConfigError("accelerate was configured for FSDP, and the settings say otherwise. Set distributed: fsdp.")
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 

@@ -75,7 +75,7 @@ def prepare_folder(folder: Path, settings: Settings, *, overwrite: bool, resume:
 def changed_keys(old: Settings, new: Settings) -> list[str]:
     """ "predictor.epochs 30 -> 20" for each setting that differs; where the run lies and runs does not matter."""
     a, b = flattened(old.model_dump(mode="json")), flattened(new.model_dump(mode="json"))
-    keys = sorted((a.keys() | b.keys()) - {"out", "device", "data.device", "trackers"})
+    keys = sorted((a.keys() | b.keys()) - {"out", "device", "data.device", "distributed", "trackers"})
     return [f"{key} {a.get(key)} -> {b.get(key)}" for key in keys if a.get(key) != b.get(key)]
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from chandler.data.windows import Windows, require_windows
-from chandler.errors import TrainingError
-from chandler.training.augment import drop_volume
+from chandler.errors import ConfigError, TrainingError
+from chandler.training.augment import draw_lookback, drop_volume
 from chandler.training.distributed import max_over_ranks, mean_over_ranks
 from chandler.training.exam import Exam
 from chandler.training.judge import Judge, promoted
@@ -21,9 +21,10 @@ from chandler.training.mixture import Mixture
 from chandler.training.optim import make_optimizer, make_schedule
 from chandler.training.plan import Plan, derive_seed
 from chandler.training.records import Listener, Log, StageResult
+from chandler.training.sharding import Prepared, prepare
 from chandler.training.signals import Interrupted, StopRequest
 from chandler.training.stage_settings import StageSettings
-from chandler.training.stages import Stage
+from chandler.training.stages import Batch, Stage
 from chandler.training.state import Keeper, State, Tracker
 from chandler.training.validation import diverged, offenders, to_device, weights_finite
 
@@ -50,13 +51,14 @@ def fit(
     log_every: int = 10,
     resume: bool = False,
     stop: StopRequest | None = None,
+    distributed: Literal["ddp", "fsdp"] = "ddp",
 ) -> StageResult:
     """Train one stage; its best model ends in `keeper.best(result.best_step)`.
 
     Step 0 validates the starting weights; a later checkpoint is better only if its score is strictly better. With
     `resume` the newest whole state of the keeper is taken up, and the result is that of a run never interrupted.
     `exam` scores forecasts beside the likelihood. `replay_validation` is scored beside, never selected by. Training
-    windows lose their volume at the rate `volume_dropped`.
+    windows lose their volume at the rate `volume_dropped`. `distributed` says how several processes share a model.
 
     Raises:
         DataError: a split without a window.
@@ -75,6 +77,11 @@ def fit(
         seed,
         draw=lambda epoch: train.order(seed, epoch),
     )
+
+    def change(batch: Batch, chances: Tensor) -> Batch:
+        """What is done to training windows alone."""
+        return draw_lookback(drop_volume(batch, chances, volume_dropped), s.least_lookback, train.main.lookback)
+
     if not plan.steps_per_epoch:
         raise TrainingError(
             f"{stage.name}: {train.drawn} training windows for {plan.ranks} processes. Start fewer processes."
@@ -96,17 +103,20 @@ def fit(
         )
     before = state.seconds
     setattr(stage.model, "checkpointing", s.gradient_checkpointing)  # noqa: B010 (mypy sees a plain Module)
-    model = accelerator.prepare_model(stage.model)
-    if s.compile == "on" or (s.compile == "auto" and accelerator.device.type == "cuda" and total >= COMPILE_STEPS):
-        model = torch.compile(model)
+    prepared = prepare(stage, optimizer, accelerator, distributed)
+    model = prepared.model
+    if compiles(s, accelerator, total, distributed):
+        model = cast(nn.Module, torch.compile(model))
     log = Log(stage, accelerator, listener, state)
     tracker = state.tracker
     judge = Judge(stage, s, validation, replay_validation, exam, state, accelerator, listener, keeper)
 
     def save(step: int) -> None:
         state.step, state.seconds = step, before + time.monotonic() - begun
-        if main:
-            keeper.save(state, stage.model, optimizer, schedule)
+        with prepared.whole():
+            moments = prepared.optimizer_state()
+            if main:
+                keeper.save(state, stage.model, moments, schedule)
         accelerator.wait_for_everyone()
 
     if main:
@@ -114,7 +124,8 @@ def fit(
             stage.name, epochs=s.epochs, steps=total, windows=plan.per_epoch, done=None if found is None else found.step
         )
     if found is None:
-        judge.check(0, 0)
+        with prepared.whole():
+            judge.check(0, 0)
         save(0)
     step, order, order_epoch = state.step, np.empty(0, np.int64), 0
     while step < total and not judge.out_of_patience:
@@ -123,16 +134,19 @@ def fit(
         if epoch != order_epoch:
             order, order_epoch = plan.order(epoch), epoch
         rate = schedule.get_last_lr()[0]
-        losses, windows = _forward_backward(stage, model, train, plan, order, index, step, accelerator, volume_dropped)
-        norm = float(accelerator.clip_grad_norm_(model.parameters(), s.clip))
+        losses, windows = _forward_backward(
+            stage, model, prepared, train, plan, order, index, step, accelerator, change
+        )
+        norm = prepared.clip(s.clip)
         means = log.means(losses)
         if math.isfinite(norm) and all(map(math.isfinite, means)):
             optimizer.step()
             log.add(means, norm, windows)
         else:
             mine = np.concatenate([m.indices for m in plan.step(order, index, accelerator.process_index, step)])
-            broken = not weights_finite(stage.model)
-            culprits = offenders(stage, train, mine, accelerator)
+            with prepared.whole():
+                broken = not weights_finite(stage.model)
+                culprits = offenders(stage, train, mine, accelerator)
             what = f"the loss or its gradient is not finite at step {step} {culprits}"
             if s.on_nonfinite == "stop" or broken:
                 raise diverged(stage, what, keeper)
@@ -146,7 +160,8 @@ def fit(
             log.flush(step, epoch, rate)
         due = ends_epoch if s.validate_every is None else step % s.validate_every == 0 or step == total
         if due:
-            judge.check(step, epoch)
+            with prepared.whole():
+                judge.check(step, epoch)
             log.restart_clock()
         asked = max_over_ranks(accelerator, stop.signal if stop else 0)
         if due or step % s.save_every == 0 or asked:
@@ -177,16 +192,26 @@ def fit(
     return result
 
 
+def compiles(settings: StageSettings, accelerator: Accelerator, steps: int, distributed: str) -> bool:
+    """Whether a stage is compiled. ConfigError where it was asked for and cannot be."""
+    sharded = distributed == "fsdp" and accelerator.num_processes > 1
+    if settings.compile == "on" and sharded:
+        raise ConfigError("compile: on was not tried together with distributed: fsdp. Use one of them.")
+    long = accelerator.device.type == "cuda" and steps >= COMPILE_STEPS
+    return settings.compile == "on" or (settings.compile == "auto" and long and not sharded)
+
+
 def _forward_backward(
     stage: Stage,
     model: nn.Module,
+    prepared: Prepared,
     windows: Mixture,
     plan: Plan,
     order: np.ndarray,
     index: int,
     step: int,
     accelerator: Accelerator,
-    volume_dropped: float = 0.0,
+    change: Callable[[Batch, Tensor], Batch],
 ) -> tuple[dict[str, Tensor], int]:
     """All batches of one optimiser step on this rank; gradients end up equal on all ranks.
 
@@ -199,13 +224,11 @@ def _forward_backward(
     batches = list(plan.step(order, index, accelerator.process_index, step))
     for number, micro in enumerate(batches, start=1):
         batch = to_device(windows, micro.indices, micro.uniforms, accelerator.device)
-        batch = drop_volume(batch, micro.chances, volume_dropped)
-        # Gradients are exchanged once per step, with the last batch.
-        exchange = contextlib.nullcontext() if number == len(batches) else accelerator.no_sync(model)
-        with exchange:
+        batch = change(batch, micro.chances)
+        with prepared.exchange(number == len(batches)):
             with accelerator.autocast():
                 losses = stage.losses(model, batch, mean_over_ranks(accelerator, micro.share))
-            # DDP averages gradients over ranks, so each rank's weighted part is scaled up by their number.
+            # DDP and FSDP average gradients over ranks, so each rank's weighted part is scaled up by their number.
             accelerator.backward(losses["loss"] * (micro.weight * plan.ranks))
         for name, value in losses.items():
             part = value.detach().float() * micro.weight

@@ -114,17 +114,20 @@ class Keeper:
         self,
         state: State,
         model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: dict[str, Any],
         schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> None:
-        """Write a state beside the others, whole or not at all; then remove what is no longer needed."""
+        """Write a state beside the others, whole or not at all; then remove what is no longer needed.
+
+        `optimizer` is the state dict of the optimiser.
+        """
 
         def write() -> None:
             target = self.folder / f"step-{state.step:07d}"
             shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same step
             with replacing(target) as scratch:
                 save_file(_contiguous(model.state_dict()), scratch / "model.safetensors")
-                tensors, groups = _pack(optimizer.state_dict())
+                tensors, groups = _pack(optimizer)
                 save_file(tensors, scratch / "optimizer.safetensors")
                 content = {"state": asdict(state), "groups": groups, "schedule": schedule.state_dict()}
                 (scratch / "state.json").write_text(json.dumps(content))
