@@ -45,7 +45,7 @@ bench-precision: $(READY) ## Where float32, bfloat16 and compiled runs of the de
 	$(BIN)/python -m benchmarks.precision
 
 bench-read: $(READY) ## Reading: rows per second against pandas.read_csv
-	$(BIN)/python benchmarks/read.py
+	$(BIN)/python -m benchmarks.read
 
 bench-lora: $(READY) ## What adapters and heads alone save in time and memory
 	$(BIN)/python -m benchmarks.lora

@@ -20,7 +20,7 @@ TINY_PREDICTOR = "{d_model: 16, n_heads: 2, ff_dim: 32, s1_bits: 4, s2_bits: 4, 
 SMALL_RUN = [
     "--set", "device=cpu",
     "--set", "data.lookback=20", "--set", "data.horizon=4", "--set", "data.windows_per_epoch=32",
-    "--set", "data.validation_stride=20",
+    "--set", "data.validation_stride=20", "--set", "data.calendar=XNYS",
     "--set", "tokenizer.start=random", "--set", f"tokenizer.architecture={TINY_TOKENIZER}",
     "--set", "predictor.start=random", "--set", f"predictor.architecture={TINY_PREDICTOR}",
     "--set", "tokenizer.epochs=1", "--set", "predictor.epochs=1",
@@ -97,14 +97,40 @@ def test_forecast_writes_paths_and_a_picture(run: Path, bars: Path, capsys: pyte
     command = ["forecast", bars, "--model", run, "--horizon", "6", "--paths", "5", "--out", table, "--plot", picture]
     assert chandler(*command) == 0
     out = capsys.readouterr().out
-    assert "5 paths of 6 bars from 20 bars of history, seed 0; calendar: worked out from the history" in out
+    assert "5 paths of 6 bars from 20 bars of history, seed 0; calendar: XNYS" in out
     frame = pd.read_parquet(table)
+    assert frame.attrs["calendar"] == {"bars": "XNYS"}
     assert len(frame) == 30
     assert list(frame.columns[:4]) == ["symbol", "path", "step", "timestamp"]
     assert frame["timestamp"].dt.day_of_week.max() < 5
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert chandler(*command[:-4], "--out", run.parent / "f.csv") == 0
     assert pd.read_csv(run.parent / "f.csv")["close"].to_numpy() == pytest.approx(frame["close"].to_numpy())
+
+
+def test_forecast_goes_by_the_calendar_of_the_run_or_by_another(
+    run: Path, bars: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bars end on Friday 1 March 2013; exchanges in New York closed on Good Friday, 29 March."""
+    holiday = {}
+    for calendar, told in ((None, "XNYS"), ("inferred", "inferred (Mon-Fri)"), ("xnys", "XNYS"), ("24/7", "24/7")):
+        table = run.parent / "c.parquet"
+        flags = [] if calendar is None else ["--calendar", calendar]
+        command = ["forecast", bars, "--model", run, "--horizon", "20", "--paths", "1", "--out", table, *flags]
+        assert chandler(*command) == 0
+        assert f"calendar: {told}\n" in capsys.readouterr().out
+        holiday[told] = (pd.read_parquet(table)["timestamp"] == "2013-03-29").any()
+    assert holiday == {"XNYS": False, "inferred (Mon-Fri)": True, "24/7": False}  # 24/7: it ends on the 21st
+
+
+def test_forecast_takes_dates_and_symbols(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["forecast", ASSET, "--model", run, "--horizon", "2", "--paths", "2", "--start", "2010-01-01"]
+    assert chandler(*command, "--end", "2012-07-02", "--symbols", "IBM,GOOG") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ["IBM", "GOOG"]
+    assert "2012-07-05" in lines[1]  # the exchange is closed on the 4th
+    assert chandler(*command, "--market", "csi300") == 2
+    assert "are of Qlib folders" in capsys.readouterr().err
 
 
 def test_the_python_of_the_readme_runs(run: Path, bars: Path) -> None:
@@ -135,6 +161,7 @@ def test_the_python_of_the_readme_runs(run: Path, bars: Path) -> None:
         (["forecast", "BARS", "--model", "RUN", "--out", "f.xlsx"], "must end in .parquet or .csv"),
         (["forecast", "BARS", "--model", "RUN", "--memory", "0"], "its memory budget leaves 0.0 MB"),
         (["forecast", "none.csv", "--model", "RUN"], "none.csv"),
+        (["forecast", "BARS", "--model", "RUN", "--calendar", "XNSY"], "near names are XNYS"),
         (["inspect", "BARS", "--column", "close"], "expected NAME=COLUMN"),
         (["inspect", "none.csv"], "none.csv"),
         (["finetune", "none.yaml"], "no such file"),

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from chandler.data.splits import split_ranges
-from chandler.demo import demo_settings, run_demo, token_references
+from chandler.demo import demo_settings, report_again, run_demo, token_references
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.progress import Progress
 from chandler.training.run import Run
@@ -104,3 +104,11 @@ def test_token_frequencies_are_counted_right(demo: tuple[Run, str]) -> None:
         s1, s2 = tokens.encode(torch.from_numpy(values))
     counts = np.unique((s1 * 16 + s2)[:, 1:].numpy(), return_counts=True)[1] / s1[:, 1:].numel()
     assert own == pytest.approx(float(-(counts * np.log(counts)).sum()), rel=0.05)
+
+
+def test_the_report_is_written_again_from_the_folder_alone(demo: tuple[Run, str]) -> None:
+    path = demo[0].folder / "report.html"
+    first = path.read_text()
+    path.unlink()
+    assert report_again(demo[0].folder) == path
+    assert path.read_text() == first

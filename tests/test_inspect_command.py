@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from chandler.cli import app
+from chandler.data import load_bars, write_qlib
 
 STOCKS = str(files("chandler") / "assets" / "bokeh_stocks_1d.csv.gz")
 
@@ -45,6 +46,47 @@ def test_the_settings_of_a_run_are_taken(tmp_path):
     assert result.exit_code == 0
     assert "interval 7d" in result.stdout
     assert "20 lookback + 4 horizon" in result.stdout
+
+
+def test_dates_and_symbols_are_picked_and_flags_go_before_the_yaml(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        f"out: x\ndata:\n  path: {STOCKS}\n  lookback: 20\n  horizon: 4\n  start: 2005-01-01\n  symbols: [IBM]\n"
+    )
+    whole = run("--config", str(path))  # the YAML names the data
+    assert "1 symbol, 2,054 rows, 2005-01-03 00:00 to 2013-03-01 00:00" in whole.stdout
+    cut = run("--config", str(path), "--end", "2010-12-31", "--symbols", "IBM,AAPL", "--lookback", "30")
+    assert "2 symbols, 3,022 rows, 2005-01-03 00:00 to 2010-12-31 00:00" in cut.stdout
+    assert "30 lookback + 4 horizon" in cut.stdout
+    plain = run(STOCKS, "--start", "2005-01-01", "--end", "2010-12-31", "--symbols", "IBM")
+    assert "1 symbol, 1,511 rows" in plain.stdout
+
+
+def test_a_qlib_folder_by_market_and_interval(tmp_path):
+    store = load_bars(STOCKS)
+    folder = write_qlib(store.select(["IBM", "MSFT"]), tmp_path / "q", market="two")
+    result = run(f"qlib:{folder}", "--market", "two", "--freq", "day", "--start", "2010-01-01", "--json")
+    assert [one["symbol"] for one in json.loads(result.stdout)["symbols"]] == ["IBM", "MSFT"]
+    assert "no market 'three' in instruments/" in str(run(f"qlib:{folder}", "--market", "three").exception)
+    assert "are of Qlib folders" in str(run(STOCKS, "--market", "two").exception)
+
+
+def test_any_key_of_the_data_can_be_set():
+    walk = ["--set", "data.split.walk={folds: 3, test: 250, val: 150}"]
+    result = run(STOCKS, *walk, "--set", "data.split.purge=10", "--set", "data.cleaning.enabled=true")
+    assert (
+        "counted after cleaning (12,006 of"
+        in run(STOCKS, "--adjust", "none", "--set", "data.cleaning.enabled=true").stdout
+    )
+    assert result.exit_code == 0
+    assert "folds of the walk forward" in result.stdout
+    assert "2 *   2000-03-01 to 2011-07-13" in result.stdout
+    report = json.loads(
+        run(STOCKS, "--set", "data.split.walk={folds: 3, fold: 0, test: 250, val: 150}", "--json").stdout
+    )
+    assert (report["fold"], len(report["folds"])) == (0, 3)
+    assert "unknown key data.split.folds" in str(run(STOCKS, "--set", "data.split.folds=3").exception)
+    assert "give the data" in str(run().exception)
 
 
 @pytest.mark.parametrize("name", ["XNYZ", "nyse exchange"])

@@ -24,12 +24,21 @@ from chandler.errors import CheckpointError
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+NANO = "chandler-nano"
+"""The checkpoint that comes with the package: no network is needed."""
+
+
+def bundled(name: str | Path) -> Path | None:
+    """The folder, with tokenizer/ and predictor/, of a checkpoint that comes with the package; None for other names."""
+    return Path(__file__).parent / "assets" / "nano" if str(name) == NANO else None
 
 
 class Pretrained:
     """Adds `from_pretrained` and `save_pretrained` to an `nn.Module` that is built from one config dataclass."""
 
     config_class: ClassVar[type]
+    part: ClassVar[str]
+    """Its folder within a run or a bundled checkpoint: "tokenizer" or "predictor"."""
     config: Any
 
     @classmethod
@@ -37,16 +46,16 @@ class Pretrained:
         """Load a checkpoint folder or hub repository; float32, on the CPU, in eval mode.
 
         Args:
-            path_or_repo: a folder, or a repository id such as "NeoQuasar/Kronos-small". HF_HOME, HF_ENDPOINT and
-                HF_HUB_OFFLINE are respected.
+            path_or_repo: a folder, "chandler-nano" (comes with the package), or a repository id such as
+                "NeoQuasar/Kronos-small". HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE are respected.
             revision: branch, tag or commit of a repository.
 
         Raises:
             CheckpointError: nothing there, not reachable, or not a checkpoint of this model; says which and
                 what to do.
         """
-        folder = resolve(path_or_repo, revision)
-        return _load(cls, folder)
+        own = bundled(path_or_repo)
+        return _load(cls, own / cls.part if own else resolve(path_or_repo, revision))
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write config.json and model.safetensors into `folder`, which appears whole or not at all."""

@@ -8,9 +8,11 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from chandler.data.bars import FEATURES
 from chandler.data.splits import split_ranges
 from chandler.data.store import BarStore
 from chandler.data.windows import Windows
@@ -18,8 +20,10 @@ from chandler.errors import ConfigError
 from chandler.evaluation.report import write_report
 from chandler.evaluation.scoring import LAST_CLOSE, MODEL, RANDOM_WALK, ForecastCase, pivot, score_cases
 from chandler.evaluation.verdicts import Reference, forecast_verdicts
+from chandler.forecasting.forecast import Forecast
 from chandler.forecasting.forecaster import Forecaster
 from chandler.forecasting.output import write_table
+from chandler.forecasting.sampling import Sampling
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.config import Settings, load_settings
 from chandler.training.progress import Progress, duration
@@ -27,6 +31,9 @@ from chandler.training.run import Run, finetune
 from chandler.training.sources import load_sources, load_store
 
 PATHS = 100
+FORECASTS = "forecasts.parquet"
+SAMPLING = Sampling(top_p=1.0)
+"""A nucleus cuts the tails off, and the band would cover less than it says."""
 _BLOCK = 256
 """Windows that are encoded at once."""
 
@@ -62,7 +69,7 @@ def run_demo(
     run = finetune(settings, overwrite=True, progress=shown)
     forecaster = Forecaster.from_pretrained(run.folder, device=settings.device)
     cases = held_out_cases(forecaster, load_store(settings), settings, paths)
-    write_table([case.forecast for case in cases], run.folder / "forecasts.parquet")
+    write_table([case.forecast for case in cases], run.folder / FORECASTS)
 
     scores = score_cases(cases)
     steps = cases[0].forecast.horizon
@@ -73,11 +80,48 @@ def run_demo(
     for about, text in forecast_verdicts(scores, cases):
         shown.note(f"{about}: {text}")
 
-    sources = load_sources(settings)
-    references = token_references(run.folder, sources.train.main, sources.validation)
-    report = write_report(run.folder, cases, notes=_notes(sources.train.main, settings), references=references)
+    report = _write(run, cases)
     shown.note(f"\nReport: {report} ({duration(time.monotonic() - begun)} in all)")
     return run
+
+
+def report_again(folder: str | Path) -> Path:
+    """Write a demo's report from what its folder holds, its forecasts included; nothing is trained or forecast.
+
+    Raises:
+        ConfigError: no demo there.
+        DataError: its bars are gone.
+    """
+    run = Run(Path(folder))
+    path = run.folder / FORECASTS
+    if not path.is_file():
+        raise ConfigError(f"{folder}: no demo ({FORECASTS} is missing). Run one with: chandler demo --out {folder}")
+    settings = run.settings
+    store = load_store(settings)
+    cases = []
+    for symbol, rows in pd.read_parquet(path).groupby("symbol", sort=False):
+        bars = store[str(symbol)]
+        times = pd.DatetimeIndex(rows["timestamp"].unique())
+        begins = int(bars.timestamps.searchsorted(times[0]))
+        forecast = Forecast(
+            symbol=str(symbol),
+            timestamps=times,
+            paths=rows[list(FEATURES)].to_numpy(np.float64).reshape(-1, len(times), len(FEATURES)),
+            history=bars.slice(0, begins).tail(min(settings.data.lookback, settings.context())),
+            sampling=SAMPLING,
+            seed=settings.seed,
+            calendar="given",
+            model=str(run.folder),
+        )
+        cases.append(ForecastCase(forecast, bars.slice(begins, begins + len(times)).to_frame()))
+    return _write(run, cases)
+
+
+def _write(run: Run, cases: list[ForecastCase]) -> Path:
+    settings = run.settings
+    sources = load_sources(settings)
+    references = token_references(run.folder, sources.train.main, sources.validation)
+    return write_report(run.folder, cases, notes=_notes(sources.train.main, settings), references=references)
 
 
 def held_out_cases(forecaster: Forecaster, store: BarStore, settings: Settings, paths: int) -> list[ForecastCase]:
@@ -97,7 +141,7 @@ def held_out_cases(forecaster: Forecaster, store: BarStore, settings: Settings, 
             horizon=len(truth),
             paths=paths,
             seed=settings.seed,
-            top_p=1.0,  # a nucleus cuts the tails off, and the band would cover less than it says
+            top_p=SAMPLING.top_p,
             timestamps=truth.timestamps,
         )
         cases.append(ForecastCase(forecast, truth.to_frame()))

@@ -111,6 +111,51 @@ def test_stale_runs_duplicates_sessions_and_what_cleaning_would_take():
                            cleaning=CleaningSettings(enabled=True, min_rows=False))  # fmt: skip
     assert strict.segments == 2
     assert strict.windows == {"train": 100 - 35, "val": 150 - 35}
+    assert (strict.cleaned, strict.cleaning["kept"]) == (True, 280)
+    assert strict.cleaning["windows"] == strict.windows
+    text = strict.to_text()
+    assert "in 2 unbroken stretches, counted after cleaning (280 of 300 rows):" in text
+    assert "cleaning keeps 280 of 300 rows:" in text
+    assert "- windows that are left: 65 in train, 115 in val" in text
+
+
+def test_windows_are_counted_as_the_settings_clean_and_the_others_are_told_beside():
+    index = pd.bdate_range("2022-01-03", periods=600)
+    one = bars("A", index)
+    one.values[:, 3] += 0.01 * (np.arange(len(one)) % 2)
+    one.values[300:, :4] *= 2  # a split of the stock, as traded
+    report = inspect_store(BarStore.from_bars([one]), lookback=30, horizon=5, split=SplitSettings(train=0.6, val=0.4))
+    assert report.windows == {"train": 360 - 35, "val": 240 - 35}  # windows of 36 rows
+    # Without the windows that would cross the split: 35 of them; the last 300 rows begin with 60 of training.
+    assert report.cleaning["windows"] == {"train": (300 - 35) + (60 - 35), "val": 240 - 35}
+    text = report.to_text()
+    assert "in 1 unbroken stretch, counted without cleaning:" in text
+    assert "- windows then: 290 in train, 205 in val" in text
+    assert "counted without cleaning" in report.to_html()
+
+
+def test_folds_are_listed_with_their_days_and_windows():
+    index = pd.bdate_range("2024-01-01", periods=60)
+    store = BarStore.from_bars([bars("A", index), bars("B", index[30:])])
+    walk = {"folds": 3, "fold": 1, "test": 10, "val": 12}
+    report = inspect_store(store, lookback=6, horizon=2, split=SplitSettings(walk=walk, purge=1))
+    assert report.fold == 1
+    assert [one.windows for one in report.folds] == [
+        {"train": 17 - 8, "val": 11 - 8, "test": 2 * (10 - 8)},
+        {"train": 27 - 8, "val": (11 - 8) + (9 - 8), "test": 2 * (10 - 8)},
+        {"train": 37 - 8, "val": 2 * (11 - 8), "test": 2 * (10 - 8)},
+    ]
+    assert report.windows == report.folds[1].windows
+    assert report.folds[2].spans["test"] == (str(index[50].date()), str(index[59].date()))
+    assert report.folds[0].rows == {"train": 17, "val": 11, "test": 20}
+    lines = report.to_text().splitlines()
+    at = lines.index("folds of the walk forward (* is the one above):")
+    assert lines[at + 3].split() == ["1", "*", "2024-01-01", "to", "2024-02-06", "19", "2024-02-08", "to", "2024-02-22",
+                                     "4", "2024-02-26", "to", "2024-03-08", "4"]  # fmt: skip
+    assert "<b>1, this report</b>" in report.to_html()
+    assert json.loads(json.dumps(report.to_dict()))["folds"][0]["windows"]["val"] == 3
+    short = inspect_store(store, lookback=9, horizon=2, split=SplitSettings(walk=walk, purge=1))
+    assert "fold 0 has no window in val and test." in short.warnings
 
 
 def test_problems_and_the_cutoff_of_the_checkpoints():

@@ -73,6 +73,10 @@ def test_dates_keep_zones_apart():
         ({"train_end": "2024-01-02", "test_end": "2024-01-03"}, "needs val_end"),
         ({"purge": -1}, "greater than or equal to 0"),
         ({"valid": 0.1}, "Extra inputs"),
+        ({"walk": {"folds": 3, "fold": 3, "test": 4, "val": 2}}, "fold 3 is not among 3 folds, which count from 0"),
+        ({"walk": {"folds": 3, "test": 4, "val": 2}, "train": 0.5}, "walk has sizes of its own: leave out train"),
+        ({"walk": {"folds": 3, "test": 4, "val": 2}, "train_end": "2024-01-02"}, "leave out train_end"),
+        ({"walk": {"folds": 3, "test": 4}}, "val"),
     ],
 )
 def test_impossible_settings_are_refused(options, message):
@@ -179,6 +183,40 @@ def test_folds_that_do_not_fit_are_refused_at_once():
         walk_forward(panel((0, 20)), folds=3, test=6, val=2)
     with pytest.raises(DataError, match="test must be at least 1"):
         walk_forward(panel((0, 20)), folds=3, test=0)
+
+
+def fold(number, **more):
+    """The settings of one of two folds, as a run's YAML has them, through YAML's types and back."""
+    chosen = SplitSettings(walk={"folds": 2, "fold": number, "test": 4, "val": 4}, purge=1, embargo=1, **more)
+    return SplitSettings.model_validate(chosen.model_dump(mode="json"))
+
+
+def test_one_fold_of_a_walk_forward_is_a_split_of_a_run():
+    store = panel((0, 20), (13, 7))  # the second symbol is listed on the 14th day
+    assert lists(split_ranges(store, fold(0))) == {
+        "train": [[0, 7], [20, 20]],
+        "val": [[9, 11], [20, 20]],
+        "test": [[13, 16], [20, 23]],  # nothing before it: no embargo for the second symbol
+    }
+    assert lists(split_ranges(store, fold(1))) == {
+        "train": [[0, 11], [20, 20]],
+        "val": [[13, 15], [20, 22]],
+        "test": [[17, 20], [24, 27]],
+    }
+    assert lists(split_ranges(store, fold(None))) == lists(split_ranges(store, fold(1)))
+    assert lists(split_ranges(store, fold(1, per="symbol"))) == {
+        "train": [[0, 11], [20, 20]],
+        "val": [[13, 15], [20, 22]],
+        "test": [[17, 20], [24, 27]],
+    }
+    rolling = SplitSettings(walk={"folds": 2, "fold": 1, "test": 4, "val": 4, "train": 5}, purge=1)
+    assert lists(split_ranges(store, rolling)) == {
+        "train": [[7, 11], [20, 20]],
+        "val": [[12, 15], [20, 22]],
+        "test": [[16, 20], [23, 27]],
+    }
+    with pytest.raises(DataError, match="9 folds of 4 to test, 4 to validate and at least 1 to train need 41 moments"):
+        split_ranges(store, SplitSettings(walk={"folds": 9, "test": 4, "val": 4}))
 
 
 @settings(max_examples=60, deadline=None)

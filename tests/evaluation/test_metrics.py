@@ -96,3 +96,108 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         metrics.mae(np.zeros((2, 3)), np.zeros(3))
     with pytest.raises(DataError, match="band"):
         metrics.band(np.zeros((2, 3)), 80)
+
+
+def test_mase_is_the_error_over_that_of_the_naive_forecast_in_the_history() -> None:
+    # History 1, 2, 4: naive errors 1 and 2, mean 1.5. Forecast errors 3 and 0, mean 1.5.
+    assert metrics.mase([7.0, 5.0], [4.0, 5.0], [1.0, 2.0, 4.0]) == 1.0
+    # Two bars apart: one error, 3.
+    assert metrics.mase([7.0, 5.0], [4.0, 5.0], [1.0, 2.0, 4.0], season=2) == 0.5
+    # The pair around a gap is left out: 1 is left.
+    assert metrics.mase([7.0, 5.0], [4.0, NAN], [1.0, 2.0, NAN, 4.0]) == 3.0
+
+
+def test_mase_has_no_value_where_the_history_never_changes_and_refuses_short_ones() -> None:
+    assert np.isnan(metrics.mase([1.0], [2.0], [5.0, 5.0, 5.0]))
+    with pytest.raises(DataError, match="season 3 needs a history"):
+        metrics.mase([1.0], [2.0], [1.0, 2.0, 3.0], season=3)
+
+
+def test_pinball_of_two_levels() -> None:
+    # Truth 10. Quantile 8 at 0.9: (10 - 8) 0.9 = 1.8. Quantile 13 at 0.1: (13 - 10) 0.9 = 2.7.
+    assert metrics.pinball([[8.0], [13.0]], [10.0], [0.9, 0.1]) == pytest.approx((1.8 + 2.7) / 2)
+    assert metrics.pinball([[8.0, 1.0], [13.0, 1.0]], [10.0, NAN], [0.9, 0.1]) == pytest.approx(2.25)
+    with pytest.raises(DataError, match="2 rows of quantiles"):
+        metrics.pinball([[8.0], [13.0]], [10.0], [0.9])
+
+
+def test_twice_the_pinball_over_many_levels_is_the_crps() -> None:
+    rng = np.random.default_rng(3)
+    paths, truth = rng.normal(size=(4000, 3)), np.array([0.2, -1.5, 0.9])
+    levels = (np.arange(400) + 0.5) / 400
+    quantiles = np.quantile(paths, levels, axis=0)
+    assert 2 * metrics.pinball(quantiles, truth, levels) == pytest.approx(metrics.crps(paths, truth), rel=0.005)
+
+
+def test_crps_by_step_averages_to_the_crps_and_keeps_gaps() -> None:
+    paths, truth = np.array([[1.0, 4.0, 5.0], [3.0, 4.0, 6.0], [8.0, 1.0, 7.0]]), np.array([2.0, 4.0, NAN])
+    steps = metrics.crps_steps(paths, truth)
+    assert steps[:2] == pytest.approx([1 / 3, 0])
+    assert np.isnan(steps[2])
+    assert metrics.crps(paths, truth) == pytest.approx(1 / 6)
+
+
+def test_crps_agrees_with_scoringrules() -> None:
+    scoringrules = pytest.importorskip("scoringrules")
+    rng = np.random.default_rng(4)
+    paths, truth = rng.standard_t(4, size=(37, 11)), rng.normal(size=11)
+    theirs = scoringrules.crps_ensemble(truth, paths.T, estimator="fair")
+    assert metrics.crps_steps(paths, truth) == pytest.approx(np.asarray(theirs))
+    quantile = scoringrules.quantile_score(truth, np.quantile(paths, 0.3, axis=0), 0.3)
+    assert metrics.pinball(np.quantile(paths, [0.3], axis=0), truth, [0.3]) == pytest.approx(np.mean(quantile))
+
+
+def test_pit_lies_in_the_slot_of_its_rank() -> None:
+    # Paths 1, 2, 3: below all the first of 4 slots, above all the last, between 2 and 3 the third.
+    paths = np.array([[1.0, 1.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0], [3.0, 3.0, 3.0, 3.0]])
+    found = metrics.pit(paths, [0.0, 9.0, 2.5, NAN])
+    assert np.floor(found[:3] * 4).tolist() == [0, 3, 2]
+    assert np.isnan(found[3])
+
+
+def test_pit_is_uniform_for_calibrated_forecasts_even_with_ties_and_few_paths() -> None:
+    rng = np.random.default_rng(5)
+    for paths, truth in (
+        (rng.normal(size=(4, 20_000)), rng.normal(size=20_000)),
+        (rng.integers(3, size=(4, 20_000)).astype(float), rng.integers(3, size=20_000).astype(float)),
+    ):
+        shares = np.histogram(metrics.pit(paths, truth, seed=1), bins=10, range=(0, 1))[0] / 20_000
+        assert shares == pytest.approx(np.full(10, 0.1), abs=0.01)
+
+
+def test_pit_heaps_at_both_ends_where_bands_are_too_narrow() -> None:
+    rng = np.random.default_rng(6)
+    found = metrics.pit(0.3 * rng.normal(size=(99, 5000)), rng.normal(size=5000))
+    assert ((found < 0.05) | (found > 0.95)).mean() > 0.5
+
+
+def test_direction_counts_sides_of_the_last_close() -> None:
+    # From 10: said up, down, up, up; came up, up, down, up.
+    assert metrics.direction([11.0, 9.0, 11.0, 12.0], [12.0, 11.0, 9.0, 10.5], 10.0) == 0.5
+
+
+def test_direction_leaves_standstill_out_and_gives_a_silent_forecast_half() -> None:
+    assert metrics.direction([11.0, 11.0, 11.0], [12.0, 10.0, NAN], 10.0) == 1.0
+    assert metrics.direction([10.0, 10.0], [12.0, 9.0], 10.0) == 0.5
+    assert np.isnan(metrics.direction([11.0], [10.0], 10.0))
+
+
+def test_log_returns_against_the_last_close_and_by_bar() -> None:
+    prices = np.array([[np.e, np.e**3], [1.0, NAN]])
+    assert metrics.log_returns(prices[0], 1.0) == pytest.approx([1.0, 3.0])
+    assert metrics.log_returns(prices[0], 1.0, per_bar=True) == pytest.approx([1.0, 2.0])
+    both = metrics.log_returns(prices, np.array([1.0, np.e]))
+    assert both[1, 0] == pytest.approx(-1.0)
+    assert np.isnan(both[1, 1])
+
+
+def test_errors_in_return_space() -> None:
+    forecast, truth, last = [110.0, 110.0], [100.0, 110.0], 100.0
+    logs = [metrics.log_returns(prices, last) for prices in (forecast, truth)]
+    assert metrics.mae(*logs) == pytest.approx(np.log(1.1) / 2)
+
+
+@pytest.mark.parametrize(("prices", "last"), [([1.0, 0.0], 1.0), ([1.0, -2.0], 1.0), ([1.0], 0.0), ([1.0], NAN)])
+def test_what_has_no_logarithm_is_refused(prices: list[float], last: float) -> None:
+    with pytest.raises(DataError, match=r"1 of \d .*not above 0"):
+        metrics.log_returns(prices, last)

@@ -223,6 +223,17 @@ def test_different_seeds_and_paths_differ(forecaster: Forecaster) -> None:
     assert not np.allclose(one[0], one[1])
 
 
+def test_each_series_may_have_a_seed_of_its_own(forecaster: Forecaster) -> None:
+    series = [walk(symbol="A"), walk(seed=1, symbol="B")]
+    found = forecaster.forecast_many(series, horizon=6, paths=4, seed=[7, 9])
+    alone = [forecaster.forecast(one, horizon=6, paths=4, seed=seed) for one, seed in zip(series, (7, 9), strict=True)]
+    assert [one.seed for one in found] == [7, 9]
+    for one, other in zip(found, alone, strict=True):
+        np.testing.assert_allclose(one.paths, other.paths, rtol=1e-6)
+    with pytest.raises(ConfigError, match="2 series, found 3 seeds"):
+        forecaster.forecast_many(series, horizon=6, paths=4, seed=[1, 2, 3])
+
+
 def test_few_paths_are_the_first_of_many(forecaster: Forecaster) -> None:
     many = forecaster.forecast(walk(), horizon=6, paths=20).paths
     few = forecaster.forecast(walk(), horizon=6, paths=4).paths
@@ -341,6 +352,39 @@ def test_the_close_of_a_session_is_known_from_rows_beyond_the_window(forecaster:
     bars = Bars("X", times, walk(130).values)
     ahead = forecaster.forecast(bars, horizon=2, paths=1, lookback=8).timestamps
     assert [str(at) for at in ahead] == ["2024-03-11 09:30:00", "2024-03-11 09:45:00"]
+
+
+def test_a_calendar_knows_holidays_and_the_forecast_says_which_it_was(forecaster: Forecaster) -> None:
+    bars = walk()
+    before = Bars("ACME", pd.bdate_range(end="2024-07-02", periods=len(bars)), bars.values)
+    named = forecaster.forecast(before, horizon=3, paths=2, calendar="xnys")
+    assert [f"{day:%m-%d}" for day in named.timestamps] == ["07-03", "07-05", "07-08"]  # closed on the 4th
+    assert (named.calendar, named.dated_by) == ("XNYS", "XNYS")
+    inferred = forecaster.forecast(before, horizon=3, paths=2)
+    assert [f"{day:%m-%d}" for day in inferred.timestamps] == ["07-03", "07-04", "07-05"]
+    assert inferred.dated_by == "inferred (Mon-Fri)"
+    assert "inferred (Mon-Fri)" in repr(inferred)
+    assert inferred.to_frame().attrs["calendar"] == {"ACME": "inferred (Mon-Fri)"}
+    always = forecaster.forecast_many([before], 4, 2, calendar="24/7")[0]
+    assert [f"{day:%m-%d}" for day in always.timestamps] == ["07-03", "07-04", "07-05", "07-06"]
+    given = forecaster.forecast(before, horizon=3, paths=2, calendar="XNYS", timestamps=inferred.timestamps)
+    assert given.dated_by == "given"
+    with pytest.raises(DataError, match="near names are XNYS"):
+        forecaster.forecast(before, horizon=3, calendar="XNSY")
+
+
+def test_a_forecaster_has_a_calendar_of_its_own(forecaster: Forecaster) -> None:
+    own = Forecaster(forecaster.tokenizer, forecaster.predictor, device="cpu", max_context=CONTEXT, calendar="24/5")
+    bars = walk(start="2024-03-04 00:00", freq="h", tz="UTC")
+    assert own.forecast(bars, horizon=1, paths=1).calendar == "24/5"
+    assert own.forecast(bars, horizon=1, paths=1, calendar="inferred").calendar == "inferred"
+
+
+def test_bars_outside_of_the_sessions_of_a_calendar_are_told(forecaster: Forecaster) -> None:
+    days = pd.date_range("2024-03-04", periods=5, freq="B")
+    nights = pd.DatetimeIndex([day + pd.Timedelta(minutes=15 * i) for day in days for i in range(26)])
+    forecast = forecaster.forecast(Bars("X", nights, walk(130).values), horizon=2, paths=1, calendar="XLON")
+    assert "is it the right calendar?" in " ".join(forecast.calendar_notes)
 
 
 def test_the_zone_is_kept_and_given_times_are_brought_to_it(forecaster: Forecaster) -> None:
@@ -504,10 +548,10 @@ def test_a_run_folder_and_a_pair_are_the_same(forecaster: Forecaster, run_folder
 
 
 def test_a_run_folder_says_how_it_wants_to_be_used(run_folder: Path) -> None:
-    settings = {"max_context": 24, "lookback": 12, "dependency_positions": "rotary"}
+    settings = {"max_context": 24, "lookback": 12, "dependency_positions": "rotary", "calendar": "XLON"}
     (run_folder / "summary.json").write_text(json.dumps({"forecast": settings, "more": 1}))
     loaded = Forecaster.from_pretrained(run_folder, device="cpu")
-    assert (loaded.max_context, loaded.lookback, loaded.positions) == (24, 12, "rotary")
+    assert (loaded.max_context, loaded.lookback, loaded.positions, loaded.calendar) == (24, 12, "rotary", "XLON")
     forecast = loaded.forecast(walk(), horizon=2, paths=2)
     assert len(forecast.history) == 12
     assert forecast.model == str(run_folder)

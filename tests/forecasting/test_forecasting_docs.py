@@ -37,7 +37,7 @@ def at_the_examples(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_python_examples_run(at_the_examples: Path) -> None:
     names: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", DOC, flags=re.S)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     for block in blocks:
         for line in block.splitlines():
             exec(line, names)

@@ -16,7 +16,7 @@ from chandler.errors import ConfigError
 from chandler.forecasting import reencoding
 from chandler.forecasting.cache import Paths, Prefix, bytes_per_row
 from chandler.forecasting.generation import choose, generate
-from chandler.forecasting.kernels import Weights, exact_rows
+from chandler.forecasting.kernels import Weights, exact_rows, packs_bfloat16
 from chandler.forecasting.prompts import Prompt, evaluating
 from chandler.forecasting.sampling import Sampling, path_uniforms, probabilities, sample
 from chandler.nn.predictor import DependencyPositions, Kronos, PredictorConfig
@@ -347,12 +347,33 @@ def test_choosing_without_argsort_is_sampling(sampling: Sampling) -> None:
     assert torch.equal(choose(level, sampling, uniforms), sample(level, sampling, uniforms))
 
 
-def test_bfloat16_keeps_most_greedy_tokens(predictor: Kronos) -> None:
-    prompts = [prompt_of(20, 1, 1, seed=i) for i in range(40)]
-    whole = fast(predictor, prompts, 1, GREEDY, max_context=32)
-    half = fast(predictor, prompts, 1, GREEDY, max_context=32, dtype=torch.bfloat16)
-    same = torch.cat([torch.cat(a) == torch.cat(b) for a, b in zip(whole, half, strict=True)])
-    assert same.float().mean() > 0.9
+def test_bfloat16_keeps_most_greedy_tokens_of_the_golden_cases(golden: Path, tokenizer: KronosTokenizer) -> None:
+    """The share that docs/forecasting.md names: a handful of the 192 tokens, where the processor rounds as ours did."""
+    changed = tokens = 0
+    for name in ("predictor", "predictor-fixed-time"):
+        model, tensors = Kronos.from_pretrained(golden / name), load_file(golden / f"{name}_greedy.safetensors")
+        for case, horizon in (("ctx20_h8", 8), ("ctx28_h10", 10), ("ctx40_h6", 6)):
+            s1, s2 = tokenizer.encode(tensors[f"{case}.x"])
+            uniforms = path_uniforms(0, 0, 1, horizon)
+            prompts = [Prompt(s1[i], s2[i], tensors[f"{case}.stamp"][i], uniforms) for i in range(len(s1))]
+            whole = fast(model, prompts, horizon, GREEDY, max_context=32)
+            half = fast(model, prompts, horizon, GREEDY, max_context=32, dtype=torch.bfloat16)
+            for a, b in zip(whole, half, strict=True):
+                different = torch.cat(a) != torch.cat(b)
+                changed, tokens = changed + int(different.sum()), tokens + different.numel()
+    print(f"bfloat16 changes {changed} of {tokens} greedy tokens")
+    assert tokens == 192
+    assert changed <= 12
+
+
+def test_rows_of_bfloat16_products_do_not_depend_on_their_number(predictor: Kronos) -> None:
+    if not packs_bfloat16():
+        pytest.skip("no laid out bfloat16 products here")
+    weights = Weights(predictor, dtype=torch.bfloat16, positions="reference", max_positions=32)
+    x = torch.randn(40, weights.dim, generator=torch.Generator().manual_seed(0)).bfloat16()
+    every = weights.layers[0].qkv(x)
+    for rows in (1, 2, 3, 7, 16, 31):
+        assert torch.equal(weights.layers[0].qkv(x[:rows]), every[:rows]), rows
 
 
 def test_progress_counts_new_rows(predictor: Kronos) -> None:

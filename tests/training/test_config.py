@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chandler.errors import ConfigError
-from chandler.training.config import load_settings
+from chandler.training.config import PRETRAINING, load_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MINIMAL = {"out": "runs/x", "data": {"path": "bars.csv"}}
@@ -24,7 +24,10 @@ def test_defaults_are_the_published_recipe() -> None:
     assert (t.start, p.start) == ("NeoQuasar/Kronos-Tokenizer-base", "NeoQuasar/Kronos-small")
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
+RECIPES = sorted(set(CONFIGS.glob("*.yaml")) - {CONFIGS / "evaluate.yaml"})  # that one trains nothing
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_shipped_configs_parse_and_survive_a_round_trip(path: Path, tmp_path: Path) -> None:
     s = load_settings(path)
     (tmp_path / "config.yaml").write_text(s.to_yaml())
@@ -67,7 +70,30 @@ def test_bad_settings_name_the_key(override: str, message: str) -> None:
         load_settings(MINIMAL, [override])
 
 
+def test_bars_come_from_a_path_or_from_sources() -> None:
+    with pytest.raises(ConfigError, match="data: path is missing"):
+        load_settings({"out": "x", "data": {"lookback": 20}})
+    with pytest.raises(ConfigError, match="give path or sources, not both"):
+        load_settings({"out": "x", "data": {"path": "a.csv", "sources": [{"path": "b.csv"}]}})
+
+
+def test_sources_without_rules_of_their_own_are_cleaned_by_those_of_all() -> None:
+    sources = [{"path": "a.csv"}, {"path": "b.csv", "cleaning": {"enabled": True, "illiquid": False}}]
+    d = load_settings({"out": "x", "data": {"sources": sources, "cleaning": {"enabled": True, "jump": 0.5}}}).data
+    assert [source.cleaning.jump for source in d.sources] == [0.5, True]
+
+
+def test_pretraining_has_defaults_of_its_own_and_the_file_has_the_last_word() -> None:
+    given = {"out": "x", "data": {"path": "a.csv"}, "predictor": {"learning_rate": 1e-4}}
+    s = load_settings(given, ["data.drop_volume=0.1"], defaults=PRETRAINING)
+    assert (s.tokenizer.start, s.predictor.start, s.predictor.schedule) == ("random", "random", "cosine")
+    assert (s.predictor.learning_rate, s.predictor.weight_decay, s.data.drop_volume) == (1e-4, 0.01, 0.1)
+    assert s.data.cleaning.enabled
+
+
 def test_bad_combinations_say_what_to_set() -> None:
+    with pytest.raises(ConfigError, match=r"predictor\.least_lookback 91 is above data\.lookback 90"):
+        load_settings(MINIMAL, ["predictor.least_lookback=91"])
     with pytest.raises(ConfigError, match="both stages are switched off"):
         load_settings(MINIMAL, ["tokenizer.enabled=false", "predictor.enabled=false"])
     with pytest.raises(ConfigError, match="cannot learn the tokens of random weights"):
@@ -80,14 +106,13 @@ def test_bad_combinations_say_what_to_set() -> None:
 
 def test_several_mistakes_are_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
-    path.write_text("outt: x\ndata: {horizon: 0}\n")
+    path.write_text("outt: x\ndata: {path: a.csv, horizon: 0}\n")
     with pytest.raises(ConfigError) as caught:
         load_settings(path)
     text = str(caught.value)
     assert text.startswith(f"{path}: ")
     for part in (
         "out is missing",
-        "data.path is missing",
         "data.horizon:",
         "unknown key outt (did you mean out?)",
     ):

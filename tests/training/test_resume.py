@@ -55,6 +55,16 @@ def wait_for(config: dict[str, Any], log: Path, pattern: str) -> Any:
     return process
 
 
+def test_kill_9_after_the_state_of_step_0(config: dict[str, Any], whole: Path, tmp_path: Path) -> None:
+    process = wait_for(config, tmp_path / "log", "checkpoints/tokenizer/step-0000000")
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    again = start(config, tmp_path / "log")
+    again.join()
+    assert "going on after step 0" in (tmp_path / "log").read_text()
+    assert outcome(Path(config["out"])) == outcome(whole)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_save_and_say_how_to_go_on(
     config: dict[str, Any], whole: Path, tmp_path: Path, number: signal.Signals

@@ -166,7 +166,7 @@ def test_a_run_resamples_and_cleans_as_its_settings_say(tmp_path):
     import numpy as np
     import pandas as pd
 
-    from chandler.training.bars import load_clean
+    from chandler.data.source import load_clean
     from chandler.training.config import load_settings
 
     index = pd.date_range("2024-01-01", periods=400, freq="h").delete(range(200, 240))

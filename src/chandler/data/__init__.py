@@ -10,7 +10,7 @@ from chandler.data.readers import load_bars
 from chandler.data.resample import resample_bars, resample_store
 from chandler.data.schedule import Schedule, fit_schedule
 from chandler.data.sessions import calendar_names
-from chandler.data.splits import SplitSettings, split_ranges, walk_forward
+from chandler.data.splits import SplitSettings, WalkSettings, split_ranges, walk_forward
 from chandler.data.store import BarStore
 from chandler.data.windows import WindowBatch, Windows, denormalise, epoch_order, normalise, require_windows
 
@@ -23,6 +23,7 @@ __all__ = [
     "InspectReport",
     "Schedule",
     "SplitSettings",
+    "WalkSettings",
     "WindowBatch",
     "Windows",
     "calendar_names",

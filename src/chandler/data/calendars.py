@@ -7,24 +7,42 @@ import pandas as pd
 
 from chandler.errors import DataError
 
+_NS_DAY = 86_400_000_000_000
+_BLOCK = 1 << 14
 
-def time_features(index: pd.DatetimeIndex) -> np.ndarray:
-    """(N, 5) uint8 of the local wall clock: minute, hour, weekday (Monday 0), day of month, month."""
-    # By integers, and the calendar once per day: pandas takes each field of each row apart.
+
+def time_features(index: pd.DatetimeIndex, out: np.ndarray | None = None) -> np.ndarray:
+    """(N, 5) uint8 of the local wall clock: minute, hour, weekday (Monday 0), day of month, month.
+
+    Written into `out` where it is given.
+    """
+    # By integers, and the calendar once per day: pandas takes each field of each row apart. Block by block: what
+    # stays in the cache of a core costs a fifth.
     ticks = index.tz_localize(None).as_unit("ns").asi8
-    features = np.empty((len(ticks), 5), np.uint8)
+    features = np.empty((len(ticks), 5), np.uint8) if out is None else out
     if not len(ticks):
         return features
-    minutes = ticks // 60_000_000_000
-    days = minutes // 1440
-    features[:, 0] = minutes % 60
-    features[:, 1] = minutes // 60 % 24
-    features[:, 2] = (days + 3) % 7  # 1970-01-01 was a Thursday
-    first, last = int(days.min()), int(days.max())
-    dates = np.arange(first, last + 1).astype("M8[D]")
+    first, last = int(ticks.min()) // _NS_DAY, int(ticks.max()) // _NS_DAY
+    day = np.arange(first, last + 1)
+    dates = day.astype("M8[D]")
     months = dates.astype("M8[M]")
-    features[:, 3] = ((dates - months).astype(np.int64) + 1)[days - first]
-    features[:, 4] = (months.astype(np.int64) % 12 + 1)[days - first]
+    of_day = (
+        (day + 3) % 7,  # 1970-01-01 was a Thursday
+        (dates - months).astype(np.int64) + 1,
+        months.astype(np.int64) % 12 + 1,
+    )
+    tables = [table.astype(np.uint8) for table in of_day]
+    for lo in range(0, len(ticks), _BLOCK):
+        block = features[lo : lo + _BLOCK]
+        minutes = (ticks[lo : lo + _BLOCK] // 60_000_000_000).astype(np.int32)
+        days = minutes // 1440
+        minutes -= days * 1440
+        hours = minutes // 60
+        block[:, 0] = minutes - hours * 60
+        block[:, 1] = hours
+        at = days.astype(np.intp) - first
+        for column, table in enumerate(tables, 2):
+            block[:, column] = table.take(at)
     return features
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import pandas as pd
 
@@ -61,7 +62,12 @@ _ALL = frozenset(spelling for spellings in SPELLINGS.values() for spelling in sp
 
 def plain(name: object) -> str:
     """A column name reduced to what spellings are compared by: `1. Adj_Close` -> `adjclose`."""
-    text = re.sub(r"^\s*\d+\.\s*", "", str(name)).casefold()
+    return _plain(str(name))
+
+
+@lru_cache(maxsize=4096)
+def _plain(name: str) -> str:
+    text = re.sub(r"^\s*\d+\.\s*", "", name).casefold()
     return "".join(character for character in text if character.isalnum())
 
 
@@ -114,20 +120,27 @@ def match_columns(
     column does. Raises DataError where `columns` names an unknown role or an absent column, and where two
     columns have the same spelling.
     """
-    where = f"{source}: " if source else ""
+    try:
+        return dict(_match(tuple(names), tuple((columns or {}).items())))
+    except DataError as error:
+        raise DataError(f"{source}: {error}" if source else str(error)) from None
+
+
+@lru_cache(maxsize=256)  # the files of a folder have the same columns
+def _match(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict[str, int]:
     spelt: dict[str, list[int]] = {}
     for position, name in enumerate(names):
         spelt.setdefault(plain(name), []).append(position)
     found: dict[str, int] = {}
-    for role, name in (columns or {}).items():
+    for role, name in columns:
         if role not in ROLES:
-            raise DataError(f"{where}columns= maps {role!r}, which is none of {', '.join(ROLES)}.")
+            raise DataError(f"columns= maps {role!r}, which is none of {', '.join(ROLES)}.")
         if name not in names:
             raise DataError(
-                f"{where}columns= says that {role!r} is in column {name!r}, but there is no such column. "
+                f"columns= says that {role!r} is in column {name!r}, but there is no such column. "
                 f"The columns are {listed(names)}."
             )
-        found[role] = list(names).index(name)
+        found[role] = names.index(name)
     taken = set(found.values())
     for role, spellings in SPELLINGS.items():
         if role in found or role == "time":
@@ -137,7 +150,7 @@ def match_columns(
             if len(free) > 1:
                 both = " and ".join(repr(str(names[position])) for position in free[:2])
                 raise DataError(
-                    f"{where}columns {both} could both be {role!r}. "
+                    f"columns {both} could both be {role!r}. "
                     f"Say which one, columns={{{role!r}: ...}}, or rename one of them."
                 )
             if free:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import pyarrow as pa
 
 from chandler.data.columns import listed
@@ -30,7 +31,6 @@ SUFFIXES = (*TEXT, *(suffix + ".gz" for suffix in (*TEXT, *ROWS[:2])), *ROWS, *C
 HEAD = 1 << 20
 """Bytes of a text file that are looked at first; a first line that is longer is no line of a table."""
 _READ_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
-_CONTROL = bytes((*range(9), *range(14, 32), 127))
 _BINARY = {b"PAR1": "a Parquet file", b"ARROW1": "an Arrow or Feather file", b"%PDF": "a PDF",
            b"\x89HDF": "an HDF5 file", b"\xd0\xcf\x11\xe0": "an Excel file", b"SQLite": "an SQLite database",
            b"\x80\x04\x95": "a pickle", b"\x80\x05\x95": "a pickle"}  # fmt: skip
@@ -192,8 +192,7 @@ def head_of(source: Source) -> tuple[str, Encoded]:
         )
     encoded = _encoding(raw)
     text = codecs.getincrementaldecoder(encoded.name)(errors="ignore").decode(raw)
-    plain = text.encode()
-    control = len(plain) - len(plain.translate(None, _CONTROL))
+    control = _control(raw if encoded.name.startswith("utf-8") else text.encode())
     if control > max(2, len(text) // 200) or "\0" in text:
         raise DataError(f"{source}: binary data, not text. Export the bars as CSV or Parquet.")
     if len(raw) == HEAD:
@@ -207,6 +206,13 @@ def head_of(source: Source) -> tuple[str, Encoded]:
     if not text.strip():
         raise DataError(f"{source}: the file is empty. Give a header line and at least one row.")
     return text, encoded
+
+
+def _control(text: bytes) -> int:
+    """How many control characters there are, without those that lay out lines."""
+    codes = np.frombuffer(text, np.uint8)
+    layout = np.count_nonzero(codes - np.uint8(9) < 5)  # tab to carriage return; below 9 it wraps round
+    return int(np.count_nonzero(codes < 32) - layout + np.count_nonzero(codes == 127))
 
 
 def _encoding(raw: bytes) -> Encoded:

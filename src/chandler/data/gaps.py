@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,8 @@ HOLIDAY = 3
 """Days in a row that may be a holiday where no calendar knows better."""
 PANEL = 5
 """Symbols from which on a day without any bar counts as a holiday of all."""
+_LATELY = pd.Timedelta(days=35)
+"""How far back the sessions are looked at that are told: four weeks, and a few days more."""
 _NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -85,6 +87,8 @@ def describe_sessions(schedule: Schedule) -> str:
     """`Mon-Fri 09:30-11:30 13:00-15:00`, `Mon-Fri`, `around the clock`: when the history trades, lately."""
     if schedule.kind == "long":
         return ""
+    lately = schedule.history.searchsorted(schedule.history[-1] - _LATELY)
+    schedule = replace(schedule, history=schedule.history[lately:])
     newest = int(schedule.clock(schedule.history[-1:])[0] // NS_DAY)
     if schedule.kind == "daily":
         found = np.unique(weekdays(schedule.open_days(newest - 27, newest)))
@@ -117,3 +121,10 @@ def _weekdays(found: list[int]) -> str:
     if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
         return f"{_NAMES[found[0]]}-{_NAMES[found[-1]]}"
     return " ".join(_NAMES[number] for number in found)
+
+
+def short(span: pd.Timedelta) -> str:
+    """`1d`, `5m`, `2d 3h`: the two largest units."""
+    parts = span.components
+    units = [(getattr(parts, name), name[0]) for name in ("days", "hours", "minutes", "seconds")]
+    return " ".join([f"{count}{unit}" for count, unit in units if count][:2]) or str(span)

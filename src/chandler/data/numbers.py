@@ -61,6 +61,9 @@ def parse_numbers(
     text: dict[str, np.ndarray] = {}
     written: dict[str, pa.Array] = {}
     for role, raw in columns.items():
+        if raw.dtype == np.float64:
+            values[role] = raw.to_numpy()
+            continue
         if pd.api.types.is_numeric_dtype(raw.dtype) and not pd.api.types.is_bool_dtype(raw.dtype):
             values[role] = np.asarray(raw.to_numpy(np.float64, na_value=np.nan))
             continue

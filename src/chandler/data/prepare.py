@@ -16,6 +16,7 @@ from chandler.data.columns import FEATURES
 from chandler.data.files import Source, find_files
 from chandler.data.joining import archive_symbol
 from chandler.data.log import LAYOUT, MANIFEST, Entry, LogWriter, Piece, current
+from chandler.data.parallel import useful
 from chandler.data.readers import ReadOptions, problems_error
 from chandler.data.store import META, VERSION, BarStore
 from chandler.data.workers import Arrays, Outcome, outcomes, source_name
@@ -23,8 +24,6 @@ from chandler.errors import DataError
 
 SAME = 1e-5
 """Relative difference up to which a row read again counts as the row that is there: float32 and rounding."""
-_SHARE = 32 << 20
-"""Bytes that a core reads in about the time that a process takes to start."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def prepare(
         run = _Run(LogWriter(folder), join, report, len(sources))
         try:
             jobs = [(one, run.known.get(source_name(one))) for one in sources]
-            for outcome in outcomes(jobs, options, workers or _useful(sources)):
+            for outcome in outcomes(jobs, options, workers or useful(sources)):
                 run.take(outcome)
         finally:
             run.writer.close()
@@ -96,17 +95,6 @@ def prepare(
                 f"{', '.join(map(str, paths))}: there is nothing to prepare.")  # fmt: skip
         _write_meta(folder, options, complete=True)
     return BarStore.open(folder)
-
-
-def _useful(sources: Sequence[Source]) -> int:
-    """Processes that are worth their start: one per core, but not for less than _SHARE bytes each."""
-    size = 0
-    for path in {one.path for one in sources}:
-        try:
-            size += path.stat().st_size
-        except OSError:
-            continue  # reading it will say so
-    return max(1, min(os.cpu_count() or 1, size // _SHARE))
 
 
 def _write_meta(folder: Path, options: ReadOptions, complete: bool) -> None:

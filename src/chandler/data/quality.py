@@ -2,80 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from chandler.data.calendars import infer_interval
-from chandler.data.cleaning import CleaningReport, CleaningSettings, clean_store, paper_limits
-from chandler.data.gaps import NO_GAPS, Gaps, common_days, describe_sessions, find_gaps
-from chandler.data.schedule import fit_schedule
+from chandler.data.cleaning import CleaningReport, CleaningSettings, clean_store
+from chandler.data.gaps import Gaps, common_days
 from chandler.data.sessions import resolve
-from chandler.data.splits import CUTOFF, SplitSettings, before_cutoff, split_ranges
+from chandler.data.splits import CUTOFF, SplitSettings, before_cutoff, split_ranges, walk_folds
 from chandler.data.store import BarStore
+from chandler.data.symbols import SymbolReport, look_at
 from chandler.data.windows import Windows
 from chandler.errors import DataError
 
-TRACE = 120
-"""Points of the little price charts; a large one, where there is one symbol, has five times as many."""
-_REPEATED = re.compile(r"(\d[\d,]*).*repeated a timestamp")
-
 
 @dataclass(frozen=True)
-class SymbolReport:
-    """One symbol. Counts are rows unless said otherwise."""
+class FoldReport:
+    """One fold of a walk forward: by part, its first and last day (empty parts have none), rows and windows."""
 
-    symbol: str
-    rows: int
-    first: str
-    last: str
-    interval: str
-    """The most common spacing; empty below 2 rows."""
-    zone: str
-    """Empty for wall clock without a zone."""
-    calendar: str
-    """What said which bars are expected: an exchange, 24/7, 24/5, or `inferred`."""
-    sessions: str
-    """When it trades, in the local wall clock."""
-    closings: int
-    """Breaks in time that the calendar expects, or that look like holidays where it is inferred."""
-    gaps: int
-    """Breaks in time in which bars are missing: real holes."""
-    missing: int
-    """Bars missing in all of them."""
-    largest_gap: str
-    """The longest of them; empty without gaps."""
-    largest_gap_after: str
-    """The last row before it."""
-    duplicates: int
-    """Rows that repeated a timestamp and were left out when reading."""
-    bad_bars: int
-    """Bars with high < max(open, close) or low > min(open, close)."""
-    zero_volume: float
-    """Share of rows with volume 0, from 0 to 1."""
-    stale: int
-    """Rows in runs of the same close that are longer than the paper allows for this interval."""
-    longest_stale: int
-    """The longest run of rows with the same close."""
-    jumps: int
-    """Bars that open further from the close before than the paper allows: splits, bad ticks."""
-    largest_jump: float
-    """The largest |open / previous close - 1|."""
-    largest_jump_at: str
-    cleaning: dict[str, int]
-    """What the paper's cleaning would cut or split, reason -> rows (splits: times)."""
-    kept: int
-    """Rows that would be left for windows."""
+    number: int
+    spans: dict[str, tuple[str, str]]
+    rows: dict[str, int]
     windows: dict[str, int]
-    """Windows in each part of the split, with the settings of the report."""
-    notes: tuple[str, ...]
-    """What was decided when reading, and about the calendar."""
-    trace: tuple[float, ...] = field(default=(), repr=False)
-    """At most TRACE closes, evenly spaced in rows."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +45,15 @@ class InspectReport:
     """Why training would fail; empty: it would not."""
     warnings: tuple[str, ...]
     """What to know before results are believed."""
+    cleaned: bool
+    """Whether the settings clean: windows are then counted after it, else on the rows as they are."""
     cleaning: dict[str, Any]
-    """Totals of what the paper's cleaning would remove, see `CleaningReport.to_dict`."""
+    """Totals of what the settings' cleaning removes; of what the paper's would, where they have none. See
+    `CleaningReport.to_dict`; `windows`: how many are left in each part."""
+    folds: tuple[FoldReport, ...]
+    """All folds, where the split is one of a walk forward."""
+    fold: int | None
+    """The fold that this report is about."""
     segments: int
     """Stretches that windows do not leave, as the settings cut them."""
 
@@ -137,103 +95,55 @@ def inspect_store(
 ) -> InspectReport:
     """Look at every symbol of a store, and count the windows of lookback + horizon + 1 rows in each part.
 
-    `cleaning` and `max_gap` are those of a run: its windows are counted. What the paper's rules would remove is
-    told in any case. Raises DataError for an unknown calendar.
+    `cleaning` and `max_gap` are those of a run, and windows are counted after them. Where the settings do not clean,
+    what the paper's rules would remove, and how many windows they would leave, is told beside it.
+    Raises DataError for an unknown calendar, and for folds that do not fit.
     """
     calendar = None if calendar is None else resolve(calendar)
-    used = store
-    if (cleaning is not None and cleaning.enabled) or max_gap is not None:
-        used, _ = clean_store(store, cleaning, max_gap=max_gap, calendar=calendar)
+    cleans = cleaning is not None and cleaning.enabled
+    used, told = store, None
+    if cleans or max_gap is not None:
+        used, told = clean_store(store, cleaning, max_gap=max_gap, calendar=calendar)
+    if told is None or not cleans:
+        other, told = clean_store(store, CleaningSettings(enabled=True), max_gap=max_gap, calendar=calendar)
+    else:
+        other = used
     ranges = split_ranges(used, split)
     windows = {name: Windows(used, part, lookback, horizon) for name, part in ranges.items()}
-    paper, would = clean_store(store, CleaningSettings(enabled=True))
-    removed = _by_symbol(would)
-    kept = np.bincount(paper.owners, paper.segments[:, 1] - paper.segments[:, 0], minlength=len(store))
+    left = {name: len(Windows(other, part, lookback, horizon)) for name, part in ranges.items()}
+    removed = _by_symbol(told)
+    kept = np.bincount(other.owners, other.segments[:, 1] - other.segments[:, 0], minlength=len(store))
     days = common_days(store)
     symbols = tuple(
-        _symbol(store, number, calendar, days, removed.get(symbol, {}), int(kept[number]),
+        look_at(store, number, calendar, days, removed.get(symbol, {}), int(kept[number]),
                 {name: int(part.counts[number]) for name, part in windows.items()})
         for number, symbol in enumerate(store.symbols)
     )  # fmt: skip
+    folds = tuple(
+        FoldReport(fold.number, _spans(used, fold.ranges), _rows(fold.ranges),
+                   {name: len(Windows(used, part, lookback, horizon)) for name, part in fold.ranges.items()})
+        for fold in walk_folds(used, split)
+    ) if split.walk else ()  # fmt: skip
     return InspectReport(
         symbols=symbols,
         lookback=lookback,
         horizon=horizon,
         rows=store.rows,
         windows={name: len(part) for name, part in windows.items()},
-        split_rows={name: int((part[:, 1] - part[:, 0]).sum()) for name, part in ranges.items()},
+        split_rows=_rows(ranges),
         split_spans=_spans(store, ranges),
         problems=_problems(windows),
-        warnings=_warnings(store, ranges, symbols),
-        cleaning=would.to_dict(),
+        warnings=_warnings(store, ranges, symbols, folds, cleans),
+        cleaned=cleans,
+        cleaning={**told.to_dict(), "windows": left},
+        folds=folds,
+        fold=split.walk.chosen if split.walk else None,
         segments=len(used.segments),
     )
 
 
-def _symbol(
-    store: BarStore,
-    number: int,
-    calendar: str | None,
-    days: np.ndarray | None,
-    removed: dict[str, int],
-    kept: int,
-    windows: dict[str, int],
-) -> SymbolReport:
-    symbol = store.symbols[number]
-    lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
-    index, values = store.index(number, lo, hi), np.asarray(store.values[lo:hi])
-    opens, highs, lows, closes, volume = values[:, :5].T
-    notes = list(store.notes.get(symbol, ()))
-    gaps, interval, sessions, name = NO_GAPS, "", "", calendar or "inferred"
-    moves = np.abs(opens[1:].astype(np.float64) / closes[:-1] - 1)
-    jump_limit, stale_limit = np.inf, np.inf
-    if hi - lo > 1:
-        step = infer_interval(index)
-        schedule = fit_schedule(index, calendar, interval=step, whole=True)
-        gaps, interval, sessions = find_gaps(schedule, days), short(step), describe_sessions(schedule)
-        notes += [f"calendar: {note}" for note in schedule.notes]
-        limits = paper_limits(step)
-        jump_limit, stale_limit = limits.jump or np.inf, limits.stagnant or np.inf
-    runs = _run_lengths(closes)
-    largest = int(moves.argmax()) if len(moves) else 0
-    worst = int(gaps.spacing.argmax()) if len(gaps.at) else 0
-    duplicates = [int(found[1].replace(",", "")) for note in notes if (found := _REPEATED.match(note))]
-    wanted = TRACE if len(store) > 1 else 5 * TRACE
-    points = np.unique(np.linspace(0, hi - lo - 1, min(wanted, hi - lo)).astype(np.int64))
-    return SymbolReport(
-        symbol=symbol,
-        rows=hi - lo,
-        first=str(index[0]),
-        last=str(index[-1]),
-        interval=interval,
-        zone=store.zones[number] or "",
-        calendar=name,
-        sessions=sessions,
-        closings=gaps.closings,
-        gaps=len(gaps.at),
-        missing=int(gaps.missing.sum()),
-        largest_gap=short(pd.Timedelta(int(gaps.spacing[worst]), unit="ns")) if len(gaps.at) else "",
-        largest_gap_after=str(index[gaps.at[worst]]) if len(gaps.at) else "",
-        duplicates=sum(duplicates),
-        bad_bars=int(((highs < np.maximum(opens, closes)) | (lows > np.minimum(opens, closes))).sum()),
-        zero_volume=float((volume == 0).mean()),
-        stale=int(runs[runs > stale_limit].sum()),
-        longest_stale=int(runs.max()),
-        jumps=int((moves > jump_limit).sum()),
-        largest_jump=float(moves[largest]) if len(moves) else 0.0,
-        largest_jump_at=str(index[largest + 1]) if len(moves) else "",
-        cleaning=removed,
-        kept=kept,
-        windows=windows,
-        notes=tuple(notes),
-        trace=tuple(float(value) for value in closes[points]),
-    )
-
-
-def _run_lengths(values: np.ndarray) -> np.ndarray:
-    """Lengths of the runs of equal values."""
-    edges = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1], [True]]))
-    return np.diff(edges)
+def _rows(ranges: Mapping[str, np.ndarray]) -> dict[str, int]:
+    return {name: int((part[:, 1] - part[:, 0]).sum()) for name, part in ranges.items()}
 
 
 def _by_symbol(report: CleaningReport) -> dict[str, dict[str, int]]:
@@ -265,7 +175,13 @@ def _problems(windows: Mapping[str, Windows]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _warnings(store: BarStore, ranges: dict[str, np.ndarray], symbols: tuple[SymbolReport, ...]) -> tuple[str, ...]:
+def _warnings(
+    store: BarStore,
+    ranges: dict[str, np.ndarray],
+    symbols: tuple[SymbolReport, ...],
+    folds: tuple[FoldReport, ...],
+    cleans: bool,
+) -> tuple[str, ...]:
     found = []
     for name, (first, last) in before_cutoff(store, ranges).items():
         part = {"val": "validation", "test": "test"}[name]
@@ -284,15 +200,13 @@ def _warnings(store: BarStore, ranges: dict[str, np.ndarray], symbols: tuple[Sym
         found.append(f"the symbols have {len(intervals)} different intervals; one model then learns them mixed.")
     gone = sum(one.rows - one.kept for one in symbols)
     if gone > 0.2 * store.rows:
-        found.append(f"the paper's cleaning would leave out {gone / store.rows:.0%} of the rows: see below for why.")
+        who = "cleaning leaves" if cleans else "the paper's cleaning would leave"
+        found.append(f"{who} out {gone / store.rows:.0%} of the rows: see below for why.")
+    for fold in folds:
+        empty = [name for name, count in fold.windows.items() if not count]
+        if empty:
+            found.append(f"fold {fold.number} has no window in {' and '.join(empty)}.")
     return tuple(found)
 
 
-def short(span: pd.Timedelta) -> str:
-    """`1d`, `5m`, `2d 3h`: the two largest units."""
-    parts = span.components
-    units = [(getattr(parts, name), name[0]) for name in ("days", "hours", "minutes", "seconds")]
-    return " ".join([f"{count}{unit}" for count, unit in units if count][:2]) or str(span)
-
-
-__all__ = ["Gaps", "InspectReport", "SymbolReport", "inspect_store"]
+__all__ = ["FoldReport", "Gaps", "InspectReport", "SymbolReport", "inspect_store"]

@@ -8,7 +8,7 @@ from html import escape
 
 from chandler.data.cleaning import REASONS
 from chandler.data.quality import InspectReport, SymbolReport
-from chandler.data.quality_text import grouped_notes, overview, totals, trouble, whose
+from chandler.data.quality_text import counted, grouped_notes, overview, totals, trouble, whose
 
 _COLOURS = {"train": "#3b6ea8", "val": "#d98e2b", "test": "#4f9d69"}
 _NAMES = {"train": "training", "val": "validation", "test": "test"}
@@ -79,9 +79,12 @@ def report_html(report: InspectReport, title: str = "") -> str:
         _verdict(report),
         _cards(report),
         _section("Windows and splits", _splits(report)),
+        _section("Folds of the walk forward", _folds(report)),
         _section("Price", _chart(report.symbols[0])) if len(report.symbols) == 1 else "",
         _section("What was found", _facts(report)),
-        _section("What the paper's cleaning would remove", _cleaning(report)),
+        _section(
+            "What cleaning removes" if report.cleaned else "What the paper's cleaning would remove", _cleaning(report)
+        ),
         _section("Symbols", _table(report)),
         _section("What was decided when reading", _notes(report)),
         "<footer>chandler inspect. Gaps are breaks in which the calendar expects bars; nights, weekends and holidays "
@@ -136,7 +139,7 @@ def _splits(report: InspectReport) -> str:
     text = (
         f'<p class="soft" style="margin-top:0">A window is {length} rows: {report.lookback} lookback + '
         f"{report.horizon} horizon + 1. Windows stay inside {report.segments:,} unbroken "
-        f"stretch{'es' if report.segments != 1 else ''} of rows.</p>"
+        f"stretch{'es' if report.segments != 1 else ''} of rows, {counted(report)}.</p>"
     )
     spans = {name: tuple(map(date.fromisoformat, span)) for name, span in report.split_spans.items()}
     if not spans:
@@ -158,6 +161,23 @@ def _splits(report: InspectReport) -> str:
     return f'<div class="box">{text}<div class="split">{bar}</div><div class="legend">{legend}</div></div>'
 
 
+def _folds(report: InspectReport) -> str:
+    if not report.folds:
+        return ""
+    parts = list(report.folds[0].windows)
+    heads = "<th>fold</th>" + "".join(f"<th>{_NAMES[name]}</th><th>windows</th>" for name in parts)
+    body = ""
+    for fold in report.folds:
+        name = f"<b>{fold.number}, this report</b>" if fold.number == report.fold else str(fold.number)
+        cells = f"<td>{name}</td>"
+        for part in parts:
+            count = fold.windows[part]
+            span = " to ".join(fold.spans.get(part, ("no rows",)))
+            cells += f"<td>{span}</td><td{'' if count else ' class=none'}>{count:,}</td>"
+        body += f"<tr>{cells}</tr>"
+    return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
 def _facts(report: InspectReport) -> str:
     rows = [*overview(report), *totals(report)]
     return '<div class="box"><ul class="plain">' + "".join(
@@ -167,7 +187,12 @@ def _facts(report: InspectReport) -> str:
 
 def _cleaning(report: InspectReport) -> str:
     kept, rows, removed = (report.cleaning[key] for key in ("kept", "rows", "removed"))
-    items = f"<li>It would keep <b>{kept:,}</b> of {rows:,} rows. Switch it on with data.cleaning.enabled=true.</li>"
+    left = ", ".join(f"{count:,} in {name}" for name, count in report.cleaning["windows"].items())
+    switch = "" if report.cleaned else " Switch it on with data.cleaning.enabled=true."
+    items = (
+        f"<li>It {'keeps' if report.cleaned else 'would keep'} <b>{kept:,}</b> of {rows:,} rows; windows then: {left}."
+        f"{switch}</li>"
+    )
     for reason, found in removed.items():
         what = f"{found['rows']:,} rows" if found["rows"] else f"{found['times']:,} times"
         items += f"<li>{escape(REASONS[reason])}: <b>{what}</b>, symbols: {found['symbols']:,}</li>"

@@ -17,7 +17,7 @@ _NOTES = 12
 
 def report_text(report: InspectReport) -> str:
     """What there is, what would stop training, what to know, the symbols with most to say, what was decided."""
-    parts = [_head(report), _verdict(report), _table(report), _cleaning(report), _notes(report)]
+    parts = [_head(report), _verdict(report), _folds(report), _table(report), _cleaning(report), _notes(report)]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
@@ -68,7 +68,7 @@ def _head(report: InspectReport) -> list[str]:
     lines = [bars, f"interval {interval}", f"calendar {calendar}"]
     lines.append(
         f"windows of {length} rows ({report.lookback} lookback + {report.horizon} horizon + 1), in "
-        f"{_many(report.segments, 'unbroken stretch', 'unbroken stretches')}:"
+        f"{_many(report.segments, 'unbroken stretch', 'unbroken stretches')}, {counted(report)}:"
     )
     for name, count in report.windows.items():
         first, last = report.split_spans.get(name, ("", ""))
@@ -76,6 +76,26 @@ def _head(report: InspectReport) -> list[str]:
         lines.append(f"  {name:<6}{count:>11,}  ({span}{report.split_rows[name]:,} rows)")
     lines += [f"{what}: {text}" for what, text in totals(report)]
     return lines
+
+
+def counted(report: InspectReport) -> str:
+    """On which rows the windows of a report were counted."""
+    if report.cleaned:
+        return f"counted after cleaning ({report.cleaning['kept']:,} of {report.rows:,} rows)"
+    return "counted without cleaning"
+
+
+def _folds(report: InspectReport) -> list[str]:
+    if not report.folds:
+        return []
+    parts = list(report.folds[0].windows)
+    rows = [["fold", *(text for name in parts for text in (name, "windows"))]]
+    for fold in report.folds:
+        cells = [f"{fold.number}{' *' if fold.number == report.fold else ''}"]
+        for name in parts:
+            cells += [" to ".join(fold.spans.get(name, ("no rows",))), f"{fold.windows[name]:,}"]
+        rows.append(cells)
+    return ["folds of the walk forward (* is the one above):", *_aligned(rows, left={0, *range(1, len(rows[0]), 2)})]
 
 
 def _verdict(report: InspectReport) -> list[str]:
@@ -105,13 +125,16 @@ def _table(report: InspectReport) -> list[str]:
 
 def _cleaning(report: InspectReport) -> list[str]:
     kept, rows, removed = (report.cleaning[key] for key in ("kept", "rows", "removed"))
+    who = "cleaning" if report.cleaned else "the paper's cleaning (data.cleaning.enabled=true)"
     if not removed:
-        return ["the paper's cleaning (data.cleaning.enabled=true) would leave all rows"]
-    lines = [f"the paper's cleaning (data.cleaning.enabled=true) would keep {kept:,} of {rows:,} rows:"]
+        return [f"{who} {'leaves' if report.cleaned else 'would leave'} all rows as they are"]
+    left = ", ".join(f"{count:,} in {name}" for name, count in report.cleaning["windows"].items())
+    verb = "keeps" if report.cleaned else "would keep"
+    lines = [f"{who} {verb} {kept:,} of {rows:,} rows:"]
     for reason, found in removed.items():
         what = _many(found["rows"], "row") if found["rows"] else _many(found["times"], "time")
         lines.append(f"- {REASONS[reason]}: {what}, {_many(found['symbols'], 'symbol')}")
-    return lines
+    return [*lines, f"- windows {'that are left' if report.cleaned else 'then'}: {left}"]
 
 
 def grouped_notes(report: InspectReport) -> list[tuple[str, list[str]]]:

@@ -6,6 +6,7 @@ One bad file does not hide the others: all files are read, and one error names e
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from chandler.data.columns import Table
 from chandler.data.files import COLUMNAR, ROWS, SUFFIXES, TEXT, Source, find_files
 from chandler.data.frames import as_pandas, frame_table, is_rows, rows_table
 from chandler.data.joining import archive_symbol, settle_symbols
+from chandler.data.parallel import by_threads, map_threads, useful
 from chandler.data.qlib import PREFIX, read_qlib
 from chandler.data.store import META, BarStore
 from chandler.data.textfiles import read_text
@@ -53,10 +55,13 @@ class ReadOptions:
             unsorted=self.unsorted,
         )
 
-    def read_source(self, source: Source) -> list[Bars]:
-        """The bars of one file. DataError, and no other error, where that fails."""
+    def read_source(self, source: Source, *, threads: bool = True) -> list[Bars]:
+        """The bars of one file. DataError, and no other error, where that fails. `threads`: of the CSV engine."""
+        if source.suffix in TEXT and self.date_format is None:
+            with suppress(Exception):  # the long way finds the same, and the words for it
+                return self.read(read_text(source, self.columns, typed=True, threads=threads), _symbol(source))
         try:
-            return self.read(_table(source, self.columns), _symbol(source))
+            return self.read(_table(source, self.columns, threads), _symbol(source))
         except DataError:
             raise
         except Exception as error:  # a file must not end in a traceback, whatever is in it
@@ -196,11 +201,19 @@ class _Loader:
         found = find_files(text)
         self.problems += found.problems
         self.files += len(found.sources) + len(found.problems)
-        for source in found.sources:
+        threads = useful(found.sources) if by_threads(found.sources) else 1
+
+        def read(source: Source) -> list[Bars] | DataError:
             try:
-                yield from self.options.read_source(source)
+                return self.options.read_source(source, threads=threads == 1)
             except DataError as error:
-                self.problems.append(str(error))
+                return error
+
+        for result in map_threads(read, found.sources, threads):
+            if isinstance(result, DataError):
+                self.problems.append(str(result))
+            else:
+                yield from result
 
 
 def problems_error(problems: Sequence[str], files: int) -> DataError:
@@ -222,9 +235,9 @@ def _is_store(path: str | Path) -> bool:
         return False
 
 
-def _table(source: Source, columns: Mapping[str, str] | None) -> Table:
+def _table(source: Source, columns: Mapping[str, str] | None, threads: bool) -> Table:
     if source.suffix in TEXT:
-        return read_text(source, columns)
+        return read_text(source, columns, threads=threads)
     if source.suffix in ROWS:
         return read_json(source, columns)
     if source.suffix in COLUMNAR:

@@ -175,6 +175,11 @@ class Schedule:
         return index.tz_convert(self.reading).tz_localize(None) if own is None else index.tz_convert(own)
 
 
+def known_calendar(name: str | None) -> str | None:
+    """The name of a calendar as it is written here, "inferred" included; None for None. DataError for an unknown one."""
+    return name if name is None or name == INFERRED else resolve(name)
+
+
 def fit_schedule(
     history: pd.DatetimeIndex,
     calendar: str | None = None,
@@ -190,7 +195,7 @@ def fit_schedule(
     """
     if not len(history):
         raise DataError("no history to continue: give at least one timestamp.")
-    name = INFERRED if calendar is None or calendar == INFERRED else resolve(calendar)
+    name = known_calendar(calendar) or INFERRED
     history = history.as_unit("ns")
     step = infer_interval(history) if interval is None else pd.Timedelta(interval)
     if step <= pd.Timedelta(0):

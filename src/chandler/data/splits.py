@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Literal
 
 import numpy as np
@@ -24,8 +24,40 @@ CUTOFF = date(2024, 6, 30)
 """The released Kronos checkpoints were trained on data up to June 2024; a test before may be known to them."""
 
 
+class WalkSettings(BaseModel):
+    """Walk forward: `folds` splits whose tests follow each other and end with the data; one of them is taken.
+
+    Sizes are moments of the common time line, or rows of each symbol with per="symbol".
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    folds: int = Field(ge=1)
+    """How many."""
+    fold: int | None = Field(None, ge=0)
+    """Which one, from 0, the oldest; None: the last one, whose test ends with the data."""
+    test: int = Field(ge=1)
+    """Moments to test on, in each fold."""
+    val: int = Field(ge=1)
+    """Moments to validate on, before each test."""
+    train: int | None = Field(None, ge=1)
+    """Moments to train on, before each validation: training rolls along; None: it begins with the data and grows."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> WalkSettings:
+        if self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} is not among {self.folds} folds, which count from 0")
+        return self
+
+    @property
+    def chosen(self) -> int:
+        """The number of the fold that is taken."""
+        return self.folds - 1 if self.fold is None else self.fold
+
+
 class SplitSettings(BaseModel):
-    """Where training ends and validation and test begin: by fractions, or by dates once `train_end` is given.
+    """Where training ends and validation and test begin: by fractions, by dates once `train_end` is given, or one
+    fold of a walk forward with `walk`.
 
     Dates are the last day that belongs to a part, whole, in the local wall clock of each symbol: with
     train_end = 2023-12-31 a bar of 2023-12-31 23:59 trains and one of 2024-01-01 00:00 validates.
@@ -45,6 +77,8 @@ class SplitSettings(BaseModel):
     """Last day of validation; None: to the end of the data, and there is no test part."""
     test_end: date | None = None
     """Last day of test; None: to the end of the data."""
+    walk: WalkSettings | None = None
+    """One fold of a walk forward. With it fractions and dates have no say."""
     purge: int = Field(0, ge=0)
     """Bars left out at the end of a part, per symbol, before the next part begins: so many that no target of the
     part reaches into the next one."""
@@ -56,6 +90,11 @@ class SplitSettings(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> SplitSettings:
+        fields = type(self).model_fields
+        ours = [name for name in ("train", "val", "test", "train_end", "val_end", "test_end")
+                if getattr(self, name) != fields[name].default]  # fmt: skip
+        if self.walk is not None and ours:
+            raise ValueError(f"walk has sizes of its own: leave out {', '.join(ours)}")
         if self.train + self.val + self.test > 1 + 1e-9:
             raise ValueError(f"train + val + test is {self.train + self.val + self.test:g}: make it at most 1")
         if self.train_end is None and (self.val_end or self.test_end):
@@ -72,8 +111,11 @@ def split_ranges(store: BarStore, settings: SplitSettings) -> dict[str, np.ndarr
     """Part -> (S, 2) int64, the absolute rows [lo, hi) of each symbol; empty ranges have lo == hi.
 
     Keys are "train", "val" and, where it is configured, "test". No row is in two parts. By date and with
-    per="timeline", every row of a part is earlier than all rows of the next one, over all symbols.
+    per="timeline", every row of a part is earlier than all rows of the next one, over all symbols. DataError where
+    the folds of a walk forward do not fit.
     """
+    if settings.walk is not None:
+        return next(islice(walk_folds(store, settings), settings.walk.chosen, None)).ranges
     if settings.train_end is not None:
         edges = _by_date(store, settings)
     elif settings.per == "timeline":
@@ -204,6 +246,16 @@ def walk_forward(
             f"{what}; there are {longest:,}. Take fewer or shorter folds."
         )
     return _folds(store, moments, folds, (train, val, test), purge, embargo, per)
+
+
+def walk_folds(store: BarStore, settings: SplitSettings) -> Iterator[Fold]:
+    """All folds of `settings.walk`, the oldest first; see `walk_forward`."""
+    walk = settings.walk
+    assert walk is not None
+    return walk_forward(
+        store, folds=walk.folds, test=walk.test, val=walk.val, train=walk.train, purge=settings.purge,
+        embargo=settings.embargo, per=settings.per,
+    )  # fmt: skip
 
 
 def _folds(

@@ -19,6 +19,7 @@ import pandas as pd
 from chandler.data.bars import Bars
 from chandler.data.calendars import time_features
 from chandler.data.columns import FEATURES
+from chandler.data.frames import to_polars
 from chandler.data.log import LAYOUT, open_log
 from chandler.data.stitched import Stitched
 from chandler.errors import DataError
@@ -77,10 +78,17 @@ class BarStore:
             seen[one.symbol] = one
         offsets = np.concatenate([[0], np.cumsum([len(one) for one in bars])]).astype(np.int64)
         segments = [_whole(np.array([0, len(one)])) if one.segments is None else one.segments for one in bars]
+        rows = int(offsets[-1])
+        values, timestamps = np.empty((rows, len(FEATURES)), np.float32), np.empty(rows, np.int64)
+        stamps = np.empty((rows, 5), np.uint8)
+        for one, lo, hi in zip(bars, offsets[:-1], offsets[1:], strict=True):
+            one.float32(values[lo:hi])
+            timestamps[lo:hi] = one.timestamps.as_unit("ns").asi8
+            time_features(one.timestamps, stamps[lo:hi])
         return cls(
-            values=np.concatenate([one.values.astype(np.float32, order="C") for one in bars]),
-            timestamps=np.concatenate([one.timestamps.as_unit("ns").asi8 for one in bars]),
-            stamps=np.concatenate([time_features(one.timestamps) for one in bars]),
+            values=values,
+            timestamps=timestamps,
+            stamps=stamps,
             offsets=offsets,
             segments=np.concatenate([part + lo for part, lo in zip(segments, offsets, strict=False)]),
             symbols=tuple(seen),
@@ -150,6 +158,10 @@ class BarStore:
             frame.insert(0, "symbol", bars.symbol)
             frames.append(frame)
         return pd.concat(frames, ignore_index=True)
+
+    def to_polars(self) -> Any:
+        """`to_frame` as a polars frame; see `Bars.to_polars`."""
+        return to_polars(self.to_frame())
 
     def with_segments(self, segments: np.ndarray) -> BarStore:
         """The same rows, not copied, with other segments (G, 2)."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv as pacsv
 
 from chandler.data.columns import PRICES, Table, column_notes, is_spelling, match_columns, require_columns
+from chandler.data.engine import Layout, has_comma, parse_text, parse_typed
 from chandler.data.files import Encoded, Source, head_of, utf8_bytes
 from chandler.data.frames import wide_table
 from chandler.data.timestamps import looks_like_time
@@ -48,9 +48,13 @@ class _Header:
         return [f"c{position}" for position in range(len(self.names))]
 
 
-def read_text(source: Source, columns: Mapping[str, str] | None = None) -> Table:
+def read_text(
+    source: Source, columns: Mapping[str, str] | None = None, *, typed: bool = False, threads: bool = True
+) -> Table:
     """A CSV, TSV or TXT file (also packed) as a Table of its known columns, rows in the order of the file.
 
+    `typed`: try the short way, in which the CSV engine makes numbers and times of the cells; cells then are no text
+    that a message could show. `threads`: of the engine, for one file.
     Raises DataError for a file that is empty, no text, without the needed columns, or with ragged lines.
     """
     head, encoded = head_of(source)
@@ -62,14 +66,19 @@ def read_text(source: Source, columns: Mapping[str, str] | None = None) -> Table
     found = header.roles or match_columns(header.names, columns, source=str(source))
     require_columns(found, header.names, source=str(source))
     roles = {role: header.ids[position] for role, position in found.items()}
-    text = [roles[role] for role in ("timestamp", "time", "symbol") if role in roles]
     volumes = [key for key, name in names.items() if re.search(r"vol|turnover|成交", name, re.IGNORECASE)]
     used = list(dict.fromkeys([*roles.values(), *volumes]))
-    frame = _parse(source, encoded, header, used, text)
-    prices = [roles[role] for role in PRICES]
-    if any(_has_comma(frame[name]) for name in prices):
-        # Numbers such as 1.234,5 came as text, but 1.234 beside them as a float: all have to be text.
-        frame = _parse(source, encoded, header, used, used)
+    layout = Layout(source, encoded, header.ids, used, roles, header.line + 1, header.delimiter)
+    frame = None
+    if typed:
+        first = next((line for line in lines[header.line + 1 :] if line.strip()), "")
+        cells = dict(zip(header.ids, names_of(first, header.delimiter), strict=False))
+        frame = parse_typed(layout, cells, threads)
+    if frame is None:
+        frame = parse_text(layout, threads)
+        if any(has_comma(frame[roles[role]]) for role in PRICES):
+            # Numbers such as 1.234,5 came as text, but 1.234 beside them as a float: all have to be text.
+            frame = parse_text(layout, threads, used)
     notes = [encoded.note] if encoded.note else []
     banner = next((line.strip() for line in reversed(lines[: max(header.line, 0)]) if line.strip()), "")
     if banner:
@@ -141,8 +150,10 @@ def names_of(line: str, delimiter: str) -> list[str]:
 def _trailing(header: _Header, lines: list[str]) -> _Header:
     """Rows that all end in one delimiter more than the header have an empty last column."""
     rows = [line for line in lines[header.line + 1 : header.line + 1 + _SAMPLE] if line.strip()]
+    if not rows or not rows[0].endswith(header.delimiter):
+        return header
     more = [row for row in rows if row.endswith(header.delimiter) and row.count(header.delimiter) == len(header.names)]
-    if rows and len(more) == len(rows):
+    if len(more) == len(rows):
         return _Header(header.line, header.delimiter, [*header.names, ""], header.notes, header.roles)
     return header
 
@@ -186,68 +197,6 @@ def _headless(source: Source, lines: list[str], columns: Mapping[str, str] | Non
         roles["amount"], kind = 7, " of a Binance archive, amount the eighth"
     note = f"file: no header; the columns are time, open, high, low, close, volume{kind}, as the prices show"
     return _Header(-1, delimiter, names, (note,), roles)
-
-
-def _parse(source: Source, encoded: Encoded, header: _Header, used: list[str], text: list[str]) -> pd.DataFrame:
-    """The used columns; those of `text` stay strings: 008 is a symbol, 09:30-05:00 keeps its offset."""
-    ragged: list[pacsv.InvalidRow] = []
-
-    def note(row: pacsv.InvalidRow) -> str:
-        ragged.append(row)
-        return "skip"
-
-    def parse(threads: bool) -> pa.Table:
-        return pacsv.read_csv(
-            utf8_bytes(source, encoded),
-            read_options=pacsv.ReadOptions(
-                column_names=header.ids, skip_rows=header.line + 1, use_threads=threads, block_size=4 << 20
-            ),
-            parse_options=pacsv.ParseOptions(delimiter=header.delimiter, invalid_row_handler=note),
-            convert_options=pacsv.ConvertOptions(
-                include_columns=used,
-                column_types=dict.fromkeys(text, pa.string()),
-                strings_can_be_null=True,
-            ),
-        )
-
-    try:
-        table = parse(threads=not ragged)
-        if ragged:  # only one thread counts rows
-            ragged.clear()
-            parse(threads=False)
-        frame = arrow_frame(table)
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        if "Empty CSV" in str(error):
-            return pd.DataFrame({name: [] for name in used})
-        if "straddling" in str(error):
-            raise DataError(f"{source}: a line is longer than 4 MiB. Write one line per bar.") from None
-        raise DataError(f"{source}: not a readable table: {error}. Write the file again.") from None
-    if ragged:
-        worst = ragged[0]
-        line = f" (line {worst.number})" if worst.number else ""
-        raise DataError(
-            f"{source}: {len(ragged):,} line(s) with another number of fields than the header, which has "
-            f"{worst.expected_columns}; the first{line} has {worst.actual_columns}: {worst.text[:80]!r}. "
-            "Correct these lines."
-        )
-    return frame
-
-
-def arrow_frame(table: pa.Table) -> pd.DataFrame:
-    """Columns of numbers and of text; whatever else a reader made of them is text again."""
-    frame: pd.DataFrame = table.to_pandas()
-    for name, kind in zip(table.schema.names, table.schema.types, strict=True):
-        if pa.types.is_null(kind):
-            frame[name] = np.full(len(frame), np.nan)
-        elif not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_string(kind)):
-            frame[name] = table.column(name).cast(pa.string()).to_pandas()  # a date in a price is text
-    return frame
-
-
-def _has_comma(column: pd.Series) -> bool:
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        return False
-    return bool(column.dropna().astype("string").str.contains(r"\d,\d", regex=True).any())
 
 
 def _is_wide(lines: list[str]) -> bool:

@@ -6,6 +6,7 @@ Formats are decided over the whole column, never row by row; what cannot be deci
 from __future__ import annotations
 
 import re
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ _SEPARATED = rf"^\s*(?P<a>\d{{1,4}})[-/.年](?P<b>\d{{1,2}})[-/.月](?P<c>\d{{1,
 _COMPACT = rf"^\s*(?P<a>\d{{4}})(?P<b>\d{{2}})(?P<c>\d{{2}})(?:[T _]*{_CLOCK})?\s*$"
 
 
+_ONE_AT_A_TIME = threading.Lock()
 _UNITS = (("seconds", 10**9, 1e11), ("milliseconds", 10**6, 1e14), ("microseconds", 10**3, 1e17),
           ("nanoseconds", 1, 9.2e18))  # fmt: skip
 _MONTH = r"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
@@ -60,7 +62,7 @@ def parse_times(
     """
     if clock is not None:
         raw = _join(raw, clock)
-    times = None if date_format is not None else _iso(raw)
+    times = None if date_format is not None else _from_epochs(raw) or _iso(raw)
     if times is not None:
         pass
     elif date_format is None and pd.api.types.is_numeric_dtype(raw.dtype):
@@ -145,6 +147,23 @@ def _join(date: pd.Series, clock: pd.Series) -> pd.Series:
     return date.astype("string") + " " + clock.astype("string").str.strip()
 
 
+def _from_epochs(raw: pd.Series) -> Times | None:
+    """Whole numbers (N,) that can only be time since 1970, all in one unit; None for anything else."""
+    if raw.dtype != np.int64 or not len(raw):
+        return None
+    values = raw.to_numpy()
+    lowest, highest = int(values.min()), int(values.max())
+    if lowest < 1e8 or (len(str(lowest)) == len(str(highest)) and len(str(lowest)) in (12, 14)):
+        return None  # 202401030959 is a date, and so is 20240103
+    for name, factor, top in _UNITS:
+        if lowest < top:
+            if highest >= min(top, 9.2e18 / factor):
+                return None
+            index = pd.DatetimeIndex((values * factor).view("M8[ns]")).tz_localize("UTC")
+            return Times(index, (f"times: read as {name} since 1970, UTC",))
+    return None
+
+
 def _from_numbers(values: np.ndarray) -> Times:
     """Numbers: yyyymmdd[hhmm[ss]] where every one reads as a date, else seconds, ms, us or ns since 1970."""
     bad = ~np.isfinite(values)
@@ -224,7 +243,7 @@ def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Time
     if not good.any():
         # Names of months tell days and months apart; nothing else is left to guess.
         named = text.where(text.str.contains(_MONTH, regex=True).fillna(False).astype(bool))
-        with warnings.catch_warnings():
+        with _ONE_AT_A_TIME, warnings.catch_warnings():  # the filters of warnings are all threads' own
             warnings.simplefilter("ignore")  # of zones by letters: such cells stay unreadable
             index = pd.DatetimeIndex(pd.to_datetime(named, format="mixed", errors="coerce", utc=False))
         return Times(_nanoseconds(index, where))

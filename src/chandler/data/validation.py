@@ -77,6 +77,8 @@ class _Reading:
         self.codes, self.symbols = self._symbols(symbol)
         self.decimal = decimal
         self.numbers: Numbers | None = None
+        self.plain: set[str] = set()
+        """Columns of which every cell is a number in its range, 0 or more."""
 
     def read(
         self, timezone: str | None, date_format: str | None, adjust: Adjust, missing: Missing, sort: bool
@@ -99,8 +101,10 @@ class _Reading:
         column = self.table.column("symbol")
         if column is None:
             return np.zeros(len(self.table.frame), np.intp), [symbol]
-        names = column.astype("string").str.strip()
-        codes, distinct = pd.factorize(names.mask(names == ""), sort=True)
+        cells, found = pd.factorize(column)
+        names = pd.Series(found).astype("string").str.strip()  # what is distinct is little
+        inner, distinct = pd.factorize(names.mask(names == ""), sort=True)
+        codes = np.append(inner, -1)[cells]  # an empty cell, -1, takes the last one
         self.codes, self.symbols = codes, [str(name) for name in distinct]
         if (codes < 0).any():
             self._fail(codes < 0, f"no symbol in {self.table.named('symbol')!r}", None, "Fill in the symbol.")
@@ -125,12 +129,11 @@ class _Reading:
 
     def _values(self, missing: Missing) -> tuple[np.ndarray, np.ndarray]:
         """(N, 6) float64, NaN for absent volumes and amounts, and which rows (N,) to drop."""
-        values = np.full((len(FEATURES), len(self.table.frame)), np.nan).T  # columns contiguous: all work is by column
+        values = np.empty((len(FEATURES), len(self.table.frame))).T  # columns contiguous: all work is by column
         for position, name in enumerate(FEATURES):
-            if name in self.table.roles:
-                values[:, position] = self._numbers(name)
+            values[:, position] = self._numbers(name) if name in self.table.roles else np.nan
         prices = values[:, :4]
-        if prices.min(initial=np.inf) > 0:  # false for NaN too
+        if self.plain >= set(PRICES):
             nothing = np.zeros(len(values), bool)
             return values, nothing
         absent, below = np.isnan(prices), prices <= 0
@@ -140,7 +143,8 @@ class _Reading:
                          'Drop or fill these rows, or pass missing="drop".')  # fmt: skip
             self._refuse(below[:, position], f"{label} is not positive", raw,
                          'Prices must be above 0: correct these rows, or pass missing="drop".')  # fmt: skip
-        gaps, low = absent.any(axis=1), below.any(axis=1) & ~absent.any(axis=1)
+        gaps = np.asarray(absent.any(axis=1))
+        low = np.asarray(below.any(axis=1)) & ~gaps
         self.notes += [(note, rows) for note, rows in (("dropped {} with a missing price", gaps),
                        ("dropped {} with a price that is not above 0", low)) if rows.any()]  # fmt: skip
         return values, gaps | low
@@ -152,10 +156,9 @@ class _Reading:
         if name in self.numbers.text:
             self._refuse(self.numbers.text[name], f"text in {label}", raw,
                          "Correct or drop these rows: numbers only.")  # fmt: skip
-        lowest, highest = np.fmin.reduce(numbers, initial=np.inf), np.fmax.reduce(numbers, initial=-np.inf)
-        if name in PRICES and lowest >= PRICE_FLOOR and highest <= PRICE_LIMIT:
-            return numbers
-        if name not in PRICES and lowest >= -FLOAT32_MAX and highest <= FLOAT32_MAX:
+        least, most = (PRICE_FLOOR, PRICE_LIMIT) if name in PRICES else (0, FLOAT32_MAX)
+        if numbers.min() >= least and numbers.max() <= most:  # false for NaN
+            self.plain.add(name)
             return numbers
         self._refuse(np.isinf(numbers), f"infinite value in {label}", raw, "Correct or drop these rows.")
         if name in PRICES:
@@ -190,6 +193,8 @@ class _Reading:
         """Fill volume and amount in place as the module says."""
         roles = self.table.roles
         for position, name in ((4, "volume"), (5, "amount")):
+            if name in self.plain:
+                continue
             negative = values[:, position] < 0
             if negative.any():
                 self.notes.append((f"{{}} with negative {name}: taken as 0", negative))
@@ -203,21 +208,27 @@ class _Reading:
             also = "" if "amount" in roles else ", amount too"
             self.notes.append((f"no volume column: volume is 0{also}", None))
         if "amount" not in roles:
-            values[:, 5] = np.where(values[:, 4] > 0, values[:, 4] * (sum(values[:, :4].T) / 4), 0)
+            amount = values[:, 5]
+            np.add(values[:, 0], values[:, 1], out=amount)
+            amount += values[:, 2]
+            amount += values[:, 3]
+            amount /= 4
+            amount *= values[:, 4]
+            if not self.plain >= {*PRICES, "volume"}:
+                amount[~(values[:, 4] > 0)] = 0
             if "volume" in roles:
                 self.notes.append(("no amount column: amount is volume x mean(open, high, low, close)", None))
-            self._refuse(values[:, 5] > FLOAT32_MAX, "volume x price is beyond what float32 holds", None,
+            self._refuse(amount > FLOAT32_MAX, "volume x price is beyond what float32 holds", None,
                          "Use a larger unit, for example volume in thousands.")  # fmt: skip
 
     def _group(self, values: np.ndarray, keep: np.ndarray, split: bool, sort: bool) -> list[Bars]:
         assert self.index is not None
         ticks = self.index.asi8
+        if keep.all() and (bars := self._in_order(ticks, values)):
+            return bars
         newest_first, back = self._direction(ticks)
         if back.any() and not sort:
             self._step_back(back)
-        if len(self.symbols) == 1 and keep.all() and (np.diff(ticks) > 0).all():  # the usual file: all is in place
-            notes = [note.format(_rows(int(mask.sum()))) if mask is not None else note for note, mask in self.notes]
-            return [Bars(self.symbols[0], self.index, values, self.table.source, tuple(notes))]
         order = np.lexsort((ticks, self.codes))  # stable: of equal times the last row stays last
         before = np.cumsum(~keep[order])[keep[order]]  # rows left out so far: a step marks a split
         order = order[keep[order]]
@@ -230,18 +241,14 @@ class _Reading:
             self._glued(values, order, again)
             self.notes.append(("{} repeated a timestamp: the last of them stays", repeated))
         steps = np.bincount(self.codes[back], minlength=len(self.symbols))
-        counts = [
-            (note, None if mask is None else np.bincount(self.codes[mask], minlength=len(self.symbols)))
-            for note, mask in self.notes
-        ]
+        counts = self._counts()
         order, before = order[~again], before[~again]
         values, index = values[order], self.index[order]
         edges = np.searchsorted(self.codes[order], np.arange(len(self.symbols) + 1))
         bars = []
         for code, symbol in enumerate(self.symbols):
             lo, hi = edges[code], edges[code + 1]
-            notes = [note for note, count in counts if count is None]
-            notes += [note.format(_rows(int(n[code]))) for note, n in counts if n is not None and n[code]]
+            notes = _notes_of(counts, code)
             if steps[code] or newest_first[code]:
                 notes.append(f"rows were {'not in time order' if steps[code] else 'newest first'}: sorted")
             if hi > lo:
@@ -249,6 +256,36 @@ class _Reading:
                 segments = pieces(cuts, int(hi - lo)) if len(cuts) else None
                 bars.append(Bars(symbol, index[lo:hi], values[lo:hi], self.table.source, tuple(notes), segments))
         return bars
+
+    def _in_order(self, ticks: np.ndarray, values: np.ndarray) -> list[Bars]:
+        """The bars of the usual table, in which times only rise and no row is left out; none for any other."""
+        assert self.index is not None
+        count = len(self.symbols)
+        if count == 1:
+            rows: list[Any] = [slice(None)] if (ticks[1:] > ticks[:-1]).all() else []
+        else:
+            new = np.flatnonzero(self.codes[1:] != self.codes[:-1]) + 1
+            if len(new) == count - 1:  # one symbol after the other
+                edges = [0, *new.tolist(), len(ticks)]
+                owner = self.codes[edges[:-1]]
+                parts: list[Any] = [slice(*edges[at : at + 2]) for at in np.argsort(owner)]
+            else:
+                # Stable, and by few bits: numpy then sorts by counting.
+                order = np.argsort(self.codes.astype(np.min_scalar_type(count)), kind="stable")
+                parts = np.split(order, np.cumsum(np.bincount(self.codes, minlength=count))[:-1])
+            rows = parts if all((np.diff(ticks[part]) > 0).all() for part in parts) else []
+        counts = self._counts() if rows else []
+        return [
+            Bars(symbol, self.index[part], values[part], self.table.source, tuple(_notes_of(counts, code)))
+            for code, (symbol, part) in enumerate(zip(self.symbols, rows, strict=False))
+        ]
+
+    def _counts(self) -> list[tuple[str, np.ndarray | None]]:
+        """Each note, with the number of rows it is about per symbol (S,) if it is about rows."""
+        return [
+            (note, None if mask is None else np.bincount(self.codes[mask], minlength=len(self.symbols)))
+            for note, mask in self.notes
+        ]
 
     def _direction(self, ticks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which symbols (S,) run backward throughout, and the rows (N,) that step back in any other one."""
@@ -307,6 +344,11 @@ class _Reading:
             f"{self.where}{symbol}{what}{f' in {_rows(count)}' if rows else ''}, "
             f"first{time} ({self.table.at(row)}){value}. {remedy}"
         )
+
+
+def _notes_of(counts: list[tuple[str, np.ndarray | None]], code: int) -> list[str]:
+    notes = [note for note, count in counts if count is None]
+    return notes + [note.format(_rows(int(n[code]))) for note, n in counts if n is not None and n[code]]
 
 
 def _rows(count: int) -> str:

@@ -5,17 +5,25 @@ from __future__ import annotations
 import numpy as np
 
 
-def weighted_quotas(counts: np.ndarray, drawn: int, temperature: float, generator: np.random.Generator) -> np.ndarray:
+def weighted_quotas(
+    counts: np.ndarray,
+    drawn: int,
+    temperature: float,
+    generator: np.random.Generator,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
     """How many windows of each symbol an epoch draws: (S,) int64, `drawn` in all, none above `counts` (S,).
 
     Symbol s is to have a share proportional to counts[s] ** temperature: 1 draws by rows, 0 gives every symbol the
-    same. A symbol with fewer windows than its share gives all of them, and the others share what it leaves.
-    Shares that are no whole numbers are rounded up or down at random, so that over many epochs they hold exactly.
+    same; times weights[s] > 0, where given. A symbol with fewer windows than its share gives all of them, and the
+    others share what it leaves. Shares that are no whole numbers are rounded up or down at random, so that over many
+    epochs they hold exactly.
     """
     counts = np.asarray(counts, np.int64)
     assert 0 <= drawn <= counts.sum()
     quotas = np.zeros(len(counts), np.int64)
-    weights = np.where(counts > 0, np.maximum(counts, 1) ** float(temperature), 0.0)
+    factors = np.ones(len(counts)) if weights is None else np.asarray(weights, np.float64)
+    weights = np.where(counts > 0, factors * np.maximum(counts, 1) ** float(temperature), 0.0)
     open_, left = counts > 0, drawn
     while left and open_.any():
         target = np.where(open_, left * weights / weights[open_].sum(), 0.0)
@@ -44,13 +52,15 @@ def _rounded(target: np.ndarray, total: int, generator: np.random.Generator) -> 
     return whole
 
 
-def weighted_order(counts: np.ndarray, drawn: int, temperature: float, *, seed: int, epoch: int) -> np.ndarray:
+def weighted_order(
+    counts: np.ndarray, drawn: int, temperature: float, *, seed: int, epoch: int, weights: np.ndarray | None = None
+) -> np.ndarray:
     """The windows of an epoch in their order, (drawn,) int64: each at most once. Depends on its arguments only.
 
-    Windows are numbered symbol after symbol, `counts` (S,) of each.
+    Windows are numbered symbol after symbol, `counts` (S,) of each; `weights` as in `weighted_quotas`.
     """
     generator = np.random.Generator(np.random.PCG64([seed, epoch]))
-    quotas = weighted_quotas(counts, drawn, temperature, generator)
+    quotas = weighted_quotas(counts, drawn, temperature, generator, weights)
     first = np.concatenate([[0], np.cumsum(counts)])
     parts = [
         first[symbol] + generator.choice(int(counts[symbol]), int(quotas[symbol]), replace=False, shuffle=False)

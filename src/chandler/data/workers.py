@@ -1,13 +1,13 @@
-"""Processes that read sources for `prepare`: sources in, arrays ready for the disk out, in the order given."""
+"""Threads and processes that read sources for `prepare`: sources in, arrays ready for the disk out, in the order given."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_all_start_methods, get_context
 
 import numpy as np
@@ -16,10 +16,9 @@ from chandler.data.bars import Bars
 from chandler.data.calendars import time_features
 from chandler.data.files import Source
 from chandler.data.log import Entry
+from chandler.data.parallel import by_threads, in_order, map_threads
 from chandler.data.readers import ReadOptions
 from chandler.errors import DataError
-
-_CHUNK = 1 << 20
 
 
 def source_name(source: Source) -> str:
@@ -51,25 +50,23 @@ class Outcome:
     unchanged: bool = False
 
 
-def _read(source: Source, known: Entry | None, options: ReadOptions) -> Outcome:
+def _read(job: tuple[Source, Entry | None], *, options: ReadOptions, threads: bool) -> Outcome:
     """In a worker: look whether the source is new or changed, and read it if so."""
+    source, known = job
     name = source_name(source)
     try:
         state = source.path.stat()
         if known and not known.problem and (known.size, known.modified) == (state.st_size, state.st_mtime_ns):
             return Outcome(name, unchanged=True)
-        digest = hashlib.sha256()
         with source.path.open("rb") as stream:
-            while block := stream.read(_CHUNK):
-                digest.update(block)
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         return Outcome(name, problem=str(source.unreadable(error)))
-    sha256 = digest.hexdigest()
     if known and not known.problem and known.sha256 == sha256:
         return Outcome(name, unchanged=True)
     seen = Outcome(name, state.st_size, state.st_mtime_ns, sha256)
     try:
-        return replace(seen, found=tuple(_arrays(bars) for bars in options.read_source(source)))
+        return replace(seen, found=tuple(_arrays(bars) for bars in options.read_source(source, threads=threads)))
     except DataError as error:
         return replace(seen, problem=str(error))
     except MemoryError:
@@ -78,7 +75,7 @@ def _read(source: Source, known: Entry | None, options: ReadOptions) -> Outcome:
 
 def _arrays(bars: Bars) -> Arrays:
     arrays: dict[str, np.ndarray] = {
-        "values": bars.values.astype(np.float32, order="C"),
+        "values": bars.float32(),
         "timestamps": bars.timestamps.as_unit("ns").asi8,
         "stamps": time_features(bars.timestamps),
     }
@@ -89,29 +86,19 @@ def _arrays(bars: Bars) -> Arrays:
 def outcomes(jobs: list[tuple[Source, Entry | None]], options: ReadOptions, workers: int) -> Iterator[Outcome]:
     """The outcome of every job, in order. At most two sources per worker are on their way at a time."""
     workers = min(workers, len(jobs))
-    if workers <= 1:
-        for source, known in jobs:
-            yield _read(source, known, options)
+    if workers <= 1 or by_threads([source for source, _ in jobs]):
+        yield from map_threads(partial(_read, options=options, threads=workers <= 1), jobs, workers)
         return
     # No plain fork: it would copy threads that others have started.
     context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload([__name__])  # the imports once, not once per process
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        running: deque[tuple[Source, Future[Outcome]]] = deque()
-        rest = iter(jobs)
+    pool = ProcessPoolExecutor(workers, mp_context=context)
+    for (source, _), future in in_order(pool, partial(_read, options=options, threads=False), jobs, 2 * workers):
         try:
-            while True:
-                while len(running) < 2 * workers and (job := next(rest, None)) is not None:
-                    running.append((job[0], pool.submit(_read, *job, options)))
-                if not running:
-                    return
-                source, future = running.popleft()
-                yield future.result()
+            yield future.result()
         except BrokenProcessPool:
             raise DataError(
                 f"{source}: a worker process was killed while this file or one beside it was read, as systems do "
                 "when memory runs out. Use fewer workers, or split the file; what is done is kept."
             ) from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)

@@ -4,6 +4,7 @@ can follow the reader's light or dark scheme; `resolve` puts real colours in."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def candles(case: ForecastCase, *, history_rows: int = 45, seed: int = 0) -> Fig
     forecast = case.forecast
     history = forecast.history.tail(history_rows)
     index = pd.DatetimeIndex(history.timestamps.append(forecast.timestamps))
-    labels = _labels(index)
+    labels = bar_labels(index)
     past, future = labels[: len(history)], labels[len(history) :]
     paths = forecast.paths[:, :, CLOSE]
     # Mean and bands begin at the last known close: the forecast grows out of it.
@@ -37,14 +38,14 @@ def candles(case: ForecastCase, *, history_rows: int = 45, seed: int = 0) -> Fig
         walk = np.quantile(case.walk(WALK_PATHS, seed), [(1 - BAND) / 2, (1 + BAND) / 2], axis=0)
         for number, edge in enumerate(walk):
             traces.append(
-                _line(joint, [case.last, *edge], "--muted", name=f"random walk, {BAND:.0%} band", dash="dot", width=1.2)
+                curve(joint, [case.last, *edge], "--muted", name=f"random walk, {BAND:.0%} band", dash="dot", width=1.2)
                 | {"legendgroup": "walk", "showlegend": number == 0, "hoverinfo": "skip"}
             )
         low, high = metrics.band(paths, BAND)
         edge_style = {"hoverinfo": "skip", "legendgroup": "band"}
-        traces.append(_line(joint, [case.last, *low], "--model", width=0) | edge_style | {"showlegend": False})
+        traces.append(curve(joint, [case.last, *low], "--model", width=0) | edge_style | {"showlegend": False})
         traces.append(
-            _line(joint, [case.last, *high], "--model", name=f"forecast, {BAND:.0%} band", width=0)
+            curve(joint, [case.last, *high], "--model", name=f"forecast, {BAND:.0%} band", width=0)
             | edge_style
             | {"fill": "tonexty", "fillcolor": "--model-band"}
         )
@@ -54,47 +55,57 @@ def candles(case: ForecastCase, *, history_rows: int = 45, seed: int = 0) -> Fig
         ]
     else:
         texts = [f"{_price(p)} (1 path)" for p in paths[0]]
-    mean = _line(future, paths.mean(axis=0), "--model", name="forecast, mean close", width=2.2)
+    mean = curve(future, paths.mean(axis=0), "--model", name="forecast, mean close", width=2.2)
     traces.append(mean | {"zorder": 3, "text": texts, "hovertemplate": "forecast close: %{text}<extra></extra>"})
-    stem = _line([past[-1], future[0]], [case.last, paths[:, 0].mean()], "--model", width=2.2)
+    stem = curve([past[-1], future[0]], [case.last, paths[:, 0].mean()], "--model", width=2.2)
     traces.append(stem | {"zorder": 3, "hoverinfo": "skip", "showlegend": False})
-    traces.append(_candlestick(past, history.values, "--ink", "--ink-soft", "history"))
-    traces.append(_hover(past, history.values, "history"))
+    traces.append(candlestick(past, history.values, "--ink", "--ink-soft", "history"))
+    traces.append(prices_on_hover(past, history.values, "history"))
     known = ~np.isnan(truth[:, CLOSE])
     if known.any():
         dates = [label for label, keep in zip(future, known, strict=True) if keep]
-        traces.append(_candlestick(dates, truth[known], "--truth", "--truth", "what came true"))
-        traces.append(_hover(dates, truth[known], "came true"))
-    layout = _layout(hover="x unified") | {"showlegend": False}
+        traces.append(candlestick(dates, truth[known], "--truth", "--truth", "what came true"))
+        traces.append(prices_on_hover(dates, truth[known], "came true"))
+    layout = layout_of(hover="x unified") | {"showlegend": False}
+    candle_axis(layout, index, labels, len(history))
+    return {"data": traces, "layout": layout}
+
+
+def candle_axis(layout: Figure, index: pd.DatetimeIndex, labels: Sequence[str], history: int) -> None:
+    """Evenly spaced bars with a few dates below them, and a line after the last bar of the history."""
     every = max(1, -(-len(labels) // TICKS))
     layout["xaxis"] |= {
         "type": "category",
         "categoryorder": "array",
-        "categoryarray": labels,
+        "categoryarray": list(labels),
         "tickmode": "array",
-        "tickvals": labels[::every],
-        "ticktext": _ticks(index[::every]),
+        "tickvals": list(labels[::every]),
+        "ticktext": tick_texts(index[::every]),
         "unifiedhovertitle": {"text": "%{x}"},  # else a bar with a tick would show its short label
         "range": [-0.7, len(labels) - 0.3],
         "rangeslider": {"visible": False},
     }
-    boundary = {"x0": len(history) - 0.5, "x1": len(history) - 0.5, "y0": 0, "y1": 1, "yref": "paper"}
+    boundary = {"x0": history - 0.5, "x1": history - 0.5, "y0": 0, "y1": 1, "yref": "paper"}
     layout["shapes"] = [{"type": "line", **boundary, "line": {"color": "--rule-strong", "width": 1, "dash": "dash"}}]
-    return {"data": traces, "layout": layout}
 
 
 def legend(cases: Sequence[ForecastCase]) -> str:
     """One legend for all candle charts, as HTML."""
     several = any(len(case.forecast.paths) > 1 for case in cases)
     known = any(case.truth is not None for case in cases)
-    keys = [
+    shown = [
         ("candle history", "history", True),
         ("candle truth", "what came true", known),
         ("line", "forecast, mean close" if several else "forecast close (1 path)", True),
         ("area", f"forecast, {BAND:.0%} band", several),
         ("dots", f"random walk, {BAND:.0%} band", several),
     ]
-    items = "".join(f'<li><i class="{kind}"></i>{text}</li>' for kind, text, there in keys if there)
+    return keys([(kind, text) for kind, text, there in shown if there])
+
+
+def keys(pairs: Sequence[tuple[str, str]]) -> str:
+    """A legend as HTML from (class of the sample, text) pairs."""
+    items = "".join(f'<li><i class="{kind}"></i>{escape(text)}</li>' for kind, text in pairs)
     return f'<ul class="legend">{items}<li class="note">hollow: the bar closed above its open; filled: below</li></ul>'
 
 
@@ -117,12 +128,12 @@ def losses(
     traces: list[Figure] = []
     if train:
         steps, values = zip(*train, strict=True)
-        line = _line(steps, values, "--ink-soft", name="training", width=1.3)
+        line = curve(steps, values, "--ink-soft", name="training", width=1.3)
         traces.append(line | {"hovertemplate": "training at step %{x}: %{y:.4g}<extra></extra>"})
     last = max((step for step, _ in (*train, *validation)), default=1)
     if validation:
         steps, values = zip(*validation, strict=True)
-        line = _line(steps, values, "--model", name="validation", width=1.2, dash="dot")
+        line = curve(steps, values, "--model", name="validation", width=1.2, dash="dot")
         line |= {"mode": "lines+markers", "marker": {"color": "--model", "size": 7}}
         traces.append(line | {"hovertemplate": "validation at step %{x}: %{y:.4g}<extra></extra>"})
         # The first of equals: a later one is promoted only if it is strictly better.
@@ -132,12 +143,12 @@ def losses(
         marks = [(start, "start", "square-open"), (best, "best", "circle-open")]
         for point, name, symbol in marks if best != start else [(start, "start, and best", "square-open")]:
             marker = {"symbol": symbol, "size": 14, "color": "--truth", "line": {"width": 2.2, "color": "--truth"}}
-            trace = {"type": "scatter", "mode": "markers", "x": [point[0]], "y": _rounded([point[1]]), "name": name}
+            trace = {"type": "scatter", "mode": "markers", "x": [point[0]], "y": rounded([point[1]]), "name": name}
             traces.append({**trace, "marker": marker, "hoverinfo": "skip"})
-    layout = _layout(hover="closest")
+    layout = layout_of(hover="closest")
     if reference is not None:
         name, value = reference
-        line = _line([0, last], [value, value], "--ink-soft", width=1.2, dash="dash")
+        line = curve([0, last], [value, value], "--ink-soft", width=1.2, dash="dash")
         traces.append(line | {"hoverinfo": "skip", "showlegend": False})
         place = {
             "x": 1,
@@ -171,7 +182,7 @@ def resolve(figure: Any, colours: Mapping[str, str]) -> Any:
     return colours.get(figure, figure) if isinstance(figure, str) and figure.startswith("--") else figure
 
 
-def _labels(index: pd.DatetimeIndex) -> list[str]:
+def bar_labels(index: pd.DatetimeIndex) -> list[str]:
     """A distinct, readable label per bar: the date, with the time where bars are shorter than days."""
     daily = bool((index == index.normalize()).all())
     labels = [f"{moment:%d %b %Y}" if daily else f"{moment:%d %b %Y %H:%M}" for moment in index]
@@ -179,7 +190,7 @@ def _labels(index: pd.DatetimeIndex) -> list[str]:
     return labels if len(set(labels)) == len(labels) else [str(moment) for moment in index]
 
 
-def _ticks(index: pd.DatetimeIndex) -> list[str]:
+def tick_texts(index: pd.DatetimeIndex) -> list[str]:
     """Short labels of some bars: the day, the time where it matters, and the year where it is new."""
     texts, year = [], None
     for moment in index:
@@ -189,32 +200,30 @@ def _ticks(index: pd.DatetimeIndex) -> list[str]:
     return texts
 
 
-def _line(x: Sequence[Any], y: Any, colour: str, *, name: str = "", width: float = 1.0, dash: str = "solid") -> Figure:
+def curve(x: Sequence[Any], y: Any, colour: str, *, name: str = "", width: float = 1.0, dash: str = "solid") -> Figure:
     line = {"color": colour, "width": width, "dash": dash}
-    return {"type": "scatter", "mode": "lines", "x": list(x), "y": _rounded(y), "name": name, "line": line}
+    return {"type": "scatter", "mode": "lines", "x": list(x), "y": rounded(y), "name": name, "line": line}
 
 
-def _candlestick(x: Sequence[str], values: NDArray[np.float64], colour: str, fill: str, name: str) -> Figure:
-    prices = {
-        key: _rounded(values[:, i]) for key, i in (("open", OPEN), ("high", HIGH), ("low", LOW), ("close", CLOSE))
-    }
+def candlestick(x: Sequence[str], values: NDArray[np.float64], colour: str, fill: str, name: str) -> Figure:
+    prices = {key: rounded(values[:, i]) for key, i in (("open", OPEN), ("high", HIGH), ("low", LOW), ("close", CLOSE))}
     rising = {"line": {"color": colour, "width": 1.1}, "fillcolor": "--page"}
     falling = {"line": {"color": colour, "width": 1.1}, "fillcolor": fill}
     shape = {"type": "candlestick", "x": list(x), "name": name, "whiskerwidth": 0, "hoverinfo": "skip", "zorder": 2}
     return {**shape, **prices, "increasing": rising, "decreasing": falling, "showlegend": True}
 
 
-def _hover(x: Sequence[str], values: NDArray[np.float64], name: str) -> Figure:
+def prices_on_hover(x: Sequence[str], values: NDArray[np.float64], name: str) -> Figure:
     """An unseen line that puts one row of prices into the unified hover; a candlestick would take five."""
     texts = [
         "  ".join(f"{key} {_price(row[i])}" for key, i in zip("OHLC", (OPEN, HIGH, LOW, CLOSE), strict=True))
         for row in values
     ]
-    trace = _line(x, values[:, CLOSE], "rgba(0,0,0,0)", width=0)
+    trace = curve(x, values[:, CLOSE], "rgba(0,0,0,0)", width=0)
     return trace | {"text": texts, "hovertemplate": f"{name}: %{{text}}<extra></extra>", "showlegend": False}
 
 
-def _layout(*, hover: str) -> Figure:
+def layout_of(*, hover: str) -> Figure:
     axis = {"gridcolor": "--rule", "zeroline": False, "linecolor": "--rule-strong", "automargin": True}
     return {
         "font": {
@@ -233,7 +242,7 @@ def _layout(*, hover: str) -> Figure:
     }
 
 
-def _rounded(values: Any) -> list[float | None]:
+def rounded(values: Any) -> list[float | None]:
     """Six significant digits keep the page small; None draws nothing."""
     return [float(f"{value:.6g}") if np.isfinite(value) else None for value in np.asarray(values, np.float64)]
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from chandler.evaluation import charts, verdicts
 from chandler.evaluation.page import Page, facts, write_whole
-from chandler.evaluation.runlog import RunLog, StageLog, short
+from chandler.evaluation.runlog import RunLog, StageLog, flat, short
 from chandler.evaluation.scoring import LAST_CLOSE, RANDOM_WALK, ForecastCase, score_cases
 from chandler.evaluation.tables import band_table, duration, error_table, stage_table
 from chandler.evaluation.verdicts import MEASURES, Reference, day
@@ -202,7 +202,7 @@ def _what_ran(log: RunLog, cases: Sequence[ForecastCase]) -> str:
     versions = ", ".join(f"{name} {_version(name)}" for name in ("torch", "numpy", "pandas"))
     made = f"page written with Python {platform.python_version()}, {versions}"
     pairs.append(("Versions", f"trained with chandler {log.summary.get('chandler', '?')}; {made}"))
-    details = facts(_flat(log.config))
+    details = facts(flat(log.config))
     return f"<h2>What ran</h2>{facts(pairs)}<details><summary>All settings</summary>{details}</details>"
 
 
@@ -227,18 +227,6 @@ def _effort(stage: StageLog) -> str:
         f"{settings.get('learning_rate')}, {duration(done['seconds'])}"
         + (", stopped early by patience" if done.get("stopped_early") else "")
     )
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as (dotted key, text) pairs."""
-    pairs: list[tuple[str, str]] = []
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            pairs += _flat(value, f"{prefix}{key}.")
-        else:
-            values = value if isinstance(value, list) else [value]
-            pairs.append((f"{prefix}{key}", ", ".join("-" if one is None else short(one) for one in values)))
-    return pairs
 
 
 def _notes(lines: Sequence[str]) -> str:

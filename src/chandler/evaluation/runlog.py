@@ -117,6 +117,18 @@ def short(value: object) -> str:
     return PurePath(text).name if PurePath(text).is_absolute() else text
 
 
+def flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (dotted key, text) pairs."""
+    pairs: list[tuple[str, str]] = []
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            pairs += flat(value, f"{prefix}{key}.")
+        else:
+            values = value if isinstance(value, list) else [value]
+            pairs.append((f"{prefix}{key}", ", ".join("-" if one is None else short(one) for one in values)))
+    return pairs
+
+
 def _read(path: Path, parse: Any) -> Any:
     """The parsed content of a file, None if there is no such file."""
     if not path.is_file():

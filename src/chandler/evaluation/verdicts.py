@@ -180,10 +180,11 @@ def caveats(log: RunLog, cases: Sequence[ForecastCase]) -> list[str]:
                 "The forecasts were given the true dates of the bars to come. Exchange holidays are published ahead, so "
                 "this gives nothing away on a regular calendar; an unplanned closure would be known too early."
             )
-        elif times == {"inferred"}:
-            lines.append(
-                "The dates of the bars to come were inferred from the history; bars at other times were not scored."
+        elif "given" not in times:
+            source = (
+                "inferred from the history" if times == {"inferred"} else f"worked out ({', '.join(sorted(times))})"
             )
+            lines.append(f"The dates of the bars to come were {source}; bars at other times were not scored.")
     elif cases:
         lines.append("The forecasts have no truth to be held against yet: nothing here says how good they are.")
     else:

@@ -1,7 +1,7 @@
 """Keys and values of a group of series: the history once per series, each path's own new rows beside it.
 
-Attention over both is one softmax over the scores of the two parts laid side by side. A series' shapes depend on
-the series alone (its history is padded to a multiple of `PAD`), never on the company it is computed in.
+Attention reads both parts and joins them exactly. A series' shapes depend on the series alone (its history is padded
+to a multiple of `PAD`), never on the company it is computed in.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chandler.forecasting.kernels import LEAST_ROWS, Weights
+from chandler.forecasting.attention import Part, attend, join, shared
+from chandler.forecasting.kernels import Weights
 
 PAD = 32
 PREFILL_ROWS = 2048
@@ -26,7 +27,7 @@ def padded(rows: int) -> int:
 
 def bytes_per_row(weights: Weights) -> int:
     """Keys and values of one row over all layers."""
-    return (len(weights.layers) + 1) * 2 * weights.dim * weights.dtype.itemsize
+    return (len(weights.layers) + 1) * 2 * weights.dim * weights.cache_dtype.itemsize
 
 
 class Prefix:
@@ -42,20 +43,19 @@ class Prefix:
         self.lengths = torch.tensor([len(x) for x in embedded], device=weights.device)
         self.width = padded(max(len(x) for x in embedded))
         self.keys: list[Tensor] = []
-        """Per layer (series * heads, head_dim, width): transposed, so that scores are a plain product."""
+        """Per layer (series, heads, width, head_dim)."""
         self.values: list[Tensor] = []
-        """Per layer (series * heads, width, head_dim)."""
         for layer in range(len(weights.layers) + 1):
             heads = weights.heads_of(layer)
-            shape = (self.series * heads, weights.dim // heads, self.width)
-            self.keys.append(torch.empty(shape, dtype=weights.dtype, device=weights.device))
-            self.values.append(self.keys[-1].new_empty(shape[0], shape[2], shape[1]))
+            shape = (self.series, heads, self.width, weights.dim // heads)
+            self.keys.append(torch.empty(shape, dtype=weights.cache_dtype, device=weights.device))
+            self.values.append(torch.empty_like(self.keys[-1]))
         self.bias: Tensor | None = None
         """(series, 1, 1, width): -inf on padding; None where nothing is padded."""
         if bool((self.lengths < self.width).any()):
             beyond = torch.arange(self.width, device=weights.device) >= self.lengths[:, None]
             self.bias = torch.zeros(beyond.shape, device=weights.device).masked_fill_(beyond, -torch.inf)
-            self.bias = self.bias.to(weights.dtype)[:, None, None]
+            self.bias = self.bias.to(weights.cache_dtype)[:, None, None]
         step = max(1, PREFILL_ROWS // self.width)
         last = [self._encode(embedded[i : i + step], i) for i in range(0, self.series, step)]
         self.last = torch.cat(last)
@@ -67,9 +67,7 @@ class Prefix:
 
         def remember(layer: int, kv: Tensor) -> tuple[Tensor, Tensor]:
             k, v = (t.unflatten(0, (n, width)).transpose(1, 2) for t in kv.unbind(1))
-            part = slice(first * k.shape[1], (first + n) * k.shape[1])
-            self.keys[layer][part] = k.flatten(0, 1).transpose(1, 2)
-            self.values[layer][part] = v.flatten(0, 1)
+            self.keys[layer][first : first + n], self.values[layer][first : first + n] = k, v
             return k, v
 
         def attend(layer: int, qkv: Tensor) -> Tensor:
@@ -83,6 +81,10 @@ class Prefix:
         h = weights.hidden(x.flatten(0, 1), weights.turn[positions], attend)
         remember(len(weights.layers), weights.dependency_memory(h, positions))
         return h.unflatten(0, (n, width))[torch.arange(n), self.lengths[first : first + n] - 1]
+
+    def read(self, layer: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Keys, values and what is added to scores."""
+        return self.keys[layer], self.values[layer], self.bias
 
 
 class Paths:
@@ -100,9 +102,9 @@ class Paths:
         for layer in range(len(weights.layers) + 1):
             heads = weights.heads_of(layer)
             shape = (2, series, heads, paths, capacity, weights.dim // heads)
-            self.memory.append(torch.empty(shape, dtype=weights.dtype, device=weights.device))
-        self._flat = [tuple(memory.flatten(1, 3)) for memory in self.memory]
-        """Per layer keys and values, (series * heads * paths, capacity, head_dim) each: views of `memory`."""
+            self.memory.append(torch.empty(shape, dtype=weights.cache_dtype, device=weights.device))
+        self._flat = [tuple(memory.flatten(1, 3)[:, None]) for memory in self.memory]
+        """Per layer keys and values, (1, series * heads * paths, capacity, head_dim) each: views of `memory`."""
 
     def restart(self, prefix: Prefix | None) -> None:
         """Forget all own rows and stand after `prefix`."""
@@ -142,34 +144,15 @@ class Paths:
         heads, width = q.shape[1:]
         q = q.view(self.series, self.paths, -1, heads, width).permute(0, 3, 1, 2, 4)
         count = q.shape[3]
-        q = q.reshape(-1, count, width)
-        keys, values = (rows.narrow(1, 0, end) for rows in self._flat[layer])
-        own = torch.bmm(q, keys.transpose(1, 2))
-        if count > 1:
-            future = torch.ones(count, end, dtype=torch.bool, device=q.device).triu_(end - count + 1)
-            own = own.masked_fill_(future, -torch.inf)
-        prefix = self.prefix
-        out = torch.bmm(own.softmax(-1), values) if prefix is None else self._with_prefix(prefix, layer, q, own, values)
-        out = out.view(self.series, heads, self.paths, count, width)
+        shape = (self.series, heads, self.paths * count)
+        parts: list[Part] = []
+        if self.prefix is not None:
+            parts.append(shared(q.reshape(*shape, width), *self.prefix.read(layer)))
+        if end:
+            keys, values = (rows.narrow(2, 0, end) for rows in self._flat[layer])
+            # Several rows at once are all the own rows there are: the window has just moved.
+            out, log = attend(q.reshape(1, -1, count, width), keys, values, causal=count > 1)
+            parts.append((out.reshape(*shape, width), log.reshape(*shape, 1)))
+        out = parts[0][0] if len(parts) == 1 else join(*parts)
+        out = out.reshape(self.series, heads, self.paths, count, width)
         return out.permute(0, 2, 3, 1, 4).reshape(-1, heads * width)
-
-    def _with_prefix(self, prefix: Prefix, layer: int, q: Tensor, own: Tensor, values: Tensor) -> Tensor:
-        """One softmax over own and shared scores; all paths of a series are rows of one product with the prefix."""
-        keys, end = prefix.keys[layer], own.shape[-1]
-        rows = own.shape[0] * own.shape[1] // len(keys)
-        q = q.view(len(keys), rows, -1)
-        if rows == 1:
-            # One row would go through a matrix-vector kernel, which rounds otherwise than the same path among many.
-            q = q.expand(-1, LEAST_ROWS, -1).contiguous()
-        scores = torch.bmm(q, keys)
-        if rows == 1:
-            scores = scores[:, :1]
-        if prefix.bias is not None:
-            scores = scores.view(self.series, -1, rows, prefix.width) + prefix.bias
-        # Own rows come first: their number is that of the step, so padding after them moves nobody's place in a sum.
-        weight = torch.cat((own, scores.reshape(*own.shape[:2], -1)), dim=-1).softmax(-1)
-        out = torch.bmm(weight.narrow(-1, 0, end), values).view(len(keys), rows, -1)
-        weight = weight.view(len(keys), rows, -1).narrow(-1, end, prefix.width)
-        if rows > 1:
-            return torch.baddbmm(out, weight, prefix.values[layer])
-        return out + torch.bmm(weight.expand(-1, LEAST_ROWS, -1).contiguous(), prefix.values[layer])[:, :1]

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from chandler.forecasting.prompts import evaluating
 from chandler.forecasting.reencoding import decode_tail
-from chandler.nn.layers import Block, RotaryTable, rotate
+from chandler.nn.functional import RotaryTable, rotate
+from chandler.nn.layers import Block
 from chandler.nn.quantizer import ids_to_signs
 from chandler.nn.tokenizer import KronosTokenizer
 

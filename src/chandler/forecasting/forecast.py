@@ -43,12 +43,18 @@ class Forecast:
     """The rows the model saw, and no others."""
     sampling: Sampling
     seed: int
-    calendar: Literal["inferred", "given"]
-    """Whether `timestamps` were worked out from the history or handed in."""
+    calendar: str
+    """What made `timestamps`: an exchange such as "XNYS", "24/7", "24/5", "inferred" from the history, or "given"."""
     model: str
     """Name of the predictor: a path, a repository, or empty."""
     repaired: int | None = None
     """How many of the paths x horizon bars `repair` had to change; None for paths as the model gave them."""
+    calibrated: bool = False
+    """Whether the paths were moved so that bands of the close cover what they say; see `Calibration`."""
+    sessions: str = ""
+    """What was inferred about when the symbol trades, such as `Mon-Fri 09:30-16:00`; empty for other calendars."""
+    calendar_notes: tuple[str, ...] = ()
+    """What is odd about the history under this calendar, in plain words."""
 
     @property
     def horizon(self) -> int:
@@ -61,9 +67,14 @@ class Forecast:
     def __repr__(self) -> str:
         first, last = self.timestamps[0], self.timestamps[-1]
         return (
-            f"Forecast({self.symbol!r}, {self.horizon} bars {first} .. {last} ({self.calendar}), "
+            f"Forecast({self.symbol!r}, {self.horizon} bars {first} .. {last} ({self.dated_by}), "
             f"{len(self.paths)} paths after {len(self.history)} bars, seed {self.seed})"
         )
+
+    @property
+    def dated_by(self) -> str:
+        """`calendar` in words: `XNYS`, `given`, or `inferred (Mon-Fri 09:30-16:00)`."""
+        return f"{self.calendar} ({self.sessions})" if self.sessions else self.calendar
 
     def mean(self) -> pd.DataFrame:
         """Mean over the paths: a frame indexed by timestamp, one column per feature, in price units."""
@@ -181,13 +192,17 @@ class Forecast:
         return self.paths[:, :, COLUMNS.index(name)]
 
     def to_frame(self) -> pd.DataFrame:
-        """Every path in long form: symbol, path (from 0), step (from 1), timestamp and the six features."""
+        """Every path in long form: symbol, path (from 0), step (from 1), timestamp and the six features.
+
+        `frame.attrs["calendar"]` says what made the timestamps, symbol by symbol; Parquet files keep it.
+        """
         paths, horizon, features = self.paths.shape
         frame = pd.DataFrame(self.paths.reshape(paths * horizon, features), columns=COLUMNS)
         frame.insert(0, "timestamp", self.timestamps.take(np.tile(np.arange(horizon), paths)))
         frame.insert(0, "step", np.tile(np.arange(1, horizon + 1), paths))
         frame.insert(0, "path", np.repeat(np.arange(paths), horizon))
         frame.insert(0, "symbol", self.symbol)
+        frame.attrs["calendar"] = {self.symbol: self.dated_by}
         return frame
 
     def plot(
@@ -252,6 +267,7 @@ def forecasts_to_frame(forecasts: Iterable[Forecast]) -> pd.DataFrame:
     Raises:
         DataError: no forecasts, or times with a zone beside times without.
     """
+    forecasts = list(forecasts)
     frames = [forecast.to_frame() for forecast in forecasts]
     if not frames:
         raise DataError("there are no forecasts to put into a frame.")
@@ -265,4 +281,6 @@ def forecasts_to_frame(forecasts: Iterable[Forecast]) -> pd.DataFrame:
             )
         for frame in frames:
             frame["timestamp"] = frame["timestamp"].dt.tz_convert("UTC")
-    return pd.concat(frames, ignore_index=True)
+    whole = pd.concat(frames, ignore_index=True)
+    whole.attrs["calendar"] = {forecast.symbol: forecast.dated_by for forecast in forecasts}
+    return whole

@@ -13,11 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from chandler.data.bars import Bars
+from chandler.data.schedule import known_calendar
 from chandler.errors import ConfigError
+from chandler.forecasting.calibration import Calibration, required
 from chandler.forecasting.decoding import decode_paths
 from chandler.forecasting.forecast import Forecast
 from chandler.forecasting.generation import Overflow, generate
-from chandler.forecasting.inputs import MIN_HISTORY, Window, many_series, one_series, prepare
+from chandler.forecasting.inputs import MIN_HISTORY, Prepared, Window, many_series, one_series, prepare
 from chandler.forecasting.loading import check_pair, load_models, pick_device
 from chandler.forecasting.memory import free_memory
 from chandler.forecasting.progress import Report, progress_bar
@@ -44,12 +46,16 @@ class Forecaster:
             themselves are moved, not copied.
         max_context: rows the model sees at most, >= 2: what it was trained with (512; Kronos-mini 2048).
         lookback: rows of history used unless a call says otherwise; None for as many as `max_context`.
+        calendar: when the market trades unless a call says otherwise: an exchange (XNYS, XSHG, ...), "24/7", "24/5";
+            None learns it from each history.
         positions: how the dependency-aware layer sees positions; "reference" for released weights.
         name: shown in forecasts.
+        calibration: what `calibrated=True` applies, or the run folder that may hold it.
 
     Raises:
         CheckpointError: the two models do not belong together.
         ConfigError: an impossible setting, or a device that is not there.
+        DataError: an unknown calendar.
     """
 
     def __init__(
@@ -60,16 +66,20 @@ class Forecaster:
         device: str | torch.device | None = "auto",
         max_context: int = 512,
         lookback: int | None = None,
+        calendar: str | None = None,
         positions: DependencyPositions = "reference",
         name: str = "",
+        calibration: Calibration | Path | None = None,
     ) -> None:
         check_pair(tokenizer, predictor)
         if positions not in ("reference", "rotary"):
             raise ConfigError(f'dependency positions are "reference" or "rotary", found {positions!r}.')
         self.max_context = whole("max_context", max_context, MIN_HISTORY)
         self.lookback = None if lookback is None else whole("lookback", lookback, MIN_HISTORY)
+        self.calendar = known_calendar(calendar)
         self.positions: DependencyPositions = positions
         self.name = name
+        self._calibration = calibration
         self.device = predictor.head.proj_s1.weight.device if device is None else pick_device(device)
         self.tokenizer = tokenizer.to(self.device)
         self.predictor = predictor.to(self.device)
@@ -88,7 +98,8 @@ class Forecaster:
 
         Args:
             source: a run folder (with `tokenizer/` and `predictor/`; its `summary.json` may say max_context,
-                lookback and dependency_positions under "forecast"); or a released predictor such as
+                lookback, calendar and dependency_positions under "forecast"); or "chandler-nano", which comes with the
+                package; or a released predictor such as
                 "NeoQuasar/Kronos-small", which brings its tokenizer; or a pair (tokenizer, predictor) of
                 folders or repositories.
             device: as in `Forecaster`.
@@ -107,9 +118,19 @@ class Forecaster:
             device=device,
             max_context=max_context if max_context is not None else settings.get("max_context", 512),
             lookback=settings.get("lookback"),
+            calendar=settings.get("calendar"),
             positions=cast(DependencyPositions, settings.get("dependency_positions", "reference")),
             name=found.name,
+            calibration=Path(source) if isinstance(source, str | Path) else None,
         )
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The run's calibration, None if it has none; CheckpointError where its file cannot be used."""
+        # Read when it is asked for: a damaged one is no reason not to forecast without.
+        if isinstance(self._calibration, Path):
+            self._calibration = Calibration.load(self._calibration)
+        return self._calibration
 
     def forecast(
         self,
@@ -122,11 +143,13 @@ class Forecaster:
         top_k: int | None = 0,
         seed: int = 0,
         timestamps: Any = None,
+        calendar: str | None = None,
         lookback: int | None = None,
         overflow: Overflow = "exact",
         precision: Precision = "float32",
         memory_budget: int | None = None,
         repair: bool = False,
+        calibrated: bool = False,
         progress: bool | None = None,
     ) -> Forecast:
         """Sample `paths` futures of one series.
@@ -143,7 +166,9 @@ class Forecaster:
             temperature, top_p, top_k: see `Sampling`.
             seed: >= 0.
             timestamps: times of the forecast bars: `horizon` many, increasing, after the history, with a zone
-                where the history has one (then converted to that zone). None works them out from the history.
+                where the history has one (then converted to that zone). None works them out by `calendar`.
+            calendar: when the market trades: an exchange (XNYS, XSHG, ...), "24/7", "24/5", or "inferred" from the
+                history; None for the forecaster's own. `Forecast.calendar` says what was taken.
             lookback: rows of history for this call; None for the forecaster's own.
             overflow: what happens when history and horizon together exceed `max_context`: "exact" slides the
                 window by a row, as the reference; "block" by an eighth of it at a time, far cheaper; "trim" cuts
@@ -151,11 +176,14 @@ class Forecaster:
             precision: of the predictor: "float32", or "bfloat16", with which some tokens differ.
             memory_budget: bytes that the engine may use for caches; by default a quarter of what is free.
             repair: give back `Forecast.repair()`.
+            calibrated: move the paths by the run's calibration.json, so that bands of the close cover what they
+                say. temperature, top_p, top_k and lookback, where left at their defaults, are then those that it was
+                fitted with; others are refused.
             progress: a bar on stderr: True always, False never, None on a terminal when it takes long.
 
         Raises:
             ConfigError: an impossible setting, or a forecast that does not fit in memory.
-            DataError: fewer than 2 rows, several symbols, or timestamps that do not fit.
+            DataError: fewer than 2 rows, several symbols, timestamps that do not fit, or an unknown calendar.
         """
         [forecast] = self.forecast_many(
             [one_series(bars)],
@@ -166,11 +194,13 @@ class Forecaster:
             top_k=top_k,
             seed=seed,
             timestamps=[timestamps],
+            calendar=calendar,
             lookback=lookback,
             overflow=overflow,
             precision=precision,
             memory_budget=memory_budget,
             repair=repair,
+            calibrated=calibrated,
             progress=progress,
         )
         return forecast
@@ -184,13 +214,15 @@ class Forecaster:
         temperature: float = 1.0,
         top_p: float | None = 0.9,
         top_k: int | None = 0,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         timestamps: Sequence[Any] | None = None,
+        calendar: str | None = None,
         lookback: int | None = None,
         overflow: Overflow = "exact",
         precision: Precision = "float32",
         memory_budget: int | None = None,
         repair: bool = False,
+        calibrated: bool = False,
         progress: bool | None = None,
     ) -> list[Forecast]:
         """`forecast` of each series, in order, in one call of the engine.
@@ -201,14 +233,18 @@ class Forecaster:
             series: a store of many symbols, a frame of many symbols, or any iterable of what `forecast` takes;
                 histories may differ in length.
             timestamps: one entry per series, each as in `forecast`; None works out all of them.
-            horizon, paths, temperature, top_p, top_k, seed, lookback, overflow, precision, memory_budget, repair,
-                progress: as in `forecast`.
+            seed: as in `forecast`, of all series; or one for each, so that their sampling noise is independent.
+            horizon, paths, temperature, top_p, top_k, calendar, lookback, overflow, precision, memory_budget, repair,
+                calibrated, progress: as in `forecast`.
 
         Raises:
             As `forecast`; messages about data name the symbol.
         """
         horizon, paths = whole("horizon", horizon, 1), whole("paths", paths, 1)
         sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+        calibration = required(self.calibration, self.name) if calibrated else None
+        if calibration is not None:
+            sampling, lookback = calibration.agree(self.name, sampling, lookback)
         if lookback is not None:
             lookback = whole("lookback", lookback, MIN_HISTORY)
         rows = min(lookback or self.lookback or self.max_context, self.max_context)
@@ -220,27 +256,32 @@ class Forecaster:
         times = [None] * len(each) if timestamps is None else list(timestamps)
         if len(times) != len(each):
             raise ConfigError(f"timestamps must be one entry per series: {len(each)} series, found {len(times)}.")
+        seeds = each_seed(seed, len(each))
         _check_size(len(each), paths, horizon)
-        ready = [prepare(bars, horizon, rows, given) for bars, given in zip(each, times, strict=True)]
+        calendar = self.calendar if calendar is None else calendar
+        ready = [prepare(bars, horizon, rows, given, calendar) for bars, given in zip(each, times, strict=True)]
         what = ready[0].history.symbol if len(ready) == 1 else f"{len(ready)} series"
         with progress_bar(f"Forecasting {what}", progress) as report:
             windows = [one.window for one in ready]
             sampled = self.sample(
-                windows, horizon, paths, sampling, seed, report,
+                windows, horizon, paths, sampling, seeds, report,
                 overflow=overflow, precision=precision, memory_budget=memory_budget,
             )  # fmt: skip
         forecasts = [
             Forecast(
                 symbol=one.history.symbol,
-                timestamps=one.timestamps,
-                paths=one.restore(z),
+                timestamps=one.times.index,
+                paths=_finish(one, z, calibration),
                 history=one.history,
                 sampling=sampling,
-                seed=int(seed),
-                calendar=one.calendar,
+                seed=int(own),
+                calendar=one.times.calendar,
                 model=self.name,
+                calibrated=calibrated,
+                sessions=one.times.sessions,
+                calendar_notes=one.times.notes,
             )
-            for one, z in zip(ready, sampled, strict=True)
+            for one, z, own in zip(ready, sampled, seeds, strict=True)
         ]
         return [forecast.repair() for forecast in forecasts] if repair else forecasts
 
@@ -251,7 +292,7 @@ class Forecaster:
         horizon: int,
         paths: int,
         sampling: Sampling,
-        seed: int,
+        seed: int | Sequence[int],
         progress: Report | None = None,
         *,
         overflow: Overflow = "exact",
@@ -262,19 +303,22 @@ class Forecaster:
 
         Windows may differ in length and be longer than `max_context`; then the last `max_context` tokens are seen.
         `progress` is called with (rows so far, rows in all): rows that are encoded, generated or decoded.
-        `overflow`, `precision` and `memory_budget` are those of `forecast`.
+        `seed`, `overflow`, `precision` and `memory_budget` are those of `forecast_many`.
         """
         if precision not in get_args(Precision):
             raise ConfigError(f'precision is "float32" or "bfloat16", found {precision!r}.')
-        uniforms = path_uniforms(seed, 0, 1 if sampling.greedy else paths, horizon)
-        work = _Work(sum(len(window.values) for window in windows), len(uniforms) * horizon * len(windows), progress)
+        seeds = each_seed(seed, len(windows))
+        drawn = 1 if sampling.greedy else paths
+        # One set of numbers for each seed, shared by its windows.
+        uniforms = {one: path_uniforms(one, 0, drawn, horizon) for one in dict.fromkeys(seeds)}
+        work = _Work(sum(len(window.values) for window in windows), drawn * horizon * len(windows), progress)
         prompts = []
         with evaluating(self.tokenizer):
             # One at a time: which side of 0 a bit falls on must not depend on the company.
-            for window in windows:
+            for window, one in zip(windows, seeds, strict=True):
                 x = torch.as_tensor(window.values, dtype=torch.float32).to(self.device)
                 s1, s2 = self.tokenizer.encode(x[None])
-                prompts.append(Prompt(s1[0], s2[0], torch.as_tensor(window.stamps), uniforms))
+                prompts.append(Prompt(s1[0], s2[0], torch.as_tensor(window.stamps), uniforms[one]))
                 work.add(len(x))
         continued = generate(
             self.predictor,
@@ -292,7 +336,7 @@ class Forecaster:
         for prompt, new in zip(prompts, continued, strict=True):
             bars = decode_paths(self.tokenizer, (prompt.s1, prompt.s2), new, max_context=self.max_context)
             # Greedy paths are all equal: one is computed.
-            decoded.append(bars.cpu().double().numpy().repeat(paths // len(uniforms), axis=0))
+            decoded.append(bars.cpu().double().numpy().repeat(paths // drawn, axis=0))
             work.add(bars.shape[0] * horizon)
         return decoded
 
@@ -316,6 +360,12 @@ class _Work:
             self.done += done
 
 
+def _finish(one: Prepared, z: NDArray[np.float64], calibration: Calibration | None) -> NDArray[np.float64]:
+    """Paths in the units of the history, moved where there is a calibration."""
+    paths = one.restore(z)
+    return paths if calibration is None else calibration.apply(paths, one.history.values)
+
+
 def _check_size(series: int, paths: int, horizon: int) -> None:
     """Refuse what could not even hold its result, before hours of work end in a MemoryError."""
     need, free = series * paths * horizon * RESULT_BYTES, free_memory(torch.device("cpu"))
@@ -325,6 +375,15 @@ def _check_size(series: int, paths: int, horizon: int) -> None:
             f"{series} series x {paths} paths x {horizon} bars need {need / 1e9:,.1f} GB of memory, "
             f"{free / 1e9:,.1f} GB are free. Lower paths or horizon, or forecast fewer series at a time."
         )
+
+
+def each_seed(seed: int | Sequence[int], series: int) -> list[int]:
+    """A seed for each series, from one for all or from as many; ConfigError for another number of them."""
+    if not isinstance(seed, Sequence):
+        return [seed] * series
+    if len(seed) != series:
+        raise ConfigError(f"seed must be one number or one per series: {series} series, found {len(seed)} seeds.")
+    return list(seed)
 
 
 def whole(name: str, value: Any, least: int) -> int:

@@ -56,7 +56,7 @@ def generate(
             anew, once per block; a path sees between 7/8 of `max_context` and all of it.
             "trim": the history is cut to max_context - horizon rows first, so nothing slides. A horizon that
             leaves no room (>= max_context) cuts the history to max_context // 8 rows and goes on as "block".
-        dtype: of weights and caches: float32, or bfloat16 (faster and half the memory; some tokens change).
+        dtype: of weights, and of caches on accelerators: float32, or bfloat16 (faster; some tokens change).
         memory_budget: bytes for caches and buffers, beside the model and one copy of its weights; by default a
             quarter of what is free. Paths are worked through in chunks that fit.
         progress: called with (rows generated so far, rows in all) after each step.

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from chandler.data.bars import Bars
-from chandler.data.calendars import future_timestamps, time_features
+from chandler.data.calendars import time_features
+from chandler.data.gaps import describe_sessions, short
 from chandler.data.readers import load_bars
+from chandler.data.schedule import INFERRED, fit_schedule
 from chandler.data.windows import denormalise, normalise
 from chandler.errors import DataError
 
@@ -23,8 +25,23 @@ MIN_HISTORY = 2
 """Rows below which a spread, and so a scale, has no meaning."""
 CALENDAR_ROWS = 20_000
 """Rows whose times tell when bars come: a short lookback may not have seen a close or a weekend."""
+GIVEN = "given"
+"""The calendar of a forecast whose timestamps a caller handed in."""
 SMALL_PRICE = 1e-3
 """Below it the 1e-5 in (x - mean) / (std + 1e-5) drowns the moves of a price; see `_unit`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Times:
+    """When the forecast bars come, and who says so."""
+
+    index: pd.DatetimeIndex
+    """(horizon,), in the zone of the history."""
+    calendar: str
+    """An exchange, "24/7", "24/5", "inferred" or "given"."""
+    sessions: str = ""
+    """What was inferred: `Mon-Fri 09:30-16:00`."""
+    notes: tuple[str, ...] = ()
 
 
 class Window(NamedTuple):
@@ -42,9 +59,7 @@ class Prepared:
 
     history: Bars
     """The visible rows."""
-    timestamps: pd.DatetimeIndex
-    """Times of the forecast bars, (horizon,), in the zone of the history."""
-    calendar: Literal["inferred", "given"]
+    times: Times
     window: Window
     scale: tuple[NDArray[np.float64], NDArray[np.float64]]
     """Mean and standard deviation (6,) of the visible rows, prices in `unit`."""
@@ -66,17 +81,18 @@ class Prepared:
         return paths
 
 
-def prepare(series: Bars, horizon: int, rows: int, timestamps: Any = None) -> Prepared:
+def prepare(series: Bars, horizon: int, rows: int, timestamps: Any = None, calendar: str | None = None) -> Prepared:
     """Make a series ready.
 
     Args:
         series: bars; the last `rows` are visible, the times of up to 20,000 help to infer the calendar.
         horizon: bars ahead, >= 1.
         rows: >= 2.
-        timestamps: of the forecast bars; None works them out from the history.
+        timestamps: of the forecast bars; None works them out.
+        calendar: when the market trades, as of `future_timestamps`; None learns it from the history.
 
     Raises:
-        DataError: fewer than 2 rows, values that are not finite, or timestamps that do not fit.
+        DataError: fewer than 2 rows, values that are not finite, timestamps that do not fit, an unknown calendar.
     """
     history = series.tail(rows)
     if len(history) < MIN_HISTORY:
@@ -91,14 +107,13 @@ def prepare(series: Bars, horizon: int, rows: int, timestamps: Any = None) -> Pr
             f"{history.timestamps[broken.argmax()]}. Read them with Bars.from_frame or load_bars, which say what to do."
         )
     if timestamps is None:
-        future = future_timestamps(series.timestamps[-max(rows, CALENDAR_ROWS) :], horizon)
+        times = _worked_out(series, horizon, max(rows, CALENDAR_ROWS), calendar)
     else:
-        future = _given(history, horizon, timestamps)
+        times = Times(_given(history, horizon, timestamps), GIVEN)
     unit = _unit(history.values)
     z, mean, std = normalise(history.values / unit, len(history))
-    stamps = np.concatenate((time_features(history.timestamps), time_features(future)))
-    calendar: Literal["inferred", "given"] = "inferred" if timestamps is None else "given"
-    return Prepared(history, future, calendar, Window(z, stamps), (mean, std), unit)
+    stamps = np.concatenate((time_features(history.timestamps), time_features(times.index)))
+    return Prepared(history, times, Window(z, stamps), (mean, std), unit)
 
 
 def _unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -152,6 +167,17 @@ def many_series(series: Iterable[Bars | pd.DataFrame] | Any) -> list[Bars]:
     except TypeError:
         raise DataError(f"forecast_many takes a store, a frame or a list of bars, found {series!r:.60}.") from None
     return [one_series(bars) for bars in each]
+
+
+def _worked_out(series: Bars, horizon: int, rows: int, calendar: str | None) -> Times:
+    """Timestamps after a series, from a named calendar or from its last `rows` rows."""
+    try:
+        schedule = fit_schedule(series.timestamps[-rows:], calendar)
+        future = schedule.after(horizon)
+    except DataError as error:
+        raise DataError(f"{series.symbol}: {error}") from None
+    guess = (describe_sessions(schedule) or f"every {short(schedule.step)}") if schedule.name == INFERRED else ""
+    return Times(future, schedule.name, guess, schedule.notes)
 
 
 def _given(history: Bars, horizon: int, timestamps: Any) -> pd.DatetimeIndex:

@@ -41,6 +41,31 @@ def exact_rows() -> bool:
         return False
 
 
+@cache
+def packs_bfloat16() -> bool:
+    """Whether bfloat16 products on this CPU can run through oneDNN with weights laid out beforehand.
+
+    `F.linear` lays them out anew in every call, which at few rows costs more than the product.
+    """
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise") or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    weight, rows = torch.arange(12.0).view(3, 4).bfloat16(), torch.arange(20.0).view(5, 4).bfloat16()
+    try:
+        made = _laid_out_product(rows, _lay_out(weight), None).float()
+        return torch.allclose(made, rows.float() @ weight.float().T, rtol=1e-2)
+    except RuntimeError:
+        return False
+
+
+def _lay_out(weight: Tensor) -> Tensor:
+    # The layout for one row is as fast as any for many, and the only one whose products do not depend on their number.
+    return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 1)
+
+
+def _laid_out_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
 def _pack(weight: Tensor) -> Tensor:
     return torch.ops.mkl._mkl_reorder_linear_weight.default(weight.contiguous(), _PACK_HINT)
 
@@ -67,10 +92,15 @@ class Linear:
             self.weight, self.shape = _pack(weight.float()), _shape_only(weight)
         else:
             self.weight = weight.to(dtype).contiguous()
+        self.laid_out = dtype == torch.bfloat16 and weight.device.type == "cpu" and packs_bfloat16()
+        if self.laid_out:
+            self.weight = _lay_out(self.weight)
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.packed:
             return _packed_product(x.contiguous(), self.weight, self.shape, self.bias)
+        if self.laid_out:
+            return _laid_out_product(x.contiguous(), self.weight, self.bias)
         return F.linear(x, self.weight, self.bias)
 
 
@@ -143,6 +173,8 @@ class Weights:
         c = model.config
         self.dim, self.ff_dim, self.n_heads, self.dtype = c.d_model, c.ff_dim, c.n_heads, dtype
         self.device = model.head.proj_s1.weight.device
+        # On a CPU the small products of attention are slower in bfloat16, and more exact in float32.
+        self.cache_dtype = torch.float32 if self.device.type == "cpu" else dtype
         blocks = [block for block in model.transformer if isinstance(block, Block)]
         self.layers = [Layer(block, dtype) for block in blocks]
         self.floor = torch.tensor((model.norm.eps * c.d_model) ** 0.5, device=self.device)
@@ -195,16 +227,17 @@ class Weights:
         rows = x.shape[0]
         x = at_least_two(x)
         for index, layer in enumerate(self.layers):
-            qkv = layer.qkv(self._unit(x).to(self.dtype))[:rows].unflatten(-1, (3, self.n_heads, -1))
+            qkv = layer.qkv(self._unit(x).to(self.dtype))[:rows].to(self.cache_dtype)
+            qkv = qkv.unflatten(-1, (3, self.n_heads, -1))
             turn_pairs_(qkv[:, :2], turn)
-            x += layer.out(at_least_two(attend(index, qkv)))
+            x += layer.out(at_least_two(attend(index, qkv).to(self.dtype)))
             gate, up = layer.up(self._unit(x).to(self.dtype)).chunk(2, dim=-1)
             x += layer.down(F.silu(gate).mul_(up))
         return (self._unit(x) * self.norm)[:rows]
 
     def dependency_memory(self, hidden: Tensor, positions: Tensor) -> Tensor:
         """h (rows, dim) at positions (rows,) -> keys and values of the dependency layer, (rows, 2, 4, dim / 4)."""
-        kv = self.dependency_kv(at_least_two(hidden.to(self.dtype)))[: len(hidden)]
+        kv = self.dependency_kv(at_least_two(hidden.to(self.dtype)))[: len(hidden)].to(self.cache_dtype)
         kv = kv.unflatten(-1, (2, DEPENDENCY_HEADS, -1))
         if self.dependency_turn is not None:
             turn_pairs_(kv[:, 0], self.dependency_turn[positions])
@@ -216,7 +249,7 @@ class Weights:
         # "reference": neither query nor keys are turned; the released weights were sampled this way.
         if self.dependency_turn is not None:
             turn_pairs_(q, self.dependency_turn[positions])
-        return q.to(self.dtype)
+        return q.to(self.cache_dtype)
 
     def s1_logits(self, hidden: Tensor) -> Tensor:
         """h (rows, dim) -> (rows, 2^s1_bits), float32."""
@@ -224,7 +257,7 @@ class Weights:
 
     def s2_logits(self, hidden: Tensor, attended: Tensor) -> Tensor:
         """h and what the dependency layer read, (rows, dim) each -> (rows, 2^s2_bits), float32."""
-        y = at_least_two(hidden) + self.dependency_out(at_least_two(attended))
+        y = at_least_two(hidden) + self.dependency_out(at_least_two(attended.to(self.dtype)))
         return self.head_s2(self._unit(y))[: len(hidden)]
 
     def _unit(self, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from chandler.checkpoint import CONFIG_NAME
+from chandler.checkpoint import CONFIG_NAME, NANO, bundled
 from chandler.data.bars import FEATURES
 from chandler.errors import CheckpointError, ConfigError
 from chandler.nn.predictor import Kronos
@@ -37,7 +37,7 @@ class LoadedModels(NamedTuple):
     tokenizer: KronosTokenizer
     predictor: Kronos
     settings: dict[str, Any]
-    """Any of max_context, lookback, dependency_positions."""
+    """Any of max_context, lookback, calendar, dependency_positions."""
     name: str
 
 
@@ -59,15 +59,15 @@ def load_models(
             raise CheckpointError(f"expected a pair (tokenizer, predictor), found {len(parts)} entries: {parts}.")
         tokenizer, predictor = parts
         name = str(predictor)
-    elif (folder := Path(source).expanduser()).is_dir():
+    elif (folder := bundled(source) or Path(source).expanduser()).is_dir():
         tokenizer, predictor = _run_folder(folder)
         settings = _run_settings(folder / "summary.json")
-        name = str(folder)
+        name = str(source) if bundled(source) else str(folder)
     elif str(source) in RELEASES:
         tokenizer, predictor, name = RELEASES[str(source)].tokenizer, str(source), str(source)
     else:
         raise CheckpointError(
-            f"{source}: there is no such folder, and it is no released predictor ({', '.join(RELEASES)}). "
+            f"{source}: there is no such folder, and it is no released predictor ({', '.join([NANO, *RELEASES])}). "
             "Give a run folder, one of these names, or a pair (tokenizer, predictor)."
         )
     if str(predictor) in RELEASES:
@@ -78,6 +78,17 @@ def load_models(
         settings,
         name,
     )
+
+
+def recorded(predictor: str | Path) -> dict[str, Any]:
+    """How a predictor wants to be used, as far as it is known: of a released or bundled one by its name, of a run's
+    by the summary.json beside its folder. Any of max_context, lookback, dependency_positions.
+
+    Raises CheckpointError for a summary that cannot be read.
+    """
+    if str(predictor) in RELEASES:
+        return {"max_context": RELEASES[str(predictor)].max_context}
+    return _run_settings((bundled(predictor) or Path(predictor).expanduser().parent) / "summary.json")
 
 
 def _run_folder(folder: Path) -> tuple[Path, Path]:
@@ -109,7 +120,7 @@ def _run_settings(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(found, dict):
         raise CheckpointError(f'{path}: "forecast" must be an object of settings, found {type(found).__name__}.')
-    known = ("max_context", "lookback", "dependency_positions")
+    known = ("max_context", "lookback", "calendar", "dependency_positions")
     return {name: found[name] for name in known if found.get(name) is not None}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,15 +32,37 @@ def table_text(forecasts: Sequence[Forecast], limit: int = PRINTED) -> str:
         lines.append(f"... and {len(forecasts) - limit} more symbols (--out writes all of them)")
     if forecasts:
         first = forecasts[0]
-        calendar = "worked out from the history" if first.calendar == "inferred" else "as given"
         lines.append(
             f"{_count(len(first.paths), 'path')} of {_count(first.horizon, 'bar')} from {len(first.history)} bars of history, "
-            f"seed {first.seed}; calendar: {calendar}"
+            f"seed {first.seed}; calendar: {_calendars(forecasts)}"
         )
+        lines += _calendar_notes(forecasts)
         if first.repaired is not None:
             bars = sum(len(forecast.paths) * forecast.horizon for forecast in forecasts)
             lines.append(f"repaired {sum(forecast.repaired or 0 for forecast in forecasts):,} of {bars:,} bars")
     return "\n".join(lines)
+
+
+def _calendars(forecasts: Sequence[Forecast]) -> str:
+    """What dated the bars: `XNYS`, or `inferred (Mon-Fri 09:30-16:00)`, the most common first."""
+    counts = Counter(forecast.dated_by for forecast in forecasts).most_common()
+    if len(counts) == 1:
+        return counts[0][0]
+    shown = ", ".join(f"{text} for {_count(number, 'symbol')}" for text, number in counts[:3])
+    return shown + (f" and {len(counts) - 3} more" if len(counts) > 3 else "")
+
+
+def _calendar_notes(forecasts: Sequence[Forecast], limit: int = 5) -> list[str]:
+    """What is odd about histories under their calendars: each note once, with the symbols it is about."""
+    told: dict[str, list[str]] = {}
+    for forecast in forecasts:
+        for note in forecast.calendar_notes:
+            told.setdefault(note, []).append(forecast.symbol)
+    lines = []
+    for note, symbols in list(told.items())[:limit]:
+        more = f" and {len(symbols) - 3} more" if len(symbols) > 3 else ""
+        lines.append(f"calendar: {note} ({', '.join(symbols[:3])}{more})")
+    return lines + ([f"... and {len(told) - limit} more notes on calendars"] if len(told) > limit else [])
 
 
 def write_table(forecasts: Sequence[Forecast], path: Path) -> Path:

@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-RotaryTable = tuple[Tensor, Tensor]
-"""cos and sin, each (T, head_dim), of T consecutive positions."""
+from chandler.nn.functional import Dropout, RotaryTable, attention, rms_norm, rotate, swiglu
 
 
 class JointParameters(nn.Module):
@@ -92,7 +91,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., dim) -> (..., dim), in the dtype of x."""
-        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
+        return rms_norm(x, self.weight, self.eps)
 
 
 class Rotary(nn.Module):
@@ -113,13 +112,6 @@ class Rotary(nn.Module):
         return angles.cos(), angles.sin()
 
 
-def rotate(x: Tensor, table: RotaryTable) -> Tensor:
-    """Rotate x (..., T, head_dim) by the table of its T positions; the halves (a, b) become (-b, a)."""
-    cos, sin = table
-    a, b = x.chunk(2, dim=-1)
-    return x * cos.to(x.dtype) + torch.cat((-b, a), dim=-1) * sin.to(x.dtype)
-
-
 class Attention(JointParameters):
     """Multi-head attention with biased projections; q, k, v live in one matrix `in_proj` (3 dim, dim)."""
 
@@ -138,7 +130,7 @@ class Attention(JointParameters):
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * dim))
         self.out_proj = nn.Linear(dim, dim)
-        self.resid_dropout = nn.Dropout(resid_dropout)
+        self.resid_dropout = Dropout(resid_dropout)
         self.rotary = Rotary(self.head_dim)
 
     def split_heads(self, x: Tensor) -> Tensor:
@@ -171,7 +163,7 @@ class Attention(JointParameters):
             tq = q.shape[-2]
             q, k = rotate(q, (cos[-tq:], sin[-tq:])), rotate(k, rotary)
         dropout = self.attn_dropout if self.training else 0.0
-        out = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=causal)
+        out = attention(q, k, v, causal=causal, dropout_p=dropout)
         return self.resid_dropout(self.out_proj(out.transpose(1, 2).flatten(-2)))
 
 
@@ -184,12 +176,14 @@ class FeedForward(JointParameters):
         super().__init__()
         self.gate_up_weight = nn.Parameter(torch.empty(2 * hidden, dim))
         self.w2 = nn.Linear(hidden, dim, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., dim) -> (..., dim)."""
-        gate, up = self._adapted(F.linear(x, self.gate_up_weight).chunk(2, dim=-1), x, ("w1", "w3"))
-        return self.dropout(self.w2(F.silu(gate) * up))
+        gate_up = F.linear(x, self.gate_up_weight)
+        if self.lora is not None:
+            gate_up = torch.cat(self._adapted(gate_up.chunk(2, dim=-1), x, ("w1", "w3")), dim=-1)
+        return self.dropout(self.w2(swiglu(gate_up)))
 
 
 class Block(nn.Module):

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from chandler.errors import CheckpointError, ConfigError
+from chandler.nn.functional import Dropout
 from chandler.nn.layers import JointParameters
 from chandler.nn.released import Part, matches, released_parts
 
@@ -41,7 +42,7 @@ class LowRank(nn.Module):
     ) -> None:
         super().__init__()
         self.rank, self.alpha, self.scale = rank, alpha, alpha / rank
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.down = nn.Parameter(torch.empty(rank, inputs))
         self.up = nn.Parameter(torch.zeros(outputs, rank))
         bound = 1 / math.sqrt(inputs)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chandler.checkpoint import Pretrained
+from chandler.nn.functional import Dropout
 from chandler.nn.layers import Attention, Block, RMSNorm, initialise, run_blocks
 
 DependencyPositions = Literal["reference", "rotary"]
@@ -120,6 +121,7 @@ class Kronos(Pretrained, nn.Module):
     """
 
     config_class = PredictorConfig
+    part = "predictor"
 
     def __init__(self, config: PredictorConfig | None = None, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -127,7 +129,7 @@ class Kronos(Pretrained, nn.Module):
         self.checkpointing = False
         self.embedding = TokenEmbedding(c.s1_bits, c.s2_bits, c.d_model)
         self.time_emb = TimeEmbedding(c.d_model, c.learn_te)
-        self.token_drop = nn.Dropout(c.token_dropout_p)
+        self.token_drop = Dropout(c.token_dropout_p)
         self.transformer = nn.ModuleList(
             Block(
                 c.d_model,

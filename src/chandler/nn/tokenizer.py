@@ -58,6 +58,7 @@ class KronosTokenizer(Pretrained, nn.Module):
     """
 
     config_class = TokenizerConfig
+    part = "tokenizer"
 
     def __init__(self, config: TokenizerConfig | None = None, *, generator: torch.Generator | None = None) -> None:
         super().__init__()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import MappingProxyType
+from typing import Any, Literal, cast
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from chandler.errors import ConfigError
+from chandler.forecasting.loading import recorded
+from chandler.nn.predictor import DependencyPositions
+from chandler.settings import Strict, load
 from chandler.training.data_settings import DataSettings
 from chandler.training.stage_settings import RANDOM, PredictorSettings, TokenizerSettings
-from chandler.training.strict import Strict, nearest
 from chandler.training.tracking import TrackerName
 
 
@@ -29,8 +31,8 @@ class Settings(Strict):
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast; weights and optimiser stay float32."""
     max_context: int | None = Field(None, ge=2)
-    """Bars that the finished model sees at most when it forecasts. null: 2048 for Kronos-mini, 512 for other
-    pretrained starts, lookback + horizon for a predictor from random weights."""
+    """Bars that the finished model sees at most when it forecasts. null: as many as its start (512 where that does
+    not say), lookback + horizon for a predictor from random weights."""
     log_every: int = Field(10, ge=1)
     """Optimiser steps between two training lines of metrics.jsonl."""
     trackers: list[TrackerName] = Field(default_factory=list)
@@ -58,6 +60,10 @@ class Settings(Strict):
         for name, stage in self.stages():
             if stage.architecture is not None and stage.start != RANDOM:
                 raise ValueError(f"{name}.architecture needs {name}.start: random (a checkpoint brings its own)")
+            if stage.least_lookback is not None and stage.least_lookback > self.data.lookback:
+                raise ValueError(
+                    f"{name}.least_lookback {stage.least_lookback} is above data.lookback {self.data.lookback}"
+                )
             if stage.schedule == "onecycle" and not stage.warmup:
                 raise ValueError(
                     f"{name}.warmup must be above 0 for schedule onecycle; cosine and constant can do without"
@@ -80,88 +86,40 @@ class Settings(Strict):
             return self.max_context
         if self.predictor.start == RANDOM:
             return self.data.lookback + self.data.horizon
-        return 2048 if self.predictor.start.endswith("Kronos-mini") else 512
+        return int(recorded(self.predictor.start).get("max_context", 512))
+
+    def positions(self) -> DependencyPositions:
+        """How the finished model sees positions when it forecasts: as its start does; from random weights, as in
+        training."""
+        if self.predictor.start == RANDOM:
+            return "rotary"
+        return cast(DependencyPositions, recorded(self.predictor.start).get("dependency_positions", "reference"))
 
     def to_yaml(self) -> str:
         """The resolved settings; loading them gives the same object."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
+PRETRAINING: Mapping[str, Any] = {
+    "data": {"drop_volume": 0.05, "cleaning": {"enabled": True}},
+    "tokenizer": {"start": RANDOM, "schedule": "cosine"},
+    "predictor": {"start": RANDOM, "schedule": "cosine", "learning_rate": 1e-3, "weight_decay": 0.01},
+}
+"""What `pretrain` has instead of the defaults of finetuning: those of the paper for its smallest model."""
+
+
 def load_settings(
-    source: str | Path | Mapping[str, Any], overrides: Iterable[str] = (), *, out: str | None = None
+    source: str | Path | Mapping[str, Any],
+    overrides: Iterable[str] = (),
+    *,
+    out: str | None = None,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> Settings:
     """Read a YAML file (or take a mapping), apply `key.sub=value` overrides, validate.
+
+    `defaults` stand in for keys that the source does not give.
 
     Raises:
         ConfigError: unreadable file, malformed override, unknown key (the nearest known one is named), bad value.
     """
-    where = "the settings"
-    if isinstance(source, Mapping):
-        raw: Any = dict(source)
-    else:
-        where = str(source)
-        try:
-            raw = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise ConfigError(f"{where}: no such file. Shipped recipes are in configs/.") from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{where}: cannot be read ({error}).") from error
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{where}: not valid YAML: {error}") from error
-        if not isinstance(raw, dict):
-            raise ConfigError(f"{where}: expected keys and values, found {type(raw).__name__}.")
-    for override in overrides:
-        _apply(raw, override)
-    if out is not None:
-        raw["out"] = out
-    try:
-        return Settings.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, where)) from error
-
-
-def _apply(raw: dict[str, Any], override: str) -> None:
-    """Set `a.b=value` in place; the value is read as YAML."""
-    key, equals, value = override.partition("=")
-    path = key.strip().split(".")
-    if not equals or not all(path):
-        raise ConfigError(f"--set {override}: expected key=value, as in --set data.path=bars.csv")
-    node = raw
-    for part in path[:-1]:
-        child = node.get(part)
-        if not isinstance(child, dict):
-            child = {}
-        node[part] = child = dict(child)
-        node = child
-    try:
-        node[path[-1]] = yaml.safe_load(value) if value.strip() else None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not valid YAML. Quote it if it is a text.") from error
-
-
-def _explain(error: ValidationError, where: str) -> str:
-    """Every complaint of pydantic in one line each, in the user's terms."""
-    lines = []
-    for problem in error.errors():
-        location = [str(part) for part in problem["loc"]]
-        key = ".".join(location)
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"unknown key {key}{nearest(location[-1], _known_keys(location[:-1]))}")
-        elif problem["type"] == "missing":
-            lines.append(f"{key} is missing")
-        else:
-            text = problem["msg"].removeprefix("Value error, ")
-            found = "" if isinstance(problem["input"], dict) or not key else f", found {problem['input']!r}"
-            lines.append(f"{key}: {text}{found}" if key else text)
-    return f"{where}: " + "; ".join(lines) + "."
-
-
-def _known_keys(path: list[str]) -> list[str]:
-    model: Any = Settings
-    for part in path:
-        annotation = model.model_fields[part].annotation
-        options = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type)]
-        model = next((a for a in options if issubclass(a, BaseModel)), None)
-        if model is None:
-            return []
-    return list(model.model_fields)
+    return load(Settings, source, overrides, {} if out is None else {"out": out}, defaults)

@@ -2,73 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 import re
-from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from chandler.data.cleaning import CleaningSettings
-from chandler.data.sessions import resolve
+from chandler.data.source import SourceSettings
 from chandler.data.splits import SplitSettings
-from chandler.errors import DataError
-from chandler.training.strict import Strict
-
-
-class SourceSettings(Strict):
-    """Which bars, and how they are read."""
-
-    path: str | list[str]
-    """File, folder, glob, a store made by prepare, "qlib:FOLDER", or a list of them."""
-    market: str = "all"
-    """Of a qlib folder: the instrument list, such as csi300."""
-    freq: str = "day"
-    """Of a qlib folder: the bars, such as day or 1min."""
-    start: str | None = None
-    """Only rows from this date or time on."""
-    end: str | None = None
-    """Only rows up to this date or time, inclusive."""
-    symbols: list[str] | None = None
-    """Only these symbols."""
-    columns: dict[str, str] | None = None
-    """Canonical name -> name in the file, where the usual spellings do not fit."""
-    timezone: str | None = None
-    """Zone of timestamps that carry none."""
-    date_format: str | None = None
-    """strptime format, where the file is ambiguous."""
-    decimal: Literal["auto", ".", ","] = "auto"
-    """Decimal sign of numbers, where the file is ambiguous."""
-    unsorted: Literal["error", "sort"] = "error"
-    """What to do with rows whose time steps back: stop, or sort them."""
-    join: bool = False
-    """Files of one symbol follow one another: put them together."""
-    adjust: Literal["auto", "none"] = "auto"
-    """Scale prices by an adjusted close, where there is one."""
-    missing: Literal["error", "drop", "split"] = "error"
-    """What to do with rows whose prices are missing: stop, leave them out, or leave them out and let no window
-    cross the place."""
-    resample: str | None = None
-    """Make coarser bars first, such as 15min, 1h, 1D, counted from the opening of each session."""
-    calendar: str | None = None
-    """When the market trades: an exchange (XNYS, XSHG, ...), 24/7, 24/5; null: learned from the bars. Holes, whole
-    coarser bars, and the forecasts to come go by it."""
-    max_gap: int | None = Field(None, ge=0)
-    """No window crosses a hole of more missing bars than this; null: holes are not looked for."""
-    cleaning: CleaningSettings = Field(default_factory=CleaningSettings)
-    """The paper's rules for jumps, illiquid and stagnant stretches; off unless cleaning.enabled."""
-
-    @field_validator("start", "end", mode="before")
-    @classmethod
-    def _text(cls, value: object) -> object:
-        return str(value) if isinstance(value, datetime.date) else value  # YAML makes dates of 2024-06-30
-
-    @field_validator("calendar")
-    @classmethod
-    def _known(cls, value: str | None) -> str | None:
-        try:
-            return None if value is None else resolve(value)
-        except DataError as error:
-            raise ValueError(str(error).rstrip(".")) from None
 
 
 class ReplaySettings(SourceSettings):
@@ -84,8 +23,28 @@ class ReplaySettings(SourceSettings):
     """About so many of its validation windows, evenly spaced, measure what is forgotten."""
 
 
+class CorpusSource(SourceSettings):
+    """One of many sources of a corpus: its bars at their own interval, and at coarser ones."""
+
+    path: str = Field(min_length=1)
+    """File, folder, glob or store; relative ones are taken from data.folder."""
+    intervals: list[str] = Field(default_factory=list)
+    """Coarser bars made as well, such as [15min, 1h, 1D]: each is a series of its own."""
+    leave_out: list[str] = Field(default_factory=list)
+    """Symbols that are not trained on: held out, or in another source already."""
+    weight: float = Field(1.0, gt=0)
+    """Of each of its symbols, on top of data.weighting; the share of its class of bars is set by this."""
+
+
 class DataSettings(SourceSettings):
     """Which bars, cut into which windows."""
+
+    path: str | list[str] = Field(default_factory=list)
+    """File, folder, glob, a store made by prepare, "qlib:FOLDER", or a list of them."""
+    sources: list[CorpusSource] = Field(default_factory=list)
+    """Many sources instead of `path`, each with its own ways of reading and cleaning, for pretraining."""
+    folder: str = "."
+    """Where relative paths of `sources` are taken from."""
 
     lookback: int = Field(90, ge=2)
     """Bars that a forecast sees; the scale of a window comes from these alone."""
@@ -125,6 +84,17 @@ class DataSettings(SourceSettings):
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
             raise ValueError('give "cpu", "auto", "cuda" or one of several, such as "cuda:1"')
         return value
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> DataSettings:
+        if not (self.path or self.sources):
+            raise ValueError("path is missing; pretraining may give sources instead")
+        if self.path and self.sources:
+            raise ValueError("give path or sources, not both")
+        for source in self.sources:
+            if "cleaning" not in source.model_fields_set:
+                source.cleaning = self.cleaning
+        return self
 
     @property
     def temperature(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from chandler.data.windows import Windows, require_windows
 from chandler.errors import ConfigError, TrainingError
-from chandler.training.augment import drop_volume
+from chandler.training.augment import draw_lookback, drop_volume
 from chandler.training.distributed import max_over_ranks, mean_over_ranks
 from chandler.training.exam import Exam
 from chandler.training.judge import Judge, promoted
@@ -23,7 +24,7 @@ from chandler.training.records import Listener, Log, StageResult
 from chandler.training.sharding import Prepared, prepare, shares
 from chandler.training.signals import Interrupted, StopRequest
 from chandler.training.stage_settings import StageSettings
-from chandler.training.stages import Stage
+from chandler.training.stages import Batch, Stage
 from chandler.training.state import Keeper, State, Tracker
 from chandler.training.validation import diverged, offenders, to_device, weights_finite
 
@@ -76,6 +77,11 @@ def fit(
         seed,
         draw=lambda epoch: train.order(seed, epoch),
     )
+
+    def change(batch: Batch, chances: Tensor) -> Batch:
+        """What is done to training windows alone."""
+        return draw_lookback(drop_volume(batch, chances, volume_dropped), s.least_lookback, train.main.lookback)
+
     if not plan.steps_per_epoch:
         raise TrainingError(
             f"{stage.name}: {train.drawn} training windows for {plan.ranks} processes. Start fewer processes."
@@ -115,7 +121,9 @@ def fit(
         accelerator.wait_for_everyone()
 
     if main:
-        listener.begin(stage.name, epochs=s.epochs, steps=total, windows=plan.per_epoch, done=state.step)
+        listener.begin(
+            stage.name, epochs=s.epochs, steps=total, windows=plan.per_epoch, done=None if found is None else found.step
+        )
     if found is None:
         with prepared.whole():
             judge.check(0, 0)
@@ -128,7 +136,7 @@ def fit(
             order, order_epoch = plan.order(epoch), epoch
         rate = schedule.get_last_lr()[0]
         losses, windows = _forward_backward(
-            stage, model, prepared, train, plan, order, index, step, accelerator, volume_dropped
+            stage, model, prepared, train, plan, order, index, step, accelerator, change
         )
         norm = prepared.clip(s.clip)
         means = log.means(losses)
@@ -204,7 +212,7 @@ def _forward_backward(
     index: int,
     step: int,
     accelerator: Accelerator,
-    volume_dropped: float = 0.0,
+    change: Callable[[Batch, Tensor], Batch],
 ) -> tuple[dict[str, Tensor], int]:
     """All batches of one optimiser step on this rank; gradients end up equal on all ranks.
 
@@ -217,7 +225,7 @@ def _forward_backward(
     batches = list(plan.step(order, index, accelerator.process_index, step))
     for number, micro in enumerate(batches, start=1):
         batch = to_device(windows, micro.indices, micro.uniforms, accelerator.device)
-        batch = drop_volume(batch, micro.chances, volume_dropped)
+        batch = change(batch, micro.chances)
         with prepared.exchange(number == len(batches)):
             with accelerator.autocast():
                 losses = stage.losses(model, batch, mean_over_ranks(accelerator, micro.share))

@@ -31,13 +31,15 @@ class Mixture:
     """A symbol of the main store is drawn in proportion to its windows to this power: 1 by rows, 0 equally."""
     limit: int | None = None
     """Windows of the main store in an epoch; None: all."""
+    weights: np.ndarray | None = None
+    """(S,) > 0: what each symbol counts on top of `temperature`; None: all the same."""
 
     def __post_init__(self) -> None:
         assert self.replay is None or (self.replay.length == self.main.length and len(self.replay))
         assert 0 <= self.share < 1
         assert self.replay is not None or self.share == 0
         everything = self.limit is None or self.limit >= len(self.main)
-        if self.temperature != 1 and everything and np.count_nonzero(self.main.counts) > 1:
+        if self._weighted and everything and np.count_nonzero(self.main.counts) > 1:
             raise ConfigError(
                 f"data.weighting has no effect: an epoch draws every one of the {len(self.main):,} windows, none of "
                 f"them twice. Set data.windows_per_epoch below that, for example {max(1, len(self.main) // 2)}, or "
@@ -55,6 +57,10 @@ class Mixture:
         return self._drawn_main + self._replayed
 
     @property
+    def _weighted(self) -> bool:
+        return self.temperature != 1 or (self.weights is not None and bool(np.ptp(self.weights)))
+
+    @property
     def _drawn_main(self) -> int:
         return len(self.main) if self.limit is None else min(self.limit, len(self.main))
 
@@ -69,10 +75,12 @@ class Mixture:
         batch or a rank's part, has its share within one; they go through the replay store in passes that may span
         epochs, each window once a pass.
         """
-        if self.temperature == 1:
+        if not self._weighted:
             main = epoch_order(len(self.main), seed=seed, epoch=epoch, limit=self.limit)
         else:
-            main = weighted_order(self.main.counts, self._drawn_main, self.temperature, seed=seed, epoch=epoch)
+            main = weighted_order(
+                self.main.counts, self._drawn_main, self.temperature, seed=seed, epoch=epoch, weights=self.weights
+            )
         if not self._replayed:
             return main
         place = np.arange(self.drawn + 1, dtype=np.int64) * self._replayed // self.drawn

@@ -26,10 +26,10 @@ class Progress:
         """A line of its own."""
         self.console.print(text, markup=False)
 
-    def begin(self, stage: str, *, epochs: int, steps: int, windows: int, done: int) -> None:
-        self._stage, self._steps, self._epochs, self._done = stage, steps, epochs, done
+    def begin(self, stage: str, *, epochs: int, steps: int, windows: int, done: int | None) -> None:
+        self._stage, self._steps, self._epochs, self._done = stage, steps, epochs, done or 0
         self._begun = self._said = time.monotonic()
-        resumed = f"; going on after step {done:,}" if done else ""
+        resumed = f"; going on after step {done:,}" if done is not None else ""
         self.note(f"{stage}: {epochs} epochs, {steps:,} steps, {windows:,} windows an epoch{resumed}")
         if self.console.is_terminal:
             self._bars = RichProgress(
@@ -42,7 +42,7 @@ class Progress:
                 transient=True,
             )
             self._bars.start()
-            self._task = self._bars.add_task(f"{stage} training", total=steps, completed=done, losses="")
+            self._task = self._bars.add_task(f"{stage} training", total=steps, completed=self._done, losses="")
             self._check = self._bars.add_task(f"{stage} validation", total=None, losses="", visible=False)
 
     def train(self, record: dict[str, Any]) -> None:

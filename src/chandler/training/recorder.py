@@ -27,8 +27,9 @@ class Recorder:
         if self.tracking is not None:
             self.tracking.log(record)
 
-    def begin(self, stage: str, *, epochs: int, steps: int, windows: int, done: int) -> None:
-        self._forget_after(stage, done if done else -1)
+    def begin(self, stage: str, *, epochs: int, steps: int, windows: int, done: int | None) -> None:
+        # A state of step 0 comes after the validation of the start, whose record stays.
+        self._forget_after(stage, -1 if done is None else done)
         self.progress.begin(stage, epochs=epochs, steps=steps, windows=windows, done=done)
 
     def _forget_after(self, stage: str, step: int) -> None:

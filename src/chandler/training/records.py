@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class Listener(Protocol):
     """What the loop tells the outside, on rank 0 only: the run folder writes it down, a terminal shows it."""
 
-    def begin(self, stage: str, *, epochs: int, steps: int, windows: int, done: int) -> None:
-        """A stage starts: epochs and optimiser steps planned, windows of an epoch, steps done before."""
+    def begin(self, stage: str, *, epochs: int, steps: int, windows: int, done: int | None) -> None:
+        """A stage starts: epochs and optimiser steps planned, windows of an epoch, steps done in a saved state that it
+        goes on from (None: there is none)."""
 
     def train(self, record: dict[str, Any]) -> None:
         """Mean losses, gradient norm, learning rate and speed since the last record."""

@@ -111,7 +111,13 @@ def _finetune(
     }
     if sources.cleaned is not None:
         summary["data"]["cleaning"] = sources.cleaned.to_dict()
-    summary["forecast"] = {"max_context": settings.context(), "lookback": settings.data.lookback}
+    summary["forecast"] = {
+        "max_context": settings.context(),
+        "lookback": settings.data.lookback,
+        "dependency_positions": settings.positions(),
+    }
+    if settings.data.calendar is not None:
+        summary["forecast"]["calendar"] = settings.data.calendar
     if accelerator.is_main_process:
         bars, replay = sources.train.main.store, sources.train.replay
         replayed = f", {sources.train.share:.0%} of each batch replayed from {len(replay):,} others" if replay else ""
@@ -233,7 +239,7 @@ def _make_stage(name: str, settings: StageSettings, whole: Settings, folder: Pat
             f"the tokenizer has {want.s1_bits} + {want.s2_bits} bits but the predictor reads "
             f"{have.s1_bits} + {have.s2_bits}. Choose a predictor that belongs to this tokenizer."
         )
-    return PredictorStage(predictor, tokenizer, whole.data.lookback, settings.condition)
+    return PredictorStage(predictor, tokenizer, whole.data.lookback, settings.condition, settings.loss)
 
 
 def _make_exam(

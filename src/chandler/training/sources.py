@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from chandler.data.cleaning import CleaningReport
+from chandler.data.source import load_clean
 from chandler.data.splits import split_ranges
 from chandler.data.store import BarStore
 from chandler.data.windows import Windows, require_windows
-from chandler.training.bars import load_clean
 from chandler.training.config import Settings
+from chandler.training.corpus import read_corpus
 from chandler.training.data_settings import ReplaySettings
 from chandler.training.mixture import Mixture
 
@@ -66,14 +67,22 @@ def load_sources(settings: Settings) -> Sources:
         ConfigError: a weighting that cannot have an effect.
     """
     d = settings.data
-    store, cleaned = load_clean(d)
-    train, validation = make_windows(store, settings, "train"), make_windows(store, settings, "val")
+    weights: np.ndarray | None = None
+    cleaned: CleaningReport | None
+    if d.sources:
+        corpus = read_corpus(d)
+        store, cleaned, ranges, weights = corpus.store, corpus.cleaned, corpus.ranges, corpus.weights
+    else:
+        store, cleaned = load_clean(d)
+        ranges = split_ranges(store, d.split)
+    train, validation = _cut(store, ranges, settings, "train"), _cut(store, ranges, settings, "val")
     require_windows(train, "training")
     require_windows(validation, "validation")
     if d.replay is None:
-        return Sources(Mixture(train, temperature=d.temperature, limit=d.windows_per_epoch), validation, None, cleaned)
+        mixture = Mixture(train, temperature=d.temperature, limit=d.windows_per_epoch, weights=weights)
+        return Sources(mixture, validation, None, cleaned)
     replay, replay_validation = _replay_windows(d.replay, settings)
-    mixture = Mixture(train, replay, d.replay.share, d.temperature, d.windows_per_epoch)
+    mixture = Mixture(train, replay, d.replay.share, d.temperature, d.windows_per_epoch, weights)
     return Sources(mixture, validation, replay_validation, cleaned)
 
 
@@ -92,19 +101,28 @@ def _replay_windows(replay: ReplaySettings, settings: Settings) -> tuple[Windows
 
 def load_store(settings: Settings) -> BarStore:
     """The main bars that the settings name."""
-    return load_clean(settings.data)[0]
+    d = settings.data
+    return read_corpus(d).store if d.sources else load_clean(d)[0]
 
 
 def make_windows(store: BarStore, settings: Settings, split: str) -> Windows:
-    """The windows of one split of the main store: "train", "val" or "test"."""
+    """The windows of one split of the main store, as `load_store` gives it: "train", "val" or "test"."""
     d = settings.data
-    ranges = split_ranges(store, d.split)
+    ranges = read_corpus(d).ranges if d.sources else split_ranges(store, d.split)
+    return _cut(store, ranges, settings, split)
+
+
+def _cut(store: BarStore, ranges: Mapping[str, np.ndarray], settings: Settings, split: str) -> Windows:
+    d = settings.data
     stride = d.stride if split == "train" else d.validation_stride
     return Windows(store, ranges[split], d.lookback, d.horizon, stride)
 
 
 def describe(store: BarStore, windows: Mapping[str, Windows]) -> dict[str, Any]:
-    """A store in numbers: symbols, rows, and the span and windows of each split."""
+    """A store in numbers: symbols and their names, rows, and the span and windows of each split.
+
+    An evaluation reads from it which bars the model has seen: it needs the names and the last time of each split.
+    """
     parts = {}
     for name, found in windows.items():
         used = found.ranges[:, 1] > found.ranges[:, 0]
@@ -116,4 +134,4 @@ def describe(store: BarStore, windows: Mapping[str, Windows]) -> dict[str, Any]:
             "first": str(np.int64(min(first)).astype("datetime64[ns]").astype("datetime64[s]")),
             "last": str(np.int64(max(last)).astype("datetime64[ns]").astype("datetime64[s]")),
         }
-    return {"symbols": len(store), "rows": store.rows, "splits": parts}
+    return {"symbols": len(store), "names": list(store.symbols), "rows": store.rows, "splits": parts}

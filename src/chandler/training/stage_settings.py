@@ -12,8 +12,8 @@ from chandler.forecasting.generation import Overflow
 from chandler.nn.predictor import PredictorConfig
 from chandler.nn.presets import PREDICTORS, TOKENIZERS
 from chandler.nn.tokenizer import TokenizerConfig
+from chandler.settings import Strict, nearest
 from chandler.training.optim import ScheduleKind
-from chandler.training.strict import Strict, nearest
 
 RANDOM = "random"
 """The `start` of weights that are drawn, not loaded."""
@@ -93,6 +93,9 @@ class StageSettings(Strict):
     """What chooses the best checkpoint: the validation loss, or a score of forecasts (crps, rank_ic)."""
     patience: int | None = Field(None, ge=1)
     """Stop after so many validations in a row without a new best; null: never."""
+    least_lookback: int | None = Field(None, ge=2)
+    """Training windows take their scale from their first least_lookback to data.lookback bars, drawn anew each step,
+    so that the model learns to forecast from any such history; null: always from data.lookback bars."""
     validate_every: int | None = Field(None, ge=1)
     """Optimiser steps between two validations; null: once an epoch."""
     gradient_checkpointing: bool = False
@@ -136,6 +139,9 @@ class PredictorSettings(StageSettings):
     clip: float = Field(3.0, gt=0)
     condition: Literal["sampled", "true"] = "sampled"
     """The s1 token that s2 is conditioned on in training: drawn from the model, or the true one."""
+    loss: Literal["window", "horizon"] = "window"
+    """Over the next bar of every bar of a window, as released; or over the bars of the horizon alone. The scale of a
+    window comes from its lookback, so what follows a bar of the lookback is known in part: it pulls to the mean."""
 
     scoring: ScoringSettings | None = None
     """Score forecasts in each validation; null: only where promote_on needs them, as many as the defaults say."""

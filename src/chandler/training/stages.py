@@ -23,7 +23,10 @@ class Batch:
     stamps: Tensor
     """(B, T, 5) time features, int64."""
     uniforms: Tensor
-    """(B, T) in [0, 1): the randomness of this step, drawn for the whole global batch and then sharded."""
+    """(B, T) in [0, 1): the randomness of this step, drawn for the whole global batch and then sharded. The first
+    column chooses `lookback`, the others s1 tokens."""
+    lookback: Tensor | None = None
+    """(B,) int64: rows that the scale of each window comes from, where they differ."""
 
 
 class Stage(Protocol):
@@ -83,16 +86,23 @@ def nothing(values: Tensor) -> Tensor:
 class PredictorStage:
     """Stage 2: cross entropy of the next token pair, under tokens of the frozen tokenizer.
 
-    Scored by the exact negative log-likelihood per bar of (s1, s2), in nats, with the true s1 as condition.
+    Scored by the exact negative log-likelihood per bar of (s1, s2), in nats, with the true s1 as condition; over the
+    bars that it trains on.
     """
 
     model: Kronos
     tokenizer: KronosTokenizer
     lookback: int
     condition: Literal["sampled", "true"] = "sampled"
+    over: Literal["window", "horizon"] = "window"
+    """The bars whose prediction is trained."""
     name: str = "predictor"
     measures: tuple[str, ...] = ("nll", "nll_s1", "nll_s2", "nll_horizon")
     _kept: dict[Hashable, Tensor] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.over == "horizon":
+            self.measures = ("nll_horizon", "nll", "nll_s1", "nll_s2")
 
     @torch.no_grad()
     def tokens(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -114,9 +124,20 @@ class PredictorStage:
         s1, s2 = self.tokens(batch)
         condition = batch.uniforms[:, 1:] if self.condition == "sampled" else s1[:, 1:]
         logits1, logits2 = model(s1[:, :-1], s2[:, :-1], batch.stamps[:, :-1], condition)
-        ce1 = F.cross_entropy(logits1.float().flatten(0, 1), s1[:, 1:].flatten()) + nothing(batch.values).sum()
-        ce2 = F.cross_entropy(logits2.float().flatten(0, 1), s2[:, 1:].flatten())
+        ce1 = self._mean(logits1, s1, batch) + nothing(batch.values).sum()
+        ce2 = self._mean(logits2, s2, batch)
         return {"loss": (ce1 + ce2) / 2, "ce_s1": ce1.detach(), "ce_s2": ce2.detach()}
+
+    def _mean(self, logits: Tensor, ids: Tensor, batch: Batch) -> Tensor:
+        """Mean cross entropy over the bars that are trained; row i of the logits predicts row i + 1 of the window."""
+        if self.over == "window":
+            return F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
+        rows = torch.arange(1, ids.shape[1], device=ids.device)
+        first = torch.full_like(rows[:1], self.lookback) if batch.lookback is None else batch.lookback
+        counts = (rows >= first[:, None]).expand(len(ids), -1).float()
+        each = F.cross_entropy(logits.float().transpose(1, 2), ids[:, 1:], reduction="none")
+        # First over the bars of a window, then over windows: a batch that is shared out has the same mean.
+        return ((each * counts).sum(1) / counts.sum(1)).mean()
 
     def validation(self, batch: Batch, key: Hashable | None = None) -> dict[str, Tensor]:
         s1, s2 = self._kept_tokens(batch, key)

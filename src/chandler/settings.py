@@ -1,0 +1,127 @@
+"""Typed settings out of a YAML file and overrides: one place that reads, validates and complains."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from chandler.errors import ConfigError
+
+
+class Strict(BaseModel):
+    """Settings that know all their keys; each field says in its docstring what it sets."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, use_attribute_docstrings=True)
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def load(
+    kind: type[S],
+    source: str | Path | Mapping[str, Any],
+    overrides: Iterable[str] = (),
+    final: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> S:
+    """Read a YAML file (or take a mapping), apply `key.sub=value` overrides, validate.
+
+    Args:
+        kind: the settings that the keys must fit.
+        final: top keys that stand above all others.
+        defaults: stand in for keys, however deep, that the source does not give.
+
+    Raises:
+        ConfigError: unreadable file, malformed override, unknown key (the nearest known one is named), bad value.
+    """
+    where = "the settings"
+    if isinstance(source, Mapping):
+        raw: Any = dict(source)
+    else:
+        where = str(source)
+        try:
+            raw = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ConfigError(f"{where}: no such file. Shipped recipes are in configs/.") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{where}: cannot be read ({error}).") from error
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{where}: not valid YAML: {error}") from error
+        if not isinstance(raw, dict):
+            raise ConfigError(f"{where}: expected keys and values, found {type(raw).__name__}.")
+    raw = _over(defaults or {}, raw)
+    for override in overrides:
+        _apply(raw, override)
+    raw |= final or {}
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, where, kind)) from error
+
+
+def _over(defaults: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """`raw` with what it lacks of `defaults`, however deep."""
+    found = dict(defaults) | dict(raw)
+    for key in defaults.keys() & raw.keys():
+        if isinstance(defaults[key], Mapping) and isinstance(raw[key], Mapping):
+            found[key] = _over(defaults[key], raw[key])
+    return found
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    """Set `a.b=value` in place; the value is read as YAML."""
+    key, equals, value = override.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise ConfigError(f"--set {override}: expected key=value, as in --set data.path=bars.csv")
+    node = raw
+    for part in path[:-1]:
+        child = node.get(part)
+        if not isinstance(child, dict):
+            child = {}
+        node[part] = child = dict(child)
+        node = child
+    try:
+        node[path[-1]] = yaml.safe_load(value) if value.strip() else None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not valid YAML. Quote it if it is a text.") from error
+
+
+def _explain(error: ValidationError, where: str, kind: type[BaseModel]) -> str:
+    """Every complaint of pydantic in one line each, in the user's terms."""
+    lines = []
+    for problem in error.errors():
+        location = [str(part) for part in problem["loc"]]
+        key = ".".join(location)
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"unknown key {key}{nearest(location[-1], _known_keys(kind, location[:-1]))}")
+        elif problem["type"] == "missing":
+            lines.append(f"{key} is missing")
+        else:
+            text = problem["msg"].removeprefix("Value error, ")
+            found = "" if isinstance(problem["input"], dict) or not key else f", found {problem['input']!r}"
+            lines.append(f"{key}: {text}{found}" if key else text)
+    return f"{where}: " + "; ".join(lines) + "."
+
+
+def _known_keys(kind: type[BaseModel], path: list[str]) -> list[str]:
+    model: Any = kind
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        options = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type)]
+        model = next((a for a in options if issubclass(a, BaseModel)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """What a complaint about an unknown key ends with: the known one it resembles, or all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else f" (known: {', '.join(known)})"
