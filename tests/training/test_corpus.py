@@ -57,6 +57,13 @@ def test_a_symbol_counts_by_the_root_of_its_windows_times_the_weight_of_its_sour
     assert np.bincount(drawn >= sources.train.main.counts[0]).tolist() == [300, 100]
 
 
+def test_a_corpus_is_no_walk_forward(tmp_path: Path) -> None:
+    minutes(tmp_path)
+    walk = {"walk": {"folds": 2, "test": 100, "val": 100}}
+    with pytest.raises(ChandlerError, match=r"data\.split\.walk is for data\.path"):
+        read_corpus(settings(tmp_path, {"path": "X.csv"}, split=walk))
+
+
 def test_symbols_are_left_out_and_what_is_not_there_is_told(tmp_path: Path) -> None:
     source = {"path": ASSET.name, "leave_out": ["FB", "IBM"]}
     corpus = read_corpus(settings(ASSET.parent, source))

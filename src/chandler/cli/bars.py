@@ -124,7 +124,13 @@ def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str])
     if config is not None:  # of a run, with all its other keys
         from chandler.training.config import load_settings
 
+        if "path" in given:
+            flags.append("data.sources=[]")
         whole = load_settings(config, [*flags, *overrides]).data
+        if whole.sources:
+            raise ConfigError(
+                f"{config}: has many sources; give the one to inspect, chandler inspect DATA --config {config}."
+            )
         return InspectSettings.model_validate(whole.model_dump(include=set(InspectSettings.model_fields)))
 
     class Inspection(Strict):
