@@ -80,10 +80,16 @@ def test_pretraining_is_the_same_run_from_random_weights(config: dict[str, Any])
     assert len(make_windows(load_store(run.settings), run.settings, "val")) == stages["predictor"]["validation_windows"]
 
 
-def test_the_loss_over_the_horizon_counts_its_bars_alone() -> None:
+@pytest.mark.parametrize(
+    ("own", "counted"), [(None, [3, 4, 5]), (torch.tensor([4, 4]), [3, 4, 5]), (torch.tensor([6, 6]), [5])]
+)
+def test_the_loss_over_the_horizon_counts_its_bars_alone(own: torch.Tensor | None, counted: list[int]) -> None:
     stage = PredictorStage(torch.nn.Identity(), torch.nn.Identity(), lookback=4, over="horizon")  # type: ignore[arg-type]
-    values = torch.zeros(2, 7, 6)
-    # Output i predicts row i + 1: rows 4, 5, 6 follow a lookback of 4.
-    assert stage._trained(Batch(values, values, values[..., 0])).int().tolist() == [[0, 0, 0, 1, 1, 1]] * 2
-    own = Batch(values, values, values[..., 0], lookback=torch.tensor([2, 6]))
-    assert stage._trained(own).int().tolist() == [[0, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 1]]
+    values, ids = torch.zeros(2, 7, 6), torch.zeros(2, 7, dtype=torch.long)
+    # Output i predicts row i + 1: rows 4, 5, 6 follow a lookback of 4. The right answer is given there, a wrong one before.
+    logits = torch.tensor([-50.0, 50.0]).repeat(2, 6, 1)
+    logits[:, counted] *= -1
+    batch = Batch(values, values, values[..., 0], lookback=own)
+    assert float(stage._mean(logits, ids, batch)) == pytest.approx(0)
+    logits[0, counted[0]] *= -1  # one wrong answer, of 100 nats
+    assert float(stage._mean(logits, ids, batch)) == pytest.approx(100 / (2 * len(counted)))

@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
+from chandler.checkpoint import bundled
 from chandler.data.splits import CUTOFF
 from chandler.data.store import BarStore
 from chandler.errors import DataError
@@ -139,7 +140,7 @@ def _collect(source: str, seen: list[Seen], visited: set[str]) -> bool:
     if source in visited or source == "random":
         return True
     visited.add(source)
-    folder = Path(source).expanduser()
+    folder = bundled(source) or Path(source).expanduser()
     if _released(source, folder):
         until = int((pd.Timestamp(CUTOFF) + pd.Timedelta(days=1)).value) - 1
         seen.append(Seen("released", until, None))
@@ -163,6 +164,9 @@ def _splits(data: Any) -> Iterator[Seen]:
         for one in data:
             yield from _splits(one)
     if not isinstance(data, Mapping):
+        return
+    if "sources" in data:
+        yield from _splits(data["sources"])
         return
     names = data.get("names")
     symbols = frozenset(one for name in names for one in _spellings(str(name))) if isinstance(names, list) else None
