@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from chandler import BarStore, Forecaster, finetune, load_bars
+from chandler import Bars, BarStore, Forecaster, finetune, load_bars
 from chandler.evaluation.metrics import band, crps
 
 HORIZON, PATHS, LOOKBACK = 20, 100, 128
@@ -51,7 +51,7 @@ def score(forecaster: Forecaster, store: BarStore, paths: int = PATHS, **samplin
     cases = [
         (bars.slice(at - LOOKBACK, at), bars.values[at : at + HORIZON, 3], bars.timestamps[at : at + HORIZON])
         for bars in store
-        for at in range(int(np.searchsorted(bars.timestamps.asi8, TEST)), len(bars) - HORIZON + 1, HORIZON)
+        for at in range(_first(bars), len(bars) - HORIZON + 1, HORIZON)
     ]
     histories, truths, times = zip(*cases, strict=True)
     sampling = {"top_p": 1.0, "lookback": LOOKBACK} | sampling
@@ -65,6 +65,11 @@ def score(forecaster: Forecaster, store: BarStore, paths: int = PATHS, **samplin
         inside.append(((truth >= low) & (truth <= high)).mean())
     origins = np.array([history.timestamps[-1].value for history in histories])
     return Score(np.array(scores), np.array(inside), origins)
+
+
+def _first(bars: Bars) -> int:
+    """The first bar of the test years that has a whole history before it."""
+    return max(LOOKBACK, int(np.searchsorted(bars.timestamps.asi8, TEST)))
 
 
 def by_date(values: np.ndarray, origins: np.ndarray) -> tuple[float, float]:
@@ -113,8 +118,7 @@ def score_paths(forecaster: Forecaster, store: BarStore, most: int) -> Any:
     """A function of a number of paths: mean absolute error of the median and mean width, in one-bar volatilities."""
     cases = []
     for bars in store:
-        first = int(np.searchsorted(bars.timestamps.asi8, TEST))
-        for at in range(first, len(bars) - HORIZON + 1, 2 * HORIZON):
+        for at in range(_first(bars), len(bars) - HORIZON + 1, 2 * HORIZON):
             cases.append((bars.slice(at - LOOKBACK, at), bars.values[at + HORIZON - 1, 3]))
     made = forecaster.forecast_many([h for h, _ in cases], HORIZON, most, top_p=1.0, lookback=LOOKBACK, overflow="trim")
     units = np.array([np.diff(np.log(h.values[:, 3])).std() * h.values[-1, 3] for h, _ in cases])

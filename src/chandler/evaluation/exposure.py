@@ -165,6 +165,9 @@ def _splits(data: Any) -> Iterator[Seen]:
             yield from _splits(one)
     if not isinstance(data, Mapping):
         return
+    if "sources" in data:
+        yield from _splits(data["sources"])
+        return
     names = data.get("names")
     symbols = frozenset(one for name in names for one in _spellings(str(name))) if isinstance(names, list) else None
     for part, kind in (("train", "trained"), ("val", "validated")):

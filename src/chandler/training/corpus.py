@@ -11,7 +11,7 @@ import pandas as pd
 
 from chandler.data.cleaning import CleaningReport, clean_store
 from chandler.data.resample import resample_store
-from chandler.data.source import load_clean
+from chandler.data.source import load_source
 from chandler.data.splits import SplitSettings, split_ranges
 from chandler.data.store import BarStore
 from chandler.errors import ConfigError, DataError
@@ -28,6 +28,8 @@ class Corpus:
     weights: np.ndarray
     """(S,) float64, of the sources."""
     cleaned: CleaningReport
+    origins: dict[str, np.ndarray]
+    """Source -> the numbers of its symbols."""
 
 
 def read_corpus(data: DataSettings) -> Corpus:
@@ -37,6 +39,7 @@ def read_corpus(data: DataSettings) -> Corpus:
             "data.split.walk is for data.path: the sources of data.sources are split by fractions or dates."
         )
     stores, parts, weights, reports = [], [], [], []
+    origins: dict[str, np.ndarray] = {}
     for number, source in enumerate(data.sources):
         try:
             for store, report, split in _series(source, data):
@@ -44,6 +47,8 @@ def read_corpus(data: DataSettings) -> Corpus:
                 reports.append(report)
                 parts.append(split_ranges(store, split))
                 weights += [source.weight] * len(store)
+            known = sum(map(len, origins.values()))
+            origins[f"{number}: {source.path}"] = np.arange(known, len(weights))
         except DataError as error:
             raise DataError(f"data.sources[{number}]: {error}") from error
     store = BarStore.from_bars([bars for one in stores for bars in one])
@@ -57,13 +62,13 @@ def read_corpus(data: DataSettings) -> Corpus:
         sum(one.rows for one in reports),
         sum(one.kept for one in reports),
     )
-    return Corpus(store, ranges, np.array(weights), report)
+    return Corpus(store, ranges, np.array(weights), report, origins)
 
 
 def _series(source: CorpusSource, data: DataSettings) -> list[tuple[BarStore, CleaningReport, SplitSettings]]:
     """The store of each interval of a source, cleaned, and how it is split."""
     path = str(Path(data.folder) / Path(source.path).expanduser())
-    raw = load_clean(source.model_copy(update={"path": path, "cleaning": type(source.cleaning)(), "max_gap": None}))[0]
+    raw = load_source(source.model_copy(update={"path": path}))
     unknown = [symbol for symbol in source.leave_out if symbol not in raw]
     if unknown:
         raise ConfigError(f"{source.path}: leave_out names {', '.join(unknown)}, which it does not have.")

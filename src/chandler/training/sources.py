@@ -28,10 +28,18 @@ class Sources:
     replay_validation: Windows | None
     cleaned: CleaningReport | None = None
     """What cleaning removed from the main store; None where no rule is on."""
+    origins: Mapping[str, np.ndarray] | None = None
+    """Of a corpus: source -> the numbers of its symbols."""
 
     def describe(self) -> dict[str, Any]:
         """For summary.json: symbols, rows, and the span and windows of each split, of each store."""
         main = describe(self.train.main.store, {"train": self.train.main, "val": self.validation})
+        if self.origins is not None:
+            # Each source ends at a time of its own; an evaluation goes by the list.
+            del main["names"]
+            both = {"train": self.train.main, "val": self.validation}
+            parts = {name: describe(self.train.main.store, both, only) for name, only in self.origins.items()}
+            main["sources"] = [{"source": name, **part} for name, part in parts.items()]
         if self.train.replay is None or self.replay_validation is None:
             return main
         replay = describe(self.train.replay.store, {"train": self.train.replay, "val": self.replay_validation})
@@ -68,10 +76,12 @@ def load_sources(settings: Settings) -> Sources:
     """
     d = settings.data
     weights: np.ndarray | None = None
+    origins: Mapping[str, np.ndarray] | None = None
     cleaned: CleaningReport | None
     if d.sources:
         corpus = read_corpus(d)
         store, cleaned, ranges, weights = corpus.store, corpus.cleaned, corpus.ranges, corpus.weights
+        origins = corpus.origins
     else:
         store, cleaned = load_clean(d)
         ranges = split_ranges(store, d.split)
@@ -80,10 +90,10 @@ def load_sources(settings: Settings) -> Sources:
     require_windows(validation, "validation")
     if d.replay is None:
         mixture = Mixture(train, temperature=d.temperature, limit=d.windows_per_epoch, weights=weights)
-        return Sources(mixture, validation, None, cleaned)
+        return Sources(mixture, validation, None, cleaned, origins)
     replay, replay_validation = _replay_windows(d.replay, settings)
     mixture = Mixture(train, replay, d.replay.share, d.temperature, d.windows_per_epoch, weights)
-    return Sources(mixture, validation, replay_validation, cleaned)
+    return Sources(mixture, validation, replay_validation, cleaned, origins)
 
 
 def _replay_windows(replay: ReplaySettings, settings: Settings) -> tuple[Windows, Windows]:
@@ -118,20 +128,28 @@ def _cut(store: BarStore, ranges: Mapping[str, np.ndarray], settings: Settings, 
     return Windows(store, ranges[split], d.lookback, d.horizon, stride)
 
 
-def describe(store: BarStore, windows: Mapping[str, Windows]) -> dict[str, Any]:
-    """A store in numbers: symbols and their names, rows, and the span and windows of each split.
+def describe(store: BarStore, windows: Mapping[str, Windows], only: np.ndarray | None = None) -> dict[str, Any]:
+    """A store in numbers: symbols and their names, rows, and the span and windows of each split; of the symbols
+    numbered `only` (n,), or of all.
 
     An evaluation reads from it which bars the model has seen: it needs the names and the last time of each split.
     """
+    only = np.arange(len(store)) if only is None else only
     parts = {}
     for name, found in windows.items():
-        used = found.ranges[:, 1] > found.ranges[:, 0]
-        first = [store.timestamps[lo] for lo in found.ranges[used, 0]]
-        last = [store.timestamps[hi - 1] for hi in found.ranges[used, 1]]
+        ranges = found.ranges[only]
+        used = ranges[ranges[:, 1] > ranges[:, 0]]
+        if not len(used):
+            continue
         parts[name] = {
-            "windows": len(found),
-            "rows": int((found.ranges[:, 1] - found.ranges[:, 0]).sum()),
-            "first": str(np.int64(min(first)).astype("datetime64[ns]").astype("datetime64[s]")),
-            "last": str(np.int64(max(last)).astype("datetime64[ns]").astype("datetime64[s]")),
+            "windows": int(found.counts[only].sum()),
+            "rows": int((used[:, 1] - used[:, 0]).sum()),
+            "first": _moment(min(store.timestamps[lo] for lo in used[:, 0])),
+            "last": _moment(max(store.timestamps[hi - 1] for hi in used[:, 1])),
         }
-    return {"symbols": len(store), "names": list(store.symbols), "rows": store.rows, "splits": parts}
+    names = [store.symbols[number] for number in only]
+    return {"symbols": len(names), "names": names, "rows": int(np.diff(store.offsets)[only].sum()), "splits": parts}
+
+
+def _moment(time: int) -> str:
+    return str(np.int64(time).astype("datetime64[ns]").astype("datetime64[s]"))
