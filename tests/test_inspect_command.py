@@ -62,6 +62,13 @@ def test_dates_and_symbols_are_picked_and_flags_go_before_the_yaml(tmp_path):
     assert "1 symbol, 1,511 rows" in plain.stdout
 
 
+def test_a_yaml_of_many_sources_needs_the_one_to_inspect(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(f"out: x\ndata:\n  sources: [{{path: {STOCKS}}}]\n  lookback: 20\n  horizon: 4\n")
+    assert "has many sources; give the one to inspect" in str(run("--config", str(path)).exception)
+    assert "20 lookback + 4 horizon" in run(STOCKS, "--config", str(path)).stdout
+
+
 def test_a_qlib_folder_by_market_and_interval(tmp_path):
     store = load_bars(STOCKS)
     folder = write_qlib(store.select(["IBM", "MSFT"]), tmp_path / "q", market="two")

@@ -207,6 +207,17 @@ def test_currencies_rest_from_friday_to_sunday_evening():
     assert str(future_timestamps(history, 1, "24/7")[0]) == "2024-03-01 22:00:00+00:00"
 
 
+def test_currencies_rest_on_christmas_and_new_years_day():
+    """From 17:00 in New York on the eve to 17:00 on the day; hourly bars of 2017 had no others."""
+    history = pd.date_range("2017-12-18 00:00", "2017-12-22 16:00", freq="h", tz="America/New_York")
+    after = future_timestamps(history, 24 * 7 + 1, "24/5")
+    assert str(after[0]) == "2017-12-25 17:00:00-05:00"
+    assert [str(time) for time in after[[24 * 4 - 1, 24 * 4]]] == [
+        "2017-12-29 16:00:00-05:00", "2018-01-01 17:00:00-05:00"]  # fmt: skip
+    days = pd.bdate_range("2024-12-02", "2024-12-24")
+    assert [f"{day:%d}" for day in future_timestamps(days, 6, "24/5")] == ["26", "27", "30", "31", "02", "03"]
+
+
 def test_what_was_used_is_told():
     history = sessions("2024-03-01", "2024-03-20", HOURS, "America/New_York")
     assert [fit_schedule(history, name).name for name in (None, "xnys", "crypto", "24/5")] == [

@@ -281,6 +281,35 @@ def test_polars_both_ways():
     assert load_bars(frame.lazy()).rows == 2
 
 
+@pytest.mark.parametrize(
+    ("zone", "there"),
+    [
+        (None, None),
+        ("UTC", "UTC"),
+        ("America/New_York", "America/New_York"),
+        ("UTC+05:30", "UTC"),
+        ("UTC-05:00", "UTC"),
+    ],
+)
+def test_polars_keeps_moments_zones_and_values(zone, there):
+    polars = pytest.importorskip("polars")
+    index = pd.date_range("2024-03-09", periods=48, freq="h", tz=None if zone is None else "UTC").as_unit("ns")
+    index = index if zone is None else index.tz_convert(zone)
+    values = np.random.default_rng(0).uniform(1, 2, (48, 6))
+    values[3, 4:] = 0
+    bars = Bars("A", index, values)
+    frame = bars.to_polars()
+    assert frame.schema["timestamp"] == polars.Datetime("ns", there)
+    again = Bars.from_frame(frame, symbol="A")
+    assert again.timestamps.equals(index if there is None else index.tz_convert(there))
+    assert np.array_equal(again.values, values)
+    store = load_bars([bars, Bars("B", index[5:], values[5:])])
+    back = load_bars(store.to_polars())
+    assert (back.symbols, back.rows) == (("A", "B"), 91)
+    assert np.array_equal(back.values, store.values)
+    assert np.array_equal(back.timestamps, store.timestamps)
+
+
 def test_pandas_both_ways_keeps_values_times_and_zone():
     for zone in (None, "UTC", "America/New_York"):
         index = pd.date_range("2024-03-09", periods=48, freq="h", tz=zone, name="timestamp")

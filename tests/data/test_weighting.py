@@ -33,9 +33,9 @@ def test_temperature_one_half_is_the_square_root() -> None:
 
 
 def test_weights_multiply_shares() -> None:
-    q = weighted_quotas(COUNTS, 50, 0.0, np.random.default_rng(0), weights=np.array([3, 1, 1, 9, 0.5]))
+    q = weighted_quotas(COUNTS, 60, 0.0, np.random.default_rng(0), weights=np.array([3, 1, 1, 9, 0.5]))
     assert q.tolist()[2:4] == [10, 0]  # all it has; none to give
-    assert np.abs(q[[0, 1, 4]] - 40 / 4.5 * np.array([3, 1, 0.5])).max() < 1
+    assert np.abs(q[[0, 1, 4]] - 50 / 4.5 * np.array([3, 1, 0.5])).max() < 1
 
 
 def test_fractional_shares_hold_on_average() -> None:

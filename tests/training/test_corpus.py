@@ -57,6 +57,13 @@ def test_a_symbol_counts_by_the_root_of_its_windows_times_the_weight_of_its_sour
     assert np.bincount(drawn >= sources.train.main.counts[0]).tolist() == [300, 100]
 
 
+def test_a_corpus_is_no_walk_forward(tmp_path: Path) -> None:
+    minutes(tmp_path)
+    walk = {"walk": {"folds": 2, "test": 100, "val": 100}}
+    with pytest.raises(ChandlerError, match=r"data\.split\.walk is for data\.path"):
+        read_corpus(settings(tmp_path, {"path": "X.csv"}, split=walk))
+
+
 def test_symbols_are_left_out_and_what_is_not_there_is_told(tmp_path: Path) -> None:
     source = {"path": ASSET.name, "leave_out": ["FB", "IBM"]}
     corpus = read_corpus(settings(ASSET.parent, source))
@@ -80,16 +87,14 @@ def test_pretraining_is_the_same_run_from_random_weights(config: dict[str, Any])
     assert len(make_windows(load_store(run.settings), run.settings, "val")) == stages["predictor"]["validation_windows"]
 
 
-@pytest.mark.parametrize(
-    ("own", "counted"), [(None, [3, 4, 5]), (torch.tensor([4, 4]), [3, 4, 5]), (torch.tensor([6, 6]), [5])]
-)
-def test_the_loss_over_the_horizon_counts_its_bars_alone(own: torch.Tensor | None, counted: list[int]) -> None:
+def test_the_loss_over_the_horizon_counts_its_bars_alone() -> None:
     stage = PredictorStage(torch.nn.Identity(), torch.nn.Identity(), lookback=4, over="horizon")  # type: ignore[arg-type]
-    values, ids = torch.zeros(2, 7, 6), torch.zeros(2, 7, dtype=torch.long)
-    # Output i predicts row i + 1: rows 4, 5, 6 follow a lookback of 4. The right answer is given there, a wrong one before.
-    logits = torch.tensor([-50.0, 50.0]).repeat(2, 6, 1)
-    logits[:, counted] *= -1
-    batch = Batch(values, values, values[..., 0], lookback=own)
-    assert float(stage._mean(logits, ids, batch)) == pytest.approx(0)
-    logits[0, counted[0]] *= -1  # one wrong answer, of 100 nats
-    assert float(stage._mean(logits, ids, batch)) == pytest.approx(100 / (2 * len(counted)))
+    values, g = torch.zeros(2, 7, 6), torch.Generator().manual_seed(0)
+    logits, ids = torch.randn(2, 6, 4, generator=g), torch.randint(4, (2, 7), generator=g)
+    each = -logits.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
+    # Output i predicts row i + 1: rows 4, 5, 6 follow a lookback of 4.
+    loss = stage._mean(logits, ids, Batch(values, values, values[..., 0]))
+    assert float(loss) == pytest.approx(float(each[:, 3:].mean()), rel=1e-6)
+    # Windows count alike, however many of their bars are trained.
+    loss = stage._mean(logits, ids, Batch(values, values, values[..., 0], torch.tensor([3, 6])))
+    assert float(loss) == pytest.approx(float(each[0, 2:].mean() + each[1, 5:].mean()) / 2, rel=1e-6)

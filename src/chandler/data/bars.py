@@ -11,7 +11,7 @@ import pandas as pd
 
 from chandler.data.calendars import infer_interval
 from chandler.data.columns import FEATURES
-from chandler.data.frames import as_pandas, frame_table
+from chandler.data.frames import as_pandas, frame_table, to_polars
 from chandler.data.numbers import Decimal
 from chandler.errors import DataError
 
@@ -98,12 +98,11 @@ class Bars:
         return pd.DataFrame(self.values.copy(), index=index, columns=list(FEATURES))
 
     def to_polars(self) -> Any:
-        """The rows as a polars frame: `timestamp` first, then the six FEATURES. DataError without polars."""
-        try:
-            import polars
-        except ImportError:
-            raise DataError("polars is not installed: pip install polars, or use to_frame().") from None
-        return polars.from_pandas(self.to_frame().reset_index())
+        """The rows as a polars frame: `timestamp` first, then the six FEATURES. DataError without polars.
+
+        polars has named zones only: times with a plain offset from UTC come in UTC.
+        """
+        return to_polars(self.to_frame().reset_index())
 
     def float32(self, out: np.ndarray | None = None) -> np.ndarray:
         """`values` as a store keeps them: (N, 6) float32, row after row; written into `out` where it is given."""

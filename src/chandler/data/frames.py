@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
@@ -138,6 +138,17 @@ def is_rows(source: object) -> bool:
     if isinstance(first, Mapping):
         return not any(hasattr(value, "columns") or hasattr(value, "values") for value in first.values())
     return isinstance(first, (list, tuple, np.ndarray)) and len(first) > 0 and isinstance(first[0], _MOMENTS)
+
+
+def to_polars(frame: pd.DataFrame) -> Any:
+    """A frame with a `timestamp` column as a polars frame, times of a plain offset in UTC. DataError without polars."""
+    try:
+        import polars
+    except ImportError:
+        raise DataError("polars is not installed: pip install polars, or use to_frame().") from None
+    if isinstance(frame["timestamp"].dt.tz, timezone):
+        frame = frame.assign(timestamp=frame["timestamp"].dt.tz_convert("UTC"))
+    return polars.from_pandas(frame)
 
 
 def as_pandas(source: Any) -> pd.DataFrame | None:

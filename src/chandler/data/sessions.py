@@ -130,9 +130,16 @@ def table_weekdays(day: np.ndarray) -> np.ndarray:
 
 
 def _forex(first: int, last: int) -> Sessions:
-    """From 17:00 in New York to 17:00 of the next day, the first on Sunday, the last on Friday."""
+    """From 17:00 in New York to 17:00 of the next day, the first on Sunday, the last on Friday.
+
+    None ends on Christmas Day or New Year's Day: the two days on which banks are closed everywhere.
+    """
     day = np.arange(first, last + 1)
-    day = day[(day + 3) % 7 < 5]
+    dates = day.astype("M8[D]")
+    months = dates.astype("M8[M]")
+    month, of_month = months.astype(np.int64) % 12 + 1, (dates - months).astype(np.int64) + 1
+    closed = ((month == 12) & (of_month == 25)) | ((month == 1) & (of_month == 1))
+    day = day[((day + 3) % 7 < 5) & ~closed]
     end = day * NS_DAY + 17 * 3_600_000_000_000
     return Sessions(_NEW_YORK, day, end - NS_DAY, end, end, end)
 

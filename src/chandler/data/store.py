@@ -19,6 +19,7 @@ import pandas as pd
 from chandler.data.bars import Bars
 from chandler.data.calendars import time_features
 from chandler.data.columns import FEATURES
+from chandler.data.frames import to_polars
 from chandler.data.log import LAYOUT, open_log
 from chandler.data.stitched import Stitched
 from chandler.errors import DataError
@@ -157,6 +158,10 @@ class BarStore:
             frame.insert(0, "symbol", bars.symbol)
             frames.append(frame)
         return pd.concat(frames, ignore_index=True)
+
+    def to_polars(self) -> Any:
+        """`to_frame` as a polars frame; see `Bars.to_polars`."""
+        return to_polars(self.to_frame())
 
     def with_segments(self, segments: np.ndarray) -> BarStore:
         """The same rows, not copied, with other segments (G, 2)."""

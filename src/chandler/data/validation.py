@@ -143,7 +143,8 @@ class _Reading:
                          'Drop or fill these rows, or pass missing="drop".')  # fmt: skip
             self._refuse(below[:, position], f"{label} is not positive", raw,
                          'Prices must be above 0: correct these rows, or pass missing="drop".')  # fmt: skip
-        gaps, low = absent.any(axis=1), below.any(axis=1) & ~absent.any(axis=1)
+        gaps = np.asarray(absent.any(axis=1))
+        low = np.asarray(below.any(axis=1)) & ~gaps
         self.notes += [(note, rows) for note, rows in (("dropped {} with a missing price", gaps),
                        ("dropped {} with a price that is not above 0", low)) if rows.any()]  # fmt: skip
         return values, gaps | low
@@ -267,7 +268,7 @@ class _Reading:
             if len(new) == count - 1:  # one symbol after the other
                 edges = [0, *new.tolist(), len(ticks)]
                 owner = self.codes[edges[:-1]]
-                parts = [slice(*edges[at : at + 2]) for at in np.argsort(owner)]
+                parts: list[Any] = [slice(*edges[at : at + 2]) for at in np.argsort(owner)]
             else:
                 # Stable, and by few bits: numpy then sorts by counting.
                 order = np.argsort(self.codes.astype(np.min_scalar_type(count)), kind="stable")

@@ -99,6 +99,17 @@ def answer(one: Judged) -> str:
     return text[0].upper() + text[1:]
 
 
+def between(results: Results, model: str, other: str) -> str:
+    """One model against another, question by question."""
+    parts = []
+    for question in QUESTIONS:
+        if all(np.isfinite(results.losses(name)[question.loss]).any() for name in (model, other)):
+            c = results.compare(model, other, question.loss)
+            parts.append(f"{question.title} {c.verdict}, {span(c)}")
+    text = "; ".join(parts) or "nothing to compare"
+    return f"{text[0].upper()}{text[1:]}."
+
+
 def _verdict(c: Comparison, rival: str) -> str:
     if c.verdict == "too few origins":
         return f"too few origins ({c.origins}) to tell it from the {spoken(rival)}"

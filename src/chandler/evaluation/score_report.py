@@ -70,6 +70,9 @@ def _verdict(results: Results, judged: Sequence[Judged]) -> str:
     for one in judged:
         about = f"{one.model}, {one.question.title}" if several else one.question.title.capitalize()
         lines.append((about, judgement.answer(one)))
+    for model in results.raw_models[1:]:
+        first = results.raw_models[0]
+        lines.append((f"{model} against {first}", judgement.between(results, model, first)))
     for model in results.raw_models:
         if results.spreads(model):
             about = f"{model}, bands" if several else "Bands"
@@ -132,8 +135,7 @@ def _calibration(page: Page, results: Results) -> str:
         "period, and the first origins are not corrected yet."
     )
     lines = {
-        spoken(name): {level: results.coverage(name, level)[0] for level in (0.5, 0.8, 0.9, 0.95, 0.98)}
-        for name in shown
+        spoken(name): {level: results.coverage(name, level)[0] for level in (0.5, 0.8, 0.9, 0.95)} for name in shown
     }
     figures = [
         f"<figure><h3>Covered against claimed</h3><figcaption>On the dashed line a band covers what it says; below it, bands "

@@ -17,7 +17,17 @@ from scipy.special import stdtr
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.bootstrap import Interval, block_bootstrap, optimal_block, without_gaps
 
-__all__ = ["DM", "Comparison", "Estimate", "Interval", "block_bootstrap", "compare", "diebold_mariano", "newey_west_t"]
+__all__ = [
+    "DM",
+    "Comparison",
+    "Estimate",
+    "Interval",
+    "block_bootstrap",
+    "compare",
+    "diebold_mariano",
+    "newey_west_t",
+    "optimal_block",
+]
 
 Array = NDArray[np.float64]
 Verdict = Literal["better", "worse", "no difference shown", "too few origins"]

@@ -31,7 +31,8 @@ SMALL_PRICE = 1e-3
 """Below it the 1e-5 in (x - mean) / (std + 1e-5) drowns the moves of a price; see `_unit`."""
 
 
-class Times(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Times:
     """When the forecast bars come, and who says so."""
 
     index: pd.DatetimeIndex

@@ -10,15 +10,34 @@ import torch
 SHARE = 0.25
 """Part of the free memory that generation plans with unless told otherwise."""
 _UNKNOWN = 4 << 30
+_CGROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory"))
+"""Where a container sees its control group: the second version of these, then the first."""
+_V2 = ("memory.max", "memory.current", "inactive_file")
+_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
 
 def free_memory(device: torch.device) -> int:
     """Bytes that could be allocated on `device` now; within a container's limit where there is one."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    free = _available()
-    limit, used = _number("/sys/fs/cgroup/memory.max"), _number("/sys/fs/cgroup/memory.current")
-    return free if limit is None or used is None else max(0, min(free, limit - used))
+    return min([_available(), *(left for root in _CGROUPS if (left := left_in(root)) is not None)])
+
+
+def left_in(root: Path) -> int | None:
+    """Bytes that a container may still take by the control group at `root`; None without one, or without a limit.
+
+    What it holds of files that nobody uses now is given back when memory is wanted: it counts as free.
+    """
+    limit_file, used_file, cached = _V2 if (root / _V2[0]).exists() else _V1
+    limit, used = _number(root / limit_file), _number(root / used_file)
+    if limit is None or used is None:
+        return None
+    try:
+        lines = (root / "memory.stat").read_text().splitlines()
+    except OSError:
+        lines = []
+    files = sum(int(line.split()[1]) for line in lines if line.split()[:1] == [cached])
+    return max(0, limit - max(0, used - files))
 
 
 def _available() -> int:
@@ -34,8 +53,8 @@ def _available() -> int:
         return _UNKNOWN
 
 
-def _number(path: str) -> int | None:
+def _number(path: Path) -> int | None:
     try:
-        return int(Path(path).read_text())
+        return int(path.read_text())
     except (OSError, ValueError):
         return None

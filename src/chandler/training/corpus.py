@@ -34,6 +34,10 @@ class Corpus:
 
 def read_corpus(data: DataSettings) -> Corpus:
     """All sources of the settings. Raises DataError and ConfigError that name the source."""
+    if data.split.walk is not None:
+        raise ConfigError(
+            "data.split.walk is for data.path: the sources of data.sources are split by fractions or dates."
+        )
     stores, parts, weights, reports = [], [], [], []
     origins: dict[str, np.ndarray] = {}
     for number, source in enumerate(data.sources):

@@ -21,7 +21,7 @@ from chandler.training.mixture import Mixture
 from chandler.training.optim import make_optimizer, make_schedule
 from chandler.training.plan import Plan, derive_seed
 from chandler.training.records import Listener, Log, StageResult
-from chandler.training.sharding import Prepared, prepare
+from chandler.training.sharding import Prepared, prepare, shares
 from chandler.training.signals import Interrupted, StopRequest
 from chandler.training.stage_settings import StageSettings
 from chandler.training.stages import Batch, Stage
@@ -88,7 +88,8 @@ def fit(
         )
     begun = time.monotonic()
     main = accelerator.is_main_process
-    stage.model.to(accelerator.device)
+    if not shares(accelerator, distributed):
+        stage.model.to(accelerator.device)
     optimizer = make_optimizer(stage.model, lr=s.learning_rate, betas=s.betas, weight_decay=s.weight_decay)
     total = plan.steps_per_epoch * s.epochs
     schedule = make_schedule(
@@ -194,7 +195,7 @@ def fit(
 
 def compiles(settings: StageSettings, accelerator: Accelerator, steps: int, distributed: str) -> bool:
     """Whether a stage is compiled. ConfigError where it was asked for and cannot be."""
-    sharded = distributed == "fsdp" and accelerator.num_processes > 1
+    sharded = shares(accelerator, distributed)
     if settings.compile == "on" and sharded:
         raise ConfigError("compile: on was not tried together with distributed: fsdp. Use one of them.")
     long = accelerator.device.type == "cuda" and steps >= COMPILE_STEPS

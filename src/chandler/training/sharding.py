@@ -101,7 +101,7 @@ class Sharded:
         for whole, part in parts.items():
             if whole in self.optimizer.state:
                 entries = self.optimizer.state[whole].items()
-                state[part] = {k: _cut(v, part) if v.shape == whole.shape else v for k, v in entries}
+                state[part] = {k: _cut(v, part) if v.shape == whole.shape else v.to(part.device) for k, v in entries}
         self.optimizer.state = state
         for group in self.optimizer.param_groups:
             group["params"] = [parts[p] for p in group["params"]]
@@ -143,9 +143,14 @@ def _cut(tensor: Tensor, like: Any) -> Tensor:
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
 
 
+def shares(accelerator: Accelerator, distributed: str) -> bool:
+    """Whether a model is cut among processes. It is then loaded on the CPU, and brought to the device in parts."""
+    return distributed == "fsdp" and accelerator.num_processes > 1
+
+
 def prepare(stage: Stage, optimizer: torch.optim.Optimizer, accelerator: Accelerator, distributed: str) -> Prepared:
     """Ready a stage's model and its optimiser for the processes of the run: `distributed` is "ddp" or "fsdp"."""
-    if distributed == "fsdp" and accelerator.num_processes > 1:
+    if shares(accelerator, distributed):
         return Sharded(stage, optimizer, accelerator)
     return Copied(stage, optimizer, accelerator)
 

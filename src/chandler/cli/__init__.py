@@ -1,0 +1,82 @@
+"""The shell: parse, call, print. Every failure a user can cause ends in one message and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from chandler.cli import bars, evaluation, forecasting, training
+from chandler.errors import ChandlerError
+
+app = typer.Typer(
+    name="chandler",
+    help="Finetune Kronos, the foundation model for market candles, on your own bars; forecast with it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+_debug = False
+
+
+def _version(show: bool) -> None:
+    if show:
+        import chandler
+
+        typer.echo(chandler.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    global _debug
+    _debug = debug
+
+
+for command in (
+    training.demo,
+    bars.inspect,
+    bars.prepare,
+    training.finetune,
+    training.pretrain,
+    forecasting.forecast,
+    evaluation.evaluate,
+    evaluation.calibrate,
+    evaluation.backtest,
+    evaluation.report,
+    training.runs,
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """The entry point of the `chandler` command."""
+    # GNU OpenMP threads spin while they wait for one another. On cores that others use as well, that costs many times
+    # the work itself: after a short spin they sleep. Set before torch loads, and only if the user did not.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    code: int | str | None = 0
+    try:
+        app()
+    except ChandlerError as error:
+        if _debug:
+            raise
+        # Under torchrun every process of a machine meets the same failure; the first one tells it.
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            typer.echo(f"chandler: {error}", err=True)
+        code = 2
+    except SystemExit as done:
+        code = done.code
+    number = code if isinstance(code, int) else int(bool(code))
+    if "torch" in sys.modules:
+        from chandler.training.distributed import leave
+
+        leave(number)
+    sys.exit(number)

@@ -1,0 +1,189 @@
+"""Commands on bars: inspect, prepare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chandler.errors import ConfigError
+
+if TYPE_CHECKING:
+    pass
+
+from chandler.cli.options import (
+    Adjust,
+    Columns,
+    DateFormat,
+    DecimalSign,
+    End,
+    Freq,
+    Join,
+    Market,
+    Missing,
+    SkipBad,
+    Sort,
+    Start,
+    Symbols,
+    Timezone,
+    options_of,
+    source_of,
+    tell_skipped,
+)
+
+
+def inspect(
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="DATA...",
+            help="Files, folders or globs of bars, a prepared store, qlib:FOLDER; or data.path of the YAML.",
+            show_default=False,
+        ),
+    ] = None,
+    lookback: Annotated[int | None, typer.Option(min=2, help="Bars that a forecast sees; default: 90.")] = None,
+    horizon: Annotated[int | None, typer.Option(min=1, help="Bars to forecast; default: 10.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Take source, windows, split, calendar and cleaning from this run's YAML.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any key of a run's data: --set data.cleaning.enabled=true. Repeatable."),
+    ] = None,
+    calendar: Annotated[
+        str | None, typer.Option(help="When it trades: XNYS, XSHG, ..., 24/7, 24/5; default: learned from the bars.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one self-contained page.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: End = None,
+    market: Market = None,
+    freq: Freq = None,
+    column: Columns = None,
+    timezone: Timezone = None,
+    date_format: DateFormat = None,
+    adjust: Adjust = "auto",
+    missing: Missing = "error",
+    decimal: DecimalSign = "auto",
+    sort: Sort = False,
+    join: Join = False,
+    skip_bad: SkipBad = False,
+) -> None:
+    """Print what was understood of DATA, what is wrong with it, and the windows of each split; exit code 1 when
+    training would fail.
+
+    Example: [bold]chandler inspect bars/ --lookback 512 --horizon 48 --calendar XNYS --html report.html[/bold]
+
+    As a run would see it: [bold]chandler inspect --config run.yaml --set data.cleaning.enabled=true[/bold]
+    """
+    from chandler.data.quality import inspect_store
+    from chandler.data.source import load_source
+
+    reading = options_of(column, timezone, date_format, adjust, missing, decimal, sort)
+    plain = options_of(None, None, None, "auto", "error", "auto", False)
+    given = {"path": source_of(data), "lookback": lookback, "horizon": horizon, "calendar": calendar, "start": start, "end": end,
+             "market": market, "freq": freq, "symbols": symbols.split(",") if symbols else None, "join": join or None,
+             **{key: value for key, value in reading.items() if value != plain[key]}}  # fmt: skip
+    d = _inspected(config, {key: value for key, value in given.items() if value is not None}, overrides or [])
+    store = load_source(d, skip_bad=skip_bad)
+    tell_skipped(store.skipped)
+    report = inspect_store(
+        store, lookback=d.lookback, horizon=d.horizon, split=d.split, calendar=d.calendar, cleaning=d.cleaning,
+        max_gap=d.max_gap,
+    )  # fmt: skip
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+    else:
+        typer.echo(report.to_text(), nl=False)
+    if html is not None:
+        try:
+            html.write_text(
+                report.to_html(", ".join([d.path] if isinstance(d.path, str) else d.path)), encoding="utf-8"
+            )
+        except OSError as error:
+            raise ConfigError(f"{html}: cannot write there ({error.strerror}). Choose another file.") from None
+        typer.echo(f"Report: {html}", err=as_json)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str]) -> Any:
+    """The settings of an inspection: those of a run's YAML where there is one, flags over them."""
+    import json
+
+    from chandler.data.source import InspectSettings
+    from chandler.settings import Strict, load
+
+    flags = [f"data.{key}={json.dumps(value)}" for key, value in given.items()]
+    if config is None and "path" not in given:
+        raise ConfigError("give the data, chandler inspect bars.csv, or a run's YAML with --config.")
+    if config is not None:  # of a run, with all its other keys
+        from chandler.training.config import load_settings
+
+        if "path" in given:
+            flags.append("data.sources=[]")
+        whole = load_settings(config, [*flags, *overrides]).data
+        if whole.sources:
+            raise ConfigError(
+                f"{config}: has many sources; give the one to inspect, chandler inspect DATA --config {config}."
+            )
+        return InspectSettings.model_validate(whole.model_dump(include=set(InspectSettings.model_fields)))
+
+    class Inspection(Strict):
+        data: InspectSettings
+
+    return load(Inspection, {}, [*flags, *overrides]).data
+
+
+def prepare(
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA... STORE", help="Files, folders or globs; the folder to write last.", show_default=False
+        ),
+    ],
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads or processes; default: one per core, if worth it.")
+    ] = None,
+    column: Columns = None,
+    timezone: Timezone = None,
+    date_format: DateFormat = None,
+    adjust: Adjust = "auto",
+    missing: Missing = "error",
+    decimal: DecimalSign = "auto",
+    sort: Sort = False,
+    join: Join = False,
+    skip_bad: SkipBad = False,
+) -> None:
+    """Turn files into a store on disk that every command opens at once, whatever its size.
+
+    Again, it goes on where it stopped, and adds new files and rows without rewriting the old ones.
+
+    Example: [bold]chandler prepare bars/ bars.store[/bold], then [bold]chandler inspect bars.store[/bold]
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from chandler.data.prepare import Progress
+    from chandler.data.prepare import prepare as run_prepare
+
+    if len(data) < 2:
+        raise ConfigError("give the data and the folder to write: chandler prepare bars/ bars.store")
+    options = options_of(column, timezone, date_format, adjust, missing, decimal, sort)
+    columns = (TextColumn("{task.fields[rows]:,} rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, rows=0)
+
+        def report(progress: Progress) -> None:
+            bar.update(task, completed=progress.done, total=progress.total, rows=progress.rows)
+
+        store = run_prepare(
+            data[:-1], data[-1], workers=workers, join=join, skip_bad=skip_bad, report=report, **options
+        )
+    tell_skipped(store.skipped)
+    typer.echo(f"{len(store):,} symbols, {store.rows:,} rows: {data[-1]}")

@@ -1,0 +1,210 @@
+"""Commands that judge: evaluate, calibrate, backtest, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chandler.errors import ConfigError
+
+if TYPE_CHECKING:
+    pass
+
+
+def evaluate(
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DATA...]", help="Bars, as in forecast; or data.path of the YAML.", show_default=False),
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated: run folders, released predictors, TOKENIZER+PREDICTOR, each as NAME=SOURCE or SOURCE."
+        ),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML of settings; every key can be set without one.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Any key: --set horizon=12 --set start=2024-07-01. Repeatable.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Folder of the evaluation; default: runs/evaluation.")] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="First fit a calibration for each run that has none; see chandler calibrate."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also forecast bars that a model has seen in training; they are marked.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an evaluation with other settings in that folder.")
+    ] = False,
+) -> None:
+    """Does it beat naive? Forecast many past windows of DATA with models and baselines, and hold all against what came.
+
+    Stopped, it goes on with the same command. The folder then holds scores.parquet (every number) and report.html, which
+    says first what is better than naive and what is not. Bars that a model was trained on are left out.
+
+    Example: [bold]chandler evaluate bars.csv --models before=NeoQuasar/Kronos-small,after=runs/mine --out runs/eval[/bold]
+
+    The paper's tasks: [bold]chandler evaluate bars.csv --config configs/tasks/price.yaml --models runs/mine[/bold]
+
+    Baselines alone, on 1-hour bars: [bold]chandler evaluate btc.csv --set horizon=24 --set lookback=240[/bold]
+    """
+    from chandler.evaluation.config import load_evaluation
+    from chandler.evaluation.score_report import write_evaluation_report
+    from chandler.evaluation.walk import evaluate as run_evaluate
+
+    if not data and config is None:
+        raise ConfigError("what shall be evaluated? Give the bars: chandler evaluate bars.csv --models runs/mine")
+    given = [f"data.path={data[0] if len(data) == 1 else data}"] if data else []
+    final = {key: value for key, value in (("out", out), ("models", models)) if value is not None}
+    settings = load_evaluation(config or {}, [*given, *(overrides or ())], final)
+    if calibrate:
+        from chandler.evaluation.calibrate import calibrate_missing
+
+        calibrate_missing(settings)
+    run = run_evaluate
+    if settings.task == "generation":
+        from chandler.evaluation.generation_task import generation as run
+    try:
+        folder = run(settings, force=force, overwrite=overwrite)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The same command goes on from here.", err=True)
+        raise typer.Exit(130) from None
+    if settings.task == "generation":
+        from chandler.evaluation.generation_report import generation_text
+
+        typer.echo(generation_text(folder))
+        return
+    if settings.task is not None:
+        from chandler.evaluation.results import Results
+        from chandler.evaluation.task_results import task_table
+
+        typer.echo(task_table(Results(folder), settings.task).to_text())
+    typer.echo(f"Scores: {folder / 'scores.parquet'}")
+    typer.echo(f"Report: {write_evaluation_report(folder)}")
+
+
+def calibrate(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.", show_default=False)],
+    data: Annotated[str | None, typer.Option(help="Where the run's bars lie now, if they were moved.")] = None,
+    horizon: Annotated[int | None, typer.Option(min=1, help="Bars ahead; default: as trained.")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="Bars between two forecasts; default: the horizon.")] = None,
+    origins: Annotated[
+        int | None, typer.Option(min=1, help="At most so many forecasts per symbol, evenly spaced.")
+    ] = None,
+    paths: Annotated[int, typer.Option(min=20, help="Sampled futures of each forecast.")] = 100,
+    temperature: Annotated[float, typer.Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the paths.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Make the bands of a run cover what they say: fit corrections on its validation period, store them in the run folder.
+
+    Then [bold]chandler forecast ... --calibrated[/bold] applies them, and chandler evaluate shows the coverage before and
+    after on bars that were not used here.
+
+    Example: [bold]chandler calibrate runs/mine --stride 5[/bold]
+    """
+    from chandler.evaluation.calibrate import calibrate as run_calibrate
+    from chandler.evaluation.calibrate import calibration_text
+
+    found = run_calibrate(
+        run, horizon=horizon, stride=stride, limit=origins, paths=paths, temperature=temperature, top_p=top_p, seed=seed,
+        data=data, device=device,
+    )  # fmt: skip
+    typer.echo(calibration_text(found))
+    typer.echo(f"Calibration: {run / 'calibration.json'}")
+
+
+def backtest(
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[DATA...]",
+            help="Files, folders or globs of bars; default: data.path of the config.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A run folder, a released predictor, or TOKENIZER+PREDICTOR: its forecasts are traded."),
+    ] = None,
+    signals: Annotated[
+        Path | None, typer.Option(help="Instead of a model: a CSV or Parquet file of timestamp, symbol, score.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML of the backtest, such as configs/tasks/investment.yaml.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override any key: --set portfolio.k=10. Repeatable.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="The folder to write; default: runs/backtest.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier backtest in that folder.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Trade bars that the model has seen, and say so.")] = False,
+) -> None:
+    """Trade forecasts as a portfolio: hold the k best, signal at the close, traded at the next open, after costs.
+
+    Beside it stand the benchmark, momentum, reversal, and random signals, which show what luck does. Interrupted, the
+    same command goes on. The folder holds curve.parquet, trades.parquet, signals.parquet, summary.json and report.html.
+
+    Example: [bold]chandler backtest bars/ --model runs/mine --set portfolio.k=10 --out runs/backtest[/bold]
+    """
+    import json
+
+    from chandler.evaluation.backtest import backtest as run_backtest
+    from chandler.evaluation.backtest import load_backtest
+    from chandler.evaluation.backtest_report import headline, verdict_lines
+
+    final = {"model": model, "signals": None if signals is None else str(signals), "out": out}
+    given: dict[str, str | None] = {name: value for name, value in final.items() if value is not None}
+    if model is not None and signals is None:  # what the shell names stands above what the file names
+        given["signals"] = None
+    elif signals is not None and model is None:
+        given["model"] = None
+    path = [f"data.path={json.dumps(data if len(data) > 1 else data[0])}"] if data else []
+    settings = load_backtest(config or {}, [*path, *(overrides or ())], given)
+    try:
+        folder = run_backtest(settings, force=force, overwrite=overwrite)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The same command goes on from here.", err=True)
+        raise typer.Exit(130) from None
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    typer.echo(headline(summary))
+    for about, text in verdict_lines(summary):
+        typer.echo(f"{about}: {text}")
+    typer.echo(f"Report: {folder / 'report.html'}")
+
+
+def report(
+    folder: Annotated[
+        Path, typer.Argument(help="A run folder, or the folder of an evaluation or a backtest.", show_default=False)
+    ],
+) -> None:
+    """Write report.html of a training run, an evaluation or a backtest again, from the files in its folder."""
+    from chandler.evaluation.walk import STATE
+
+    if (folder / STATE).is_file():
+        from chandler.evaluation.score_report import write_evaluation_report
+
+        typer.echo(f"Report: {write_evaluation_report(folder)}")
+        return
+    if (folder / "curve.parquet").is_file():
+        from chandler.evaluation.backtest_report import write_backtest_report
+
+        typer.echo(f"Report: {write_backtest_report(folder)}")
+        return
+    if (folder / "generation.json").is_file():
+        from chandler.evaluation.generation_report import write_generation_report
+
+        typer.echo(f"Report: {write_generation_report(folder)}")
+        return
+    if (folder / "forecasts.parquet").is_file():
+        from chandler.demo import report_again
+
+        typer.echo(f"Report: {report_again(folder)}")
+        return
+    from chandler.evaluation.report import write_report
+
+    typer.echo(f"Report: {write_report(folder)}")

@@ -1,0 +1,140 @@
+"""chandler forecast."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from chandler.errors import ConfigError
+
+if TYPE_CHECKING:
+    pass
+
+from chandler.cli.options import (
+    Adjust,
+    Columns,
+    Data,
+    DateFormat,
+    DecimalSign,
+    End,
+    Freq,
+    Join,
+    Market,
+    Missing,
+    SkipBad,
+    Sort,
+    Start,
+    Symbols,
+    Timezone,
+    load_store,
+    options_of,
+)
+
+
+def forecast(
+    data: Data,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="A run folder, chandler-nano (bundled), a released predictor (NeoQuasar/Kronos-small), or "
+            "TOKENIZER,PREDICTOR."
+        ),
+    ] = "chandler-nano",
+    horizon: Annotated[int, typer.Option(help="Bars to forecast.")] = 24,
+    paths: Annotated[int, typer.Option(help="Sampled futures per symbol.")] = 100,
+    temperature: Annotated[float, typer.Option(help="Below 1 narrows the distribution.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Keep the likeliest tokens up to this probability; 1 keeps all.")] = 0.9,
+    top_k: Annotated[int, typer.Option(help="Keep this many tokens; 0 keeps all, 1 is greedy.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same paths.")] = 0,
+    lookback: Annotated[int | None, typer.Option(help="Bars of history to use; default: as trained.")] = None,
+    calendar: Annotated[
+        str | None,
+        typer.Option(
+            help="When it trades: XNYS, XSHG, ..., 24/7, 24/5, inferred (from the bars); default: the run's own, else inferred."
+        ),
+    ] = None,
+    overflow: Annotated[
+        Literal["exact", "block", "trim"],
+        typer.Option(
+            help="Beyond the model's context: exact (slide by a bar; slow), block (by an eighth of the context), "
+            "trim (cut the history so that all fits)."
+        ),
+    ] = "exact",
+    precision: Annotated[
+        Literal["float32", "bfloat16"], typer.Option(help="bfloat16 is faster where the processor has it; less exact.")
+    ] = "float32",
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make every bar tradable: high and low around open and close, volume >= 0.")
+    ] = False,
+    calibrated: Annotated[
+        bool,
+        typer.Option(
+            "--calibrated", help="Bands that cover what they say: apply the run's calibration (chandler calibrate RUN)."
+        ),
+    ] = False,
+    memory: Annotated[
+        int | None, typer.Option(help="MB that generation may use for caches; default: a quarter of what is free.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="All paths as one long table, .parquet or .csv.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="A candle chart, .png, .svg, .pdf or .html; several symbols: one file each.")
+    ] = None,
+    symbols: Symbols = None,
+    start: Start = None,
+    end: End = None,
+    market: Market = None,
+    freq: Freq = None,
+    column: Columns = None,
+    timezone: Timezone = None,
+    date_format: DateFormat = None,
+    adjust: Adjust = "auto",
+    missing: Missing = "error",
+    decimal: DecimalSign = "auto",
+    sort: Sort = False,
+    join: Join = False,
+    skip_bad: SkipBad = False,
+) -> None:
+    """Continue each symbol of DATA by HORIZON bars: a distribution of sampled paths, printed as quantiles of the close.
+
+    Example: [bold]chandler forecast bars.csv --model runs/mine --horizon 24 --out f.parquet --plot f.png[/bold]
+    """
+    from chandler.data.schedule import known_calendar
+    from chandler.forecasting.forecaster import Forecaster
+    from chandler.forecasting.output import table_text, write_plots, write_table
+
+    # What cannot be written is refused before the long part.
+    for target, kinds in ((out, (".parquet", ".csv")), (plot, (".png", ".svg", ".pdf", ".html"))):
+        if target is not None and target.suffix.lower() not in kinds:
+            raise ConfigError(f"{target}: the name must end in {' or '.join(kinds)}.")
+    calendar = known_calendar(calendar)
+    pair = model.split(",")
+    forecaster = Forecaster.from_pretrained(pair if len(pair) == 2 else model, device=device)
+    options = options_of(column, timezone, date_format, adjust, missing, decimal, sort)
+    ranges = {"start": start, "end": end, "market": market, "freq": freq}
+    options |= {key: value for key, value in ranges.items() if value is not None}
+    store = load_store(data, symbols, options, join, skip_bad)
+    forecasts = forecaster.forecast_many(
+        store,
+        horizon=horizon,
+        paths=paths,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        seed=seed,
+        lookback=lookback,
+        calendar=calendar,
+        overflow=overflow,
+        precision=precision,
+        memory_budget=None if memory is None else memory * 1_000_000,
+        repair=repair,
+        calibrated=calibrated,
+    )
+    typer.echo(table_text(forecasts))
+    if out is not None:
+        typer.echo(f"Paths: {write_table(forecasts, out)}")
+    if plot is not None:
+        for path in write_plots(forecasts, plot):
+            typer.echo(f"Plot: {path}")
