@@ -11,6 +11,7 @@ from tests.training.conftest import ASSET
 
 from chandler import Forecaster, Kronos, KronosTokenizer, load_bars
 from chandler.checkpoint import NANO
+from chandler.evaluation.exposure import exposure
 from chandler.training.config import load_settings
 
 FOLDER = Path(str(resources.files("chandler"))) / "assets" / "nano"
@@ -52,3 +53,11 @@ def test_finetuning_inherits_how_it_is_used() -> None:
     s = load_settings({"out": "x", "data": {"path": "bars.csv"}, **start})
     assert (s.context(), s.positions()) == (192, "rotary")
     assert load_settings({"out": "x", "data": {"path": "bars.csv"}}).positions() == "reference"
+
+
+def test_what_it_was_trained_on_is_on_record() -> None:
+    known = exposure(NANO)
+    assert not known.unknown
+    trained = {symbol: one.until for one in known.seen if one.kind == "trained" for symbol in one.symbols or ()}
+    assert str(np.datetime64(trained["zipline_us4_1d:KO"], "ns"))[:10] == "2014-09-11"
+    assert not {"AAPL", "FB", "GOOG", "IBM", "MSFT", "NVDA", "JFC", "XMR/BTC"} & trained.keys()
