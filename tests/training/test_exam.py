@@ -46,7 +46,8 @@ def model() -> Kronos:
 
 
 def make(windows: Windows, tokenizer: KronosTokenizer, part: tuple[int, int] = (0, 1), **settings: Any) -> Exam:
-    return Exam(windows, tokenizer, 64, ScoringSettings(**{"windows": 6, "paths": 8, **settings}), seed=3, part=part)
+    scoring = ScoringSettings(**{"windows": 6, "paths": 8, **settings})
+    return Exam(windows, tokenizer, 64, scoring, "reference", seed=3, part=part)
 
 
 def test_questions_are_answered_as_the_forecaster_would(windows: Windows, tokenizer: KronosTokenizer) -> None:
@@ -99,8 +100,9 @@ def test_scores_by_hand() -> None:
     assert fair_crps(paths, np.array([1.0])).tolist() == pytest.approx([1.0 - 10 / 6 / 2])
     random = np.random.default_rng(0)
     paths, truth = random.normal(size=(3, 9, 4)), random.normal(size=(3, 4))
-    each = [metrics.crps(p, t) for p, t in zip(paths, truth, strict=True)]
-    assert fair_crps(paths, truth).mean(axis=1) == pytest.approx(each)
+    apart = np.abs(paths[:, :, None] - paths[:, None]).sum(axis=(1, 2)) / (9 * 8)
+    assert fair_crps(paths, truth) == pytest.approx(np.abs(paths - truth[:, None]).mean(axis=1) - apart / 2)
+    assert fair_crps(paths[:, :1], truth) == pytest.approx(np.abs(paths[:, 0] - truth))
     assert rank_correlation(np.array([1.0, 9.0, 4.0]), np.array([-3.0, 8.0, 0.5])) == pytest.approx(1.0)
     assert rank_correlation(np.array([1.0, 2.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(0.9486833)
     assert rank_correlation(np.array([1.0, 1.0, 1.0]), np.array([1.0, 2.0, 3.0])) == 0.0
@@ -150,7 +152,7 @@ def _exam_of(settings: Any, folder: Path) -> Exam:
     tokenizer = KronosTokenizer.from_pretrained(folder / "tokenizer")
     seed = derive_seed(derive_seed(settings.seed, 1), 0, 0, 4)
     validation = load_sources(settings).validation
-    return Exam(validation, tokenizer, settings.context(), settings.predictor.scoring, seed)
+    return Exam(validation, tokenizer, settings.context(), settings.predictor.scoring, settings.positions(), seed)
 
 
 def test_forecasts_are_not_scored_unless_asked_for(config: dict[str, Any]) -> None:

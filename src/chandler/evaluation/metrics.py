@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chandler.errors import DataError
+from chandler.forecasting.measures import fair_crps
 
 Array = NDArray[np.float64]
 
@@ -149,12 +150,8 @@ def crps(paths: ArrayLike, truth: ArrayLike) -> float:
 def crps_steps(paths: ArrayLike, truth: ArrayLike) -> Array:
     """Continuous ranked probability score of an ensemble at each step, (H,); NaN where the truth is NaN.
 
-    E|X - y| - E|X - X'| / 2 by the fair estimator, whose mean does not depend on the number of paths P:
-    sum_i |x_i - y| / P - sum_ij |x_i - x_j| / (2 P (P - 1)). A forecast that is one point (P = 1) scores |x - y|,
-    so CRPS and the absolute error of a point forecast compare.
-
-    Source: Ferro (2014), "Fair scores for ensemble forecasts", Q. J. R. Meteorol. Soc. 140; the pairwise sum over
-    sorted paths as in Jordan, Krueger & Lerch (2019), "Evaluating probabilistic forecasts with scoringRules".
+    The fair estimator, `forecasting.measures.fair_crps`, by which training chooses checkpoints as well. A forecast that
+    is one point (P = 1) scores |x - y|, so CRPS and the absolute error of a point forecast compare.
 
     Args:
         paths: (P, H) equally likely paths.
@@ -163,14 +160,7 @@ def crps_steps(paths: ArrayLike, truth: ArrayLike) -> Array:
     Raises:
         DataError: shapes that do not fit, no paths, or paths that are not finite.
     """
-    sampled, came = matched(paths, truth, axes=2)
-    count = len(sampled)
-    score = np.abs(sampled - came).mean(axis=0)
-    if count > 1:
-        # sum over i < j of (x_(j) - x_(i)) gives each sorted value the weight 2 i - P - 1, i from 1.
-        weights = 2.0 * np.arange(1, count + 1) - count - 1
-        score = score - weights @ np.sort(sampled, axis=0) / (count * (count - 1))
-    return np.asarray(score, np.float64)
+    return fair_crps(*matched(paths, truth, axes=2))
 
 
 def pit(paths: ArrayLike, truth: ArrayLike, *, seed: int = 0) -> Array:

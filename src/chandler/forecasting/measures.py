@@ -116,15 +116,19 @@ def realised_volatility(prices: Floats, last: float) -> Floats:
 def fair_crps(paths: Floats, truth: Floats) -> Floats:
     """Continuous ranked probability score of paths (..., P, H) against the truth (..., H), step by step; lower is better.
 
-    E|X - y| - E|X - X'| / 2 by the fair estimator, whose mean does not depend on the number of paths P >= 2:
-    sum_i |x_i - y| / P - sum_ij |x_i - x_j| / (2 P (P - 1)), the pairwise sum over sorted paths.
-    Source: Ferro (2014), "Fair scores for ensemble forecasts", Q. J. R. Meteorol. Soc. 140.
+    E|X - y| - E|X - X'| / 2 by the fair estimator, whose mean does not depend on the number of paths P:
+    sum_i |x_i - y| / P - sum_ij |x_i - x_j| / (2 P (P - 1)). A forecast that is one point (P = 1) scores |x - y|.
+    Source: Ferro (2014), "Fair scores for ensemble forecasts", Q. J. R. Meteorol. Soc. 140; the pairwise sum over
+    sorted paths as in Jordan, Krueger & Lerch (2019), "Evaluating probabilistic forecasts with scoringRules".
 
     Returns:
         (..., H), in the unit of the paths.
     """
     count = paths.shape[-2]
     miss = np.abs(paths - truth[..., None, :]).mean(axis=-2)
+    if count == 1:
+        return np.asarray(miss, np.float64)
+    # sum over i < j of (x_(j) - x_(i)) gives each sorted value the weight 2 i - P - 1, i from 1.
     weights = 2.0 * np.arange(1, count + 1) - count - 1
     spread = (weights[:, None] * np.sort(paths, axis=-2)).sum(axis=-2) / (count * (count - 1))
     return np.asarray(miss - spread, np.float64)

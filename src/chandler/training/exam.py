@@ -19,7 +19,7 @@ from chandler.forecasting.measures import fair_crps, rank_correlation
 from chandler.forecasting.prompts import Prompt, evaluating
 from chandler.forecasting.sampling import Sampling, path_uniforms
 from chandler.nn.lora import merged
-from chandler.nn.predictor import Kronos
+from chandler.nn.predictor import DependencyPositions, Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.stage_settings import ScoringSettings
 
@@ -36,6 +36,7 @@ class Exam:
         tokenizer: the frozen one; histories are encoded once.
         max_context: bars that the finished model will see at most.
         settings: how many windows and paths, and how they are sampled.
+        positions: how the finished model will see positions.
         seed: of the choice of windows and of the paths.
         part: (rank, ranks) of this process, which answers every ranks-th question.
     """
@@ -46,10 +47,11 @@ class Exam:
         tokenizer: KronosTokenizer,
         max_context: int,
         settings: ScoringSettings,
+        positions: DependencyPositions,
         seed: int,
         part: tuple[int, int] = (0, 1),
     ) -> None:
-        self.tokenizer, self.max_context, self.settings = tokenizer, max_context, settings
+        self.tokenizer, self.max_context, self.settings, self.positions = tokenizer, max_context, settings, positions
         self.horizon = windows.horizon
         self.indices = evenly_spaced(len(windows), settings.windows, seed)
         self.mine = np.arange(part[0], len(self.indices), part[1])
@@ -83,6 +85,7 @@ class Exam:
                 horizon=self.horizon,
                 sampling=Sampling(temperature=s.temperature, top_p=s.top_p),
                 max_context=self.max_context,
+                positions=self.positions,
                 overflow=s.overflow,
                 memory_budget=MEMORY,
                 progress=progress,

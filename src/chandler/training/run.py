@@ -250,7 +250,7 @@ def _make_exam(
         return None
     part = accelerator.process_index, accelerator.num_processes
     scoring = settings.scoring or ScoringSettings()
-    return Exam(sources.validation, stage.tokenizer, whole.context(), scoring, seed, part)
+    return Exam(sources.validation, stage.tokenizer, whole.context(), scoring, whole.positions(), seed, part)
 
 
 def is_main_process() -> bool:
