@@ -511,7 +511,7 @@ def test_progress_counts_every_row_once(forecaster: Forecaster, top_k: int) -> N
     windows = [prepare(walk(n), 3, CONTEXT).window for n in (10, 20)]
     forecaster.sample(windows, 3, 4, Sampling(top_k=top_k), 0, lambda done, total: told.append((done, total)))
     computed = 1 if top_k else 4
-    assert told[-1] == (30 + 2 * 2 * 3 * computed,) * 2
+    assert told[-1] == (2 * 30 + 2 * 2 * 3 * computed,) * 2
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 

@@ -384,6 +384,16 @@ def test_progress_counts_new_rows(predictor: Kronos) -> None:
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
 
 
+@pytest.mark.parametrize("budget", [None, 3_800_000])
+def test_histories_are_told_as_they_are_encoded_each_once(predictor: Kronos, budget: int | None) -> None:
+    rows: list[int] = []
+    prompts = [prompt_of(20, 8, 30), prompt_of(9, 8, 30), prompt_of(40, 8, 30)]
+    # Small budgets and windows that slide encode a history again: that is not told.
+    settings = {"max_context": 32, "memory_budget": budget}
+    fast(predictor, prompts, 8, FREE, encoded=rows.append, **settings)
+    assert sum(rows) == 20 + 9 + 32
+
+
 def test_no_prompts_no_paths(predictor: Kronos) -> None:
     assert fast(predictor, [], 4, FREE, max_context=32) == []
 

@@ -6,7 +6,7 @@ to a multiple of `PAD`), never on the company it is computed in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -36,9 +36,12 @@ class Prefix:
     Args:
         weights: the predictor.
         embedded: per series its rows (rows_i, dim), float32, rows_i >= 1, that share one `padded` length.
+        encoded: called with the numbers of the series that have just been encoded.
     """
 
-    def __init__(self, weights: Weights, embedded: Sequence[Tensor]) -> None:
+    def __init__(
+        self, weights: Weights, embedded: Sequence[Tensor], encoded: Callable[[range], None] = lambda series: None
+    ) -> None:
         self.weights, self.series = weights, len(embedded)
         self.lengths = torch.tensor([len(x) for x in embedded], device=weights.device)
         self.width = padded(max(len(x) for x in embedded))
@@ -57,7 +60,10 @@ class Prefix:
             self.bias = torch.zeros(beyond.shape, device=weights.device).masked_fill_(beyond, -torch.inf)
             self.bias = self.bias.to(weights.cache_dtype)[:, None, None]
         step = max(1, PREFILL_ROWS // self.width)
-        last = [self._encode(embedded[i : i + step], i) for i in range(0, self.series, step)]
+        last = []
+        for i in range(0, self.series, step):
+            last.append(self._encode(embedded[i : i + step], i))
+            encoded(range(i, min(i + step, self.series)))
         self.last = torch.cat(last)
         """Hidden state of the last row of each series, (series, dim)."""
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from chandler.data.bars import Bars
 from chandler.data.schedule import known_calendar
 from chandler.errors import ConfigError
+from chandler.forecasting import planning
 from chandler.forecasting.calibration import Calibration, required
 from chandler.forecasting.decoding import decode_paths
 from chandler.forecasting.forecast import Forecast
@@ -302,7 +303,7 @@ class Forecaster:
         """Continue normalised windows: (paths, horizon, 6) per window, still normalised.
 
         Windows may differ in length and be longer than `max_context`; then the last `max_context` tokens are seen.
-        `progress` is called with (rows so far, rows in all): rows that are encoded, generated or decoded.
+        `progress` is called with (rows so far, rows in all): rows encoded (by both models), generated, decoded.
         `seed`, `overflow`, `precision` and `memory_budget` are those of `forecast_many`.
         """
         if precision not in get_args(Precision):
@@ -311,7 +312,10 @@ class Forecaster:
         drawn = 1 if sampling.greedy else paths
         # One set of numbers for each seed, shared by its windows.
         uniforms = {one: path_uniforms(one, 0, drawn, horizon) for one in dict.fromkeys(seeds)}
-        work = _Work(sum(len(window.values) for window in windows), drawn * horizon * len(windows), progress)
+        keep = planning.Window(horizon, self.max_context, overflow).keep
+        lengths = [len(window.values) for window in windows]
+        history = sum(lengths) + sum(min(rows, keep) for rows in lengths)
+        work = _Work(history + 2 * drawn * horizon * len(windows), progress)
         prompts = []
         with evaluating(self.tokenizer):
             # One at a time: which side of 0 a bit falls on must not depend on the company.
@@ -331,6 +335,7 @@ class Forecaster:
             dtype=torch.bfloat16 if precision == "bfloat16" else torch.float32,
             memory_budget=memory_budget,
             progress=work.generated,
+            encoded=work.add,
         )
         decoded = []
         for prompt, new in zip(prompts, continued, strict=True):
@@ -342,22 +347,25 @@ class Forecaster:
 
 
 class _Work:
-    """Counts rows over the three parts of a forecast: encode the history, generate, decode."""
+    """Counts rows: of the history in the tokenizer and in the predictor, of the paths generated and decoded."""
 
-    def __init__(self, history: int, new: int, report: Report | None) -> None:
-        self.done, self.total, self.report = 0, history + 2 * new, report
+    def __init__(self, total: int, report: Report | None) -> None:
+        self.total, self.report = total, report
+        self.done = self.new = 0
 
     def add(self, rows: int) -> None:
+        """So many rows of something more."""
         self.done += rows
-        if self.report is not None:
-            self.report(self.done, self.total)
+        self._tell()
 
     def generated(self, done: int, total: int) -> None:
         """What the engine calls: rows generated so far, of `total`."""
+        self.new = done
+        self._tell()
+
+    def _tell(self) -> None:
         if self.report is not None:
-            self.report(self.done + done, self.total)
-        if done == total:
-            self.done += done
+            self.report(self.done + self.new, self.total)
 
 
 def _finish(one: Prepared, z: NDArray[np.float64], calibration: Calibration | None) -> NDArray[np.float64]:

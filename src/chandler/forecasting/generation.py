@@ -36,6 +36,7 @@ def generate(
     dtype: torch.dtype = torch.float32,
     memory_budget: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    encoded: Callable[[int], None] | None = None,
 ) -> list[tuple[Tensor, Tensor]]:
     """Continue each prompt by `horizon` rows along each of its paths.
 
@@ -60,6 +61,7 @@ def generate(
         memory_budget: bytes for caches and buffers, beside the model and one copy of its weights; by default a
             quarter of what is free. Paths are worked through in chunks that fit.
         progress: called with (rows generated so far, rows in all) after each step.
+        encoded: called with a number of rows of history when they have been encoded, with each row once.
 
     Returns:
         Per prompt, in order, the new ids (s1, s2), each (paths, horizon) int64 on the model's device. They do not
@@ -78,7 +80,7 @@ def generate(
     # Made outside of inference mode: what the caller gets are ordinary tensors.
     ids = [torch.empty(2, count, horizon, dtype=torch.long, device=device) for count in computed]
     done, total = 0, horizon * sum(computed)
-    shared: _Shared = {}
+    shared = _Shared(encoded)
     with torch.inference_mode():
         weights = Weights(model, dtype=dtype, positions=positions, max_positions=padded(longest))
         series = [window.cut(prompt, count, device) for prompt, count in zip(prompts, computed, strict=True)]
@@ -92,8 +94,20 @@ def generate(
     return [(s1, s2) for s1, s2 in every]
 
 
-_Shared = dict[tuple[int, ...], Prefix]
-"""The last encoded history, so that the next paths of the same series find it."""
+class _Shared:
+    """The last encoded history, so that the next paths of the same series find it."""
+
+    def __init__(self, encoded: Callable[[int], None] | None) -> None:
+        self.found: dict[tuple[int, ...], Prefix] = {}
+        self.told: set[int] = set()
+        self.encoded = encoded
+
+    def tell(self, series: Sequence[int], lengths: Sequence[int]) -> None:
+        """Histories have been encoded, for the first time or again."""
+        rows = sum(length for one, length in zip(series, lengths, strict=True) if one not in self.told)
+        self.told.update(series)
+        if rows and self.encoded is not None:
+            self.encoded(rows)
 
 
 class _Group:
@@ -134,11 +148,16 @@ class _Group:
         """What is still visible of the histories, encoded; None where nothing is."""
         if self.start >= max(self.lengths):
             return None
-        key = (self.start, *self.chunk.series)
-        if key not in self.shared:
-            self.shared.clear()
-            self.shared[key] = Prefix(self.weights, [self._embed_history(p) for p in self.prompts])
-        return self.shared[key]
+        key, found = (self.start, *self.chunk.series), self.shared.found
+        if key not in found:
+            found.clear()
+
+            def encoded(places: range) -> None:
+                part = slice(places.start, places.stop)
+                self.shared.tell(self.chunk.series[part], self.lengths[part])
+
+            found[key] = Prefix(self.weights, [self._embed_history(p) for p in self.prompts], encoded)
+        return found[key]
 
     def _embed_history(self, prompt: Prompt) -> Tensor:
         seen = slice(self.start, len(prompt.s1))
