@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from chandler.training.distributed import make_accelerator
 from chandler.training.run import finetune
 
 
@@ -104,3 +105,11 @@ def test_a_failure_is_told_once_and_ends_every_rank(config: dict[str, Any], tmp_
     assert time.monotonic() - begun < 60
     assert done.stderr.count("chandler: ") == 1
     assert "none.csv" in done.stderr
+
+
+def test_a_process_may_train_in_one_precision_and_then_in_another() -> None:
+    assert [make_accelerator("cpu", kind).mixed_precision for kind in ("float32", "bfloat16", "float32")] == [
+        "no",
+        "bf16",
+        "no",
+    ]

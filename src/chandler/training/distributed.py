@@ -17,6 +17,7 @@ from chandler.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
 
 def make_accelerator(
@@ -46,6 +47,8 @@ def make_accelerator(
 
     cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
     _rejoin("gloo" if cpu else "nccl")
+    # accelerate remembers its first precision and device for the whole process; a second run may want others.
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     return Accelerator(
         cpu=cpu,
         mixed_precision="bf16" if precision == "bfloat16" else "no",
