@@ -17,7 +17,6 @@ from chandler.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
 
 
 def make_accelerator(
@@ -43,6 +42,7 @@ def make_accelerator(
     if os.environ.pop("ACCELERATE_USE_FSDP", "false").lower() == "true" and distributed != "fsdp":
         raise ConfigError("accelerate was configured for FSDP, and the settings say otherwise. Set distributed: fsdp.")
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
     from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 
     cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
