@@ -142,3 +142,8 @@ def test_context_follows_the_start() -> None:
     assert load_settings(MINIMAL, ["predictor.start=NeoQuasar/Kronos-mini"]).context() == 2048
     assert load_settings(MINIMAL, ["predictor.start=random"]).context() == 100
     assert load_settings(MINIMAL, ["max_context=64"]).context() == 64
+
+
+def test_on_and_off_are_what_yaml_makes_of_them() -> None:
+    s = load_settings(CONFIGS / "csv.yaml", ["tokenizer.compile=on", "predictor.compile=off"])
+    assert (s.tokenizer.compile, s.predictor.compile) == ("on", "off")

@@ -107,6 +107,13 @@ class StageSettings(Strict):
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """A gradient that is not finite stops the run, or its step is left out and counted."""
 
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _switch(cls, value: object) -> object:
+        return (
+            {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+        )  # YAML makes booleans of on and off
+
 
 class TokenizerSettings(StageSettings):
     """Stage 1: adapt the tokenizer."""
