@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from chandler.checkpoint import replacing
+from chandler.atomic import replacing_folder
 from chandler.errors import CheckpointError
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
@@ -96,7 +96,7 @@ def test_saving_over_a_checkpoint_is_all_or_nothing(copy: Path) -> None:
     before = {p.name: p.read_bytes() for p in copy.iterdir()}
 
     def interrupted() -> None:
-        with replacing(copy) as scratch:
+        with replacing_folder(copy) as scratch:
             (scratch / "config.json").write_text("half")
             raise KeyboardInterrupt
 

@@ -7,12 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
@@ -20,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from chandler.atomic import replacing_folder
 from chandler.errors import CheckpointError
 
 CONFIG_NAME = "config.json"
@@ -60,7 +56,7 @@ class Pretrained:
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write config.json and model.safetensors into `folder`, which appears whole or not at all."""
         folder = Path(folder)
-        with replacing(folder) as scratch:
+        with replacing_folder(folder) as scratch:
             config = dataclasses.asdict(self.config)
             (scratch / CONFIG_NAME).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
             state = cast(nn.Module, self).state_dict()
@@ -203,45 +199,3 @@ def _download(repo: str, revision: str | None) -> Path:
             f"{repo}{at}: could not be fetched from {constants.ENDPOINT}: {reason}. {local}"
         ) from error
     return paths[0].parent
-
-
-@contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """A scratch folder beside `folder` that takes its place when the block ends well, and vanishes when it fails.
-
-    What stood there before is moved aside first and removed last, so an interruption at any moment leaves a whole
-    folder under one of the two names.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        yield scratch
-        for path in scratch.iterdir():
-            with path.open("rb") as handle:
-                os.fsync(handle.fileno())
-        scratch.chmod(0o755)
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-            os.replace(folder, old / folder.name)
-            try:
-                os.replace(scratch, folder)
-            except BaseException:
-                os.replace(old / folder.name, folder)
-                raise
-            finally:
-                shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(scratch, folder)
-        _sync(folder.parent)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-
-
-def _sync(folder: Path) -> None:
-    """Make renames in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -78,6 +78,7 @@ def inspect(
 
     As a run would see it: [bold]chandler inspect --config run.yaml --set data.cleaning.enabled=true[/bold]
     """
+    from chandler.atomic import write_text
     from chandler.data.quality import inspect_store
     from chandler.data.source import load_source
 
@@ -101,9 +102,7 @@ def inspect(
         typer.echo(report.to_text(), nl=False)
     if html is not None:
         try:
-            html.write_text(
-                report.to_html(", ".join([d.path] if isinstance(d.path, str) else d.path)), encoding="utf-8"
-            )
+            write_text(html, report.to_html(", ".join([d.path] if isinstance(d.path, str) else d.path)))
         except OSError as error:
             raise ConfigError(f"{html}: cannot write there ({error.strerror}). Choose another file.") from None
         typer.echo(f"Report: {html}", err=as_json)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from chandler.atomic import write_text
 from chandler.data.columns import FEATURES
 from chandler.data.stitched import Stitched
 from chandler.errors import DataError
@@ -106,9 +107,7 @@ class LogWriter:
         whole = "".join(entry.to_line() + "\n" for entry in self.entries)
         path = self.folder / MANIFEST
         if path.exists() and path.stat().st_size != len(whole.encode()):
-            beside = path.with_suffix(".new")
-            beside.write_text(whole, encoding="utf-8")
-            os.replace(beside, path)
+            write_text(path, whole)
         self._files = {}
         for name, (kind, shape) in ARRAYS.items():
             file = (self.folder / f"{name}.bin").open("ab")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from chandler.atomic import write_text
 from chandler.data.bars import Adjust, Decimal, Missing, Unsorted
 from chandler.data.columns import FEATURES
 from chandler.data.files import Source, find_files
@@ -105,9 +105,7 @@ def _write_meta(folder: Path, options: ReadOptions, complete: bool) -> None:
         "complete": complete,
         "options": asdict(options),
     }
-    beside = folder / f"{META}.new"
-    beside.write_text(json.dumps(meta, ensure_ascii=False, indent=1), encoding="utf-8")
-    os.replace(beside, folder / META)
+    write_text(folder / META, json.dumps(meta, ensure_ascii=False, indent=1))
 
 
 def _begin(folder: Path, options: ReadOptions) -> None:

@@ -6,8 +6,6 @@ there is none. Prices in it are adjusted (price x factor) and volumes the other 
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from chandler.atomic import replacing_folder
 from chandler.data.bars import Adjust, Bars
 from chandler.data.calendars import infer_interval
 from chandler.data.columns import FEATURES, PRICES, listed
@@ -250,25 +249,17 @@ def write_qlib(store: BarStore, folder: str | Path, *, market: str = "all", freq
     form = "%Y-%m-%d" if freq in ("day", "week", "month") else "%Y-%m-%d %H:%M:%S"
     if freq == "day" and not calendar.normalize().is_unique:
         raise DataError("freq='day', but some days have several bars. Pass the frequency, for example freq='5min'.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
-    try:
+    with replacing_folder(folder, sync=False) as scratch:
         for name in ("calendars", "instruments", "features"):
-            (beside / name).mkdir(parents=True)
-        _write_lines(beside / "calendars" / f"{freq}.txt", calendar.strftime(form))
+            (scratch / name).mkdir()
+        _write_lines(scratch / "calendars" / f"{freq}.txt", calendar.strftime(form))
         lines = []
         for symbol, index in zip(store.symbols, indices, strict=True):
-            _write_symbol(beside / "features" / _file_name(symbol), store[symbol], np.searchsorted(ticks, index.asi8),
+            _write_symbol(scratch / "features" / _file_name(symbol), store[symbol], np.searchsorted(ticks, index.asi8),
                           len(ticks), freq)  # fmt: skip
             lines.append(f"{symbol}\t{index[0].strftime(form)}\t{index[-1].strftime(form)}")
         for name in dict.fromkeys(("all", market.lower())):
-            _write_lines(beside / "instruments" / f"{name}.txt", lines)
-        if folder.exists():
-            folder.rmdir()
-        beside.rename(folder)
-    finally:
-        if beside.exists():
-            shutil.rmtree(beside)
+            _write_lines(scratch / "instruments" / f"{name}.txt", lines)
     return folder
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import mmap
-import os
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from chandler.atomic import replacing_folder
 from chandler.data.bars import Bars
 from chandler.data.calendars import time_features
 from chandler.data.columns import FEATURES
@@ -199,12 +197,9 @@ class BarStore:
         folder = Path(folder)
         if folder.exists() and not (folder / META).is_file() and (not folder.is_dir() or any(folder.iterdir())):
             raise DataError(f"{folder}: exists and is no bar store. Choose another folder, or remove it first.")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
-        beside.mkdir()
-        try:
+        with replacing_folder(folder) as scratch:
             for name in (*_ARRAYS, SEGMENTS):
-                np.save(beside / f"{name}.npy", getattr(self, name))
+                np.save(scratch / f"{name}.npy", getattr(self, name))
             meta = {
                 "version": VERSION,
                 "features": list(FEATURES),
@@ -213,17 +208,7 @@ class BarStore:
                 "notes": {symbol: list(notes) for symbol, notes in self.notes.items()},
                 "sources": dict(self.sources),
             }
-            (beside / META).write_text(json.dumps(meta, ensure_ascii=False, indent=1), encoding="utf-8")
-            if folder.exists():
-                old = beside.with_name(beside.name + ".old")
-                os.replace(folder, old)
-                os.replace(beside, folder)
-                shutil.rmtree(old)
-            else:
-                os.replace(beside, folder)
-        finally:
-            if beside.exists():
-                shutil.rmtree(beside)
+            (scratch / META).write_text(json.dumps(meta, ensure_ascii=False, indent=1), encoding="utf-8")
         return folder
 
     @classmethod

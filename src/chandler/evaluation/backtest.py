@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 import chandler
+from chandler.atomic import write_text
 from chandler.data.source import load_clean
 from chandler.data.store import BarStore
 from chandler.errors import ConfigError, DataError
@@ -23,7 +24,6 @@ from chandler.evaluation.backtest_config import BacktestSettings
 from chandler.evaluation.bootstrap import block_bootstrap
 from chandler.evaluation.contenders import open_model
 from chandler.evaluation.exposure import SAYS, clean_start, exposure, require_unseen
-from chandler.evaluation.page import write_whole
 from chandler.evaluation.panel import Array, Panel
 from chandler.evaluation.portfolio import Curve, simulate
 from chandler.evaluation.progress import Walking
@@ -88,7 +88,7 @@ def backtest(
     scores, notes = score_matrix(made, panel)
     notes = [*about.pop("notes", []), *notes]
     write_parquet(made, folder / SIGNALS)
-    write_whole(folder / CONFIG, settings.to_yaml())
+    write_text(folder / CONFIG, settings.to_yaml())
 
     if settings.benchmark in panel.symbols:
         scores[:, panel.symbols.index(settings.benchmark)] = np.nan  # held against, not held
@@ -138,7 +138,7 @@ def backtest(
     }
     if random[1]:
         summary["luck"] = performance.luck(results[name]["annual_excess"], random[1])
-    write_whole(folder / SUMMARY, json.dumps(_plain(summary), indent=1, ensure_ascii=False))
+    write_text(folder / SUMMARY, json.dumps(_plain(summary), indent=1, ensure_ascii=False))
     write_backtest_report(folder)
     return folder
 

@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from chandler.atomic import write_text
 from chandler.errors import ConfigError
 from chandler.evaluation import backtest_charts
-from chandler.evaluation.page import Page, facts, table, write_whole
+from chandler.evaluation.page import Page, facts, table
 from chandler.evaluation.verdicts import day
 
 NAME = "report.html"
@@ -40,7 +41,7 @@ def write_backtest_report(folder: str | Path) -> Path:
     body = [_header(summary, name), _verdict(summary), _growth(page, summary, daily, fan), _results(summary),
             _luck(page, summary), _how(summary, settings), _caveats(summary)]  # fmt: skip
     path = folder / NAME
-    write_whole(path, page.html(f"{name} · chandler", "\n".join(body)))
+    write_text(path, page.html(f"{name} · chandler", "\n".join(body)))
     return path
 
 

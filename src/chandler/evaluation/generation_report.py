@@ -7,8 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from chandler.atomic import write_text
 from chandler.evaluation.generation_task import SEEDS, read_generation
-from chandler.evaluation.page import Page, table, write_whole
+from chandler.evaluation.page import Page, table
 
 NAIVE = {"shuffled_bars": "past bars in random order", "past_stretch": "a stretch of the past, repeated"}
 
@@ -36,7 +37,7 @@ def write_generation_report(folder: str | Path) -> Path:
         "<footer>Written by chandler. This file is complete in itself: it loads nothing from anywhere.</footer>",
     ]
     path = folder / "report.html"
-    write_whole(path, Page().html(f"{name} · chandler", "\n".join(body)))
+    write_text(path, Page().html(f"{name} · chandler", "\n".join(body)))
     return path
 
 

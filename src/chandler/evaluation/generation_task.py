@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import chandler
+from chandler.atomic import replacing_file, write_text
 from chandler.data.bars import FEATURES, Bars
 from chandler.data.source import load_clean
 from chandler.data.windows import normalise
@@ -21,7 +22,6 @@ from chandler.evaluation.config import EvaluationSettings
 from chandler.evaluation.contenders import Model, window_seed
 from chandler.evaluation.exposure import SAYS, clean_start, exposure, require_unseen
 from chandler.evaluation.origins import Origins, find_origins
-from chandler.evaluation.page import write_whole
 from chandler.evaluation.progress import Walking
 from chandler.evaluation.sequence_tests import learned_from, told_apart
 
@@ -63,7 +63,7 @@ def generation(
                            limit=settings.origins, start=start, end=settings.end)  # fmt: skip
     marks = require_unseen(origins, exposures, force)
     _open(folder, overwrite)
-    write_whole(folder / CONFIG, settings.to_yaml())
+    write_text(folder / CONFIG, settings.to_yaml())
     real = np.stack([_in_history_units(*origins.bars(w)) for w in range(len(origins))])
     test = origins.rounds >= np.quantile(np.unique(origins.rounds), 1 - TEST)
     shown.note(
@@ -90,7 +90,7 @@ def generation(
                                                                       for m in marks.values())),
         "models": list(settings.models), "results": rows, "real": _from_real(real, test, settings.seed), "notes": notes,
     }  # fmt: skip
-    write_whole(folder / RESULT, json.dumps(result, indent=1, ensure_ascii=False))
+    write_text(folder / RESULT, json.dumps(result, indent=1, ensure_ascii=False))
     write_generation_report(folder)
     return folder
 
@@ -201,11 +201,8 @@ def _sampled(
                 found.append(_in_history_units(history, Bars(history.symbol, truth.timestamps, future)))
             report(len(windows))
     made = np.stack(found)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}")
-    with scratch.open("wb") as handle:
+    with replacing_file(path) as scratch, scratch.open("wb") as handle:  # a name would be given a suffix
         np.savez_compressed(handle, made=made.astype(np.float32), claim=np.array(claim))
-    scratch.replace(path)
     return made.astype(np.float32).astype(np.float64)
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from functools import cache
 from html import escape
 from importlib import resources
-from pathlib import Path
 
 from chandler.evaluation.charts import Figure
 
@@ -73,19 +70,6 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
     """Names and values, both as text, one below the other."""
     rows = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in pairs)
     return f'<table class="facts"><tbody>{rows}</tbody></table>'
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader never sees half a page."""
-    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
 
 
 def _header(cell: str) -> str:

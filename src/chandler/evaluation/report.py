@@ -13,8 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from chandler.atomic import write_text
 from chandler.evaluation import charts, verdicts
-from chandler.evaluation.page import Page, facts, write_whole
+from chandler.evaluation.page import Page, facts
 from chandler.evaluation.runlog import RunLog, StageLog, flat, short
 from chandler.evaluation.scoring import LAST_CLOSE, RANDOM_WALK, ForecastCase, score_cases
 from chandler.evaluation.tables import band_table, duration, error_table, stage_table
@@ -65,7 +66,7 @@ def write_report(
         _notes([*notes, *verdicts.caveats(log, cases)]),
     ]
     path = log.folder / NAME
-    write_whole(path, page.html(f"{name} · chandler", "\n".join(body)))
+    write_text(path, page.html(f"{name} · chandler", "\n".join(body)))
     return path
 
 

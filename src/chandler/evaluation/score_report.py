@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from chandler.atomic import write_text
 from chandler.evaluation import judgement, score_charts, score_tables
 from chandler.evaluation.charts import keys
 from chandler.evaluation.conformal import adaptive_bands
 from chandler.evaluation.contenders import CALIBRATED
 from chandler.evaluation.judgement import Judged, spoken
-from chandler.evaluation.page import Page, facts, write_whole
+from chandler.evaluation.page import Page, facts
 from chandler.evaluation.results import QUESTIONS, Results
 from chandler.evaluation.runlog import flat
 from chandler.evaluation.task_results import task_table
@@ -51,7 +52,7 @@ def write_evaluation_report(folder: str | Path) -> Path:
         _notes(results),
     ]
     path = Path(folder) / NAME
-    write_whole(path, page.html(f"{name} · chandler", "\n".join(part for part in body if part)))
+    write_text(path, page.html(f"{name} · chandler", "\n".join(part for part in body if part)))
     return path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from chandler.atomic import replacing_file, write_text
 from chandler.data.calendars import future_timestamps
 from chandler.data.columns import FEATURES
 from chandler.data.store import BarStore
@@ -19,7 +19,6 @@ from chandler.errors import ConfigError, DataError
 from chandler.evaluation.backtest_config import BacktestSettings
 from chandler.evaluation.contenders import weights_hash
 from chandler.evaluation.origins import Ints, Origins, find_origins
-from chandler.evaluation.page import write_whole
 from chandler.evaluation.panel import Array, Panel
 from chandler.forecasting.forecaster import Forecaster
 
@@ -183,13 +182,9 @@ def score_matrix(table: pd.DataFrame, panel: Panel) -> tuple[Array, list[str]]:
 
 
 def write_parquet(table: pd.DataFrame, path: Path) -> None:
-    """Write beside, then rename: a reader never sees half a file."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    """Write whole or not at all."""
+    with replacing_file(path) as scratch:
         table.to_parquet(scratch, index=False)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _rows(given: pd.Series[Any], panel: Panel) -> Ints:
@@ -230,7 +225,7 @@ def _claim(folder: Path, forecaster: Forecaster, bars: SignalBars, settings: Bac
     path = folder / "made_of.json"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(claim, indent=1))
+        write_text(path, json.dumps(claim, indent=1))
         return
     before = json.loads(path.read_text(encoding="utf-8"))
     other = sorted(name for name in claim if claim[name] != before.get(name))

@@ -6,7 +6,6 @@ A second call with the same settings goes on where the first one stopped.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import time
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 import chandler
+from chandler.atomic import replacing_file, write_text
 from chandler.data.source import load_clean
 from chandler.data.store import BarStore
 from chandler.errors import ConfigError, DataError
@@ -29,7 +29,6 @@ from chandler.evaluation.config import EvaluationSettings
 from chandler.evaluation.contenders import Contender, Model, seeds
 from chandler.evaluation.exposure import clean_start, exposure, require_unseen
 from chandler.evaluation.origins import Origins, find_origins
-from chandler.evaluation.page import write_whole
 from chandler.evaluation.progress import Walking
 
 SCORES, STATE, CONFIG, PARTS = "scores.parquet", "evaluation.json", "config.yaml", "parts"
@@ -88,7 +87,7 @@ def evaluate(
     if cleaned is not None:
         state["cleaning"] = cleaned.to_dict()
     kept = _open(folder, state, overwrite)
-    write_whole(folder / CONFIG, settings.to_yaml())
+    write_text(folder / CONFIG, settings.to_yaml())
     shown.note(
         f"{len(origins):,} windows of {settings.lookback} + {settings.horizon} bars, {len(set(origins.rounds)):,} origins of "
         f"{len(set(origins.numbers)):,} symbols, {state['first'][:10]} to {state['last'][:10]}"
@@ -246,24 +245,19 @@ def read_state(folder: str | Path) -> dict[str, Any]:
 
 
 def _write_state(folder: Path, state: dict[str, Any]) -> None:
-    write_whole(folder / STATE, json.dumps(state, indent=1, ensure_ascii=False))
+    write_text(folder / STATE, json.dumps(state, indent=1, ensure_ascii=False))
 
 
 def _join(folder: Path, names: list[str], windows: int, chunk: int) -> None:
     """All parts in one file, one part in memory at a time."""
-    target, writer = folder / SCORES, None
-    scratch = target.with_name(f".{SCORES}.tmp")
-    try:
-        for name in names:
-            for number in range(-(-windows // chunk)):
-                table = pq.read_table(_part(folder / PARTS / name, number))
-                if writer is None:
-                    writer = pq.ParquetWriter(scratch, table.schema, compression="zstd")
-                writer.write_table(table.cast(writer.schema))
-    finally:
-        if writer is not None:
-            writer.close()
-    os.replace(scratch, target)
+    parts = [_part(folder / PARTS / name, number) for name in names for number in range(-(-windows // chunk))]
+    schema = pq.read_schema(parts[0])
+    with (
+        replacing_file(folder / SCORES) as scratch,
+        pq.ParquetWriter(scratch, schema, compression="zstd") as writer,
+    ):
+        for part in parts:
+            writer.write_table(pq.read_table(part).cast(schema))
 
 
 def _part(folder: Path, number: int) -> Path:
@@ -271,11 +265,8 @@ def _part(folder: Path, number: int) -> Path:
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
-    scratch = path.with_name(f".{path.name}.tmp")
-    pq.write_table(table, scratch, compression="zstd")
-    with scratch.open("rb") as handle:
-        os.fsync(handle.fileno())
-    os.replace(scratch, path)
+    with replacing_file(path) as scratch:
+        pq.write_table(table, scratch, compression="zstd")
 
 
 def slug(name: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chandler.atomic import write_text
 from chandler.errors import ChandlerError, CheckpointError, ConfigError
 from chandler.forecasting.conformal import ConformalBands
 from chandler.forecasting.measures import CLOSE, LOW, PRICE_FLOOR
@@ -77,9 +78,7 @@ class Calibration:
     def save(self, folder: str | Path) -> Path:
         """Write calibration.json into a run folder, whole or not at all."""
         path = Path(folder) / NAME
-        scratch = path.with_name(f".{NAME}.tmp")
-        scratch.write_text(json.dumps(self.to_dict(), indent=1), encoding="utf-8")
-        scratch.replace(path)
+        write_text(path, json.dumps(self.to_dict(), indent=1))
         return path
 
     def to_dict(self) -> dict[str, Any]:

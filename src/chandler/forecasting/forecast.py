@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from chandler.atomic import write_text
 from chandler.data.bars import FEATURES, Bars
 from chandler.errors import ConfigError, DataError
 from chandler.forecasting import measures
@@ -255,7 +256,7 @@ class Forecast:
         """
         page: str = self.figure(**drawing).to_html(include_plotlyjs=True, full_html=True)
         if path is not None:
-            Path(path).write_text(page, encoding="utf-8")
+            write_text(Path(path), page)
         return page
 
 

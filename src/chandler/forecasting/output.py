@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from chandler.atomic import replacing_file
 from chandler.errors import ConfigError
 from chandler.forecasting.forecast import Forecast, forecasts_to_frame
 from chandler.forecasting.measures import CLOSE
@@ -66,26 +66,22 @@ def _calendar_notes(forecasts: Sequence[Forecast], limit: int = 5) -> list[str]:
 
 
 def write_table(forecasts: Sequence[Forecast], path: Path) -> Path:
-    """All paths in long form (see `Forecast.to_frame`) as .parquet or .csv; written beside, then renamed.
+    """All paths in long form (see `Forecast.to_frame`) as .parquet or .csv, whole or not at all.
 
     Raises:
         ConfigError: another suffix, or a place that cannot be written.
     """
     frame = forecasts_to_frame(forecasts)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() == ".parquet":
-            frame.to_parquet(scratch, index=False)
-        elif path.suffix.lower() == ".csv":
-            frame.to_csv(scratch, index=False)
-        else:
-            raise ConfigError(f"{path}: the name must end in .parquet or .csv.")
-        os.replace(scratch, path)
+        with replacing_file(path) as scratch:
+            if path.suffix.lower() == ".parquet":
+                frame.to_parquet(scratch, index=False)
+            elif path.suffix.lower() == ".csv":
+                frame.to_csv(scratch, index=False)
+            else:
+                raise ConfigError(f"{path}: the name must end in .parquet or .csv.")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror or error}).") from error
-    finally:
-        scratch.unlink(missing_ok=True)
     return path
 
 

@@ -1,16 +1,15 @@
-"""The folder of a run: what it holds, whether it may be written to, and files that are written whole or not at all."""
+"""The folder of a run: what it holds, and whether it may be written to."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chandler.atomic import write_text
 from chandler.errors import ConfigError
 from chandler.training.config import Settings, load_settings
 
@@ -90,18 +89,3 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON whole or not at all."""
     write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write beside, then rename."""
-    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise

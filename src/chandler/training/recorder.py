@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from chandler.atomic import write_text
 from chandler.training.direction import gain
-from chandler.training.folder import write_text
 from chandler.training.progress import Progress
 from chandler.training.records import StageResult
 from chandler.training.tracking import Tracking

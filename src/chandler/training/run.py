@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import chandler
-from chandler.checkpoint import WEIGHTS_NAME, replacing
+from chandler.atomic import replacing_folder
+from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
 from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chandler.nn.predictor import Kronos
@@ -205,7 +206,7 @@ def _run_stage(
         best = keeper.best(result.best_step)
         type(stage.model).from_pretrained(best).save_pretrained(result_folder)
         if trained.adapters:
-            with replacing(folder / "adapters" / name) as scratch:
+            with replacing_folder(folder / "adapters" / name) as scratch:
                 for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
                     shutil.copy(best / file, scratch / file)
     return {

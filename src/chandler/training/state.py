@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from chandler.checkpoint import Pretrained, replacing
+from chandler.atomic import replacing_folder
+from chandler.checkpoint import Pretrained
 from chandler.errors import TrainingError
 from chandler.nn.lora import merged, save_adapters
 from chandler.training.direction import is_better
@@ -125,7 +126,7 @@ class Keeper:
         def write() -> None:
             target = self.folder / f"step-{state.step:07d}"
             shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same step
-            with replacing(target) as scratch:
+            with replacing_folder(target) as scratch:
                 save_file(_contiguous(model.state_dict()), scratch / "model.safetensors")
                 tensors, groups = _pack(optimizer)
                 save_file(tensors, scratch / "optimizer.safetensors")

@@ -7,8 +7,6 @@ out make the one forecast a distribution.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import nn
 
+from chandler.atomic import replacing_file
 from chandler.errors import CheckpointError, ConfigError, DataError
 
 Array = NDArray[np.float64]
@@ -153,18 +152,8 @@ class DLinear:
         arrays = {name: t.numpy() for name, t in maps.state_dict().items()}
         data = save({**arrays, "residuals": residuals.astype(np.float32)}, {"dlinear": json.dumps(self.history)})
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(scratch, 0o644)
-            os.replace(scratch, path)
-        except BaseException:
-            Path(scratch).unlink(missing_ok=True)
-            raise
+        with replacing_file(path) as scratch:
+            scratch.write_bytes(data)
         return path
 
     @classmethod

@@ -1,0 +1,103 @@
+"""Files and folders that appear whole or not at all: made beside their place, put on disk, then renamed.
+
+Whatever fails in between, a full disk or an interruption, leaves what stood there before, and nothing beside it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_NO_SYNC = (errno.EACCES, errno.EBADF, errno.EINVAL, errno.EISDIR)
+"""What systems say that do not open or sync folders; renames are theirs to keep."""
+
+
+@contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """An empty file beside `path` to write to, which takes its place when the block ends well, and vanishes when it
+    fails. Folders above are made.
+
+    Raises:
+        OSError: there is no room, or the place cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = _beside(path)
+    try:
+        scratch.open("xb").close()
+        yield scratch
+        _sync(scratch)
+        os.replace(scratch, path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+    _sync_names(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, in UTF-8. OSError as `replacing_file`."""
+    with replacing_file(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing_folder(folder: Path, *, sync: bool = True) -> Iterator[Path]:
+    """A folder beside `folder` to fill, which takes its place when the block ends well, and vanishes when it fails.
+    Folders above are made.
+
+    What stood there before is moved aside first and removed last, so an interruption at any moment leaves a whole
+    folder under one of the two names. `sync=False` lets the system put the files on disk when it likes: for very many
+    small ones that can be made again.
+
+    Raises:
+        OSError: as `replacing_file`.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch, old = _beside(folder), _beside(folder)
+    try:
+        scratch.mkdir()
+        yield scratch
+        if sync:
+            for path in scratch.rglob("*"):
+                if path.is_file():
+                    _sync(path)
+        if folder.exists():
+            os.replace(folder, old)
+            try:
+                os.replace(scratch, folder)
+            except BaseException:
+                os.replace(old, folder)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(scratch, folder)
+        _sync_names(folder.parent)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def _sync_names(folder: Path) -> None:
+    """Make renames in a folder durable, where the system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
