@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from chandler.cli import main
+from chandler import load_bars
+from chandler.data import write_qlib
+from tests.shell import chandler
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 ASSET = Path(__file__).parents[1] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"
@@ -25,19 +28,6 @@ SMALL_RUN = [
     "--set", "predictor.start=random", "--set", f"predictor.architecture={TINY_PREDICTOR}",
     "--set", "tokenizer.epochs=1", "--set", "predictor.epochs=1",
 ]  # fmt: skip
-
-
-def chandler(*arguments: str | Path) -> int:
-    """Run the command in this process; its exit code."""
-    saved = sys.argv
-    sys.argv = ["chandler", *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as done:
-            main()
-    finally:
-        sys.argv = saved
-    assert isinstance(done.value.code, int)
-    return done.value.code
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +181,7 @@ def test_debug_shows_the_traceback() -> None:
         [sys.executable, "-m", "chandler", "--debug", "inspect", "none.csv"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 1
     assert "Traceback" in done.stderr
@@ -199,13 +189,13 @@ def test_debug_shows_the_traceback() -> None:
 
 def test_importing_chandler_is_quick_and_loads_nothing_heavy() -> None:
     code = "import sys, chandler; print([m for m in ('torch', 'pandas', 'plotly', 'accelerate') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.stdout.strip() == "[]"
 
 
 def test_forecasting_loads_no_training_code() -> None:
     code = "import sys; from chandler import Forecaster; print([m for m in sys.modules if m in ('chandler.training', 'accelerate')])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.stdout.strip() == "[]"
 
 
@@ -229,3 +219,34 @@ def test_prepare_then_inspect_and_bad_files_on_request(tmp_path, capsys):
     assert chandler("inspect", data, "--lookback", "10", "--horizon", "2", "--skip-bad") == 0
     assert chandler("prepare", data) == 2
     assert "give the data and the folder to write" in capsys.readouterr().err
+
+
+def test_prepare_takes_dates_and_symbols_as_inspect_and_forecast_do(tmp_path, capsys):
+    store = tmp_path / "bars.store"
+    asked = ["--symbols", "IBM,GOOG", "--start", "2010-01-01", "--end", "2010-12-31"]
+    assert chandler("prepare", ASSET, store, *asked) == 0
+    assert "2 symbols, 504 rows" in capsys.readouterr().out
+    prepared = load_bars(store)
+    read = load_bars(ASSET, symbols=["GOOG", "IBM"], start="2010-01-01", end="2010-12-31")
+    assert prepared.symbols == read.symbols
+    assert np.array_equal(prepared.values, read.values)
+    assert np.array_equal(prepared.timestamps, read.timestamps)
+    assert chandler("prepare", ASSET, store, "--symbols", "IBM,GOOG") == 2
+    assert "was prepared with other options (start, end)" in capsys.readouterr().err
+    assert chandler("prepare", ASSET, tmp_path / "other.store", "--symbols", "IBN") == 2
+    assert "nothing to prepare of {'symbols': ('IBN',)}" in capsys.readouterr().err
+    assert chandler("prepare", ASSET, tmp_path / "third.store", "--market", "csi300") == 2
+    assert "are of Qlib folders" in capsys.readouterr().err
+
+
+def test_prepare_takes_a_qlib_folder_by_market(tmp_path, capsys):
+    whole = load_bars(ASSET)
+    folder = write_qlib(whole.select(["IBM", "MSFT"]), tmp_path / "q", market="two")
+    command = ["prepare", f"qlib:{folder}", tmp_path / "bars.store", "--market", "two", "--end", "2010-12-31"]
+    assert chandler(*command) == 0
+    assert f"2 symbols, {2 * 2727:,} rows" in capsys.readouterr().out
+    read = load_bars(f"qlib:{folder}", market="two", end="2010-12-31")
+    assert np.array_equal(load_bars(tmp_path / "bars.store").values, read.values)
+    manifest = (tmp_path / "bars.store" / "manifest.jsonl").read_text()
+    assert chandler(*command) == 0  # again: nothing has changed
+    assert (tmp_path / "bars.store" / "manifest.jsonl").read_text() == manifest

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from tests.shell import chandler
 
-from chandler.cli import main
 from chandler.evaluation.config import load_evaluation
 
 ROOT = Path(__file__).parents[2]
@@ -18,19 +17,6 @@ SMALL = [
     "--set", "lookback=24", "--set", "horizon=4", "--set", "stride=20", "--set", "paths=20", "--set", "device=cpu",
     "--set", "data.symbols=[AAPL, IBM]", "--set", "data.start=2011-01-03", "--set", "baselines=[last_close, bootstrap]",
 ]  # fmt: skip
-
-
-def chandler(*arguments: str | Path) -> int:
-    """Run the command in this process; its exit code."""
-    saved = sys.argv
-    sys.argv = ["chandler", *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as done:
-            main()
-    finally:
-        sys.argv = saved
-    assert isinstance(done.value.code, int)
-    return done.value.code
 
 
 def test_calibrate_evaluate_report_forecast(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

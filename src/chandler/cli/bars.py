@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from chandler.cli.options import SourceOptions, source_of, takes_source, tell_skipped
 from chandler.errors import ConfigError
 
-if TYPE_CHECKING:
-    pass
 
-from chandler.cli.options import (
-    Adjust,
-    Columns,
-    DateFormat,
-    DecimalSign,
-    End,
-    Freq,
-    Join,
-    Market,
-    Missing,
-    SkipBad,
-    Sort,
-    Start,
-    Symbols,
-    Timezone,
-    options_of,
-    source_of,
-    tell_skipped,
-)
-
-
+@takes_source
 def inspect(
     data: Annotated[
         list[str] | None,
@@ -56,20 +35,8 @@ def inspect(
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report as one self-contained page.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    symbols: Symbols = None,
-    start: Start = None,
-    end: End = None,
-    market: Market = None,
-    freq: Freq = None,
-    column: Columns = None,
-    timezone: Timezone = None,
-    date_format: DateFormat = None,
-    adjust: Adjust = "auto",
-    missing: Missing = "error",
-    decimal: DecimalSign = "auto",
-    sort: Sort = False,
-    join: Join = False,
-    skip_bad: SkipBad = False,
+    *,
+    source: SourceOptions,
 ) -> None:
     """Print what was understood of DATA, what is wrong with it, and the windows of each split; exit code 1 when
     training would fail.
@@ -82,13 +49,10 @@ def inspect(
     from chandler.data.quality import inspect_store
     from chandler.data.source import load_source
 
-    reading = options_of(column, timezone, date_format, adjust, missing, decimal, sort)
-    plain = options_of(None, None, None, "auto", "error", "auto", False)
-    given = {"path": source_of(data), "lookback": lookback, "horizon": horizon, "calendar": calendar, "start": start, "end": end,
-             "market": market, "freq": freq, "symbols": symbols.split(",") if symbols else None, "join": join or None,
-             **{key: value for key, value in reading.items() if value != plain[key]}}  # fmt: skip
-    d = _inspected(config, {key: value for key, value in given.items() if value is not None}, overrides or [])
-    store = load_source(d, skip_bad=skip_bad)
+    own = {"path": source_of(data), "lookback": lookback, "horizon": horizon, "calendar": calendar}
+    given = {key: value for key, value in own.items() if value is not None} | source.given()
+    d = _inspected(config, given, overrides or [])
+    store = load_source(d, skip_bad=source.skip_bad)
     tell_skipped(store.skipped)
     report = inspect_store(
         store, lookback=d.lookback, horizon=d.horizon, split=d.split, calendar=d.calendar, cleaning=d.cleaning,
@@ -138,25 +102,21 @@ def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str])
     return load(Inspection, {}, [*flags, *overrides]).data
 
 
+@takes_source
 def prepare(
     data: Annotated[
         list[str],
         typer.Argument(
-            metavar="DATA... STORE", help="Files, folders or globs; the folder to write last.", show_default=False
+            metavar="DATA... STORE",
+            help="Files, folders or globs of bars, qlib:FOLDER; the folder to write last.",
+            show_default=False,
         ),
     ],
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads or processes; default: one per core, if worth it.")
     ] = None,
-    column: Columns = None,
-    timezone: Timezone = None,
-    date_format: DateFormat = None,
-    adjust: Adjust = "auto",
-    missing: Missing = "error",
-    decimal: DecimalSign = "auto",
-    sort: Sort = False,
-    join: Join = False,
-    skip_bad: SkipBad = False,
+    *,
+    source: SourceOptions,
 ) -> None:
     """Turn files into a store on disk that every command opens at once, whatever its size.
 
@@ -173,7 +133,6 @@ def prepare(
 
     if len(data) < 2:
         raise ConfigError("give the data and the folder to write: chandler prepare bars/ bars.store")
-    options = options_of(column, timezone, date_format, adjust, missing, decimal, sort)
     columns = (TextColumn("{task.fields[rows]:,} rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None, rows=0)
@@ -182,7 +141,7 @@ def prepare(
             bar.update(task, completed=progress.done, total=progress.total, rows=progress.rows)
 
         store = run_prepare(
-            data[:-1], data[-1], workers=workers, join=join, skip_bad=skip_bad, report=report, **options
+            data[:-1], data[-1], workers=workers, skip_bad=source.skip_bad, report=report, **source.given()
         )
     tell_skipped(store.skipped)
     typer.echo(f"{len(store):,} symbols, {store.rows:,} rows: {data[-1]}")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from chandler.cli.options import going_on_later, path_setting
 from chandler.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 
 def evaluate(
@@ -57,9 +55,8 @@ def evaluate(
 
     if not data and config is None:
         raise ConfigError("what shall be evaluated? Give the bars: chandler evaluate bars.csv --models runs/mine")
-    given = [f"data.path={data[0] if len(data) == 1 else data}"] if data else []
     final = {key: value for key, value in (("out", out), ("models", models)) if value is not None}
-    settings = load_evaluation(config or {}, [*given, *(overrides or ())], final)
+    settings = load_evaluation(config or {}, [*path_setting(data), *(overrides or ())], final)
     if calibrate:
         from chandler.evaluation.calibrate import calibrate_missing
 
@@ -67,11 +64,8 @@ def evaluate(
     run = run_evaluate
     if settings.task == "generation":
         from chandler.evaluation.generation_task import generation as run
-    try:
+    with going_on_later():
         folder = run(settings, force=force, overwrite=overwrite)
-    except KeyboardInterrupt:
-        typer.echo("Stopped. The same command goes on from here.", err=True)
-        raise typer.Exit(130) from None
     if settings.task == "generation":
         from chandler.evaluation.generation_report import generation_text
 
@@ -163,13 +157,9 @@ def backtest(
         given["signals"] = None
     elif signals is not None and model is None:
         given["model"] = None
-    path = [f"data.path={json.dumps(data if len(data) > 1 else data[0])}"] if data else []
-    settings = load_backtest(config or {}, [*path, *(overrides or ())], given)
-    try:
+    settings = load_backtest(config or {}, [*path_setting(data), *(overrides or ())], given)
+    with going_on_later():
         folder = run_backtest(settings, force=force, overwrite=overwrite)
-    except KeyboardInterrupt:
-        typer.echo("Stopped. The same command goes on from here.", err=True)
-        raise typer.Exit(130) from None
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     typer.echo(headline(summary))
     for about, text in verdict_lines(summary):

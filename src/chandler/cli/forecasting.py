@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from chandler.cli.options import Data, SourceOptions, source_of, takes_source, tell_skipped
 from chandler.errors import ConfigError
 
-if TYPE_CHECKING:
-    pass
 
-from chandler.cli.options import (
-    Adjust,
-    Columns,
-    Data,
-    DateFormat,
-    DecimalSign,
-    End,
-    Freq,
-    Join,
-    Market,
-    Missing,
-    SkipBad,
-    Sort,
-    Start,
-    Symbols,
-    Timezone,
-    load_store,
-    options_of,
-)
-
-
+@takes_source
 def forecast(
     data: Data,
     model: Annotated[
@@ -82,26 +61,15 @@ def forecast(
     plot: Annotated[
         Path | None, typer.Option(help="A candle chart, .png, .svg, .pdf or .html; several symbols: one file each.")
     ] = None,
-    symbols: Symbols = None,
-    start: Start = None,
-    end: End = None,
-    market: Market = None,
-    freq: Freq = None,
-    column: Columns = None,
-    timezone: Timezone = None,
-    date_format: DateFormat = None,
-    adjust: Adjust = "auto",
-    missing: Missing = "error",
-    decimal: DecimalSign = "auto",
-    sort: Sort = False,
-    join: Join = False,
-    skip_bad: SkipBad = False,
+    *,
+    source: SourceOptions,
 ) -> None:
     """Continue each symbol of DATA by HORIZON bars: a distribution of sampled paths, printed as quantiles of the close.
 
     Example: [bold]chandler forecast bars.csv --model runs/mine --horizon 24 --out f.parquet --plot f.png[/bold]
     """
     from chandler.data.schedule import known_calendar
+    from chandler.data.source import SourceSettings, load_source
     from chandler.forecasting.forecaster import Forecaster
     from chandler.forecasting.output import table_text, write_plots, write_table
 
@@ -112,10 +80,9 @@ def forecast(
     calendar = known_calendar(calendar)
     pair = model.split(",")
     forecaster = Forecaster.from_pretrained(pair if len(pair) == 2 else model, device=device)
-    options = options_of(column, timezone, date_format, adjust, missing, decimal, sort)
-    ranges = {"start": start, "end": end, "market": market, "freq": freq}
-    options |= {key: value for key, value in ranges.items() if value is not None}
-    store = load_store(data, symbols, options, join, skip_bad)
+    settings = SourceSettings(path=source_of(data) or [], **source.given())
+    store = load_source(settings, skip_bad=source.skip_bad)
+    tell_skipped(store.skipped)
     forecasts = forecaster.forecast_many(
         store,
         horizon=horizon,

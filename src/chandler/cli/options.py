@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
 from chandler.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 Data = Annotated[
     list[str],
@@ -19,31 +22,6 @@ Data = Annotated[
         show_default=False,
     ),
 ]
-Symbols = Annotated[str | None, typer.Option(help="Only these symbols, comma-separated.")]
-Columns = Annotated[
-    list[str] | None, typer.Option("--column", help="Name a column yourself: close=ClosePrice. Repeatable.")
-]
-Timezone = Annotated[str | None, typer.Option(help="Zone of timestamps that carry none, such as America/New_York.")]
-DateFormat = Annotated[str | None, typer.Option(help="strptime format of ambiguous dates, such as %d/%m/%Y.")]
-Adjust = Annotated[
-    Literal["auto", "none"],
-    typer.Option(help="auto: scale prices by an adjusted close if there is one; none: leave them."),
-]
-Missing = Annotated[
-    Literal["error", "drop", "split"],
-    typer.Option(help="Rows without prices: error (stop and say where), drop, or split (no window crosses them)."),
-]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out files that cannot be used, and say which.")]
-Join = Annotated[bool, typer.Option("--join", help="Files of one symbol follow one another: put them together.")]
-Sort = Annotated[bool, typer.Option("--sort", help="Sort rows whose time steps back, instead of stopping.")]
-Start = Annotated[str | None, typer.Option(help="Only rows from this date or time on.")]
-End = Annotated[str | None, typer.Option(help="Only rows up to this date or time, inclusive.")]
-Market = Annotated[str | None, typer.Option(help="Of a Qlib folder: the instrument list, such as csi300.")]
-Freq = Annotated[str | None, typer.Option(help="Of a Qlib folder: the bars, such as day or 1min.")]
-DecimalSign = Annotated[
-    Literal["auto", ".", ","], typer.Option("--decimal", help="Decimal sign of numbers that read both ways.")
-]
-
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override any key: --set data.path=bars.csv. Repeatable.")
 ]
@@ -55,34 +33,83 @@ Resume = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Resume although settings have changed.")]
 
 
-def options_of(
-    column: list[str] | None,
-    timezone: str | None,
-    date_format: str | None,
-    adjust: Literal["auto", "none"],
-    missing: Literal["error", "drop", "split"],
-    decimal: Literal["auto", ".", ","],
-    sort: bool,
-) -> dict[str, Any]:
-    """The options of reading as `load_bars` takes them."""
-    columns: dict[str, str] = {}
-    for pair in column or ():
-        name, equals, found = pair.partition("=")
-        if not equals:
-            raise ConfigError(f"--column {pair}: expected NAME=COLUMN, as in --column close=ClosePrice.")
-        columns[name] = found
-    return {"columns": columns or None, "timezone": timezone, "date_format": date_format, "adjust": adjust,
-            "missing": missing, "decimal": decimal, "unsorted": "sort" if sort else "error"}  # fmt: skip
+@dataclass(frozen=True)
+class SourceOptions:
+    """Which bars of DATA, and how they are read: the same options for every command that `takes_source`."""
+
+    symbols: Annotated[str | None, typer.Option(help="Only these symbols, comma-separated.")] = None
+    start: Annotated[str | None, typer.Option(help="Only rows from this date or time on.")] = None
+    end: Annotated[str | None, typer.Option(help="Only rows up to this date or time, inclusive.")] = None
+    market: Annotated[
+        str | None, typer.Option(help="Of a Qlib folder: the instrument list, such as csi300; default: all.")
+    ] = None
+    freq: Annotated[str | None, typer.Option(help="Of a Qlib folder: the bars, such as 1min; default: day.")] = None
+    column: Annotated[
+        list[str] | None, typer.Option("--column", help="Name a column yourself: close=ClosePrice. Repeatable.")
+    ] = None
+    timezone: Annotated[
+        str | None, typer.Option(help="Zone of timestamps that carry none, such as America/New_York.")
+    ] = None
+    date_format: Annotated[str | None, typer.Option(help="strptime format of ambiguous dates, such as %d/%m/%Y.")] = (
+        None
+    )
+    adjust: Annotated[
+        Literal["auto", "none"],
+        typer.Option(help="auto: scale prices by an adjusted close if there is one; none: leave them."),
+    ] = "auto"
+    missing: Annotated[
+        Literal["error", "drop", "split"],
+        typer.Option(help="Rows without prices: error (stop and say where), drop, or split (no window crosses them)."),
+    ] = "error"
+    decimal: Annotated[
+        Literal["auto", ".", ","], typer.Option("--decimal", help="Decimal sign of numbers that read both ways.")
+    ] = "auto"
+    sort: Annotated[bool, typer.Option("--sort", help="Sort rows whose time steps back, instead of stopping.")] = False
+    join: Annotated[bool, typer.Option("--join", help="Files of one symbol follow one another: put them together.")] = (
+        False
+    )
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out files that cannot be used, and say which.")
+    ] = False
+
+    def given(self) -> dict[str, Any]:
+        """What was asked for, as `SourceSettings`, `load_bars` and `prepare` call it; nothing left at its default."""
+        asked = {one.name: value for one in fields(self) if (value := getattr(self, one.name)) != one.default}
+        asked.pop("skip_bad", None)
+        if "symbols" in asked:
+            asked["symbols"] = asked["symbols"].split(",")
+        if asked.pop("sort", False):
+            asked["unsorted"] = "sort"
+        if columns := asked.pop("column", None):
+            asked["columns"] = dict(map(_named_column, columns))
+        return asked
 
 
-def load_store(data: list[str], symbols: str | None, options: dict[str, Any], join: bool, skip_bad: bool) -> Any:
-    from chandler.data.source import SourceSettings, load_source
+def takes_source(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the fields of `SourceOptions` as its last options, in the place of its argument `source`."""
+    own = inspect.signature(command, eval_str=True)
+    hints = get_type_hints(SourceOptions, include_extras=True)
+    shared = [
+        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name])
+        for one in fields(SourceOptions)
+    ]
 
-    names = symbols.split(",") if symbols else None
-    source = SourceSettings(path=source_of(data) or [], symbols=names, join=join, **options)
-    store = load_source(source, skip_bad=skip_bad)
-    tell_skipped(store.skipped)
-    return store
+    @wraps(command)
+    def with_options(**values: Any) -> None:
+        source = SourceOptions(**{one.name: values.pop(one.name) for one in shared})
+        command(**values, source=source)
+
+    kept = [one for name, one in own.parameters.items() if name != "source"]
+    with_options.__signature__ = own.replace(parameters=[*kept, *shared])  # type: ignore[attr-defined]
+    with_options.__annotations__ = {one.name: one.annotation for one in (*kept, *shared)}
+    return with_options
+
+
+def _named_column(pair: str) -> tuple[str, str]:
+    name, equals, found = pair.partition("=")
+    if not equals:
+        raise ConfigError(f"--column {pair}: expected NAME=COLUMN, as in --column close=ClosePrice.")
+    return name, found
 
 
 def source_of(data: list[str] | None) -> str | list[str] | None:
@@ -95,3 +122,18 @@ def tell_skipped(skipped: tuple[str, ...]) -> None:
         typer.echo(f"skipped: {one}", err=True)
     if len(skipped) > 20:
         typer.echo(f"skipped: and {len(skipped) - 20:,} more", err=True)
+
+
+def path_setting(data: list[str] | None) -> list[str]:
+    """DATA as an override of the settings' data.path; none where nothing was given."""
+    return [f"data.path={json.dumps(source_of(data))}"] if data else []
+
+
+@contextmanager
+def going_on_later() -> Iterator[None]:
+    """Ctrl-C ends the command with exit code 130 and says that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("Stopped. The same command goes on from here.", err=True)
+        raise typer.Exit(130) from None

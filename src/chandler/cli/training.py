@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chandler.cli.options import Force, Overrides, Overwrite, Resume, RunFolder
+
 if TYPE_CHECKING:
     from chandler.training.config import Settings
-
-from chandler.cli.options import Force, Overrides, Overwrite, Resume, RunFolder
 
 
 def demo(

@@ -7,19 +7,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from chandler.atomic import write_text
 from chandler.data.bars import Adjust, Decimal, Missing, Unsorted
-from chandler.data.columns import FEATURES
+from chandler.data.choice import Choice
+from chandler.data.columns import FEATURES, listed
 from chandler.data.files import Source, find_files
 from chandler.data.joining import archive_symbol
 from chandler.data.log import LAYOUT, MANIFEST, Entry, LogWriter, Piece, current
 from chandler.data.parallel import useful
+from chandler.data.qlib import PREFIX, require_qlib
 from chandler.data.readers import ReadOptions, problems_error
 from chandler.data.store import META, VERSION, BarStore
-from chandler.data.workers import Arrays, Outcome, outcomes, source_name
+from chandler.data.workers import Arrays, Outcome, outcomes, qlib_outcome, source_name
 from chandler.errors import DataError
 
 SAME = 1e-5
@@ -52,6 +55,11 @@ def prepare(
     adjust: Adjust = "auto",
     missing: Missing = "error",
     unsorted: Unsorted = "error",
+    symbols: Sequence[str] | None = None,
+    start: Any = None,
+    end: Any = None,
+    market: str = "all",
+    freq: str = "day",
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> BarStore:
     """Read files, folders and globs into a store at `folder`, which `load_bars(folder)` opens, mapped from disk.
@@ -62,61 +70,84 @@ def prepare(
     source, size, SHA-256, symbols, rows and notes. `workers`: processes, by default
     one per core where there is enough to read; each holds one file at a time, so memory is a few times the
     largest file, whatever the folder's size.
-    `join`, `skip_bad` and the options of reading: see `load_bars`; they stay the same over a store's life.
+    `symbols`, `start`, `end`, `market`, `freq`, `join`, `skip_bad` and the options of reading: see `load_bars`; they
+    stay the same over a store's life. "qlib:FOLDER" is read whole, in this process.
 
-    Raises DataError naming every bad source (the good ones are kept, the next run goes on from there), and for a
-    folder that is no such store.
+    Raises DataError naming every bad source (the good ones are kept, the next run goes on from there), for symbols
+    that no source has (unless dates are given: they may lie outside), and for a folder that is no such store.
     """
     options = ReadOptions(columns, timezone, date_format, adjust, missing, decimal, unsorted)
+    names = [symbols] if isinstance(symbols, str) else symbols
+    chosen = None if names is None else tuple(dict.fromkeys(names))
+    first, last = (None if moment is None else str(moment) for moment in (start, end))
+    choice = Choice(chosen, first, last, market, freq)
     folder = Path(folder).expanduser()
-    paths = [source] if isinstance(source, (str, Path)) else list(source)
+    paths = [str(source)] if isinstance(source, (str, Path)) else [str(one) for one in source]
+    require_qlib(paths, market, freq)
     sources: list[Source] = []
     problems: list[str] = []
     for path in paths:
-        found = find_files(str(path))
+        if path.startswith(PREFIX):
+            continue
+        found = find_files(path)
         sources += found.sources
         problems += found.problems
     inside = folder.resolve()
     sources = [one for one in dict.fromkeys(sources) if inside not in one.path.resolve().parents]
-    _begin(folder, options)
+    qlib = list(dict.fromkeys(path for path in paths if path.startswith(PREFIX)))
+    wanted = asdict(options) | asdict(choice)
+    _begin(folder, wanted)
     with _locked(folder):
-        run = _Run(LogWriter(folder), join, report, len(sources))
+        run = _Run(LogWriter(folder), join, report, len(sources) + len(qlib))
         try:
+            for path in qlib:
+                run.take(qlib_outcome(path, run.known, options, choice))
             jobs = [(one, run.known.get(source_name(one))) for one in sources]
-            for outcome in outcomes(jobs, options, workers or useful(sources)):
+            for outcome in outcomes(jobs, options, choice, workers or useful(sources)):
                 run.take(outcome)
         finally:
             run.writer.close()
         problems += run.problems
         if problems and not skip_bad:
-            raise problems_error(problems, len(sources) + len(problems) - len(run.problems))
+            raise problems_error(problems, run.total + len(problems) - len(run.problems))
         if not run.writer.rows:
-            raise problems_error(problems, len(sources)) if problems else DataError(
-                f"{', '.join(map(str, paths))}: there is nothing to prepare.")  # fmt: skip
-        _write_meta(folder, options, complete=True)
+            what = {
+                name: value for name, value in asdict(choice).items() if name in ("symbols", "start", "end") and value
+            }
+            raise problems_error(problems, run.total) if problems else DataError(
+                f"{', '.join(paths)}: there is nothing to prepare{f' of {what}' if what else ''}.")  # fmt: skip
+        absent = [symbol for symbol in chosen or () if symbol not in run.pieces]
+        if absent and start is None and end is None:
+            raise DataError(
+                f"{absent[0]}: no such symbol among {len(run.pieces)}; there are, for example, {listed(list(run.pieces), 5)}. "
+                "Prepare into a new folder without it."
+            )
+        _write_meta(folder, wanted, complete=True)
     return BarStore.open(folder)
 
 
-def _write_meta(folder: Path, options: ReadOptions, complete: bool) -> None:
+def _write_meta(folder: Path, options: dict[str, Any], complete: bool) -> None:
     meta = {
         "version": VERSION,
         "layout": LAYOUT,
         "features": list(FEATURES),
         "complete": complete,
-        "options": asdict(options),
+        "options": options,
     }
     write_text(folder / META, json.dumps(meta, ensure_ascii=False, indent=1))
 
 
-def _begin(folder: Path, options: ReadOptions) -> None:
+def _begin(folder: Path, options: dict[str, Any]) -> None:
     """A folder to write into: a new one, or a store of the same options."""
     try:
         if (folder / META).is_file():
             meta = json.loads((folder / META).read_text(encoding="utf-8"))
             if meta.get("layout") != LAYOUT:
                 raise DataError(f"{folder}: a store saved whole, which cannot grow. Prepare into another folder.")
-            if meta.get("options") != json.loads(json.dumps(asdict(options))):
-                changed = [key for key, value in asdict(options).items() if meta["options"].get(key) != value]
+            # Stores of before these could be chosen have all.
+            before = asdict(Choice()) | meta.get("options", {})
+            changed = [key for key, value in json.loads(json.dumps(options)).items() if before.get(key) != value]
+            if changed:
                 raise DataError(
                     f"{folder}: was prepared with other options ({', '.join(changed)}). Use the same ones, or "
                     "prepare into another folder."

@@ -6,7 +6,7 @@ there is none. Prices in it are adjusted (price x factor) and volumes the other 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,14 @@ from chandler.errors import DataError
 PREFIX = "qlib:"
 _MONEY = ("amount", "money", "turnover_value")
 _DAY = pd.Timedelta(days=1)
+
+
+def require_qlib(paths: Sequence[str], market: str, freq: str) -> None:
+    """DataError where a market or frequency is asked of paths none of which is a qlib folder."""
+    if (market != "all" or freq != "day") and not any(path.startswith(PREFIX) for path in paths):
+        raise DataError(
+            f"market and freq are of Qlib folders, and {paths[0]} is none: say {PREFIX}FOLDER, or leave them out."
+        )
 
 
 def read_qlib(

@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from chandler.data.bars import Adjust, Bars, Decimal, Missing, Unsorted
 from chandler.data.binary import read_columnar, read_json
+from chandler.data.choice import Choice
 from chandler.data.columns import Table
 from chandler.data.files import COLUMNAR, ROWS, SUFFIXES, TEXT, Source, find_files
 from chandler.data.frames import as_pandas, frame_table, is_rows, rows_table
@@ -250,35 +249,10 @@ def _symbol(source: Source) -> str:
 
 
 def _between(store: BarStore, start: Any, end: Any) -> BarStore:
-    """Rows from `start` to `end` of the local wall clock; a plain date as `end` takes the whole day."""
-    first, last = moment_of(start, last=False), moment_of(end, last=True)
-    kept = []
-    for bars in store:
-        lo = 0 if first is None else _position(bars.timestamps, first, "left")
-        hi = len(bars) if last is None else _position(bars.timestamps, last, "right")
-        if hi > lo:
-            kept.append(bars.slice(lo, hi))
+    """The store's rows from `start` to `end`; DataError where there are none."""
+    kept = Choice(start=start, end=end).of(store)
     if not kept:
         ends = [(str(bars.timestamps[0]), str(bars.timestamps[-1])) for bars in store if len(bars)]
         begin, finish = min(one for one, _ in ends), max(one for _, one in ends)
         raise DataError(f"no rows between start={start} and end={end}; the data goes from {begin} to {finish}.")
     return replace(BarStore.from_bars(kept), skipped=store.skipped)
-
-
-def moment_of(value: Any, *, last: bool) -> pd.Timestamp | None:
-    """`start` or `end` as a moment; a plain date as the `last` one means its end. DataError for no date."""
-    try:
-        moment = None if value is None else pd.Timestamp(value)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"start and end must be dates such as '2024-06-30': {error}.") from None
-    if last and moment is not None and moment == moment.normalize() and moment.tz is None:
-        moment += pd.Timedelta(days=1) - pd.Timedelta(1, "ns")
-    return moment
-
-
-def _position(index: pd.DatetimeIndex, moment: pd.Timestamp, side: Any) -> int:
-    if moment.tz is None:
-        index = index.tz_localize(None)
-    elif index.tz is None:
-        moment = moment.tz_localize(None)
-    return int(index.searchsorted(moment, side=side))

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from chandler.data.cleaning import CleaningReport, CleaningSettings, clean_store
-from chandler.data.qlib import PREFIX
+from chandler.data.qlib import require_qlib
 from chandler.data.readers import load_bars
 from chandler.data.resample import resample_store
 from chandler.data.sessions import resolve
@@ -92,11 +92,7 @@ def load_source(source: SourceSettings, *, skip_bad: bool = False) -> BarStore:
     Raises DataError for data that cannot be used.
     """
     d = source
-    paths = [d.path] if isinstance(d.path, str) else d.path
-    if (d.market != "all" or d.freq != "day") and not any(path.startswith(PREFIX) for path in paths):
-        raise DataError(
-            f"market and freq are of Qlib folders, and {paths[0]} is none: say {PREFIX}FOLDER, or leave them out."
-        )
+    require_qlib([d.path] if isinstance(d.path, str) else d.path, d.market, d.freq)
     store = load_bars(
         d.path,
         symbols=d.symbols,

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_all_start_methods, get_context
+from pathlib import Path
 
 import numpy as np
 
 from chandler.data.bars import Bars
 from chandler.data.calendars import time_features
+from chandler.data.choice import Choice
 from chandler.data.files import Source
 from chandler.data.log import Entry
 from chandler.data.parallel import by_threads, in_order, map_threads
+from chandler.data.qlib import PREFIX, read_qlib
 from chandler.data.readers import ReadOptions
 from chandler.errors import DataError
 
@@ -50,7 +53,7 @@ class Outcome:
     unchanged: bool = False
 
 
-def _read(job: tuple[Source, Entry | None], *, options: ReadOptions, threads: bool) -> Outcome:
+def _read(job: tuple[Source, Entry | None], *, options: ReadOptions, choice: Choice, threads: bool) -> Outcome:
     """In a worker: look whether the source is new or changed, and read it if so."""
     source, known = job
     name = source_name(source)
@@ -66,7 +69,7 @@ def _read(job: tuple[Source, Entry | None], *, options: ReadOptions, threads: bo
         return Outcome(name, unchanged=True)
     seen = Outcome(name, state.st_size, state.st_mtime_ns, sha256)
     try:
-        return replace(seen, found=tuple(_arrays(bars) for bars in options.read_source(source, threads=threads)))
+        return replace(seen, found=tuple(map(_arrays, choice.of(options.read_source(source, threads=threads)))))
     except DataError as error:
         return replace(seen, problem=str(error))
     except MemoryError:
@@ -83,18 +86,42 @@ def _arrays(bars: Bars) -> Arrays:
     return Arrays(bars.symbol, zone, arrays, bars.segments, bars.notes)
 
 
-def outcomes(jobs: list[tuple[Source, Entry | None]], options: ReadOptions, workers: int) -> Iterator[Outcome]:
+def qlib_outcome(source: str, entries: Mapping[str, Entry], options: ReadOptions, choice: Choice) -> Outcome:
+    """The outcome of "qlib:FOLDER": all of the market as one source, unchanged while names, sizes and times of its files
+    are. `entries`: the last of each source."""
+    folder = Path(source.removeprefix(PREFIX)).expanduser().resolve()
+    name, seen, size, modified = f"{PREFIX}{folder}", hashlib.sha256(), 0, 0
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        state = path.stat()
+        size, modified = size + state.st_size, max(modified, state.st_mtime_ns)
+        seen.update(f"{path.relative_to(folder)} {state.st_size} {state.st_mtime_ns}\n".encode())
+    known = entries.get(name)
+    if known and not known.problem and known.sha256 == seen.hexdigest():
+        return Outcome(name, unchanged=True)
+    outcome = Outcome(name, size, modified, seen.hexdigest())
+    try:
+        found = read_qlib(folder, market=choice.market, freq=choice.freq, start=choice.start, end=choice.end,
+                          adjust=options.adjust)  # fmt: skip
+        return replace(outcome, found=tuple(map(_arrays, choice.of(found))))
+    except DataError as error:
+        return replace(outcome, problem=str(error))
+
+
+def outcomes(
+    jobs: list[tuple[Source, Entry | None]], options: ReadOptions, choice: Choice, workers: int
+) -> Iterator[Outcome]:
     """The outcome of every job, in order. At most two sources per worker are on their way at a time."""
     workers = min(workers, len(jobs))
     if workers <= 1 or by_threads([source for source, _ in jobs]):
-        yield from map_threads(partial(_read, options=options, threads=workers <= 1), jobs, workers)
+        yield from map_threads(partial(_read, options=options, choice=choice, threads=workers <= 1), jobs, workers)
         return
     # No plain fork: it would copy threads that others have started.
     context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload([__name__])  # the imports once, not once per process
     pool = ProcessPoolExecutor(workers, mp_context=context)
-    for (source, _), future in in_order(pool, partial(_read, options=options, threads=False), jobs, 2 * workers):
+    work = partial(_read, options=options, choice=choice, threads=False)
+    for (source, _), future in in_order(pool, work, jobs, 2 * workers):
         try:
             yield future.result()
         except BrokenProcessPool:
