@@ -18,13 +18,14 @@ from chandler.training.distributed import make_accelerator
 from chandler.training.run import finetune
 
 
-def torchrun(config: dict[str, Any], folder: Path, processes: int = 2) -> subprocess.CompletedProcess[str]:
+def torchrun(config: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config))
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes),
-        "-m", "chandler", "finetune", str(path),
-    ]  # fmt: skip
+    return in_two("-m", "chandler", "finetune", str(path))
+
+
+def in_two(*program: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *program]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -76,9 +77,8 @@ def test_a_dead_rank_takes_the_others_down_and_a_restart_goes_on(config: dict[st
             time.sleep(0.01)
         ranks = sorted(int(pid) for pid in children(agent.pid) if "finetune" in command_line(pid))
         os.kill(ranks[-1], signal.SIGKILL)
-        killed = time.monotonic()
-        assert agent.wait(timeout=120) == 0, (tmp_path / "log").read_text()
-        assert time.monotonic() - killed < 60
+        # Seconds on an idle machine; half an hour if the other rank waited for the dead one until gloo gives up.
+        assert agent.wait(timeout=400) == 0, (tmp_path / "log").read_text()
     text = (tmp_path / "log").read_text()
     assert text.count("lost contact: another process of this run has ended") == 1
     assert "Traceback" not in text
@@ -99,10 +99,8 @@ def command_line(pid: str) -> str:
 
 def test_a_failure_is_told_once_and_ends_every_rank(config: dict[str, Any], tmp_path: Path) -> None:
     config["data"]["path"] = str(tmp_path / "none.csv")
-    begun = time.monotonic()
-    done = torchrun(config, tmp_path)
+    done = torchrun(config, tmp_path)  # within its timeout
     assert done.returncode != 0
-    assert time.monotonic() - begun < 60
     assert done.stderr.count("chandler: ") == 1
     assert "none.csv" in done.stderr
 
@@ -112,4 +110,32 @@ def test_a_process_may_train_in_one_precision_and_then_in_another() -> None:
         "no",
         "bf16",
         "no",
+    ]
+
+
+def test_a_process_may_train_again_and_keeps_a_group_of_its_own(tmp_path: Path) -> None:
+    """Under torchrun: within a group that the script opened, which stays; then twice in groups opened for the run."""
+    program = tmp_path / "script.py"
+    program.write_text("""
+import torch, torch.distributed as dist
+from chandler.training.distributed import close, leave, make_accelerator, sum_over_ranks
+
+def run():
+    accelerator = make_accelerator("cpu")
+    total = sum_over_ranks(accelerator, torch.tensor([accelerator.process_index + 1.0]))
+    close(accelerator)
+    print("sum", total.item(), "still open", dist.is_initialized(), flush=True)
+
+dist.init_process_group("gloo")
+run()
+dist.destroy_process_group()
+run()
+run()
+leave(0)
+""")
+    done = in_two(str(program))
+    assert done.returncode == 0, done.stderr
+    assert sorted(line for line in done.stdout.splitlines() if line.startswith("sum")) == [
+        *["sum 3.0 still open False"] * 4,
+        *["sum 3.0 still open True"] * 2,
     ]

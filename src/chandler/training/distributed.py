@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -46,9 +47,13 @@ def make_accelerator(
     from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 
     cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
-    _rejoin("gloo" if cpu else "nccl")
+    opens = not dist.is_initialized()
+    if opens:
+        _meet_again("gloo" if cpu else "nccl")
     # accelerate remembers its first precision and device for the whole process; a second run may want others.
-    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    AcceleratorState._reset_state(reset_partial_state=opens)
+    _groups.seen += opens or not _groups.seen
+    _groups.ours = _groups.ours or opens
     return Accelerator(
         cpu=cpu,
         mixed_precision="bf16" if precision == "bfloat16" else "no",
@@ -59,21 +64,35 @@ def make_accelerator(
     )
 
 
-def _rejoin(backend: str) -> None:
-    """After a restart by torchrun, meet the other processes under a name of this attempt.
+@dataclass
+class _Groups:
+    """The process groups of this process."""
 
-    The store that torchrun keeps for its workers still holds the addresses of the attempt before, and the gloo
+    seen: int = 0
+    """How many there were, those that others opened among them."""
+    ours: bool = False
+    """Whether the open one was opened here."""
+
+
+_groups = _Groups()
+
+
+def _meet_again(backend: str) -> None:
+    """After a restart by torchrun, and after an earlier group of this process, meet the others under a new name.
+
+    The store that torchrun keeps for its workers still holds the addresses of the group before, and the gloo
     backend would call those.
     """
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    if attempt == "0" or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or dist.is_initialized():
+    first = attempt == "0" and not _groups.seen
+    if first or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return
     rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if backend == "nccl":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     address = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
     store = dist.TCPStore(*address, ranks, is_master=False)  # type: ignore[attr-defined]
-    named = dist.PrefixStore(f"attempt-{attempt}", store)  # type: ignore[attr-defined]
+    named = dist.PrefixStore(f"attempt-{attempt}-group-{_groups.seen}", store)  # type: ignore[attr-defined]
     dist.init_process_group(backend, store=named, rank=rank, world_size=ranks)
 
 
@@ -142,10 +161,13 @@ def max_over_ranks(accelerator: Accelerator, value: int) -> int:
 
 
 def close(accelerator: Accelerator) -> None:
-    """Leave the process group in step, so that no rank tears down what another still uses."""
+    """Leave the process group in step, so that no rank tears down what another still uses; one that the caller had
+    opened stays."""
     if accelerator.num_processes > 1 and dist.is_initialized():
         accelerator.wait_for_everyone()
-        dist.destroy_process_group()
+        if _groups.ours:
+            dist.destroy_process_group()
+            _groups.ours = False
 
 
 def leave(code: int) -> None:
