@@ -6,7 +6,6 @@ A second call with the same settings makes no forecast twice.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,13 @@ import chandler
 from chandler.atomic import write_text
 from chandler.data.source import load_clean
 from chandler.data.store import BarStore
-from chandler.errors import ConfigError, DataError
+from chandler.errors import DataError
 from chandler.evaluation import performance
 from chandler.evaluation.backtest_config import BacktestSettings
 from chandler.evaluation.bootstrap import block_bootstrap
 from chandler.evaluation.contenders import open_model
 from chandler.evaluation.exposure import SAYS, clean_start, exposure, require_unseen
+from chandler.evaluation.folder import claim, remove
 from chandler.evaluation.panel import Array, Panel
 from chandler.evaluation.portfolio import Curve, simulate
 from chandler.evaluation.progress import Walking
@@ -270,15 +270,5 @@ def _last_bar(scores: Array) -> int:
 def _open(folder: Path, overwrite: bool) -> None:
     """Make the folder; ConfigError where something else than a backtest is in it."""
     if overwrite and ((folder / SUMMARY).is_file() or (folder / PARTS).is_dir()):
-        for name in OWN:
-            target = folder / name
-            if target.is_dir():
-                shutil.rmtree(target)
-            else:
-                target.unlink(missing_ok=True)
-    begun = tuple(f".{name}" for name in OWN)  # what an interruption leaves
-    if folder.exists() and (
-        not folder.is_dir() or any(one.name not in OWN and not one.name.startswith(begun) for one in folder.iterdir())
-    ):
-        raise ConfigError(f"{folder}: exists and holds something else than a backtest. Choose another folder (--out).")
-    folder.mkdir(parents=True, exist_ok=True)
+        remove(folder, OWN)
+    claim(folder, OWN, "something else than a backtest")

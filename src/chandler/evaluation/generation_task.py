@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from chandler.evaluation.bootstrap import block_bootstrap
 from chandler.evaluation.config import EvaluationSettings
 from chandler.evaluation.contenders import Model, window_seed
 from chandler.evaluation.exposure import SAYS, clean_start, exposure, require_unseen
+from chandler.evaluation.folder import claim, remove
 from chandler.evaluation.origins import Origins, find_origins
 from chandler.evaluation.progress import Walking
 from chandler.evaluation.sequence_tests import learned_from, told_apart
@@ -223,12 +223,5 @@ def read_generation(folder: str | Path) -> dict[str, Any]:
 
 def _open(folder: Path, overwrite: bool) -> None:
     if overwrite and (folder / SAMPLES).is_dir():
-        for name in OWN:
-            target = folder / name
-            if target.is_dir():
-                shutil.rmtree(target)
-            else:
-                target.unlink(missing_ok=True)
-    if folder.exists() and (not folder.is_dir() or any(one.name not in OWN for one in folder.iterdir())):
-        raise ConfigError(f"{folder}: exists and holds something else than this task. Choose another folder (--out).")
-    folder.mkdir(parents=True, exist_ok=True)
+        remove(folder, OWN)
+    claim(folder, OWN, "something else than this task")

@@ -28,6 +28,7 @@ from chandler.evaluation import records
 from chandler.evaluation.config import EvaluationSettings
 from chandler.evaluation.contenders import Contender, Model, seeds
 from chandler.evaluation.exposure import clean_start, exposure, require_unseen
+from chandler.evaluation.folder import claim, remove
 from chandler.evaluation.origins import Origins, find_origins
 from chandler.evaluation.progress import Walking
 
@@ -87,6 +88,8 @@ def evaluate(
     if cleaned is not None:
         state["cleaning"] = cleaned.to_dict()
     kept = _open(folder, state, overwrite)
+    # First of all: stopped at any moment after it, the same call goes on.
+    _write_state(folder, {**state, "contenders": kept, "finished": False})
     write_text(folder / CONFIG, settings.to_yaml())
     shown.note(
         f"{len(origins):,} windows of {settings.lookback} + {settings.horizon} bars, {len(set(origins.rounds)):,} origins of "
@@ -204,16 +207,9 @@ def _open(folder: Path, state: dict[str, Any], overwrite: bool) -> dict[str, Any
     """
     path = folder / STATE
     if overwrite and path.is_file():
-        for name in OWN:
-            target = folder / name
-            if target.is_dir():
-                shutil.rmtree(target)
-            else:
-                target.unlink(missing_ok=True)
+        remove(folder, OWN)
     if not path.is_file():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigError(f"{folder}: exists and holds no evaluation. Choose another folder (--out).")
-        folder.mkdir(parents=True, exist_ok=True)
+        claim(folder, (), "no evaluation")
         return {}
     before = read_state(folder)
     changed = [key for key in state["settings"] if before.get("settings", {}).get(key) != state["settings"][key]]
