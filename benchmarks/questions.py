@@ -95,8 +95,7 @@ def sampling(model: str) -> None:
     print(f"\nDependency positions\n\n{HEAD}")
     base = None
     for positions in ("reference", "rotary"):
-        forecaster.positions = positions  # type: ignore[assignment]
-        found = score(forecaster, store)
+        found = score(Forecaster.from_pretrained(model, device="cpu", positions=positions), store)
         base = base or found
         print(line(positions, found, base), flush=True)
     forecaster = Forecaster.from_pretrained(model, device="cpu")

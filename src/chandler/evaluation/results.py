@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class Results:
         self._place = (codes, index["window"].to_numpy(), index["step"].to_numpy() - 1)
         self._shape = (len(self.names), *(int(part.max()) + 1 for part in self._place[1:]))
         self._columns: dict[str, NDArray[Any]] = {}
+        self._losses: dict[str, Mapping[str, Array]] = {}
 
     @property
     def baselines(self) -> list[str]:
@@ -117,13 +118,17 @@ class Results:
         """Whether it is a distribution: a point has no bands."""
         return self.prices(model) and bool((self.column(model, "q95") > self.column(model, "q05")).any())
 
-    @cache  # noqa: B019 - a report asks for the same losses again and again, and lives as long as its results
     def losses(self, model: str) -> Mapping[str, Array]:
         """(W,) of each measure, lower is better, NaN where the model says nothing of it.
 
         crps, mae, rmse (squared): means over the steps, in % of the last close; crps_return in % log return; mase;
         qlike and volatility of the whole horizon; volume: error in units of the history's usual change.
         """
+        if model not in self._losses:  # a report asks for the same ones again and again
+            self._losses[model] = self._measured(model)
+        return self._losses[model]
+
+    def _measured(self, model: str) -> Mapping[str, Array]:
         last, came = self.truth("last"), self.truth("truth_close")
         error = self.column(model, "mean_close") - came
         variance, true_variance = self.column(model, "variance")[:, -1], self.truth("truth_variance")[:, -1]

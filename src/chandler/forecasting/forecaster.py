@@ -92,6 +92,7 @@ class Forecaster:
         *,
         device: str | torch.device | None = "auto",
         max_context: int | None = None,
+        positions: DependencyPositions | None = None,
         revision: str | None = None,
         tokenizer_revision: str | None = None,
     ) -> Forecaster:
@@ -105,6 +106,7 @@ class Forecaster:
                 folders or repositories.
             device: as in `Forecaster`.
             max_context: overrides what the source says; 512 where it says nothing.
+            positions: the same for the positions of the dependency-aware layer; "reference" where it says nothing.
             revision: branch, tag or commit of the predictor's repository.
             tokenizer_revision: the same for the tokenizer's.
 
@@ -120,7 +122,7 @@ class Forecaster:
             max_context=max_context if max_context is not None else settings.get("max_context", 512),
             lookback=settings.get("lookback"),
             calendar=settings.get("calendar"),
-            positions=cast(DependencyPositions, settings.get("dependency_positions", "reference")),
+            positions=positions or cast(DependencyPositions, settings.get("dependency_positions", "reference")),
             name=found.name,
             calibration=Path(source) if isinstance(source, str | Path) else None,
         )
