@@ -33,18 +33,13 @@ def ids_to_signs(ids: Tensor, bits: int) -> Tensor:
     return ((ids[..., None] >> places) & 1).float() * 2 - 1
 
 
-def join_ids(s1: Tensor, s2: Tensor, s1_bits: int) -> Tensor:
-    """The full id of each (s1, s2) pair: s1 holds the low bits."""
-    return s1 | (s2 << s1_bits)
-
-
 def _binary_entropy(p: Tensor) -> Tensor:
     """Elementwise entropy of Bernoulli(p); the 1e-8 is part of the released objective."""
     return -(p * torch.log(p + 1e-8) + (1 - p) * torch.log(1 - p + 1e-8))
 
 
 class BinarySphericalQuantizer(nn.Module):
-    """Signs of unit vectors of K coordinates, with commitment and entropy losses (SPEC of the released model).
+    """Signs of unit vectors of K coordinates, with commitment and entropy losses.
 
     Args:
         bits: K, the number of coordinates.
