@@ -170,7 +170,7 @@ def test_an_interrupted_stage_that_began_again_shows_its_second_curve(run: Path)
 def test_figures_are_valid_plotly(run: Path) -> None:
     colours = dict.fromkeys(re.findall(r"--[a-z-]+", Path(charts.__file__).read_text()), "#123456")
     for figure in (
-        charts.losses([(5, 1.0)], [(0, 2.0), (10, 1.0)], log=True),
+        charts.losses([(5, 1.0)], [(0, 2.0), (10, 0.1)]),
         charts.losses([], [(0, 2.0)]),
     ):
         go.Figure(charts.resolve(figure, colours))

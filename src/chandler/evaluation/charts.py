@@ -16,6 +16,8 @@ from chandler.data.bars import FEATURES
 Figure = dict[str, Any]
 OPEN, HIGH, LOW, CLOSE = (FEATURES.index(name) for name in ("open", "high", "low", "close"))
 TICKS = 6
+_WIDE = 5.0
+"""Losses that fall by more than this factor get a logarithmic axis."""
 
 
 def candle_axis(layout: Figure, index: pd.DatetimeIndex, labels: Sequence[str], history: int) -> None:
@@ -46,14 +48,12 @@ def losses(
     train: Sequence[tuple[int, float]],
     validation: Sequence[tuple[int, float]],
     *,
-    log: bool = False,
     best_step: int | None = None,
 ) -> Figure:
     """Training loss as a line and validations as points, (step, value) pairs; step 0 and the best are marked.
 
     Args:
         train, validation: in the same unit; validation begins with step 0.
-        log: a logarithmic axis; all values above 0.
         best_step: of the checkpoint that was chosen; None for the lowest validation.
     """
     traces: list[Figure] = []
@@ -78,8 +78,8 @@ def losses(
             traces.append({**trace, "marker": marker, "hoverinfo": "skip"})
     layout = layout_of(hover="closest")
     layout["xaxis"] |= {"title": {"text": "optimiser step", "standoff": 4}, "range": [-0.03 * last, 1.03 * last]}
-    if log:
-        shown = [value for trace in traces for value in trace["y"]]
+    shown = [value for trace in traces for value in trace["y"]]
+    if shown and min(shown) > 0 and max(shown) / min(shown) > _WIDE:
         layout["yaxis"] |= {"type": "log", "tickmode": "array"} | _decades(min(shown), max(shown))
     return {"data": traces, "layout": layout}
 

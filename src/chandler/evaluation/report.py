@@ -75,13 +75,13 @@ def _curve(page: Page, stage: StageLog, measure: str) -> str:
     train = [(int(record["step"]), float(sum(record[key] for key in alike))) for record in found]
     validation = [(int(record["step"]), float(record[measure])) for record in stage.validation if measure in record]
     how = {
-        "mse": "Logarithmic axis. Training is the mean of the batches since the last record.",
+        "mse": "Training is the mean of the batches since the last record.",
         "nll": "Training has dropout, and draws the s1 that s2 depends on unless set otherwise; validation has neither.",
         "crps": "Of real forecasts of a fixed set of validation windows. It chose the checkpoint.",
         "rank_ic": "Of real forecasts of a fixed set of validation windows. It chose the checkpoint.",
     }.get(measure, "")
     best = stage.outcome.get("best_step")
-    figure = charts.losses(train, validation, log=measure == "mse", best_step=best)
+    figure = charts.losses(train, validation, best_step=best)
     chart = page.chart(figure, f"Loss curves of the {stage.name}")
     label = MEASURES.get(measure, measure)
     title = f"{stage.name.capitalize()}: {label}"
