@@ -17,7 +17,7 @@ from chandler.demo import demo_settings, run_demo
 from chandler.evaluation.progress import Walking
 from chandler.training.progress import Progress
 from chandler.training.run import Run
-from chandler.training.sources import load_sources, load_store
+from chandler.training.sources import load_sources
 
 ROOT = Path(__file__).parents[1]
 TESTED = pd.Timestamp("2011-04-01")
@@ -44,8 +44,8 @@ def test_the_recipe_in_configs_is_the_one_that_is_shipped() -> None:
 
 def test_what_is_tested_is_in_no_training_or_validation_row() -> None:
     settings = demo_settings("unused")
-    store = load_store(settings)
     sources = load_sources(settings)
+    store = sources.train.main.store
     ranges = split_ranges(store, settings.data.split)
     for windows in (sources.train.main, sources.validation):
         rows = windows.starts(np.arange(len(windows)))[:, None] + np.arange(windows.length)

@@ -14,7 +14,7 @@ from chandler.errors import ChandlerError
 from chandler.training.config import PRETRAINING, DataSettings, load_settings
 from chandler.training.corpus import read_corpus
 from chandler.training.run import finetune
-from chandler.training.sources import load_sources, load_store, make_windows
+from chandler.training.sources import load_sources
 from chandler.training.stages import Batch, PredictorStage
 from tests.training.conftest import ASSET
 
@@ -84,7 +84,7 @@ def test_pretraining_is_the_same_run_from_random_weights(config: dict[str, Any])
     assert [stages[name]["status"] for name in ("tokenizer", "predictor")] == ["improved", "improved"]
     assert stages["predictor"]["measure"] == "nll_horizon"
     assert run.summary["data"]["symbols"] == 8
-    assert len(make_windows(load_store(run.settings), run.settings, "val")) == stages["predictor"]["validation_windows"]
+    assert len(load_sources(run.settings).validation) == stages["predictor"]["validation_windows"]
 
 
 def test_the_loss_over_the_horizon_counts_its_bars_alone() -> None:

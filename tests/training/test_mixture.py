@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from chandler.checkpoint import WEIGHTS_NAME
 from chandler.data.bars import Bars
 from chandler.data.store import BarStore
-from chandler.data.windows import Windows, normalise
+from chandler.data.windows import Windows, epoch_order, normalise
 from chandler.errors import ConfigError
 from chandler.training.augment import drop_volume
 from chandler.training.config import load_settings
@@ -42,16 +42,15 @@ def windows(*rows: int, level: float = 100.0) -> Windows:
 
 def test_a_plain_mixture_is_its_windows() -> None:
     mixture = Mixture(windows(30, 20), limit=17)
-    plain = Plan(len(mixture.main), 6, 4, 1, 1, seed=3, limit=17)
     assert mixture.drawn == 17
-    assert (mixture.order(3, 2) == plain.order(2)).all()
+    assert (mixture.order(3, 2) == epoch_order(len(mixture.main), seed=3, epoch=2, limit=17)).all()
 
 
 @pytest.mark.parametrize(("batch", "ranks"), [(10, 1), (5, 2), (3, 1)])
 def test_every_batch_replays_its_share(batch: int, ranks: int) -> None:
     mixture = Mixture(windows(65), windows(200), share=0.3)
-    plan = Plan(mixture.drawn, 6, batch, 1, ranks, seed=1, draw=lambda epoch: mixture.order(1, epoch))
-    order = plan.order(1)
+    plan = Plan(mixture.drawn, 6, batch, 1, ranks, seed=1)
+    order = mixture.order(1, 1)
     assert mixture.drawn == 60 + round(60 * 3 / 7) == len(set(order.tolist()))
     for index in range(plan.steps_per_epoch):
         micros = [micro for rank in range(ranks) for micro in plan.step(order, index, rank, step=index)]
@@ -118,7 +117,7 @@ def test_a_dropped_volume_is_what_zeros_normalise_to() -> None:
 def test_the_share_of_dropped_volumes_and_its_independence_of_the_sharding() -> None:
     def chances(batch: int, ranks: int) -> dict[int, float]:
         plan = Plan(2000, 6, batch, 1, ranks, seed=5)
-        order = plan.order(1)
+        order = epoch_order(2000, seed=5, epoch=1)
         return {
             int(i): float(chance)
             for index in range(plan.steps_per_epoch)

@@ -51,12 +51,11 @@ def test_the_published_checkpoint_is_the_best_not_the_last(config: dict[str, Any
     run = finetune(config)
     scores = [v["mse"] for v in rows(run.folder, "tokenizer", "validation")]
     from chandler.training.distributed import make_accelerator
-    from chandler.training.sources import load_store, make_windows
+    from chandler.training.sources import load_sources
     from chandler.training.stages import TokenizerStage
     from chandler.training.validation import validate
 
-    settings = run.settings
-    windows = make_windows(load_store(settings), settings, "val")
+    windows = load_sources(run.settings).validation
     stage = TokenizerStage(KronosTokenizer.from_pretrained(run.folder / "tokenizer"))
 
     class Silent:

@@ -68,15 +68,7 @@ def fit(
     require_windows(train.main, "training")
     require_windows(validation, "validation")
     s = settings
-    plan = Plan(
-        train.drawn,
-        train.length,
-        s.batch_size,
-        s.accumulation_steps,
-        accelerator.num_processes,
-        seed,
-        draw=lambda epoch: train.order(seed, epoch),
-    )
+    plan = Plan(train.drawn, train.length, s.batch_size, s.accumulation_steps, accelerator.num_processes, seed)
 
     def change(batch: Batch, chances: Tensor) -> Batch:
         """What is done to training windows alone."""
@@ -133,7 +125,7 @@ def fit(
         step += 1
         epoch, index = plan.epoch(step), (step - 1) % plan.steps_per_epoch
         if epoch != order_epoch:
-            order, order_epoch = plan.order(epoch), epoch
+            order, order_epoch = train.order(seed, epoch), epoch
         rate = schedule.get_last_lr()[0]
         losses, windows = _forward_backward(
             stage, model, prepared, train, plan, order, index, step, accelerator, change

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-
-from chandler.data.windows import epoch_order
 
 
 @dataclass(frozen=True)
@@ -36,21 +34,19 @@ class Plan:
     """
 
     windows: int
+    """Windows that an epoch draws."""
     length: int
+    """Bars of a window."""
     batch_size: int
     accumulation: int
     ranks: int
     seed: int
-    limit: int | None = None
-    draw: Callable[[int], np.ndarray] | None = None
-    """Epoch -> its `windows` windows in their order; None: a permutation, of which `limit` are used."""
 
     @property
     def per_epoch(self) -> int:
-        """Windows that an epoch draws."""
-        drawn = self.windows if self.limit is None else min(self.windows, self.limit)
-        rest = drawn % (self.batch_size * self.ranks)
-        return drawn - rest if rest < self.ranks else drawn
+        """Windows that an epoch uses."""
+        rest = self.windows % (self.batch_size * self.ranks)
+        return self.windows - rest if rest < self.ranks else self.windows
 
     @property
     def steps_per_epoch(self) -> int:
@@ -62,7 +58,8 @@ class Plan:
         return -(-step // self.steps_per_epoch)
 
     def step(self, order: np.ndarray, index: int, rank: int, step: int) -> Iterator[Micro]:
-        """The batches of one rank in optimiser step `index` of an epoch; `step` counts over all epochs."""
+        """The batches of one rank in optimiser step `index` of an epoch, whose windows are `order` (windows,); `step`
+        counts over all epochs."""
         wide = self.batch_size * self.ranks
         group = order[: self.per_epoch][index * wide * self.accumulation : (index + 1) * wide * self.accumulation]
         # One draw for the whole step: each window's numbers are the same however the step is cut and sharded.
@@ -74,12 +71,6 @@ class Plan:
             whole = min(wide, len(group) - lo)
             mine = np.arange(lo + rank, lo + whole, self.ranks)
             yield Micro(group[mine], uniforms[mine], chances[mine], len(mine) / whole, len(mine) / len(group))
-
-    def order(self, epoch: int) -> np.ndarray:
-        """The windows of an epoch in their order, (n,)."""
-        if self.draw is not None:
-            return self.draw(epoch)
-        return epoch_order(self.windows, seed=self.seed, epoch=epoch, limit=self.limit)
 
 
 def derive_seed(*parts: int) -> int:

@@ -109,19 +109,6 @@ def _replay_windows(replay: ReplaySettings, settings: Settings) -> tuple[Windows
     return train, Windows(store, ranges["val"], lookback, horizon, apart)
 
 
-def load_store(settings: Settings) -> BarStore:
-    """The main bars that the settings name."""
-    d = settings.data
-    return read_corpus(d).store if d.sources else load_clean(d)[0]
-
-
-def make_windows(store: BarStore, settings: Settings, split: str) -> Windows:
-    """The windows of one split of the main store, as `load_store` gives it: "train", "val" or "test"."""
-    d = settings.data
-    ranges = read_corpus(d).ranges if d.sources else split_ranges(store, d.split)
-    return _cut(store, ranges, settings, split)
-
-
 def _cut(store: BarStore, ranges: Mapping[str, np.ndarray], settings: Settings, split: str) -> Windows:
     d = settings.data
     stride = d.stride if split == "train" else d.validation_stride
