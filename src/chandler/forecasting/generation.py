@@ -15,7 +15,7 @@ from torch import Tensor
 from chandler.errors import ConfigError
 from chandler.forecasting.cache import Paths, Prefix, padded
 from chandler.forecasting.kernels import LEAST_ROWS, Weights
-from chandler.forecasting.memory import SHARE, free_memory
+from chandler.forecasting.memory import SHARE, free_memory, give_back
 from chandler.forecasting.planning import Chunk, Overflow, Window, plan
 from chandler.forecasting.prompts import Prompt
 from chandler.forecasting.sampling import Sampling, sample
@@ -210,6 +210,7 @@ def _run(
 def _steps(weights: Weights, groups: list[_Group], sampling: Sampling, horizon: int) -> Iterator[None]:
     """Fill the groups' ids one row at a time; their rows are multiplied together, their attention is their own."""
     hidden = _cat([group.begin() for group in groups])
+    give_back()  # what encoding needed: the caches of new rows fill up from here on
     sizes = [group.size for group in groups]
     uniforms = _cat([group.uniforms for group in groups])
     for step in range(horizon):
