@@ -29,7 +29,7 @@ test: $(READY) ## All tests; no network
 soak: $(READY) ## Kill -9 a run many times, also during saves: it must end with the same bits
 	$(BIN)/python -m benchmarks.soak
 
-demo: $(READY) ## Train both stages on five bundled US stocks, forecast, write runs/demo/report.html
+demo: $(READY) ## Finetune chandler-nano on five bundled US stocks, hold it against itself and naive; reports in runs/demo
 	$(BIN)/chandler demo --out runs/demo
 
 bench-forecast: $(READY) ## Generation: the engine against the re-encoding loop

@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 
 from chandler import Bars, BarStore, Forecaster, finetune, load_bars
+from chandler.data.files import STOCKS
 from chandler.evaluation.metrics import band, crps
 
 HORIZON, PATHS, LOOKBACK = 20, 100, 128
@@ -36,14 +36,15 @@ class Score:
     """Of the close, in one-bar volatilities of the history."""
     inside: np.ndarray
     """Share of the horizon inside the central 90% band."""
+    width: np.ndarray
+    """Mean width of that band, in one-bar volatilities."""
     origin: np.ndarray
     """Date of the last bar of the history, ns."""
 
 
 def stocks() -> BarStore:
     """The five bundled stocks."""
-    with resources.as_file(resources.files("chandler") / "assets" / "bokeh_stocks_1d.csv.gz") as path:
-        return load_bars(path)
+    return load_bars(STOCKS)
 
 
 def score(forecaster: Forecaster, store: BarStore, paths: int = PATHS, **sampling: Any) -> Score:
@@ -56,15 +57,16 @@ def score(forecaster: Forecaster, store: BarStore, paths: int = PATHS, **samplin
     histories, truths, times = zip(*cases, strict=True)
     sampling = {"top_p": 1.0, "lookback": LOOKBACK} | sampling
     made = forecaster.forecast_many(histories, HORIZON, paths, timestamps=times, overflow="trim", **sampling)
-    scores, inside = [], []
+    scores, inside, width = [], [], []
     for history, truth, forecast in zip(histories, truths, made, strict=True):
         closes = history.values[:, 3]
         unit = np.diff(np.log(closes)).std() * closes[-1]
         low, high = band(forecast.paths[:, :, 3], 0.9)
         scores.append(crps(forecast.paths[:, :, 3], truth) / unit)
         inside.append(((truth >= low) & (truth <= high)).mean())
+        width.append((high - low).mean() / unit)
     origins = np.array([history.timestamps[-1].value for history in histories])
-    return Score(np.array(scores), np.array(inside), origins)
+    return Score(np.array(scores), np.array(inside), np.array(width), origins)
 
 
 def _first(bars: Bars) -> int:
@@ -79,13 +81,14 @@ def by_date(values: np.ndarray, origins: np.ndarray) -> tuple[float, float]:
 
 
 def line(name: str, found: Score, base: Score) -> str:
-    """CRPS, its difference to the base with an error, and the coverage of the 90% band."""
+    """CRPS, its difference to the base with an error, coverage and width of the 90% band."""
     gain, error = by_date(100 * (found.crps - base.crps) / base.crps.mean(), base.origin)
     covered, scatter = by_date(100 * found.inside, found.origin)
-    return f"| {name} | {found.crps.mean():.4f} | {gain:+.2f}% +- {error:.2f} | {covered:.1f}% +- {scatter:.1f} |"
+    wide = found.width.mean()
+    return f"| {name} | {found.crps.mean():.4f} | {gain:+.2f}% +- {error:.2f} | {covered:.1f}% +- {scatter:.1f} | {wide:.2f} |"
 
 
-HEAD = "| setting | CRPS | against the first | 90% band covers |\n|---|---|---|---|"
+HEAD = "| setting | CRPS | against the first | 90% band covers | its width |\n|---|---|---|---|---|"
 
 
 def sampling(model: str) -> None:
@@ -103,8 +106,8 @@ def sampling(model: str) -> None:
     print(f"\nTemperature and top_p\n\n{HEAD}")
     base = score(forecaster, store)
     print(line("1.0, 1.0", base, base))
-    for temperature, top_p in ((1.0, 0.95), (1.0, 0.9), (1.0, 0.8), (0.8, 1.0), (0.9, 1.0), (1.1, 1.0), (1.2, 1.0),
-                               (0.6, 0.9), (1.2, 0.9)):  # fmt: skip
+    for temperature, top_p in ((1.0, 0.95), (1.0, 0.9), (1.0, 0.8), (0.6, 1.0), (0.8, 1.0), (0.9, 1.0), (1.1, 1.0),
+                               (1.2, 1.0), (1.3, 1.0), (0.6, 0.9), (1.2, 0.9)):  # fmt: skip
         found = score(forecaster, store, temperature=temperature, top_p=top_p)
         print(line(f"{temperature}, {top_p}", found, base), flush=True)
     print("\nNumber of paths: error of the median of the close at the last bar, and width of the 90% band\n")
@@ -150,29 +153,29 @@ def finetuning(model: str) -> None:
     untouched = score(Forecaster.from_pretrained(model, device="cpu"), store)
     print(f"{model}, finetuned on five stocks up to 2009, validated on 2010; mean over seeds {SEEDS}\n\n{HEAD}")
     print(line("untouched", untouched, untouched), flush=True)
-    with resources.as_file(resources.files("chandler") / "assets" / "bokeh_stocks_1d.csv.gz") as path:
-        for name, changes in trainings():
-            found = [_finetuned(model, str(path), seed, changes, store) for seed in SEEDS]
-            mean = replace(
-                found[0],
-                crps=np.mean([one.crps for one in found], axis=0),
-                inside=np.mean([one.inside for one in found], axis=0),
-            )
-            spread = np.std([one.crps.mean() for one in found], ddof=1)
-            print(f"{line(name, mean, untouched)} seeds scatter {spread:.4f}", flush=True)
+    for name, changes in trainings():
+        found = [_finetuned(model, seed, changes, store) for seed in SEEDS]
+        mean = replace(
+            found[0],
+            crps=np.mean([one.crps for one in found], axis=0),
+            inside=np.mean([one.inside for one in found], axis=0),
+            width=np.mean([one.width for one in found], axis=0),
+        )
+        spread = np.std([one.crps.mean() for one in found], ddof=1)
+        print(f"{line(name, mean, untouched)} seeds scatter {spread:.4f}", flush=True)
 
 
-def _finetuned(model: str, path: str, seed: int, changes: dict[str, Any], store: BarStore) -> Score:
+def _finetuned(model: str, seed: int, changes: dict[str, Any], store: BarStore) -> Score:
     with tempfile.TemporaryDirectory() as folder:
         settings: dict[str, Any] = {
             "out": str(Path(folder) / "run"),
             "seed": seed,
             "data": {
-                "path": path, "lookback": LOOKBACK, "horizon": 40, "validation_stride": 20, "windows_per_epoch": 1000,
+                "path": STOCKS, "lookback": LOOKBACK, "horizon": 40, "validation_stride": 20, "windows_per_epoch": 1000,
                 "split": {"train_end": "2009-12-31", "val_end": "2010-12-31"},
             },
             "tokenizer": {"start": model, "enabled": False, "epochs": 2, "batch_size": 25},
-            "predictor": {"start": model, "epochs": 4, "batch_size": 25, "learning_rate": 1e-4, "loss": "horizon"},
+            "predictor": {"start": model, "epochs": 3, "batch_size": 25, "learning_rate": 1e-4, "loss": "horizon"},
         }  # fmt: skip
         for stage, values in changes.items():
             settings[stage] |= values

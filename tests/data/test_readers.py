@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import chandler
 from chandler.data import Bars, BarStore, load_bars
 from chandler.errors import DataError
 
@@ -214,11 +213,8 @@ def test_columns_timezone_and_format_are_passed_on(tmp_path):
     assert store["bars"].values[0, 3] == 1.5
 
 
-def test_the_bundled_panel():
-    path = Path(chandler.__file__).parent / "assets" / "bokeh_stocks_1d.csv.gz"
-    if not path.exists():
-        pytest.skip("the bundled data is not in this checkout yet")
-    store = load_bars(path)
+def test_the_bundled_panel(tmp_path, monkeypatch):
+    store = load_bars("chandler-stocks")
     assert store.symbols == ("AAPL", "FB", "GOOG", "IBM", "MSFT")
     assert store.rows == 12154
     assert isinstance(store, BarStore)
@@ -226,3 +222,8 @@ def test_the_bundled_panel():
     assert bars.values[0, 3] == pytest.approx(4.186662803811)
     jumps = np.abs(bars.values[1:, 0] / bars.values[:-1, 3] - 1)
     assert jumps.max() < 0.5  # the 2:1 split of 2005 is adjusted away
+    # A file of that name comes first.
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "date,open,high,low,close\n2024-01-02,1,2,1,1.5\n").rename("chandler-stocks")
+    with pytest.raises(DataError, match="chandler-stocks"):
+        load_bars("chandler-stocks")

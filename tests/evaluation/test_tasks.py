@@ -110,6 +110,16 @@ def test_the_generation_task_runs(tmp_path, capsys):
     page = (out / "report.html").read_text()
     assert "Discriminative" in page
 
+    # Stopped and called again: what is sampled stays, what is missing is sampled to the same numbers.
+    samples = {path.name: path.stat().st_mtime_ns for path in (out / "samples").iterdir()}
+    assert len(samples) == 3
+    (out / "samples" / "tiny.npz").unlink()
+    (out / "generation.json").unlink()
+    assert shell(*command) == 0
+    assert json.loads((out / "generation.json").read_text()) == found
+    again = {path.name: path.stat().st_mtime_ns for path in (out / "samples").iterdir()}
+    assert {name for name in samples if samples[name] != again[name]} == {"tiny.npz"}
+
 
 def test_naive_futures_are_made_of_past_bars():
     """Shapes relative to the close before are those of past bars; the first follows the last close."""

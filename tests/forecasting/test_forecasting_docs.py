@@ -41,7 +41,7 @@ def test_the_python_examples_run(at_the_examples: Path) -> None:
     for block in blocks:
         for line in block.splitlines():
             exec(line, names)
-    forecast, honest, long, whole = (names[name] for name in ("forecast", "honest", "long", "whole"))
+    forecast, narrow, long, whole = (names[name] for name in ("forecast", "narrow", "long", "whole"))
     assert forecast.paths.shape == (100, 24, 6)  # type: ignore[attr-defined]
     assert long.paths.shape == (10, 96, 6)  # type: ignore[attr-defined]
     assert whole.repaired is not None  # type: ignore[attr-defined]
@@ -50,7 +50,7 @@ def test_the_python_examples_run(at_the_examples: Path) -> None:
     def width(one: object) -> float:
         return float(np.ptp(one.interval(0.8).to_numpy(), axis=1).mean())  # type: ignore[attr-defined]
 
-    assert width(honest) > width(forecast)
+    assert width(narrow) < width(forecast)
 
 
 def test_the_commands_run(

@@ -22,7 +22,7 @@ from chandler.forecasting.sampling import Sampling, path_uniforms, probabilities
 from chandler.nn.predictor import DependencyPositions, Kronos, PredictorConfig
 from chandler.nn.tokenizer import KronosTokenizer
 
-GREEDY, FREE = Sampling(top_k=1), Sampling()
+GREEDY, FREE = Sampling(top_k=1), Sampling(top_p=0.9)
 Paths2 = tuple[Tensor, Tensor]
 """New ids (s1, s2), each (paths, horizon)."""
 

@@ -15,7 +15,7 @@ from chandler.forecasting.sampling import Sampling, path_uniforms
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 
-GREEDY, FREE = Sampling(top_k=1), Sampling()
+GREEDY, FREE = Sampling(top_k=1), Sampling(top_p=0.9)
 CONTEXT = 32
 
 

@@ -53,6 +53,7 @@ def evaluate(
     """
     from chandler.evaluation.config import load_evaluation
     from chandler.evaluation.score_report import write_evaluation_report
+    from chandler.evaluation.score_text import evaluation_text
     from chandler.evaluation.walk import evaluate as run_evaluate
 
     if not data and config is None:
@@ -82,6 +83,7 @@ def evaluate(
         from chandler.evaluation.task_results import task_table
 
         typer.echo(task_table(Results(folder), settings.task).to_text())
+    typer.echo(evaluation_text(folder))
     typer.echo(f"Scores: {folder / 'scores.parquet'}")
     typer.echo(f"Report: {write_evaluation_report(folder)}")
 
@@ -199,11 +201,6 @@ def report(
         from chandler.evaluation.generation_report import write_generation_report
 
         typer.echo(f"Report: {write_generation_report(folder)}")
-        return
-    if (folder / "forecasts.parquet").is_file():
-        from chandler.demo import report_again
-
-        typer.echo(f"Report: {report_again(folder)}")
         return
     from chandler.evaluation.report import write_report
 

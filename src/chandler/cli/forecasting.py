@@ -45,7 +45,7 @@ def forecast(
     horizon: Annotated[int, typer.Option(help="Bars to forecast.")] = 24,
     paths: Annotated[int, typer.Option(help="Sampled futures per symbol.")] = 100,
     temperature: Annotated[float, typer.Option(help="Below 1 narrows the distribution.")] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Keep the likeliest tokens up to this probability; 1 keeps all.")] = 0.9,
+    top_p: Annotated[float, typer.Option(help="Keep the likeliest tokens up to this probability; 1 keeps all.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Keep this many tokens; 0 keeps all, 1 is greedy.")] = 0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same paths.")] = 0,
     lookback: Annotated[int | None, typer.Option(help="Bars of history to use; default: as trained.")] = None,

@@ -15,7 +15,8 @@ Data = Annotated[
     list[str],
     typer.Argument(
         metavar="DATA...",
-        help="Files (CSV, Parquet, JSON, zip ...), folders or globs of bars, a prepared store, qlib:FOLDER.",
+        help="Files (CSV, Parquet, JSON, zip ...), folders or globs of bars, a prepared store, qlib:FOLDER, "
+        "chandler-stocks (bundled).",
         show_default=False,
     ),
 ]

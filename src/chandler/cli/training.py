@@ -18,7 +18,7 @@ def demo(
         "runs/demo"
     ),
 ) -> None:
-    """Train both stages of a small model on five bundled US stocks, forecast ten unseen sessions, write a report.
+    """Finetune chandler-nano on five bundled US stocks, then hold it against the untouched model and naive forecasts.
 
     Needs no data, no network and no accelerator; a few minutes on two CPU cores.
     """

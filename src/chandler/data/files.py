@@ -28,6 +28,8 @@ TEXT = (".csv", ".tsv", ".txt")
 ROWS = (".jsonl", ".ndjson", ".json")
 COLUMNAR = (".parquet", ".pq", ".feather", ".arrow", ".ipc")
 SUFFIXES = (*TEXT, *(suffix + ".gz" for suffix in (*TEXT, *ROWS[:2])), *ROWS, *COLUMNAR, ".zip")
+STOCKS = "chandler-stocks"
+"""The bars that come with the package, five US stocks by day: for trying things out."""
 HEAD = 1 << 20
 """Bytes of a text file that are looked at first; a first line that is longer is no line of a table."""
 _READ_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
@@ -98,11 +100,13 @@ class Found:
 
 
 def find_files(text: str) -> Found:
-    """The files that a path names: itself, a folder's (with subfolders), or those that fit a glob.
+    """The files that a path names: itself, a folder's (with subfolders), those that fit a glob, or the bundled bars.
 
     Raises DataError where there are none.
     """
     path = Path(text).expanduser()
+    if text == STOCKS and not path.exists():
+        path = Path(__file__).parents[1] / "assets" / "bokeh_stocks_1d.csv.gz"
     problems: list[str] = []
     try:
         is_folder, exists = path.is_dir(), path.exists()

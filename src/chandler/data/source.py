@@ -22,7 +22,7 @@ class SourceSettings(Strict):
     """Which bars, and how they are read."""
 
     path: str | list[str]
-    """File, folder, glob, a store made by prepare, "qlib:FOLDER", or a list of them."""
+    """File, folder, glob, a store made by prepare, "qlib:FOLDER", "chandler-stocks" (bundled), or a list of them."""
     market: str = "all"
     """Of a qlib folder: the instrument list, such as csi300."""
     freq: str = "day"

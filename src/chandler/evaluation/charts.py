@@ -12,63 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chandler.data.bars import FEATURES
-from chandler.evaluation import metrics
-from chandler.evaluation.scoring import BAND, CLOSE, ForecastCase
 
 Figure = dict[str, Any]
-OPEN, HIGH, LOW = (FEATURES.index(name) for name in ("open", "high", "low"))
+OPEN, HIGH, LOW, CLOSE = (FEATURES.index(name) for name in ("open", "high", "low", "close"))
 TICKS = 6
-WALK_PATHS = 1000
-
-
-def candles(case: ForecastCase, *, history_rows: int = 45, seed: int = 0) -> Figure:
-    """History and truth as candles (hollow rises, filled falls), mean and 80% band of the forecast close, and the
-    random walk's band. Bars are evenly spaced: nights and weekends leave no gap."""
-    forecast = case.forecast
-    history = forecast.history.tail(history_rows)
-    index = pd.DatetimeIndex(history.timestamps.append(forecast.timestamps))
-    labels = bar_labels(index)
-    past, future = labels[: len(history)], labels[len(history) :]
-    paths = forecast.paths[:, :, CLOSE]
-    # Mean and bands begin at the last known close: the forecast grows out of it.
-    joint = [past[-1], *future]
-    truth = case.came()
-    traces: list[Figure] = []
-    if len(paths) > 1:
-        walk = np.quantile(case.walk(WALK_PATHS, seed), [(1 - BAND) / 2, (1 + BAND) / 2], axis=0)
-        for number, edge in enumerate(walk):
-            traces.append(
-                curve(joint, [case.last, *edge], "--muted", name=f"random walk, {BAND:.0%} band", dash="dot", width=1.2)
-                | {"legendgroup": "walk", "showlegend": number == 0, "hoverinfo": "skip"}
-            )
-        low, high = metrics.band(paths, BAND)
-        edge_style = {"hoverinfo": "skip", "legendgroup": "band"}
-        traces.append(curve(joint, [case.last, *low], "--model", width=0) | edge_style | {"showlegend": False})
-        traces.append(
-            curve(joint, [case.last, *high], "--model", name=f"forecast, {BAND:.0%} band", width=0)
-            | edge_style
-            | {"fill": "tonexty", "fillcolor": "--model-band"}
-        )
-        texts = [
-            f"mean {_price(m)}, {BAND:.0%} band {_price(a)} to {_price(b)}"
-            for m, a, b in zip(paths.mean(0), low, high, strict=True)
-        ]
-    else:
-        texts = [f"{_price(p)} (1 path)" for p in paths[0]]
-    mean = curve(future, paths.mean(axis=0), "--model", name="forecast, mean close", width=2.2)
-    traces.append(mean | {"zorder": 3, "text": texts, "hovertemplate": "forecast close: %{text}<extra></extra>"})
-    stem = curve([past[-1], future[0]], [case.last, paths[:, 0].mean()], "--model", width=2.2)
-    traces.append(stem | {"zorder": 3, "hoverinfo": "skip", "showlegend": False})
-    traces.append(candlestick(past, history.values, "--ink", "--ink-soft", "history"))
-    traces.append(prices_on_hover(past, history.values, "history"))
-    known = ~np.isnan(truth[:, CLOSE])
-    if known.any():
-        dates = [label for label, keep in zip(future, known, strict=True) if keep]
-        traces.append(candlestick(dates, truth[known], "--truth", "--truth", "what came true"))
-        traces.append(prices_on_hover(dates, truth[known], "came true"))
-    layout = layout_of(hover="x unified") | {"showlegend": False}
-    candle_axis(layout, index, labels, len(history))
-    return {"data": traces, "layout": layout}
+_WIDE = 5.0
+"""Losses that fall by more than this factor get a logarithmic axis."""
 
 
 def candle_axis(layout: Figure, index: pd.DatetimeIndex, labels: Sequence[str], history: int) -> None:
@@ -89,20 +38,6 @@ def candle_axis(layout: Figure, index: pd.DatetimeIndex, labels: Sequence[str], 
     layout["shapes"] = [{"type": "line", **boundary, "line": {"color": "--rule-strong", "width": 1, "dash": "dash"}}]
 
 
-def legend(cases: Sequence[ForecastCase]) -> str:
-    """One legend for all candle charts, as HTML."""
-    several = any(len(case.forecast.paths) > 1 for case in cases)
-    known = any(case.truth is not None for case in cases)
-    shown = [
-        ("candle history", "history", True),
-        ("candle truth", "what came true", known),
-        ("line", "forecast, mean close" if several else "forecast close (1 path)", True),
-        ("area", f"forecast, {BAND:.0%} band", several),
-        ("dots", f"random walk, {BAND:.0%} band", several),
-    ]
-    return keys([(kind, text) for kind, text, there in shown if there])
-
-
 def keys(pairs: Sequence[tuple[str, str]]) -> str:
     """A legend as HTML from (class of the sample, text) pairs."""
     items = "".join(f'<li><i class="{kind}"></i>{escape(text)}</li>' for kind, text in pairs)
@@ -113,16 +48,12 @@ def losses(
     train: Sequence[tuple[int, float]],
     validation: Sequence[tuple[int, float]],
     *,
-    reference: tuple[str, float] | None = None,
-    log: bool = False,
     best_step: int | None = None,
 ) -> Figure:
     """Training loss as a line and validations as points, (step, value) pairs; step 0 and the best are marked.
 
     Args:
         train, validation: in the same unit; validation begins with step 0.
-        reference: a name, and the value of the dashed line that stands for it.
-        log: a logarithmic axis; all values above 0.
         best_step: of the checkpoint that was chosen; None for the lowest validation.
     """
     traces: list[Figure] = []
@@ -146,22 +77,9 @@ def losses(
             trace = {"type": "scatter", "mode": "markers", "x": [point[0]], "y": rounded([point[1]]), "name": name}
             traces.append({**trace, "marker": marker, "hoverinfo": "skip"})
     layout = layout_of(hover="closest")
-    if reference is not None:
-        name, value = reference
-        line = curve([0, last], [value, value], "--ink-soft", width=1.2, dash="dash")
-        traces.append(line | {"hoverinfo": "skip", "showlegend": False})
-        place = {
-            "x": 1,
-            "xref": "paper",
-            "xanchor": "right",
-            "y": np.log10(value) if log else value,
-            "yanchor": "bottom",
-        }
-        text = f"{name[0].lower()}{name[1:]}: {value:.4g}"
-        layout["annotations"] = [{**place, "text": text, "showarrow": False, "font": {"size": 11}}]
     layout["xaxis"] |= {"title": {"text": "optimiser step", "standoff": 4}, "range": [-0.03 * last, 1.03 * last]}
-    if log:
-        shown = [value for trace in traces for value in trace["y"]]
+    shown = [value for trace in traces for value in trace["y"]]
+    if shown and min(shown) > 0 and max(shown) / min(shown) > _WIDE:
         layout["yaxis"] |= {"type": "log", "tickmode": "array"} | _decades(min(shown), max(shown))
     return {"data": traces, "layout": layout}
 

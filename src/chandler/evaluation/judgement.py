@@ -88,6 +88,23 @@ def headline(results: Results, judged: Sequence[Judged]) -> str:
     return " ".join(sentences)
 
 
+def verdict_lines(results: Results, judged: Sequence[Judged]) -> list[tuple[str, str]]:
+    """(about, sentence) pairs: what was seen before, every question, models against each other, bands, weight."""
+    several = len(results.raw_models) > 1
+    lines = [(f"{model}: seen?", text[0].upper() + text[1:]) for model, text in marked(results)]
+    for one in judged:
+        about = f"{one.model}, {one.question.title}" if several else one.question.title.capitalize()
+        lines.append((about, answer(one)))
+    first = results.raw_models[:1]
+    lines += [
+        (f"{model} against {one}", between(results, model, one)) for one in first for model in results.raw_models[1:]
+    ]
+    for model in results.raw_models:
+        if results.spreads(model):
+            lines.append((f"{model}, bands" if several else "Bands", calibration_answer(results, model)))
+    return [*lines, ("Weight", weight(results))]
+
+
 def answer(one: Judged) -> str:
     """Question and answer in one sentence or two."""
     c, measure = one.against_naive, one.question.unit.split(",")[0]

@@ -65,20 +65,9 @@ def _header(results: Results, name: str) -> str:
 
 def _verdict(results: Results, judged: Sequence[Judged]) -> str:
     alarm = bool(judgement.marked(results))
-    lines = [(f"{model}: seen?", text[0].upper() + text[1:]) for model, text in judgement.marked(results)]
-    several = len(results.raw_models) > 1
-    for one in judged:
-        about = f"{one.model}, {one.question.title}" if several else one.question.title.capitalize()
-        lines.append((about, judgement.answer(one)))
-    for model in results.raw_models[1:]:
-        first = results.raw_models[0]
-        lines.append((f"{model} against {first}", judgement.between(results, model, first)))
-    for model in results.raw_models:
-        if results.spreads(model):
-            about = f"{model}, bands" if several else "Bands"
-            lines.append((about, judgement.calibration_answer(results, model)))
-    lines.append(("Weight", judgement.weight(results)))
-    items = "".join(f"<dt>{escape(about)}</dt><dd>{escape(text)}</dd>" for about, text in lines)
+    items = "".join(
+        f"<dt>{escape(about)}</dt><dd>{escape(text)}</dd>" for about, text in judgement.verdict_lines(results, judged)
+    )
     first = f"<p>{escape(judgement.headline(results, judged))}</p>"
     return f'<section class="verdict{" alarm" if alarm else ""}" aria-label="Verdict">{first}<dl>{items}</dl></section>'
 

@@ -1,47 +1,10 @@
-"""The report's tables: errors beside the baselines', the band, step 0 against best. A loss is marked like a win."""
+"""The tables of a run's report: step 0 against best. A loss is marked like a win."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import pandas as pd
-
 from chandler.evaluation.page import table
 from chandler.evaluation.runlog import RunLog, StageLog
-from chandler.evaluation.scoring import BAND, LAST_CLOSE, MODEL, RANDOM_WALK, pivot
 from chandler.evaluation.verdicts import HIGHER_IS_BETTER, MEASURES, change, digits
-
-
-def error_table(scores: pd.DataFrame, measure: str, rival: str, title: str, how: str) -> str:
-    """One measure of model and baselines per symbol, and the model's win or loss against `rival`."""
-    found = pivot(scores, measure)[[MODEL, LAST_CLOSE, RANDOM_WALK]]
-    values = [(str(symbol), found.loc[symbol]) for symbol in found.index]
-    several = len(values) > 1
-    if several:
-        values.append(("Mean", found.mean()))
-    head = ["Symbol", "Model", "Last close", "Random walk", f"vs {rival}"]
-    rows = [(name, [*(f"{value:.2f}" for value in row), mark(change(row[MODEL], row[rival]))]) for name, row in values]
-    return table(f"<b>{title}</b><br>{how}", [head], rows, summary=several)
-
-
-def band_table(scores: pd.DataFrame) -> str:
-    """How many true closes the bands of model and random walk held, and how wide they were."""
-    inside, steps, width = (pivot(scores, name)[[MODEL, RANDOM_WALK]] for name in ("inside", "steps", "band_width"))
-
-    def cells(hits: Any, total: Any, wide: Any) -> list[str]:
-        pairs = [(f"{hits[m]:.0f} of {total[m]:.0f}", f"{wide[m]:.1f}") for m in inside]
-        return [cell for pair in pairs for cell in pair]
-
-    rows = [(str(symbol), cells(inside.loc[symbol], steps.loc[symbol], width.loc[symbol])) for symbol in inside.index]
-    several = len(rows) > 1
-    if several:
-        rows.append(("All", cells(inside.sum(), steps.sum(), width.mean())))
-    caption = (
-        f"<b>The {BAND:.0%} band of the close</b><br>A calibrated band holds {BAND:.0%} of many independent closes; of "
-        "two such bands the narrower is better. Width in % of the last close."
-    )
-    head = [["", "Model|2", "Random walk|2"], ["Symbol", "Inside", "Width", "Inside", "Width"]]
-    return table(caption, head, rows, summary=several)
 
 
 def stage_table(log: RunLog) -> str:

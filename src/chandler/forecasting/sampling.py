@@ -29,7 +29,7 @@ class Sampling:
     """Logits are divided by it, > 0: below 1 sharper, above 1 flatter."""
     top_k: int | None = 0
     """Keep the k most likely tokens; 0 or None keeps all; 1 is greedy and uses no randomness."""
-    top_p: float | None = 0.9
+    top_p: float | None = 1.0
     """Keep the smallest set of tokens whose probability exceeds it, in (0, 1]; 1 or None keeps all."""
 
     def __post_init__(self) -> None:
