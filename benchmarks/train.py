@@ -151,7 +151,7 @@ class Yardstick:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3, help="timed steps of each variant (the median counts)")
-    parser.add_argument("--sizes", default="mini,small")
+    parser.add_argument("--sizes", default="mini,small", help="of predictors; an empty text: the tokenizer alone")
     parser.add_argument("--no-compile", action="store_true", help="leave out the compiled variants")
     options = parser.parse_args()
     store = bars(8, 5000)
@@ -180,7 +180,7 @@ def main() -> None:
 
     tokenizer_config = TOKENIZERS["base"]
     cases: list[tuple[str, Any]] = [("tokenizer", None)]
-    cases += [(f"predictor {size}", PREDICTORS[size]) for size in options.sizes.split(",")]
+    cases += [(f"predictor {size}", PREDICTORS[size]) for size in options.sizes.split(",") if size]
     for name, config in cases:
         source = yardstick.loader(tables, ROWS, LOOKBACK, 10**6, BATCH)
         if config is None:
