@@ -1,10 +1,11 @@
 """What low-rank adapters and the heads alone save: a predictor's step time and peak memory by `mode`.
 
-    python benchmarks/lora.py [--size small] [--batch 50] [--rows 101] [--steps 3] [--precision float32]
+    python -m benchmarks.lora [--size small] [--batch 50] [--rows 101] [--steps 5] [--precision float32]
 
-Each mode runs in a process of its own. Memory beside the weights, counted in tensors, so that allocators do not show:
-"state" is gradients and the optimiser's two moments, "activations" what the forward pass keeps for the backward pass.
-On CUDA the peak of allocated memory, weights included, is printed too.
+Each mode runs in a process of its own; the median step counts. Memory beside the weights, counted in tensors, so that
+allocators do not show: "state" is gradients and the optimiser's two moments, "activations" what the forward pass keeps
+for the backward pass. "peak" is measured over the steps, weights included: on CUDA the allocated memory, on a CPU
+under Linux the resident memory of the process above what it had before the model.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import argparse
 import json
 import multiprocessing
 import platform
+import statistics
 import time
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.forecast import peak_memory, reset_peak
 from chandler.nn.predictor import Kronos
 from chandler.nn.presets import PREDICTORS
 from chandler.training.optim import make_optimizer
@@ -34,8 +37,9 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def measure(case: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Parameters trained, seconds of a step (the fastest, after one to warm up), megabytes."""
+    """Parameters trained, seconds of a step (the median, after one to warm up), megabytes."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    before = reset_peak()
     model = Kronos(PREDICTORS[arguments.size], generator=_generator()).to(device).train()
     trained = choose_trained(model, "predictor", PredictorSettings(**CASES[case]), _generator())
     optimizer = make_optimizer(model, lr=1e-5, betas=(0.9, 0.95), weight_decay=0.1)
@@ -71,6 +75,7 @@ def measure(case: str, arguments: argparse.Namespace) -> dict[str, Any]:
         loss = forward()
     activations = sum(kept.values())
     del loss
+    reset_peak()
     times = []
     for _ in range(arguments.steps + 1):
         begun = time.perf_counter()
@@ -78,10 +83,10 @@ def measure(case: str, arguments: argparse.Namespace) -> dict[str, Any]:
         times.append(time.perf_counter() - begun)
     return {
         "trained": trained.trained,
-        "seconds": min(times[1:]),
+        "seconds": statistics.median(times[1:]),
         "state": 3 * 4 * trained.trained / 1e6,
         "activations": activations / 1e6,
-        "peak": torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else None,
+        "peak": (torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_memory() - before) / 1e6,
     }
 
 
@@ -103,7 +108,7 @@ def main() -> None:
     parser.add_argument("--size", choices=list(PREDICTORS), default="small")
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--rows", type=int, default=101)
-    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -124,15 +129,15 @@ def main() -> None:
         f"Kronos-{arguments.size}, batch {arguments.batch} x {arguments.rows} rows, {arguments.precision}, "
         f"{where}, {platform.machine()}, torch {torch.__version__}"
     )
-    print(f"{'mode':<34}{'trained':>12}{'step':>10}{'of full':>9}{'state':>10}{'activations':>13}{'of full':>9}")
+    print(
+        f"{'mode':<34}{'trained':>12}{'step':>10}{'of full':>9}{'state':>10}{'activations':>13}{'peak':>11}{'of full':>9}"
+    )
     full = rows["full"]
-    whole = full["state"] + full["activations"]
     for case, row in rows.items():
-        peak = f"  peak {row['peak']:,.0f} MB" if row["peak"] else ""
         print(
             f"{case:<34}{row['trained']:>12,}{row['seconds']:>8.2f} s{row['seconds'] / full['seconds']:>9.0%}"
-            f"{row['state']:>7.0f} MB{row['activations']:>10.0f} MB{(row['state'] + row['activations']) / whole:>9.0%}"
-            f"{peak}"
+            f"{row['state']:>7.0f} MB{row['activations']:>10.0f} MB"
+            + (f"{row['peak']:>8,.0f} MB{row['peak'] / full['peak']:>9.0%}" if row["peak"] > 0 else "")
         )
 
 

@@ -143,7 +143,7 @@ def trainings() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "s1 sampled, tokenizer kept, lr 1e-4", {}
     yield "s1 true", {"predictor": {"condition": "true"}}
     yield "tokenizer stage on", {"tokenizer": {"enabled": True}}
-    for rate in (1e-6, 1e-5, 3e-4, 1e-3):
+    for rate in (1e-6, 1e-5, 1e-3):
         yield f"lr {rate:g}", {"predictor": {"learning_rate": rate}}
 
 
@@ -175,7 +175,7 @@ def _finetuned(model: str, seed: int, changes: dict[str, Any], store: BarStore) 
                 "split": {"train_end": "2009-12-31", "val_end": "2010-12-31"},
             },
             "tokenizer": {"start": model, "enabled": False, "epochs": 2, "batch_size": 25},
-            "predictor": {"start": model, "epochs": 3, "batch_size": 25, "learning_rate": 1e-4, "loss": "horizon"},
+            "predictor": {"start": model, "epochs": 2, "batch_size": 25, "learning_rate": 1e-4, "loss": "horizon"},
         }  # fmt: skip
         for stage, values in changes.items():
             settings[stage] |= values

@@ -79,6 +79,17 @@ def median_seconds(step: Callable[[], Any], repeats: int, warmup: int = 1) -> fl
     return statistics.median(taken)
 
 
+def medians(steps: list[Callable[[], Any]], repeats: int) -> list[float]:
+    """Median seconds of each; they take turns, so that a machine whose speed drifts is fair to all of them."""
+    taken: list[list[float]] = [[] for _ in steps]
+    for _ in range(repeats):
+        for step, own in zip(steps, taken, strict=True):
+            begun = time.perf_counter()
+            step()
+            own.append(time.perf_counter() - begun)
+    return [statistics.median(own) for own in taken]
+
+
 def block_flops(d: int, ff: int, rows: int, length: int) -> float:
     """Multiplications and additions of one block's forward pass over `rows` rows in windows of `length`."""
     return rows * (2 * (4 * d * d + 3 * d * ff) + 2 * 2 * length * d)
@@ -150,8 +161,8 @@ class Yardstick:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3, help="timed steps of each variant (the median counts)")
-    parser.add_argument("--sizes", default="mini,small")
+    parser.add_argument("--repeats", type=int, default=5, help="timed steps of each variant (the median counts)")
+    parser.add_argument("--sizes", default="mini,small", help="of predictors; an empty text: the tokenizer alone")
     parser.add_argument("--no-compile", action="store_true", help="leave out the compiled variants")
     options = parser.parse_args()
     store = bars(8, 5000)
@@ -180,7 +191,7 @@ def main() -> None:
 
     tokenizer_config = TOKENIZERS["base"]
     cases: list[tuple[str, Any]] = [("tokenizer", None)]
-    cases += [(f"predictor {size}", PREDICTORS[size]) for size in options.sizes.split(",")]
+    cases += [(f"predictor {size}", PREDICTORS[size]) for size in options.sizes.split(",") if size]
     for name, config in cases:
         source = yardstick.loader(tables, ROWS, LOOKBACK, 10**6, BATCH)
         if config is None:
@@ -191,17 +202,7 @@ def main() -> None:
             # The frozen tokenizer encodes every batch: encoder only, no backward.
             flops += (tokenizer_config.n_enc_layers - 1) * block_flops(256, 512, BATCH * ROWS, ROWS)
             slow = Yardstick(yardstick.Predictor(config), source, yardstick.Tokenizer(tokenizer_config))
-        base = median_seconds(slow, options.repeats)
-
-        def row(variant: str, seconds: float, peak: float, compile_seconds: float | None = None) -> None:
-            extra = f"{compile_seconds:>11.0f}" if compile_seconds is not None else ""
-            print(
-                f"{name:<18}{variant:<20}{seconds:>8.3f}{BATCH / seconds:>11.1f}{flops / seconds / peak:>9.0%}"  # noqa: B023
-                f"{base / seconds:>12.2f}x{extra}",  # noqa: B023
-                flush=True,
-            )
-
-        row("yardstick", base, peaks["float32"])
+        variants: list[tuple[str, str, Callable[[], Any], float | None]] = [("yardstick", "float32", slow, None)]
         for precision in ("float32", "bfloat16"):
             for compiled in (False, True) if not options.no_compile else (False,):
                 tokenizer = KronosTokenizer(tokenizer_config)
@@ -212,12 +213,18 @@ def main() -> None:
                 )
                 step = Ours(stage, windows, precision, compiled)
                 begun = time.perf_counter()
-                if compiled:
-                    step()
-                taken = time.perf_counter() - begun
-                seconds = median_seconds(step, options.repeats)
-                variant = f"{precision}{' compiled' if compiled else ''}"
-                row(variant, seconds, peaks[precision], taken - seconds if compiled else None)
+                step()
+                taken = time.perf_counter() - begun if compiled else None
+                variants.append((f"{precision}{' compiled' if compiled else ''}", precision, step, taken))
+        slow()
+        seconds = medians([step for _, _, step, _ in variants], options.repeats)
+        for (variant, precision, _, compiling), own in zip(variants, seconds, strict=True):
+            extra = f"{compiling - own:>11.0f}" if compiling is not None else ""
+            print(
+                f"{name:<18}{variant:<20}{own:>8.3f}{BATCH / own:>11.1f}{flops / own / peaks[precision]:>9.0%}"
+                f"{seconds[0] / own:>12.2f}x{extra}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

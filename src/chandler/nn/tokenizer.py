@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chandler.checkpoint import Pretrained
+from chandler.nn.functional import exact
 from chandler.nn.layers import Block, initialise, run_blocks
 from chandler.nn.quantizer import BinarySphericalQuantizer, ids_to_signs, signs_to_ids
 
@@ -55,6 +56,9 @@ class KronosTokenizer(Pretrained, nn.Module):
 
     Load released weights with `KronosTokenizer.from_pretrained(path_or_repo)`; `KronosTokenizer(config)`
     has random weights, drawn from `generator`.
+
+    Under autocast the blocks' products alone are in the lower precision. What enters and leaves them, the residual
+    stream, the quantiser and its loss stay in float32: bars and codes are few numbers, and a rounded one flips signs.
     """
 
     config_class = TokenizerConfig
@@ -111,12 +115,11 @@ class KronosTokenizer(Pretrained, nn.Module):
 
     def _unit(self, x: Tensor) -> Tensor:
         """x (B, T, d_in) -> unit vectors (B, T, K) before the sign."""
-        return F.normalize(
-            self.quant_embed(run_blocks(self.encoder, self.embed(x), checkpointing=self.checkpointing)), dim=-1
-        )
+        encoded = run_blocks(self.encoder, exact(self.embed, x), checkpointing=self.checkpointing)
+        return F.normalize(exact(self.quant_embed, encoded), dim=-1)
 
     def _decode(self, embedded: Tensor) -> Tensor:
-        return self.head(run_blocks(self.decoder, embedded, checkpointing=self.checkpointing))
+        return exact(self.head, run_blocks(self.decoder, embedded, checkpointing=self.checkpointing))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised bars x (B, T, d_in) -> coarse and fine token ids (s1, s2), each (B, T) int64."""
@@ -132,7 +135,7 @@ class KronosTokenizer(Pretrained, nn.Module):
     def forward(self, x: Tensor, mean_over_ranks: Callable[[Tensor], Tensor] | None = None) -> TokenizerOutput:
         """The training pass over normalised bars x (B, T, d_in); `mean_over_ranks` as in the quantiser."""
         signs, bsq_loss = self.quantizer(self._unit(x), mean_over_ranks)
-        coarse = self.post_quant_embed_pre(signs[..., : self.config.s1_bits])
+        coarse = exact(self.post_quant_embed_pre, signs[..., : self.config.s1_bits])
         # Both decodings as one batch: the same numbers in half as many, larger operations.
-        recon_s1, recon = self._decode(torch.cat((coarse, self.post_quant_embed(signs)))).chunk(2)
+        recon_s1, recon = self._decode(torch.cat((coarse, exact(self.post_quant_embed, signs)))).chunk(2)
         return TokenizerOutput(recon_s1, recon, signs, bsq_loss)
