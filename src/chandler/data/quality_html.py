@@ -52,8 +52,8 @@ ul.plain { list-style: none; padding: 0; margin: 0 } ul.plain li { padding: 3px 
 .legend i { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px }
 .scroll { overflow: auto; max-height: 78vh;
   background: var(--paper); border: 1px solid var(--line); border-radius: 8px }
-table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums }
-th, td { padding: 5px 7px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line) }
+table { border-collapse: collapse; width: 100%; font-size: 12px; font-variant-numeric: tabular-nums }
+th, td { padding: 5px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line) }
 th { position: sticky; top: 0; background: var(--paper); cursor: pointer; color: var(--soft); font-weight: 600;
   white-space: normal; vertical-align: bottom; line-height: 1.25 } th[title] { text-decoration: underline dotted }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--paper) }
@@ -290,8 +290,8 @@ def _points(trace: tuple[float, ...], width: float, height: float) -> str:
 
 
 def _spark(trace: tuple[float, ...]) -> str:
-    trace = trace[:: max(1, len(trace) // 110)]
-    return f'<svg width="110" height="24" viewBox="0 0 110 24"><polyline points="{_points(trace, 110, 24)}"/></svg>'
+    trace = trace[:: max(1, len(trace) // 84)]
+    return f'<svg width="84" height="24" viewBox="0 0 84 24"><polyline points="{_points(trace, 84, 24)}"/></svg>'
 
 
 def _chart(one: SymbolReport) -> str:

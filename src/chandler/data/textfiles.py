@@ -69,7 +69,8 @@ def read_text(
     volumes = [key for key, name in names.items() if re.search(r"vol|turnover|成交", name, re.IGNORECASE)]
     used = list(dict.fromkeys([*roles.values(), *volumes]))
     layout = Layout(source, encoded, header.ids, used, roles, header.line + 1, header.delimiter)
-    frame, below = None, ()
+    frame = None
+    below: tuple[str, ...] = ()
     if typed:
         first = next((line for line in lines[header.line + 1 :] if line.strip()), "")
         cells = dict(zip(header.ids, names_of(first, header.delimiter), strict=False))
