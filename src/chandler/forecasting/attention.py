@@ -1,6 +1,6 @@
-"""Attention in parts: what each part of the memory yields, with the log of its sum of weights, so that parts join exactly.
+"""Attention over a memory of two parts, one that many queries share and one that is each path's own.
 
-A query's result does not depend on how many other queries there are, bit for bit, where the rows come in fours.
+A query's result does not depend on how many other queries there are, bit for bit, where `kernels.exact_rows()` says so.
 """
 
 from __future__ import annotations
@@ -27,6 +27,44 @@ def _fused() -> bool:
     except (AttributeError, RuntimeError):
         return False
     return torch.allclose(out, q) and torch.allclose(log.flatten(), torch.full((2,), 8 + math.log(2)))
+
+
+def look(q: Tensor, common: tuple[Tensor, Tensor, Tensor | None] | None, own: tuple[Tensor, Tensor] | None) -> Tensor:
+    """softmax(q [K_common, K_own]^T) [V_common, V_own] of one query per path. Queries are scaled already.
+
+    Args:
+        q: (series, heads, paths, head_dim), contiguous.
+        common: keys transposed, (series * heads, head_dim, width); values, (series * heads, width, head_dim); and
+            what is added to the scores of the last keys, (series, 1, some), or None.
+        own: keys and values, (series * heads * paths, rows, head_dim) each. One of both memories may be None.
+
+    Returns:
+        (series, heads, paths, head_dim), of the dtype of q.
+    """
+    series, heads, paths, width = q.shape
+    alone = q.view(-1, 1, width)
+    if common is None:
+        assert own is not None
+        return torch.bmm(_softmax(torch.bmm(alone, own[0].mT)), own[1]).view(q.shape)
+    keys, values, bias = common
+    # One row alone would go through another kernel, which rounds otherwise.
+    rows = max(paths, 2)
+    asked = q.view(-1, paths, width) if paths == rows else alone.expand(-1, rows, -1).contiguous()
+    scores = torch.bmm(asked, keys)
+    end = keys.shape[2]
+    if bias is not None:
+        last = scores.narrow(2, end - bias.shape[2], bias.shape[2])
+        last.view(series, heads, rows, -1).add_(bias[:, None])
+    if own is None:
+        return torch.bmm(_softmax(scores), values)[:, :paths].reshape(q.shape)
+    found = torch.bmm(alone, own[0].mT).view(len(scores), paths, -1)
+    weights = _softmax(torch.cat((scores, found.expand(-1, rows, -1)), -1))
+    out = torch.bmm(weights.narrow(2, 0, end), values)[:, :paths].reshape(alone.shape)
+    return out.baddbmm_(weights[:, :paths, end:].reshape(len(alone), 1, -1), own[1]).view(q.shape)
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    return torch.softmax(scores, -1, dtype=torch.float32).to(scores.dtype)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, bias: Tensor | None = None, causal: bool = False) -> Part:

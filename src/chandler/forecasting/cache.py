@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chandler.forecasting.attention import Part, attend, join, shared
+from chandler.forecasting.attention import attend, join, look, shared
 from chandler.forecasting.kernels import Weights
 
 PAD = 32
@@ -46,19 +46,24 @@ class Prefix:
         self.lengths = torch.tensor([len(x) for x in embedded], device=weights.device)
         self.width = padded(max(len(x) for x in embedded))
         self.keys: list[Tensor] = []
-        """Per layer (series, heads, width, head_dim)."""
+        """Per layer, transposed, (series, heads, head_dim, width): the layout whose products read it fastest."""
         self.values: list[Tensor] = []
+        """Per layer (series, heads, width, head_dim)."""
         for layer in range(len(weights.layers) + 1):
             heads = weights.heads_of(layer)
-            shape = (self.series, heads, self.width, weights.dim // heads)
-            self.keys.append(torch.empty(shape, dtype=weights.cache_dtype, device=weights.device))
-            self.values.append(torch.empty_like(self.keys[-1]))
+            values = torch.empty(
+                self.series, heads, self.width, weights.dim // heads, dtype=weights.cache_dtype, device=weights.device
+            )
+            self.values.append(values)
+            self.keys.append(torch.empty_like(values.mT, memory_format=torch.contiguous_format))
         self.bias: Tensor | None = None
-        """(series, 1, 1, width): -inf on padding; None where nothing is padded."""
+        """(series, 1, PAD): -inf on padding, of the last `PAD` keys; None where nothing is padded."""
         if bool((self.lengths < self.width).any()):
-            beyond = torch.arange(self.width, device=weights.device) >= self.lengths[:, None]
+            beyond = torch.arange(self.width - PAD, self.width, device=weights.device) >= self.lengths[:, None]
             self.bias = torch.zeros(beyond.shape, device=weights.device).masked_fill_(beyond, -torch.inf)
-            self.bias = self.bias.to(weights.cache_dtype)[:, None, None]
+            self.bias = self.bias.to(weights.cache_dtype)[:, None]
+        self._flat_keys = [keys.flatten(0, 1) for keys in self.keys]
+        self._flat_values = [values.flatten(0, 1) for values in self.values]
         step = max(1, PREFILL_ROWS // self.width)
         last = []
         for i in range(0, self.series, step):
@@ -73,7 +78,7 @@ class Prefix:
 
         def remember(layer: int, kv: Tensor) -> tuple[Tensor, Tensor]:
             k, v = (t.unflatten(0, (n, width)).transpose(1, 2) for t in kv.unbind(1))
-            self.keys[layer][first : first + n], self.values[layer][first : first + n] = k, v
+            self.keys[layer][first : first + n], self.values[layer][first : first + n] = k.mT, v
             return k, v
 
         def attend(layer: int, qkv: Tensor) -> Tensor:
@@ -84,13 +89,18 @@ class Prefix:
             return out.transpose(1, 2).reshape(n * width, -1)
 
         positions = torch.arange(width, device=x.device).repeat(n)
-        h = weights.hidden(x.flatten(0, 1), weights.turn[positions], attend)
+        h = weights.hidden(x.flatten(0, 1), positions, attend)
         remember(len(weights.layers), weights.dependency_memory(h, positions))
         return h.unflatten(0, (n, width))[torch.arange(n), self.lengths[first : first + n] - 1]
 
     def read(self, layer: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Keys, values and what is added to scores."""
-        return self.keys[layer], self.values[layer], self.bias
+        """Keys, values and what is added to the last scores: what `attention.look` takes."""
+        return self._flat_keys[layer], self._flat_values[layer], self.bias
+
+    def read_rows(self, layer: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Keys as rows, values, and what is added to scores: what `attention.shared` takes."""
+        bias = None if self.bias is None else F.pad(self.bias, (self.width - PAD, 0))[:, None]
+        return self.keys[layer].mT.contiguous(), self.values[layer], bias
 
 
 class Paths:
@@ -109,8 +119,8 @@ class Paths:
             heads = weights.heads_of(layer)
             shape = (2, series, heads, paths, capacity, weights.dim // heads)
             self.memory.append(torch.empty(shape, dtype=weights.cache_dtype, device=weights.device))
-        self._flat = [tuple(memory.flatten(1, 3)[:, None]) for memory in self.memory]
-        """Per layer keys and values, (1, series * heads * paths, capacity, head_dim) each: views of `memory`."""
+        self._flat = [tuple(memory.flatten(1, 3)) for memory in self.memory]
+        """Per layer keys and values, (series * heads * paths, capacity, head_dim) each: views of `memory`."""
 
     def restart(self, prefix: Prefix | None) -> None:
         """Forget all own rows and stand after `prefix`."""
@@ -147,18 +157,22 @@ class Paths:
         Returns:
             (series * paths * count, heads * head_dim).
         """
-        heads, width = q.shape[1:]
-        q = q.view(self.series, self.paths, -1, heads, width).permute(0, 3, 1, 2, 4)
-        count = q.shape[3]
-        shape = (self.series, heads, self.paths * count)
-        parts: list[Part] = []
+        if len(q) > self.series * self.paths:
+            return self._read_window(layer, q)
+        keys, values = self._flat[layer]
+        own = (keys.narrow(1, 0, end), values.narrow(1, 0, end)) if end else None
+        common = None if self.prefix is None else self.prefix.read(layer)
+        out = look(q.view(self.series, self.paths, *q.shape[1:]).transpose(1, 2).contiguous(), common, own)
+        return out.transpose(1, 2).reshape(len(q), -1)
+
+    def _read_window(self, layer: int, q: Tensor) -> Tensor:
+        """The same for several queries of each path, of all its own rows: the window has just moved."""
+        q = q.view(self.series, self.paths, -1, *q.shape[1:]).permute(0, 3, 1, 2, 4)
+        series, heads, paths, count, width = q.shape
+        keys, values = (rows.narrow(1, 0, count)[None] for rows in self._flat[layer])
+        own, log = attend(q.reshape(1, -1, count, width), keys, values, causal=True)
         if self.prefix is not None:
-            parts.append(shared(q.reshape(*shape, width), *self.prefix.read(layer)))
-        if end:
-            keys, values = (rows.narrow(2, 0, end) for rows in self._flat[layer])
-            # Several rows at once are all the own rows there are: the window has just moved.
-            out, log = attend(q.reshape(1, -1, count, width), keys, values, causal=count > 1)
-            parts.append((out.reshape(*shape, width), log.reshape(*shape, 1)))
-        out = parts[0][0] if len(parts) == 1 else join(*parts)
-        out = out.reshape(self.series, heads, self.paths, count, width)
-        return out.permute(0, 2, 3, 1, 4).reshape(-1, heads * width)
+            shape = (series, heads, paths * count)
+            common = shared(q.reshape(*shape, width), *self.prefix.read_rows(layer))
+            own = join(common, (own.reshape(*shape, width), log.reshape(*shape, 1)))
+        return own.reshape(q.shape).permute(0, 2, 3, 1, 4).reshape(-1, heads * width)

@@ -1,6 +1,7 @@
 """A Kronos predictor laid out for generation: weights folded and packed once per call, rows of a matrix in, rows out.
 
-A row's result does not depend on how many other rows there are, bit for bit, where `exact_rows()` says so.
+A row's result does not depend on how many other rows there are, bit for bit, where `exact_rows()` says so and there
+are at least `LEAST_ROWS`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from chandler.nn.predictor import DependencyPositions, Kronos
 Attend = Callable[[int, Tensor], Tensor]
 """(layer, qkv (rows, 3, heads, head_dim)) -> (rows, heads * head_dim): the attention of new rows."""
 
-_PACK_HINT = 64  # rows the packed layout is tuned for; any number of rows may be multiplied with it
+_PACK_HINT = 128  # rows the packed layout is tuned for; any number of rows may be multiplied with it
 DEPENDENCY_HEADS = 4
 LEAST_ROWS = 2
 
@@ -104,11 +105,6 @@ class Linear:
         return F.linear(x, self.weight, self.bias)
 
 
-def at_least_two(x: Tensor) -> Tensor:
-    """x (rows, dim), its row doubled where there is but one."""
-    return x.expand(LEAST_ROWS, -1).contiguous() if x.shape[0] == 1 else x
-
-
 class Layer:
     """One transformer block. The norms' weights and the attention scale are folded into what follows them."""
 
@@ -150,14 +146,18 @@ def rotation(rotary: Rotary, length: int) -> Tensor:
     return torch.complex(cos[:, :half], sin[:, :half])
 
 
-def turn_pairs_(x: Tensor, turn: Tensor) -> Tensor:
-    """Turn x (rows, ..., head_dim), halves paired up, in place by `turn` (rows, head_dim / 2); float32 inside."""
-    turn = turn.view(turn.shape[0], *(1,) * (x.ndim - 2), turn.shape[-1])
+def turn_pairs_(x: Tensor, turn: Tensor) -> None:
+    """Turn the first columns of x (rows, some), halves of heads paired up, in place; float32 inside.
+
+    Args:
+        turn: a number for every pair, (rows, turned columns / 2): broadcasting over heads takes five times as long.
+    """
+    count = turn.shape[1]
     if x.dtype == torch.float32:
-        torch.view_as_complex(x.unflatten(-1, (-1, 2))).mul_(turn)
-        return x
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
-    return x.copy_(torch.view_as_real(pairs * turn).flatten(-2))
+        x.view(torch.complex64)[:, :count].mul_(turn)
+    else:
+        turned = x[:, : 2 * count]
+        turned.copy_((turned.float().view(torch.complex64) * turn).view(torch.float32))
 
 
 class Weights:
@@ -194,7 +194,7 @@ class Weights:
         weight, bias = _prepare_qkv(dependency, dependency.in_proj_weight.float(), dependency.in_proj_bias.float())
         # The query of the dependency layer is a function of the coarse token alone: a table as well.
         query = embedding.emb_s1.weight.float() @ weight[: c.d_model].T + bias[: c.d_model]
-        self.dependency_query = query.unflatten(-1, (DEPENDENCY_HEADS, -1))
+        self.dependency_query = query
         self.dependency_kv = Linear(weight[c.d_model :], bias[c.d_model :], dtype)
         self.dependency_out = Linear(dependency.out_proj.weight, dependency.out_proj.bias, dtype)
         self.norm = _unit_scale(model.norm)
@@ -217,49 +217,46 @@ class Weights:
         """Time features (..., 5) -> float32 (..., dim)."""
         return self.time_emb(stamps.to(self.device)).float()
 
-    def hidden(self, x: Tensor, turn: Tensor, attend: Attend) -> Tensor:
+    def hidden(self, x: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Embedded rows x (rows, dim), float32, overwritten -> hidden states h (rows, dim), float32.
 
         Args:
-            turn: rotation of each row's position, (rows, head_dim / 2).
+            positions: of the rows, (rows,).
             attend: the attention over what the rows can see, which also remembers their keys and values.
         """
-        rows = x.shape[0]
-        x = at_least_two(x)
+        turn = self.turn[positions].repeat(1, 2 * self.n_heads)
         for index, layer in enumerate(self.layers):
-            qkv = layer.qkv(self._unit(x).to(self.dtype))[:rows].to(self.cache_dtype)
-            qkv = qkv.unflatten(-1, (3, self.n_heads, -1))
-            turn_pairs_(qkv[:, :2], turn)
-            x += layer.out(at_least_two(attend(index, qkv).to(self.dtype)))
+            qkv = layer.qkv(self._unit(x).to(self.dtype)).to(self.cache_dtype)
+            turn_pairs_(qkv, turn)
+            x += layer.out(attend(index, qkv.view(len(x), 3, self.n_heads, -1)).to(self.dtype))
             gate, up = layer.up(self._unit(x).to(self.dtype)).chunk(2, dim=-1)
             x += layer.down(F.silu(gate).mul_(up))
-        return (self._unit(x) * self.norm)[:rows]
+        return self._unit(x).mul_(self.norm)
 
     def dependency_memory(self, hidden: Tensor, positions: Tensor) -> Tensor:
         """h (rows, dim) at positions (rows,) -> keys and values of the dependency layer, (rows, 2, 4, dim / 4)."""
-        kv = self.dependency_kv(at_least_two(hidden.to(self.dtype)))[: len(hidden)].to(self.cache_dtype)
-        kv = kv.unflatten(-1, (2, DEPENDENCY_HEADS, -1))
+        kv = self.dependency_kv(hidden.to(self.dtype)).to(self.cache_dtype)
         if self.dependency_turn is not None:
-            turn_pairs_(kv[:, 0], self.dependency_turn[positions])
-        return kv
+            turn_pairs_(kv, self.dependency_turn[positions].repeat(1, DEPENDENCY_HEADS))
+        return kv.view(len(kv), 2, DEPENDENCY_HEADS, -1)
 
     def dependency_queries(self, s1: Tensor, positions: Tensor) -> Tensor:
         """Queries of the chosen coarse ids s1 (rows,), standing at positions (rows,) -> (rows, 4, dim / 4)."""
-        q = self.dependency_query[s1]
+        q = self.dependency_query.index_select(0, s1)
         # "reference": neither query nor keys are turned; the released weights were sampled this way.
         if self.dependency_turn is not None:
-            turn_pairs_(q, self.dependency_turn[positions])
-        return q.to(self.cache_dtype)
+            turn_pairs_(q, self.dependency_turn[positions].repeat(1, DEPENDENCY_HEADS))
+        return q.to(self.cache_dtype).view(len(q), DEPENDENCY_HEADS, -1)
 
     def s1_logits(self, hidden: Tensor) -> Tensor:
         """h (rows, dim) -> (rows, 2^s1_bits), float32."""
-        return self.head_s1(at_least_two(hidden))[: len(hidden)]
+        return self.head_s1(hidden)
 
     def s2_logits(self, hidden: Tensor, attended: Tensor) -> Tensor:
         """h and what the dependency layer read, (rows, dim) each -> (rows, 2^s2_bits), float32."""
-        y = at_least_two(hidden) + self.dependency_out(at_least_two(attended.to(self.dtype)))
-        return self.head_s2(self._unit(y))[: len(hidden)]
+        y = self.dependency_out(attended.to(self.dtype)) + hidden
+        return self.head_s2(self._unit(y))
 
     def _unit(self, x: Tensor) -> Tensor:
         """RMSNorm without its weight and a factor sqrt(dim): x / sqrt(|x|^2 + dim eps), in a third of the time."""
-        return x / torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True), self.floor)
+        return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot_(self.floor)
