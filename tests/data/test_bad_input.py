@@ -168,6 +168,18 @@ def test_symbols_that_come_twice_are_named_together(tmp_path):
     assert "A: the symbol comes twice" in store.skipped[0]
 
 
+def test_an_empty_path_is_not_the_folder_one_stands_in():
+    """What an unset variable of a shell makes of `chandler inspect "$DATA"`."""
+    with pytest.raises(DataError, match="the path of the data is empty"):
+        load_bars("")
+
+
+def test_an_empty_frame_among_others_is_named():
+    frame = pd.DataFrame({"date": ["2024-01-15"], "open": 1.0, "high": 2.0, "low": 1.0, "close": 1.5})
+    with pytest.raises(DataError, match=r"^B: there are column names but no rows"):
+        load_bars({"A": frame, "B": frame[:0]})
+
+
 def test_folders_and_archives_without_data(tmp_path):
     (tmp_path / "notes.md").write_text("hello")
     refused(tmp_path, r"no data files in this folder\. Supported are \.csv")

@@ -199,6 +199,19 @@ def test_times_in_utc_follow_the_exchange_over_summer_time():
     ]  # fmt: skip
 
 
+def test_a_clock_that_is_an_hour_off_for_some_days_is_told():
+    """As in files whose offsets are of summer while their hours are of winter."""
+    days = pd.bdate_range("2024-03-04", "2024-03-22")
+    hours = [pd.date_range(day + pd.Timedelta("9h30min"), periods=13, freq="30min") for day in days]
+    right = pd.DatetimeIndex(np.concatenate(hours))
+    assert fit_schedule(right, "XNYS", whole=True).notes == ()
+    wrong = right.where(right < "2024-03-11", right + pd.Timedelta("1h"))
+    (note,) = fit_schedule(wrong, "XNYS", whole=True).notes
+    assert note.startswith(
+        "on 10 of 15 days, such as 2024-03-11, the bars begin and end an hour later than the session"
+    )
+
+
 def test_currencies_rest_from_friday_to_sunday_evening():
     history = pd.date_range("2024-02-26", "2024-03-01 21:00", freq="h", tz="UTC")
     assert [str(time) for time in future_timestamps(history, 2, "24/5")] == [

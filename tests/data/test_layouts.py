@@ -123,6 +123,68 @@ LAYOUTS = {
         "DATE|OPEN|HIGH|LOW|CLOSE\n13-Jan-2024|1|2|1|1.5\n",
         "2024-01-13 00:00:00", [1, 2, 1, 1.5, 0, 0], "skipped 5 line(s) above the header: 'Ticker: ABC",
     ),
+    "words below the rows": (
+        "000001 平安银行 日线 不复权\n      日期\t    开盘\t    最高\t    最低\t    收盘\t    成交量\t    成交额\n"
+        "2024/01/15\t9.40\t9.50\t9.30\t9.45\t1000\t9425.00\n数据来源:通达信\n",
+        "2024-01-15 00:00:00", [9.4, 9.5, 9.3, 9.45, 1000, 9425], "left out 1 line(s) below the rows: '数据来源",
+    ),
+    "empty rows of a spreadsheet": (
+        "Date,Open,High,Low,Close,Volume,\n2024-01-15,1,2,1,1.5,10,\n,,,,,,\n,,,,,,\n",
+        "2024-01-15 00:00:00", [1, 2, 1, 1.5, 10], "left out 2 empty rows at the end",
+    ),
+    "grouped volumes beside prices with a point": (
+        'Date,Open,High,Low,Close,Volume\n2024-01-15,10.12,12.00,9.00,11.00,"153,475"\n',
+        "2024-01-15 00:00:00", [10.12, 12, 9, 11, 153475], "commas group thousands, because '10.12'",
+    ),
+    "German, saved by a spreadsheet": (
+        "Datum;Uhrzeit;Eröffnung;Hoch;Tief;Schluss;Stück;Volumen\n"
+        "15.01.2024;09:05;12,50;12,80;12,40;12,75;1.000;12.600,00\n",
+        "2024-01-15 09:05:00", [12.5, 12.8, 12.4, 12.75, 1000, 12600], "volume from 'Stück', amount from 'Volumen'",
+    ),
+    "Chinese names with units": (
+        "代码,简称,日期,前收盘价(元),开盘价(元),最高价(元),最低价(元),收盘价(元),成交量(股),成交金额(元)\n"
+        "600000.SH,浦发银行,2024-01-15,9.3,9.4,9.5,9.3,9.45,1000,9425\n",
+        "2024-01-15 00:00:00", [9.4, 9.5, 9.3, 9.45, 1000, 9425], "open from '开盘价(元)'",
+    ),
+    "Japanese, adjusted": (
+        "日付,始値,高値,安値,終値,出来高,調整後終値*\n2024年1月5日,100.0,120.0,90.0,110.0,\"185,266\",55.0\n",
+        "2024-01-05 00:00:00", [50, 60, 45, 55, 370532], "scaled prices by adj_close / close",
+    ),
+    "Korean dates": (
+        "날짜,종가,시가,고가,저가,거래량\n2024- 01- 15,11,10,12,9,100\n2024- 01- 16,11,10,12,9,100\n",
+        "2024-01-15 00:00:00", [10, 12, 9, 11, 100], "timestamp from '날짜'",
+    ),
+    "the date again in the time": (
+        "date,time,code,open,high,low,close,volume,amount\n"
+        "2024-01-15,20240115093500000,sh.600000,10,12,9,11,100,1050\n"
+        "2024-01-15,20240115094000000,sh.600000,10,12,9,11,100,1050\n",
+        "2024-01-15 09:35:00", [10, 12, 9, 11, 100, 1050], "from 'time', which has the date as well",
+    ),
+    "offsets behind GMT": (
+        "Local time,Open,High,Low,Close,Volume\n26.10.2024 02:00:00.000 GMT+0200,1,2,0.5,1.5,10\n"
+        "28.10.2024 02:00:00.000 GMT+0100,1,2,0.5,1.5,10\n",
+        "2024-10-26 02:00:00+02:00", [1, 2, 0.5, 1.5, 10], "as in Europe/Berlin",
+    ),
+    "zones by name": (
+        "date,open,high,low,close,volume,average,barCount\n20240102 09:30:00 US/Eastern,10,12,9,11,100,10.5,5\n",
+        "2024-01-02 09:30:00-05:00", [10, 12, 9, 11, 100], "in US/Eastern",
+    ),
+    "a date column of a terminal": (
+        "<TICKER>,<DTYYYYMMDD>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>\nEURUSD,20240115,093500,1.1,1.2,1.0,1.15,4\n",
+        "2024-01-15 09:35:00", [1.1, 1.2, 1.0, 1.15, 4], "time from '<TIME>'",
+    ),
+    "exchange names of volumes": (
+        "SYMBOL,SERIES,OPEN,HIGH,LOW,CLOSE,LAST,TOTTRDQTY,TOTTRDVAL,TIMESTAMP,\nTCS,EQ,10,12,9,11,11,100,1050,15-JAN-2024,\n",
+        "2024-01-15 00:00:00", [10, 12, 9, 11, 100, 1050], "volume from 'TOTTRDQTY', amount from 'TOTTRDVAL'",
+    ),
+    "no header, the symbol first": (
+        "KGHM,20240115,10,12,9,11,100\nKGHM,20240116,10,12,9,11,100\n",
+        "2024-01-15 00:00:00", [10, 12, 9, 11, 100], "the columns are symbol, time, open, high, low, close, volume",
+    ),
+    "no header, low and high first": (
+        "1704067200,9,12,10,11,5\n1704067260,10,13,11,12,6\n",
+        "2024-01-01 00:00:00+00:00", [10, 12, 9, 11, 5], "the columns are time, low, high, open, close, volume",
+    ),
     "old Mac line ends": (
         "Date,Open,High,Low,Close\r2024-01-13,1,2,1,1.5\r2024-01-14,1,2,1,1.5\r",
         "2024-01-13 00:00:00", [1, 2, 1, 1.5], "columns:",
@@ -153,6 +215,31 @@ def test_encodings(tmp_path, encoding):
     assert store.symbols == ("平安银行",)
     assert store.values[0].tolist() == [10, 12, 9, 11, 100, 1050]
     assert encoding.startswith("utf-8") or any("text" in n or "GBK" in n for n in store.notes["平安银行"])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names"),
+    [
+        ("cp949", "일자,종가,시가,고가,저가,거래량"),
+        ("shift_jis", "日付,終値,始値,高値,安値,出来高"),
+        ("cp1251", "Дата,Закрытие,Открытие,Максимум,Минимум,Объём"),
+        ("cp1252", "Datum,Schluss,Eröffnung,Hoch,Tief,Stück"),
+    ],
+)
+def test_the_names_of_columns_tell_the_encoding(tmp_path, encoding, names):
+    """All of these bytes are valid GBK, or Windows-1252, as well."""
+    path = tmp_path / "bars.csv"
+    path.write_bytes(f"{names}\n2024-01-15,11,10,12,9,100\n".encode(encoding))
+    store = load_bars(path)
+    assert store.values[0, :5].tolist() == [10, 12, 9, 11, 100]
+    assert any(encoding.upper() in note for note in store.notes["bars"])
+
+
+def test_a_row_that_was_cut_short_is_no_footer(tmp_path):
+    path = tmp_path / "bars.csv"
+    path.write_text("date,open,high,low,close\n2024-01-15,10,12,9,11\n2024-01\n")
+    with pytest.raises(DataError, match=r"1 line\(s\) with another number of fields.*\(line 3\) has 1: '2024-01'"):
+        load_bars(path)
 
 
 def test_latin_text_is_read_and_said(tmp_path):
@@ -235,6 +322,48 @@ def test_rows_as_exchanges_answer_them(tmp_path):
     ):
         (tmp_path / name).write_text(text)
         assert load_bars(tmp_path / name).values[0, :5].tolist() == [10, 12, 9, 11, 5]
+
+
+@pytest.mark.parametrize(
+    ("row", "values"),
+    [
+        ([1704067200, 9, 12, 10, 11, 5], [10, 12, 9, 11, 5, 52.5]),  # low, high, open, close
+        (["1704067200000", "10", "11", "12", "9", "5", "55"], [10, 12, 9, 11, 5, 55]),  # open, close, high, low
+        ([1704067200, "10", "12", "9", "11", "10.5", "5", 7], [10, 12, 9, 11, 5, 52.5]),  # a mean price, then volume
+        (["2024-01-01T00:00:00Z", 10, 12, 9, 11, 5], [10, 12, 9, 11, 5, 52.5]),
+    ],
+)
+def test_lists_whose_prices_show_their_order(row, values):
+    """Read as open, high, low, close, the first of them would have been accepted with wrong prices."""
+    bars = load_bars([row])["series"]
+    assert bars.values[0].tolist() == values
+    assert load_bars(np.array([row], object))["series"].values[0].tolist() == values
+
+
+def test_lists_in_no_known_order_are_refused():
+    with pytest.raises(DataError, match="the second price is not the highest"):
+        load_bars([[1704067200000, 11.0, 9.0, 12.0, 10.0, 5.0]])
+
+
+def test_answers_with_the_rows_deep_inside(tmp_path):
+    day = {"1. open": "10", "2. high": "12", "3. low": "9", "4. close": "11", "5. volume": "100"}
+    for number, answer in enumerate(
+        (
+            {"Meta Data": {"2. Symbol": "X"}, "Time Series (Daily)": {"2024-01-16": day, "2024-01-15": day}},
+            {
+                "retCode": 0,
+                "result": {"symbol": "X", "list": [["1704067200000", "10", "12", "9", "11", "100", "1050"]]},
+            },
+        )
+    ):
+        (tmp_path / f"{number}.json").write_text(json.dumps(answer))
+        assert load_bars(tmp_path / f"{number}.json").values[0, :5].tolist() == [10, 12, 9, 11, 100]
+
+
+def test_an_index_of_periods():
+    index = pd.period_range("2024-01", periods=2, freq="M")
+    bars = load_bars(pd.DataFrame({"open": 1.0, "high": 2.0, "low": 1.0, "close": 1.5}, index=index))["series"]
+    assert bars.timestamps.tolist() == [pd.Timestamp("2024-01-01"), pd.Timestamp("2024-02-01")]
 
 
 def test_arrow_files_and_tables(tmp_path):

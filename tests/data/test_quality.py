@@ -184,6 +184,7 @@ def test_the_page_is_self_contained_and_escapes_names():
     assert "&lt;b&gt;&amp;A" in page
     assert "bars/&lt;script&gt;.csv" in page
     assert page.count("<svg") == 2
+    assert '<th title="breaks in time in which the calendar expects bars">gaps</th>' in page
     one = inspect_store(BarStore.from_bars([bars("A", index[:1])]), lookback=9, horizon=1, split=SplitSettings())
     assert "Training would fail." in one.to_html()
     assert one.to_text()

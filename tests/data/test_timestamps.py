@@ -51,6 +51,11 @@ def test_compact_numbers_are_dates():
     assert read([20240113, 20240114]) == ["2024-01-13 00:00:00", "2024-01-14 00:00:00"]
 
 
+def test_small_numbers_are_refused_with_the_likely_reason():
+    assert "row numbers" in parse_times(pd.Series([1, 2, 3])).hint
+    assert "a spreadsheet's numbers of days" in parse_times(pd.Series([45306, 45307])).hint
+
+
 def test_one_row_decides_day_or_month_for_the_whole_file():
     assert read(["01/02/2024", "02/02/2024", "13/02/2024"])[0] == "2024-02-01 00:00:00"
     assert read(["01/02/2024", "02/02/2024", "02/13/2024"])[0] == "2024-01-02 00:00:00"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ import pyarrow.parquet as parquet
 from chandler.data.columns import Table
 from chandler.data.files import Source, head_of, utf8_bytes
 from chandler.data.frames import frame_table, rows_table
+from chandler.data.timestamps import looks_like_time
 from chandler.errors import DataError
 
 
@@ -67,8 +68,8 @@ def read_json(source: Source, columns: Mapping[str, str] | None = None) -> Table
         lengths = {len(one) for one in value.values()}
         if len(lengths) == 1:
             return frame_table(pa.table(value).to_pandas(), source=str(source), columns=columns)
-    if isinstance(value, dict):  # an answer with the rows somewhere inside: take the only list of rows
-        inside = [one for one in value.values() if isinstance(one, list) and one and isinstance(one[0], (list, dict))]
+    if isinstance(value, dict):  # an answer with the rows somewhere inside: take the only ones
+        inside = list(_rows_inside(value))
         value = inside[0] if len(inside) == 1 else value
     if not isinstance(value, list) or not value or not isinstance(value[0], (list, dict)):
         raise DataError(
@@ -76,6 +77,18 @@ def read_json(source: Source, columns: Mapping[str, str] | None = None) -> Table
             "[ms, open, high, low, close, volume]."
         )
     return rows_table(value, source=str(source), columns=columns)
+
+
+def _rows_inside(value: dict[str, Any]) -> Iterator[list[Any]]:
+    """Lists of rows, and objects of one row per time, at any depth of a JSON object."""
+    for one in value.values():
+        if isinstance(one, list) and one and isinstance(one[0], (list, dict)):
+            yield one
+        elif isinstance(one, dict) and one:
+            if all(isinstance(row, dict) and looks_like_time(time) for time, row in one.items()):
+                yield [{"timestamp": time, **row} for time, row in one.items()]
+            else:
+                yield from _rows_inside(one)
 
 
 def _bad_line(source: Source) -> str:

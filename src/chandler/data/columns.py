@@ -21,41 +21,58 @@ FEATURES = (*PRICES, "volume", "amount")
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "timestamp": (
         "timestamp", "timestamps", "datetime", "dateandtime", "datetimeutc", "timestamputc", "date", "tradedate",
-        "tradingdate", "dateutc", "opentime", "opentimeutc", "starttime", "candlebegintime", "bartime", "gmttime",
+        "tradingdate", "dateutc", "opentime", "opentimeutc", "starttime", "candlebegintime", "bartime", "dtyyyymmdd",
+        "日付", "日付け", "日時", "날짜", "일자", "datum", "дата", "fecha", "gmttime",
         "utctime", "localtime", "timegmt", "timeutc", "time", "tradetime", "day", "dt", "ts", "unix", "unixtime",
         "unixtimestamp", "epoch", "t", "ds", "week", "日期", "日期时间", "时间", "交易日期", "交易日",
         "交易时间", "时间戳", "开盘时间",
-        "日付", "日時", "날짜", "일자", "datum", "closetime",
+        "timekey", "tsevent", "windowstart", "begin", "utc", "gmt", "время", "data", "closetime",
     ),
-    "time": ("time", "timeofday", "tradetime", "hour", "时间", "交易时间", "時刻", "시간", "uhrzeit", "zeit"),
+    "time": ("time", "timeofday", "tradetime", "hour", "时间", "交易时间", "時刻", "시간", "uhrzeit", "zeit", "время", "hora"),
     "symbol": (
         "symbol", "symbols", "ticker", "tic", "code", "tscode", "stockcode", "instrument", "instrumentid",
         "orderbookid", "secid", "security", "asset", "pair", "market", "uniqueid", "itemid", "permno", "股票代码",
         "证券代码", "代码", "合约代码", "合约", "品种", "股票", "name", "股票名称", "名称",
     ),
-    "open": ("open", "openprice", "opening", "o", "开盘", "开盘价", "今开", "開盤", "開盤價", "始値", "시가"),
-    "high": ("high", "highprice", "highest", "max", "h", "最高", "最高价", "最高價", "高値", "고가", "hoch"),
-    "low": ("low", "lowprice", "lowest", "min", "l", "最低", "最低价", "最低價", "安値", "저가", "tief"),
+    "open": (
+        "open", "openprice", "opening", "o", "开盘", "开盘价", "今开", "開盤", "開盤價", "始値", "시가", "eröffnung",
+        "eröffn", "erster", "ouverture", "ouv", "apertura", "abertura", "otwarcie", "открытие", "откр",
+    ),
+    "high": (
+        "high", "highprice", "highest", "max", "h", "最高", "最高价", "最高價", "高", "高値", "고가", "hoch", "haut",
+        "plushaut", "máximo", "máxima", "massimo", "najwyzszy", "najwyższy", "максимум", "макс",
+    ),
+    "low": (
+        "low", "lowprice", "lowest", "min", "l", "最低", "最低价", "最低價", "低", "安値", "저가", "tief", "bas",
+        "plusbas", "mínimo", "mínima", "minimo", "najnizszy", "najniższy", "минимум", "мин",
+    ),
     "close": (
         "close", "closeprice", "closing", "closelast", "last", "lastprice", "c", "收盘", "收盘价", "最新价", "收盤",
-        "收盤價", "終値", "종가", "settle", "settlement", "settlementprice", "price",
+        "收盤價", "終値", "종가", "schluss", "schlusskurs", "clôture", "cierre", "chiusura", "fechamento", "zamkniecie",
+        "zamknięcie", "закрытие", "latest", "zuletzt", "dernier", "último", "ultimo", "цена", "settle", "settlement",
+        "settlementprice", "price",
     ),
     "adj_close": (
         "adjclose", "adjustedclose", "closeadj", "closeadjusted", "adjcloseprice", "adjustedcloseprice", "adjlast",
-        "复权收盘价", "后复权收盘价",
+        "adjustmentclose", "調整後終値", "終値調整値", "复权收盘价", "后复权收盘价",
     ),
     "volume": (
         "volume", "vol", "volumes", "basevolume", "volumebase", "tradevolume", "tradedvolume", "sharevolume",
-        "totaltradequantity", "volumeshares", "qty", "quantity", "tickvolume", "tickvol", "v", "成交量",
-        "成交股数", "总手", "出来高", "거래량", "volumen",
+        "totaltradequantity", "volumeshares", "qty", "quantity", "totalvolume", "tottrdqty", "noofshares", "tickvolume", "tickvol",
+        "v", "成交量", "成交股数", "成交股數", "交易量", "总手", "出来高", "거래량", "stück", "stücke", "volumen", "wolumen",
+        "объём", "объем",
     ),
     "amount": (
         "amount", "amt", "quotevolume", "quoteassetvolume", "volumequote", "quotevol", "turnover", "tradedvalue",
         "value", "dollarvolume", "totalturnover", "money", "traderamount", "成交额", "成交金额", "成交額", "成交金額",
-        "总金额", "売買代金", "거래대금",
+        "总金额", "売買代金", "거래대금", "turnovervalue", "tottrdval", "totalturnoverrs", "volumen",
     ),
 }  # fmt: skip
 
+_CHINESE_UNIT = re.compile(r"[(\uff08](元|港元|美元|千元|万元|亿元|股|千股|万股|手|张|份)[)\uff09]\s*$")
+"""Behind a name: 成交量(手). The name is shown as it is; numbers stay as they are."""
+_DATES = ("date", "日期", "datum", "дата", "fecha", "dtyyyymmdd")
+"""Ends of names of columns that have the time of day in another column."""
 ROLES = tuple(SPELLINGS)
 _ALL = frozenset(spelling for spellings in SPELLINGS.values() for spelling in spellings)
 
@@ -67,7 +84,7 @@ def plain(name: object) -> str:
 
 @lru_cache(maxsize=4096)
 def _plain(name: str) -> str:
-    text = re.sub(r"^\s*\d+\.\s*", "", name).casefold()
+    text = _CHINESE_UNIT.sub("", re.sub(r"^\s*\d+\.\s*", "", name)).casefold()
     return "".join(character for character in text if character.isalnum())
 
 
@@ -160,7 +177,7 @@ def _match(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict
     if "timestamp" not in found and len(spelt.get("", [])) == 1 and spelt[""][0] not in taken:
         found["timestamp"] = spelt[""][0]
         taken.add(spelt[""][0])
-    if "time" not in found and "timestamp" in found and plain(names[found["timestamp"]]).endswith(("date", "日期")):
+    if "time" not in found and "timestamp" in found and plain(names[found["timestamp"]]).endswith(_DATES):
         for spelling in SPELLINGS["time"]:
             free = [position for position in spelt.get(spelling, []) if position not in taken]
             if free:

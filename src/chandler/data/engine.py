@@ -89,10 +89,11 @@ def _kind_of_time(cell: str) -> pa.DataType:
     return pa.int64() if _EPOCH.fullmatch(cell) else pa.string()
 
 
-def parse_text(layout: Layout, threads: bool, text: Sequence[str] = ()) -> pd.DataFrame:
+def parse_text(layout: Layout, threads: bool, text: Sequence[str] = ()) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The long way: columns of times, symbols and `text` as strings (008 is a symbol), the others as what they are.
 
-    Raises DataError for lines of another number of fields, and for what is no table.
+    With notes on what stands below the rows and is none: a line of words, empty rows. Raises DataError for lines of
+    another number of fields, and for what is no table.
     """
     source, used = layout.source, layout.used
     text = [layout.roles[role] for role in ("timestamp", "time", "symbol") if role in layout.roles] + list(text)
@@ -117,11 +118,14 @@ def parse_text(layout: Layout, threads: bool, text: Sequence[str] = ()) -> pd.Da
             frame[symbol] = parse([symbol], threads, empty=False).column(0).to_pandas()
     except (pa.ArrowException, UnicodeDecodeError) as error:
         if "Empty CSV" in str(error):
-            return pd.DataFrame({name: [] for name in used})
+            return pd.DataFrame({name: [] for name in used}), ()
         if "straddling" in str(error):
             raise DataError(f"{source}: a line is longer than {_BLOCK >> 20} MiB. Write one line per bar.") from None
         raise DataError(f"{source}: not a readable table: {error}. Write the file again.") from None
-    if ragged:
+    notes: tuple[str, ...] = ()
+    if ragged and _is_footer(layout, ragged):
+        notes = (f"left out {len(ragged)} line(s) below the rows: {ragged[-1].text.strip()[:60]!r}",)
+    elif ragged:
         worst = ragged[0]
         line = f" (line {worst.number})" if worst.number else ""
         raise DataError(
@@ -129,7 +133,20 @@ def parse_text(layout: Layout, threads: bool, text: Sequence[str] = ()) -> pd.Da
             f"{worst.expected_columns}; the first{line} has {worst.actual_columns}: {worst.text[:80]!r}. "
             "Correct these lines."
         )
-    return frame
+    filled = np.flatnonzero(frame.notna().any(axis=1).to_numpy())
+    if len(filled) and (empty := len(frame) - int(filled[-1]) - 1):
+        frame = frame.iloc[:-empty]
+        notes += (f"left out {empty:,} empty row{'s' if empty > 1 else ''} at the end",)
+    return frame, notes
+
+
+def _is_footer(layout: Layout, ragged: Sequence[pacsv.InvalidRow]) -> bool:
+    """Whether these lines are words of the vendor below all rows. A row that was cut short begins with a time."""
+    if len(ragged) > 3 or any(row.actual_columns > 1 or re.match(r'[\s"]*[-+\d]', row.text) for row in ragged):
+        return False
+    with utf8_bytes(layout.source, layout.encoded) as stream:
+        last = bytes(stream.read()).rstrip().splitlines()[-len(ragged) :]
+    return [line.strip() for line in last] == [row.text.strip().encode() for row in ragged]
 
 
 def arrow_frame(table: pa.Table) -> pd.DataFrame:

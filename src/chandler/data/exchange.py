@@ -52,6 +52,8 @@ def fit_exchange(name: str, width: int, recent: pd.DatetimeIndex, whole: bool) -
         notes.append(f"naive times are taken as {reading}, not {zone}: more of them are in the sessions of {name}")
     if fit < 0.5:
         notes.append(f"only {fit:.0%} of the bars are in the sessions of {name}: is it the right calendar?")
+    if whole and not around.overnight:
+        notes += _hour_off(wall, width, around)
     if not whole and not around.overnight:
         # A vendor's clock may be an hour off for some weeks of spring and autumn.
         wall, moved = since_clock_change(wall)
@@ -90,6 +92,24 @@ def since_clock_change(wall: np.ndarray) -> tuple[np.ndarray, bool]:
     if since < 3 or len(day) - since < 3 or not (np.abs(begin[max(0, since - 3) : since] - begin[-1]) == _HOUR).all():
         return wall, False
     return wall[at[since] :], True
+
+
+def _hour_off(wall: np.ndarray, width: int, around: Sessions) -> tuple[str, ...]:
+    """A note where whole sessions stand an hour beside the calendar's, as those of a file whose clock is wrong."""
+    first = np.searchsorted(wall, around.day * NS_DAY)
+    after = np.searchsorted(wall, (around.day + 1) * NS_DAY)
+    traded = after > first
+    begin = wall[first[traded]] - around.open[traded]
+    end = wall[after[traded] - 1] - around.close[traded]
+    for hour, word in ((_HOUR, "later"), (-_HOUR, "earlier")):
+        off = (np.abs(begin - hour) <= width) & (np.abs(end - hour) <= width)
+        if width < _HOUR and off.sum() > 2 and off.mean() > 0.02:
+            day = pd.Timestamp(int(around.day[traded][off.argmax()]) * NS_DAY).date()
+            return (
+                f"on {int(off.sum()):,} of {len(off):,} days, such as {day}, the bars begin and end an hour {word} than "
+                "the session: the clock of the file is wrong there, or its zone is another",
+            )
+    return ()
 
 
 def _label(wall: np.ndarray, around: Sessions) -> Label:

@@ -21,7 +21,7 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 
-from chandler.data.columns import listed
+from chandler.data.columns import is_spelling, listed
 from chandler.errors import DataError
 
 TEXT = (".csv", ".tsv", ".txt")
@@ -104,6 +104,8 @@ def find_files(text: str) -> Found:
 
     Raises DataError where there are none.
     """
+    if not text.strip():
+        raise DataError("the path of the data is empty. Give a file, a folder or a glob.")
     path = Path(text).expanduser()
     if text == STOCKS and not path.exists():
         path = Path(__file__).parents[1] / "assets" / "bokeh_stocks_1d.csv.gz"
@@ -231,6 +233,9 @@ def _encoding(raw: bytes) -> Encoded:
             return Encoded(name, f"file: {name.upper()} text, by its zero bytes")
     if _decodes(raw, "utf-8"):
         return Encoded("utf-8")
+    if name := _by_names(raw):
+        known = "GBK" if name == "gb18030" else name.upper()
+        return Encoded(name, f"file: not UTF-8; read as {known}, because its column names read that way")
     if _decodes(raw, "gb18030"):
         text = codecs.getincrementaldecoder("gb18030")().decode(raw)
         if re.search(r"[\u4e00-\u9fff]{2}", text):
@@ -238,6 +243,19 @@ def _encoding(raw: bytes) -> Encoded:
     if _decodes(raw, "cp1252"):
         return Encoded("cp1252", "file: not UTF-8; read as Windows-1252 (Latin-1)")
     return Encoded("latin-1", "file: not UTF-8; read as Latin-1")
+
+
+def _by_names(raw: bytes) -> str:
+    """The encoding in which most names of columns are known ones, of those that are not ASCII; empty if none is."""
+    best, most = "", 0
+    for name in ("gb18030", "cp949", "shift_jis", "big5", "cp1251", "cp1252"):
+        if not _decodes(raw, name):
+            continue
+        for line in codecs.getincrementaldecoder(name)().decode(raw[: 1 << 16]).splitlines()[:30]:
+            known = sum(not field.isascii() and is_spelling(field) for field in re.split(r"[,;|\t]", line[:4096]))
+            if known > most:
+                best, most = name, known
+    return best
 
 
 def _decodes(raw: bytes, name: str) -> bool:

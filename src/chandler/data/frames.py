@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from chandler.data.columns import Table, column_notes, listed, match_columns, plain, require_columns
+from chandler.data.columns import PRICES, Table, column_notes, listed, match_columns, plain, require_columns
+from chandler.data.timestamps import looks_like_time
+from chandler.data.unnamed import as_numbers, behind_prices, price_order, usual_order
 from chandler.data.volumes import settle_volumes
 from chandler.errors import DataError
 
 _MOMENTS = (int, float, np.number, datetime, np.datetime64)
-_CCXT = ("timestamp", "open", "high", "low", "close", "volume")
 
 
 def frame_table(
@@ -40,6 +41,8 @@ def frame_table(
         frame = frame.drop(columns=[frame.columns[roles[role]] for role in ("timestamp", "time") if role in roles])
         frame.insert(0, "timestamp", times, allow_duplicates=True)
     elif not isinstance(frame.index, pd.RangeIndex):
+        if isinstance(frame.index, pd.PeriodIndex):
+            frame = frame.set_axis(frame.index.to_timestamp().rename(frame.index.name))
         index = frame.index.to_frame(index=False)
         index.columns = ["" if name is None else str(name) for name in frame.index.names]
         new = ~index.columns.isin([str(name) for name in frame.columns])
@@ -122,22 +125,49 @@ def rows_table(rows: Sequence[Any], *, source: str = "", columns: Mapping[str, s
         if not isinstance(row, (list, tuple, np.ndarray)) or len(row) != width:
             size = len(row) if hasattr(row, "__len__") else "no"
             raise DataError(f"{where}row {number + 1} has {size} values where row 1 has {width}. Correct it.")
-    names = [*_CCXT[: min(width, 6)], *(str(position + 1) for position in range(6, width))]
-    if width == 12:
-        names[7] = "amount"
+    names, note = _unnamed(rows, where)
     table = frame_table(pd.DataFrame(list(rows), columns=names), source=source, columns=columns)
-    note = "columns: lists of [time, open, high, low, close, volume]"
     return Table(table.frame, table.roles, source, table.line, (note, *table.notes), table.names)
+
+
+def _unnamed(rows: Sequence[Any], where: str) -> tuple[list[str], str]:
+    """Names for the cells of lists, and a note: [time, open, high, low, close, volume] unless the prices say otherwise."""
+    width = len(rows[0])
+    cells = as_numbers(rows[:1000], 1)
+    order: tuple[str, ...] = PRICES
+    extra = {"volume": 0} if width > 5 else {}
+    if cells is not None:
+        found = price_order(cells[:, :4])
+        if found is None and not usual_order(cells[:, :4]):
+            raise DataError(
+                f"{where}rows are read as [time, open, high, low, close, volume], but the second price is not the "
+                "highest and the third not the lowest. Give dicts or a frame, with the names of the columns."
+            )
+        order = found or order
+        extra = behind_prices(cells[:, :4], order, cells[:, 4:])
+    if width == 12:
+        extra = {"volume": 0, "amount": 2}
+    names = ["timestamp", *order, *(str(position + 1) for position in range(5, width))]
+    for role, position in extra.items():
+        names[5 + position] = role
+    why = "" if order == PRICES else ", as the prices show"
+    return names, f"columns: lists of [time, {', '.join(names[1:])}]{why}"
 
 
 def is_rows(source: object) -> bool:
     """Whether a list holds bars (lists of numbers, or dicts with prices) and not sources."""
+    if isinstance(source, np.ndarray):
+        return source.ndim == 2 and len(source) > 0
     if not isinstance(source, (list, tuple)) or not source:
         return False
     first = source[0]
     if isinstance(first, Mapping):
         return not any(hasattr(value, "columns") or hasattr(value, "values") for value in first.values())
-    return isinstance(first, (list, tuple, np.ndarray)) and len(first) > 0 and isinstance(first[0], _MOMENTS)
+    if not isinstance(first, (list, tuple, np.ndarray)) or not len(first):
+        return False
+    return isinstance(first[0], _MOMENTS) or (
+        isinstance(first[0], str) and len(first) > 4 and looks_like_time(first[0])
+    )
 
 
 def to_polars(frame: pd.DataFrame) -> Any:

@@ -13,6 +13,17 @@ from chandler.data.quality_text import counted, grouped_notes, overview, totals,
 _COLOURS = {"train": "#3b6ea8", "val": "#d98e2b", "test": "#4f9d69"}
 _NAMES = {"train": "training", "val": "validation", "test": "test"}
 _NOTES = 30
+_MEANINGS = {
+    "gaps": "breaks in time in which the calendar expects bars",
+    "missing": "bars that it expects in these breaks",
+    "closings": "other breaks: nights, weekends, lunch, holidays",
+    "bad bars": "high below, or low above, the open or close; they are kept",
+    "repeated": "rows that came twice with one timestamp; the last stayed",
+    "stale": "bars in runs of one close that are longer than the paper allows",
+    "volume 0": "share of bars without volume",
+    "jumps": "bars that open further from the close before than the paper allows",
+    "kept if cleaned": "share of rows that the paper's cleaning would keep",
+}
 
 _STYLE = """
 :root { --ink: #1f2733; --soft: #667085; --line: #e4e7ec; --paper: #ffffff; --wash: #f6f7f9; --bad: #b42318;
@@ -41,9 +52,10 @@ ul.plain { list-style: none; padding: 0; margin: 0 } ul.plain li { padding: 3px 
 .legend i { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px }
 .scroll { overflow: auto; max-height: 78vh;
   background: var(--paper); border: 1px solid var(--line); border-radius: 8px }
-table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums }
-th, td { padding: 5px 8px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line) }
-th { position: sticky; top: 0; background: var(--paper); cursor: pointer; color: var(--soft); font-weight: 600 }
+table { border-collapse: collapse; width: 100%; font-size: 12px; font-variant-numeric: tabular-nums }
+th, td { padding: 5px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line) }
+th { position: sticky; top: 0; background: var(--paper); cursor: pointer; color: var(--soft); font-weight: 600;
+  white-space: normal; vertical-align: bottom; line-height: 1.25 } th[title] { text-decoration: underline dotted }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--paper) }
 th:hover { color: var(--ink) } td.hot { color: var(--warn); font-weight: 600 }
 td.none { color: var(--bad); font-weight: 600 }
@@ -228,11 +240,17 @@ def _table(report: InspectReport) -> str:
     extra = [value for _, value in varied]
     body = "".join(f"<tr>{_cells(one, parts, extra)}</tr>" for one in sorted(report.symbols, key=trouble))
     find = '<input id="find" placeholder="Find a symbol" aria-label="Find a symbol">'
+    order = '<p class="soft" style="margin-top:0">Those with most to look at first; a click on a heading sorts.</p>'
     return (
-        f'{find if len(report.symbols) > 12 else ""}<div class="scroll"><table id="symbols"><thead><tr>'
-        + "".join(f"<th>{escape(head)}</th>" for head in heads)
+        f"{order if len(report.symbols) > 1 else ''}{find if len(report.symbols) > 12 else ''}"
+        '<div class="scroll"><table id="symbols"><thead><tr>'
+        + "".join(f"<th{_meaning(head)}>{escape(head)}</th>" for head in heads)
         + f"</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _meaning(head: str) -> str:
+    return f' title="{escape(_MEANINGS[head])}"' if head in _MEANINGS else ""
 
 
 def _cells(one: SymbolReport, parts: list[str], extra: list[str]) -> str:
@@ -272,8 +290,8 @@ def _points(trace: tuple[float, ...], width: float, height: float) -> str:
 
 
 def _spark(trace: tuple[float, ...]) -> str:
-    trace = trace[:: max(1, len(trace) // 110)]
-    return f'<svg width="110" height="24" viewBox="0 0 110 24"><polyline points="{_points(trace, 110, 24)}"/></svg>'
+    trace = trace[:: max(1, len(trace) // 84)]
+    return f'<svg width="84" height="24" viewBox="0 0 84 24"><polyline points="{_points(trace, 84, 24)}"/></svg>'
 
 
 def _chart(one: SymbolReport) -> str:

@@ -41,10 +41,10 @@ def totals(report: InspectReport) -> list[tuple[str, str]]:
         ("bars in long runs of the same close", sum(one.stale for one in symbols),
          f"the longest has {max(one.longest_stale for one in symbols):,}"),
         ("jumps from close to open", sum(one.jumps for one in symbols),
-         f"the largest {largest.largest_jump:.0%} at {largest.symbol} {largest.largest_jump_at[:16]}"),
+         f"the largest {largest.largest_jump:,.0%} at {largest.symbol} {largest.largest_jump_at[:16]}"),
         ("symbols without any volume", len(bare), "volume is 0 everywhere"),
         ("symbols with some bars of volume 0", len(idle) - len(bare),
-         f"up to {max([one.zero_volume for one in idle if one.zero_volume < 1], default=0):.0%} of the bars"),
+         f"up to {_share(max([one.zero_volume for one in idle if one.zero_volume < 1], default=0))} of the bars"),
     )  # fmt: skip
     return [(what, f"{count:,} ({detail})") for what, count, detail in counts if count]
 
@@ -193,3 +193,8 @@ def _aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def _share(value: float) -> str:
+    """`24%`; what rounds to nothing is still something."""
+    return "1%" if 0 < value < 0.01 else f"{value:.0%}"

@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -20,6 +19,7 @@ from chandler.data.engine import Layout, has_comma, parse_text, parse_typed
 from chandler.data.files import Encoded, Source, head_of, utf8_bytes
 from chandler.data.frames import wide_table
 from chandler.data.timestamps import looks_like_time
+from chandler.data.unnamed import as_numbers, behind_prices, price_order
 from chandler.data.volumes import settle_volumes
 from chandler.errors import DataError
 
@@ -70,22 +70,23 @@ def read_text(
     used = list(dict.fromkeys([*roles.values(), *volumes]))
     layout = Layout(source, encoded, header.ids, used, roles, header.line + 1, header.delimiter)
     frame = None
+    below: tuple[str, ...] = ()
     if typed:
         first = next((line for line in lines[header.line + 1 :] if line.strip()), "")
         cells = dict(zip(header.ids, names_of(first, header.delimiter), strict=False))
         frame = parse_typed(layout, cells, threads)
     if frame is None:
-        frame = parse_text(layout, threads)
-        if any(has_comma(frame[roles[role]]) for role in PRICES):
+        frame, below = parse_text(layout, threads)
+        if any(has_comma(frame[key]) for role, key in roles.items() if role not in ("timestamp", "time", "symbol")):
             # Numbers such as 1.234,5 came as text, but 1.234 beside them as a float: all have to be text.
-            frame = parse_text(layout, threads, used)
+            frame, below = parse_text(layout, threads, used)
     notes = [encoded.note] if encoded.note else []
     banner = next((line.strip() for line in reversed(lines[: max(header.line, 0)]) if line.strip()), "")
     if banner:
         notes.append(f"skipped {header.line} line(s) above the header: {banner[:80]!r}")
     if header.delimiter != ",":
         notes.append(f"file: fields separated by {header.delimiter!r}")
-    notes += header.notes
+    notes += [*header.notes, *below]
     table = Table(
         frame,
         roles,
@@ -167,36 +168,32 @@ def _headless(source: Source, lines: list[str], columns: Mapping[str, str] | Non
     delimiter = _delimiter(lines[0])
     rows = [names_of(line, delimiter) for line in lines]
     width = len(rows[0])
-    if any(len(row) != width for row in rows) or width < 5 or not looks_like_time(rows[0][0]):
+    if any(len(row) != width for row in rows) or width < 5:
         return None
     names = [str(position + 1) for position in range(width)]
-    roles = {"timestamp": 0}
-    start = 1
-    if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?(\.\d+)?|\d{6}", rows[0][1]) and width > 5:
-        roles["time"], start = 1, 2
+    roles, head, start = {"timestamp": 0}, "time", 1
+    if not looks_like_time(rows[0][0]):
+        if width < 6 or not looks_like_time(rows[0][1]) or not re.fullmatch(r"[A-Za-z][\w.^=/-]*", rows[0][0]):
+            return None
+        roles, head, start = {"symbol": 0, "timestamp": 1}, "symbol, time", 2
+    if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?(\.\d+)?|\d{6}", rows[0][start]) and width > start + 4:
+        roles["time"], start = start, start + 1
     if columns:
         roles |= match_columns(names, columns, source=str(source))
         if set(PRICES) <= set(columns):
             return _Header(-1, delimiter, names, ("file: no header; columns as asked",), roles)
-    try:
-        prices = np.array([[float(cell.replace(",", ".")) for cell in row[start : start + 4]] for row in rows])
-    except ValueError:
+    cells = as_numbers(rows, start)
+    order = None if cells is None else price_order(cells[:, :4])
+    if cells is None or order is None:
         return None
-    if prices.shape[1] < 4 or not np.isfinite(prices).all():
-        return None
-    opens, highs, lows, closes = prices.T
-    fits = (highs >= np.maximum(opens, closes)).mean() > 0.98 and (lows <= np.minimum(opens, closes)).mean() > 0.98
-    decides = (highs > np.maximum(opens, closes)).any() or (lows < np.minimum(opens, closes)).any()
-    if not (fits and decides):
-        return None
-    roles |= {name: start + position for position, name in enumerate(PRICES)}
-    if width > start + 4:
-        roles["volume"] = start + 4
+    roles = {name: start + position for position, name in enumerate(order)} | roles
+    extra = behind_prices(cells[:, :4], order, cells[:, 4:])
     kind = ""
     if width == 12 and start == 1:  # kline archives of crypto exchanges
-        roles["amount"], kind = 7, " of a Binance archive, amount the eighth"
-    note = f"file: no header; the columns are time, open, high, low, close, volume{kind}, as the prices show"
-    return _Header(-1, delimiter, names, (note,), roles)
+        extra, kind = {"volume": 0, "amount": 2}, " of a Binance archive, amount the eighth"
+    roles = {name: start + 4 + position for name, position in extra.items()} | roles
+    shown = f"the columns are {head}, {', '.join(order)}{', volume' if extra else ''}{kind}, as the prices show"
+    return _Header(-1, delimiter, names, (f"file: no header; {shown}",), roles)
 
 
 def _is_wide(lines: list[str]) -> bool:

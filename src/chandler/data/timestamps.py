@@ -22,10 +22,17 @@ from chandler.errors import DataError
 
 _CLOCK = (
     r"(?P<H>\d{1,2})(?::?(?P<M>\d{2})(?::?(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?)?"
-    r"(?:[ -]?(?P<p>[AaPp][Mm]))?\s*(?P<z>[Zz]|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?"
+    r"(?:[ -]?(?P<p>[AaPp][Mm]))?\s*(?P<z>[Zz]|(?:UTC|GMT)?[+-]\d{2}(?::?\d{2})?|UTC|GMT)?"
 )
-_SEPARATED = rf"^\s*(?P<a>\d{{1,4}})[-/.年](?P<b>\d{{1,2}})[-/.月](?P<c>\d{{1,4}})日?(?:[T ,]+{_CLOCK})?\s*$"
-_COMPACT = rf"^\s*(?P<a>\d{{4}})(?P<b>\d{{2}})(?P<c>\d{{2}})(?:[T _]*{_CLOCK})?\s*$"
+_SEPARATED = (
+    r"^\s*(?P<a>\d{1,4})[-/.年년]\s*(?P<b>\d{1,2})[-/.月월]\s*(?P<c>\d{1,4})[日일.]?"
+    rf"(?:[T ,]+{_CLOCK})?\s*$"
+)
+_COMPACT = (
+    r"^\s*(?P<a>\d{4})(?P<b>\d{2})(?P<c>\d{2})"
+    rf"(?:[T _]*{_CLOCK.replace('[.,](?P<f>', '[.,]?(?P<f>')})?\s*$"  # 20240102093500000
+)
+_NAMED = r"^(?P<wall>.*\d)\s+(?P<zone>[A-Z][A-Za-z]+/[A-Za-z_/]+)$"
 
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -169,7 +176,7 @@ def _from_numbers(values: np.ndarray) -> Times:
     bad = ~np.isfinite(values)
     whole = np.where(bad, values[~bad][0] if (~bad).any() else 0, values)
     lowest, highest = np.abs(whole).min(initial=np.inf), np.abs(whole).max(initial=0)
-    for digits in (8, 12, 14):
+    for digits in (8, 12, 14, 17):
         if lowest >= 10 ** (digits - 1) and highest < 10**digits:
             text = pd.Series(whole.astype(np.int64)).astype("string")
             index = _from_text(text, "", lambda row: "").index
@@ -177,7 +184,10 @@ def _from_numbers(values: np.ndarray) -> Times:
                 return Times(_masked(index, ~bad), ("times: read the dates as yyyymmdd numbers",))
     if highest < 1e8:
         empty = pd.DatetimeIndex(np.full(len(values), np.datetime64("NaT", "ns")))
-        return Times(empty, hint="Numbers this small look like row numbers, not times.")
+        days = lowest > 15_000 and highest < 90_000  # 1941 to 2146
+        kind = "a spreadsheet's numbers of days: format the column as dates and save again" if days else (
+            "row numbers, not times")  # fmt: skip
+        return Times(empty, hint=f"Numbers this small look like {kind}.")
     size = np.searchsorted([top for _, _, top in _UNITS], np.abs(whole), side="right")
     used = np.unique(size[~bad & (whole != 0)])
     bad |= size >= len(_UNITS)  # beyond the year 2262 in nanoseconds
@@ -222,6 +232,8 @@ def _from_objects(
     text = values.astype("string").str.strip()
     numbers = pc.match_substring_regex(arrow_text(text), r"^[-+]?\d+(\.\d*)?$")
     if len(text) and pc.all(numbers).as_py():
+        if text.str.fullmatch(r"(19|20)\d{15}").all():  # to the millisecond, and more digits than a float64 holds
+            return _from_text(text, where, first)
         if text.str.fullmatch(r"\d{18,20}").all():  # nanoseconds: more digits than a float64 holds
             return Times(
                 pd.DatetimeIndex(text.astype("int64").to_numpy().view("M8[ns]")).tz_localize("UTC"),
@@ -234,6 +246,10 @@ def _from_objects(
 def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Times:
     """Written dates: year first, day or month first, compact, with or without clock, am/pm and offset."""
     array = arrow_text(text)
+    named = pc.extract_regex(array, _NAMED)
+    if len(array) and not named.null_count and len(zone := pc.unique(pc.struct_field(named, "zone"))) == 1:
+        times = _from_text(pd.Series(pc.struct_field(named, "wall").to_pandas(), dtype="string"), where, first)
+        return Times(in_zone(times.index, zone[0].as_py(), where), times.notes, times.hint)
     parts = _fields(array, _SEPARATED)
     use = parts["found"] == 0
     if use.any():
@@ -331,6 +347,7 @@ def _fields(array: pa.Array, pattern: str) -> dict[str, np.ndarray]:
 
 def _seconds(offset: str) -> int:
     """`-05:00`, `-0500` or `-05` -> -18000; Z, UTC, GMT -> 0."""
+    offset = offset.removeprefix("UTC").removeprefix("GMT")
     if not offset or offset[0] not in "+-":
         return 0
     digits = offset[1:].replace(":", "").ljust(4, "0")

@@ -24,6 +24,7 @@ PRICE_FLOOR = 1e-30
 """Below this float32 loses digits, and then the price."""
 _GLUED = 0.2
 """Share of rows that repeat a time with other prices, from which several series must be mixed."""
+_MOMENT = re.compile(r"\s*(19|20)\d\d([-/.]?)[01]\d\2[0-3]\d[ T]?\d\d:?\d\d")
 _CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,6}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
 
 
@@ -62,6 +63,7 @@ def read_table(
         raise DataError(f"missing={missing!r} is not known: say 'error', 'drop' or 'split'.")
     where = f"{table.source}: " if table.source else ""
     if not len(table.frame):
+        where = where or (f"{symbol}: " if symbol else "")
         raise DataError(f"{where}there are column names but no rows. Give data with at least one row.")
     reading = _Reading(table, symbol or "series", where, decimal)
     return reading.read(timezone, date_format, adjust, missing, unsorted == "sort")
@@ -114,6 +116,9 @@ class _Reading:
         raw, clock = self.table.column("timestamp"), self.table.column("time")
         assert raw is not None
         if clock is not None and not all(_CLOCK.match(str(one)) for one in clock.dropna().head(100)):
+            if all(_MOMENT.match(str(one)) for one in clock.dropna().head(100)):
+                raw = clock
+                self.notes.append((f"times: from {self.table.named('time')!r}, which has the date as well", None))
             clock = None  # a column named `time` that holds something else
         times = parse_times(
             raw, clock, timezone=timezone, date_format=date_format, stated=self.table.stated_zone,
