@@ -22,6 +22,7 @@ import torch
 from chandler import Bars, BarStore, Forecaster, finetune, load_bars
 from chandler.data.files import STOCKS
 from chandler.evaluation.metrics import band, crps
+from chandler.nn.predictor import DependencyPositions
 
 HORIZON, PATHS, LOOKBACK = 20, 100, 128
 TEST = np.datetime64("2011-01-01").astype("datetime64[ns]").astype(np.int64)
@@ -95,20 +96,18 @@ def sampling(model: str) -> None:
     """Questions about a finished model."""
     store, forecaster = stocks(), Forecaster.from_pretrained(model, device="cpu")
     print(f"{model}: lookback {LOOKBACK}, {HORIZON} bars, {PATHS} paths, temperature 1 and top_p 1 unless said")
-    print(f"\nDependency positions\n\n{HEAD}")
-    base = None
-    for positions in ("reference", "rotary"):
-        found = score(Forecaster.from_pretrained(model, device="cpu", positions=positions), store)
-        base = base or found
-        print(line(positions, found, base), flush=True)
-    forecaster = Forecaster.from_pretrained(model, device="cpu")
     print(f"\nTemperature and top_p\n\n{HEAD}")
     base = score(forecaster, store)
-    print(line("1.0, 1.0", base, base))
-    for temperature, top_p in ((1.0, 0.95), (1.0, 0.9), (1.0, 0.8), (0.6, 1.0), (0.8, 1.0), (0.9, 1.0), (1.1, 1.0),
-                               (1.2, 1.0), (1.3, 1.0), (0.6, 0.9), (1.2, 0.9)):  # fmt: skip
+    print(line("1.0, 1.0", base, base), flush=True)
+    for temperature, top_p in ((1.1, 1.0), (1.2, 1.0), (1.3, 1.0), (0.8, 1.0), (0.6, 1.0), (1.0, 0.95), (1.0, 0.9),
+                               (0.6, 0.9), (1.2, 0.9)):  # fmt: skip
         found = score(forecaster, store, temperature=temperature, top_p=top_p)
         print(line(f"{temperature}, {top_p}", found, base), flush=True)
+    print(f"\nDependency positions\n\n{HEAD}")
+    print(line("as trained", base, base))
+    other: DependencyPositions = "rotary" if forecaster.positions == "reference" else "reference"
+    found = score(Forecaster.from_pretrained(model, device="cpu", positions=other), store)
+    print(line(other, found, base), flush=True)
     print("\nNumber of paths: error of the median of the close at the last bar, and width of the 90% band\n")
     wide = score_paths(forecaster, store, 400)
     for count in (1, 5, 10, 30, 100, 400):
