@@ -18,8 +18,8 @@ Overflow = Literal["exact", "block", "trim"]
 """What happens to rows beyond `max_context`; see `generation.generate`."""
 MAX_ROWS = 128
 """Paths stepped together at most: the GEMM rate hardly grows beyond."""
-MAX_OWN_BYTES = 400 << 20
-"""Keys and values of new rows at most, while more than one path is stepped: 100 paths of 112 rows of Kronos-small."""
+MAX_OWN_BYTES = 256 << 20
+"""Keys and values of new rows at most, while more than one path is stepped: 65 paths of 112 rows of Kronos-small."""
 MAX_ENCODED_ROWS = 8192
 """Own rows re-encoded at once when the window slides."""
 
