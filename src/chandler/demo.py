@@ -66,7 +66,11 @@ def run_demo(
     begun = time.monotonic()
     training, walking = progress or (Progress(), Walking())
     settings = demo_settings(out, overrides)
-    _step(walking, "Finetune chandler-nano, which has never seen these stocks", ["finetune", "configs/demo.yaml"])
+    _step(
+        walking,
+        "Finetune chandler-nano, which has never seen these stocks",
+        ["finetune", "configs/demo.yaml", "--out", str(out)],
+    )
     run = finetune(settings, overwrite=True, progress=training)
     write_report(run.folder)
 
@@ -78,8 +82,21 @@ def run_demo(
     models = ",".join(f"{name}={source}" for name, source in compared.models.items())
     _step(
         walking,
-        "Hold it against the untouched model and naive forecasts, on years that nobody has seen",
-        ["evaluate", str(settings.data.path), "--models", models, "--out", compared.out],
+        "Hold it against the untouched model and naive forecasts, on the two years after",
+        [
+            "evaluate",
+            str(settings.data.path),
+            "--models",
+            models,
+            "--out",
+            compared.out,
+            "--set",
+            f"lookback={compared.lookback}",
+            "--set",
+            f"horizon={compared.horizon}",
+            "--set",
+            f"seed={compared.seed}",
+        ],
     )
     folder = evaluate(compared, overwrite=True, progress=walking)
     walking.note(f"\n{evaluation_text(folder)}")
@@ -90,5 +107,5 @@ def run_demo(
 
 
 def _step(shown: Walking, what: str, command: Sequence[str]) -> None:
-    """Name a step, and the command that does the same on a user's own bars."""
+    """Name a step, and the command that does it; a user's own bars take the same one."""
     shown.note(f"\n{what}\n  $ chandler {' '.join(command)}")
