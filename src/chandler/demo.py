@@ -74,7 +74,11 @@ def run_demo(
     run = finetune(settings, overwrite=True, progress=training)
     write_report(run.folder)
 
-    _step(walking, "Calibrate its bands on the validation years", ["calibrate", str(run.folder)])
+    _step(
+        walking,
+        "Calibrate its bands on the validation years",
+        ["calibrate", str(run.folder), "--seed", str(settings.seed)],
+    )
     found = calibrate(run.folder, paths=paths, seed=settings.seed, device=settings.device, progress=walking)
     walking.note(calibration_text(found))
 
