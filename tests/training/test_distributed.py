@@ -117,14 +117,15 @@ def test_a_process_may_train_again_and_keeps_a_group_of_its_own(tmp_path: Path) 
     """Under torchrun: within a group that the script opened, which stays; then twice in groups opened for the run."""
     program = tmp_path / "script.py"
     program.write_text("""
-import torch, torch.distributed as dist
+import os, torch, torch.distributed as dist
 from chandler.training.distributed import close, leave, make_accelerator, sum_over_ranks
 
 def run():
     accelerator = make_accelerator("cpu")
     total = sum_over_ranks(accelerator, torch.tensor([accelerator.process_index + 1.0]))
     close(accelerator)
-    print("sum", total.item(), "still open", dist.is_initialized(), flush=True)
+    # One write: the lines of two processes must not run into each other.
+    os.write(1, f"sum {total.item()} still open {dist.is_initialized()}\\n".encode())
 
 dist.init_process_group("gloo")
 run()
