@@ -8,7 +8,7 @@ WHEELS ?= wheels
 WHEELS_PYTHON ?= 3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-gpu wheels soak demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read format clean
+.PHONY: help setup check test test-gpu wheels soak fingerprint demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -42,6 +42,9 @@ soak: $(READY) ## Kill -9 a run many times, also during saves: it must end with 
 
 demo: $(READY) ## Finetune chandler-nano on five bundled US stocks, hold it against itself and naive; reports in runs/demo
 	$(BIN)/chandler demo --out runs/demo
+
+fingerprint: $(READY) ## Digests of forecasts, a finetuning and an evaluation: equal before and after code is moved
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fingerprint
 
 bench-forecast: $(READY) ## Generation: the engine against the re-encoding loop
 	$(BIN)/python benchmarks/forecast.py
