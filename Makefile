@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+WHEELS ?= wheels
+WHEELS_PYTHON ?= 3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test soak demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read format clean
+.PHONY: help setup check test test-gpu wheels soak fingerprint demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -26,11 +28,23 @@ check: $(READY) ## Lint, types, import rules
 test: $(READY) ## All tests; no network
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2
 
+test-gpu: ## The tests that need a CUDA device, with PYTHON's own torch; missing packages from WHEELS
+	@sh scripts/test-gpu.sh "$(PYTHON)" "$(WHEELS)"
+
+wheels: ## Fetch into WHEELS what a bare CUDA machine with torch and pandas lacks (WHEELS_PYTHON, Linux x86-64)
+	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: --python-version $(WHEELS_PYTHON) \
+		--platform manylinux_2_17_x86_64 --platform manylinux_2_28_x86_64 --platform any --dest $(WHEELS) \
+		--constraint constraints.txt pydantic pydantic_core typing_inspection annotated-types exchange_calendars \
+		pyluach korean_lunar_calendar toolz tzdata plotly narwhals
+
 soak: $(READY) ## Kill -9 a run many times, also during saves: it must end with the same bits
 	$(BIN)/python -m benchmarks.soak
 
 demo: $(READY) ## Finetune chandler-nano on five bundled US stocks, hold it against itself and naive; reports in runs/demo
 	$(BIN)/chandler demo --out runs/demo
+
+fingerprint: $(READY) ## Digests of forecasts, a finetuning and an evaluation: equal before and after code is moved
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fingerprint
 
 bench-forecast: $(READY) ## Generation: the engine against the re-encoding loop
 	$(BIN)/python benchmarks/forecast.py
