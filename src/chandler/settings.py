@@ -22,12 +22,31 @@ class Strict(BaseModel):
 S = TypeVar("S", bound=BaseModel)
 
 
+def read(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The keys of a YAML file (or of a mapping), and what complaints call it. ConfigError: unreadable file."""
+    if isinstance(source, Mapping):
+        return dict(source), "the settings"
+    where = str(source)
+    try:
+        raw = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{where}: no such file. Shipped recipes are in configs/.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{where}: cannot be read ({error}).") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{where}: expected keys and values, found {type(raw).__name__}.")
+    return raw, where
+
+
 def load(
     kind: type[S],
     source: str | Path | Mapping[str, Any],
     overrides: Iterable[str] = (),
     final: Mapping[str, Any] | None = None,
     defaults: Mapping[str, Any] | None = None,
+    where: str | None = None,
 ) -> S:
     """Read a YAML file (or take a mapping), apply `key.sub=value` overrides, validate.
 
@@ -35,25 +54,12 @@ def load(
         kind: the settings that the keys must fit.
         final: top keys that stand above all others.
         defaults: stand in for keys, however deep, that the source does not give.
+        where: what complaints call the source; default: its path.
 
     Raises:
         ConfigError: unreadable file, malformed override, unknown key (the nearest known one is named), bad value.
     """
-    where = "the settings"
-    if isinstance(source, Mapping):
-        raw: Any = dict(source)
-    else:
-        where = str(source)
-        try:
-            raw = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise ConfigError(f"{where}: no such file. Shipped recipes are in configs/.") from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{where}: cannot be read ({error}).") from error
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{where}: not valid YAML: {error}") from error
-        if not isinstance(raw, dict):
-            raise ConfigError(f"{where}: expected keys and values, found {type(raw).__name__}.")
+    raw, found = read(source)
     raw = _over(defaults or {}, raw)
     for override in overrides:
         _apply(raw, override)
@@ -61,7 +67,7 @@ def load(
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(_explain(error, where, kind)) from error
+        raise ConfigError(_explain(error, where or found, kind)) from error
 
 
 def _over(defaults: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chandler.errors import ConfigError
-from chandler.training.config import PRETRAINING, load_settings
+from chandler.training.config import PRETRAINING, load_settings, save_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MINIMAL = {"out": "runs/x", "data": {"path": "bars.csv"}}
@@ -32,6 +32,8 @@ def test_shipped_configs_parse_and_survive_a_round_trip(path: Path, tmp_path: Pa
     s = load_settings(path)
     (tmp_path / "config.yaml").write_text(s.to_yaml())
     assert load_settings(tmp_path / "config.yaml") == s
+    save_settings(s, tmp_path / "short.yaml")
+    assert load_settings(tmp_path / "short.yaml") == s
 
 
 def test_the_csv_recipe() -> None:

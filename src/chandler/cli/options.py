@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
@@ -27,7 +28,12 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override any key: --set data.path=bars.csv. Repeatable.")
 ]
 RunFolder = Annotated[str | None, typer.Option("--out", help="The run folder, instead of the YAML's.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")]
+SaveAs = Annotated[
+    Path | None, typer.Option(help="Also write the settings, overrides included, to this YAML.", show_default=False)
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an earlier run in that folder, and an earlier file of --save-as.")
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on where the run in that folder stopped; start if there is none.")
 ]

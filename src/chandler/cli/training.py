@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chandler.cli.options import Force, Overrides, Overwrite, Resume, RunFolder
+from chandler.cli.options import Force, Overrides, Overwrite, Resume, RunFolder, SaveAs
+from chandler.errors import ConfigError
 
 if TYPE_CHECKING:
     from chandler.training.config import Settings
@@ -28,9 +29,16 @@ def demo(
 
 
 def finetune(
-    config: Annotated[Path, typer.Argument(help="YAML that describes the run; see configs/.", show_default=False)],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            help="YAML that describes the run; see configs/. One of the reference's CSV pipeline is read as it is.",
+            show_default=False,
+        ),
+    ],
     overrides: Overrides = None,
     out: RunFolder = None,
+    save_as: SaveAs = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
     force: Force = False,
@@ -41,15 +49,17 @@ def finetune(
 
     Many: [bold]torchrun --nproc-per-node 8 -m chandler finetune configs/csv.yaml ...[/bold]
     """
-    from chandler.training.config import load_settings
+    from chandler.training.config import settings_to_run
 
-    _train(load_settings(config, overrides or (), out=out), overwrite, resume, force)
+    settings, told = settings_to_run(config, overrides or (), out=out)
+    _train(settings, overwrite, resume, force, told, save_as, config)
 
 
 def pretrain(
     config: Annotated[Path, typer.Argument(help="YAML that describes the run; see configs/nano.yaml.")],
     overrides: Overrides = None,
     out: RunFolder = None,
+    save_as: SaveAs = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
     force: Force = False,
@@ -59,17 +69,29 @@ def pretrain(
 
     Example: [bold]chandler pretrain configs/nano.yaml --set data.folder=BARS --out runs/nano[/bold]
     """
-    from chandler.training.config import PRETRAINING, load_settings
+    from chandler.training.config import PRETRAINING, settings_to_run
 
-    _train(load_settings(config, overrides or (), out=out, defaults=PRETRAINING), overwrite, resume, force)
+    settings, told = settings_to_run(config, overrides or (), out=out, defaults=PRETRAINING)
+    _train(settings, overwrite, resume, force, told, save_as, config)
 
 
-def _train(settings: Settings, overwrite: bool, resume: bool, force: bool) -> None:
-    """Run both stages; the report at the end."""
+def _train(
+    settings: Settings, overwrite: bool, resume: bool, force: bool, told: str, save_as: Path | None, config: Path
+) -> None:
+    """Say what is to be said of the settings and keep them where asked; run both stages; the report at the end."""
+    from chandler.training.config import save_settings
     from chandler.training.run import finetune as run_finetune
     from chandler.training.run import is_main_process
     from chandler.training.signals import Interrupted
 
+    if is_main_process():
+        if told:
+            typer.echo(f"{told}\n")
+        if save_as is not None:
+            if save_as.exists() and save_as.samefile(config):
+                raise ConfigError(f"{save_as} is the file that is read. Save the settings under another name.")
+            save_settings(settings, save_as, overwrite=overwrite)
+            typer.echo(f"Settings: {save_as}")
     try:
         run = run_finetune(settings, overwrite=overwrite, resume=resume, force=force)
     except Interrupted as interrupted:

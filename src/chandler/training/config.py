@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, cast
@@ -10,10 +11,13 @@ from typing import Any, Literal, cast
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from chandler.atomic import write_text
+from chandler.errors import ConfigError
 from chandler.forecasting.loading import recorded
 from chandler.nn.predictor import DependencyPositions
-from chandler.settings import Strict, load
+from chandler.settings import Strict, load, read
 from chandler.training.data_settings import DataSettings
+from chandler.training.reference_settings import ReferenceSettings, is_reference, is_theirs
 from chandler.training.stage_settings import RANDOM, PredictorSettings, TokenizerSettings
 from chandler.training.tracking import TrackerName
 
@@ -95,9 +99,9 @@ class Settings(Strict):
             return "rotary"
         return cast(DependencyPositions, recorded(self.predictor.start).get("dependency_positions", "reference"))
 
-    def to_yaml(self) -> str:
-        """The resolved settings; loading them gives the same object."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+    def to_yaml(self, *, short: bool = False) -> str:
+        """The resolved settings, or `short` those that were given; loading them gives the same object."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_unset=short), sort_keys=False, allow_unicode=True)
 
 
 PRETRAINING: Mapping[str, Any] = {
@@ -117,9 +121,77 @@ def load_settings(
 ) -> Settings:
     """Read a YAML file (or take a mapping), apply `key.sub=value` overrides, validate.
 
-    `defaults` stand in for keys that the source does not give.
+    A file of the reference's CSV pipeline is read as it is; overrides may then set its keys or ours. `defaults` stand
+    in for keys that the source does not give.
 
     Raises:
         ConfigError: unreadable file, malformed override, unknown key (the nearest known one is named), bad value.
     """
-    return load(Settings, source, overrides, {} if out is None else {"out": out}, defaults)
+    return _read(source, overrides, out, defaults)[0]
+
+
+def settings_to_run(
+    source: str | Path | Mapping[str, Any],
+    overrides: Iterable[str] = (),
+    *,
+    out: str | None = None,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[Settings, str]:
+    """As `load_settings`, for a run that begins: also what to tell of settings of the reference, what they became and
+    what a run does in another way; "" of our own.
+
+    Raises:
+        ConfigError: as `load_settings`; results would go into a folder of the reference.
+    """
+    settings, theirs = _read(source, overrides, out, defaults)
+    if theirs is None:
+        return settings, ""
+    theirs.check(settings)
+    name = "the settings" if isinstance(source, Mapping) else source
+    told = [f"{name}: written for the reference's CSV pipeline. They became:", ""]
+    told += [f"    {line}" for line in settings.to_yaml(short=True).splitlines()]
+    told += ["", "What is different here:", *(f"- {one}." for one in theirs.differences(settings))]
+    return settings, "\n".join(told)
+
+
+def _read(
+    source: str | Path | Mapping[str, Any], overrides: Iterable[str], out: str | None, defaults: Mapping[str, Any]
+) -> tuple[Settings, ReferenceSettings | None]:
+    raw, where = read(source)
+    final = {} if out is None else {"out": out}
+    if not is_reference(raw):
+        return load(Settings, raw, overrides, final, defaults, where), None
+    if defaults:
+        raise ConfigError(f"{where}: these are settings of the reference's finetuning; chandler finetune reads them.")
+    overrides = list(overrides)
+    theirs = load(ReferenceSettings, raw, filter(is_theirs, overrides), where=where)
+    ours = [one for one in overrides if not is_theirs(one)]
+    found = theirs.to_ours()
+    if "out" not in found and not final and not any(one.partition("=")[0].strip() == "out" for one in ours):
+        raise ConfigError(
+            f"{where}: model_paths.base_path and model_paths.exp_name are missing: they say where results go. Give them, "
+            "or the folder with --out."
+        )
+    return load(Settings, found, ours, final, where=where), theirs
+
+
+def save_settings(settings: Settings, path: Path, *, overwrite: bool = False) -> None:
+    """Write the settings that were given as a YAML that `load_settings` reads back to equal ones. A file that says the
+    same stays as it is.
+
+    Raises:
+        ConfigError: the file says something else and `overwrite` is not set; it cannot be written.
+    """
+    if path.exists():
+        with suppress(ConfigError):
+            if load_settings(path) == settings:
+                return
+        if not overwrite:
+            raise ConfigError(
+                f"{path} is there and holds something else. Save the settings under another name, or replace it, and an "
+                f"earlier run in {settings.out}, with --overwrite."
+            )
+    try:
+        write_text(path, settings.to_yaml(short=True))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror}). Choose another file.") from error

@@ -18,7 +18,7 @@ from chandler.errors import ConfigError
 from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
-from chandler.training.config import Settings, load_settings
+from chandler.training.config import Settings, settings_to_run
 from chandler.training.distributed import close, make_accelerator, telling_of_lost_processes
 from chandler.training.exam import Exam
 from chandler.training.folder import Run, flattened, prepare_folder, write_json
@@ -55,7 +55,7 @@ def finetune(
     Works as one plain process or as one of several under torchrun.
 
     Args:
-        config: settings, a mapping, or the path of a YAML file.
+        config: settings, a mapping, or the path of a YAML file; one of the reference's CSV pipeline will do.
         overrides: `key.sub=value` texts applied over it.
         overwrite: replace what an earlier run left in the folder.
         resume: go on from what an interrupted run left there (or start, if there is nothing); finished stages stay.
@@ -66,7 +66,7 @@ def finetune(
         ConfigError, DataError, CheckpointError, TrainingError: with one message that says what to do.
         Interrupted: by SIGINT or SIGTERM, after the state was saved.
     """
-    settings = config if isinstance(config, Settings) else load_settings(config, overrides)
+    settings, told = (config, "") if isinstance(config, Settings) else settings_to_run(config, overrides)
     require_trackers(settings.trackers)
     accelerator = make_accelerator(
         settings.device,
@@ -76,6 +76,8 @@ def finetune(
         settings.distributed,
     )
     shown = progress or Progress()
+    if told and is_main_process():
+        shown.note(told)
     try:
         # Dropout seeds torch's global generator; the caller gets its own state back.
         with torch.random.fork_rng(), stop_on_signal() as stop, telling_of_lost_processes(accelerator):
