@@ -28,7 +28,7 @@ data: {{path: "{STOCKS}", symbols: [AAPL, IBM, MSFT], lookback: 60, horizon: 8, 
 tokenizer: {{start: random, architecture: {TINY}, n_enc_layers: 2, n_dec_layers: 2}}, epochs: 2, batch_size: 32}}
 predictor: {{start: random, architecture: {TINY}, n_layers: 2}}, epochs: 2, batch_size: 32, promote_on: crps,
             scoring: {{windows: 8, paths: 4}}}}
-"""  # noqa: E501
+"""
 
 
 def digest(*arrays: np.ndarray) -> str:
