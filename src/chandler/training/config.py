@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from chandler.devices import require_name
 from chandler.forecasting.loading import recorded
 from chandler.nn.predictor import DependencyPositions
 from chandler.settings import Strict, load
@@ -24,7 +25,9 @@ class Settings(Strict):
     out: str
     """The run folder."""
     seed: int = Field(100, ge=0)
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: str = "auto"
+    """Where it is trained: "auto" takes cuda, then mps, then the CPU; or "cpu", "cuda", "cuda:1", "mps". Under torchrun
+    each process takes a CUDA device of its own."""
     distributed: Literal["ddp", "fsdp"] = "ddp"
     """With several processes: each holds the whole model (ddp), or a part of its weights, gradients and optimiser state
     (fsdp), for models that one device cannot hold while they are trained."""
@@ -40,6 +43,11 @@ class Settings(Strict):
     data: DataSettings
     tokenizer: TokenizerSettings = Field(default_factory=TokenizerSettings)
     predictor: PredictorSettings = Field(default_factory=PredictorSettings)
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        return require_name(value)
 
     @field_validator("out")
     @classmethod
