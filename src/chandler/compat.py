@@ -44,7 +44,8 @@ class KronosPredictor:
     Args:
         model: the predictor.
         tokenizer: the tokenizer it was trained with.
-        device: None takes cuda, then mps, then the CPU. Both models are moved there.
+        device: None takes cuda, then mps, then the CPU. Both models are moved there, and brought back by the next
+            call if another predictor, or somebody else, has moved them.
         max_context: rows the model sees at most.
         clip: normalised values are cut at +-clip; 5 for released weights.
     """
@@ -61,7 +62,12 @@ class KronosPredictor:
             tokenizer, model, device="auto" if device is None else device, max_context=max_context
         )
         self.model, self.tokenizer = model, tokenizer
-        self.device, self.max_context, self.clip = self.forecaster.device, max_context, clip
+        self.max_context, self.clip = max_context, clip
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.forecaster.device
 
     def predict(
         self,

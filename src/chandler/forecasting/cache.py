@@ -91,7 +91,7 @@ class Prefix:
         positions = torch.arange(width, device=x.device).repeat(n)
         h = weights.hidden(x.flatten(0, 1), positions, attend)
         remember(len(weights.layers), weights.dependency_memory(h, positions))
-        return h.unflatten(0, (n, width))[torch.arange(n), self.lengths[first : first + n] - 1]
+        return h.unflatten(0, (n, width))[torch.arange(n, device=x.device), self.lengths[first : first + n] - 1]
 
     def read(self, layer: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Keys, values and what is added to the last scores: what `attention.look` takes."""

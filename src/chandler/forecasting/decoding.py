@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chandler.devices import device_of
 from chandler.forecasting.prompts import evaluating
 from chandler.forecasting.reencoding import decode_tail
 from chandler.nn.functional import RotaryTable, rotate
@@ -35,14 +36,20 @@ def decode_paths(
 
     Args:
         tokenizer: held in eval mode for the duration.
-        history: ids (s1, s2), each (T,), T >= 1.
-        new: ids (s1, s2), each (paths, horizon).
+        history: ids (s1, s2), each (T,), T >= 1, on any device.
+        new: ids (s1, s2), each (paths, horizon), on any device.
         max_context: rows decoded in one causal pass at most.
 
     Returns:
-        (paths, horizon, d_in). Paths are decoded a few at a time, so memory does not grow with their number.
+        (paths, horizon, d_in), where the tokenizer is. Paths are decoded a few at a time, so memory does not grow with
+        their number.
+
+    Raises:
+        ConfigError: a tokenizer in several places.
     """
     paths, horizon = new[0].shape
+    device = device_of(tokenizer)
+    history, new = ((ids[0].to(device), ids[1].to(device)) for ids in (history, new))
     shared = min(len(history[0]), max_context - horizon)
     seen = max(shared, 0) + horizon
     count = max(1, min(ROWS // horizon, VISIBLE_ROWS // seen))

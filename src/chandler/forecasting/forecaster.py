@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from chandler.data.bars import Bars
 from chandler.data.schedule import known_calendar
+from chandler.devices import bring, device_of, resolve
 from chandler.errors import ConfigError
 from chandler.forecasting import planning
 from chandler.forecasting.calibration import Calibration, required
@@ -21,7 +22,7 @@ from chandler.forecasting.decoding import decode_paths
 from chandler.forecasting.forecast import Forecast
 from chandler.forecasting.generation import Overflow, generate
 from chandler.forecasting.inputs import MIN_HISTORY, Prepared, Window, many_series, one_series, prepare
-from chandler.forecasting.loading import check_pair, load_models, pick_device
+from chandler.forecasting.loading import check_pair, load_models
 from chandler.forecasting.memory import free_memory
 from chandler.forecasting.progress import Report, progress_bar
 from chandler.forecasting.prompts import Prompt, evaluating
@@ -43,8 +44,9 @@ class Forecaster:
     Args:
         tokenizer: its bits must be those of the predictor.
         predictor: the model that continues token sequences.
-        device: "auto" takes cuda, then mps, then the CPU; None leaves both models where they are. The models
-            themselves are moved, not copied.
+        device: "auto" takes cuda, then mps, then the CPU; None goes where the predictor is, at each call. The models
+            themselves are moved, not copied: who shares one with another forecaster, or moves it, finds it brought back
+            by the next forecast. Two devices at a time need two loads.
         max_context: rows the model sees at most, >= 2: what it was trained with (512; Kronos-mini 2048).
         lookback: rows of history used unless a call says otherwise; None for as many as `max_context`.
         calendar: when the market trades unless a call says otherwise: an exchange (XNYS, XSHG, ...), "24/7", "24/5";
@@ -55,7 +57,7 @@ class Forecaster:
 
     Raises:
         CheckpointError: the two models do not belong together.
-        ConfigError: an impossible setting, or a device that is not there.
+        ConfigError: an impossible setting, a device that is not there, or models that cannot be brought to it.
         DataError: an unknown calendar.
     """
 
@@ -81,9 +83,9 @@ class Forecaster:
         self.positions: DependencyPositions = positions
         self.name = name
         self._calibration = calibration
-        self.device = predictor.head.proj_s1.weight.device if device is None else pick_device(device)
-        self.tokenizer = tokenizer.to(self.device)
-        self.predictor = predictor.to(self.device)
+        self.tokenizer, self.predictor = tokenizer, predictor
+        self._device = None if device is None else resolve(device)
+        self.bring_models()
 
     @classmethod
     def from_pretrained(
@@ -126,6 +128,24 @@ class Forecaster:
             name=found.name,
             calibration=Path(source) if isinstance(source, str | Path) else None,
         )
+
+    @property
+    def device(self) -> torch.device:
+        """Where forecasts are computed: the device it was given, or without one that of the predictor's weights.
+
+        ConfigError where it is the weights that say, and they are in several places.
+        """
+        return device_of(self.predictor) if self._device is None else self._device
+
+    def bring_models(self) -> torch.device:
+        """Bring both models to `device`, whoever moved them in between; the device. Every forecast begins with it.
+
+        Raises:
+            ConfigError: they cannot be brought there.
+        """
+        device = self.device
+        bring(device, self.tokenizer, self.predictor)
+        return device
 
     @property
     def calibration(self) -> Calibration | None:
@@ -311,6 +331,7 @@ class Forecaster:
         if precision not in get_args(Precision):
             raise ConfigError(f'precision is "float32" or "bfloat16", found {precision!r}.')
         seeds = each_seed(seed, len(windows))
+        device = self.bring_models()
         drawn = 1 if sampling.greedy else paths
         # One set of numbers for each seed, shared by its windows.
         uniforms = {one: path_uniforms(one, 0, drawn, horizon) for one in dict.fromkeys(seeds)}
@@ -322,7 +343,7 @@ class Forecaster:
         with evaluating(self.tokenizer):
             # One at a time: which side of 0 a bit falls on must not depend on the company.
             for window, one in zip(windows, seeds, strict=True):
-                x = torch.as_tensor(window.values, dtype=torch.float32).to(self.device)
+                x = torch.as_tensor(window.values, dtype=torch.float32).to(device)
                 s1, s2 = self.tokenizer.encode(x[None])
                 prompts.append(Prompt(s1[0], s2[0], torch.as_tensor(window.stamps), uniforms[one]))
                 work.add(len(x))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chandler.devices import device_of
 from chandler.errors import ConfigError
 from chandler.forecasting.cache import Paths, Prefix, padded
 from chandler.forecasting.kernels import LEAST_ROWS, Weights
@@ -68,11 +69,11 @@ def generate(
         depend on which prompts share the call or on the memory budget.
 
     Raises:
-        ConfigError: an impossible setting, or a budget in which not even one path fits.
+        ConfigError: an impossible setting, a model in several places, or a budget in which not even one path fits.
     """
     _check(horizon, max_context, overflow, dtype)
     window = Window(horizon, max_context, overflow)
-    device = model.head.proj_s1.weight.device
+    device = device_of(model)
     longest = min(max_context, max((len(prompt.s1) for prompt in prompts), default=1) + horizon)
     paths = [prompt.paths for prompt in prompts]
     # Greedy paths are all equal: one is enough.

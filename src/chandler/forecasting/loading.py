@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from chandler.checkpoint import CONFIG_NAME, NANO, bundled
 from chandler.data.bars import FEATURES
-from chandler.errors import CheckpointError, ConfigError
+from chandler.errors import CheckpointError
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 
@@ -136,22 +134,3 @@ def check_pair(tokenizer: KronosTokenizer, predictor: Kronos) -> None:
         raise CheckpointError(
             f"this tokenizer reads {t.d_in} features per bar, bars have {len(FEATURES)}: {', '.join(FEATURES)}."
         )
-
-
-def pick_device(device: str | torch.device) -> torch.device:
-    """ "auto" as cuda, then mps, then cpu; anything else as torch reads it.
-
-    Raises:
-        ConfigError: no such device here.
-    """
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        picked = torch.device(device)
-        torch.empty(0, device=picked)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise ConfigError(f"device {str(device)!r} cannot be used here: {reason}. Try auto or cpu.") from error
-    return picked

@@ -20,8 +20,9 @@ _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
 def free_memory(device: torch.device) -> int:
     """Bytes that could be allocated on `device` now; within a container's limit where there is one."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+    told = getattr(torch.get_device_module(device), "mem_get_info", None)  # accelerators with memory of their own
+    if told is not None:
+        return int(told(device)[0])
     return min([_available(), *(left for root in _CGROUPS if (left := left_in(root)) is not None)])
 
 

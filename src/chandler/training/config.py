@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from chandler.atomic import write_text
+from chandler.devices import require_name
 from chandler.errors import ConfigError
 from chandler.forecasting.loading import recorded
 from chandler.nn.predictor import DependencyPositions
@@ -28,7 +29,9 @@ class Settings(Strict):
     out: str
     """The run folder."""
     seed: int = Field(100, ge=0)
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: str = "auto"
+    """Where it is trained: "auto" takes cuda, then mps, then the CPU; or "cpu", "cuda", "cuda:1", "mps". Under torchrun
+    each process takes a CUDA device of its own."""
     distributed: Literal["ddp", "fsdp"] = "ddp"
     """With several processes: each holds the whole model (ddp), or a part of its weights, gradients and optimiser state
     (fsdp), for models that one device cannot hold while they are trained."""
@@ -44,6 +47,11 @@ class Settings(Strict):
     data: DataSettings
     tokenizer: TokenizerSettings = Field(default_factory=TokenizerSettings)
     predictor: PredictorSettings = Field(default_factory=PredictorSettings)
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        return require_name(value)
 
     @field_validator("out")
     @classmethod

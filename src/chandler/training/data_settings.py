@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from pydantic import Field, field_validator, model_validator
 
 from chandler.data.source import SourceSettings
 from chandler.data.splits import SplitSettings
+from chandler.devices import require_name
 
 
 class ReplaySettings(SourceSettings):
@@ -63,7 +62,8 @@ class DataSettings(SourceSettings):
     """Share of training windows, drawn anew each step, whose volume and amount are missing (0.05 in pretraining)."""
     device: str = "cpu"
     """Where the bars live while windows are cut from them: "cpu" (in memory, or mapped from disk), "cuda" (or
-    "cuda:1"), or "auto": the run's CUDA device if a quarter of its free memory holds them, else the CPU."""
+    "cuda:1"), or "auto": the run's device if it is an accelerator with float64 (MPS has none) and a quarter of its free
+    memory holds them, else the CPU."""
     replay: ReplaySettings | None = None
     """A share of each batch from other bars; null: none."""
     split: SplitSettings = Field(default_factory=SplitSettings)
@@ -81,9 +81,7 @@ class DataSettings(SourceSettings):
     @field_validator("device")
     @classmethod
     def _place(cls, value: str) -> str:
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
-            raise ValueError('give "cpu", "auto", "cuda" or one of several, such as "cuda:1"')
-        return value
+        return require_name(value)
 
     @model_validator(mode="after")
     def _somewhere(self) -> DataSettings:

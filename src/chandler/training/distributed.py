@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from chandler.devices import resolve
 from chandler.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:
@@ -29,16 +30,13 @@ def make_accelerator(
 ) -> Accelerator:
     """The process's accelerator: joins the process group when started by torchrun (nccl on GPUs, gloo on CPU).
 
-    `trackers` (in accelerate's spelling) are started later; those that write files do so in `logging_dir`.
+    `device` is as in `devices.resolve`; of several processes each takes the CUDA device of its own number, and may not
+    be given one. `trackers` (in accelerate's spelling) are started later; those that write files do so in `logging_dir`.
 
     Raises:
-        TrainingError: the device asked for is not there.
-        ConfigError: accelerate was told to use FSDP, and the settings say ddp.
+        ConfigError: the device asked for is not there; or accelerate was told to use FSDP, and the settings say ddp.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("device: cuda was asked for, but no CUDA device is visible. Use device: auto or cpu.")
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise TrainingError("device: mps was asked for, but Metal is not available. Use device: auto or cpu.")
+    place = own_device(device)
     # Models are cut in `sharding`, on any device; to accelerate itself these are plain processes.
     if os.environ.pop("ACCELERATE_USE_FSDP", "false").lower() == "true" and distributed != "fsdp":
         raise ConfigError("accelerate was configured for FSDP, and the settings say otherwise. Set distributed: fsdp.")
@@ -46,7 +44,7 @@ def make_accelerator(
     from accelerate.state import AcceleratorState
     from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 
-    cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    cpu = place.type == "cpu"
     opens = not dist.is_initialized()
     if opens:
         _meet_again("gloo" if cpu else "nccl")
@@ -54,14 +52,48 @@ def make_accelerator(
     AcceleratorState._reset_state(reset_partial_state=opens)
     _groups.seen += opens or not _groups.seen
     _groups.ours = _groups.ours or opens
-    return Accelerator(
-        cpu=cpu,
-        mixed_precision="bf16" if precision == "bfloat16" else "no",
-        step_scheduler_with_optimizer=False,
-        log_with=list(trackers) or None,
-        project_config=ProjectConfiguration(logging_dir=str(logging_dir) if logging_dir else None),
-        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
-    )
+    with _chosen(place):
+        return Accelerator(
+            cpu=cpu,
+            mixed_precision="bf16" if precision == "bfloat16" else "no",
+            step_scheduler_with_optimizer=False,
+            log_with=list(trackers) or None,
+            project_config=ProjectConfiguration(logging_dir=str(logging_dir) if logging_dir else None),
+            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
+        )
+
+
+def own_device(device: str) -> torch.device:
+    """The device of this process: `device` resolved, with the process's own number where torchrun started several.
+
+    Raises:
+        ConfigError: as `devices.resolve`; or one device for several processes.
+    """
+    number = os.environ.get("LOCAL_RANK")
+    if number is None or device == "cpu":
+        return resolve(device)
+    if ":" in device:
+        raise ConfigError(f"device: {device} is one device, and torchrun starts a process for each. Use device: auto.")
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        return resolve(f"cuda:{int(number) % torch.cuda.device_count()}")
+    return resolve(device)
+
+
+@contextmanager
+def _chosen(device: torch.device) -> Iterator[None]:
+    """Within it accelerate takes this device. Among processes of torchrun it counts them itself, to the same end."""
+    if "LOCAL_RANK" in os.environ:
+        yield
+        return
+    name = "ACCELERATE_TORCH_DEVICE"
+    before = os.environ.get(name)
+    os.environ[name] = str(device)
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 @dataclass
@@ -136,8 +168,9 @@ def mean_over_ranks(accelerator: Accelerator, share: float) -> Callable[[Tensor]
 
 
 def sum_over_ranks(accelerator: Accelerator, values: Tensor) -> Tensor:
-    """Sum a tensor over processes (no gradient)."""
+    """Sum a tensor over processes (no gradient); it may be on any device."""
     if accelerator.num_processes > 1:
+        values = values.to(accelerator.device)
         dist.all_reduce(values, op=dist.ReduceOp.SUM)
     return values
 

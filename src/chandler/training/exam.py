@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from chandler.data.bars import FEATURES
 from chandler.data.windows import Windows, denormalise
+from chandler.devices import bring, device_of
 from chandler.forecasting.decoding import decode_paths
 from chandler.forecasting.generation import generate
 from chandler.forecasting.measures import fair_crps, rank_correlation
@@ -77,7 +78,7 @@ class Exam:
         if not len(self.mine):
             return table
         s = self.settings
-        prompts = self._ready(next(model.parameters()).device)
+        prompts = self._ready(device_of(model))
         with evaluating(self.tokenizer):
             continued = generate(
                 merged(model),
@@ -106,8 +107,8 @@ class Exam:
     @torch.no_grad()
     def _ready(self, device: torch.device) -> list[Prompt]:
         """The histories as tokens, each with its random numbers."""
+        bring(device, self.tokenizer)
         if not self._prompts:
-            self.tokenizer.to(device)
             with evaluating(self.tokenizer):
                 for place, values, stamps in zip(self.mine, self._values, self._stamps, strict=True):
                     # One at a time: which side of 0 a bit falls on must not depend on the company.

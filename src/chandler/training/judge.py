@@ -107,6 +107,4 @@ class Judge:
         progress = self.listener.validating if self.accelerator.is_main_process else None
         table = torch.from_numpy(exam.answer(cast(Kronos, self.stage.model), progress))
         # Each question has one process that answers it: the sum only puts the answers together.
-        dtype = torch.float32 if self.accelerator.device.type == "mps" else torch.float64
-        whole = sum_over_ranks(self.accelerator, table.to(self.accelerator.device, dtype))
-        return grade(whole.cpu().double().numpy())
+        return grade(sum_over_ranks(self.accelerator, table).cpu().numpy())

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from chandler.data.windows import Windows, require_windows
+from chandler.devices import bring
 from chandler.errors import ConfigError, TrainingError
 from chandler.training.augment import draw_lookback, drop_volume
 from chandler.training.distributed import max_over_ranks, mean_over_ranks
@@ -80,8 +81,9 @@ def fit(
         )
     begun = time.monotonic()
     main = accelerator.is_main_process
+    bring(accelerator.device, *stage.frozen)
     if not shares(accelerator, distributed):
-        stage.model.to(accelerator.device)
+        bring(accelerator.device, stage.model)
     optimizer = make_optimizer(stage.model, lr=s.learning_rate, betas=s.betas, weight_decay=s.weight_decay)
     total = plan.steps_per_epoch * s.epochs
     schedule = make_schedule(

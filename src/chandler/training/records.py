@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chandler.devices import wide
 from chandler.training.distributed import sum_over_ranks
 from chandler.training.stages import Stage
 from chandler.training.state import State
@@ -99,9 +100,8 @@ class Log:
     def means(self, losses: dict[str, Tensor]) -> list[float]:
         """The mean losses of a step over all ranks, from this rank's parts of them."""
         self.names = list(losses)
-        parts = torch.stack(list(losses.values()))
-        wide = parts if self.accelerator.device.type == "mps" else parts.double()
-        means: list[float] = sum_over_ranks(self.accelerator, wide).tolist()
+        parts = wide(torch.stack(list(losses.values())))
+        means: list[float] = sum_over_ranks(self.accelerator, parts).tolist()
         return means
 
     def add(self, means: list[float], norm: float, windows: int) -> None:

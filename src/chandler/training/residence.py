@@ -10,6 +10,7 @@ import torch
 from chandler.data.resident import BYTES_PER_ROW, ResidentRows, ResidentWindows
 from chandler.data.store import BarStore
 from chandler.data.windows import Windows
+from chandler.devices import has_float64, resolve
 from chandler.errors import ConfigError
 from chandler.forecasting.memory import free_memory
 from chandler.training.sources import Sources
@@ -26,18 +27,25 @@ def place(where: str, device: torch.device, need: int, free: int | None = None) 
 
     Args:
         where: the setting.
-        device: of the model; "cuda" means this one, if it is a CUDA device.
+        device: of the model; its type alone ("cuda") means this one.
         need: bytes of the bars.
         free: bytes that are free there; None asks the device.
 
     Raises:
-        ConfigError: a device that is not there, or has no room.
+        ConfigError: a device that is not there, cannot cut windows, or has no room.
     """
-    if where == "cpu" or (where == "auto" and device.type != "cuda"):
+    try:
+        target = device if where in ("auto", device.type) else resolve(where)
+    except ConfigError as error:
+        raise ConfigError(f"data.device: {error}") from error
+    if target.type == "cpu":
         return None
-    target = device if where == "auto" or where == device.type else torch.device(where)
-    if target.type == "cuda" and not (torch.cuda.is_available() and (target.index or 0) < torch.cuda.device_count()):
-        raise ConfigError(f"data.device: {where} was asked for, but there is no such device. Use auto or cpu.")
+    if not has_float64(target):
+        if where == "auto":
+            return None
+        raise ConfigError(
+            f"data.device: windows are cut in float64, and {target} has none. Use data.device: cpu or auto."
+        )
     free = free_memory(target) if free is None else free
     if where == "auto":
         return target if need <= AUTO_SHARE * free else None

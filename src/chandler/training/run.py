@@ -80,7 +80,8 @@ def finetune(
         shown.note(told)
     try:
         # Dropout seeds torch's global generator; the caller gets its own state back.
-        with torch.random.fork_rng(), stop_on_signal() as stop, telling_of_lost_processes(accelerator):
+        seeded = [accelerator.device] if accelerator.device.type == "cuda" else []
+        with torch.random.fork_rng(seeded), stop_on_signal() as stop, telling_of_lost_processes(accelerator):
             run = _finetune(settings, accelerator, shown, stop, overwrite, resume, force)
     finally:
         shown.close()

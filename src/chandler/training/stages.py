@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chandler.devices import wide
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 
@@ -37,6 +38,10 @@ class Stage(Protocol):
     measures: tuple[str, ...]
     """Names of the validation measures; the first selects checkpoints, lower is better."""
 
+    @property
+    def frozen(self) -> tuple[nn.Module, ...]:
+        """Other models that it computes with; they have to be where batches are."""
+
     def losses(self, model: nn.Module, batch: Batch, mean_over_ranks: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         """Named scalar means over the batch; "loss" is what is optimised. `model` may be wrapped (DDP)."""
 
@@ -54,6 +59,7 @@ class TokenizerStage:
     model: KronosTokenizer
     name: str = "tokenizer"
     measures: tuple[str, ...] = ("mse", "mse_s1")
+    frozen: tuple[nn.Module, ...] = ()
 
     def losses(self, model: nn.Module, batch: Batch, mean_over_ranks: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         out = model(batch.values, mean_over_ranks)
@@ -69,7 +75,7 @@ class TokenizerStage:
         out = self.model(batch.values)
 
         def per_window(recon: Tensor) -> Tensor:
-            return (recon.float() - batch.values).square().mean((1, 2)).double().sum()
+            return wide((recon.float() - batch.values).square().mean((1, 2))).sum()
 
         return {"mse": per_window(out.recon), "mse_s1": per_window(out.recon_s1)}
 
@@ -103,6 +109,10 @@ class PredictorStage:
     def __post_init__(self) -> None:
         if self.over == "horizon":
             self.measures = ("nll_horizon", "nll", "nll_s1", "nll_s2")
+
+    @property
+    def frozen(self) -> tuple[nn.Module, ...]:
+        return (self.tokenizer,)
 
     @torch.no_grad()
     def tokens(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -149,9 +159,9 @@ class PredictorStage:
         nll1, nll2 = per_bar(logits1, s1) + nothing(batch.values)[:, None], per_bar(logits2, s2)
         both = nll1 + nll2
         return {
-            "nll": both.mean(1).double().sum(),
-            "nll_s1": nll1.mean(1).double().sum(),
-            "nll_s2": nll2.mean(1).double().sum(),
+            "nll": wide(both.mean(1)).sum(),
+            "nll_s1": wide(nll1.mean(1)).sum(),
+            "nll_s2": wide(nll2.mean(1)).sum(),
             # Row i of the outputs predicts row i + 1 of the window: the horizon begins at output lookback - 1.
-            "nll_horizon": both[:, self.lookback - 1 :].mean(1).double().sum(),
+            "nll_horizon": wide(both[:, self.lookback - 1 :].mean(1)).sum(),
         }

@@ -80,9 +80,8 @@ def validate(
         if accelerator.is_main_process:
             listener.validating(min(lo + batch_size, len(mine)), len(mine))
     stage.model.train(was_training)
-    # float64 where the device has it, so that the split over ranks does not show in the score.
-    dtype = torch.float32 if accelerator.device.type == "mps" else torch.float64
-    row = torch.tensor([*sums.values(), float(len(mine))], dtype=dtype, device=accelerator.device)
+    # float64, so that the split over ranks does not show in the score.
+    row = torch.tensor([*sums.values(), float(len(mine))], dtype=torch.float64)
     *values, count = sum_over_ranks(accelerator, row).tolist()
     return {name: value / count for name, value in zip(sums, values, strict=True)}
 

@@ -1,0 +1,117 @@
+"""Which device a computation runs on, and models brought there: nothing else decides or moves.
+
+Where a model is, its weights say, all parameters and buffers. Several owners may share one; whoever is called brings it
+to its own device first, so it is never half on each.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from chandler.errors import ConfigError
+
+
+def resolve(device: str | torch.device) -> torch.device:
+    """A device that is there and holds numbers; with its index where it has one ("cuda" becomes cuda:0).
+
+    Args:
+        device: "auto" takes cuda, then mps, then the CPU; anything else as torch reads it ("cpu", "cuda:1", "mps").
+
+    Raises:
+        ConfigError: no such device here, or one without memory ("meta").
+    """
+    try:
+        tried = torch.ones((), device=_best() if device == "auto" else torch.device(device))
+        if tried.is_meta:
+            raise RuntimeError("it has shapes and no memory")
+        tried.item()
+    except NotImplementedError as error:
+        raise _refusal(device, "torch was built without it") from error
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
+        raise _refusal(device, str(error).splitlines()[0].rstrip(".")) from error
+    return tried.device
+
+
+def _best() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _refusal(device: object, reason: str) -> ConfigError:
+    return ConfigError(f"device {str(device)!r} cannot be used here: {reason}. Try auto or cpu.")
+
+
+def require_name(device: str) -> str:
+    """The name itself, "auto" or one that torch can read; ValueError for others. Whether it is there, `resolve` says."""
+    if device != "auto":
+        try:
+            torch.device(device)
+        except RuntimeError:
+            raise ValueError('give "auto", "cpu", "cuda" or one of several such as "cuda:1", or "mps"') from None
+    return device
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device that all parameters and buffers of a model are on.
+
+    Raises:
+        ConfigError: they are on several, or on "meta", where no numbers are.
+    """
+    found = _devices(model)
+    if len(found) > 1:
+        raise ConfigError(
+            f"the weights of this {type(model).__name__} are on {' and '.join(sorted(map(str, found)))}. "
+            "Bring them to one device: model.to(device)."
+        )
+    return next(iter(found), torch.device("cpu"))
+
+
+def bring(device: torch.device, *models: nn.Module) -> None:
+    """Move models to a device (in place), those that are not there yet, or only in part.
+
+    Raises:
+        ConfigError: weights on "meta", or that do not fit, or that another library keeps elsewhere. What was in one
+            place before is there again.
+    """
+    for model in models:
+        before = _devices(model)
+        if before <= {device}:
+            continue
+        try:
+            model.to(device)
+        except RuntimeError as error:
+            if len(before) == 1 and _devices(model) != before:
+                model.to(next(iter(before)))
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise ConfigError(
+                f"this {type(model).__name__} cannot be brought to {device}: {reason}. Choose another device, such as cpu."
+            ) from error
+
+
+def _devices(model: nn.Module) -> set[torch.device]:
+    found = {tensor.device for tensors in (model.parameters(), model.buffers()) for tensor in tensors}
+    if any(device.type == "meta" for device in found):
+        raise ConfigError(
+            f'weights of this {type(model).__name__} are on "meta", where shapes are and no numbers: they are lost. Load '
+            "the model again with from_pretrained."
+        )
+    return found
+
+
+@cache
+def has_float64(device: torch.device) -> bool:
+    """Whether a device has numbers of 64 bits; MPS has none."""
+    try:
+        torch.ones((), dtype=torch.float64, device=device)
+    except (TypeError, RuntimeError):
+        return False
+    return True
+
+
+def wide(values: Tensor) -> Tensor:
+    """The values in float64: where they are, or on the CPU if that device has no such numbers."""
+    return values.double() if has_float64(values.device) else values.cpu().double()

@@ -1,0 +1,178 @@
+"""Runs of both stages where the accelerator is: as on the CPU, down to the metrics and the weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from chandler.checkpoint import WEIGHTS_NAME
+from chandler.data.readers import load_bars
+from chandler.errors import ConfigError
+from chandler.nn.predictor import Kronos
+from chandler.nn.tokenizer import KronosTokenizer
+from chandler.training.distributed import make_accelerator
+from chandler.training.folder import Run
+from chandler.training.progress import Progress
+from chandler.training.residence import place
+from chandler.training.run import finetune
+from chandler.training.signals import Interrupted
+from tests.conftest import GOLDEN
+from tests.training.conftest import ASSET, NO_DROPOUT
+
+CPU, SECOND = torch.device("cpu"), torch.device("standin", 1)
+GB = 10**9
+
+
+@pytest.fixture
+def config(config: dict[str, Any]) -> dict[str, Any]:
+    """Two optimiser steps of each stage, validated before and after; forecasts choose the predictor."""
+    config["data"]["windows_per_epoch"] = 32
+    config["data"]["validation_stride"] = 60
+    for stage in ("tokenizer", "predictor"):
+        config[stage]["epochs"] = 1
+    config["predictor"] |= {"promote_on": "crps", "scoring": {"windows": 4, "paths": 3}, "learning_rate": 1e-3}
+    return config
+
+
+@pytest.fixture
+def golden_starts(config: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """The same from trained weights; without dropout, whose random numbers differ between devices."""
+    for name in ("tokenizer", "predictor"):
+        kind: Any = KronosTokenizer if name == "tokenizer" else Kronos
+        folder = kind.from_pretrained(GOLDEN / name).save_pretrained(tmp_path / f"golden-{name}")
+        content = json.loads((folder / "config.json").read_text())
+        content |= {key: 0.0 for key in NO_DROPOUT if key in content}
+        (folder / "config.json").write_text(json.dumps(content))
+        config[name] = {**config[name], "start": str(folder), "architecture": None}
+    return config
+
+
+def both(config: dict[str, Any]) -> tuple[Run, Run]:
+    """The run on the CPU and on the stand-in; their metrics and weights are found to be equal to rounding."""
+    here = finetune({**config, "device": "cpu", "out": config["out"] + "-cpu"})
+    there = finetune({**config, "device": "standin"})
+    a, b = here.metrics(), there.metrics()
+    assert [(r["stage"], r["kind"], r["step"]) for r in a] == [(r["stage"], r["kind"], r["step"]) for r in b]
+    for x, y in zip(a, b, strict=True):
+        numbers = {k for k, v in x.items() if isinstance(v, float)} - {"time", "windows_per_second"}
+        assert numbers
+        for name in numbers:
+            assert y[name] == pytest.approx(x[name], rel=1e-3, abs=1e-5), (x["stage"], x["kind"], x["step"], name)
+    for stage in ("tokenizer", "predictor"):
+        weights, others = (load_file(run.folder / stage / WEIGHTS_NAME) for run in (here, there))
+        for name, weight in weights.items():
+            torch.testing.assert_close(others[name], weight, rtol=1e-3, atol=1e-4, msg=f"{stage} {name}")
+    return here, there
+
+
+def test_both_stages_and_promotion_by_crps(config: dict[str, Any]) -> None:
+    _, run = both(config)
+    records = run.metrics()
+    assert [(r["stage"], r["step"]) for r in records if r["kind"] == "validation"] == [
+        ("tokenizer", 0), ("tokenizer", 2), ("predictor", 0), ("predictor", 2),
+    ]  # fmt: skip
+    assert all(np.isfinite(r["crps"]) for r in records if r["stage"] == "predictor" and r["kind"] == "validation")
+
+
+@pytest.mark.parametrize("mode", ["full", "lora", "head"])
+def test_what_is_trained_of_trained_weights(golden_starts: dict[str, Any], mode: str) -> None:
+    for stage in ("tokenizer", "predictor"):
+        golden_starts[stage] |= {"mode": mode, "lora": {"rank": 2, "alpha": 4, "targets": ["q_proj", "w2"]}}
+    _, run = both(golden_starts)
+    assert (run.folder / "adapters" / "predictor" / "adapter.safetensors").is_file() == (mode == "lora")
+
+
+def test_everything_that_makes_tensors_of_its_own(config: dict[str, Any]) -> None:
+    config["data"] |= {
+        "device": "auto", "drop_volume": 0.5, "replay": {"path": str(ASSET), "symbols": ["GOOG"], "share": 0.25},
+    }  # fmt: skip
+    for stage in ("tokenizer", "predictor"):
+        config[stage] |= {"least_lookback": 8, "accumulation_steps": 2, "validate_every": 1, "schedule": "cosine"}
+    config["predictor"] |= {"loss": "horizon", "condition": "true"}
+    both(config)
+
+
+def test_where_there_is_no_float64(without_float64: None, config: dict[str, Any]) -> None:
+    config["data"]["device"] = "auto"
+    both(config)
+    with pytest.raises(ConfigError, match=r"windows are cut in float64, and standin:0 has none"):
+        finetune({**config, "device": "standin", "data": {**config["data"], "device": "standin"}}, overwrite=True)
+
+
+def test_bfloat16_and_gradient_checkpointing(config: dict[str, Any]) -> None:
+    for stage in ("tokenizer", "predictor"):
+        config[stage]["gradient_checkpointing"] = True
+    run = finetune({**config, "device": "standin", "precision": "bfloat16"})
+    assert all(np.isfinite(r["loss"]) for r in run.metrics() if r["kind"] == "train")
+
+
+class StoppedAt(Progress):
+    """Sends this process a SIGTERM once a validation of the predictor has been shown."""
+
+    def validation(self, record: dict[str, Any]) -> None:
+        super().validation(record)
+        if (record["stage"], record["step"]) == ("predictor", 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("mode", ["full", "lora"])
+def test_resumed_it_ends_as_never_stopped(golden_starts: dict[str, Any], mode: str) -> None:
+    config = {**golden_starts, "device": "standin"}
+    config["predictor"] |= {"mode": mode, "validate_every": 1, "lora": {"rank": 2, "targets": ["q_proj"]}}
+    whole = finetune({**config, "out": config["out"] + "-whole"})
+    with pytest.raises(Interrupted, match="stopped at step 1 of 2"):
+        finetune(config, progress=StoppedAt())
+    again = finetune(config, resume=True)
+    for stage in ("tokenizer", "predictor"):
+        a, b = (load_file(run.folder / stage / WEIGHTS_NAME) for run in (whole, again))
+        assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_damaged_bar_is_named(config: dict[str, Any], tmp_path: Path) -> None:
+    store = load_bars(ASSET, symbols=["AAPL", "IBM"], adjust="auto")
+    store.save(tmp_path / "store")
+    values = np.load(tmp_path / "store" / "values.npy", mmap_mode="r+")
+    values[1000, 2] = np.nan
+    values.flush()
+    config["data"] |= {"path": str(tmp_path / "store"), "symbols": None, "stride": 24, "windows_per_epoch": None}
+    config["tokenizer"] |= {"on_nonfinite": "skip", "batch_size": 64}
+    config["predictor"] |= {"enabled": False}
+    run = finetune({**config, "device": "standin"})
+    assert run.summary["stages"]["tokenizer"]["skipped"] == 1
+
+
+def test_accelerate_is_told_the_device(device: torch.device) -> None:
+    assert make_accelerator("standin").device == device
+    assert make_accelerator("standin:1").device == SECOND
+    assert make_accelerator("cpu").device == CPU
+    assert "ACCELERATE_TORCH_DEVICE" not in os.environ
+
+
+def test_where_bars_live(device: torch.device, without_float64: None) -> None:
+    assert place("auto", device, 1, free=4 * GB) is None, "no float64"
+
+
+def test_auto_asks_for_a_quarter_of_what_is_free_on_the_accelerator(device: torch.device) -> None:
+    assert place("auto", SECOND, 1 * GB, free=4 * GB) == SECOND
+    assert place("auto", SECOND, 2 * GB, free=4 * GB) is None
+    assert place("auto", CPU, 1) is None
+    assert place("cpu", SECOND, 1) is None
+    assert place("standin", SECOND, 3 * GB, free=4 * GB) == SECOND, "the device of this process"
+    assert place("standin:0", SECOND, 3 * GB, free=4 * GB) == device
+    with pytest.raises(ConfigError, match=r"take 3\.50 GB, and 4\.00 GB are free on standin:1.*data\.device: cpu"):
+        place("standin", SECOND, 7 * GB // 2, free=4 * GB)
+    with pytest.raises(
+        ConfigError, match=r"data\.device: device 'standin:2' cannot be used here: invalid device ordinal"
+    ):
+        place("standin:2", SECOND, 1, free=4 * GB)
+    assert place("standin", device, GB // 2) == device, "what is free is asked of the device"
+    with pytest.raises(ConfigError, match=r"1\.07 GB are free"):
+        place("standin", device, GB)
