@@ -59,9 +59,6 @@ for command in (
 
 def main() -> None:
     """The entry point of the `chandler` command."""
-    # GNU OpenMP threads spin while they wait for one another. On cores that others use as well, that costs many times
-    # the work itself: after a short spin they sleep. Set before torch loads, and only if the user did not.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     code: int | str | None = 0
     try:
         app()
