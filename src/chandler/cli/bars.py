@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from chandler.cli.options import SourceOptions, source_of, takes_source, tell_skipped
 from chandler.errors import ConfigError
+from chandler.printing import printable
 
 
 @takes_source
@@ -61,7 +63,9 @@ def inspect(
     if as_json:
         import json
 
-        typer.echo(json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+        text = json.dumps(report.to_dict(), ensure_ascii=False, indent=1)
+        whole = printable(text, sys.stdout.encoding) == text  # else in escapes that JSON knows
+        typer.echo(text if whole else json.dumps(report.to_dict(), indent=1))
     else:
         typer.echo(report.to_text(), nl=False)
     if html is not None:
