@@ -10,6 +10,7 @@ import typer
 
 from chandler.cli.options import SourceOptions, source_of, takes_source, tell_skipped
 from chandler.errors import ConfigError
+from chandler.places import require_apart
 from chandler.printing import printable
 
 
@@ -49,11 +50,14 @@ def inspect(
     """
     from chandler.atomic import write_text
     from chandler.data.quality import inspect_store
+    from chandler.data.readers import opened
     from chandler.data.source import load_source
 
     own = {"path": source_of(data), "lookback": lookback, "horizon": horizon, "calendar": calendar}
     given = {key: value for key, value in own.items() if value is not None} | source.given()
     d = _inspected(config, given, overrides or [])
+    if html is not None:
+        require_apart(html, {"DATA": opened(d.path)} | ({"--config": [config]} if config else {}))
     store = load_source(d, skip_bad=source.skip_bad)
     tell_skipped(store.skipped)
     report = inspect_store(
