@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -191,6 +192,26 @@ def test_importing_chandler_is_quick_and_loads_nothing_heavy() -> None:
     code = "import sys, chandler; print([m for m in ('torch', 'pandas', 'plotly', 'accelerate') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("first", "given", "expected"),
+    [
+        ("", {}, "1000 None"),
+        ("", {"GOMP_SPINCOUNT": "7"}, "7 None"),
+        ("", {"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE"),
+        ("import torch; ", {}, "None None"),  # too late: torch has read it
+    ],
+)
+def test_a_script_is_protected_from_spinning_threads_as_the_command_is(
+    first: str, given: dict[str, str], expected: str
+) -> None:
+    env = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    code = f"import os; {first}import chandler; print(*map(os.environ.get, ('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY')))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env={**env, **given}
+    )
+    assert done.stdout.strip() == expected
 
 
 def test_forecasting_loads_no_training_code() -> None:

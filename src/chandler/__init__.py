@@ -6,6 +6,8 @@ The public names load on first use, so that `import chandler` stays quick.
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,6 +54,12 @@ __all__ = [
     "finetune",
     "load_bars",
 ]
+
+
+# GNU OpenMP threads spin while they wait for one another. On cores that others use as well, that costs many times the
+# work itself: after a short spin they sleep. It is read once, as torch loads, and what the user set stays.
+if "torch" not in sys.modules and not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = "1000"
 
 
 def __getattr__(name: str) -> Any:

@@ -1,12 +1,16 @@
 """Files and folders that appear whole or not at all: made beside their place, put on disk, then renamed.
 
-Whatever fails in between, a full disk or an interruption, leaves what stood there before, and nothing beside it.
+Whatever fails in between, a full disk or an interruption, leaves what stood there before, and nothing beside it. Only
+a process that is killed leaves what it was writing, as `.NAME.` and eight hexadecimal digits: nothing reads it, it may be
+removed, and it is where chandler removes what it wrote under NAME. Links are followed: they stay, what they lead to is
+replaced.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -25,6 +29,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: there is no room, or the place cannot be written.
     """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = _beside(path)
     try:
@@ -49,13 +54,14 @@ def replacing_folder(folder: Path, *, sync: bool = True) -> Iterator[Path]:
     """A folder beside `folder` to fill, which takes its place when the block ends well, and vanishes when it fails.
     Folders above are made.
 
-    What stood there before is moved aside first and removed last, so an interruption at any moment leaves a whole
-    folder under one of the two names. `sync=False` lets the system put the files on disk when it likes: for very many
-    small ones that can be made again.
+    What stood there before, all of it, is moved aside first and removed last, so an interruption at any moment leaves a
+    whole folder under one of the two names: for folders that hold nothing but what chandler wrote. `sync=False` lets
+    the system put the files on disk when it likes: for very many small ones that can be made again.
 
     Raises:
         OSError: as `replacing_file`.
     """
+    folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch, old = _beside(folder), _beside(folder)
     try:
@@ -79,6 +85,12 @@ def replacing_folder(folder: Path, *, sync: bool = True) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
+
+
+def stands_for(name: str) -> str:
+    """The name that something was being written under: config.yaml of .config.yaml.0a1b2c3d; others as they are."""
+    found = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}", name)
+    return found[1] if found else name
 
 
 def _beside(path: Path) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from chandler.checkpoint import NANO
 from chandler.data.source import SourceSettings
+from chandler.errors import ConfigError
 from chandler.evaluation.calibrate import calibrate, calibration_text
 from chandler.evaluation.config import EvaluationSettings
 from chandler.evaluation.progress import Walking
@@ -17,6 +18,7 @@ from chandler.evaluation.score_report import write_evaluation_report
 from chandler.evaluation.score_text import evaluation_text
 from chandler.evaluation.walk import evaluate
 from chandler.training.config import Settings, load_settings
+from chandler.training.folder import RUN, changed_keys
 from chandler.training.progress import Progress, duration
 from chandler.training.run import Run, finetune
 
@@ -62,10 +64,14 @@ def run_demo(
         overrides: `key.sub=value` texts over the shipped settings.
         paths: sampled futures of each window.
         progress: what shows progress of training and of forecasts; default: bars on a terminal, lines elsewhere.
+
+    Raises:
+        ConfigError: another run in that folder.
     """
     begun = time.monotonic()
     training, walking = progress or (Progress(), Walking())
     settings = demo_settings(out, overrides)
+    _require_demo(Path(out), settings)
     _step(
         walking,
         "Finetune chandler-nano, which has never seen these stocks",
@@ -108,6 +114,17 @@ def run_demo(
     walking.note(f"\nReport: {write_evaluation_report(folder)}")
     walking.note(f"Of the training: {run.folder / 'report.html'} ({duration(time.monotonic() - begun)} in all)")
     return run
+
+
+def _require_demo(folder: Path, settings: Settings) -> None:
+    """ConfigError where the folder holds a run that is no demo: nobody asked to replace it."""
+    if RUN.found(folder):
+        RUN.require(folder)
+        changed = changed_keys(Run(folder).settings, settings) if (folder / "config.yaml").is_file() else []
+        if changed:
+            raise ConfigError(
+                f"{folder} holds another run than this demo ({'; '.join(changed[:3])}). Choose another folder with --out."
+            )
 
 
 def _step(shown: Walking, what: str, command: Sequence[str]) -> None:

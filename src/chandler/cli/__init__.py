@@ -10,6 +10,7 @@ import typer
 
 from chandler.cli import bars, evaluation, forecasting, training
 from chandler.errors import ChandlerError
+from chandler.printing import patient_streams
 
 app = typer.Typer(
     name="chandler",
@@ -59,9 +60,21 @@ for command in (
 
 def main() -> None:
     """The entry point of the `chandler` command."""
-    # GNU OpenMP threads spin while they wait for one another. On cores that others use as well, that costs many times
-    # the work itself: after a short spin they sleep. Set before torch loads, and only if the user did not.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    with patient_streams() as streams:
+        number = _run()
+        lost = next((one.lost for one in streams if one.lost and not isinstance(one.lost, BrokenPipeError)), None)
+        if lost is not None:
+            typer.echo(f"chandler: the output could not be written ({lost.strerror or lost}).", err=True)
+            number = number or 1
+    if "torch" in sys.modules:
+        from chandler.training.distributed import leave
+
+        leave(number)
+    sys.exit(number)
+
+
+def _run() -> int:
+    """The command that the shell asks for; its exit code."""
     code: int | str | None = 0
     try:
         app()
@@ -74,9 +87,4 @@ def main() -> None:
         code = 2
     except SystemExit as done:
         code = done.code
-    number = code if isinstance(code, int) else int(bool(code))
-    if "torch" in sys.modules:
-        from chandler.training.distributed import leave
-
-        leave(number)
-    sys.exit(number)
+    return code if isinstance(code, int) else int(bool(code))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,8 @@ import typer
 
 from chandler.cli.options import SourceOptions, source_of, takes_source, tell_skipped
 from chandler.errors import ConfigError
+from chandler.places import require_apart
+from chandler.printing import printable
 
 
 @takes_source
@@ -47,11 +50,14 @@ def inspect(
     """
     from chandler.atomic import write_text
     from chandler.data.quality import inspect_store
+    from chandler.data.readers import opened
     from chandler.data.source import load_source
 
     own = {"path": source_of(data), "lookback": lookback, "horizon": horizon, "calendar": calendar}
     given = {key: value for key, value in own.items() if value is not None} | source.given()
     d = _inspected(config, given, overrides or [])
+    if html is not None:
+        require_apart(html, {"DATA": opened(d.path)} | ({"--config": [config]} if config else {}))
     store = load_source(d, skip_bad=source.skip_bad)
     tell_skipped(store.skipped)
     report = inspect_store(
@@ -61,7 +67,9 @@ def inspect(
     if as_json:
         import json
 
-        typer.echo(json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+        text = json.dumps(report.to_dict(), ensure_ascii=False, indent=1)
+        whole = printable(text, sys.stdout.encoding) == text  # else in escapes that JSON knows
+        typer.echo(text if whole else json.dumps(report.to_dict(), indent=1))
     else:
         typer.echo(report.to_text(), nl=False)
     if html is not None:

@@ -9,6 +9,7 @@ import typer
 
 from chandler.cli.options import Data, SourceOptions, source_of, takes_source, tell_skipped
 from chandler.errors import ConfigError
+from chandler.places import require_apart
 
 
 @takes_source
@@ -68,6 +69,7 @@ def forecast(
 
     Example: [bold]chandler forecast bars.csv --model runs/mine --horizon 24 --out f.parquet --plot f.png[/bold]
     """
+    from chandler.data.readers import opened
     from chandler.data.schedule import known_calendar
     from chandler.data.source import SourceSettings, load_source
     from chandler.forecasting.forecaster import Forecaster
@@ -77,10 +79,16 @@ def forecast(
     for target, kinds in ((out, (".parquet", ".csv")), (plot, (".png", ".svg", ".pdf", ".html"))):
         if target is not None and target.suffix.lower() not in kinds:
             raise ConfigError(f"{target}: the name must end in {' or '.join(kinds)}.")
+        if target is not None and target.is_dir():
+            raise ConfigError(f"{target}: this is a folder. Give the name of a file.")
     calendar = known_calendar(calendar)
     pair = model.split(",")
     forecaster = Forecaster.from_pretrained(pair if len(pair) == 2 else model, device=device)
     settings = SourceSettings(path=source_of(data) or [], **source.given())
+    read = {"DATA": opened(settings.path)}
+    for target in (out, plot):
+        if target is not None:
+            require_apart(target, read)
     store = load_source(settings, skip_bad=source.skip_bad)
     tell_skipped(store.skipped)
     forecasts = forecaster.forecast_many(

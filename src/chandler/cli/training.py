@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chandler.cli.options import Force, Overrides, Overwrite, Resume, RunFolder, SaveAs
-from chandler.errors import ConfigError
+from chandler.errors import ConfigError, DataError
+from chandler.places import require_apart
 
 if TYPE_CHECKING:
     from chandler.training.config import Settings
@@ -83,6 +85,7 @@ def _train(
     from chandler.training.run import finetune as run_finetune
     from chandler.training.run import is_main_process
     from chandler.training.signals import Interrupted
+    from chandler.training.sources import data_inputs
 
     if is_main_process():
         if told:
@@ -90,6 +93,8 @@ def _train(
         if save_as is not None:
             if save_as.exists() and save_as.samefile(config):
                 raise ConfigError(f"{save_as} is the file that is read. Save the settings under another name.")
+            with suppress(DataError):  # of data that are not there, which the run will tell
+                require_apart(save_as, data_inputs(settings))
             save_settings(settings, save_as, overwrite=overwrite)
             typer.echo(f"Settings: {save_as}")
     try:

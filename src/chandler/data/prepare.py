@@ -86,13 +86,17 @@ def prepare(
     require_qlib(paths, market, freq)
     sources: list[Source] = []
     problems: list[str] = []
+    inside = folder.resolve()
     for path in paths:
+        place = Path(path.removeprefix(PREFIX)).expanduser().resolve()
+        if inside in (place, *place.parents) and (folder / META).is_file():
+            raise DataError(f"{folder}: {path} is read, and lies in the folder to write. Prepare into another folder.")
         if path.startswith(PREFIX):
             continue
         found = find_files(path)
         sources += found.sources
         problems += found.problems
-    inside = folder.resolve()
+    # A store within the folder that is read is no source of itself.
     sources = [one for one in dict.fromkeys(sources) if inside not in one.path.resolve().parents]
     qlib = list(dict.fromkeys(path for path in paths if path.startswith(PREFIX)))
     wanted = asdict(options) | asdict(choice)

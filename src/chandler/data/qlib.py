@@ -17,7 +17,7 @@ from chandler.atomic import replacing_folder
 from chandler.data.bars import Adjust, Bars
 from chandler.data.calendars import infer_interval
 from chandler.data.columns import FEATURES, PRICES, listed
-from chandler.data.store import BarStore
+from chandler.data.store import BarStore, require_new
 from chandler.errors import DataError
 
 PREFIX = "qlib:"
@@ -242,8 +242,7 @@ def write_qlib(store: BarStore, folder: str | Path, *, market: str = "all", freq
     for symbols that differ in capitals only.
     """
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder}: exists and is not empty. Choose another folder, or remove it first.")
+    require_new(folder, "is not empty")
     names: dict[str, str] = {}
     for symbol in store.symbols:
         other = names.setdefault(_file_name(symbol), symbol)

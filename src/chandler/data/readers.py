@@ -227,6 +227,21 @@ def problems_error(problems: Sequence[str], files: int) -> DataError:
     )
 
 
+def opened(source: str | Sequence[str]) -> list[Path]:
+    """The files and folders that `load_bars` opens of a path or of several, so that nobody writes over them.
+
+    Raises DataError where there are none.
+    """
+    found: list[Path] = []
+    for text in [source] if isinstance(source, str) else source:
+        path = Path(text.removeprefix(PREFIX)).expanduser()
+        if path.exists():
+            found.append(path)
+        if not text.startswith(PREFIX) and not _is_store(text):
+            found += [one.path for one in find_files(text).sources]
+    return found
+
+
 def _is_store(path: str | Path) -> bool:
     try:
         return (Path(path).expanduser() / META).is_file()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import mmap
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,14 +19,43 @@ from chandler.data.bars import Bars
 from chandler.data.calendars import time_features
 from chandler.data.columns import FEATURES
 from chandler.data.frames import to_polars
-from chandler.data.log import LAYOUT, open_log
+from chandler.data.log import ARRAYS, LAYOUT, MANIFEST, open_log
 from chandler.data.stitched import Stitched
-from chandler.errors import DataError
+from chandler.errors import ConfigError, DataError
+from chandler.places import Layout
 
 META = "store.json"
 VERSION = 1
 _ARRAYS = ("values", "timestamps", "stamps", "offsets")
 SEGMENTS = "segments"  # a store without this file has one segment a symbol
+
+
+STORE = Layout(
+    "a bar store",
+    (META, MANIFEST, ".lock", *(f"{name}.npy" for name in (*_ARRAYS, SEGMENTS)), *(f"{name}.bin" for name in ARRAYS)),
+    {META: "features"},
+)
+"""What the folder of a store holds, saved whole or grown by `prepare`."""
+
+
+def require_new(folder: Path, but: str, layout: Layout | None = None) -> None:
+    """Refuse a folder that cannot be made as a whole: there is something in it other than what `layout` says.
+
+    Raises:
+        DataError: what else is there (`but` says what it is not), or the working folder.
+    """
+    if not os.path.lexists(folder):
+        return
+    there = folder.is_dir() and any(folder.iterdir())
+    if not folder.is_dir() or (there and not (layout and layout.is_at(folder))):
+        raise DataError(f"{folder}: exists and {but}. Choose another folder, or remove it first.")
+    if there and layout is not None:
+        try:
+            layout.require_free(folder, f"more than {layout.kind}")
+        except ConfigError as error:
+            raise DataError(str(error)) from None
+    if folder.resolve() == Path.cwd():
+        raise DataError(f"{folder}: this is the working folder, which cannot be replaced. Call from outside of it.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,11 +222,16 @@ class BarStore:
     def save(self, folder: str | Path) -> Path:
         """Write the store into `folder`, all or nothing; a store that is there is replaced.
 
-        Raises DataError where something else is there.
+        Raises DataError where something else is there or in it, where these bars are read from, and for the working
+        folder, which cannot be replaced.
         """
         folder = Path(folder)
-        if folder.exists() and not (folder / META).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-            raise DataError(f"{folder}: exists and is no bar store. Choose another folder, or remove it first.")
+        require_new(folder, "is no bar store", STORE)
+        arrays: tuple[Any, ...] = (self.values, self.timestamps, self.stamps)
+        bases = (array.base if isinstance(array, Stitched) else array for array in arrays)
+        files = [Path(name) for base in bases if (name := getattr(base, "filename", None))]
+        if any(folder.resolve() in file.resolve().parents for file in files):
+            raise DataError(f"{folder}: these bars are read from there. Save them into another folder.")
         with replacing_folder(folder) as scratch:
             for name in (*_ARRAYS, SEGMENTS):
                 np.save(scratch / f"{name}.npy", getattr(self, name))

@@ -23,11 +23,12 @@ from chandler.evaluation.backtest_config import BacktestSettings
 from chandler.evaluation.bootstrap import block_bootstrap
 from chandler.evaluation.contenders import open_model
 from chandler.evaluation.exposure import SAYS, clean_start, exposure, require_unseen
-from chandler.evaluation.folder import claim, remove
+from chandler.evaluation.folder import inputs
 from chandler.evaluation.panel import Array, Panel
 from chandler.evaluation.portfolio import Curve, simulate
 from chandler.evaluation.progress import Walking
 from chandler.evaluation.signals import (
+    MADE_OF,
     forecast_signals,
     parts_done,
     read_signals,
@@ -36,13 +37,19 @@ from chandler.evaluation.signals import (
     write_parquet,
 )
 from chandler.evaluation.tasks import window_for
+from chandler.places import Layout, require_apart
 from chandler.settings import load
 
 SIGNALS, CURVES, TRADES, RANDOM, SUMMARY, CONFIG, PARTS = (
     "signals.parquet", "curve.parquet", "trades.parquet", "random.parquet", "summary.json", "config.yaml", "parts",
 )  # fmt: skip
-OWN = (SIGNALS, CURVES, TRADES, RANDOM, SUMMARY, CONFIG, PARTS, "report.html")
+BACKTEST = Layout(
+    "a backtest",
+    (SIGNALS, CURVES, TRADES, RANDOM, SUMMARY, CONFIG, "report.html", f"{PARTS}/{MADE_OF}", f"{PARTS}/[0-9]*.parquet"),
+    {SUMMARY: "formulas", CONFIG: "portfolio", f"{PARTS}/{MADE_OF}": "bars"},
+)
 """What the folder of a backtest holds; overwriting removes these and nothing else."""
+OTHER = "something else than a backtest"
 FAN = (0.05, 0.5, 0.95)
 """Quantiles of the random portfolios' values that are kept."""
 
@@ -80,15 +87,17 @@ def backtest(
     from chandler.evaluation.backtest_report import write_backtest_report
 
     shown, folder = progress or Walking(), Path(settings.out)
-    _open(folder, overwrite)
+    BACKTEST.require_free(folder, OTHER)
     store, _ = load_clean(settings.data)
+    models = [settings.model] if settings.model is not None else []
+    signals = {} if settings.signals is None else {"signals": [Path(settings.signals)]}
+    require_apart(folder, inputs(settings.data, models) | signals)
     panel = _until(Panel.from_store(store), settings.end)
     k, n_drop = settings.portfolio.sized(len(panel.symbols) - (settings.benchmark in panel.symbols))
-    made, about = _signals(settings, store, panel, folder, force, shown)
+    performance.benchmark_returns(panel, settings.benchmark)  # one that there is not is said before the hours
+    made, about = _signals(settings, store, panel, folder, force, overwrite, shown)
     scores, notes = score_matrix(made, panel)
     notes = [*about.pop("notes", []), *notes]
-    write_parquet(made, folder / SIGNALS)
-    write_text(folder / CONFIG, settings.to_yaml())
 
     if settings.benchmark in panel.symbols:
         scores[:, panel.symbols.index(settings.benchmark)] = np.nan  # held against, not held
@@ -104,6 +113,10 @@ def backtest(
     results = {name: _numbers(curve, per_year, settings.seed) for name, curve in curves.items()}
     name = next(iter(curves))
     random = _random(settings, panel, scores, benchmark, per_year, shown)
+    if settings.model is None:
+        _open(folder, overwrite)  # only now is it known to be possible
+    write_parquet(made, folder / SIGNALS)
+    write_text(folder / CONFIG, settings.to_yaml())
     _write(folder, curves, random)
     settled = sorted(set(curves[name].trades.query("side == 'settle'")["symbol"]))
     if settled:
@@ -144,9 +157,15 @@ def backtest(
 
 
 def _signals(
-    settings: BacktestSettings, store: BarStore, panel: Panel, folder: Path, force: bool, shown: Walking
+    settings: BacktestSettings,
+    store: BarStore,
+    panel: Panel,
+    folder: Path,
+    force: bool,
+    overwrite: bool,
+    shown: Walking,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The signals and what is to be said of them."""
+    """The signals and what is to be said of them; forecasts are kept in the folder, which is opened for them."""
     if settings.signals is not None:
         return read_signals(settings.signals), {"kind": "file"}
     assert settings.model is not None
@@ -170,6 +189,7 @@ def _signals(
         )
     rounds = len(set(bars.rounds.tolist()))
     shown.note(f"{len(bars):,} forecasts of {lookback} + {horizon} bars on {rounds:,} bars of the calendar")
+    _open(folder, overwrite)
     done = parts_done(bars, settings, folder / PARTS)
     with shown.walking("forecasts", len(bars), done, "forecasts") as report:
         table = forecast_signals(forecaster, bars, settings, horizon, folder / PARTS, report=report)
@@ -268,7 +288,7 @@ def _last_bar(scores: Array) -> int:
 
 
 def _open(folder: Path, overwrite: bool) -> None:
-    """Make the folder; ConfigError where something else than a backtest is in it."""
-    if overwrite and ((folder / SUMMARY).is_file() or (folder / PARTS).is_dir()):
-        remove(folder, OWN)
-    claim(folder, OWN, "something else than a backtest")
+    """Make the folder, without an earlier backtest if so asked; ConfigError where something else is in it."""
+    BACKTEST.claim(folder, OTHER)
+    if overwrite:
+        BACKTEST.clear(folder)

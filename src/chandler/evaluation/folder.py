@@ -1,33 +1,26 @@
-"""The folder of an evaluation, a task or a backtest: whether it may be written to, and what may be removed from it."""
+"""What evaluations, tasks and backtests write into their folders, and what they read, which must lie elsewhere."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Sequence
+import re
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
-from chandler.errors import ConfigError
+from chandler.data.readers import opened
+from chandler.data.source import SourceSettings
+from chandler.places import existing
 
 
-def remove(folder: Path, names: Iterable[str]) -> None:
-    """Remove these files and folders, and nothing else, where they are."""
-    for name in names:
-        target = folder / name
-        if target.is_dir():
-            shutil.rmtree(target)
-        else:
-            target.unlink(missing_ok=True)
+def inputs(data: SourceSettings, models: Iterable[str]) -> dict[str, list[Path]]:
+    """The files and folders that are opened, by what names them; of models as `contenders.open_model` takes them."""
+    found = {"data.path": opened(data.path)}
+    for source in models:
+        found[f"model {source}"] = existing([source, *source.replace("+", ",").split(",")])
+    return found
 
 
-def claim(folder: Path, own: Sequence[str], holds: str) -> None:
-    """Make the folder, or take one that holds nothing but `own` and what an interruption left of it.
-
-    Raises:
-        ConfigError: there is more in it; `holds` says what that makes of the folder.
-    """
-    begun = tuple(f".{name}." for name in own)
-    if folder.exists() and (
-        not folder.is_dir() or any(one.name not in own and not one.name.startswith(begun) for one in folder.iterdir())
-    ):
-        raise ConfigError(f"{folder}: exists and holds {holds}. Choose another folder (--out).")
-    folder.mkdir(parents=True, exist_ok=True)
+def slug(name: str) -> str:
+    """A contender's name as that of a file or folder, within the one that it is put in: no two names share one."""
+    safe = re.sub(r"[^\w.-]", "_", name)
+    return safe if safe == name and safe.strip(".") else f"{safe}-{zlib.crc32(name.encode()):08x}"

@@ -20,15 +20,21 @@ from chandler.evaluation.bootstrap import block_bootstrap
 from chandler.evaluation.config import EvaluationSettings
 from chandler.evaluation.contenders import Model, window_seed
 from chandler.evaluation.exposure import SAYS, clean_start, exposure, require_unseen
-from chandler.evaluation.folder import claim, remove
+from chandler.evaluation.folder import inputs, slug
 from chandler.evaluation.origins import Origins, find_origins
 from chandler.evaluation.progress import Walking
 from chandler.evaluation.sequence_tests import learned_from, told_apart
+from chandler.places import Layout, require_apart
 
 Array = NDArray[np.float64]
 RESULT, CONFIG, SAMPLES = "generation.json", "config.yaml", "samples"
-OWN = (RESULT, CONFIG, SAMPLES, "report.html")
+GENERATION = Layout(
+    "a generation task",
+    (RESULT, CONFIG, "report.html", f"{SAMPLES}/*.npz"),
+    {RESULT: "test_windows", CONFIG: "baselines"},
+)
 """What the folder of the task holds; overwriting removes these and nothing else."""
+OTHER = "something else than this task"
 CLOSE, VOLUME = FEATURES.index("close"), FEATURES.index("volume")
 TEST = 0.3
 """The last share of the rounds judges; the first ones train the networks."""
@@ -55,14 +61,20 @@ def generation(
     from chandler.evaluation.generation_report import write_generation_report
 
     shown, folder = progress or Walking(), Path(settings.out)
+    GENERATION.require_free(folder, OTHER)
     exposures = {name: exposure(source) for name, source in settings.models.items()}
     store, _ = load_clean(settings.data)
+    require_apart(folder, inputs(settings.data, settings.models.values()))
     settings = settings.for_bars(store)
     start = settings.start or (None if force else clean_start(store, exposures))
     origins = find_origins(store, settings.lookback, settings.horizon, stride=max(settings.apart, settings.horizon),
                            limit=settings.origins, start=start, end=settings.end)  # fmt: skip
     marks = require_unseen(origins, exposures, force)
-    _open(folder, overwrite)
+    for name, source in settings.models.items():
+        Model(name, source, settings)  # what cannot be loaded is said before anything is removed
+    GENERATION.claim(folder, OTHER)
+    if overwrite:
+        GENERATION.clear(folder)
     write_text(folder / CONFIG, settings.to_yaml())
     real = np.stack([_in_history_units(*origins.bars(w)) for w in range(len(origins))])
     test = origins.rounds >= np.quantile(np.unique(origins.rounds), 1 - TEST)
@@ -72,7 +84,7 @@ def generation(
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     for name, make, facts in _contenders(settings, notes):
-        made = _sampled(folder / SAMPLES / f"{name}.npz", make, origins, settings, facts, shown, name)
+        made = _sampled(folder / SAMPLES / f"{slug(name)}.npz", make, origins, settings, facts, shown, name)
         rows.append({"name": name, **judge(real, made, test, origins.rounds, seed=settings.seed)})
         shown.note(
             f"{name}: told apart with error {rows[-1]['discriminative']:.3f}, TSTR MAE {rows[-1]['tstr_mae']:.4f}"
@@ -219,9 +231,3 @@ def read_generation(folder: str | Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{folder}: no finished generation task ({error}). Run it first.") from None
-
-
-def _open(folder: Path, overwrite: bool) -> None:
-    if overwrite and (folder / SAMPLES).is_dir():
-        remove(folder, OWN)
-    claim(folder, OWN, "something else than this task")

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from chandler.printing import printable
+
 _PLAIN_SECONDS = 10.0
 """Between two plain lines."""
 
@@ -21,15 +23,16 @@ class Walking:
 
     def note(self, text: str) -> None:
         """A line of its own."""
-        self.console.print(text, markup=False)
+        self.console.print(printable(text, self.console.encoding), markup=False)
 
     @contextmanager
     def walking(self, name: str, total: int, done: int, unit: str = "windows") -> Iterator[Callable[[int], None]]:
         """What is yielded is called with the number of units that were just finished."""
         if self.console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            text = TextColumn("{task.description}", markup=False)  # names may have brackets
+            columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             with Progress(*columns, console=self.console, transient=True) as bar:
-                task = bar.add_task(name, total=total, completed=done)
+                task = bar.add_task(printable(name, self.console.encoding), total=total, completed=done)
                 yield lambda more: bar.advance(task, more)
             return
         begun = said = time.monotonic()

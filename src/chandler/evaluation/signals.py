@@ -26,6 +26,8 @@ CLOSE = FEATURES.index("close")
 COLUMNS = ["timestamp", "symbol", "score", "last"]
 _NAMES = {"timestamp": ("timestamp", "date", "datetime", "time", "origin"), "symbol": ("symbol", "instrument"),
           "score": ("score", "signal")}  # fmt: skip
+MADE_OF = "made_of.json"
+"""Beside the parts: what they are made of."""
 DAY = pd.Timedelta(days=1)
 Report = Callable[[int], None]
 """Called with the number of forecasts that were just made."""
@@ -222,7 +224,7 @@ def _claim(folder: Path, forecaster: Forecaster, bars: SignalBars, settings: Bac
         "lookback": bars.lookback, "horizon": horizon, "calendar": settings.data.calendar,
         "model": weights_hash(forecaster.tokenizer, forecaster.predictor), "bars": seen.hexdigest()[:16],
     }  # fmt: skip
-    path = folder / "made_of.json"
+    path = folder / MADE_OF
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(claim, indent=1))

@@ -6,8 +6,6 @@ A second call with the same settings goes on where the first one stopped.
 from __future__ import annotations
 
 import json
-import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,14 +26,19 @@ from chandler.evaluation import records
 from chandler.evaluation.config import EvaluationSettings
 from chandler.evaluation.contenders import Contender, Model, seeds
 from chandler.evaluation.exposure import clean_start, exposure, require_unseen
-from chandler.evaluation.folder import claim, remove
+from chandler.evaluation.folder import inputs, slug
 from chandler.evaluation.origins import Origins, find_origins
 from chandler.evaluation.progress import Walking
+from chandler.places import Layout, require_apart
 
 SCORES, STATE, CONFIG, PARTS = "scores.parquet", "evaluation.json", "config.yaml", "parts"
 EXAMPLES = "examples.parquet"
 """The history before some windows, for the candle charts: scores hold only what came after."""
-OWN = (SCORES, STATE, CONFIG, PARTS, EXAMPLES, "report.html")
+EVALUATION = Layout(
+    "an evaluation",
+    (SCORES, STATE, CONFIG, EXAMPLES, "report.html", f"{PARTS}/*/[0-9]*.parquet"),
+    {STATE: "fingerprint"},
+)
 """What the folder of an evaluation holds; overwriting removes these and nothing else."""
 _FREE = ("out", "models", "baselines", "levels", "device")
 """Settings that leave the forecasts of a contender as they are."""
@@ -68,6 +71,7 @@ def evaluate(
     folder = Path(settings.out)
     exposures = {name: exposure(source) for name, source in settings.models.items()}
     store, cleaned = load_clean(settings.data)
+    require_apart(folder, inputs(settings.data, settings.models.values()))
     settings = settings.for_bars(store)
     begin = settings.start
     if begin is None and not force:
@@ -105,7 +109,8 @@ def evaluate(
         state["contenders"][name] = facts
         parts = folder / PARTS / slug(name)
         if kept.get(name) not in (None, facts):
-            shutil.rmtree(parts, ignore_errors=True)
+            for part in parts.glob("[0-9]*.parquet"):
+                part.unlink()
         _write_state(folder, {**state, "contenders": {**kept, **state["contenders"]}, "finished": False})
         begun = time.monotonic()
         done = _run(name, contender, settings, origins, marks.get(name), parts, shown)
@@ -206,10 +211,12 @@ def _open(folder: Path, state: dict[str, Any], overwrite: bool) -> dict[str, Any
         ConfigError: it belongs to other settings, or to no evaluation.
     """
     path = folder / STATE
-    if overwrite and path.is_file():
-        remove(folder, OWN)
+    if overwrite and EVALUATION.is_at(folder):
+        EVALUATION.require_own(folder)
+        EVALUATION.clear(folder)
+        return {}
     if not path.is_file():
-        claim(folder, (), "no evaluation")
+        EVALUATION.claim(folder, "no evaluation")
         return {}
     before = read_state(folder)
     changed = [key for key in state["settings"] if before.get("settings", {}).get(key) != state["settings"][key]]
@@ -263,8 +270,3 @@ def _part(folder: Path, number: int) -> Path:
 def _write_table(path: Path, table: pa.Table) -> None:
     with replacing_file(path) as scratch:
         pq.write_table(table, scratch, compression="zstd")
-
-
-def slug(name: str) -> str:
-    """A contender's name as the name of a folder."""
-    return re.sub(r"[^\w.-]", "_", name)

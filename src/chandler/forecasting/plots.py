@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from chandler.data.bars import Bars
 from chandler.forecasting.drawing import AHEAD, FAINT, FALL, INK, MUTED, RISE, drawn_history, matching
+from chandler.forecasting.fonts import dress
 from chandler.forecasting.measures import CLOSE, HIGH, LOW, OPEN
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def draw_forecast(
 
     _dates(axes, pd.DatetimeIndex(history.timestamps.append(forecast.timestamps)))
     _finish(axes, figure, forecast, band)
+    dress(figure)
     return figure
 
 

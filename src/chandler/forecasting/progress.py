@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from chandler.printing import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -38,11 +40,12 @@ def progress_bar(task: str, show: bool | None = None) -> Iterator[Report | None]
     def report(done: int, total: int) -> None:
         nonlocal bar, number
         if bar is None and (show or time.monotonic() - begun > PATIENCE):
+            from rich.markup import escape
             from rich.progress import Progress
 
             bar = Progress(console=console)
             bar.start()
-            number = bar.add_task(task, total=total)
+            number = bar.add_task(escape(printable(task, console.encoding)), total=total)
         if bar is not None and number is not None:
             bar.update(number, completed=done, total=total)
 

@@ -65,10 +65,14 @@ def read_corpus(data: DataSettings) -> Corpus:
     return Corpus(store, ranges, np.array(weights), report, origins)
 
 
+def place_of(source: CorpusSource, data: DataSettings) -> str:
+    """Where a source lies: relative paths are taken from data.folder."""
+    return str(Path(data.folder) / Path(source.path).expanduser())
+
+
 def _series(source: CorpusSource, data: DataSettings) -> list[tuple[BarStore, CleaningReport, SplitSettings]]:
     """The store of each interval of a source, cleaned, and how it is split."""
-    path = str(Path(data.folder) / Path(source.path).expanduser())
-    raw = load_source(source.model_copy(update={"path": path}))
+    raw = load_source(source.model_copy(update={"path": place_of(source, data)}))
     unknown = [symbol for symbol in source.leave_out if symbol not in raw]
     if unknown:
         raise ConfigError(f"{source.path}: leave_out names {', '.join(unknown)}, which it does not have.")

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chandler.atomic import write_text
+from chandler.atomic import replacing_file, write_text
 from chandler.errors import ConfigError
+from chandler.places import Layout
 from chandler.training.config import Settings, load_settings
+from chandler.training.state import STATE_FILES
+from chandler.training.tracking import PROJECT
 
-STAGES = ("tokenizer", "predictor")
-OWN = ("config.yaml", "metrics.jsonl", "summary.json", "report.html", "checkpoints", "adapters", "trackers", *STAGES)
+RUN = Layout(
+    "a run",
+    (
+        "config.yaml", "metrics.jsonl", "summary.json", "report.html", "calibration.json",
+        "tokenizer/config.json", "tokenizer/model.safetensors", "predictor/config.json", "predictor/model.safetensors",
+        "tokenizer/.tmp??????", "predictor/.tmp??????",  # safetensors' own, where it was killed
+        "adapters/*/adapter.json", "adapters/*/adapter.safetensors", *(f"checkpoints/*/{name}" for name in STATE_FILES),
+        # Of TensorBoard, and of MLflow: a folder for each experiment, by its number.
+        f"trackers/{PROJECT}/**", "trackers/[0-9]*/**",
+    ),
+    {"config.yaml": "predictor", "summary.json": "stages"},
+)  # fmt: skip
 """What a run folder holds; --overwrite removes these and nothing else."""
 
 
@@ -41,14 +53,17 @@ class Run:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def prepare_folder(folder: Path, settings: Settings, *, overwrite: bool, resume: bool, force: bool) -> None:
-    """Make the run folder and write config.yaml; ConfigError if an earlier run would be lost or was another one."""
-    earlier = [name for name in OWN if (folder / name).exists()]
-    if overwrite:
-        for name in earlier:
-            path = folder / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    elif resume:
+def require_folder(folder: Path, settings: Settings, *, overwrite: bool, resume: bool, force: bool) -> None:
+    """Whether the run may be written there; nothing is changed.
+
+    Raises:
+        ConfigError: an earlier run would be lost or was another one, or what stands there is no run of chandler's.
+    """
+    kept = [name for name, stage in settings.stages() if stage.skip_existing and not overwrite]
+    earlier = RUN.found(folder)
+    if set(earlier) - set(kept):
+        (RUN.require_own if overwrite else RUN.require)(folder)
+    if resume and not overwrite:
         if (folder / "config.yaml").is_file() and not force:
             changed = changed_keys(Run(folder).settings, settings)
             if changed:
@@ -56,15 +71,26 @@ def prepare_folder(folder: Path, settings: Settings, *, overwrite: bool, resume:
                     f"{folder} was started with other settings: {'; '.join(changed)}. Undo the changes, start anew in "
                     "another folder with --out, or go on all the same with --resume --force."
                 )
-    elif earlier and not any(stage.skip_existing for _, stage in settings.stages()):
+    elif earlier and not overwrite and not kept:
         raise ConfigError(
             f"{folder} already holds a run ({', '.join(earlier)}). Go on with --resume, choose another folder with "
             "--out, replace it with --overwrite, or keep finished stages with --set tokenizer.skip_existing=true "
             "--set predictor.skip_existing=true."
         )
+
+
+def prepare_folder(folder: Path, settings: Settings, *, overwrite: bool) -> None:
+    """Make the run folder and write config.yaml, after `require_folder`; with `overwrite` the earlier run goes.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "config.yaml", settings.to_yaml())
+        with replacing_file(folder / "config.yaml") as scratch:
+            scratch.write_text(settings.to_yaml(), encoding="utf-8")
+            if overwrite:
+                # Only now that there is room for the new. A run to the last, so that it can be said again.
+                RUN.clear(folder, but=("config.yaml", scratch.name))
     except OSError as error:
         raise ConfigError(
             f"{folder}: cannot write there ({error.strerror}). Choose another folder with --out."

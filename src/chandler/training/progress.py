@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from chandler.printing import printable
+
 _PLAIN_SECONDS = 10.0
 """Between two plain lines of training progress."""
 
@@ -24,7 +26,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """A line of its own."""
-        self.console.print(text, markup=False)
+        self.console.print(printable(text, self.console.encoding), markup=False)
 
     def begin(self, stage: str, *, epochs: int, steps: int, windows: int, done: int | None) -> None:
         self._stage, self._steps, self._epochs, self._done = stage, steps, epochs, done or 0

@@ -6,34 +6,36 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 import chandler
-from chandler.atomic import replacing_folder
+from chandler.atomic import replacing_file
 from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
 from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
+from chandler.places import existing, require_apart
 from chandler.training.config import Settings, settings_to_run
 from chandler.training.distributed import close, make_accelerator, telling_of_lost_processes
 from chandler.training.exam import Exam
-from chandler.training.folder import Run, flattened, prepare_folder, write_json
+from chandler.training.folder import RUN, Run, flattened, prepare_folder, require_folder, write_json
 from chandler.training.loop import fit
 from chandler.training.plan import derive_seed
 from chandler.training.progress import Progress
 from chandler.training.recorder import Recorder, verdict
 from chandler.training.residence import footprint, settle
 from chandler.training.signals import StopRequest, stop_on_signal
-from chandler.training.sources import Sources, load_sources
+from chandler.training.sources import Sources, data_inputs, load_sources
 from chandler.training.stage_settings import RANDOM, PredictorSettings, ScoringSettings, StageSettings
 from chandler.training.stages import PredictorStage, TokenizerStage
 from chandler.training.state import Keeper
 from chandler.training.tracking import Tracking, accelerate_names, require_trackers
-from chandler.training.trainable import choose_trained
+from chandler.training.trainable import Trained, choose_trained
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -100,12 +102,16 @@ def _finetune(
     force: bool,
 ) -> Run:
     folder = Path(settings.out)
+    require_folder(folder, settings, overwrite=overwrite, resume=resume, force=force)
     sources, home = settle(load_sources(settings), settings.data.device, accelerator.device)
-    if accelerator.is_main_process:
-        prepare_folder(folder, settings, overwrite=overwrite, resume=resume, force=force)
+    # Every rank reads what an earlier run finished, and opens what it starts from, before rank 0 writes anything new.
+    earlier = {} if overwrite else Run(folder).summary.get("stages", {})
+    starts = _open_starts(settings, folder, earlier, overwrite=overwrite, resume=resume)
+    read = data_inputs(settings) | {f"{name}.start": existing([one.source]) for name, one in starts.items()}
+    require_apart(folder, read, entries=RUN.found(folder))
     accelerator.wait_for_everyone()
-    # Every rank reads what an earlier run finished before rank 0 writes anything new.
-    earlier = Run(folder).summary.get("stages", {})
+    if accelerator.is_main_process:
+        prepare_folder(folder, settings, overwrite=overwrite)
     accelerator.wait_for_everyone()
     recorder = Recorder(folder, progress)
     summary: dict[str, Any] = {
@@ -141,13 +147,14 @@ def _finetune(
     ) as recorder.tracking:
         for number, (name, stage) in enumerate(settings.stages()):
             outcome = _run_stage(
-                name, stage, settings, sources, folder, accelerator, recorder, stop, resume, earlier.get(name), number
-            )
+                name, stage, settings, sources, folder, accelerator, recorder, stop, resume, earlier.get(name), number,
+                starts.pop(name, None),
+            )  # fmt: skip
             summary["stages"][name] = outcome
             if accelerator.is_main_process:
                 write_json(folder / "summary.json", summary)
                 # Only now: until the summary names its result, an interrupted stage goes on from here.
-                shutil.rmtree(folder / "checkpoints" / name, ignore_errors=True)
+                Keeper(folder / "checkpoints" / name).clear()
             recorder.tracking.stage_over(int(outcome.get("steps", 0)))
             accelerator.wait_for_everyone()
     return Run(folder)
@@ -165,11 +172,12 @@ def _run_stage(
     resume: bool,
     earlier: dict[str, Any] | None,
     seed_part: int,
+    start: _Start | None,
 ) -> dict[str, Any]:
     """One stage from start to published checkpoint; what happened, for summary.json."""
     main = accelerator.is_main_process
     result_folder = folder / name
-    if (settings.skip_existing or (resume and earlier)) and (result_folder / WEIGHTS_NAME).is_file():
+    if _is_kept(settings, result_folder, earlier, resume):
         if main:
             recorder.progress.note(f"{name}: kept the result of an earlier run ({result_folder})")
         return earlier if earlier and resume else {**(earlier or {"status": "unknown"}), "reused": True}
@@ -177,14 +185,15 @@ def _run_stage(
         if main:
             recorder.progress.note("predictor: switched off")
         return {"status": "off"}
+    assert start is not None
     seed = derive_seed(whole.seed, seed_part)
-    stage = _make_stage(name, settings, whole, folder, seed)
-    if not settings.enabled:
+    stage = _make_stage(start.model, settings, whole, folder)
+    if start.trained is None:
         if main:
             stage.model.save_pretrained(result_folder)
             recorder.progress.note(f"{name}: switched off, {settings.start} is used as it is")
         return {"status": "off", "start": settings.start}
-    trained = choose_trained(stage.model, name, settings, torch.Generator().manual_seed(derive_seed(seed, 1)))
+    trained = start.trained
     if main:
         recorder.progress.note(f"{name}: {trained}")
     keeper = Keeper(folder / "checkpoints" / name)
@@ -209,9 +218,9 @@ def _run_stage(
         best = keeper.best(result.best_step)
         type(stage.model).from_pretrained(best).save_pretrained(result_folder)
         if trained.adapters:
-            with replacing_folder(folder / "adapters" / name) as scratch:
-                for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
-                    shutil.copy(best / file, scratch / file)
+            for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+                with replacing_file(folder / "adapters" / name / file) as scratch:
+                    shutil.copyfile(best / file, scratch)
     return {
         "status": "improved" if result.improved else "kept_start",
         "start": settings.start,
@@ -221,29 +230,64 @@ def _run_stage(
     }
 
 
-def _make_stage(name: str, settings: StageSettings, whole: Settings, folder: Path, seed: int) -> Any:
-    generator = torch.Generator().manual_seed(derive_seed(seed, 0))
-    if name == "tokenizer":
-        tokenizer = (
-            KronosTokenizer(whole.tokenizer.random_config(), generator=generator)
-            if settings.start == RANDOM
-            else KronosTokenizer.from_pretrained(settings.start, revision=settings.revision)
-        )
-        return TokenizerStage(tokenizer)
-    assert isinstance(settings, PredictorSettings)
-    predictor = (
-        Kronos(settings.random_config(), generator=generator)
-        if settings.start == RANDOM
-        else Kronos.from_pretrained(settings.start, revision=settings.revision)
-    )
-    tokenizer = KronosTokenizer.from_pretrained(folder / "tokenizer").requires_grad_(False)
+@dataclass(frozen=True)
+class _Start:
+    """What a stage starts from, opened before anything is written."""
+
+    source: str
+    model: Any
+    trained: Trained | None
+    """None: the stage is switched off, the model is used as it is."""
+
+
+def _open_starts(
+    settings: Settings, folder: Path, earlier: Mapping[str, Any], *, overwrite: bool, resume: bool
+) -> dict[str, _Start]:
+    """The starting weights of the stages that will run, chosen parts unfrozen.
+
+    Raises:
+        CheckpointError: one cannot be loaded. ConfigError: they do not belong together, or nothing is trained.
+    """
+    starts: dict[str, _Start] = {}
+    for number, (name, stage) in enumerate(settings.stages()):
+        kept = not overwrite and _is_kept(stage, folder / name, earlier.get(name), resume)
+        if kept or (not stage.enabled and name == "predictor"):
+            continue
+        seed = derive_seed(settings.seed, number)
+        build: Any = KronosTokenizer if name == "tokenizer" else Kronos
+        if stage.start == RANDOM:
+            generator = torch.Generator().manual_seed(derive_seed(seed, 0))
+            model = build(stage.random_config(), generator=generator)
+        else:
+            model = build.from_pretrained(stage.start, revision=stage.revision)
+        if name == "predictor":
+            held = starts.get("tokenizer")
+            _require_pair(held.model if held else KronosTokenizer.from_pretrained(folder / "tokenizer"), model)
+        drawn = torch.Generator().manual_seed(derive_seed(seed, 1))
+        trained = choose_trained(model, name, stage, drawn) if stage.enabled else None
+        starts[name] = _Start(stage.start, model, trained)
+    return starts
+
+
+def _is_kept(settings: StageSettings, result: Path, earlier: Any, resume: bool) -> bool:
+    """Whether a stage's finished result in the run folder stays."""
+    return (settings.skip_existing or (resume and bool(earlier))) and (result / WEIGHTS_NAME).is_file()
+
+
+def _require_pair(tokenizer: KronosTokenizer, predictor: Kronos) -> None:
     want, have = tokenizer.config, predictor.config
     if (want.s1_bits, want.s2_bits) != (have.s1_bits, have.s2_bits):
         raise ConfigError(
             f"the tokenizer has {want.s1_bits} + {want.s2_bits} bits but the predictor reads "
             f"{have.s1_bits} + {have.s2_bits}. Choose a predictor that belongs to this tokenizer."
         )
-    return PredictorStage(predictor, tokenizer, whole.data.lookback, settings.condition, settings.loss)
+
+
+def _make_stage(model: Any, settings: StageSettings, whole: Settings, folder: Path) -> Any:
+    if not isinstance(settings, PredictorSettings):
+        return TokenizerStage(model)
+    tokenizer = KronosTokenizer.from_pretrained(folder / "tokenizer").requires_grad_(False)
+    return PredictorStage(model, tokenizer, whole.data.lookback, settings.condition, settings.loss)
 
 
 def _make_exam(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chandler.data.cleaning import CleaningReport
+from chandler.data.readers import opened
 from chandler.data.source import load_clean
 from chandler.data.splits import split_ranges
 from chandler.data.store import BarStore
 from chandler.data.windows import Windows, require_windows
 from chandler.training.config import Settings
-from chandler.training.corpus import read_corpus
+from chandler.training.corpus import place_of, read_corpus
 from chandler.training.data_settings import ReplaySettings
 from chandler.training.mixture import Mixture
 
@@ -94,6 +96,15 @@ def load_sources(settings: Settings) -> Sources:
     replay, replay_validation = _replay_windows(d.replay, settings)
     mixture = Mixture(train, replay, d.replay.share, d.temperature, d.windows_per_epoch, weights)
     return Sources(mixture, validation, replay_validation, cleaned, origins)
+
+
+def data_inputs(settings: Settings) -> dict[str, list[Path]]:
+    """The files and folders that `load_sources` opens, by the setting that names them."""
+    d = settings.data
+    found = {"data.path": opened(d.path)}
+    if d.replay is not None:
+        found["data.replay.path"] = opened(d.replay.path)
+    return found | {f"data.sources: {one.path}": opened(place_of(one, d)) for one in d.sources}
 
 
 def _replay_windows(replay: ReplaySettings, settings: Settings) -> tuple[Windows, Windows]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from chandler.atomic import replacing_folder
-from chandler.checkpoint import Pretrained
+from chandler.atomic import replacing_folder, stands_for
+from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME, Pretrained
 from chandler.errors import TrainingError
-from chandler.nn.lora import merged, save_adapters
+from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS, merged, save_adapters
+from chandler.places import Layout
 from chandler.training.direction import is_better
 from chandler.training.watch import Watch
 
+STATE_FILES = (
+    "step-*/model.safetensors", "step-*/optimizer.safetensors", "step-*/state.json", "step-*/checksums.json",
+    "best-*/.tmp??????", f"best-*/{CONFIG_NAME}", f"best-*/{WEIGHTS_NAME}", f"best-*/{ADAPTER_CONFIG}", f"best-*/{ADAPTER_WEIGHTS}",
+)  # fmt: skip
+STATES = Layout("saved states", STATE_FILES, {})
+"""What the folder of a stage's states holds, and all that is ever removed from it."""
 KEPT = 2
 """Saved states kept per stage: if the newest is damaged, the one before it serves."""
 
@@ -125,7 +131,9 @@ class Keeper:
 
         def write() -> None:
             target = self.folder / f"step-{state.step:07d}"
-            shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same step
+            STATES.clear(self.folder, only=[target.name])  # a damaged one of the same step
+            if target.exists():
+                raise TrainingError(f"{target} holds what is no state of chandler's. Move it away, then use --resume.")
             with replacing_folder(target) as scratch:
                 save_file(_contiguous(model.state_dict()), scratch / "model.safetensors")
                 tensors, groups = _pack(optimizer)
@@ -169,15 +177,21 @@ class Keeper:
     def _prune(self) -> None:
         """Keep the last states, the best models they refer to, and nothing that an interruption left behind."""
         states = self.saved()
-        for path in states[:-KEPT]:
-            shutil.rmtree(path)
+        gone = [path.name for path in states[:-KEPT]]
         needed = set()
         for path in states[-KEPT:]:
             if not _damage(path, deep=False):
                 needed.add(self.best(json.loads((path / "state.json").read_text())["state"]["tracker"]["best_step"]))
         for path in self.folder.iterdir():
-            if path.name.startswith(".") or (path.name.startswith("best-") and path not in needed):
-                shutil.rmtree(path, ignore_errors=True)
+            if stands_for(path.name) != path.name or (path.name.startswith("best-") and path not in needed):
+                gone.append(path.name)
+        STATES.clear(self.folder, only=gone)
+
+    def clear(self) -> None:
+        """Remove all states, and the folder if nothing else is in it."""
+        STATES.clear(self.folder)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     def _write(self, write: Any, step: int) -> None:
         try:
