@@ -113,7 +113,8 @@ class Pretrained:
         ):
             config_file.write_text(config + "\n", encoding="utf-8")
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-            save_file(tensors, weights_file, metadata={"format": "pt", SAVED_WITH: config})
+            # One key of metadata: safetensors writes several in any order, and the same weights are to be the same bytes.
+            save_file(tensors, weights_file, metadata={SAVED_WITH: config})
         if push_to_hub:
             self.push_to_hub(repo_id or folder.resolve().name, **push)
         return folder

@@ -13,7 +13,7 @@ import torch
 
 import chandler
 from chandler.atomic import replacing_folder
-from chandler.checkpoint import WEIGHTS_NAME
+from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from chandler.errors import ConfigError
 from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chandler.nn.predictor import Kronos
@@ -168,7 +168,8 @@ def _run_stage(
     """One stage from start to published checkpoint; what happened, for summary.json."""
     main = accelerator.is_main_process
     result_folder = folder / name
-    if (settings.skip_existing or (resume and earlier)) and (result_folder / WEIGHTS_NAME).is_file():
+    existing = all((result_folder / file).is_file() for file in (CONFIG_NAME, WEIGHTS_NAME))
+    if existing and (settings.skip_existing or (resume and earlier)):
         if main:
             recorder.progress.note(f"{name}: kept the result of an earlier run ({result_folder})")
         return earlier if earlier and resume else {**(earlier or {"status": "unknown"}), "reused": True}
