@@ -1,14 +1,9 @@
-"""Folders and hub repositories: what loads, what is refused and in which words."""
+"""Checkpoint folders: what loads, what is refused and in which words, and what saving leaves alone."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import subprocess
-import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from chandler.atomic import replacing_folder
-from chandler.errors import CheckpointError
+from chandler.errors import CheckpointError, ConfigError
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 
@@ -36,8 +30,15 @@ def edit_config(folder: Path, **changes: Any) -> None:
 
 def test_unknown_and_missing_config_keys_are_named(copy: Path) -> None:
     edit_config(copy, d_modle=32, d_model=None)
-    with pytest.raises(CheckpointError, match=r"unknown keys d_modle; missing keys d_model.*Expected exactly: s1_bits"):
+    with pytest.raises(CheckpointError, match=r"unknown keys d_modle; missing keys d_model.*Expected: s1_bits"):
         Kronos.from_pretrained(copy)
+
+
+def test_keys_that_other_tools_add_are_ignored_and_said(copy: Path) -> None:
+    edit_config(copy, _commit_hash="a" * 40, transformers_version="5.0")
+    with pytest.warns(UserWarning, match=r"config\.json: keys .* are ignored: _commit_hash, transformers_version"):
+        model = Kronos.from_pretrained(copy)
+    assert model.config.d_model == 32
 
 
 @pytest.mark.parametrize(
@@ -69,9 +70,23 @@ def test_missing_extra_and_misshapen_tensors_are_named(copy: Path) -> None:
     assert "norm.weight is (31,), expected (32,)" in text
 
 
-def test_the_wrong_kind_of_checkpoint_is_refused(golden: Path) -> None:
-    with pytest.raises(CheckpointError, match="no PredictorConfig: unknown keys beta"):
+def test_the_wrong_kind_of_checkpoint_is_told_as_that(golden: Path) -> None:
+    with pytest.raises(
+        CheckpointError, match=r"tokenizer is a tokenizer, not a predictor: load it with KronosTokenizer"
+    ):
         Kronos.from_pretrained(golden / "tokenizer")
+    with pytest.raises(CheckpointError, match=r"predictor is a predictor, not a tokenizer: load it with Kronos\."):
+        KronosTokenizer.from_pretrained(golden / "predictor")
+
+
+def test_a_folder_with_both_models_gives_the_one_that_is_asked_for(golden: Path, tmp_path: Path) -> None:
+    for cls, part in ((KronosTokenizer, "tokenizer"), (Kronos, "predictor")):
+        cls.from_pretrained(golden / part).save_pretrained(tmp_path / part)
+    assert isinstance(KronosTokenizer.from_pretrained(tmp_path), KronosTokenizer)
+    assert isinstance(Kronos.from_pretrained(tmp_path), Kronos)
+    assert isinstance(Kronos.from_pretrained(tmp_path, subfolder="predictor"), Kronos)
+    with pytest.raises(CheckpointError, match="is a tokenizer, not a predictor"):
+        Kronos.from_pretrained(tmp_path, subfolder="tokenizer")
 
 
 def test_a_truncated_weights_file_is_named(copy: Path) -> None:
@@ -92,114 +107,131 @@ def test_neither_folder_nor_repository() -> None:
         Kronos.from_pretrained("runs/missing/predictor")
 
 
-def test_saving_over_a_checkpoint_is_all_or_nothing(copy: Path) -> None:
-    before = {p.name: p.read_bytes() for p in copy.iterdir()}
-
-    def interrupted() -> None:
-        with replacing_folder(copy) as scratch:
-            (scratch / "config.json").write_text("half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert {p.name: p.read_bytes() for p in copy.iterdir()} == before
-    assert [p.name for p in copy.parent.iterdir()] == ["copy"]
-    Kronos.from_pretrained(copy).save_pretrained(copy)
-    assert {p.name: p.read_bytes() for p in copy.iterdir()} == before
-    assert [p.name for p in copy.parent.iterdir()] == ["copy"]
+# Saving
 
 
-def load_in_new_process(repo: str, home: Path, revision: str | None = None, **environment: str) -> str:
-    """The hub client reads its environment on import, so each case gets a process of its own."""
-    code = (
-        "from chandler import Kronos, ChandlerError\n"
-        f"try: print('loaded', Kronos.from_pretrained({repo!r}, revision={revision!r}).config.d_model)\n"
-        "except ChandlerError as e: print(e)"
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_saving_writes_two_files_beside_whatever_is_there(golden: Path, tmp_path: Path) -> None:
+    for name in ("notes.txt", ".git/HEAD", "src/train.py", "tokenizer/config.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"three weeks of {name}")
+    before = content(tmp_path)
+    Kronos.from_pretrained(golden / "predictor").save_pretrained(tmp_path)
+    after = content(tmp_path)
+    assert after.keys() - before.keys() == {"config.json", "model.safetensors"}
+    assert before.items() <= after.items()
+    # Again, over itself: the same bytes, and nothing left over.
+    Kronos.from_pretrained(tmp_path).save_pretrained(tmp_path)
+    assert content(tmp_path) == after
+
+
+def test_a_checkpoint_of_the_other_kind_is_not_replaced(golden: Path, tmp_path: Path) -> None:
+    tokenizer, model = (
+        KronosTokenizer.from_pretrained(golden / "tokenizer"),
+        Kronos.from_pretrained(golden / "predictor"),
     )
-    clean = {
-        k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGINGFACE")) and "proxy" not in k.lower()
-    }
-    env = clean | {"HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"} | environment
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    tokenizer.save_pretrained(tmp_path / "t")
+    model.save_pretrained(tmp_path / "p")
+    before = content(tmp_path)
+    with pytest.raises(CheckpointError, match=r"t holds a tokenizer; a predictor saved there would replace it"):
+        model.save_pretrained(tmp_path / "t")
+    with pytest.raises(CheckpointError, match=r"p holds a predictor; a tokenizer saved there would replace it"):
+        tokenizer.save_pretrained(tmp_path / "p")
+    assert content(tmp_path) == before
 
 
-def test_a_repository_that_cannot_be_reached_says_so_and_what_to_do(tmp_path: Path) -> None:
-    text = load_in_new_process("NeoQuasar/Kronos-small", tmp_path, HF_HUB_OFFLINE="1")
-    assert text.startswith("NeoQuasar/Kronos-small: ")
-    assert "could not be reached (offline mode is on (HF_HUB_OFFLINE))" in text
-    assert "local folder" in text
-    assert "HF_ENDPOINT" in text
-    assert "positional argument" not in text
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("config.json", '{"model_type": "llama"}', r"holds a config\.json that is no predictor's"),
+        ("config.json", "not even JSON", r"holds a config\.json that is no predictor's"),
+        ("model.safetensors", "weights of something", r"holds a model\.safetensors of another model"),
+    ],
+)
+def test_what_is_no_checkpoint_of_ours_is_not_replaced(
+    golden: Path, tmp_path: Path, name: str, text: str, says: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(CheckpointError, match=says):
+        Kronos.from_pretrained(golden / "predictor").save_pretrained(tmp_path)
+    assert content(tmp_path) == {name: text.encode()}
 
 
-class Hub(BaseHTTPRequestHandler):
-    """As much of a model hub as the client asks for when it downloads one file."""
-
-    files: dict[str, bytes]
-    asked: list[str]
-
-    def do_HEAD(self) -> None:
-        self.respond(body=False)
-
-    def do_GET(self) -> None:
-        self.respond(body=True)
-
-    def respond(self, body: bool) -> None:
-        self.asked.append(self.path)
-        name = self.path.rsplit("/", 1)[-1]
-        if not self.path.startswith("/owner/model/resolve/") or name not in self.files:
-            self.send_response(404)
-            code = "RevisionNotFound" if "/resolve/absent/" in self.path else "RepoNotFound"
-            self.send_header("X-Error-Code", code)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        if "/resolve/absent/" in self.path:
-            self.send_response(404)
-            self.send_header("X-Error-Code", "RevisionNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        data = self.files[name]
-        self.send_response(200)
-        self.send_header("X-Repo-Commit", "a" * 40)
-        self.send_header("ETag", f'"{hashlib.sha1(data).hexdigest()}"')
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def log_message(self, *args: Any) -> None:
-        pass
+def test_here_links_and_home_are_folders_too(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Kronos.from_pretrained(golden / "predictor")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model.save_pretrained(".")
+    assert Path.cwd() == tmp_path / "here"
+    (tmp_path / "disk").mkdir()
+    os.symlink(tmp_path / "disk", tmp_path / "link")
+    model.save_pretrained(tmp_path / "link")
+    model.save_pretrained("~/home")
+    whole = content(tmp_path / "here")
+    assert whole.keys() == {"config.json", "model.safetensors"}
+    assert (tmp_path / "link").is_symlink()
+    assert content(tmp_path / "disk") == content(tmp_path / "home") == whole
+    # The weights themselves on another disk.
+    (tmp_path / "disk" / "model.safetensors").rename(tmp_path / "weights")
+    os.symlink(tmp_path / "weights", tmp_path / "disk" / "model.safetensors")
+    before = (tmp_path / "weights").stat().st_ino
+    model.save_pretrained(tmp_path / "disk")
+    assert (tmp_path / "disk" / "model.safetensors").is_symlink()
+    assert (tmp_path / "weights").stat().st_ino != before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["disk", "here", "home", "link", "weights"]
 
 
-@pytest.fixture
-def hub(golden: Path) -> Any:
-    files = {p.name: p.read_bytes() for p in (golden / "predictor").iterdir()}
-    handler = type("GoldenHub", (Hub,), {"files": files, "asked": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
+def test_a_file_is_no_folder_to_save_into(golden: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    os.symlink(tmp_path / "nowhere", tmp_path / "dangling")
+    for name in ("file", "dangling"):
+        with pytest.raises(CheckpointError, match=f"{name} is no folder"):
+            Kronos.from_pretrained(golden / "predictor").save_pretrained(tmp_path / name)
+    assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_mirror_is_used_kept_in_the_cache_and_then_enough_offline(hub: Any, tmp_path: Path) -> None:
-    mirror = f"http://127.0.0.1:{hub.server_port}"
-    assert load_in_new_process("owner/model", tmp_path, HF_ENDPOINT=mirror) == "loaded 32"
-    assert any("/resolve/main/" in path for path in hub.RequestHandlerClass.asked)
-    assert (tmp_path / "hub" / "models--owner--model").is_dir()
-    assert load_in_new_process("owner/model", tmp_path, HF_HUB_OFFLINE="1") == "loaded 32"
-    assert load_in_new_process("owner/model", tmp_path, revision="v2", HF_ENDPOINT=mirror) == "loaded 32"
-    assert any("/resolve/v2/" in path for path in hub.RequestHandlerClass.asked)
+def test_a_save_that_fails_leaves_what_was_there(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = content(copy)
+    model = Kronos.from_pretrained(copy)
+    torch.nn.init.zeros_(model.norm.weight)
+
+    def full(*args: Any, **named: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("chandler.checkpoint.save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        model.save_pretrained(copy)
+    assert content(copy) == before
 
 
-def test_an_absent_repository_or_revision_is_named(hub: Any, tmp_path: Path) -> None:
-    mirror = f"http://127.0.0.1:{hub.server_port}"
-    assert f"{mirror} has no such repository" in load_in_new_process("owner/other", tmp_path, HF_ENDPOINT=mirror)
-    text = load_in_new_process("owner/model", tmp_path, revision="absent", HF_ENDPOINT=mirror)
-    assert text == f"owner/model: there is no revision 'absent' at {mirror}."
+def test_a_pair_that_an_interruption_left_is_noticed(copy: Path, golden: Path, tmp_path: Path) -> None:
+    """Both models have tensors of the same shapes: only the config says how many heads there are."""
+    config = Kronos.from_pretrained(copy).config
+    other = Kronos(type(config)(**{**config.__dict__, "n_heads": 2})).save_pretrained(tmp_path / "other")
+    (other / "config.json").write_bytes((copy / "config.json").read_bytes())
+    with pytest.raises(CheckpointError, match=r"saved with n_heads 2, not 4\. .*an interrupted save"):
+        Kronos.from_pretrained(other)
+    # Between the first weights and their config: not loaded, and the next save puts it right.
+    (other / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"holds no config\.json"):
+        Kronos.from_pretrained(other)
+    Kronos.from_pretrained(copy).save_pretrained(other)
+    Kronos.from_pretrained(other)
+
+
+def test_rates_of_training_may_be_edited_in_the_config(copy: Path) -> None:
+    edit_config(copy, ffn_dropout_p=0.125)
+    assert Kronos.from_pretrained(copy).config.ffn_dropout_p == 0.125
+
+
+def test_only_safetensors_are_written(copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="safetensors only"):
+        Kronos.from_pretrained(copy).save_pretrained(tmp_path / "pickle", safe_serialization=False)
+    assert not (tmp_path / "pickle").exists()
 
 
 def test_train_mode_is_not_saved(golden: Path, tmp_path: Path) -> None:

@@ -568,8 +568,8 @@ def test_a_damaged_summary_is_named(run_folder: Path, text: str) -> None:
 def test_what_is_no_pair_says_so(run_folder: Path, golden: Path) -> None:
     with pytest.raises(CheckpointError, match="is one checkpoint"):
         Forecaster.from_pretrained(golden / "predictor")
-    with pytest.raises(CheckpointError, match=r"no released predictor.*Kronos-small"):
-        Forecaster.from_pretrained("NeoQuasar/Kronos-tiny")
+    with pytest.raises(CheckpointError, match=r"no repository id .*, and no released predictor.*Kronos-small"):
+        Forecaster.from_pretrained("runs/missing/model")
     with pytest.raises(CheckpointError, match="found 1"):
         Forecaster.from_pretrained([golden / "predictor"])
     shutil.rmtree(run_folder / "predictor")

@@ -19,7 +19,7 @@ def evaluate(
     models: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated: run folders, released predictors, TOKENIZER+PREDICTOR, each as NAME=SOURCE or SOURCE."
+            help="Comma-separated: run folders, repositories, TOKENIZER+PREDICTOR, each as NAME=SOURCE or SOURCE."
         ),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML of settings; every key can be set without one.")] = None,
@@ -125,7 +125,7 @@ def backtest(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="A run folder, a released predictor, or TOKENIZER+PREDICTOR: its forecasts are traded."),
+        typer.Option(help="A run folder, a repository, or TOKENIZER+PREDICTOR: its forecasts are traded."),
     ] = None,
     signals: Annotated[
         Path | None, typer.Option(help="Instead of a model: a CSV or Parquet file of timestamp, symbol, score.")

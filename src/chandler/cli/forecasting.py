@@ -18,7 +18,7 @@ def forecast(
     model: Annotated[
         str,
         typer.Option(
-            help="A run folder, chandler-nano (bundled), a released predictor (NeoQuasar/Kronos-small), or "
+            help="A run folder, chandler-nano (bundled), a repository (NeoQuasar/Kronos-small, me/my-repo), or "
             "TOKENIZER,PREDICTOR."
         ),
     ] = "chandler-nano",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, Unpack, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -22,11 +22,12 @@ from chandler.forecasting.decoding import decode_paths
 from chandler.forecasting.forecast import Forecast
 from chandler.forecasting.generation import Overflow, generate
 from chandler.forecasting.inputs import MIN_HISTORY, Prepared, Window, many_series, one_series, prepare
-from chandler.forecasting.loading import check_pair, load_models
+from chandler.forecasting.loading import check_pair, load_models, push_models, save_models
 from chandler.forecasting.memory import free_memory
 from chandler.forecasting.progress import Report, progress_bar
 from chandler.forecasting.prompts import Prompt, evaluating
 from chandler.forecasting.sampling import Sampling, path_uniforms
+from chandler.hub import HubOptions, PushOptions
 from chandler.nn.predictor import DependencyPositions, Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 
@@ -74,6 +75,7 @@ class Forecaster:
         name: str = "",
         calibration: Calibration | Path | None = None,
     ) -> None:
+        tokenizer, predictor = tokenizer.native, predictor.native
         check_pair(tokenizer, predictor)
         if positions not in ("reference", "rotary"):
             raise ConfigError(f'dependency positions are "reference" or "rotary", found {positions!r}.')
@@ -83,6 +85,7 @@ class Forecaster:
         self.positions: DependencyPositions = positions
         self.name = name
         self._calibration = calibration
+        self._base_model: str | None = None
         self.tokenizer, self.predictor = tokenizer, predictor
         self._device = None if device is None else resolve(device)
         self.bring_models()
@@ -97,6 +100,7 @@ class Forecaster:
         positions: DependencyPositions | None = None,
         revision: str | None = None,
         tokenizer_revision: str | None = None,
+        **hub: Unpack[HubOptions],
     ) -> Forecaster:
         """Load both models.
 
@@ -104,20 +108,21 @@ class Forecaster:
             source: a run folder (with `tokenizer/` and `predictor/`; its `summary.json` may say max_context,
                 lookback, calendar and dependency_positions under "forecast"); or "chandler-nano", which comes with the
                 package; or a released predictor such as
-                "NeoQuasar/Kronos-small", which brings its tokenizer; or a pair (tokenizer, predictor) of
-                folders or repositories.
+                "NeoQuasar/Kronos-small", which brings its tokenizer; or a repository laid out like a run folder; or
+                a pair (tokenizer, predictor) of folders or repositories.
             device: as in `Forecaster`.
             max_context: overrides what the source says; 512 where it says nothing.
             positions: the same for the positions of the dependency-aware layer; "reference" where it says nothing.
             revision: branch, tag or commit of the predictor's repository.
             tokenizer_revision: the same for the tokenizer's.
+            hub: cache_dir, token, local_files_only and force_download of repositories; see `HubOptions`.
 
         Raises:
             CheckpointError: nothing there, not reachable, or not two models that belong together.
         """
-        found = load_models(source, revision=revision, tokenizer_revision=tokenizer_revision)
+        found = load_models(source, revision=revision, tokenizer_revision=tokenizer_revision, **hub)
         settings = found.settings
-        return cls(
+        made = cls(
             found.tokenizer,
             found.predictor,
             device=device,
@@ -126,8 +131,48 @@ class Forecaster:
             calendar=settings.get("calendar"),
             positions=positions or cast(DependencyPositions, settings.get("dependency_positions", "reference")),
             name=found.name,
-            calibration=Path(source) if isinstance(source, str | Path) else None,
+            calibration=found.home,
         )
+        made._base_model = found.base_model
+        return made
+
+    def save_pretrained(self, save_directory: str | Path) -> Path:
+        """Write both models and how they are used into a folder, beside whatever is there, for `from_pretrained`:
+        tokenizer/, predictor/, summary.json and the calibration.
+
+        Raises:
+            CheckpointError: the folder is a file, a run's, or holds another kind of checkpoint in one of these places.
+            OSError: there is no room, or the place cannot be written.
+        """
+        return save_models(Path(save_directory).expanduser(), *self._saved())
+
+    def push_to_hub(self, repo_id: str, **options: Unpack[PushOptions]) -> str:
+        """Write what `save_pretrained` writes into a hub repository, in one commit, with a model card where there is
+        none.
+
+        Args:
+            repo_id: owner/name, made where there is none; a name alone is one of yours.
+            options: commit_message, private, token, branch, create_pr, base_model; see `PushOptions`.
+
+        Returns:
+            Address of the commit.
+
+        Raises:
+            CheckpointError: nothing was written: the repository holds a run, refused, or could not be reached.
+        """
+        return push_models(repo_id, *self._saved(), **options)
+
+    def _saved(
+        self,
+    ) -> tuple[KronosTokenizer, Kronos, dict[str, Any], Calibration | None, str | None]:
+        """What `save_models` writes."""
+        settings = {
+            "max_context": self.max_context,
+            "lookback": self.lookback,
+            "calendar": self.calendar,
+            "dependency_positions": self.positions,
+        }
+        return self.tokenizer, self.predictor, settings, self.calibration, self._base_model
 
     @property
     def device(self) -> torch.device:

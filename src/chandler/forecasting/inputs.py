@@ -109,7 +109,8 @@ def prepare(series: Bars, horizon: int, rows: int, timestamps: Any = None, calen
     if timestamps is None:
         times = _worked_out(series, horizon, max(rows, CALENDAR_ROWS), calendar)
     else:
-        times = Times(_given(history, horizon, timestamps), GIVEN)
+        where = f"{history.symbol}: the forecast timestamps"
+        times = Times(given_times(history.timestamps, horizon, timestamps, where), GIVEN)
     unit = _unit(history.values)
     z, mean, std = normalise(history.values / unit, len(history))
     stamps = np.concatenate((time_features(history.timestamps), time_features(times.index)))
@@ -180,27 +181,41 @@ def _worked_out(series: Bars, horizon: int, rows: int, calendar: str | None) -> 
     return Times(future, schedule.name, guess, schedule.notes)
 
 
-def _given(history: Bars, horizon: int, timestamps: Any) -> pd.DatetimeIndex:
-    """Timestamps that a caller gave, checked against the history and brought to its zone."""
-    where = f"{history.symbol}: the forecast timestamps"
+def given_times(history: pd.DatetimeIndex, horizon: int, timestamps: Any, where: str) -> pd.DatetimeIndex:
+    """Timestamps that a caller gave, checked against those of the history and brought to their zone.
+
+    Args:
+        history: (T,), increasing.
+        horizon: how many there must be.
+        timestamps: what a DatetimeIndex can be made of.
+        where: their name in messages, in the plural.
+
+    Raises:
+        DataError: they do not fit; says how.
+    """
+    index = read_times(timestamps, where)
+    if len(index) != horizon:
+        raise DataError(f"{where} are {len(index)}, the horizon is {horizon}. Give one per forecast bar.")
+    if (index.tz is None) != (history.tz is None):
+        have, has = ("have no", "one") if index.tz is None else ("have a", "none")
+        raise DataError(f"{where} {have} time zone, the history has {has}. Localise both (tz_localize) or neither.")
+    if index[0] <= history[-1]:
+        raise DataError(
+            f"{where} begin at {index[0]}, but the history ends at {history[-1]}. Give later ones, or cut the history."
+        )
+    # The hour and weekday that the model sees are those of the history's clock.
+    return index if index.tz is None else index.tz_convert(history.tz)
+
+
+def read_times(timestamps: Any, where: str) -> pd.DatetimeIndex:
+    """A DatetimeIndex of what a caller gave; DataError, by the name `where`, unless all are there and increasing."""
     try:
         index = pd.DatetimeIndex(timestamps)
     except (TypeError, ValueError) as error:
         raise DataError(f"{where} cannot be read as times: {error}.") from error
-    if len(index) != horizon:
-        raise DataError(f"{where} are {len(index)}, the horizon is {horizon}. Give one per forecast bar.")
-    if (index.tz is None) != (history.timestamps.tz is None):
-        have, has = ("have no", "one") if index.tz is None else ("have a", "none")
-        raise DataError(f"{where} {have} time zone, the history has {has}. Localise both (tz_localize) or neither.")
     if index.hasnans or not (index.is_monotonic_increasing and index.is_unique):
         raise DataError(f"{where} must be strictly increasing, with none missing.")
-    last = history.timestamps[-1]
-    if index[0] <= last:
-        raise DataError(
-            f"{where} begin at {index[0]}, but the history ends at {last}. Give later ones, or cut the history."
-        )
-    # The hour and weekday that the model sees are those of the history's clock.
-    return index if index.tz is None else index.tz_convert(history.timestamps.tz)
+    return index
 
 
 def _rows(count: int) -> str:

@@ -106,7 +106,7 @@ class DependencyLayer(nn.Module):
         return self.norm(hidden[:, -query.shape[1] :] + attended)
 
 
-class _Heads(nn.Module):
+class Heads(nn.Module):
     """The two output projections."""
 
     def __init__(self, s1_bits: int, s2_bits: int, dim: int) -> None:
@@ -143,7 +143,7 @@ class Kronos(Pretrained, nn.Module):
         )
         self.norm = RMSNorm(c.d_model)
         self.dep_layer = DependencyLayer(c.d_model)
-        self.head = _Heads(c.s1_bits, c.s2_bits, c.d_model)
+        self.head = Heads(c.s1_bits, c.s2_bits, c.d_model)
         initialise(self, generator)
 
     def hidden(self, s1: Tensor, s2: Tensor, stamps: Tensor | None = None) -> Tensor:

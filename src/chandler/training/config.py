@@ -98,14 +98,17 @@ class Settings(Strict):
             return self.max_context
         if self.predictor.start == RANDOM:
             return self.data.lookback + self.data.horizon
-        return int(recorded(self.predictor.start).get("max_context", 512))
+        return int(recorded(self.predictor.start, self.predictor.revision).get("max_context", 512))
 
     def positions(self) -> DependencyPositions:
         """How the finished model sees positions when it forecasts: as its start does; from random weights, as in
         training."""
         if self.predictor.start == RANDOM:
             return "rotary"
-        return cast(DependencyPositions, recorded(self.predictor.start).get("dependency_positions", "reference"))
+        return cast(
+            DependencyPositions,
+            recorded(self.predictor.start, self.predictor.revision).get("dependency_positions", "reference"),
+        )
 
     def to_yaml(self, *, short: bool = False) -> str:
         """The resolved settings, or `short` those that were given; loading them gives the same object."""

@@ -14,7 +14,7 @@ import torch
 
 import chandler
 from chandler.atomic import replacing_file
-from chandler.checkpoint import WEIGHTS_NAME
+from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from chandler.errors import ConfigError
 from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chandler.nn.predictor import Kronos
@@ -271,7 +271,8 @@ def _open_starts(
 
 def _is_kept(settings: StageSettings, result: Path, earlier: Any, resume: bool) -> bool:
     """Whether a stage's finished result in the run folder stays."""
-    return (settings.skip_existing or (resume and bool(earlier))) and (result / WEIGHTS_NAME).is_file()
+    existing = all((result / file).is_file() for file in (CONFIG_NAME, WEIGHTS_NAME))
+    return existing and (settings.skip_existing or (resume and bool(earlier)))
 
 
 def _require_pair(tokenizer: KronosTokenizer, predictor: Kronos) -> None:

@@ -110,10 +110,10 @@ class Keeper:
         assert isinstance(plain, Pretrained)
 
         def write() -> None:
-            folder = plain.save_pretrained(self.best(step))
-            if plain is not model:
-                # No state refers to this folder yet: killed in between, the run goes on before it and writes it anew.
-                save_adapters(model, folder)
+            with replacing_folder(self.best(step)) as scratch:
+                plain.save_pretrained(scratch)
+                if plain is not model:
+                    save_adapters(model, scratch)
 
         self._write(write, step)
 
