@@ -106,10 +106,9 @@ class Pretrained:
         may_save(self, folder)
         config = json.dumps(dataclasses.asdict(self.config), indent=2, sort_keys=True)
         state = cast(nn.Module, self).state_dict()
-        # Through links: what a name points to is replaced, and the link stays.
         with (
-            replacing_file((folder / CONFIG_NAME).resolve()) as config_file,
-            replacing_file((folder / WEIGHTS_NAME).resolve()) as weights_file,
+            replacing_file(folder / CONFIG_NAME) as config_file,
+            replacing_file(folder / WEIGHTS_NAME) as weights_file,
         ):
             config_file.write_text(config + "\n", encoding="utf-8")
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
