@@ -150,8 +150,9 @@ class Pretrained:
 
 def may_save(model: Pretrained, folder: Path) -> None:
     """Raise CheckpointError unless a folder is one, or can become one, and holds nothing that `model` would replace."""
-    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
-        raise CheckpointError(f"{folder} is no folder: a checkpoint needs one. Save it elsewhere.")
+    for place in (folder, folder.parent):
+        if (place.exists() or place.is_symlink()) and not place.is_dir():
+            raise CheckpointError(f"{place} is no folder: a checkpoint needs one. Save it elsewhere.")
     _may_replace(model, str(folder), inside(folder))
 
 
