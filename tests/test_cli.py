@@ -144,7 +144,7 @@ def test_the_python_of_the_readme_runs(run: Path, bars: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["forecast", "BARS", "--model", "runs/none"], "no such folder"),
+        (["forecast", "BARS", "--model", "./runs/none"], "no such folder"),
         (["forecast", "BARS", "--model", "RUN", "--horizon", "0"], "horizon"),
         (["forecast", "BARS", "--model", "RUN", "--paths", "0"], "paths"),
         (["forecast", "BARS", "--model", "RUN", "--top-p", "1.5"], "top_p"),

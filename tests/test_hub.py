@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chandler import Forecaster, Kronos
+from chandler import CheckpointError, Forecaster, Kronos
 from tests.hub import READER, WRITER, Hub, run
 
 LOAD = "with told(): print('loaded', {cls}.from_pretrained({given}).config.d_model)\n"
@@ -34,7 +34,9 @@ def hub(golden: Path) -> Iterator[Hub]:
 
 def test_what_cannot_be_reached_says_so_and_what_to_do(tmp_path: Path) -> None:
     (text,) = run(load("'NeoQuasar/Kronos-small'"), tmp_path, HF_HUB_OFFLINE="1")
-    assert text.startswith("CheckpointError: NeoQuasar/Kronos-small: https://huggingface.co could not be reached")
+    assert text.startswith(
+        "CheckpointError: NeoQuasar/Kronos-small: there is no such folder, https://huggingface.co could"
+    )
     assert "(offline mode is on (HF_HUB_OFFLINE))" in text
     assert "local folder" in text
     assert "HF_ENDPOINT" in text
@@ -223,7 +225,9 @@ def test_a_saved_forecaster_comes_back_and_runs_are_left_alone(tmp_path: Path, r
     assert (back.max_context, back.lookback, back.calendar, back.positions) == (20, 12, "XNYS", "rotary")
     back.save_pretrained(saved)
     assert (saved / "notes.txt").read_text() == "kept"
+    with pytest.raises(CheckpointError, match=r"notes\.txt is no folder"):
+        back.save_pretrained(saved / "notes.txt")
     before = {p: p.read_bytes() for p in run_folder.rglob("*.*")}
-    with pytest.raises(Exception, match="run holds a run"):
+    with pytest.raises(CheckpointError, match="run holds a run"):
         back.save_pretrained(run_folder)
     assert {p: p.read_bytes() for p in run_folder.rglob("*.*")} == before

@@ -106,10 +106,9 @@ class Pretrained:
         may_save(self, folder)
         config = json.dumps(dataclasses.asdict(self.config), indent=2, sort_keys=True)
         state = cast(nn.Module, self).state_dict()
-        # Through links: what a name points to is replaced, and the link stays.
         with (
-            replacing_file((folder / CONFIG_NAME).resolve()) as config_file,
-            replacing_file((folder / WEIGHTS_NAME).resolve()) as weights_file,
+            replacing_file(folder / CONFIG_NAME) as config_file,
+            replacing_file(folder / WEIGHTS_NAME) as weights_file,
         ):
             config_file.write_text(config + "\n", encoding="utf-8")
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
@@ -151,8 +150,9 @@ class Pretrained:
 
 def may_save(model: Pretrained, folder: Path) -> None:
     """Raise CheckpointError unless a folder is one, or can become one, and holds nothing that `model` would replace."""
-    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
-        raise CheckpointError(f"{folder} is no folder: a checkpoint needs one. Save it elsewhere.")
+    for place in (folder, folder.parent):
+        if (place.exists() or place.is_symlink()) and not place.is_dir():
+            raise CheckpointError(f"{place} is no folder: a checkpoint needs one. Save it elsewhere.")
     _may_replace(model, str(folder), inside(folder))
 
 

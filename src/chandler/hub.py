@@ -96,15 +96,19 @@ class Repository:
                 f"{self.name}: there is no revision {self.revision!r} at {constants.ENDPOINT}."
             ) from error
         except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+            if self._unreachable is not None:
+                return None
             if self.hub.get("local_files_only"):
                 why = "local_files_only is set"
             else:
                 why = "offline mode is on (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else "no connection"
             self._unreachable = CheckpointError(
-                f"{at}: {constants.ENDPOINT} could not be reached ({why}) and the checkpoint is not in the local "
-                f"cache {self.hub.get('cache_dir') or constants.HF_HUB_CACHE}. {elsewhere}"
+                f"{at}: there is no such folder, {constants.ENDPOINT} could not be reached ({why}), and the checkpoint is "
+                f"not in the local cache {self.hub.get('cache_dir') or constants.HF_HUB_CACHE}. {elsewhere}"
             )
             self._unreachable.__cause__ = error
+            # The client waited long enough for a connection: it is not asked to again.
+            self.hub = {**self.hub, "local_files_only": True}
             return None
         except EntryNotFoundError:
             return None

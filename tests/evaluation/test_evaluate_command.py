@@ -59,7 +59,7 @@ def test_the_shipped_settings_load() -> None:
     [
         (["evaluate"], "Give the bars"),
         (["evaluate", str(ASSET), "--set", "horizn=3"], "did you mean horizon?"),
-        (["evaluate", str(ASSET), "--models", "runs/none", "--out", "OUT"], "there is no such folder"),
+        (["evaluate", str(ASSET), "--models", "./runs/none", "--out", "OUT"], "there is no such folder"),
         (["evaluate", str(ASSET), "--set", "lookback=9000", "--out", "OUT"], "no window to forecast"),
         (["calibrate", "runs/none"], "needs a folder that `chandler finetune` wrote"),
         (["report", "runs/none"], "no run folder"),

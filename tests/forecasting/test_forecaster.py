@@ -570,6 +570,8 @@ def test_what_is_no_pair_says_so(run_folder: Path, golden: Path) -> None:
         Forecaster.from_pretrained(golden / "predictor")
     with pytest.raises(CheckpointError, match=r"no repository id .*, and no released predictor.*Kronos-small"):
         Forecaster.from_pretrained("runs/missing/model")
+    with pytest.raises(CheckpointError, match=r"none: there is no such folder; .* has: predictor, tokenizer\."):
+        Forecaster.from_pretrained(run_folder / "none")
     with pytest.raises(CheckpointError, match="found 1"):
         Forecaster.from_pretrained([golden / "predictor"])
     shutil.rmtree(run_folder / "predictor")

@@ -76,6 +76,13 @@ def load_models(
         tokenizer, predictor = _run_folder(folder)
     elif str(source) in RELEASES:
         tokenizer, predictor, name = RELEASES[str(source)].tokenizer, str(source), str(source)
+    elif (beside := Path(source).parent) != Path() and beside.is_dir():
+        # Far more often the name of a run that was mistyped than a repository whose owner has a folder here.
+        there = sorted(path.name for path in beside.iterdir() if path.is_dir())
+        raise CheckpointError(
+            f"{source}: there is no such folder; {beside}/ has: {', '.join(there[:8]) or 'none'}. (A repository of this "
+            "name is not looked for where a folder of its owner's name lies.)"
+        )
     elif is_repository(source):
         home, name = _fetch(Repository(str(source), revision, **hub)), str(source)
         tokenizer, predictor = home / "tokenizer" if tokenizer_revision is None else name, home / "predictor"
