@@ -401,7 +401,8 @@ def test_an_index_with_daylight_saving_and_a_frame_of_dates():
 
 
 def test_polars_both_ways():
-    polars = pytest.importorskip("polars")
+    import polars
+
     frame = polars.DataFrame({"date": ["2024-01-15", "2024-01-16"], "open": [1.0, 2], "high": [2.0, 3], "low": [1.0, 2],
                               "close": [1.5, 2.5], "volume": [10, 20]})  # fmt: skip
     bars = load_bars(frame)["series"]
@@ -421,7 +422,8 @@ def test_polars_both_ways():
     ],
 )
 def test_polars_keeps_moments_zones_and_values(zone, there):
-    polars = pytest.importorskip("polars")
+    import polars
+
     index = pd.date_range("2024-03-09", periods=48, freq="h", tz=None if zone is None else "UTC").as_unit("ns")
     index = index if zone is None else index.tz_convert(zone)
     values = np.random.default_rng(0).uniform(1, 2, (48, 6))
