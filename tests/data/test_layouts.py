@@ -78,6 +78,18 @@ LAYOUTS = {
         "2020-04-17,ETHBTC,.02,.021,.019,.02,50,1\n",
         "2020-04-16 00:00:00", [0.02, 0.021, 0.019, 0.02, 100, 2], "'Volume BTC' is 'Volume ETH' x price",
     ),
+    "a volume of money beside that of a coin": (
+        "date,open,high,low,close,volume,volume_btc\n2024-01-15,10,12,9,11,1100,100\n2024-01-16,10,12,9,12,1200,100\n",
+        "2024-01-15 00:00:00", [10, 12, 9, 11, 100, 1100], "'volume' is 'volume_btc' x price: took 'volume_btc' as volume",
+    ),
+    "a volume beside that of money": (
+        "date,open,high,low,close,volume,volume_usdt\n2024-01-15,10,12,9,11,100,1100\n2024-01-16,10,12,9,12,100,1200\n",
+        "2024-01-15 00:00:00", [10, 12, 9, 11, 100, 1100], "'volume_usdt' is 'volume' x price: took it as amount",
+    ),
+    "a volume of money alone": (
+        "date,open,high,low,close,volume_usd\n2024-01-15,10,12,9,11,1100\n2024-01-16,10,12,9,12,1200\n",
+        "2024-01-15 00:00:00", [10, 12, 9, 11, 0, 1100], "took 'volume_usd' as amount",
+    ),
     "quote asset volume": (
         "Open time,Open,High,Low,Close,Volume,Close time,Quote asset volume,Number of trades\n"
         "1704067200000,10,12,9,11,5,1704067259999,55,3\n",
