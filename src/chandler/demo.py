@@ -14,6 +14,7 @@ from chandler.evaluation.calibrate import calibrate, calibration_text
 from chandler.evaluation.config import EvaluationSettings
 from chandler.evaluation.progress import Walking
 from chandler.evaluation.report import write_report
+from chandler.evaluation.results import Results
 from chandler.evaluation.score_report import write_evaluation_report
 from chandler.evaluation.score_text import evaluation_text
 from chandler.evaluation.walk import evaluate
@@ -108,10 +109,10 @@ def run_demo(
             f"seed={compared.seed}",
         ],
     )
-    folder = evaluate(compared, overwrite=True, progress=walking)
-    walking.note(f"\n{evaluation_text(folder)}")
+    results = Results(evaluate(compared, overwrite=True, progress=walking))
+    walking.note(f"\n{evaluation_text(results)}")
 
-    walking.note(f"\nReport: {write_evaluation_report(folder)}")
+    walking.note(f"\nReport: {write_evaluation_report(results)}")
     walking.note(f"Of the training: {run.folder / 'report.html'} ({duration(time.monotonic() - begun)} in all)")
     return run
 

@@ -1,3 +1,4 @@
+import exchange_calendars
 import numpy as np
 import pandas as pd
 import pytest
@@ -238,6 +239,8 @@ def test_what_was_used_is_told():
     ]  # fmt: skip
     evening = sessions("2024-03-01", "2024-03-20", ["20:00", "21:00", "22:00"])
     assert "only 0% of the bars" in fit_schedule(evening, "XSHG").notes[0]
+    holidays = pd.date_range("2020-01-27", "2020-01-30", freq="h")  # inside ten days without a session
+    assert "only 0% of the bars" in fit_schedule(holidays, "XSHG").notes[0]
     assert fit_schedule(pd.bdate_range("2035-01-01", periods=9), "XSHG").notes[0].startswith("the holidays of XSHG")
 
 
@@ -245,6 +248,101 @@ def test_unknown_calendars_name_the_near_ones():
     with pytest.raises(DataError, match=r"calendar 'XNYZ' is not known; near names are .*XNYS"):
         future_timestamps(pd.bdate_range("2024-01-01", periods=9), 2, "XNYZ")
     assert {"XNYS", "XSHG", "XHKG", "24/7", "24/5"} <= set(calendar_names())
+
+
+# --- exchanges whose hours change --------------------------------------------------------------------------------
+
+
+def tokyo(first, last, label="open"):
+    """Half hours of Tokyo, which closed at 15:00 and closes at 15:30 since 5 November 2024."""
+    shift = pd.Timedelta(0) if label == "open" else pd.Timedelta("30min")
+    parts = []
+    for day in pd.bdate_range(first, last).difference(pd.DatetimeIndex(["2024-10-14", "2024-11-04"])):
+        close = "15:00" if day < pd.Timestamp("2024-11-05") else "15:30"
+        for begin, end in (("09:00", "11:30"), ("12:30", close)):
+            parts.append(pd.date_range(f"{day.date()} {begin}", f"{day.date()} {end}", freq="30min")[:-1] + shift)
+    return pd.DatetimeIndex(np.concatenate(parts)).tz_localize("Asia/Tokyo")
+
+
+@pytest.mark.parametrize("last", ["2024-10-31", "2024-11-05", "2024-11-06", "2024-11-29", "2025-01-31"])
+@pytest.mark.parametrize(("label", "closes"), [("open", ("14:30", "15:00")), ("close", ("15:00", "15:30"))])
+def test_tokyo_closes_later_since_november_2024(label, closes, last):
+    history = tokyo("2024-10-01", last, label)
+    schedule = fit_schedule(history, "XTKS")
+    assert schedule.label == label
+    future = schedule.after(33)
+    assert future.equals(tokyo("2024-10-01", "2025-02-28", label)[len(history) :][:33])
+    assert schedule.missing().sum() == 0
+    if last == "2024-10-31":  # a Friday with the old hours, and after a holiday a Tuesday with the new ones
+        assert [days(future)[at] for at in (9, 20)] == [f"2024-11-01 {closes[0]}", f"2024-11-05 {closes[1]}"]
+
+
+def test_a_closing_auction_moves_with_the_close():
+    """A bar at the very close, beside those named by their opening."""
+    history = tokyo("2024-10-01", "2024-10-31")
+    auctions = pd.DatetimeIndex(history.normalize().unique() + pd.Timedelta("15h"))
+    schedule = fit_schedule(history.union(auctions), "XTKS")
+    assert schedule.label == "both"
+    future = days(schedule.after(23))
+    assert future[8:11] == ["2024-11-01 14:00", "2024-11-01 14:30", "2024-11-01 15:00"]
+    assert future[-3:] == ["2024-11-05 14:30", "2024-11-05 15:00", "2024-11-05 15:30"]
+
+
+def test_what_is_never_traded_before_the_close_stays_so():
+    """Shenzhen's closing auction begins at 14:57: many files have no bar between."""
+    minutes = pd.date_range("2024-01-01 09:30", "2024-01-01 14:56", freq="min").strftime("%H:%M")
+    clocks = [*(clock for clock in minutes if not "11:30" <= clock < "13:00"), "15:00"]
+    history = sessions("2024-09-02", "2024-09-12", clocks, "Asia/Shanghai")
+    future = fit_schedule(history, "XSHG").after(len(clocks))
+    assert days(future)[-3:] == ["2024-09-13 14:55", "2024-09-13 14:56", "2024-09-13 15:00"]
+
+
+def test_evening_bars_go_on_except_on_half_days():
+    clocks = [f"{hour:02d}:30" for hour in range(7, 19)]  # New York trades from 09:30 to 16:00
+    future = days(future_timestamps(sessions("2024-11-11", "2024-11-27", clocks, "America/New_York"), 8, "XNYS"))
+    assert future[:6] == [f"2024-11-29 {hour:02d}:30" for hour in range(7, 13)]  # closes at 13:00
+    assert future[6:] == ["2024-12-02 07:30", "2024-12-02 08:30"]
+
+
+ENDS = {
+    "XNYS": ["2024-07-01", "2024-11-20"],  # a half day after each
+    "XLON": ["2024-12-10"],
+    "XHKG": ["2024-12-10", "2025-01-20"],
+    "XSHG": ["2024-09-20"],
+    "XTKS": ["2024-10-25", "2024-11-04", "2024-11-06"],
+    "XKRX": ["2016-07-20", "2016-08-02", "2024-11-08"],  # half an hour longer since 1 August 2016
+    "XBOM": ["2009-12-30", "2010-01-10"],  # opened at 09:55, 09:00, then 09:15
+    "CMES": ["2024-11-20"],
+}
+
+
+@pytest.mark.parametrize("closed", ["left", "right"])
+@pytest.mark.parametrize("period", ["5min", "15min", "1h"])
+@pytest.mark.parametrize("name", ENDS)
+def test_bars_to_come_are_those_of_exchange_calendars(name, period, closed):
+    exchange = exchange_calendars.get_calendar(name, start="2009-06-01", end="2025-06-01")
+    for end in ENDS[name]:
+        cut = pd.Timestamp(end)
+        span = cut - pd.Timedelta(days=45), cut + pd.Timedelta(days=30)
+        whole = exchange.trading_index(*span, period, intervals=False, closed=closed, force=True)
+        whole = whole.tz_convert(exchange.tz)
+        history = whole[whole < (cut + pd.Timedelta("13h7min")).tz_localize(exchange.tz)]
+        truth = whole[len(history) :][:400]
+        assert len(truth) > 60
+        assert future_timestamps(history, len(truth), name, interval=period).equals(truth)
+
+
+@pytest.mark.parametrize("name", ["XSAU", "XTAE", "ASEX"])
+def test_a_calendar_that_its_package_cannot_build_is_told(name):
+    """Some break with some releases of pandas; that of Riyadh begins in 2021."""
+    history = pd.date_range("2024-03-18", "2024-03-21 23:00", freq="h", tz="UTC")
+    try:
+        exchange_calendars.get_calendar(name)
+    except Exception:
+        with pytest.raises(DataError, match=f"calendar '{name}' cannot be built by exchange_calendars"):
+            future_timestamps(history, 20, name)
+    else:
+        assert len(future_timestamps(history, 20, name)) == 20
 
 
 # --- learned sessions: what used to go wrong ---------------------------------------------------------------------

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -187,3 +188,33 @@ def test_threads_keep_the_order_and_hand_on_what_is_raised():
     assert list(map_threads(lambda number: number**2, range(50), 4)) == [number**2 for number in range(50)]
     with pytest.raises(ZeroDivisionError):
         list(map_threads(lambda number: 1 // number, [1, 0, 1], 2))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("2024-01-03,1.5,2,1,1.7,abc\n", "'abc'"),  # the engine makes no number of it
+        ("2024-01-03,1.5,2,1,-1.7,10\n", "-1.7"),  # a number, but no price
+    ],
+)
+def test_a_bad_file_is_read_once_by_either_way(tmp_path, monkeypatch, rows, message):
+    path = tmp_path / "x.csv"
+    path.write_text(HEAD + rows + "2024-01-04,1.5,2,1,1.8,11\n")
+    parse, kinds = Layout.parse, []
+
+    def counted(self, columns, types, *rest, **options):
+        kinds.append("short" if pa.float64() in types.values() else "long")
+        return parse(self, columns, types, *rest, **options)
+
+    monkeypatch.setattr(Layout, "parse", counted)
+    with pytest.raises(DataError, match=message):
+        load_bars(path)
+    assert kinds == ["short", "long"]
+
+
+def test_a_fault_of_the_short_way_is_not_hidden_by_the_long_one(tmp_path, monkeypatch):
+    path = tmp_path / "x.csv"
+    path.write_text(HEAD + "2024-01-03,1.5,2,1,1.7,10\n2024-01-04,1.5,2,1,1.8,11\n")
+    monkeypatch.setattr("chandler.data.textfiles.parse_typed", lambda *_: 1 // 0)
+    with pytest.raises(DataError, match=r"x\.csv: cannot be understood: ZeroDivisionError"):
+        load_bars(path)

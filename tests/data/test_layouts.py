@@ -78,6 +78,18 @@ LAYOUTS = {
         "2020-04-17,ETHBTC,.02,.021,.019,.02,50,1\n",
         "2020-04-16 00:00:00", [0.02, 0.021, 0.019, 0.02, 100, 2], "'Volume BTC' is 'Volume ETH' x price",
     ),
+    "a volume of money beside that of a coin": (
+        "date,open,high,low,close,volume,volume_btc\n2024-01-15,10,12,9,11,1100,100\n2024-01-16,10,12,9,12,1200,100\n",
+        "2024-01-15 00:00:00", [10, 12, 9, 11, 100, 1100], "'volume' is 'volume_btc' x price: took 'volume_btc' as volume",
+    ),
+    "a volume beside that of money": (
+        "date,open,high,low,close,volume,volume_usdt\n2024-01-15,10,12,9,11,100,1100\n2024-01-16,10,12,9,12,100,1200\n",
+        "2024-01-15 00:00:00", [10, 12, 9, 11, 100, 1100], "'volume_usdt' is 'volume' x price: took it as amount",
+    ),
+    "a volume of money alone": (
+        "date,open,high,low,close,volume_usd\n2024-01-15,10,12,9,11,1100\n2024-01-16,10,12,9,12,1200\n",
+        "2024-01-15 00:00:00", [10, 12, 9, 11, 0, 1100], "took 'volume_usd' as amount",
+    ),
     "quote asset volume": (
         "Open time,Open,High,Low,Close,Volume,Close time,Quote asset volume,Number of trades\n"
         "1704067200000,10,12,9,11,5,1704067259999,55,3\n",
@@ -401,7 +413,8 @@ def test_an_index_with_daylight_saving_and_a_frame_of_dates():
 
 
 def test_polars_both_ways():
-    polars = pytest.importorskip("polars")
+    import polars
+
     frame = polars.DataFrame({"date": ["2024-01-15", "2024-01-16"], "open": [1.0, 2], "high": [2.0, 3], "low": [1.0, 2],
                               "close": [1.5, 2.5], "volume": [10, 20]})  # fmt: skip
     bars = load_bars(frame)["series"]
@@ -421,7 +434,8 @@ def test_polars_both_ways():
     ],
 )
 def test_polars_keeps_moments_zones_and_values(zone, there):
-    polars = pytest.importorskip("polars")
+    import polars
+
     index = pd.date_range("2024-03-09", periods=48, freq="h", tz=None if zone is None else "UTC").as_unit("ns")
     index = index if zone is None else index.tz_convert(zone)
     values = np.random.default_rng(0).uniform(1, 2, (48, 6))

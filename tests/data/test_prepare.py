@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 
 from chandler.data import BarStore, SplitSettings, Windows, inspect_store, load_bars, prepare
 from chandler.data.log import MANIFEST
+from chandler.data.readers import ReadOptions
 from chandler.data.stitched import Stitched
 from chandler.errors import DataError
 
@@ -151,7 +151,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_run_goes_on_and_ends_the_same(tmp_path, workers):
+def test_a_killed_run_goes_on_and_ends_the_same(tmp_path, monkeypatch, workers):
     data = fill(tmp_path / "data", symbols=60, days=300)
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
@@ -171,11 +171,16 @@ def test_a_killed_run_goes_on_and_ends_the_same(tmp_path, workers):
         file.write(b"torn")
     with (folder / MANIFEST).open("a") as file:
         file.write('{"source": "to')
-    read = []
-    started = time.monotonic()
-    store = prepare(data, folder, workers=1, report=lambda progress: read.append(progress))
-    assert time.monotonic() - started < 30
-    assert len(read) == 60
+    told, read, read_source = [], [], ReadOptions.read_source
+
+    def noted(self, source, **options):
+        read.append(source.path.name)
+        return read_source(self, source, **options)
+
+    monkeypatch.setattr(ReadOptions, "read_source", noted)
+    store = prepare(data, folder, workers=1, report=lambda progress: told.append(progress))
+    assert len(told) == 60
+    assert len(read) == len(set(read)) == 60 - done  # what is there is not read again
     assert (folder / MANIFEST).read_text().count("\n") == 60
     same(store, load_bars(data))
 

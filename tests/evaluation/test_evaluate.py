@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation import judgement
+from chandler.evaluation import judgement, significance
 from chandler.evaluation.calibrate import calibrate, calibration_text
 from chandler.evaluation.config import EvaluationSettings, load_evaluation, name_models
 from chandler.evaluation.results import QUESTIONS, Results
 from chandler.evaluation.score_report import write_evaluation_report
+from chandler.evaluation.score_text import evaluation_text
 from chandler.evaluation.walk import evaluate, read_state
 from chandler.forecasting.forecaster import Forecaster
 
@@ -113,15 +114,23 @@ def test_changed_settings_are_refused_unless_it_begins_anew(done: Path, run: Pat
         evaluate(settings(other), overwrite=True)
 
 
-def test_bars_the_model_knows_are_refused_or_marked(run: Path, tmp_path: Path) -> None:
+def test_bars_the_model_knows_are_refused_or_marked(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = settings(tmp_path / "e", models={"tiny": str(run)}, start="2012-01-03", stride=40, baselines=["bootstrap"])
     with pytest.raises(DataError, match="the model was trained on these bars"):
         evaluate(asked)
     assert not (tmp_path / "e").exists()
+    loads, load = [], Forecaster.from_pretrained.__func__
+
+    def counted(cls: type, source: Any, **options: Any) -> Forecaster:
+        loads.append(source)
+        return load(cls, source, **options)
+
+    monkeypatch.setattr(Forecaster, "from_pretrained", classmethod(counted))
     folder = evaluate(asked, force=True)
+    assert loads == [str(run)]  # once, before anything is forecast
     tiny = pd.read_parquet(folder / "scores.parquet").query("model == 'tiny'")
     assert set(tiny["mark"]) == {"", "trained", "validated"}
-    text = words(write_evaluation_report(folder))
+    text = words(write_evaluation_report(Results(folder)))
     assert "the model was trained on these bars, or on later ones" in text
     assert re.search(r"cannot show a difference from naive|Too few origins", text)
 
@@ -129,7 +138,7 @@ def test_bars_the_model_knows_are_refused_or_marked(run: Path, tmp_path: Path) -
 def test_the_report_says_what_the_scores_say(done: Path) -> None:
     results = Results(done)
     judged = judgement.judge(results)
-    text = words(write_evaluation_report(done))
+    text = words(write_evaluation_report(Results(done)))
     assert judgement.headline(results, judged) in text
     for one in judged:
         assert judgement.answer(one) in text
@@ -143,6 +152,29 @@ def test_the_report_says_what_the_scores_say(done: Path) -> None:
     assert "What this does not show" in text
     page = (done / "report.html").read_text()
     assert not re.search(r'(?:src|href)="(?!#)', re.sub(r"(?s)<script>.*?</script>", "", page))
+
+
+def test_a_comparison_is_made_once_for_text_and_page(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, compare, bootstrap = [], significance.compare, significance.block_bootstrap
+
+    def counted(a: Any, b: Any, *rest: Any, **options: Any) -> Any:
+        calls.append((a.tobytes(), b.tobytes()))
+        return compare(a, b, *rest, **options)
+
+    def drawn(values: Any, *rest: Any, **options: Any) -> Any:
+        draws.append(np.asarray(values).tobytes())
+        return bootstrap(values, *rest, **options)
+
+    draws: list[bytes] = []
+    monkeypatch.setattr(significance, "compare", counted)
+    monkeypatch.setattr(significance, "block_bootstrap", drawn)
+    results = Results(done)
+    text = evaluation_text(results)
+    page = words(write_evaluation_report(results))
+    assert len(calls) == len(set(calls)) > 8
+    assert len(draws) == len(set(draws)) > len(calls)  # the coverage of bands besides
+    assert text == evaluation_text(Results(done))  # to the last digit
+    assert page == words(write_evaluation_report(Results(done)))
 
 
 def test_losses_are_what_the_columns_give_by_hand(done: Path) -> None:
@@ -189,7 +221,7 @@ def test_calibration_is_stored_applied_and_helps_on_later_bars(done: Path, run: 
 def test_a_baseline_that_cannot_be_fitted_is_left_out_and_said(tmp_path: Path) -> None:
     folder = evaluate(settings(tmp_path / "e", stride=60, baselines=["bootstrap", "dlinear"]))
     assert set(pd.read_parquet(folder / "scores.parquet")["model"]) == {"bootstrap"}
-    text = words(write_evaluation_report(folder))
+    text = words(write_evaluation_report(Results(folder)))
     assert "DLinear was left out: it is trained on the bars before the first that is forecast" in text
     assert "No model was evaluated: these are the baselines alone." in text
 

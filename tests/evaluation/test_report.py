@@ -167,13 +167,21 @@ def test_an_interrupted_stage_that_began_again_shows_its_second_curve(run: Path)
     assert "99.0" not in write_report(run).read_text().split("plotly.js v")[0]
 
 
-def test_figures_are_valid_plotly(run: Path) -> None:
+def test_figures_are_valid_plotly() -> None:
+    """plotly refuses unknown keys and values; the traces show what was given."""
     colours = dict.fromkeys(re.findall(r"--[a-z-]+", Path(charts.__file__).read_text()), "#123456")
-    for figure in (
-        charts.losses([(5, 1.0)], [(0, 2.0), (10, 0.1)]),
-        charts.losses([], [(0, 2.0)]),
-    ):
-        go.Figure(charts.resolve(figure, colours))
+    both = go.Figure(charts.resolve(charts.losses([(5, 1.0)], [(0, 2.0), (10, 0.1)]), colours))
+    points = {trace.name: list(zip(trace.x, trace.y, strict=True)) for trace in both.data}
+    assert points == {
+        "training": [(5, 1.0)], "validation": [(0, 2.0), (10, 0.1)], "start": [(0, 2.0)], "best": [(10, 0.1)],
+    }  # fmt: skip
+    assert both.layout.yaxis.type == "log"  # it falls twentyfold
+    alone = go.Figure(charts.resolve(charts.losses([], [(0, 2.0)]), colours))
+    assert [(trace.name, trace.x, trace.y) for trace in alone.data] == [
+        ("validation", (0,), (2.0,)), ("start, and best", (0,), (2.0,)),
+    ]  # fmt: skip
+    for figure in (both, alone):
+        assert "--" not in figure.to_json()  # no variable is left without its colour
 
 
 def test_a_chart_has_one_place_per_bar_and_none_for_weekends() -> None:

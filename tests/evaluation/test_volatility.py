@@ -7,7 +7,7 @@ import pytest
 
 from chandler.errors import DataError
 from chandler.evaluation.volatility import qlike, qlike_each, r2, realised_variance, variance_mae
-from chandler.forecasting.measures import realised_volatility
+from chandler.forecasting.measures import realised_variance as variance_of_paths
 
 NAN = float("nan")
 
@@ -19,7 +19,7 @@ def test_realised_variance_sums_squared_log_returns() -> None:
 
 def test_realised_variance_of_paths_is_that_of_the_forecast() -> None:
     closes = 50 * np.exp(np.random.default_rng(0).normal(0, 0.01, (7, 12)).cumsum(axis=1))
-    assert realised_variance(closes, 50.0) == pytest.approx(realised_volatility(closes, 50.0))
+    assert realised_variance(closes, 50.0) == pytest.approx(variance_of_paths(closes, 50.0))
 
 
 def test_realised_variance_of_a_truth_with_a_gap_is_not_known() -> None:

@@ -96,7 +96,8 @@ def test_returns_and_volatility_start_at_the_last_known_close() -> None:
     np.testing.assert_allclose(forecast.terminal_return("log"), np.log(closes[:, 1] / last))
     np.testing.assert_allclose(forecast.returns(column="open")[:, 0], forecast.paths[:, 0, 0] / last - 1)
     expected = np.log(closes[:, 0] / last) ** 2 + np.log(closes[:, 1] / closes[:, 0]) ** 2
-    np.testing.assert_allclose(forecast.realised_volatility(), expected)
+    np.testing.assert_allclose(forecast.realised_variance(), expected)
+    np.testing.assert_allclose(forecast.realised_volatility(), np.sqrt(expected))
     with pytest.raises(ConfigError, match="volume is no price"):
         forecast.returns(column="volume")
 

@@ -92,7 +92,7 @@ def test_constant_prices_and_no_volume_stay_what_they_are(forecaster: Forecaster
     forecast = forecaster.forecast(bars, horizon=4, paths=5)
     np.testing.assert_allclose(forecast.paths[..., :4], price, rtol=1e-3)
     np.testing.assert_allclose(forecast.paths[..., 4:], 0, atol=1e-4)
-    assert (forecast.realised_volatility() < 1e-6).all()
+    assert (forecast.realised_variance() < 1e-6).all()
     assert np.isfinite(forecast.returns("log")).all()
     assert np.isfinite(forecast.repair().paths).all()
 

@@ -50,6 +50,7 @@ def evaluate(
     Baselines alone, on 1-hour bars: [bold]chandler evaluate btc.csv --set horizon=24 --set lookback=240[/bold]
     """
     from chandler.evaluation.config import load_evaluation
+    from chandler.evaluation.results import Results
     from chandler.evaluation.score_report import write_evaluation_report
     from chandler.evaluation.score_text import evaluation_text
     from chandler.evaluation.walk import evaluate as run_evaluate
@@ -72,14 +73,14 @@ def evaluate(
 
         typer.echo(generation_text(folder))
         return
+    results = Results(folder)
     if settings.task is not None:
-        from chandler.evaluation.results import Results
         from chandler.evaluation.task_results import task_table
 
-        typer.echo(task_table(Results(folder), settings.task).to_text())
-    typer.echo(evaluation_text(folder))
+        typer.echo(task_table(results, settings.task).to_text())
+    typer.echo(evaluation_text(results))
     typer.echo(f"Scores: {folder / 'scores.parquet'}")
-    typer.echo(f"Report: {write_evaluation_report(folder)}")
+    typer.echo(f"Report: {write_evaluation_report(results)}")
 
 
 def calibrate(
@@ -178,9 +179,10 @@ def report(
     from chandler.evaluation.walk import STATE
 
     if (folder / STATE).is_file():
+        from chandler.evaluation.results import Results
         from chandler.evaluation.score_report import write_evaluation_report
 
-        typer.echo(f"Report: {write_evaluation_report(folder)}")
+        typer.echo(f"Report: {write_evaluation_report(Results(folder))}")
         return
     if (folder / "curve.parquet").is_file():
         from chandler.evaluation.backtest_report import write_backtest_report

@@ -17,7 +17,6 @@ from chandler.errors import DataError
 
 __all__ = ["FEATURES", "Adjust", "Bars", "Decimal", "Missing", "Unsorted"]
 
-_BLOCK = 1 << 12
 Adjust = Literal["auto", "none"]
 Missing = Literal["error", "drop", "split"]
 Unsorted = Literal["error", "sort"]
@@ -106,10 +105,9 @@ class Bars:
 
     def float32(self, out: np.ndarray | None = None) -> np.ndarray:
         """`values` as a store keeps them: (N, 6) float32, row after row; written into `out` where it is given."""
-        out = np.empty(self.values.shape, np.float32) if out is None else out
-        for lo in range(0, len(self), _BLOCK):  # what stays in the cache of a core is turned round at half the cost
-            for column in range(out.shape[1]):
-                out[lo : lo + _BLOCK, column] = self.values[lo : lo + _BLOCK, column]
+        if out is None:
+            return self.values.astype(np.float32, order="C")
+        out[:] = self.values
         return out
 
     def slice(self, lo: int, hi: int) -> Bars:

@@ -109,6 +109,8 @@ class Table:
     names: Mapping[str, str] = field(default_factory=dict)
     stated_zone: tuple[str, str] | None = None
     """The zone of naive times and why, where names or banners state one."""
+    typed: bool = False
+    """Whether the CSV engine made numbers and times of the cells: a message cannot show what was written."""
 
     def column(self, role: str) -> pd.Series | None:
         """The column that has this role, or None."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from chandler.data.sessions import Sessions, recorded, sessions, table_weekdays, zone_of
-from chandler.data.slots import NS_DAY, OPEN_SHARE, Seen, Slots, among, look, weekdays
+from chandler.data.sessions import Sessions, recorded, sessions, zone_of
+from chandler.data.slots import NS_DAY, OPEN_SHARE, among, distinct, phase, weekdays
 
 MOVED = "sessions moved by an hour lately: learned from the days since"
 Label = Literal["open", "close", "both"]
+USUAL = -1
+"""The group of parts of which the days of a history had none."""
 _HOUR = 3_600_000_000_000
+_MARGIN = 14
+"""Days of sessions around a history: more than the longest holidays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +45,7 @@ def fit_exchange(name: str, width: int, recent: pd.DatetimeIndex, whole: bool) -
     best: tuple[float, str | None, np.ndarray, Sessions] | None = None
     for reading in choices:
         wall = np.sort(market_clock(recent, zone, reading))
-        found = sessions(name, int(wall[0] // NS_DAY) - 3, int(wall[-1] // NS_DAY) + 3)
+        found = sessions(name, int(wall[0] // NS_DAY) - _MARGIN, int(wall[-1] // NS_DAY) + _MARGIN)
         fit = float((found.holds(wall, False) | found.holds(wall, True)).mean())
         if best is None or fit > best[0] + 0.01:
             best = fit, reading, wall, found
@@ -58,16 +62,15 @@ def fit_exchange(name: str, width: int, recent: pd.DatetimeIndex, whole: bool) -
         # A vendor's clock may be an hour off for some weeks of spring and autumn.
         wall, moved = since_clock_change(wall)
         notes += [MOVED] * moved
-    first, last = int(wall[0] // NS_DAY) - 3, int(wall[-1] // NS_DAY) + 3
+    first, last = int(wall[0] // NS_DAY) - _MARGIN, int(wall[-1] // NS_DAY) + _MARGIN
     label = _label(wall, around)
-    table = look(wall, width)
-    slots = _slots_of(table, around, label)
+    grid = _learned(wall, width, around, label)
 
     def ticks(lo: int, hi: int) -> np.ndarray:
         inside = around if first <= lo - 3 and hi + 3 <= last else sessions(name, lo - 3, hi + 3)
-        return _within(slots.ticks(lo, hi), inside, label, usual)
+        found = grid.ticks(inside)
+        return found[(found >= lo * NS_DAY) & (found < (hi + 1) * NS_DAY)]
 
-    usual = _usual_hours(around)
     return Fitted(label, tuple(notes), zone, reading, ticks)
 
 
@@ -125,59 +128,105 @@ def _label(wall: np.ndarray, around: Sessions) -> Label:
     return "both" if left >= OPEN_SHARE else "close"
 
 
-def _usual_hours(around: Sessions) -> tuple[int, int]:
-    """The most common opening and closing times, ns after the midnight of the session's day."""
-    return tuple(  # type: ignore[return-value]
-        int(values[counts.argmax()])
-        for values, counts in (
-            np.unique(moments - around.day * NS_DAY, return_counts=True) for moments in (around.open, around.close)
-        )
-    )
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """Where bars stand in the sessions of an exchange, as a history shows: `ticks` of any of its sessions.
+
+    Moments inside a session count from the opening of their part of it, so that they move with its hours.
+    """
+
+    offsets: Mapping[int, np.ndarray]
+    """Of each group of parts (see `_parts`): ns after the opening at which a bar comes, however long the part is."""
+    at_end: Mapping[int, bool]
+    """And whether one comes at its very end: a closing auction, or the last bar where the close names it."""
+    outside: tuple[np.ndarray, np.ndarray]
+    """Times of day that have bars although the exchange is closed: before the opening, and after the close."""
+    overnight: bool
+
+    def ticks(self, found: Sessions) -> np.ndarray:
+        if not len(found.day):
+            return np.empty(0, np.int64)
+        begin, end, _, group = _parts(found, self.overnight)
+        parts = []
+        for number in np.unique(group).tolist():
+            opening, closing = begin[group == number], end[group == number]
+            offsets = self.offsets.get(number, self.offsets[USUAL])
+            moments = opening[:, None] + offsets[offsets < (closing - opening).max()]
+            parts.append(moments[moments < closing[:, None]])
+            if self.at_end.get(number, self.at_end[USUAL]):
+                parts.append(closing)
+        for clocks, edge in zip(self.outside, (found.open, found.close), strict=True):
+            extra = (found.day[_ordinary(edge, found.day)][:, None] * NS_DAY + clocks).ravel()
+            parts.append(extra[~(found.holds(extra, False) | found.holds(extra, True))])
+        return distinct(np.concatenate(parts))
 
 
-def _slots_of(table: Seen, around: Sessions, label: Label) -> Slots:
-    """What traded of the table on regular days; what it never had a chance for goes by the calendar's hours."""
-    opening, closing = _usual_hours(around)
-    if around.overnight:
-        rows = weekdays(table.day)
-        is_open = np.stack([table.share(rows == number) for number in range(7)])
-        return Slots(table.clocks, np.isnan(is_open) | (is_open >= OPEN_SHARE)).trimmed()
-    at = np.searchsorted(around.day, table.day)
-    at = np.minimum(at, len(around.day) - 1)
-    regular = (around.day[at] == table.day) & table.seen.any(axis=1)
-    regular &= (around.open[at] - table.day * NS_DAY == opening) & (around.close[at] - table.day * NS_DAY == closing)
-    share = table.share(regular)
-    day = int(around.day[-1])
-    model = Sessions(around.zone, np.array([day]), np.array([day * NS_DAY + opening]),
-                     np.array([day * NS_DAY + closing]), *_break(around, day))  # fmt: skip
-    moments = day * NS_DAY + table.clocks
-    by_hours = model.holds(moments, False) if label != "close" else model.holds(moments, True)
-    open_slots = np.where(np.isnan(share), by_hours, share >= OPEN_SHARE)
-    is_open = np.zeros((7, len(table.clocks)), bool)
-    is_open[table_weekdays(around.day)] = open_slots
-    return Slots(table.clocks, is_open).trimmed()
+def _learned(wall: np.ndarray, width: int, around: Sessions, label: Label) -> _Grid:
+    """The grid of a history (N,) ns of the exchange's wall clock: a bar comes where at least `OPEN_SHARE` of the
+    sessions that reached the moment had one, and where none has reached it yet, every `width`."""
+    overnight = around.overnight
+    begin, end, session, group = _parts(around, overnight)
+    at = np.searchsorted(begin, wall, side="left" if label == "close" else "right") - 1
+    inside = (at >= 0) & (wall <= end[at])
+    closing = inside & (wall == end[at])
+    offset = wall - begin[at]
+    # A session without any bar is a halt, or not in the file: it had no chance.
+    traded = among(around.day, distinct(wall // NS_DAY))
+    traded[session[at[inside]]] = True
+
+    def grid(rows: np.ndarray) -> np.ndarray:
+        every = np.arange(phase(rows, width) if len(rows) else 0, NS_DAY, width)
+        return every[every > 0] if label == "close" else every
+
+    usual = offset[inside & ~closing]
+    offsets, at_end = {USUAL: grid(usual)}, {USUAL: label != "open"}
+    for number in np.unique(group).tolist():
+        mine, parts = group[at] == number, traded[session] & (group == number)
+        own = np.sort(offset[inside & ~closing & mine])
+        found = distinct(np.concatenate([own, grid(own if len(own) else usual)]))
+        # What the history saw of each part: from `first` to before `last`.
+        first, last = np.maximum(wall[0] - begin[parts], 0), np.minimum(wall[-1] + 1, end[parts]) - begin[parts]
+        chances = np.searchsorted(np.sort(first), found, side="right")
+        chances = chances - np.searchsorted(np.sort(np.maximum(first, last)), found, side="right")
+        hits = np.searchsorted(own, found, side="right") - np.searchsorted(own, found)
+        offsets[number] = found[(chances == 0) | (hits >= OPEN_SHARE * chances)]
+        ended = int((parts & (end >= wall[0]) & (end <= wall[-1])).sum())
+        at_end[number] = bool((closing & mine).sum() >= OPEN_SHARE * ended) if ended else at_end[USUAL]
+    nothing = np.empty(0, np.int64)
+    return _Grid(offsets, at_end, (nothing, nothing) if overnight else _outside(wall, inside, around), overnight)
 
 
-def _break(around: Sessions, day: int) -> tuple[np.ndarray, np.ndarray]:
-    usual = [int(np.median(moments - around.day * NS_DAY)) for moments in (around.pause, around.resume)]
-    return np.array([day * NS_DAY + usual[0]]), np.array([day * NS_DAY + usual[1]])
+def _outside(wall: np.ndarray, inside: np.ndarray, around: Sessions) -> tuple[np.ndarray, np.ndarray]:
+    """Times of day that have bars before the opening and after the close, on days that open and close as usual."""
+    beside, traded = wall[~inside], among(around.day, distinct(wall // NS_DAY))
+    at = np.minimum(np.searchsorted(around.day, beside // NS_DAY), len(around.day) - 1)
+    early = beside < around.open[at]
+
+    def usual(rows: np.ndarray, edge: np.ndarray) -> np.ndarray:
+        days = around.day[traded & _ordinary(edge, around.day)]
+        clocks, hits = np.unique(rows[among(rows // NS_DAY, days)] % NS_DAY, return_counts=True)
+        chances = np.searchsorted(days, (wall[-1] - clocks) // NS_DAY, side="right")
+        chances = chances - np.searchsorted(days, -((clocks - wall[0]) // NS_DAY), side="left")
+        found: np.ndarray = clocks[hits >= OPEN_SHARE * chances]
+        return found
+
+    return usual(beside[early], around.open), usual(beside[~early], around.close)
 
 
-def _within(ticks: np.ndarray, inside: Sessions, label: Label, usual: tuple[int, int]) -> np.ndarray:
-    """Ticks of session days, without those that a short day cuts off."""
-    if inside.overnight:
-        keep = inside.holds(ticks, label == "close")
-        return ticks[keep | inside.holds(ticks, True)] if label == "both" else ticks[keep]
-    day = ticks // NS_DAY
-    at = np.minimum(np.searchsorted(inside.day, day), max(len(inside.day) - 1, 0))
-    if not len(inside.day):
-        return ticks[:0]
-    keep = inside.day[at] == day
-    short = inside.close[at] - day * NS_DAY < usual[1]
-    keep &= ~short | (ticks < inside.close[at] if label == "open" else ticks <= inside.close[at])
-    late = inside.open[at] - day * NS_DAY > usual[0]
-    keep &= ~late | (ticks > inside.open[at] if label == "close" else ticks >= inside.open[at])
-    return ticks[keep]
+def _parts(found: Sessions, overnight: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(P,) each: begin and end of all that is traded without a break, increasing, its session, and its group.
+
+    Nights differ by their weekday, the days of an exchange only by their lunch break.
+    """
+    begin, end, session, number = found.parts()
+    return begin, end, session, number + (2 * weekdays(found.day[session]) if overnight else 0)
+
+
+def _ordinary(edge: np.ndarray, day: np.ndarray) -> np.ndarray:
+    """(n,) whether a session opens (or closes) at the hour of the one before or after it: half days stand alone."""
+    hour = edge - day * NS_DAY
+    same = hour[1:] == hour[:-1]
+    return np.concatenate([same, [False]]) | np.concatenate([[False], same])
 
 
 def unrecorded(name: str, wall: np.ndarray) -> tuple[str, ...]:

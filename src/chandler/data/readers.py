@@ -56,11 +56,14 @@ class ReadOptions:
 
     def read_source(self, source: Source, *, threads: bool = True) -> list[Bars]:
         """The bars of one file. DataError, and no other error, where that fails. `threads`: of the CSV engine."""
-        if source.suffix in TEXT and self.date_format is None:
-            with suppress(Exception):  # the long way finds the same, and the words for it
-                return self.read(read_text(source, self.columns, typed=True, threads=threads), _symbol(source))
+        symbol = _symbol(source)
         try:
-            return self.read(_table(source, self.columns, threads), _symbol(source))
+            table = _table(source, self.columns, threads, typed=self.date_format is None)
+            if table.typed:
+                with suppress(DataError):  # the long way finds the words for it, in what was written
+                    return self.read(table, symbol)
+                table = _table(source, self.columns, threads)
+            return self.read(table, symbol)
         except DataError:
             raise
         except Exception as error:  # a file must not end in a traceback, whatever is in it
@@ -249,9 +252,9 @@ def _is_store(path: str | Path) -> bool:
         return False
 
 
-def _table(source: Source, columns: Mapping[str, str] | None, threads: bool) -> Table:
+def _table(source: Source, columns: Mapping[str, str] | None, threads: bool, typed: bool = False) -> Table:
     if source.suffix in TEXT:
-        return read_text(source, columns, threads=threads)
+        return read_text(source, columns, typed=typed, threads=threads)
     if source.suffix in ROWS:
         return read_json(source, columns)
     if source.suffix in COLUMNAR:

@@ -138,13 +138,8 @@ class Schedule:
             return None
         first, last = (int(self._market(self.history[[at]])[0] // NS_DAY) for at in (0, -1))
         if self.name != INFERRED:
-            found = sessions(self.name, first - 3, last + 3)
-            broken = found.resume < found.close
-            parts = np.concatenate([
-                np.stack([found.open, found.pause], axis=1),
-                np.stack([found.resume, found.close], axis=1)[broken],
-            ])  # fmt: skip
-            return parts[np.argsort(parts[:, 0], kind="stable")]
+            begin, end, *_ = sessions(self.name, first - 3, last + 3).parts()
+            return np.stack([begin, end], axis=1)
         ticks = self._days(first - 1, last + 1)
         new = np.diff(ticks) > max(1.5 * self.step.value, _BREAK.value)
         begin, end = ticks[np.concatenate([[True], new])], ticks[np.concatenate([new, [True]])]

@@ -42,6 +42,17 @@ class Sessions:
         """Whether sessions begin before midnight of their day, as those of futures and currencies do."""
         return bool(len(self.day)) and bool((self.open // NS_DAY < self.day).mean() > 0.5)
 
+    def parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """(P,) each: begin and end of what is traded without a break, increasing; which session that is of; 1 after
+        its lunch break, else 0."""
+        broken = np.flatnonzero(self.resume < self.close)
+        begin = np.concatenate([self.open, self.resume[broken]])
+        end = np.concatenate([self.pause, self.close[broken]])
+        session = np.concatenate([np.arange(len(self.day)), broken])
+        after = np.repeat([0, 1], [len(self.day), len(broken)])
+        order = np.argsort(begin, kind="stable")
+        return begin[order], end[order], session[order], after[order]
+
     def holds(self, wall: np.ndarray, right: bool) -> np.ndarray:
         """Which moments (N,) are inside a session: [open, close) or, labelled by the close, (open, close]."""
         side: Any = "left" if right else "right"
@@ -150,12 +161,18 @@ def _exchange(name: str) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pandas, about the inside of exchange_calendars
-        return _longest(exchange_calendars.get_calendar, name)
+        try:
+            return _longest(exchange_calendars.get_calendar, name)
+        except Exception as error:  # some of its calendars break with some releases of pandas
+            raise DataError(
+                f"calendar {name!r} cannot be built by exchange_calendars {exchange_calendars.__version__} "
+                f"({type(error).__name__}: {str(error)[:100]}). Leave it out to learn sessions from the bars."
+            ) from error
 
 
 def _longest(make: Any, name: str) -> Any:
     """As far as it goes: some exchanges publish their holidays year by year."""
-    bounds = make(name, start=pd.Timestamp("2020-01-01"), end=pd.Timestamp("2020-02-01"))
+    bounds = make(name, start=pd.Timestamp("2022-01-01"), end=pd.Timestamp("2022-02-01"))
     least, most = bounds.bound_min(), bounds.bound_max()
     begin = pd.Timestamp("1950-01-01")
     start = max(begin, least) if least is not None else begin

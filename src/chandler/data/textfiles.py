@@ -53,8 +53,8 @@ def read_text(
 ) -> Table:
     """A CSV, TSV or TXT file (also packed) as a Table of its known columns, rows in the order of the file.
 
-    `typed`: try the short way, in which the CSV engine makes numbers and times of the cells; cells then are no text
-    that a message could show. `threads`: of the engine, for one file.
+    `typed`: try the short way, in which the CSV engine makes numbers and times of the cells (`Table.typed` says whether
+    it could); cells then are no text that a message could show. `threads`: of the engine, for one file.
     Raises DataError for a file that is empty, no text, without the needed columns, or with ragged lines.
     """
     head, encoded = head_of(source)
@@ -75,6 +75,7 @@ def read_text(
         first = next((line for line in lines[header.line + 1 :] if line.strip()), "")
         cells = dict(zip(header.ids, names_of(first, header.delimiter), strict=False))
         frame = parse_typed(layout, cells, threads)
+    short = frame is not None
     if frame is None:
         frame, below = parse_text(layout, threads)
         if any(has_comma(frame[key]) for role, key in roles.items() if role not in ("timestamp", "time", "symbol")):
@@ -95,6 +96,7 @@ def read_text(
         tuple(notes),
         names,
         stated_zone=_banner_zone(lines[: max(header.line, 0)]),
+        typed=short,
     )
     return column_notes(settle_volumes(table))
 

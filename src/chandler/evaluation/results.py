@@ -63,7 +63,10 @@ class Results:
         self._place = (codes, index["window"].to_numpy(), index["step"].to_numpy() - 1)
         self._shape = (len(self.names), *(int(part.max()) + 1 for part in self._place[1:]))
         self._columns: dict[str, NDArray[Any]] = {}
+        # A report, its tables and its headline ask for the same ones again and again.
         self._losses: dict[str, Mapping[str, Array]] = {}
+        self._comparisons: dict[tuple[str, str, str], Comparison] = {}
+        self._coverages: dict[tuple[str, float], tuple[float, float, float]] = {}
 
     @property
     def baselines(self) -> list[str]:
@@ -124,7 +127,7 @@ class Results:
         crps, mae, rmse (squared): means over the steps, in % of the last close; crps_return in % log return; mase;
         qlike and volatility of the whole horizon; volume: error in units of the history's usual change.
         """
-        if model not in self._losses:  # a report asks for the same ones again and again
+        if model not in self._losses:
             self._losses[model] = self._measured(model)
         return self._losses[model]
 
@@ -212,9 +215,12 @@ class Results:
 
     def coverage(self, model: str, level: float) -> tuple[float, float, float]:
         """Share of true closes inside, and its 95% block bootstrap interval over the rounds."""
-        by_round = pd.Series(self.inside(model, level).mean(1)).groupby(self.rounds).mean().to_numpy()
-        found = significance.block_bootstrap(by_round, self._block(by_round))
-        return float(found.mean), float(found.low), float(found.high)
+        key = model, level
+        if key not in self._coverages:
+            by_round = pd.Series(self.inside(model, level).mean(1)).groupby(self.rounds).mean().to_numpy()
+            found = significance.block_bootstrap(by_round, self._block(by_round))
+            self._coverages[key] = float(found.mean), float(found.low), float(found.high)
+        return self._coverages[key]
 
     def width(self, model: str, level: float) -> float:
         """Mean width of the band in % of the last close."""
@@ -223,9 +229,12 @@ class Results:
 
     def compare(self, model: str, rival: str, loss: str) -> Comparison:
         """A model's loss against a rival's, over the origins."""
-        apart = int(self.state["apart"])
-        a, b = self.losses(model)[loss], self.losses(rival)[loss]
-        return significance.compare(a, b, self.rounds, self.horizon, stride=apart)
+        key = model, rival, loss
+        if key not in self._comparisons:
+            a, b = self.losses(model)[loss], self.losses(rival)[loss]
+            apart = int(self.state["apart"])
+            self._comparisons[key] = significance.compare(a, b, self.rounds, self.horizon, stride=apart)
+        return self._comparisons[key]
 
     def naive(self, question: Question) -> str | None:
         """What "naive" means for a question; None where no baseline answers it."""

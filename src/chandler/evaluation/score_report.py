@@ -28,15 +28,10 @@ NAME = "report.html"
 EXAMPLE_CHARTS = 6
 
 
-def write_evaluation_report(folder: str | Path) -> Path:
-    """Write report.html into the folder of a finished evaluation, whole or not at all.
-
-    Raises:
-        ConfigError: no finished evaluation there.
-    """
-    results = Results(folder)
+def write_evaluation_report(results: Results) -> Path:
+    """Write report.html into the folder of an evaluation, whole or not at all."""
     judged = judgement.judge(results)
-    page, name = Page(), Path(folder).resolve().name
+    page, name = Page(), results.folder.resolve().name
     body = [
         _header(results, name),
         _verdict(results, judged),
@@ -51,7 +46,7 @@ def write_evaluation_report(folder: str | Path) -> Path:
         _what_ran(results),
         _notes(results),
     ]
-    path = Path(folder) / NAME
+    path = results.folder / NAME
     write_text(path, page.html(f"{name} · chandler", "\n".join(part for part in body if part)))
     return path
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
@@ -14,13 +12,8 @@ _LEVEL = 0.9
 _LOSSES = {"crps": "CRPS", "mae": "MAE", "qlike": "QLIKE"}
 
 
-def evaluation_text(folder: str | Path) -> str:
-    """The headline and a table: losses, the distribution against naive with its interval, what the 90% band covered.
-
-    Raises:
-        ConfigError: no finished evaluation there.
-    """
-    results = Results(folder)
+def evaluation_text(results: Results) -> str:
+    """The headline and a table: losses, the distribution against naive with its interval, what the 90% band covered."""
     naive = results.naive(QUESTIONS[0])
     against = f"CRPS vs {spoken(naive)}" if naive else ""
     rows = {}

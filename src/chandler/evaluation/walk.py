@@ -86,8 +86,8 @@ def evaluate(
         end=settings.end,
     )
     marks = require_unseen(origins, exposures, force)
-    for name, source in settings.models.items():
-        Model(name, source, settings)  # what cannot be loaded is said before the hours, not after
+    # What cannot be loaded is said before the hours, not after.
+    models = {name: Model(name, source, settings) for name, source in settings.models.items()}
     state = _state(settings, origins, begin)
     if cleaned is not None:
         state["cleaning"] = cleaned.to_dict()
@@ -101,7 +101,7 @@ def evaluate(
     )
     _write_table(folder / EXAMPLES, _examples(origins, settings.seed))
     state["contenders"], state["left_out"] = {}, {}
-    for name, contender in _contenders(settings, store, origins, state["left_out"], shown):
+    for name, contender in _contenders(settings, models, store, origins, state["left_out"], shown):
         for note in contender.notes:
             shown.note(note)
         # As it will be read back: tuples become lists.
@@ -124,9 +124,15 @@ def evaluate(
 
 
 def _contenders(
-    settings: EvaluationSettings, store: BarStore, origins: Origins, left_out: dict[str, str], shown: Walking
+    settings: EvaluationSettings,
+    models: dict[str, Model],
+    store: BarStore,
+    origins: Origins,
+    left_out: dict[str, str],
+    shown: Walking,
 ) -> Iterator[tuple[str, Contender]]:
-    """One at a time: a model is in memory only while it forecasts. A baseline that cannot be fitted is left out."""
+    """One at a time; `models` are taken out, so that each is freed when it is done. A baseline that cannot be fitted is
+    left out."""
     from chandler.evaluation.naive import make_baseline
 
     for name in settings.baselines:
@@ -137,8 +143,8 @@ def _contenders(
             shown.note(f"{name} is left out: {error}")
             continue
         yield name, baseline
-    for name, source in settings.models.items():
-        yield name, Model(name, source, settings)
+    for name in settings.models:
+        yield name, models.pop(name)
 
 
 def _run(

@@ -162,15 +162,23 @@ class Forecast:
         """Return of every path from the last known close to its last close, (paths,). See `returns`."""
         return self.returns(kind)[:, -1]
 
-    def realised_volatility(self) -> NDArray[np.float64]:
+    def realised_variance(self) -> NDArray[np.float64]:
         """Sum of squared log returns of each path's closes, the first from the last known close: (paths,).
 
-        Over the whole horizon, not annualised, no square root taken (Kronos, arXiv 2508.02739, volatility task).
+        Over the whole horizon, not annualised. Kronos (arXiv 2508.02739, volatility task) calls it realised volatility.
 
         Raises:
             DataError: a path closes at or below 0, where there is no log return; `repair` lifts such prices.
         """
-        return measures.realised_volatility(self._column("close"), self._last)
+        return measures.realised_variance(self._column("close"), self._last)
+
+    def realised_volatility(self) -> NDArray[np.float64]:
+        """Square root of `realised_variance`: (paths,), in log return over the whole horizon, not annualised.
+
+        Raises:
+            DataError: as `realised_variance`.
+        """
+        return np.sqrt(self.realised_variance())
 
     def repair(self) -> Forecast:
         """A new forecast whose every bar could have traded; `repaired` says how many had to be changed.
