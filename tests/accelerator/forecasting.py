@@ -70,9 +70,19 @@ def walk(rows: int = 40, seed: int = 0) -> Bars:
         lambda x: torch.ones(1, device="standin:7"),
     ],
 )
-def test_what_mixes_devices_raises(device: torch.device, mix: Any) -> None:
-    with pytest.raises(RuntimeError):
+@pytest.mark.parametrize("inference", [False, True])
+def test_what_mixes_devices_raises(device: torch.device, mix: Any, inference: bool) -> None:
+    with torch.inference_mode(inference), pytest.raises(RuntimeError):
         mix(torch.ones(3, device=device))
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_moves_are_moves(device: torch.device, inference: bool) -> None:
+    with torch.inference_mode(inference):
+        x = torch.tensor([1.0, 2.0], device=device)
+        for y, place in ((x.cpu(), CPU), (x.to(SECOND), SECOND), (x.cpu().to(device), device), (x.double(), device)):
+            assert (y.device, y.tolist()) == (place, [1.0, 2.0])
+        assert type(x.cpu()) is torch.Tensor
 
 
 def test_what_cuda_allows_is_allowed(device: torch.device) -> None:
@@ -290,6 +300,17 @@ def test_without_a_device_a_forecaster_goes_where_the_predictor_is(
     predictor.head.to("cpu")
     with pytest.raises(ConfigError, match="this Kronos are on cpu and standin:1"):
         forecaster.forecast(walk(), HORIZON, PATHS)
+
+
+def test_torch_s_default_device_changes_nothing(device: torch.device) -> None:
+    want = Forecaster.from_pretrained("chandler-nano", device="cpu").forecast(walk(), HORIZON, PATHS).paths
+    torch.set_default_device(SECOND)
+    try:
+        for place in (CPU, device):
+            got = Forecaster.from_pretrained("chandler-nano", device=place).forecast(walk(), HORIZON, PATHS)
+            np.testing.assert_allclose(got.paths, want, rtol=1e-5)
+    finally:
+        torch.set_default_device(None)
 
 
 def test_a_copy_of_a_model_stays_where_it_is(
