@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from chandler import compat
 from chandler.compat import KronosPredictor
 from chandler.data.bars import Bars
 from chandler.devices import bring, device_of, has_float64, resolve, wide
@@ -345,6 +347,36 @@ def test_predict_and_predict_batch(device: torch.device, tokenizer: KronosTokeni
     assert (here.device, there.device, device_of(predictor)) == (CPU, device, device)
     pd.testing.assert_frame_equal(here.predict(df, x, y, **settings), one)
     assert device_of(predictor) == device_of(tokenizer) == CPU
+
+
+def test_a_script_of_the_reference_trains_and_generates(golden: Path, device: torch.device) -> None:
+    tokenizer = compat.KronosTokenizer.from_pretrained(golden / "tokenizer", map_location="standin")
+    model = compat.Kronos.from_pretrained(golden / "predictor").to(device)
+    generator = torch.Generator().manual_seed(0)
+    x, stamp = torch.randn(2, ROWS, 6, generator=generator), torch.ones(2, ROWS, 5, dtype=torch.long)
+    for each in (tokenizer, model):
+        optimizer = torch.optim.AdamW(each.parameters(), lr=1e-3)
+        for _ in range(2):
+            if each is tokenizer:
+                (coarse, fine), bsq, _, _ = tokenizer(x.to(device))
+                loss = (coarse - x.to(device)).square().mean() + (fine - x.to(device)).square().mean() + bsq
+            else:
+                s1, s2 = tokenizer.encode(x.to(device), half=True)
+                logits = model(s1[:, :-1], s2[:, :-1], stamp[:, :-1].to(device))
+                loss = model.head.compute_loss(*logits, s1[:, 1:], s2[:, 1:])[0]
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            assert math.isfinite(loss.item())
+    kronos = compat.KronosPredictor(model, tokenizer, device=device, max_context=CONTEXT)
+    future = torch.ones(2, HORIZON, 5, dtype=torch.long)
+    settings: dict[str, Any] = {"pred_len": HORIZON, "sample_count": 2, "verbose": False, "seed": 0}
+    got = kronos.generate(x.to(device), stamp, future, **settings)
+    again = compat.auto_regressive_inference(tokenizer, model, x, stamp, future, CONTEXT, top_p=0.9, **settings)
+    here = compat.KronosPredictor(model, tokenizer, device="cpu", max_context=CONTEXT)
+    for other in (again, here.generate(x, stamp, future, **settings)):
+        np.testing.assert_allclose(got, other, rtol=1e-4, atol=1e-5)
+    assert tokenizer.decode(tokenizer.encode(x)).shape == x.shape
 
 
 def test_the_golden_forecast(golden: Path, device: torch.device, tokenizer: KronosTokenizer, predictor: Kronos) -> None:

@@ -2,7 +2,8 @@
 
 torch lets Python register a device type. Every operation is computed on the CPU after it was checked as CUDA would check
 it: all tensors on one device, except numbers without dimensions in elementwise operations, CPU indices into a tensor of
-the accelerator, and copies. Random numbers of a generator have to be made on the CPU, and moved. There are two devices, "standin:0" and "standin:1"; torch runs backward passes on the first alone.
+the accelerator, and copies. A generator of the CPU makes numbers there alone. There are two devices, "standin:0" and
+"standin:1"; torch runs backward passes on the first alone.
 
 Registering is for the whole process and cannot be undone: `tests/test_accelerator.py` gives these tests a process of
 their own.
