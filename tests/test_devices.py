@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from chandler import compat
 from chandler.devices import bring, device_of, has_float64, require_name, resolve, wide
 from chandler.errors import ConfigError
 from chandler.forecasting.forecaster import Forecaster
@@ -109,3 +110,9 @@ def test_the_command_says_so_in_one_message(tmp_path: Path, capsys: pytest.Captu
     assert "device 'meta' cannot be used here: it has shapes and no memory. Try auto or cpu." in shown.err
     assert "Traceback" not in shown.err + shown.out
     assert not list(tmp_path.iterdir())
+
+
+def test_a_reference_s_map_location_is_a_device_like_any_other(golden: Path) -> None:
+    for device in ("meta", "nonsense"):
+        with pytest.raises(ConfigError, match=f"device '{device}' cannot be used here"):
+            compat.Kronos.from_pretrained(golden / "predictor", map_location=device)

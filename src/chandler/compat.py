@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from chandler.data.bars import FEATURES
 from chandler.data.calendars import time_features
 from chandler.data.windows import denormalise, normalise
+from chandler.devices import bring, resolve
 from chandler.errors import ConfigError, DataError
 from chandler.forecasting.forecaster import Forecaster
 from chandler.forecasting.inputs import Window, given_times, read_times
@@ -72,8 +73,10 @@ class _Reference:
             warnings.warn("resume_download has no effect: downloads always go on where they stopped", stacklevel=2)
         if proxies:
             raise ConfigError("proxies are taken from the environment: leave the keyword out and set HTTPS_PROXY.")
+        device = resolve(map_location)
         model = cast(Any, super()).from_pretrained(pretrained_model_name_or_path, **ours)
-        return model.to(map_location)
+        bring(device, model)
+        return model
 
     @property
     def native(self) -> Any:

@@ -31,7 +31,7 @@ def resolve(device: str | torch.device) -> torch.device:
     except NotImplementedError as error:
         raise _refusal(device, "torch was built without it") from error
     except (RuntimeError, AssertionError, ImportError, TypeError) as error:
-        raise _refusal(device, str(error).splitlines()[0].rstrip(".")) from error
+        raise _refusal(device, _first_line(error)) from error
     return tried.device
 
 
@@ -43,6 +43,10 @@ def _best() -> torch.device:
 
 def _refusal(device: object, reason: str) -> ConfigError:
     return ConfigError(f"device {str(device)!r} cannot be used here: {reason}. Try auto or cpu.")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def require_name(device: str) -> str:
@@ -86,14 +90,16 @@ def bring(device: torch.device, *models: nn.Module) -> None:
         except RuntimeError as error:
             if len(before) == 1 and _devices(model) != before:
                 model.to(next(iter(before)))
-            reason = str(error).splitlines()[0].rstrip(".")
             raise ConfigError(
-                f"this {type(model).__name__} cannot be brought to {device}: {reason}. Choose another device, such as cpu."
+                f"this {type(model).__name__} cannot be brought to {device}: {_first_line(error)}. Choose another device, "
+                "such as cpu."
             ) from error
 
 
 def _devices(model: nn.Module) -> set[torch.device]:
-    found = {tensor.device for tensors in (model.parameters(), model.buffers()) for tensor in tensors}
+    # It is asked at each forecast: `model.parameters()` takes five times as long.
+    tensors = (t for module in model.modules() for own in (module._parameters, module._buffers) for t in own.values())
+    found = {t.device for t in tensors if t is not None}
     if any(device.type == "meta" for device in found):
         raise ConfigError(
             f'weights of this {type(model).__name__} are on "meta", where shapes are and no numbers: they are lost. Load '

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from chandler import compat
 from chandler.compat import KronosPredictor
 from chandler.data.bars import Bars
 from chandler.devices import bring, device_of, has_float64, resolve, wide
@@ -70,9 +72,19 @@ def walk(rows: int = 40, seed: int = 0) -> Bars:
         lambda x: torch.ones(1, device="standin:7"),
     ],
 )
-def test_what_mixes_devices_raises(device: torch.device, mix: Any) -> None:
-    with pytest.raises(RuntimeError):
+@pytest.mark.parametrize("inference", [False, True])
+def test_what_mixes_devices_raises(device: torch.device, mix: Any, inference: bool) -> None:
+    with torch.inference_mode(inference), pytest.raises(RuntimeError):
         mix(torch.ones(3, device=device))
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_moves_are_moves(device: torch.device, inference: bool) -> None:
+    with torch.inference_mode(inference):
+        x = torch.tensor([1.0, 2.0], device=device)
+        for y, place in ((x.cpu(), CPU), (x.to(SECOND), SECOND), (x.cpu().to(device), device), (x.double(), device)):
+            assert (y.device, y.tolist()) == (place, [1.0, 2.0])
+        assert type(x.cpu()) is torch.Tensor
 
 
 def test_what_cuda_allows_is_allowed(device: torch.device) -> None:
@@ -292,6 +304,17 @@ def test_without_a_device_a_forecaster_goes_where_the_predictor_is(
         forecaster.forecast(walk(), HORIZON, PATHS)
 
 
+def test_torch_s_default_device_changes_nothing(device: torch.device) -> None:
+    want = Forecaster.from_pretrained("chandler-nano", device="cpu").forecast(walk(), HORIZON, PATHS).paths
+    torch.set_default_device(SECOND)
+    try:
+        for place in (CPU, device):
+            got = Forecaster.from_pretrained("chandler-nano", device=place).forecast(walk(), HORIZON, PATHS)
+            np.testing.assert_allclose(got.paths, want, rtol=1e-5)
+    finally:
+        torch.set_default_device(None)
+
+
 def test_a_copy_of_a_model_stays_where_it_is(
     device: torch.device, tokenizer: KronosTokenizer, predictor: Kronos
 ) -> None:
@@ -324,6 +347,36 @@ def test_predict_and_predict_batch(device: torch.device, tokenizer: KronosTokeni
     assert (here.device, there.device, device_of(predictor)) == (CPU, device, device)
     pd.testing.assert_frame_equal(here.predict(df, x, y, **settings), one)
     assert device_of(predictor) == device_of(tokenizer) == CPU
+
+
+def test_a_script_of_the_reference_trains_and_generates(golden: Path, device: torch.device) -> None:
+    tokenizer = compat.KronosTokenizer.from_pretrained(golden / "tokenizer", map_location="standin")
+    model = compat.Kronos.from_pretrained(golden / "predictor").to(device)
+    generator = torch.Generator().manual_seed(0)
+    x, stamp = torch.randn(2, ROWS, 6, generator=generator), torch.ones(2, ROWS, 5, dtype=torch.long)
+    for each in (tokenizer, model):
+        optimizer = torch.optim.AdamW(each.parameters(), lr=1e-3)
+        for _ in range(2):
+            if each is tokenizer:
+                (coarse, fine), bsq, _, _ = tokenizer(x.to(device))
+                loss = (coarse - x.to(device)).square().mean() + (fine - x.to(device)).square().mean() + bsq
+            else:
+                s1, s2 = tokenizer.encode(x.to(device), half=True)
+                logits = model(s1[:, :-1], s2[:, :-1], stamp[:, :-1].to(device))
+                loss = model.head.compute_loss(*logits, s1[:, 1:], s2[:, 1:])[0]
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            assert math.isfinite(loss.item())
+    kronos = compat.KronosPredictor(model, tokenizer, device=device, max_context=CONTEXT)
+    future = torch.ones(2, HORIZON, 5, dtype=torch.long)
+    settings: dict[str, Any] = {"pred_len": HORIZON, "sample_count": 2, "verbose": False, "seed": 0}
+    got = kronos.generate(x.to(device), stamp, future, **settings)
+    again = compat.auto_regressive_inference(tokenizer, model, x, stamp, future, CONTEXT, top_p=0.9, **settings)
+    here = compat.KronosPredictor(model, tokenizer, device="cpu", max_context=CONTEXT)
+    for other in (again, here.generate(x, stamp, future, **settings)):
+        np.testing.assert_allclose(got, other, rtol=1e-4, atol=1e-5)
+    assert tokenizer.decode(tokenizer.encode(x)).shape == x.shape
 
 
 def test_the_golden_forecast(golden: Path, device: torch.device, tokenizer: KronosTokenizer, predictor: Kronos) -> None:

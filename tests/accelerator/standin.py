@@ -2,7 +2,8 @@
 
 torch lets Python register a device type. Every operation is computed on the CPU after it was checked as CUDA would check
 it: all tensors on one device, except numbers without dimensions in elementwise operations, CPU indices into a tensor of
-the accelerator, and copies. There are two devices, "standin:0" and "standin:1"; torch runs backward passes on the first alone.
+the accelerator, and copies. A generator of the CPU makes numbers there alone. There are two devices, "standin:0" and
+"standin:1"; torch runs backward passes on the first alone.
 
 Registering is for the whole process and cannot be undone: `tests/test_accelerator.py` gives these tests a process of
 their own.
@@ -114,15 +115,22 @@ class StandIn(TorchDispatchMode):
 
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     name = func._schema.name
-    tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+    leaves = tree_leaves((args, kwargs))
+    tensors = [x for x in leaves if isinstance(x, torch.Tensor)]
     ours = [x for x in tensors if isinstance(x, StandInTensor)]
+    if not ours and not any(isinstance(x, torch.device) and x.type == NAME for x in leaves):
+        return func(*args, **kwargs)
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+        # In inference mode operations come whole that otherwise come as what they consist of.
+        with StandIn():
+            return func.decompose(*args, **kwargs)
     if name not in _COPIES:
         _check(func, name, args, tensors)
     asked = kwargs.get("device")
-    device = torch.device(asked) if asked is not None else next((x.device for x in ours), None)
-    if device is None or (device.type != NAME and not ours):
-        return func(*args, **kwargs)
+    device = ours[0].device if asked is None else torch.device(asked)
     if device.type == NAME:
+        if any(isinstance(x, torch.Generator) for x in leaves):
+            raise RuntimeError(f"{name}: expected a generator of {device}, found one of the CPU")
         if (device.index or 0) >= COUNT:
             raise RuntimeError(f"invalid device ordinal: {device}")
         device = torch.device(NAME, device.index or 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from chandler.training.residence import place
 from chandler.training.run import finetune
 from chandler.training.signals import Interrupted
 from tests.conftest import GOLDEN
-from tests.training.conftest import ASSET, NO_DROPOUT
+from tests.training.conftest import ASSET, NO_DROPOUT, TINY
 
 CPU, SECOND = torch.device("cpu"), torch.device("standin", 1)
 GB = 10**9
@@ -112,6 +113,28 @@ def test_bfloat16_and_gradient_checkpointing(config: dict[str, Any]) -> None:
         config[stage]["gradient_checkpointing"] = True
     run = finetune({**config, "device": "standin", "precision": "bfloat16"})
     assert all(np.isfinite(r["loss"]) for r in run.metrics() if r["kind"] == "train")
+
+
+@pytest.fixture
+def default_device(device: torch.device) -> Iterator[None]:
+    """As a script has it after `torch.set_default_device("cuda")`."""
+    torch.set_default_device(device)
+    yield
+    torch.set_default_device(None)
+
+
+@pytest.mark.parametrize("mode", ["full", "lora"])
+def test_torch_s_default_device_changes_nothing(
+    golden_starts: dict[str, Any], mode: str, request: pytest.FixtureRequest
+) -> None:
+    golden_starts["predictor"] |= {"mode": mode, "lora": {"rank": 2, "dropout": 0.1, "targets": ["q_proj"]}}
+    golden_starts["tokenizer"] |= {"start": "random", "architecture": {**TINY, "s1_bits": 6, "s2_bits": 6}}
+    plain = finetune({**golden_starts, "device": "cpu", "out": golden_starts["out"] + "-plain"})
+    request.getfixturevalue("default_device")
+    run = finetune({**golden_starts, "device": "cpu"})
+    for stage in ("tokenizer", "predictor"):
+        a, b = (load_file(run.folder / stage / WEIGHTS_NAME, device="cpu") for run in (plain, run))
+        assert all(torch.equal(a[name], b[name]) for name in a)
 
 
 class StoppedAt(Progress):

@@ -95,7 +95,7 @@ def calibrate(
     temperature: Annotated[float, typer.Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of the paths.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
 ) -> None:
     """Make the bands of a run cover what they say: fit corrections on its validation period, store them in the run folder.
 

@@ -57,7 +57,7 @@ def forecast(
     memory: Annotated[
         int | None, typer.Option(help="MB that generation may use for caches; default: a quarter of what is free.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="All paths as one long table, .parquet or .csv.")] = None,
     plot: Annotated[
         Path | None, typer.Option(help="A candle chart, .png, .svg, .pdf or .html; several symbols: one file each.")

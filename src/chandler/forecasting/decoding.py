@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chandler.devices import device_of
 from chandler.forecasting.prompts import evaluating
 from chandler.forecasting.reencoding import decode_tail
 from chandler.nn.functional import RotaryTable, rotate
@@ -43,12 +42,9 @@ def decode_paths(
     Returns:
         (paths, horizon, d_in), where the tokenizer is. Paths are decoded a few at a time, so memory does not grow with
         their number.
-
-    Raises:
-        ConfigError: a tokenizer in several places.
     """
     paths, horizon = new[0].shape
-    device = device_of(tokenizer)
+    device = tokenizer.head.weight.device
     history, new = ((ids[0].to(device), ids[1].to(device)) for ids in (history, new))
     shared = min(len(history[0]), max_context - horizon)
     seen = max(shared, 0) + horizon

@@ -112,7 +112,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
     """
     if x.device.type != "cpu" or not 0 < p < 1 or torch.compiler.is_compiling():
         return F.dropout(x, p)
-    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
     bits = words.view(torch.int16)[: x.numel()].view(x.shape)
     kept = (bits >= round(p * 2**16) - 2**15).to(x.dtype)
     return x * kept.mul_(1 / (1 - p))

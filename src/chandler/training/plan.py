@@ -63,10 +63,8 @@ class Plan:
         wide = self.batch_size * self.ranks
         group = order[: self.per_epoch][index * wide * self.accumulation : (index + 1) * wide * self.accumulation]
         # One draw for the whole step: each window's numbers are the same however the step is cut and sharded.
-        uniforms = torch.rand(
-            len(group), self.length, generator=torch.Generator().manual_seed(derive_seed(self.seed, step))
-        )
-        chances = torch.rand(len(group), generator=torch.Generator().manual_seed(derive_seed(self.seed, step, 0, 2)))
+        uniforms = _drawn(derive_seed(self.seed, step), len(group), self.length)
+        chances = _drawn(derive_seed(self.seed, step, 0, 2), len(group))
         for lo in range(0, len(group), wide):
             whole = min(wide, len(group) - lo)
             mine = np.arange(lo + rank, lo + whole, self.ranks)
@@ -77,3 +75,8 @@ def derive_seed(*parts: int) -> int:
     """An independent 63-bit seed for each tuple of numbers."""
     high, low = np.random.SeedSequence(parts).generate_state(2, np.uint32)
     return (int(high) << 31) ^ int(low)
+
+
+def _drawn(seed: int, *shape: int) -> torch.Tensor:
+    """Uniform numbers in [0, 1), on the CPU whatever torch's default device is."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), device="cpu")

@@ -106,7 +106,8 @@ def _finetune(
     sources, home = settle(load_sources(settings), settings.data.device, accelerator.device)
     # Every rank reads what an earlier run finished, and opens what it starts from, before rank 0 writes anything new.
     earlier = {} if overwrite else Run(folder).summary.get("stages", {})
-    starts = _open_starts(settings, folder, earlier, overwrite=overwrite, resume=resume)
+    with torch.device("cpu"):  # whatever torch's default is: random weights come from generators of the CPU
+        starts = _open_starts(settings, folder, earlier, overwrite=overwrite, resume=resume)
     read = data_inputs(settings) | {f"{name}.start": existing([one.source]) for name, one in starts.items()}
     require_apart(folder, read, entries=RUN.found(folder))
     accelerator.wait_for_everyone()
