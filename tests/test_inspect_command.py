@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from chandler.cli import app
 from chandler.data import load_bars, write_qlib
+from chandler.errors import DataError
 
 STOCKS = str(files("chandler") / "assets" / "bokeh_stocks_1d.csv.gz")
 
@@ -100,3 +101,50 @@ def test_any_key_of_the_data_can_be_set():
 def test_unknown_calendars_are_one_message(name):
     result = run(STOCKS, "--calendar", name)
     assert "is not known" in str(result.exception)
+
+
+TINY = """
+out: {out}
+device: cpu
+data:
+  path: {data}
+  symbols: [IBM]
+  start: 2012-01-03
+  lookback: 20
+  horizon: 4
+  windows_per_epoch: 8
+  validation_stride: 40
+  split: {split}
+tokenizer: {{start: random, epochs: 1, batch_size: 8, architecture: {{
+  d_model: 16, n_heads: 2, ff_dim: 32, s1_bits: 4, s2_bits: 4, n_enc_layers: 2, n_dec_layers: 2}}}}
+predictor: {{start: random, epochs: 1, batch_size: 8, architecture: {{
+  d_model: 16, n_heads: 2, ff_dim: 32, s1_bits: 4, s2_bits: 4, n_layers: 1}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("split", "problem"),
+    [
+        ("{train_end: 2012-08-31, val_end: 2013-01-31}", None),  # 19 rows are left to test on
+        ("{train_end: 2012-08-31, val_end: 2013-03-01}", None),  # none: the last day
+        ("{train: 0.6, val: 0.35, test: 0.05}", None),
+        ("{train_end: 2012-08-31, val_end: 2012-09-20}", "the validation split has no window"),
+        ("{train_end: 2013-03-01, val_end: 2013-03-04}", "the validation split has no window"),
+        ("{train_end: 2012-01-20, val_end: 2012-09-20}", "the training split has no window"),
+    ],
+)
+def test_inspect_and_finetune_agree_on_what_fails(tmp_path, split, problem):
+    path = tmp_path / "run.yaml"
+    path.write_text(TINY.format(out=tmp_path / "run", data=STOCKS, split=split))
+    looked = run("--config", str(path))
+    trained = CliRunner().invoke(app, ["finetune", str(path)])
+    if problem is None:
+        assert (looked.exit_code, trained.exit_code) == (0, 0)
+        assert "WARNING: the test split has no window: training does without" in looked.stdout
+        assert (tmp_path / "run" / "predictor" / "model.safetensors").is_file()
+        return
+    assert looked.exit_code == 1
+    assert isinstance(trained.exception, DataError)
+    assert str(trained.exception).startswith(problem)
+    assert f"PROBLEM: {trained.exception}" in " ".join(looked.stdout.split())
+    assert not (tmp_path / "run").exists()

@@ -171,7 +171,8 @@ def test_problems_and_the_cutoff_of_the_checkpoints():
     assert (fresh.warnings, fresh.ok) == ((), True)
     failing = inspect_store(store, lookback=20, horizon=5, split=SplitSettings(train=0.9, val=0.05, test=0.05))
     assert not failing.ok
-    assert len(failing.problems) == 2
+    assert [problem[:38] for problem in failing.problems] == ["the validation split has no window: on"]
+    assert any(one.startswith("the test split has no window: training does without") for one in failing.warnings)
     assert json.loads(json.dumps(failing.to_dict()))["ok"] is False
 
 

@@ -45,6 +45,24 @@ def test_calibrate_evaluate_report_forecast(run: Path, tmp_path: Path, capsys: p
     assert len(pd.read_csv(shown)) == 20
 
 
+def test_weights_of_unknown_past_are_told_of_on_the_terminal(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("tokenizer", "predictor"):
+        shutil.copytree(run / part, tmp_path / part)
+    pair = f"copied={tmp_path / 'tokenizer'}+{tmp_path / 'predictor'}"
+    quick = ["--set", "stride=100", "--set", "baselines=[bootstrap]"]
+    assert chandler("evaluate", ASSET, "--models", f"{run},{pair}", "--out", tmp_path / "e", *SMALL, *quick) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "on record" in line]
+    assert [line.split(" (")[0] for line in told] == [
+        "copied: nothing that the model was trained on is on record, so it may have seen the bars that are forecast"
+    ]
+    assert chandler("backtest", ASSET, "--model", pair.removeprefix("copied="), "--out", tmp_path / "b",
+                    "--set", "lookback=24", "--set", "horizon=4", "--set", "every=200", "--set", "paths=5", "--set", "portfolio.k=1",
+                    "--set", "portfolio.n_drop=1", "--set", "device=cpu", "--set", "data.start=2011-01-03") == 0  # fmt: skip
+    assert "nothing that the model was trained on is on record" in capsys.readouterr().err
+
+
 def test_the_shipped_settings_load() -> None:
     shipped = load_evaluation(ROOT / "configs" / "evaluate.yaml", ["data.path=x.csv"], {"models": "a=runs/a,runs/b"})
     assert shipped.models == {"a": "runs/a", "b": "runs/b"}

@@ -57,7 +57,7 @@ def kill_until_done(config: dict[str, Any], log: Path, *, kills: int, longest: f
             saving = next(folder.glob("checkpoints/*/.step-*"), None) if in_save else None
             if (saving and rng.random() < 0.2) or (not in_save and time.monotonic() > deadline):
                 os.kill(process.pid, signal.SIGKILL)
-                stages = [p.name for p in folder.glob("checkpoints/*")]
+                stages = [p.name for p in folder.glob("checkpoints/*/")]
                 hits.append("save" if saving else stages[-1] if stages else "start")
                 break
             time.sleep(0.001 if in_save else 0.02)

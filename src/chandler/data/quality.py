@@ -15,8 +15,7 @@ from chandler.data.sessions import resolve
 from chandler.data.splits import CUTOFF, SplitSettings, before_cutoff, split_ranges, walk_folds
 from chandler.data.store import BarStore
 from chandler.data.symbols import SymbolReport, look_at
-from chandler.data.windows import Windows
-from chandler.errors import DataError
+from chandler.data.windows import Windows, untrainable
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class InspectReport:
 
     @property
     def ok(self) -> bool:
-        """Whether training would begin: every part of the split has a window."""
+        """Whether training would begin: there are windows to train on, and to validate on."""
         return not self.problems
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,7 +131,7 @@ def inspect_store(
         windows={name: len(part) for name, part in windows.items()},
         split_rows=_rows(ranges),
         split_spans=_spans(store, ranges),
-        problems=_problems(windows),
+        problems=tuple(untrainable(windows)),
         warnings=_warnings(store, ranges, symbols, folds, cleans),
         cleaned=cleans,
         cleaning={**told.to_dict(), "windows": left},
@@ -163,18 +162,6 @@ def _spans(store: BarStore, ranges: Mapping[str, np.ndarray]) -> dict[str, tuple
     return found
 
 
-def _problems(windows: Mapping[str, Windows]) -> tuple[str, ...]:
-    from chandler.data.windows import require_windows
-
-    found = []
-    for name, part in windows.items():
-        try:
-            require_windows(part, {"train": "training", "val": "validation"}.get(name, name))
-        except DataError as error:
-            found.append(str(error))
-    return tuple(found)
-
-
 def _warnings(
     store: BarStore,
     ranges: dict[str, np.ndarray],
@@ -195,6 +182,11 @@ def _warnings(
         if short_ones and len(short_ones) < len(symbols):
             shown = ", ".join(short_ones[:3]) + (f" and {len(short_ones) - 3:,} more" if len(short_ones) > 3 else "")
             found.append(f"symbols without a window in {name}: {len(short_ones):,} ({shown}).")
+        elif short_ones and name == "test":
+            found.append(
+                "the test split has no window: training does without, but an evaluation of the run will find no bars left "
+                "that it has not seen."
+            )
     intervals = {one.interval for one in symbols if one.interval}
     if len(intervals) > 1:
         found.append(f"the symbols have {len(intervals)} different intervals; one model then learns them mixed.")

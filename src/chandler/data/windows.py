@@ -4,6 +4,7 @@ lookback rows only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -197,6 +198,20 @@ def shuffled(positions: np.ndarray, size: int, *, seed: int) -> np.ndarray:
         found[todo] = left << half | right
         todo = todo[found[todo] >= size]
     return found.astype(np.int64)
+
+
+def untrainable(parts: Mapping[str, Windows]) -> list[str]:
+    """Why training on the parts of a split ("train", "val", ...) would fail, a sentence each; none where it would begin.
+
+    A test part may be empty: evaluations need one, training does not.
+    """
+    found = []
+    for name, spoken in (("train", "training"), ("val", "validation")):
+        try:
+            require_windows(parts[name], spoken)
+        except DataError as error:
+            found.append(str(error))
+    return found
 
 
 def require_windows(windows: Windows, name: str) -> None:

@@ -22,7 +22,7 @@ from chandler.evaluation import performance
 from chandler.evaluation.backtest_config import BacktestSettings
 from chandler.evaluation.bootstrap import block_bootstrap
 from chandler.evaluation.contenders import open_model
-from chandler.evaluation.exposure import SAYS, clean_start, exposure, require_unseen
+from chandler.evaluation.exposure import SAYS, clean_start, exposure, not_on_record, require_unseen
 from chandler.evaluation.folder import inputs
 from chandler.evaluation.panel import Array, Panel
 from chandler.evaluation.portfolio import Curve, simulate
@@ -188,6 +188,8 @@ def _signals(
             f"The model sees the last {forecaster.max_context} of the {lookback} bars: its context is smaller."
         )
     rounds = len(set(bars.rounds.tolist()))
+    for text in not_on_record(exposures):
+        shown.note(text)
     shown.note(f"{len(bars):,} forecasts of {lookback} + {horizon} bars on {rounds:,} bars of the calendar")
     _open(folder, overwrite)
     done = parts_done(bars, settings, folder / PARTS)

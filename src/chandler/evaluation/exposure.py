@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 
-from chandler.checkpoint import bundled
 from chandler.data.splits import CUTOFF
 from chandler.data.store import BarStore
 from chandler.errors import DataError
 from chandler.evaluation.origins import Origins
+from chandler.training.lineage import RECORD, Known, known
 
 Mark = Literal["", "trained", "validated", "released", "period", "unknown"]
 """What is to be said of an origin, the worst first: its bars trained the model; chose its checkpoint; lie before a
@@ -30,27 +28,11 @@ SAYS: Mapping[str, str] = {
     "period": "other symbols of these days were trained on: a market's moves are shared",
     "unknown": "what the model was trained on is not on record",
 }
-_RELEASER = "NeoQuasar"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Bars that a model knows: of some symbols, up to a moment."""
-
-    kind: Literal["trained", "validated", "released"]
-    until: int
-    """ns, as a store keeps them: the last second seen, whole."""
-    symbols: frozenset[str] | None
-    """None: any symbol may be among them."""
-
-
-@dataclass(frozen=True)
-class Exposure:
-    """Everything on record about what a model knows."""
-
-    seen: tuple[Seen, ...]
-    unknown: bool
-    """Whether some of its past is not on record."""
+class Exposure(Known):
+    """What a model knows, held against the windows of an evaluation."""
 
     def marks(self, origins: Origins) -> NDArray[np.str_]:
         """(W,) a `Mark` for each window, the worst that applies to any bar it forecasts.
@@ -75,11 +57,22 @@ class Exposure:
 def exposure(source: str) -> Exposure:
     """What the model of a source (a run folder, a release, TOKENIZER+PREDICTOR) knows.
 
-    A run's own splits count, those of the runs it started from, and those of replayed bars.
+    Its own splits count, those of replayed bars, and what the runs it started from knew.
     """
-    seen: list[Seen] = []
-    gaps = [part for part in _parts(source) if not _collect(part, seen, set())]
-    return Exposure(tuple(dict.fromkeys(seen)), bool(gaps))
+    found = Known()
+    for part in _parts(source):
+        found |= known(part)
+    return Exposure(found.seen, found.unknown)
+
+
+def not_on_record(exposures: Mapping[str, Exposure]) -> list[str]:
+    """A sentence for each model of whose past something is not on record: what it may have seen cannot be told."""
+    return [
+        f"{name}: {'not all' if one.seen else 'nothing'} that the model was trained on is on record, so it may have seen the "
+        f"bars that are forecast ({RECORD} beside its weights and summary.json of its run would tell)."
+        for name, one in exposures.items()
+        if one.unknown
+    ]
 
 
 def require_unseen(origins: Origins, exposures: Mapping[str, Exposure], force: bool) -> dict[str, NDArray[np.str_]]:
@@ -133,69 +126,3 @@ def clean_start(store: BarStore, exposures: Mapping[str, Exposure]) -> str | Non
 
 def _parts(source: str) -> Sequence[str]:
     return [source] if Path(source).expanduser().exists() else source.replace("+", ",").split(",")
-
-
-def _collect(source: str, seen: list[Seen], visited: set[str]) -> bool:
-    """Add what a source has seen; False where it is not on record."""
-    if source in visited or source == "random":
-        return True
-    visited.add(source)
-    folder = bundled(source) or Path(source).expanduser()
-    if _released(source, folder):
-        until = int((pd.Timestamp(CUTOFF) + pd.Timedelta(days=1)).value) - 1
-        seen.append(Seen("released", until, None))
-        return True
-    # A checkpoint inside a run folder has the past of the run.
-    home = next((place for place in (folder, folder.parent) if (place / "summary.json").is_file()), None)
-    if home is None:
-        return False
-    summary = _read(home / "summary.json", json.loads)
-    found = list(_splits(summary.get("data")))
-    seen += found
-    settings = _read(home / "config.yaml", yaml.safe_load)
-    starts = [(settings.get(stage) or {}).get("start") for stage in ("tokenizer", "predictor")]
-    known = [_collect(str(start), seen, visited) for start in starts if start]
-    return bool(found) and all(known)
-
-
-def _splits(data: Any) -> Iterator[Seen]:
-    """Every span of training and validation in the data part of a summary, however deep: {"splits": {...}}."""
-    if isinstance(data, list):
-        for one in data:
-            yield from _splits(one)
-    if not isinstance(data, Mapping):
-        return
-    if "sources" in data:
-        yield from _splits(data["sources"])
-        return
-    names = data.get("names")
-    symbols = frozenset(one for name in names for one in _spellings(str(name))) if isinstance(names, list) else None
-    for part, kind in (("train", "trained"), ("val", "validated")):
-        found = (data.get("splits") or {}).get(part) if isinstance(data.get("splits"), Mapping) else None
-        if found and found.get("last"):
-            yield Seen(kind, int(pd.Timestamp(found["last"]).value) + 999_999_999, symbols)  # type: ignore[arg-type]
-    for value in data.values():
-        if isinstance(value, Mapping | list):
-            yield from _splits(value)
-
-
-def _spellings(name: str) -> Iterator[str]:
-    """A symbol as data may call it: training over many sources names it SOURCE:SYMBOL@INTERVAL."""
-    bare = name.rpartition("@")[0] or name
-    parts = bare.split(":")
-    yield from (name, *(":".join(parts[first:]) for first in range(len(parts))))
-
-
-def _released(source: str, folder: Path) -> bool:
-    """A repository of the authors, or its copy in the hub's cache."""
-    if folder.is_dir():
-        return f"models--{_RELEASER}--" in str(folder.resolve())
-    return source.startswith(f"{_RELEASER}/")
-
-
-def _read(path: Path, parse: Any) -> dict[str, Any]:
-    try:
-        value = parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -19,7 +19,7 @@ from chandler.errors import ConfigError
 from chandler.evaluation.bootstrap import block_bootstrap
 from chandler.evaluation.config import EvaluationSettings
 from chandler.evaluation.contenders import Model, window_seed
-from chandler.evaluation.exposure import SAYS, clean_start, exposure, require_unseen
+from chandler.evaluation.exposure import SAYS, clean_start, exposure, not_on_record, require_unseen
 from chandler.evaluation.folder import inputs, slug
 from chandler.evaluation.origins import Origins, find_origins
 from chandler.evaluation.progress import Walking
@@ -70,6 +70,8 @@ def generation(
     origins = find_origins(store, settings.lookback, settings.horizon, stride=max(settings.apart, settings.horizon),
                            limit=settings.origins, start=start, end=settings.end)  # fmt: skip
     marks = require_unseen(origins, exposures, force)
+    for text in not_on_record(exposures):
+        shown.note(text)
     for name, source in settings.models.items():
         Model(name, source, settings)  # what cannot be loaded is said before anything is removed
     GENERATION.claim(folder, OTHER)

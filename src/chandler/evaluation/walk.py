@@ -25,7 +25,7 @@ from chandler.errors import ConfigError, DataError
 from chandler.evaluation import records
 from chandler.evaluation.config import EvaluationSettings
 from chandler.evaluation.contenders import Contender, Model, seeds
-from chandler.evaluation.exposure import clean_start, exposure, require_unseen
+from chandler.evaluation.exposure import clean_start, exposure, not_on_record, require_unseen
 from chandler.evaluation.folder import inputs, slug
 from chandler.evaluation.origins import Origins, find_origins
 from chandler.evaluation.progress import Walking
@@ -88,6 +88,8 @@ def evaluate(
     marks = require_unseen(origins, exposures, force)
     # What cannot be loaded is said before the hours, not after.
     models = {name: Model(name, source, settings) for name, source in settings.models.items()}
+    for text in not_on_record(exposures):
+        shown.note(text)
     state = _state(settings, origins, begin)
     if cleaned is not None:
         state["cleaning"] = cleaned.to_dict()

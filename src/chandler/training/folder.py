@@ -15,11 +15,14 @@ from chandler.training.config import Settings, load_settings
 from chandler.training.state import STATE_FILES
 from chandler.training.tracking import PROJECT
 
+STARTS = "checkpoints/starts.json"
+"""What the starts of a run know, until its summary.json says so."""
 RUN = Layout(
     "a run",
     (
         "config.yaml", "metrics.jsonl", "summary.json", "report.html", "calibration.json",
         "tokenizer/config.json", "tokenizer/model.safetensors", "predictor/config.json", "predictor/model.safetensors",
+        "tokenizer/exposure.json", "predictor/exposure.json", STARTS,
         "tokenizer/.tmp??????", "predictor/.tmp??????",  # safetensors' own, where it was killed
         "adapters/*/adapter.json", "adapters/*/adapter.safetensors", *(f"checkpoints/*/{name}" for name in STATE_FILES),
         # Of TensorBoard, and of MLflow: a folder for each experiment, by its number.

@@ -23,7 +23,8 @@ from chandler.places import existing, require_apart
 from chandler.training.config import Settings, settings_to_run
 from chandler.training.distributed import close, make_accelerator, telling_of_lost_processes
 from chandler.training.exam import Exam
-from chandler.training.folder import RUN, Run, flattened, prepare_folder, require_folder, write_json
+from chandler.training.folder import RUN, STARTS, Run, flattened, prepare_folder, require_folder, write_json
+from chandler.training.lineage import RECORD, Known, known, known_of, read_mapping, record_of, write_record
 from chandler.training.loop import fit
 from chandler.training.plan import derive_seed
 from chandler.training.progress import Progress
@@ -108,6 +109,7 @@ def _finetune(
     earlier = {} if overwrite else Run(folder).summary.get("stages", {})
     with torch.device("cpu"):  # whatever torch's default is: random weights come from generators of the CPU
         starts = _open_starts(settings, folder, earlier, overwrite=overwrite, resume=resume)
+    pasts = _pasts(settings, folder, earlier, overwrite=overwrite, resume=resume)
     read = data_inputs(settings) | {f"{name}.start": existing([one.source]) for name, one in starts.items()}
     require_apart(folder, read, entries=RUN.found(folder))
     accelerator.wait_for_everyone()
@@ -118,6 +120,7 @@ def _finetune(
     summary: dict[str, Any] = {
         "chandler": chandler.__version__,
         "data": sources.describe(),
+        "starts": {name: {"start": start, **past.to_dict()} for name, (start, past) in pasts.items()},
         "stages": dict(earlier) if resume else {},
     }
     if sources.cleaned is not None:
@@ -129,7 +132,12 @@ def _finetune(
     }
     if settings.data.calendar is not None:
         summary["forecast"]["calendar"] = settings.data.calendar
+    noted = folder / STARTS
     if accelerator.is_main_process:
+        # Until summary.json has them: what stands where a start was may be another model when the run is resumed.
+        write_json(noted, summary["starts"])
+        for start in {start: None for start, past in pasts.values() if past.unknown}:
+            recorder.progress.note(f"{start}: what it was trained on is not on record; an evaluation will say so")
         bars, replay = sources.train.main.store, sources.train.replay
         replayed = f", {sources.train.share:.0%} of each batch replayed from {len(replay):,} others" if replay else ""
         recorder.progress.note(
@@ -153,7 +161,10 @@ def _finetune(
             )  # fmt: skip
             summary["stages"][name] = outcome
             if accelerator.is_main_process:
+                _record(folder / name, name, stage, known_of(summary["data"]), {n: past for n, (_, past) in pasts.items()},
+                        outcome)  # fmt: skip
                 write_json(folder / "summary.json", summary)
+                noted.unlink(missing_ok=True)
                 # Only now: until the summary names its result, an interrupted stage goes on from here.
                 Keeper(folder / "checkpoints" / name).clear()
             recorder.tracking.stage_over(int(outcome.get("steps", 0)))
@@ -268,6 +279,40 @@ def _open_starts(
         trained = choose_trained(model, name, stage, drawn) if stage.enabled else None
         starts[name] = _Start(stage.start, model, trained)
     return starts
+
+
+def _pasts(
+    settings: Settings, folder: Path, earlier: Mapping[str, Any], *, overwrite: bool, resume: bool
+) -> dict[str, tuple[str, Known]]:
+    """By stage, what it starts from and what those weights know; of a run that goes on, what it wrote down at first."""
+    written = (Run(folder).summary.get("starts") or read_mapping(folder / STARTS)) if resume and not overwrite else {}
+    found = {}
+    for name, stage in settings.stages():
+        if not stage.enabled and name == "predictor":
+            continue
+        if written.get(name, {}).get("start") == stage.start:
+            found[name] = stage.start, record_of(written[name])
+            continue
+        kept = not overwrite and _is_kept(stage, folder / name, earlier.get(name), resume)
+        start = str(folder / name) if kept else stage.start
+        found[name] = start, known(start)
+    return found
+
+
+def _record(
+    checkpoint: Path,
+    name: str,
+    stage: StageSettings,
+    own: Known,
+    pasts: Mapping[str, Known],
+    outcome: Mapping[str, Any],
+) -> None:
+    """What a stage's result knows, beside its weights."""
+    if name not in pasts or ((checkpoint / RECORD).is_file() and outcome.get("reused")):
+        return
+    knows = pasts[name] if outcome.get("reused") or not stage.enabled else pasts[name] | own
+    # A predictor has learned the tokens of its tokenizer.
+    write_record(checkpoint, knows | pasts["tokenizer"] if name == "predictor" else knows)
 
 
 def _is_kept(settings: StageSettings, result: Path, earlier: Any, resume: bool) -> bool:

@@ -14,7 +14,8 @@ from chandler.data.readers import opened
 from chandler.data.source import load_clean
 from chandler.data.splits import split_ranges
 from chandler.data.store import BarStore
-from chandler.data.windows import Windows, require_windows
+from chandler.data.windows import Windows, require_windows, untrainable
+from chandler.errors import DataError
 from chandler.training.config import Settings
 from chandler.training.corpus import place_of, read_corpus
 from chandler.training.data_settings import ReplaySettings
@@ -88,8 +89,8 @@ def load_sources(settings: Settings) -> Sources:
         store, cleaned = load_clean(d)
         ranges = split_ranges(store, d.split)
     train, validation = _cut(store, ranges, settings, "train"), _cut(store, ranges, settings, "val")
-    require_windows(train, "training")
-    require_windows(validation, "validation")
+    for problem in untrainable({"train": train, "val": validation}):
+        raise DataError(problem)
     if d.replay is None:
         mixture = Mixture(train, temperature=d.temperature, limit=d.windows_per_epoch, weights=weights)
         return Sources(mixture, validation, None, cleaned, origins)
