@@ -313,7 +313,7 @@ def test_a_draw_parts_on_an_edge_alone(nano: Kronos, sampling: Sampling) -> None
             near = edges(EDGE * change)
             parted, beyond = parted + len(near), beyond + near.count(False)
         if off == 3e-5:
-            far = edges(-100 * EDGE * worst).count(False)
+            far = edges(100 * EDGE * worst).count(False)
     print(f"moved by 1e-5, {parted} of {7 * 3 * len(logits):,} draws part, {beyond} of them on no edge")
     print(f"moved by 1e-3, {far} of {len(logits)} part on no edge")
     assert parted > 0
