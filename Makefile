@@ -8,7 +8,7 @@ WHEELS ?= wheels
 WHEELS_PYTHON ?= 3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-gpu wheels soak fingerprint demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read format clean
+.PHONY: help setup check test test-processors test-gpu wheels soak fingerprint demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,6 +27,17 @@ check: $(READY) ## Lint, types, import rules
 
 test: $(READY) ## All tests; no network
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2
+
+TESTS ?= tests
+PROCESSORS := OMP_NUM_THREADS=1 OMP_NUM_THREADS=2 MKL_ENABLE_INSTRUCTIONS=AVX2 CHANDLER_TEST_MKLDNN=off \
+	MKL_CBWR=COMPATIBLE,ATEN_CPU_CAPABILITY=default
+
+test-processors: $(READY) ## All tests (or TESTS=...) as other processors round: threads, AVX2, no oneDNN, an old x86
+	@failed=; for settings in $(PROCESSORS); do \
+		echo "== $$settings"; \
+		env HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=passive $$(echo $$settings | tr , ' ') \
+			$(BIN)/python -m pytest -n 2 $(TESTS) || failed="$$failed $$settings"; \
+	done; if [ -n "$$failed" ]; then echo "failed under:$$failed"; exit 1; fi
 
 test-gpu: ## The tests that need a CUDA device, with PYTHON's own torch; missing packages from WHEELS
 	@sh scripts/test-gpu.sh "$(PYTHON)" "$(WHEELS)"

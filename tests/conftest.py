@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,12 @@ from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 
 GOLDEN = Path(__file__).parent / "golden"
-# Two workers share two cores: more threads each would wait for one another.
-torch.set_num_threads(1)
+# Two workers share two cores: more threads each would wait for one another. Who asks for more gets them.
+if "OMP_NUM_THREADS" not in os.environ:
+    torch.set_num_threads(1)
+# One of the settings of `make test-processors`: processors without oneDNN round otherwise.
+if os.environ.get("CHANDLER_TEST_MKLDNN") == "off":
+    torch.backends.mkldnn.set_flags(False)
 # Busy machines are slow at random moments; time is no claim of these tests.
 settings.register_profile("chandler", deadline=None)
 settings.load_profile("chandler")

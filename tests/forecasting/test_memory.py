@@ -1,9 +1,12 @@
 """What may be planned with: what the machine has free, and no more than a container's limit leaves."""
 
+import os
 from pathlib import Path
 
+import pytest
 import torch
 
+from chandler.forecasting import memory
 from chandler.forecasting.memory import free_memory, left_in
 
 GB = 10**9
@@ -36,5 +39,15 @@ def test_control_groups_of_the_first_version(tmp_path: Path) -> None:
     assert left_in(tmp_path) == 3 * GB
 
 
-def test_something_is_free_here() -> None:
-    assert free_memory(torch.device("cpu")) > 10**7
+def test_what_is_free_here_is_less_than_the_machine_has_and_than_a_limit_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu, installed = torch.device("cpu"), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    free = free_memory(cpu)
+    print(f"{free / GB:.1f} of {installed / GB:.1f} GB are free")
+    assert 0 < free < installed
+    write(tmp_path, memory__max=10**6, memory__current=4 * 10**5)
+    monkeypatch.setattr(memory, "_CGROUPS", (tmp_path, tmp_path / "nothing"))
+    assert free_memory(cpu) == 6 * 10**5
+    write(tmp_path, memory__max=10 * installed)
+    assert 0 < free_memory(cpu) < installed

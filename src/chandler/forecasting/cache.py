@@ -1,7 +1,6 @@
 """Keys and values of a group of series: the history once per series, each path's own new rows beside it.
 
-Attention reads both parts and joins them exactly. A series' shapes depend on the series alone (its history is padded
-to a multiple of `PAD`), never on the company it is computed in.
+Attention reads both parts as one. Histories are padded to a multiple of `PAD`, so that many share a shape.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chandler.forecasting.attention import attend, join, look, shared
+from chandler.forecasting.attention import look
 from chandler.forecasting.kernels import Weights
 
 PAD = 32
@@ -97,11 +96,6 @@ class Prefix:
         """Keys, values and what is added to the last scores: what `attention.look` takes."""
         return self._flat_keys[layer], self._flat_values[layer], self.bias
 
-    def read_rows(self, layer: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Keys as rows, values, and what is added to scores: what `attention.shared` takes."""
-        bias = None if self.bias is None else F.pad(self.bias, (self.width - PAD, 0))[:, None]
-        return self.keys[layer].mT.contiguous(), self.values[layer], bias
-
 
 class Paths:
     """The own rows of `paths` paths of each series, after a shared prefix (None: nothing is shared any more)."""
@@ -157,22 +151,8 @@ class Paths:
         Returns:
             (series * paths * count, heads * head_dim).
         """
-        if len(q) > self.series * self.paths:
-            return self._read_window(layer, q)
+        q = q.view(self.series, self.paths, -1, *q.shape[1:]).permute(0, 3, 1, 2, 4).contiguous()
         keys, values = self._flat[layer]
         own = (keys.narrow(1, 0, end), values.narrow(1, 0, end)) if end else None
-        common = None if self.prefix is None else self.prefix.read(layer)
-        out = look(q.view(self.series, self.paths, *q.shape[1:]).transpose(1, 2).contiguous(), common, own)
-        return out.transpose(1, 2).reshape(len(q), -1)
-
-    def _read_window(self, layer: int, q: Tensor) -> Tensor:
-        """The same for several queries of each path, of all its own rows: the window has just moved."""
-        q = q.view(self.series, self.paths, -1, *q.shape[1:]).permute(0, 3, 1, 2, 4)
-        series, heads, paths, count, width = q.shape
-        keys, values = (rows.narrow(1, 0, count)[None] for rows in self._flat[layer])
-        own, log = attend(q.reshape(1, -1, count, width), keys, values, causal=True)
-        if self.prefix is not None:
-            shape = (series, heads, paths * count)
-            common = shared(q.reshape(*shape, width), *self.prefix.read_rows(layer))
-            own = join(common, (own.reshape(*shape, width), log.reshape(*shape, 1)))
-        return own.reshape(q.shape).permute(0, 2, 3, 1, 4).reshape(-1, heads * width)
+        out = look(q, None if self.prefix is None else self.prefix.read(layer), own)
+        return out.permute(0, 2, 3, 1, 4).reshape(self.series * self.paths * q.shape[3], -1)

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from chandler.devices import device_of
 from chandler.errors import ConfigError
+from chandler.forecasting import kernels
 from chandler.forecasting.cache import Paths, Prefix, padded
-from chandler.forecasting.kernels import LEAST_ROWS, Weights
+from chandler.forecasting.kernels import Weights
 from chandler.forecasting.memory import SHARE, free_memory, give_back
 from chandler.forecasting.planning import Chunk, Overflow, Window, plan
 from chandler.forecasting.prompts import Prompt
@@ -112,18 +113,18 @@ class _Shared:
 
 
 class _Group:
-    """The state of one chunk: caches, and the ids generated so far. Each path is computed `copies` times."""
+    """The state of one chunk: caches, and the ids generated so far."""
 
     def __init__(
-        self, weights: Weights, series: Sequence[Prompt], chunk: Chunk, window: Window, shared: _Shared, copies: int
+        self, weights: Weights, series: Sequence[Prompt], chunk: Chunk, window: Window, shared: _Shared
     ) -> None:
         self.weights, self.chunk, self.window, self.shared = weights, chunk, window, shared
         self.prompts = [series[i] for i in chunk.series]
         self.lengths = [len(prompt.s1) for prompt in self.prompts]
-        count = chunk.count * copies
+        count = chunk.count
         self.size = len(self.prompts) * count
         """Rows of a step: series x paths."""
-        self.uniforms = torch.cat([prompt.uniforms[chunk.paths].repeat(copies, 1, 1) for prompt in self.prompts])
+        self.uniforms = torch.cat([prompt.uniforms[chunk.paths] for prompt in self.prompts])
         self.ids = torch.empty(2, len(self.prompts), count, window.horizon, dtype=torch.long, device=weights.device)
         self.time = self._future_time(count)
         self.start = 0
@@ -198,14 +199,12 @@ def _run(
 ) -> Iterator[int]:
     """Generate the paths of a batch of chunks into `ids`; yields the number of new rows at each step."""
     rows = sum(len(chunk.series) * chunk.count for chunk in chunks)
-    # One row alone would be rounded otherwise than among many: it is given company.
-    copies = -(-LEAST_ROWS // rows)
-    groups = [_Group(weights, series, chunk, window, shared, copies) for chunk in chunks]
+    groups = [_Group(weights, series, chunk, window, shared) for chunk in chunks]
     for _ in _steps(weights, groups, sampling, window.horizon):
         yield rows
     for group in groups:
         for place, index in enumerate(group.chunk.series):
-            ids[index][:, group.chunk.paths] = group.ids[:, place, : group.chunk.count]
+            ids[index][:, group.chunk.paths] = group.ids[:, place]
 
 
 def _steps(weights: Weights, groups: list[_Group], sampling: Sampling, horizon: int) -> Iterator[None]:
@@ -269,7 +268,7 @@ def choose(logits: Tensor, sampling: Sampling, uniforms: Tensor) -> Tensor:
     with their places (100 rows of 1,024: 0.2 ms against 3.5 ms); the token at the end of the nucleus is the
     threshold for all others.
     """
-    if sampling.greedy or sampling.top_p in (None, 1) or logits.device.type != "cpu":
+    if sampling.greedy or sampling.top_p in (None, 1) or not kernels.suits_cpu(logits.device):
         return sample(logits, sampling, uniforms)
     kept = logits.float() if sampling.temperature == 1 else logits.float() / sampling.temperature
     if sampling.top_k and sampling.top_k < logits.shape[-1]:

@@ -1,8 +1,4 @@
-"""A Kronos predictor laid out for generation: weights folded and packed once per call, rows of a matrix in, rows out.
-
-A row's result does not depend on how many other rows there are, bit for bit, where `exact_rows()` says so and there
-are at least `LEAST_ROWS`.
-"""
+"""A Kronos predictor laid out for generation: weights folded and packed once per call, rows of a matrix in, rows out."""
 
 from __future__ import annotations
 
@@ -19,89 +15,63 @@ from chandler.nn.predictor import DependencyPositions, Kronos
 Attend = Callable[[int, Tensor], Tensor]
 """(layer, qkv (rows, 3, heads, head_dim)) -> (rows, heads * head_dim): the attention of new rows."""
 
-_PACK_HINT = 128  # rows the packed layout is tuned for; any number of rows may be multiplied with it
+_PACK_HINT = 128
+"""Rows that float32 weights are packed for; any number of rows may be multiplied with them."""
 DEPENDENCY_HEADS = 4
-LEAST_ROWS = 2
+
+
+def suits_cpu(device: torch.device) -> bool:
+    """Whether to take what is fastest on a CPU. The other way runs anywhere: on a CPU too, where a test answers no."""
+    return device.type == "cpu"
 
 
 @cache
-def exact_rows() -> bool:
-    """Whether float32 products on this CPU run through MKL's packed kernels.
+def packs(dtype: torch.dtype) -> bool:
+    """Whether weights can be laid out beforehand on this CPU: by MKL for float32, by oneDNN for bfloat16.
 
-    Those read a weight at the full memory bandwidth for one row and at the full GEMM rate for many, and (from 2
-    rows on) add up a row's products in one order whatever the number of rows. Plain `F.linear` does neither.
+    `F.linear` does it anew in every call, which at few rows costs more than the product. The operators are torch's
+    own (its compiler emits them) but not its public API: believe what they compute.
     """
-    if not torch.backends.mkl.is_available() or not hasattr(torch.ops.mkl, "_mkl_linear"):
+    if dtype == torch.bfloat16 and not torch.backends.mkldnn.enabled:
         return False
-    # These operators are torch's own (the compiler emits them) but not its public API: believe what they compute.
-    weight = torch.arange(12.0).view(3, 4)
-    rows = torch.arange(20.0).view(5, 4)
+    weight, rows = torch.arange(12.0).view(3, 4).to(dtype), torch.arange(20.0).view(5, 4).to(dtype)
     try:
-        return torch.allclose(_packed_product(rows, _pack(weight), _shape_only(weight), None), rows @ weight.T)
-    except RuntimeError:
+        made = _packed_product(rows, _pack(weight), _shape_only(weight), None).float()
+    except (AttributeError, RuntimeError):
         return False
-
-
-@cache
-def packs_bfloat16() -> bool:
-    """Whether bfloat16 products on this CPU can run through oneDNN with weights laid out beforehand.
-
-    `F.linear` lays them out anew in every call, which at few rows costs more than the product.
-    """
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise") or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return False
-    weight, rows = torch.arange(12.0).view(3, 4).bfloat16(), torch.arange(20.0).view(5, 4).bfloat16()
-    try:
-        made = _laid_out_product(rows, _lay_out(weight), None).float()
-        return torch.allclose(made, rows.float() @ weight.float().T, rtol=1e-2)
-    except RuntimeError:
-        return False
-
-
-def _lay_out(weight: Tensor) -> Tensor:
-    # The layout for one row is as fast as any for many, and the only one whose products do not depend on their number.
-    return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 1)
-
-
-def _laid_out_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return torch.allclose(made, rows.float() @ weight.float().T, rtol=1e-2)
 
 
 def _pack(weight: Tensor) -> Tensor:
-    return torch.ops.mkl._mkl_reorder_linear_weight.default(weight.contiguous(), _PACK_HINT)
+    if weight.dtype == torch.float32:
+        return torch.ops.mkl._mkl_reorder_linear_weight.default(weight.contiguous(), _PACK_HINT)
+    return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 1)  # for one row: as fast as any for many
 
 
 def _shape_only(weight: Tensor) -> Tensor:
-    """Something with the shape of `weight` and no memory: the packed product asks for nothing else."""
+    """Something with the shape of `weight` and no memory: MKL's packed product asks for nothing else."""
     return weight.new_zeros(1, 1).expand(weight.shape)
 
 
 def _packed_product(x: Tensor, packed: Tensor, shape: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.ops.mkl._mkl_linear.default(x, packed, shape, bias, x.shape[0])
+    if x.dtype == torch.float32:
+        return torch.ops.mkl._mkl_linear.default(x, packed, shape, bias, x.shape[0])
+    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
 
 
 class Linear:
-    """y = x W^T + b on rows x (rows, in) -> (rows, out); the weight is copied, so later changes do not show.
-
-    Hand in at least `LEAST_ROWS` rows: one alone goes through another kernel and rounds otherwise than among many.
-    """
+    """y = x W^T + b on rows x (rows, in) -> (rows, out)."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
         self.bias = None if bias is None else bias.to(dtype).contiguous()
-        self.packed = dtype == torch.float32 and weight.device.type == "cpu" and exact_rows()
+        self.weight, self.shape = weight.to(dtype).contiguous(), _shape_only(weight)
+        self.packed = suits_cpu(weight.device) and packs(dtype)
         if self.packed:
-            self.weight, self.shape = _pack(weight.float()), _shape_only(weight)
-        else:
-            self.weight = weight.to(dtype).contiguous()
-        self.laid_out = dtype == torch.bfloat16 and weight.device.type == "cpu" and packs_bfloat16()
-        if self.laid_out:
-            self.weight = _lay_out(self.weight)
+            self.weight = _pack(self.weight)
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.packed:
             return _packed_product(x.contiguous(), self.weight, self.shape, self.bias)
-        if self.laid_out:
-            return _laid_out_product(x.contiguous(), self.weight, self.bias)
         return F.linear(x, self.weight, self.bias)
 
 
@@ -174,7 +144,7 @@ class Weights:
         self.dim, self.ff_dim, self.n_heads, self.dtype = c.d_model, c.ff_dim, c.n_heads, dtype
         self.device = model.head.proj_s1.weight.device
         # On a CPU the small products of attention are slower in bfloat16, and more exact in float32.
-        self.cache_dtype = torch.float32 if self.device.type == "cpu" else dtype
+        self.cache_dtype = torch.float32 if suits_cpu(self.device) else dtype
         blocks = [block for block in model.transformer if isinstance(block, Block)]
         self.layers = [Layer(block, dtype) for block in blocks]
         self.floor = torch.tensor((model.norm.eps * c.d_model) ** 0.5, device=self.device)
