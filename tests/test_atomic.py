@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chandler.atomic import replacing_file, replacing_folder, write_text
+from chandler.atomic import replacing_file, replacing_folder, stands_for, write_text
 
 
 @pytest.fixture
@@ -84,3 +84,28 @@ def test_who_may_read_is_what_the_user_set(tmp_path: Path) -> None:
         pass
     assert mode(tmp_path / "a.txt") == 0o640
     assert mode(tmp_path / "store") == 0o750
+
+
+def test_links_stay_and_what_they_lead_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.txt").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "a-link.txt").symlink_to("real/a.txt")
+    write_text(tmp_path / "a-link.txt", "new")
+    assert (tmp_path / "real" / "a.txt").read_text() == "new"
+    with replacing_folder(tmp_path / "link") as scratch:
+        (scratch / "b.txt").write_text("newer")
+    assert names(tmp_path / "real") == ["b.txt"]
+    assert names(tmp_path) == ["a-link.txt", "link", "real"]
+    assert (tmp_path / "link").is_symlink()
+    (tmp_path / "ahead.txt").symlink_to("not/yet.txt")
+    write_text(tmp_path / "ahead.txt", "made")
+    assert (tmp_path / "not" / "yet.txt").read_text() == "made"
+
+
+def test_a_leftover_says_what_it_stood_for(tmp_path: Path) -> None:
+    with replacing_file(tmp_path / "a.b.txt") as scratch:
+        assert scratch.name != "a.b.txt"
+        assert stands_for(scratch.name) == "a.b.txt"
+    for name in ("a.txt", ".hidden", ".env.local", ".a.0A1B2C3D", "a.0a1b2c3d"):
+        assert stands_for(name) == name

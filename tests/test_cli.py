@@ -172,6 +172,36 @@ def test_failures_are_one_message_and_exit_code_2(
     assert captured.err.count("\n") == 1
 
 
+def test_outputs_are_not_written_over_what_is_read(
+    bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    table = folder / "bars.parquet"
+    pd.read_csv(bars).to_parquet(table)
+    (folder / "run.yaml").write_text("# mine\nout: x\ndata: {path: in}\n")
+    (tmp_path / "link.parquet").symlink_to(table)
+    prepared = tmp_path / "bars.store"
+    assert chandler("prepare", bars, prepared) == 0
+    monkeypatch.chdir(folder)
+    before = {path: path.read_bytes() for place in (folder, prepared) for path in place.iterdir() if path.is_file()}
+    capsys.readouterr()
+    for command in (
+        ["forecast", table, "--out", table],
+        ["forecast", folder, "--out", "bars.parquet"],
+        ["forecast", folder / "*.parquet", "--out", table],
+        ["forecast", ".", "--out", tmp_path / "link.parquet"],
+        ["forecast", tmp_path / "link.parquet", "--out", table],
+        ["forecast", bars, table, "--out", "../in/bars.parquet"],
+        ["inspect", table, "--html", table],
+        ["inspect", prepared, "--html", prepared],
+        ["inspect", table, "--config", "run.yaml", "--html", "run.yaml"],
+    ):
+        assert chandler(*command) == 2, command
+        assert "which is read (" in capsys.readouterr().err, command
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_wrong_usage_exits_2() -> None:
     assert chandler("forecast") == 2
     assert chandler("finetune", "a.yaml", "--no-such-option") == 2

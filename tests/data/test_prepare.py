@@ -206,6 +206,21 @@ def test_folders_that_are_no_stores(tmp_path):
         load_bars(tmp_path / "other")
 
 
+def test_what_is_read_may_not_lie_in_the_store(tmp_path):
+    data = fill(tmp_path / "data", symbols=2)
+    folder = tmp_path / "store"
+    prepare(data, folder, workers=1)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    table(40, 5).to_csv(folder / "S5.csv", index=False)
+    for source in (folder, folder / "S5.csv", [data, folder / "S5.csv"], f"qlib:{folder}"):
+        with pytest.raises(DataError, match="is read, and lies in the folder to write"):
+            prepare(source, folder, workers=1)
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    # A store within the folder that is read is no source of itself.
+    inner = data / "bars.store"
+    assert prepare(data, inner, workers=1).symbols == prepare(data, inner, workers=1).symbols == ("S0", "S1")
+
+
 def test_stitched_rows_read_as_an_array():
     base = np.arange(60).reshape(20, 3)
     rows = Stitched(base, np.array([10, 0, 15]), np.array([5, 4, 2]))

@@ -73,6 +73,43 @@ def test_saving_replaces_a_store_and_nothing_else(store, tmp_path):
         store.save(tmp_path / "other")
 
 
+def test_a_store_with_more_in_it_stays(store, tmp_path):
+    folder = store.save(tmp_path / "s")
+    for name in ("thesis.tex", ".git/HEAD", "data/A.csv"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("years of work")
+        with pytest.raises(DataError, match="exists and holds more than a bar store"):
+            store.save(folder)
+        assert (folder / name).read_text() == "years of work"
+        (folder / name).unlink()
+        if (folder / name).parent != folder:
+            (folder / name).parent.rmdir()
+    store.save(folder)
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "store.json").write_text('{"shelves": 3}')  # a store of another kind
+    with pytest.raises(DataError, match="exists and is no bar store"):
+        store.save(tmp_path / "shop")
+    assert (tmp_path / "shop" / "store.json").read_text() == '{"shelves": 3}'
+
+
+def test_a_store_is_not_saved_over_itself_nor_over_the_working_folder(store, tmp_path, monkeypatch):
+    folder = store.save(tmp_path / "s")
+    (tmp_path / "link").symlink_to(folder)
+    for place in (folder, tmp_path / "link"):
+        with pytest.raises(DataError, match="these bars are read from there"):
+            BarStore.open(folder).save(place)
+    assert BarStore.open(folder).symbols == store.symbols
+    BarStore.open(folder).select(["A"]).save(folder)  # a copy in memory
+    assert BarStore.open(folder).symbols == ("A",)
+    monkeypatch.chdir(folder)
+    with pytest.raises(DataError, match="the working folder"):
+        store.save(".")
+    assert BarStore.open(".").symbols == ("A",)
+    monkeypatch.chdir(tmp_path)
+    store.save("link")
+    assert (tmp_path / "link").is_symlink()
+
+
 def test_opening_what_is_none_or_damaged(store, tmp_path):
     with pytest.raises(DataError, match="no bar store here"):
         BarStore.open(tmp_path)

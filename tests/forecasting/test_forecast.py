@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from chandler.data.bars import FEATURES, Bars
 from chandler.errors import ConfigError, DataError
 from chandler.forecasting.forecast import Forecast, forecasts_to_frame
+from chandler.forecasting.output import write_plots
 from chandler.forecasting.sampling import Sampling
 
 COLUMNS = list(FEATURES)
@@ -236,3 +237,26 @@ def test_page_needs_no_network(tmp_path: Path) -> None:
 def test_forecasting_does_not_import_plotly_until_it_draws() -> None:
     code = "import sys, chandler.forecasting.forecaster; sys.exit('plotly' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_two_symbols_do_not_share_a_picture(tmp_path: Path) -> None:
+    forecasts = [made_up(symbol=name) for name in ("BTC/USD", "BTC_USD", "BTC:USD", "ETH")]
+    written = write_plots(forecasts, tmp_path / "f.svg")
+    assert [path.name for path in written] == ["f-BTC_USD.svg", "f-BTC_USD-2.svg", "f-BTC_USD-3.svg", "f-ETH.svg"]
+    assert all(path.is_file() for path in written)
+
+
+def test_a_picture_that_cannot_be_drawn_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "f.png"
+    made_up().plot(path)
+    before = path.read_bytes()
+
+    def full(figure: Figure, target: Path, **how: object) -> None:
+        Path(target).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", full)
+    with pytest.raises(OSError, match="No space"):
+        made_up().plot(path)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["f.png"]

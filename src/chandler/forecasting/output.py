@@ -86,13 +86,17 @@ def write_table(forecasts: Sequence[Forecast], path: Path) -> Path:
 
 
 def write_plots(forecasts: Sequence[Forecast], path: Path) -> list[Path]:
-    """A candle chart per symbol, a picture or an .html page: `path` itself for one, name-SYMBOL.suffix for several."""
-    written = []
+    """A candle chart per symbol, a picture or an .html page: `path` itself for one, name-SYMBOL.suffix for several, with
+    a number where two symbols would share a file."""
+    written: list[Path] = []
     for forecast in forecasts:
         target = path
         if len(forecasts) > 1:
             safe = re.sub(r"[^\w.-]+", "_", forecast.symbol)
-            target = path.with_name(f"{path.stem}-{safe}{path.suffix}")
+            target, number = path.with_name(f"{path.stem}-{safe}{path.suffix}"), 1
+            while target in written:
+                number += 1
+                target = path.with_name(f"{path.stem}-{safe}-{number}{path.suffix}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.suffix.lower() == ".html":

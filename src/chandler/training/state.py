@@ -110,7 +110,7 @@ class Keeper:
         assert isinstance(plain, Pretrained)
 
         def write() -> None:
-            with replacing_folder(self.best(step)) as scratch:
+            with replacing_folder(self._place(self.best(step))) as scratch:
                 plain.save_pretrained(scratch)
                 if plain is not model:
                     save_adapters(model, scratch)
@@ -131,10 +131,7 @@ class Keeper:
 
         def write() -> None:
             target = self.folder / f"step-{state.step:07d}"
-            STATES.clear(self.folder, only=[target.name])  # a damaged one of the same step
-            if target.exists():
-                raise TrainingError(f"{target} holds what is no state of chandler's. Move it away, then use --resume.")
-            with replacing_folder(target) as scratch:
+            with replacing_folder(self._place(target)) as scratch:
                 save_file(_contiguous(model.state_dict()), scratch / "model.safetensors")
                 tensors, groups = _pack(optimizer)
                 save_file(tensors, scratch / "optimizer.safetensors")
@@ -186,6 +183,13 @@ class Keeper:
             if stands_for(path.name) != path.name or (path.name.startswith("best-") and path not in needed):
                 gone.append(path.name)
         STATES.clear(self.folder, only=gone)
+
+    def _place(self, target: Path) -> Path:
+        """A folder to write, without what an interruption left there: damaged, or referred to by no state."""
+        STATES.clear(self.folder, only=[target.name])
+        if target.exists():
+            raise TrainingError(f"{target} holds what is no state of chandler's. Move it away, then use --resume.")
+        return target
 
     def clear(self) -> None:
         """Remove all states, and the folder if nothing else is in it."""
