@@ -98,7 +98,9 @@ def test_what_cannot_start_leaves_the_earlier_run_whole(config: Config, mine: Pa
     refused(fresh | {"predictor": {"start": str(tmp_path / "typo")}}, "there is no such folder", CheckpointError,
             overwrite=True)  # fmt: skip
     other = {"start": str(GOLDEN / "predictor")}
-    refused(fresh | {"predictor": other}, "the tokenizer has 4 \\+ 4 bits but the predictor reads 6 \\+ 6", overwrite=True)
+    refused(
+        fresh | {"predictor": other}, "the tokenizer has 4 \\+ 4 bits but the predictor reads 6 \\+ 6", overwrite=True
+    )
     no_such = {**fresh["predictor"], "train": ["no.such.weight"]}
     refused(fresh | {"predictor": no_such}, "fits no parameter", overwrite=True)
     refused(fresh | {"data": {**fresh["data"], "symbols": ["NONE"]}}, "no such symbol", ChandlerError, overwrite=True)
@@ -121,7 +123,9 @@ def test_data_within_the_folder_are_refused(config: Config, mine: Path) -> None:
     refused(config | {"data": sources}, r"bars\.csv, which is read \(data\.sources: bars\.csv\)", overwrite=True)
 
 
-@pytest.mark.parametrize("place", ["predictor/notes.txt", "checkpoints/mine.txt", "trackers/diary.md", "adapters/a.bin"])
+@pytest.mark.parametrize(
+    "place", ["predictor/notes.txt", "checkpoints/mine.txt", "trackers/diary.md", "adapters/a.bin"]
+)
 def test_what_is_not_of_the_run_is_named_and_stays(place: str, config: Config, mine: Path) -> None:
     (mine / place).parent.mkdir(exist_ok=True)
     (mine / place).write_text("years of work")
