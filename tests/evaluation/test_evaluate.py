@@ -86,7 +86,7 @@ def test_it_goes_on_where_it_stopped_and_ends_the_same(done: Path, run: Path) ->
         Results(done)
     evaluate(settings(done, models={"tiny": str(run)}))
     assert kept.stat().st_mtime_ns == changed
-    pd.testing.assert_frame_equal(pd.read_parquet(done / "scores.parquet"), before)
+    pd.testing.assert_frame_equal(pd.read_parquet(done / "scores.parquet"), before, check_exact=True)
 
 
 def test_a_window_has_the_same_forecast_in_any_chunk(done: Path, run: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from chandler.devices import device_of
 from chandler.forecasting.prompts import Prompt, evaluating
 from chandler.forecasting.sampling import Sampling, probabilities
 from chandler.nn.predictor import DependencyPositions, Kronos
@@ -65,15 +66,17 @@ def logits_at(
     model: Kronos, prompt: Prompt, ids: Paths2, step: int, level: int, max_context: int, positions: DependencyPositions
 ) -> Tensor:
     """Logits (V,) of the coarse (0) or fine (1) token at a step of one path, ids (horizon,) each, from the plain model."""
-    s1 = torch.cat((prompt.s1, ids[0][:step]))[None, -max_context:]
-    s2 = torch.cat((prompt.s2, ids[1][:step]))[None, -max_context:]
+    device = device_of(model)
+    s1 = torch.cat((prompt.s1, ids[0][:step]))[None, -max_context:].to(device)
+    s2 = torch.cat((prompt.s2, ids[1][:step]))[None, -max_context:].to(device)
     end = len(prompt.s1) + step
-    stamps = None if prompt.stamps is None else prompt.stamps[None, max(0, end - max_context) : end]
+    stamps = None if prompt.stamps is None else prompt.stamps[None, max(0, end - max_context) : end].to(device)
     with evaluating(model):
         h = model.hidden(s1, s2, stamps)
         if not level:
-            return model.s1_logits(h[:, -1])[0]
-        return model.s2_logits(h, ids[0][None, step : step + 1], causal=False, positions=positions)[0, -1]
+            return model.s1_logits(h[:, -1])[0].cpu()
+        chosen = ids[0][None, step : step + 1].to(device)
+        return model.s2_logits(h, chosen, causal=False, positions=positions)[0, -1].cpu()
 
 
 def assert_same(
@@ -92,7 +95,8 @@ def assert_same(
     """
     assert len(got) == len(want) == len(prompts)
     parted = draws = 0
-    for prompt, (a1, a2), (b1, b2) in zip(prompts, got, want, strict=True):
+    for prompt, a, b in zip(prompts, got, want, strict=True):
+        (a1, a2), (b1, b2) = ([ids.cpu() for ids in pair] for pair in (a, b))
         assert a1.shape == b1.shape
         assert a2.shape == b2.shape
         draws += a1.numel() + a2.numel()
