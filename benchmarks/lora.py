@@ -24,9 +24,9 @@ from torch import Tensor
 from benchmarks.forecast import peak_memory, reset_peak
 from chandler.nn.predictor import Kronos
 from chandler.nn.presets import PREDICTORS
-from chandler.training.optim import make_optimizer
-from chandler.training.stage_settings import LoraSettings, PredictorSettings
-from chandler.training.trainable import choose_trained
+from chandler.training.engine.optim import make_optimizer
+from chandler.training.engine.parameters import choose_trained
+from chandler.training.settings.stage import LoraSettings, PredictorSettings
 
 CASES: dict[str, dict[str, Any]] = {
     "full": {"mode": "full"},

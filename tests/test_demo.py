@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 
 from chandler.cli import main
-from chandler.data.splits import split_ranges
+from chandler.data.datasets.splits import split_ranges
 from chandler.demo import demo_settings, run_demo
 from chandler.evaluation.progress import Walking
+from chandler.training.datasets.sources import load_sources
 from chandler.training.progress import Progress
 from chandler.training.run import Run
-from chandler.training.sources import load_sources
 
 ROOT = Path(__file__).parents[1]
 TESTED = pd.Timestamp("2011-04-01")

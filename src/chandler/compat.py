@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from chandler.data.bars import FEATURES
-from chandler.data.calendars import time_features
-from chandler.data.windows import denormalise, normalise
+from chandler.data.calendars.time_features import time_features
+from chandler.data.datasets.windows import denormalise, normalise
 from chandler.devices import bring, resolve
 from chandler.errors import ConfigError, DataError
+from chandler.forecasting.engine.sampling import Sampling
 from chandler.forecasting.forecaster import Forecaster
-from chandler.forecasting.inputs import Window, given_times, read_times
+from chandler.forecasting.preprocessing import Window, given_times, read_times
 from chandler.forecasting.progress import progress_bar
-from chandler.forecasting.sampling import Sampling
 from chandler.nn import predictor, tokenizer
 from chandler.nn.quantizer import signs_to_ids
 

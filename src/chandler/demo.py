@@ -8,20 +8,20 @@ from importlib import resources
 from pathlib import Path
 
 from chandler.checkpoint import NANO
-from chandler.data.source import SourceSettings
+from chandler.data.sources import SourceSettings
 from chandler.errors import ConfigError
-from chandler.evaluation.calibrate import calibrate, calibration_text
-from chandler.evaluation.config import EvaluationSettings
 from chandler.evaluation.progress import Walking
-from chandler.evaluation.report import write_report
-from chandler.evaluation.results import Results
-from chandler.evaluation.score_report import write_evaluation_report
-from chandler.evaluation.score_text import evaluation_text
-from chandler.evaluation.walk import evaluate
-from chandler.training.config import Settings, load_settings
-from chandler.training.folder import RUN, changed_keys
+from chandler.evaluation.walk_forward.calibrate import calibrate, calibration_text
+from chandler.evaluation.walk_forward.results import Results
+from chandler.evaluation.walk_forward.runner import evaluate
+from chandler.evaluation.walk_forward.settings import EvaluationSettings
+from chandler.reports.evaluation import write_evaluation_report
+from chandler.reports.run import write_report
+from chandler.reports.score_text import evaluation_text
 from chandler.training.progress import Progress, duration
 from chandler.training.run import Run, finetune
+from chandler.training.runs.folder import RUN, changed_keys
+from chandler.training.settings.run import Settings, load_settings
 
 PATHS = 100
 BASELINES = ["last_close", "bootstrap", "gaussian_walk", "ewma", "volume_by_time_of_day"]

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chandler.data import load_bars, prepare
-from chandler.data.engine import Layout, parse_typed
-from chandler.data.files import Encoded, Source
 from chandler.data.parallel import by_threads, map_threads, useful
-from chandler.data.readers import ReadOptions
-from chandler.data.textfiles import read_text
+from chandler.data.reading.csv import read_text
+from chandler.data.reading.csv_engine import Layout, parse_typed
+from chandler.data.reading.discovery import Encoded, Source
+from chandler.data.reading.load import ReadOptions
 from chandler.errors import DataError
 
 HEAD = "timestamp,open,high,low,close,volume\n"
@@ -215,6 +215,6 @@ def test_a_bad_file_is_read_once_by_either_way(tmp_path, monkeypatch, rows, mess
 def test_a_fault_of_the_short_way_is_not_hidden_by_the_long_one(tmp_path, monkeypatch):
     path = tmp_path / "x.csv"
     path.write_text(HEAD + "2024-01-03,1.5,2,1,1.7,10\n2024-01-04,1.5,2,1,1.8,11\n")
-    monkeypatch.setattr("chandler.data.textfiles.parse_typed", lambda *_: 1 // 0)
+    monkeypatch.setattr("chandler.data.reading.csv.parse_typed", lambda *_: 1 // 0)
     with pytest.raises(DataError, match=r"x\.csv: cannot be understood: ZeroDivisionError"):
         load_bars(path)

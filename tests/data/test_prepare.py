@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from chandler.data import BarStore, SplitSettings, Windows, inspect_store, load_bars, prepare
-from chandler.data.log import MANIFEST
-from chandler.data.readers import ReadOptions
-from chandler.data.stitched import Stitched
+from chandler.data.reading.load import ReadOptions
+from chandler.data.store.concatenated import Stitched
+from chandler.data.store.writer import MANIFEST
 from chandler.errors import DataError
 
 

@@ -6,7 +6,7 @@ import torch
 from tests.data.test_windows import all_rows, store_of
 
 from chandler.data import Windows
-from chandler.data.resident import BYTES_PER_ROW, ResidentRows, ResidentWindows, gather_tensors
+from chandler.data.datasets.device_cache import BYTES_PER_ROW, ResidentRows, ResidentWindows, gather_tensors
 
 CPU = torch.device("cpu")
 

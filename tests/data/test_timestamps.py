@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from chandler.data.calendars import time_features
-from chandler.data.timestamps import parse_times
+from chandler.data.calendars.time_features import time_features
+from chandler.data.reading.timestamps import parse_times
 from chandler.errors import DataError
 
 

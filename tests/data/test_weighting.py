@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chandler.data.weighting import weighted_order, weighted_quotas
+from chandler.data.datasets.samplers import weighted_order, weighted_quotas
 
 COUNTS = np.array([1000, 100, 10, 0, 100])
 

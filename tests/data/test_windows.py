@@ -13,7 +13,7 @@ from chandler.data import (
     require_windows,
     split_ranges,
 )
-from chandler.data.windows import shuffled
+from chandler.data.datasets.windows import shuffled
 from chandler.errors import DataError
 
 

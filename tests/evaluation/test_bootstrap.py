@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation.bootstrap import block_bootstrap, optimal_block
+from chandler.measures.bootstrap import block_bootstrap, optimal_block
 
 
 def autoregressive(share: float, size: int, rng: np.random.Generator) -> np.ndarray:

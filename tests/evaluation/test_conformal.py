@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation.conformal import adaptive_bands
+from chandler.measures.adaptive_conformal import adaptive_bands
 
 T = 1200
 EDGE = 1.645 * 0.01

@@ -12,14 +12,15 @@ import pandas as pd
 import pytest
 
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation import judgement, significance
-from chandler.evaluation.calibrate import calibrate, calibration_text
-from chandler.evaluation.config import EvaluationSettings, load_evaluation, name_models
-from chandler.evaluation.results import QUESTIONS, Results
-from chandler.evaluation.score_report import write_evaluation_report
-from chandler.evaluation.score_text import evaluation_text
-from chandler.evaluation.walk import evaluate, read_state
+from chandler.evaluation.walk_forward.calibrate import calibrate, calibration_text
+from chandler.evaluation.walk_forward.results import QUESTIONS, Results
+from chandler.evaluation.walk_forward.runner import evaluate, read_state
+from chandler.evaluation.walk_forward.settings import EvaluationSettings, load_evaluation, name_models
 from chandler.forecasting.forecaster import Forecaster
+from chandler.measures import significance
+from chandler.reports import judgement
+from chandler.reports.evaluation import write_evaluation_report
+from chandler.reports.score_text import evaluation_text
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ASSET = Path(__file__).parents[2] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"

@@ -14,8 +14,8 @@ import yaml
 
 from chandler.data import Bars, BarStore, load_bars
 from chandler.errors import DataError
-from chandler.evaluation.exposure import clean_start, exposure, not_on_record, require_unseen
-from chandler.evaluation.origins import find_origins
+from chandler.evaluation.walk_forward.contamination import clean_start, exposure, not_on_record, require_unseen
+from chandler.evaluation.walk_forward.origins import find_origins
 from chandler.training.run import finetune
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.shell import chandler
 
 from chandler import load_bars
-from chandler.evaluation.folder import slug
+from chandler.evaluation.part_store import slug
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ASSET = Path(__file__).parents[2] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"

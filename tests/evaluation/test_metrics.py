@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chandler.errors import DataError
-from chandler.evaluation import metrics
+from chandler.measures import point as metrics
 
 NAN = float("nan")
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from chandler.data.bars import Bars
-from chandler.data.store import BarStore
+from chandler.data.store.store import BarStore
 from chandler.errors import DataError
-from chandler.evaluation import performance
-from chandler.evaluation.backtest_report import headline
-from chandler.evaluation.panel import Panel
+from chandler.evaluation.backtest import performance
+from chandler.evaluation.backtest.panel import Panel
+from chandler.reports.backtest import headline
 
 NAN = float("nan")
 DAYS = pd.date_range("2024-01-02", periods=5, freq="D")

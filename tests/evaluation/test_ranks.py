@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation.ranks import cross_section, ic, path_ic, path_rank_ic, rank_ic, ranks
+from chandler.measures.correlation import cross_section, ic, path_ic, path_rank_ic, rank_ic, ranks
 
 NAN = float("nan")
 

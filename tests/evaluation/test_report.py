@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from chandler.errors import ConfigError
-from chandler.evaluation import charts
-from chandler.evaluation.report import write_report
+from chandler.reports import run_charts as charts
+from chandler.reports.run import write_report
 
 SPLITS = {
     "train": {"windows": 30, "rows": 60, "first": "2023-10-02T00:00:00", "last": "2023-12-29T00:00:00"},

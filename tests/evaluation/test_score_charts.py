@@ -9,11 +9,12 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from chandler.evaluation import charts, score_charts, score_tables
-from chandler.evaluation.config import load_evaluation
-from chandler.evaluation.results import Results
-from chandler.evaluation.score_report import write_evaluation_report
-from chandler.evaluation.walk import evaluate
+from chandler.evaluation.walk_forward.results import Results
+from chandler.evaluation.walk_forward.runner import evaluate
+from chandler.evaluation.walk_forward.settings import load_evaluation
+from chandler.reports import run_charts as charts
+from chandler.reports import score_charts, score_tables
+from chandler.reports.evaluation import write_evaluation_report
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SYMBOLS = 13

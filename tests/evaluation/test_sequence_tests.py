@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from chandler.errors import DataError
-from chandler.evaluation.sequence_tests import learned_from, told_apart
+from chandler.evaluation.tasks.discriminators import learned_from, told_apart
 
 N, T = 300, 8
 TEST = np.arange(N) >= 200

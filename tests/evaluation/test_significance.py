@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation.significance import compare, diebold_mariano, newey_west_t
+from chandler.measures.significance import compare, diebold_mariano, newey_west_t
 
 NAN = float("nan")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from chandler.errors import DataError
-from chandler.evaluation.volatility import qlike, qlike_each, r2, realised_variance, variance_mae
-from chandler.forecasting.measures import realised_variance as variance_of_paths
+from chandler.measures.ensemble import realised_variance as variance_of_paths
+from chandler.measures.volatility import qlike, qlike_each, r2, realised_variance, variance_mae
 
 NAN = float("nan")
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from chandler.devices import device_of
-from chandler.forecasting.prompts import Prompt, evaluating
-from chandler.forecasting.sampling import Sampling, probabilities
+from chandler.forecasting.engine.prompts import Prompt, evaluating
+from chandler.forecasting.engine.sampling import Sampling, probabilities
 from chandler.nn.predictor import DependencyPositions, Kronos
 
 EDGE = 1e-5

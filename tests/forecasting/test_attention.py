@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from chandler.forecasting.attention import look
+from chandler.forecasting.engine.attention import look
 
 HEADS, WIDTH, HISTORY, OWN, PADDED = 4, 16, 64, 7, 5
 

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from chandler.errors import CheckpointError, ConfigError, DataError
-from chandler.evaluation import metrics
-from chandler.forecasting.conformal import LEVELS, ConformalBands, quantile_levels
+from chandler.measures import point as metrics
+from chandler.measures.conformal import LEVELS, ConformalBands, quantile_levels
 
 H, P = 6, 100
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from chandler.forecasting import decoding
-from chandler.forecasting.decoding import decode_paths
-from chandler.forecasting.reencoding import decode_tail
+from chandler.forecasting.engine import decoding
+from chandler.forecasting.engine.decoding import decode_paths
+from chandler.forecasting.engine.reference import decode_tail
 from chandler.nn.tokenizer import KronosTokenizer, TokenizerConfig
 
 

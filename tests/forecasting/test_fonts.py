@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
 from chandler import Forecaster, load_bars
-from chandler.forecasting.fonts import dress
 from chandler.forecasting.forecast import Forecast
+from chandler.forecasting.plots.fonts import dress
 
 NAME = "平安银行000001"
 Install = Callable[[str, str, int], None]

@@ -14,17 +14,17 @@ import pytest
 import torch
 
 from chandler.data.bars import Bars
-from chandler.data.store import BarStore
-from chandler.data.windows import normalise
+from chandler.data.datasets.windows import normalise
+from chandler.data.store.store import BarStore
 from chandler.errors import CheckpointError, ConfigError, DataError
 from chandler.forecasting import progress as progress_module
-from chandler.forecasting import reencoding
+from chandler.forecasting.engine import reference as reencoding
+from chandler.forecasting.engine.generation import Overflow
+from chandler.forecasting.engine.prompts import Prompt
+from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.forecasting.forecaster import Forecaster
-from chandler.forecasting.generation import Overflow
-from chandler.forecasting.inputs import prepare
-from chandler.forecasting.loading import RELEASES
-from chandler.forecasting.prompts import Prompt
-from chandler.forecasting.sampling import Sampling, path_uniforms
+from chandler.forecasting.preprocessing import prepare
+from chandler.forecasting.pretrained import RELEASES
 from chandler.nn.predictor import Kronos, PredictorConfig
 from chandler.nn.tokenizer import KronosTokenizer, TokenizerConfig
 

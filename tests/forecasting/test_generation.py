@@ -18,12 +18,12 @@ from torch import Tensor
 
 from chandler.checkpoint import NANO
 from chandler.errors import ConfigError
-from chandler.forecasting import reencoding
-from chandler.forecasting.cache import Paths, Prefix, bytes_per_row
-from chandler.forecasting.generation import choose, generate
-from chandler.forecasting.kernels import Linear, Weights
-from chandler.forecasting.prompts import Prompt, evaluating
-from chandler.forecasting.sampling import Sampling, path_uniforms, probabilities, sample
+from chandler.forecasting.engine import reference as reencoding
+from chandler.forecasting.engine.cache import Paths, Prefix, bytes_per_row
+from chandler.forecasting.engine.generation import choose, generate
+from chandler.forecasting.engine.kernels import Linear, Weights
+from chandler.forecasting.engine.prompts import Prompt, evaluating
+from chandler.forecasting.engine.sampling import Sampling, path_uniforms, probabilities, sample
 from chandler.nn.predictor import DependencyPositions, Kronos, PredictorConfig
 from chandler.nn.tokenizer import KronosTokenizer
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from chandler.errors import ConfigError, DataError
-from chandler.forecasting.measures import (
+from chandler.measures.ensemble import (
     band_levels,
     realised_variance,
     repair_bars,

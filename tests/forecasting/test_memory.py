@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from chandler.forecasting import memory
-from chandler.forecasting.memory import free_memory, left_in
+from chandler.forecasting.engine import memory
+from chandler.forecasting.engine.memory import free_memory, left_in
 
 GB = 10**9
 

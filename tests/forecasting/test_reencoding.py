@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from tests.forecasting.edges import assert_same
 from torch import Tensor
 
-from chandler.forecasting.prompts import Prompt, evaluating
-from chandler.forecasting.reencoding import decode_tail, generate
-from chandler.forecasting.sampling import Sampling, path_uniforms
+from chandler.forecasting.engine.prompts import Prompt, evaluating
+from chandler.forecasting.engine.reference import decode_tail, generate
+from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from chandler.errors import ConfigError
-from chandler.forecasting.sampling import Sampling, path_uniforms, probabilities, sample
+from chandler.forecasting.engine.sampling import Sampling, path_uniforms, probabilities, sample
 
 
 @pytest.mark.parametrize(

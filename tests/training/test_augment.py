@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from chandler.data.windows import normalise
-from chandler.training.augment import draw_lookback
-from chandler.training.stages import Batch
+from chandler.data.datasets.windows import normalise
+from chandler.training.datasets.augment import draw_lookback
+from chandler.training.engine.stages import Batch
 
 LENGTH, LOOKBACK = 30, 20
 

@@ -10,24 +10,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chandler.data.readers import load_bars
-from chandler.data.windows import Windows
+from chandler.data.datasets.windows import Windows
+from chandler.data.reading.load import load_bars
 from chandler.errors import ConfigError, TrainingError
-from chandler.evaluation import metrics
 from chandler.forecasting.forecaster import Forecaster
-from chandler.forecasting.measures import fair_crps, rank_correlation
+from chandler.measures import point as metrics
+from chandler.measures.direction import gain, is_better
+from chandler.measures.ensemble import fair_crps, rank_correlation
 from chandler.nn.lora import adapters, add_adapters, merged
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
-from chandler.training.config import load_settings
-from chandler.training.direction import gain, is_better
-from chandler.training.exam import Exam, evenly_spaced, grade
-from chandler.training.plan import derive_seed
+from chandler.training.datasets.sources import load_sources
+from chandler.training.engine.batching import derive_seed
+from chandler.training.engine.forecast_validation import Exam, evenly_spaced, grade
+from chandler.training.engine.interrupts import Interrupted
 from chandler.training.progress import Progress
 from chandler.training.run import finetune
-from chandler.training.signals import Interrupted
-from chandler.training.sources import load_sources
-from chandler.training.stage_settings import ScoringSettings
+from chandler.training.settings.run import load_settings
+from chandler.training.settings.stage import ScoringSettings
 from tests.conftest import GOLDEN
 from tests.training.conftest import ASSET
 from tests.training.killing import outcome

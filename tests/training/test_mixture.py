@@ -14,16 +14,16 @@ from safetensors.torch import load_file
 
 from chandler.checkpoint import WEIGHTS_NAME
 from chandler.data.bars import Bars
-from chandler.data.store import BarStore
-from chandler.data.windows import Windows, epoch_order, normalise
+from chandler.data.datasets.windows import Windows, epoch_order, normalise
+from chandler.data.store.store import BarStore
 from chandler.errors import ConfigError
-from chandler.training.augment import drop_volume
-from chandler.training.config import load_settings
-from chandler.training.mixture import Mixture
-from chandler.training.plan import Plan
+from chandler.training.datasets.augment import drop_volume
+from chandler.training.datasets.mixture import Mixture
+from chandler.training.datasets.sources import load_sources
+from chandler.training.engine.batching import Plan
+from chandler.training.engine.stages import Batch
 from chandler.training.run import finetune
-from chandler.training.sources import load_sources
-from chandler.training.stages import Batch
+from chandler.training.settings.run import load_settings
 from tests.training.conftest import ASSET
 from tests.training.test_trainable import torchrun
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chandler.data.windows import epoch_order
-from chandler.training.plan import Plan, derive_seed
+from chandler.data.datasets.windows import epoch_order
+from chandler.training.engine.batching import Plan, derive_seed
 
 
 @given(

@@ -16,12 +16,12 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from chandler.errors import ConfigError
-from chandler.evaluation.backtest_config import BacktestSettings
+from chandler.evaluation.backtest.settings import BacktestSettings
 from chandler.nn.tokenizer import KronosTokenizer
-from chandler.training.config import PRETRAINING, Settings, load_settings, save_settings, settings_to_run
-from chandler.training.folder import Run
 from chandler.training.progress import Progress
 from chandler.training.run import finetune
+from chandler.training.runs.folder import Run
+from chandler.training.settings.run import PRETRAINING, Settings, load_settings, save_settings, settings_to_run
 from tests.shell import chandler
 from tests.training.conftest import ASSET, NO_DROPOUT, TINY
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from chandler.errors import ConfigError
-from chandler.training.config import load_settings
-from chandler.training.residence import footprint, resident, settle
+from chandler.training.datasets.device_placement import footprint, resident, settle
+from chandler.training.datasets.sources import load_sources
+from chandler.training.engine.validation import to_device
 from chandler.training.run import finetune
-from chandler.training.sources import load_sources
-from chandler.training.validation import to_device
+from chandler.training.settings.run import load_settings
 from tests.training.conftest import ASSET
 
 CPU = torch.device("cpu")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from chandler.evaluation.report import write_report
+from chandler.reports.run import write_report
+from chandler.training.engine.watch import Watch
 from chandler.training.run import finetune
-from chandler.training.watch import Watch
 from tests.conftest import GOLDEN
 
 

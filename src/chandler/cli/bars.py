@@ -49,9 +49,9 @@ def inspect(
     As a run would see it: [bold]chandler inspect --config run.yaml --set data.cleaning.enabled=true[/bold]
     """
     from chandler.atomic import write_text
-    from chandler.data.quality import inspect_store
-    from chandler.data.readers import opened
-    from chandler.data.source import load_source
+    from chandler.data.inspection.report import inspect_store
+    from chandler.data.reading.load import opened
+    from chandler.data.sources import load_source
 
     own = {"path": source_of(data), "lookback": lookback, "horizon": horizon, "calendar": calendar}
     given = {key: value for key, value in own.items() if value is not None} | source.given()
@@ -86,14 +86,14 @@ def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str])
     """The settings of an inspection: those of a run's YAML where there is one, flags over them."""
     import json
 
-    from chandler.data.source import InspectSettings
+    from chandler.data.sources import InspectSettings
     from chandler.settings import Strict, load
 
     flags = [f"data.{key}={json.dumps(value)}" for key, value in given.items()]
     if config is None and "path" not in given:
         raise ConfigError("give the data, chandler inspect bars.csv, or a run's YAML with --config.")
     if config is not None:  # of a run, with all its other keys
-        from chandler.training.config import load_settings
+        from chandler.training.settings.run import load_settings
 
         if "path" in given:
             flags.append("data.sources=[]")

@@ -49,33 +49,33 @@ def evaluate(
 
     Baselines alone, on 1-hour bars: [bold]chandler evaluate btc.csv --set horizon=24 --set lookback=240[/bold]
     """
-    from chandler.evaluation.config import load_evaluation
-    from chandler.evaluation.results import Results
-    from chandler.evaluation.score_report import write_evaluation_report
-    from chandler.evaluation.score_text import evaluation_text
-    from chandler.evaluation.walk import evaluate as run_evaluate
+    from chandler.evaluation.walk_forward.results import Results
+    from chandler.evaluation.walk_forward.runner import evaluate as run_evaluate
+    from chandler.evaluation.walk_forward.settings import load_evaluation
+    from chandler.reports.evaluation import write_evaluation_report
+    from chandler.reports.score_text import evaluation_text
 
     if not data and config is None:
         raise ConfigError("what shall be evaluated? Give the bars: chandler evaluate bars.csv --models runs/mine")
     final = {key: value for key, value in (("out", out), ("models", models)) if value is not None}
     settings = load_evaluation(config or {}, [*path_setting(data), *(overrides or ())], final)
     if calibrate:
-        from chandler.evaluation.calibrate import calibrate_missing
+        from chandler.evaluation.walk_forward.calibrate import calibrate_missing
 
         calibrate_missing(settings)
     run = run_evaluate
     if settings.task == "generation":
-        from chandler.evaluation.generation_task import generation as run
+        from chandler.evaluation.tasks.generation import generation as run
     with going_on_later():
         folder = run(settings, force=force, overwrite=overwrite)
     if settings.task == "generation":
-        from chandler.evaluation.generation_report import generation_text
+        from chandler.reports.generation import generation_text
 
         typer.echo(generation_text(folder))
         return
     results = Results(folder)
     if settings.task is not None:
-        from chandler.evaluation.task_results import task_table
+        from chandler.evaluation.tasks.measures import task_table
 
         typer.echo(task_table(results, settings.task).to_text())
     typer.echo(evaluation_text(results))
@@ -104,8 +104,8 @@ def calibrate(
 
     Example: [bold]chandler calibrate runs/mine --stride 5[/bold]
     """
-    from chandler.evaluation.calibrate import calibrate as run_calibrate
-    from chandler.evaluation.calibrate import calibration_text
+    from chandler.evaluation.walk_forward.calibrate import calibrate as run_calibrate
+    from chandler.evaluation.walk_forward.calibrate import calibration_text
 
     found = run_calibrate(
         run, horizon=horizon, stride=stride, limit=origins, paths=paths, temperature=temperature, top_p=top_p, seed=seed,
@@ -150,9 +150,9 @@ def backtest(
     """
     import json
 
-    from chandler.evaluation.backtest import backtest as run_backtest
-    from chandler.evaluation.backtest import load_backtest
-    from chandler.evaluation.backtest_report import headline, verdict_lines
+    from chandler.evaluation.backtest.runner import backtest as run_backtest
+    from chandler.evaluation.backtest.runner import load_backtest
+    from chandler.reports.backtest import headline, verdict_lines
 
     final = {"model": model, "signals": None if signals is None else str(signals), "out": out}
     given: dict[str, str | None] = {name: value for name, value in final.items() if value is not None}
@@ -176,24 +176,24 @@ def report(
     ],
 ) -> None:
     """Write report.html of a training run, an evaluation or a backtest again, from the files in its folder."""
-    from chandler.evaluation.walk import STATE
+    from chandler.evaluation.walk_forward.runner import STATE
 
     if (folder / STATE).is_file():
-        from chandler.evaluation.results import Results
-        from chandler.evaluation.score_report import write_evaluation_report
+        from chandler.evaluation.walk_forward.results import Results
+        from chandler.reports.evaluation import write_evaluation_report
 
         typer.echo(f"Report: {write_evaluation_report(Results(folder))}")
         return
     if (folder / "curve.parquet").is_file():
-        from chandler.evaluation.backtest_report import write_backtest_report
+        from chandler.reports.backtest import write_backtest_report
 
         typer.echo(f"Report: {write_backtest_report(folder)}")
         return
     if (folder / "generation.json").is_file():
-        from chandler.evaluation.generation_report import write_generation_report
+        from chandler.reports.generation import write_generation_report
 
         typer.echo(f"Report: {write_generation_report(folder)}")
         return
-    from chandler.evaluation.report import write_report
+    from chandler.reports.run import write_report
 
     typer.echo(f"Report: {write_report(folder)}")

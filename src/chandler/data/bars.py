@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from chandler.data.calendars import infer_interval
+from chandler.data.calendars.time_features import infer_interval
 from chandler.data.columns import FEATURES
-from chandler.data.frames import as_pandas, frame_table, to_polars
-from chandler.data.numbers import Decimal
+from chandler.data.reading.frames import as_pandas, frame_table, to_polars
+from chandler.data.reading.numbers import Decimal
 from chandler.errors import DataError
 
 __all__ = ["FEATURES", "Adjust", "Bars", "Decimal", "Missing", "Unsorted"]
@@ -72,7 +72,7 @@ class Bars:
         Column names may be spelt in the usual ways; `columns` (canonical name -> the frame's) overrides.
         Raises DataError as `read_table` does, and where the frame holds several symbols.
         """
-        from chandler.data.validation import read_table  # which makes Bars
+        from chandler.data.reading.validation import read_table  # which makes Bars
 
         converted = as_pandas(frame)
         if converted is None:

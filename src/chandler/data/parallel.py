@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from chandler.data.files import COLUMNAR, TEXT, Source
+from chandler.data.reading.discovery import COLUMNAR, TEXT, Source
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

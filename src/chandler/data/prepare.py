@@ -13,15 +13,15 @@ import numpy as np
 
 from chandler.atomic import write_text
 from chandler.data.bars import Adjust, Decimal, Missing, Unsorted
-from chandler.data.choice import Choice
 from chandler.data.columns import FEATURES, listed
-from chandler.data.files import Source, find_files
-from chandler.data.joining import archive_symbol
-from chandler.data.log import LAYOUT, MANIFEST, Entry, LogWriter, Piece, current
 from chandler.data.parallel import useful
 from chandler.data.qlib import PREFIX, require_qlib
-from chandler.data.readers import ReadOptions, problems_error
-from chandler.data.store import META, VERSION, BarStore
+from chandler.data.reading.discovery import Source, find_files
+from chandler.data.reading.load import ReadOptions, problems_error
+from chandler.data.reading.merging import archive_symbol
+from chandler.data.reading.selection import Choice
+from chandler.data.store.store import META, VERSION, BarStore
+from chandler.data.store.writer import LAYOUT, MANIFEST, Entry, LogWriter, Piece, current
 from chandler.data.workers import Arrays, Outcome, outcomes, qlib_outcome, source_name
 from chandler.errors import DataError
 

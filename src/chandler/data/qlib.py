@@ -15,9 +15,9 @@ import pandas as pd
 
 from chandler.atomic import replacing_folder
 from chandler.data.bars import Adjust, Bars
-from chandler.data.calendars import infer_interval
+from chandler.data.calendars.time_features import infer_interval
 from chandler.data.columns import FEATURES, PRICES, listed
-from chandler.data.store import BarStore, require_new
+from chandler.data.store.store import BarStore, require_new
 from chandler.errors import DataError
 
 PREFIX = "qlib:"

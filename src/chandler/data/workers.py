@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from chandler.data.bars import Bars
-from chandler.data.calendars import time_features
-from chandler.data.choice import Choice
-from chandler.data.files import Source
-from chandler.data.log import Entry
+from chandler.data.calendars.time_features import time_features
 from chandler.data.parallel import by_threads, in_order, map_threads
 from chandler.data.qlib import PREFIX, read_qlib
-from chandler.data.readers import ReadOptions
+from chandler.data.reading.discovery import Source
+from chandler.data.reading.load import ReadOptions
+from chandler.data.reading.selection import Choice
+from chandler.data.store.writer import Entry
 from chandler.errors import DataError
 
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from chandler.atomic import write_text
 from chandler.errors import ChandlerError, CheckpointError, ConfigError
-from chandler.forecasting.conformal import ConformalBands
-from chandler.forecasting.measures import CLOSE, LOW, PRICE_FLOOR
-from chandler.forecasting.sampling import Sampling
+from chandler.forecasting.engine.sampling import Sampling
+from chandler.measures.conformal import ConformalBands
+from chandler.measures.ensemble import CLOSE, LOW, PRICE_FLOOR
 
 Array = NDArray[np.float64]
 NAME = "calibration.json"

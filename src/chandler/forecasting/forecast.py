@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from chandler.atomic import replacing_file, write_text
 from chandler.data.bars import FEATURES, Bars
 from chandler.errors import ConfigError, DataError
-from chandler.forecasting import measures
-from chandler.forecasting.measures import CLOSE, LOW, ReturnKind
-from chandler.forecasting.sampling import Sampling
+from chandler.forecasting.engine.sampling import Sampling
+from chandler.measures import ensemble as measures
+from chandler.measures.ensemble import CLOSE, LOW, ReturnKind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -237,7 +237,7 @@ class Forecast:
             ConfigError: an impossible `band` or `history_rows`.
             DataError: a truth without any of the forecast's timestamps.
         """
-        from chandler.forecasting.plots import draw_forecast  # matplotlib is slow to import
+        from chandler.forecasting.plots.static import draw_forecast  # matplotlib is slow to import
 
         figure = draw_forecast(self, truth=truth, band=band, history_rows=history_rows)
         if path is not None:
@@ -249,7 +249,7 @@ class Forecast:
         self, truth: Bars | pd.DataFrame | None = None, band: float = 0.8, history_rows: int = 60
     ) -> PlotlyFigure:
         """`plot` for pages: an interactive plotly figure, with the same arguments and errors."""
-        from chandler.forecasting.pages import forecast_figure  # plotly is slow to import
+        from chandler.forecasting.plots.interactive import forecast_figure  # plotly is slow to import
 
         return forecast_figure(self, truth=truth, band=band, history_rows=history_rows)
 

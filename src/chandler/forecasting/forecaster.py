@@ -13,20 +13,20 @@ import torch
 from numpy.typing import NDArray
 
 from chandler.data.bars import Bars
-from chandler.data.schedule import known_calendar
+from chandler.data.calendars.schedule import known_calendar
 from chandler.devices import bring, device_of, resolve
 from chandler.errors import ConfigError
-from chandler.forecasting import planning
 from chandler.forecasting.calibration import Calibration, required
-from chandler.forecasting.decoding import decode_paths
+from chandler.forecasting.engine import planning
+from chandler.forecasting.engine.decoding import decode_paths
+from chandler.forecasting.engine.generation import Overflow, generate
+from chandler.forecasting.engine.memory import free_memory
+from chandler.forecasting.engine.prompts import Prompt, evaluating
+from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.forecasting.forecast import Forecast
-from chandler.forecasting.generation import Overflow, generate
-from chandler.forecasting.inputs import MIN_HISTORY, Prepared, Window, many_series, one_series, prepare
-from chandler.forecasting.loading import check_pair, load_models, push_models, save_models
-from chandler.forecasting.memory import free_memory
+from chandler.forecasting.preprocessing import MIN_HISTORY, Prepared, Window, many_series, one_series, prepare
+from chandler.forecasting.pretrained import check_pair, load_models, push_models, save_models
 from chandler.forecasting.progress import Report, progress_bar
-from chandler.forecasting.prompts import Prompt, evaluating
-from chandler.forecasting.sampling import Sampling, path_uniforms
 from chandler.hub import HubOptions, PushOptions
 from chandler.nn.predictor import DependencyPositions, Kronos
 from chandler.nn.tokenizer import KronosTokenizer

@@ -20,23 +20,23 @@ from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.places import existing, require_apart
-from chandler.training.config import Settings, settings_to_run
-from chandler.training.distributed import close, make_accelerator, telling_of_lost_processes
-from chandler.training.exam import Exam
-from chandler.training.folder import RUN, STARTS, Run, flattened, prepare_folder, require_folder, write_json
-from chandler.training.lineage import RECORD, Known, known, known_of, read_mapping, record_of, write_record
-from chandler.training.loop import fit
-from chandler.training.plan import derive_seed
+from chandler.training.datasets.device_placement import footprint, settle
+from chandler.training.datasets.sources import Sources, data_inputs, load_sources
+from chandler.training.engine.batching import derive_seed
+from chandler.training.engine.checkpoints import Keeper
+from chandler.training.engine.distributed import close, make_accelerator, telling_of_lost_processes
+from chandler.training.engine.forecast_validation import Exam
+from chandler.training.engine.interrupts import StopRequest, stop_on_signal
+from chandler.training.engine.parameters import Trained, choose_trained
+from chandler.training.engine.stages import PredictorStage, TokenizerStage
+from chandler.training.engine.trainer import fit
+from chandler.training.logging.metrics_log import Recorder, verdict
+from chandler.training.logging.trackers import Tracking, accelerate_names, require_trackers
 from chandler.training.progress import Progress
-from chandler.training.recorder import Recorder, verdict
-from chandler.training.residence import footprint, settle
-from chandler.training.signals import StopRequest, stop_on_signal
-from chandler.training.sources import Sources, data_inputs, load_sources
-from chandler.training.stage_settings import RANDOM, PredictorSettings, ScoringSettings, StageSettings
-from chandler.training.stages import PredictorStage, TokenizerStage
-from chandler.training.state import Keeper
-from chandler.training.tracking import Tracking, accelerate_names, require_trackers
-from chandler.training.trainable import Trained, choose_trained
+from chandler.training.runs.folder import RUN, STARTS, Run, flattened, prepare_folder, require_folder, write_json
+from chandler.training.runs.lineage import RECORD, Known, known, known_of, read_mapping, record_of, write_record
+from chandler.training.settings.run import Settings, settings_to_run
+from chandler.training.settings.stage import RANDOM, PredictorSettings, ScoringSettings, StageSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from chandler.data.bars import Bars
-from chandler.data.store import BarStore
+from chandler.data.store.store import BarStore
 from chandler.errors import CheckpointError, ConfigError, DataError
-from chandler.evaluation import metrics
 from chandler.evaluation.baselines import BASELINES, DLinear, close_windows
+from chandler.measures import point as metrics
 
 L, H = 24, 6
 

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chandler.data.columns import FEATURES
-from chandler.data.stitched import window_rows
-from chandler.data.store import BarStore
-from chandler.data.windows import Windows
+from chandler.data.datasets.windows import Windows
+from chandler.data.store.concatenated import window_rows
+from chandler.data.store.store import BarStore
 
 Array = NDArray[np.float64]
 

@@ -1,0 +1,79 @@
+"""Time features of bars, their interval, and the timestamps that come after them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from chandler.errors import DataError
+
+_NS_DAY = 86_400_000_000_000
+_BLOCK = 1 << 14
+
+
+def time_features(index: pd.DatetimeIndex, out: np.ndarray | None = None) -> np.ndarray:
+    """(N, 5) uint8 of the local wall clock: minute, hour, weekday (Monday 0), day of month, month.
+
+    Written into `out` where it is given.
+    """
+    # By integers, and the calendar once per day: pandas takes each field of each row apart. Block by block: what
+    # stays in the cache of a core costs a fifth.
+    ticks = index.tz_localize(None).as_unit("ns").asi8
+    features = np.empty((len(ticks), 5), np.uint8) if out is None else out
+    if not len(ticks):
+        return features
+    first, last = int(ticks.min()) // _NS_DAY, int(ticks.max()) // _NS_DAY
+    day = np.arange(first, last + 1)
+    dates = day.astype("M8[D]")
+    months = dates.astype("M8[M]")
+    of_day = (
+        (day + 3) % 7,  # 1970-01-01 was a Thursday
+        (dates - months).astype(np.int64) + 1,
+        months.astype(np.int64) % 12 + 1,
+    )
+    tables = [table.astype(np.uint8) for table in of_day]
+    for lo in range(0, len(ticks), _BLOCK):
+        block = features[lo : lo + _BLOCK]
+        minutes = (ticks[lo : lo + _BLOCK] // 60_000_000_000).astype(np.int32)
+        days = minutes // 1440
+        minutes -= days * 1440
+        hours = minutes // 60
+        block[:, 0] = minutes - hours * 60
+        block[:, 1] = hours
+        at = days.astype(np.intp) - first
+        for column, table in enumerate(tables, 2):
+            block[:, column] = table.take(at)
+    return features
+
+
+def infer_interval(index: pd.DatetimeIndex) -> pd.Timedelta:
+    """The most common spacing of increasing timestamps, the shorter of two as common. DataError below 2."""
+    if len(index) < 2:
+        raise DataError(f"{len(index)} timestamp cannot tell the interval of the bars. Give at least 2 rows.")
+    steps, counts = np.unique(np.diff(index.as_unit("ns").asi8), return_counts=True)
+    return pd.Timedelta(int(steps[counts.argmax()]), unit="ns")
+
+
+def future_timestamps(
+    history: pd.DatetimeIndex,
+    horizon: int,
+    calendar: str | None = None,
+    *,
+    interval: pd.Timedelta | str | None = None,
+) -> pd.DatetimeIndex:
+    """The `horizon` timestamps that follow `history` (increasing, naive or in a zone), in its zone.
+
+    `calendar`: an exchange (XNYS, XSHG, XHKG, ...: holidays, half days and lunch breaks are known), "24/7", "24/5"
+    (currencies), or None: weekdays and sessions are learned from the history, and holidays are not known. Times
+    of an exchange are labelled as the history labels them, by the open or the close of a bar. `interval`
+    overrides the most common spacing.
+
+    `chandler.data.calendars.schedule.fit_schedule(history, calendar)` says what was taken: name, label, notes.
+
+    Raises DataError for an empty history, one row without `interval`, and an unknown calendar.
+    """
+    from chandler.data.calendars.schedule import fit_schedule
+
+    if horizon < 0:
+        raise DataError(f"horizon must not be negative, but is {horizon}.")
+    return fit_schedule(history, calendar, interval=interval).after(horizon)
