@@ -30,7 +30,7 @@ from chandler.devices import bring, resolve
 from chandler.errors import ConfigError, DataError
 from chandler.forecasting.engine.sampling import Sampling
 from chandler.forecasting.forecaster import Forecaster
-from chandler.forecasting.preprocessing import Window, given_times, read_times
+from chandler.forecasting.preprocessing import ModelInput, given_times, read_times
 from chandler.forecasting.progress import progress_bar
 from chandler.nn import predictor, tokenizer
 from chandler.nn.quantizer import signs_to_ids
@@ -343,7 +343,7 @@ class KronosPredictor:
             values = _values(df, where)
             times, future = _times(x_timestamp, y_timestamp, len(values), pred_len, where)
             z, mean, std = normalise(values, len(values), self.clip)
-            windows.append(Window(z, np.concatenate((time_features(times), time_features(future)))))
+            windows.append(ModelInput(z, np.concatenate((time_features(times), time_features(future)))))
             scales.append((mean, std))
             indices.append(future)
 
@@ -416,7 +416,7 @@ def _at_least_one(**counts: int) -> None:
 
 def _continued(
     forecaster: Forecaster,
-    windows: list[Window],
+    windows: list[ModelInput],
     pred_len: int,
     T: float,
     top_k: int,
@@ -434,7 +434,7 @@ def _continued(
     return [paths.mean(axis=0) for paths in sampled]
 
 
-def _windows(x: Any, x_stamp: Any, y_stamp: Any, pred_len: int, clip: float) -> list[Window]:
+def _windows(x: Any, x_stamp: Any, y_stamp: Any, pred_len: int, clip: float) -> list[ModelInput]:
     """Windows of (B, N, 6) normalised bars and their time features."""
     values, past, future = (
         np.asarray(part.detach().cpu() if isinstance(part, Tensor) else part) for part in (x, x_stamp, y_stamp)
@@ -452,7 +452,7 @@ def _windows(x: Any, x_stamp: Any, y_stamp: Any, pred_len: int, clip: float) -> 
                 f"{name} has time features that no clock shows. Their order is {', '.join(predictor.TIME_TABLES)}."
             )
     stamps = np.concatenate((past, future), axis=1).astype(np.uint8)
-    return [Window(*one) for one in zip(np.clip(values, -clip, clip), stamps, strict=True)]
+    return [ModelInput(*one) for one in zip(np.clip(values, -clip, clip), stamps, strict=True)]
 
 
 def _values(df: Any, where: str) -> NDArray[np.float64]:

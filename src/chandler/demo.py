@@ -10,7 +10,7 @@ from pathlib import Path
 from chandler.checkpoint import NANO
 from chandler.data.sources import SourceSettings
 from chandler.errors import ConfigError
-from chandler.evaluation.progress import Walking
+from chandler.evaluation.progress import ProgressReporter
 from chandler.evaluation.walk_forward.calibrate import calibrate, calibration_text
 from chandler.evaluation.walk_forward.results import Results
 from chandler.evaluation.walk_forward.runner import evaluate
@@ -56,7 +56,7 @@ def run_demo(
     *,
     overrides: Iterable[str] = (),
     paths: int = PATHS,
-    progress: tuple[Progress, Walking] | None = None,
+    progress: tuple[Progress, ProgressReporter] | None = None,
 ) -> Run:
     """Finetune, calibrate and evaluate; say what came out and write both reports. Replaces an earlier demo in `out`.
 
@@ -70,7 +70,7 @@ def run_demo(
         ConfigError: another run in that folder.
     """
     begun = time.monotonic()
-    training, walking = progress or (Progress(), Walking())
+    training, walking = progress or (Progress(), ProgressReporter())
     settings = demo_settings(out, overrides)
     _require_demo(Path(out), settings)
     _step(
@@ -128,6 +128,6 @@ def _require_demo(folder: Path, settings: Settings) -> None:
             )
 
 
-def _step(shown: Walking, what: str, command: Sequence[str]) -> None:
+def _step(shown: ProgressReporter, what: str, command: Sequence[str]) -> None:
     """Name a step, and the command that does it; a user's own bars take the same one."""
     shown.note(f"\n{what}\n  $ chandler {' '.join(command)}")

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chandler.data import load_bars, prepare
-from chandler.data.parallel import by_threads, map_threads, useful
+from chandler.data.parallel import by_threads, map_threads, worker_count
 from chandler.data.reading.csv import read_text
 from chandler.data.reading.csv_engine import Layout, parse_typed
 from chandler.data.reading.discovery import Encoded, Source
@@ -172,7 +172,7 @@ def test_large_files_are_read_by_threads_in_their_order(tmp_path):
     sources = [Source(path) for path in sorted(tmp_path.iterdir())]
     assert by_threads(sources)
     assert not by_threads([*sources, Source(tmp_path / "x.json")])
-    assert useful(sources[:1]) == 1
+    assert worker_count(sources[:1]) == 1
     store = load_bars(tmp_path)
     assert store.symbols == ("S0", "S1", "S2")
     same(store, [ReadOptions().read_source(source)[0] for source in sources])

@@ -6,7 +6,7 @@ import torch
 from tests.data.test_windows import all_rows, store_of
 
 from chandler.data import Windows
-from chandler.data.datasets.device_cache import BYTES_PER_ROW, ResidentRows, ResidentWindows, gather_tensors
+from chandler.data.datasets.device_cache import BYTES_PER_ROW, DeviceRows, DeviceWindows, gather_tensors
 
 CPU = torch.device("cpu")
 
@@ -19,7 +19,7 @@ def windows(*rows: int, **options: int) -> Windows:
 @pytest.mark.parametrize("stride", [1, 3])
 def test_every_window_is_the_same(stride: int) -> None:
     plain = windows(60, 25, 300, stride=stride)
-    moved = ResidentWindows(plain, ResidentRows(plain.store, CPU))
+    moved = DeviceWindows(plain, DeviceRows(plain.store, CPU))
     assert len(moved) == len(plain)
     order = np.random.default_rng(0).permutation(len(plain))
     (a, a_stamps), (b, b_stamps) = (gather_tensors(w, order, CPU) for w in (plain, moved))
@@ -35,7 +35,7 @@ def test_constant_columns_and_huge_volumes() -> None:
     plain = windows(40)
     plain.store.values[:, 4] = 0.1
     plain.store.values[:, 5] = np.linspace(1e37, 3e38, 40)
-    moved = ResidentWindows(plain, ResidentRows(plain.store, CPU))
+    moved = DeviceWindows(plain, DeviceRows(plain.store, CPU))
     every = np.arange(len(plain))
     (a, _), (b, _) = gather_tensors(plain, every, CPU), gather_tensors(moved, every, CPU)
     assert (b[..., 4] == 0).all()
@@ -46,7 +46,7 @@ def test_constant_columns_and_huge_volumes() -> None:
 def test_a_store_on_disk_is_brought_over_as_it_is(tmp_path) -> None:
     store = store_of(50, 70)
     store.save(tmp_path / "store")
-    rows = ResidentRows(type(store).open(tmp_path / "store"), CPU)
+    rows = DeviceRows(type(store).open(tmp_path / "store"), CPU)
     assert np.array_equal(rows.values.numpy(), store.values)
     assert np.array_equal(rows.stamps.numpy(), store.stamps)
     assert BYTES_PER_ROW * store.rows == rows.values.nbytes + rows.stamps.nbytes
@@ -54,7 +54,7 @@ def test_a_store_on_disk_is_brought_over_as_it_is(tmp_path) -> None:
 
 def test_an_empty_batch_and_a_window_that_is_not_there() -> None:
     plain = windows(40)
-    moved = ResidentWindows(plain, ResidentRows(plain.store, CPU))
+    moved = DeviceWindows(plain, DeviceRows(plain.store, CPU))
     assert gather_tensors(moved, np.empty(0, np.int64), CPU)[0].shape == (0, 26, 6)
     with pytest.raises(IndexError):
         gather_tensors(moved, np.array([len(plain)]), CPU)

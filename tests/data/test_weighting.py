@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chandler.data.datasets.samplers import weighted_order, weighted_quotas
+from chandler.data.datasets.samplers import sample_quotas, weighted_sample
 
 COUNTS = np.array([1000, 100, 10, 0, 100])
 
 
 def quotas(drawn: int, temperature: float, seed: int = 0) -> list[int]:
-    return weighted_quotas(COUNTS, drawn, temperature, np.random.default_rng(seed)).tolist()
+    return sample_quotas(COUNTS, drawn, temperature, np.random.default_rng(seed)).tolist()
 
 
 def test_equal_shares() -> None:
@@ -33,14 +33,14 @@ def test_temperature_one_half_is_the_square_root() -> None:
 
 
 def test_weights_multiply_shares() -> None:
-    q = weighted_quotas(COUNTS, 60, 0.0, np.random.default_rng(0), weights=np.array([3, 1, 1, 9, 0.5]))
+    q = sample_quotas(COUNTS, 60, 0.0, np.random.default_rng(0), weights=np.array([3, 1, 1, 9, 0.5]))
     assert q.tolist()[2:4] == [10, 0]  # all it has; none to give
     assert np.abs(q[[0, 1, 4]] - 50 / 4.5 * np.array([3, 1, 0.5])).max() < 1
 
 
 def test_fractional_shares_hold_on_average() -> None:
     counts = np.full(30, 5)
-    mean = np.mean([weighted_quotas(counts, 10, 0.0, np.random.default_rng(s)) for s in range(600)], axis=0)
+    mean = np.mean([sample_quotas(counts, 10, 0.0, np.random.default_rng(s)) for s in range(600)], axis=0)
     assert mean == pytest.approx(np.full(30, 1 / 3), abs=0.08)
 
 
@@ -55,7 +55,7 @@ def test_every_window_at_most_once_and_always_so_many(
 ) -> None:
     sizes = np.array(counts)
     drawn = int(sizes.sum() * part)
-    order = weighted_order(sizes, drawn, temperature, seed=1, epoch=epoch)
+    order = weighted_sample(sizes, drawn, temperature, seed=1, epoch=epoch)
     assert len(order) == len(set(order.tolist())) == drawn
     assert not drawn or 0 <= order.min() <= order.max() < sizes.sum()
-    assert (order == weighted_order(sizes, drawn, temperature, seed=1, epoch=epoch)).all()
+    assert (order == weighted_sample(sizes, drawn, temperature, seed=1, epoch=epoch)).all()

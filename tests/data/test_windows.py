@@ -13,7 +13,7 @@ from chandler.data import (
     require_windows,
     split_ranges,
 )
-from chandler.data.datasets.windows import shuffled
+from chandler.data.datasets.windows import feistel_permutation
 from chandler.errors import DataError
 
 
@@ -159,18 +159,18 @@ def test_epoch_order_depends_on_seed_and_epoch_only():
 
 @pytest.mark.parametrize("size", [1, 2, 5, 64, 1000])
 def test_a_shuffle_puts_each_number_somewhere_else(size):
-    places = shuffled(np.arange(size), size, seed=3)
+    places = feistel_permutation(np.arange(size), size, seed=3)
     assert sorted(places.tolist()) == list(range(size))
-    assert np.array_equal(places[size // 2 :], shuffled(np.arange(size // 2, size), size, seed=3))
+    assert np.array_equal(places[size // 2 :], feistel_permutation(np.arange(size // 2, size), size, seed=3))
 
 
 def test_a_few_places_of_a_huge_shuffle_need_no_list_of_all():
-    places = shuffled(np.arange(10_000), 10**12, seed=1)
+    places = feistel_permutation(np.arange(10_000), 10**12, seed=1)
     assert len(set(places.tolist())) == 10_000
     tenths = np.bincount(places // 10**11, minlength=10)
     assert tenths.sum() == 10_000
     assert 850 < tenths.min() <= tenths.max() < 1150  # 1,000 each on average, deviation 30
-    assert not np.array_equal(places, shuffled(np.arange(10_000), 10**12, seed=2))
+    assert not np.array_equal(places, feistel_permutation(np.arange(10_000), 10**12, seed=2))
 
 
 def test_too_few_rows_is_an_error_that_counts():

@@ -142,7 +142,7 @@ def test_the_report_says_what_the_scores_say(done: Path) -> None:
     text = words(write_evaluation_report(Results(done)))
     assert judgement.headline(results, judged) in text
     for one in judged:
-        assert judgement.answer(one) in text
+        assert judgement.comparison_sentence(one) in text
     # Random weights: worse than naive, and it says so.
     crps = next(one for one in judged if one.question.loss == "crps")
     ours, theirs = (results.losses(name)["crps"] for name in ("tiny", "bootstrap"))

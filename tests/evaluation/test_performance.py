@@ -55,7 +55,7 @@ def test_the_benchmark_is_the_mean_of_who_could_be_chosen():
     scores = np.full((5, 3), NAN)
     scores[0, :2] = 1
     scores[2, 0] = 1
-    chosen = performance.members(scores)
+    chosen = performance.universe(scores)
     assert chosen.tolist() == [
         [False] * 3,
         [True, True, False],
@@ -96,7 +96,7 @@ def test_random_scores_are_as_persistent_as_the_real_ones_and_stand_where_they_d
 
 
 def test_luck_is_the_share_of_random_results_at_least_as_good():
-    found = performance.luck(0.5, [0.1 * one for one in range(1, 10)])
+    found = performance.permutation_test(0.5, [0.1 * one for one in range(1, 10)])
     assert found["share"] == pytest.approx((1 + 5) / 10)
     assert found["median"] == pytest.approx(0.5)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from chandler.devices import device_of
-from chandler.forecasting.engine.prompts import Prompt, evaluating
+from chandler.forecasting.engine.prompts import Prompt, eval_mode
 from chandler.forecasting.engine.sampling import Sampling, probabilities
 from chandler.nn.predictor import DependencyPositions, Kronos
 
@@ -71,7 +71,7 @@ def logits_at(
     s2 = torch.cat((prompt.s2, ids[1][:step]))[None, -max_context:].to(device)
     end = len(prompt.s1) + step
     stamps = None if prompt.stamps is None else prompt.stamps[None, max(0, end - max_context) : end].to(device)
-    with evaluating(model):
+    with eval_mode(model):
         h = model.hidden(s1, s2, stamps)
         if not level:
             return model.s1_logits(h[:, -1])[0].cpu()

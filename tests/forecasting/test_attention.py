@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from chandler.forecasting.engine.attention import look
+from chandler.forecasting.engine.attention import attend_shared_prefix
 
 HEADS, WIDTH, HISTORY, OWN, PADDED = 4, 16, 64, 7, 5
 
@@ -31,7 +31,9 @@ def memory(series: int, paths: int, count: int = 1) -> tuple[Tensor, ...]:
 def test_it_is_softmax_over_both_parts_as_one(series: int, paths: int, count: int, parts: str) -> None:
     q, keys, values, bias, own_keys, own_values = memory(series, paths, count)
     flat = (own_keys.flatten(0, 2), own_values.flatten(0, 2))
-    got = look(q, None if parts == "own" else (keys, values, bias), None if parts == "history" else flat)
+    got = attend_shared_prefix(
+        q, None if parts == "own" else (keys, values, bias), None if parts == "history" else flat
+    )
     for i in range(series):
         seen = HISTORY - (PADDED if i == 0 else 0)
         old = keys.view(series, HEADS, WIDTH, HISTORY)[i].mT[:, :seen], values.view(series, HEADS, HISTORY, WIDTH)[i]
@@ -48,11 +50,11 @@ def test_it_is_softmax_over_both_parts_as_one(series: int, paths: int, count: in
 
 def test_a_path_agrees_whatever_the_number_of_paths() -> None:
     q, keys, values, bias, *own = memory(1, 40)
-    every = look(q, (keys, values, bias), (own[0].flatten(0, 2), own[1].flatten(0, 2)))
+    every = attend_shared_prefix(q, (keys, values, bias), (own[0].flatten(0, 2), own[1].flatten(0, 2)))
     largest = 0.0
     for paths in (*range(1, 13), 33):
         few = [part[:, :, :paths].flatten(0, 2) for part in own]
-        got = look(q[:, :, :paths].contiguous(), (keys, values, bias), (few[0], few[1]))
+        got = attend_shared_prefix(q[:, :, :paths].contiguous(), (keys, values, bias), (few[0], few[1]))
         largest = max(largest, float((got - every[:, :, :paths]).abs().max()))
     print(f"1 to 33 paths against 40: the largest difference is {largest:.1e}")
     assert largest < 1e-5

@@ -19,10 +19,10 @@ from torch import Tensor
 from chandler.checkpoint import NANO
 from chandler.errors import ConfigError
 from chandler.forecasting.engine import reference as reencoding
-from chandler.forecasting.engine.cache import Paths, Prefix, bytes_per_row
+from chandler.forecasting.engine.cache import PathCache, PrefixCache, bytes_per_row
 from chandler.forecasting.engine.generation import choose, generate
-from chandler.forecasting.engine.kernels import Linear, Weights
-from chandler.forecasting.engine.prompts import Prompt, evaluating
+from chandler.forecasting.engine.kernels import GenerationWeights, Linear
+from chandler.forecasting.engine.prompts import Prompt, eval_mode
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms, probabilities, sample
 from chandler.nn.predictor import DependencyPositions, Kronos, PredictorConfig
 from chandler.nn.tokenizer import KronosTokenizer
@@ -246,11 +246,11 @@ def first(prompt: Prompt, paths: int) -> Prompt:
 
 
 @torch.inference_mode()
-def step_of(weights: Weights, prompt: Prompt, s1: Tensor, s2: Tensor) -> tuple[Tensor, Tensor]:
+def step_of(weights: GenerationWeights, prompt: Prompt, s1: Tensor, s2: Tensor) -> tuple[Tensor, Tensor]:
     """Logits of the row after history and one new row (rows,) of each path: coarse, and fine given coarse token 3."""
     time = None if prompt.stamps is None else weights.time(prompt.stamps[: len(prompt.s1)])
-    prefix = Prefix(weights, [weights.embed(prompt.s1, prompt.s2, time)])
-    paths = Paths(weights, 1, len(s1), 1)
+    prefix = PrefixCache(weights, [weights.embed(prompt.s1, prompt.s2, time)])
+    paths = PathCache(weights, 1, len(s1), 1)
     paths.restart(prefix)
     positions = paths.positions(1)
     now = None if prompt.stamps is None else weights.time(prompt.stamps[len(prompt.s1)]).expand(len(s1), -1)
@@ -264,7 +264,7 @@ def step_of(weights: Weights, prompt: Prompt, s1: Tensor, s2: Tensor) -> tuple[T
 def test_logits_of_a_row_agree_for_any_number_of_rows(name: str, operators: str, request: Any) -> None:
     """And with those of the model itself."""
     model = request.getfixturevalue(name)
-    weights = Weights(model, dtype=torch.float32, positions="reference", max_positions=128)
+    weights = GenerationWeights(model, dtype=torch.float32, positions="reference", max_positions=128)
     prompt = prompt_of(90, 1, 1, (10, 10))
     s1, s2 = torch.randint(1024, (2, 300), generator=torch.Generator().manual_seed(0))
     every = step_of(weights, prompt, s1, s2)
@@ -273,7 +273,7 @@ def test_logits_of_a_row_agree_for_any_number_of_rows(name: str, operators: str,
         few = step_of(weights, prompt, s1[:rows], s2[:rows])
         found += [assert_near(a, b[:rows]) for a, b in zip(few, every, strict=True)]
     ids1, ids2 = (torch.cat((old.expand(300, -1), new[:, None]), 1) for old, new in ((prompt.s1, s1), (prompt.s2, s2)))
-    with torch.no_grad(), evaluating(model):
+    with torch.no_grad(), eval_mode(model):
         assert prompt.stamps is not None
         h = model.hidden(ids1, ids2, prompt.stamps.expand(300, -1, -1))
         fine = model.s2_logits(h, torch.full((300, 1), 3), causal=False, positions="reference")[:, -1]
@@ -290,7 +290,7 @@ def test_a_draw_parts_on_an_edge_alone(nano: Kronos, sampling: Sampling) -> None
     """Logits moved by 1e-5, at random and at worst: draws near an edge part, those farther from it do not."""
     g = torch.Generator().manual_seed(0)
     s1, s2 = torch.randint(1024, (2, 6, 100), generator=g)
-    with torch.no_grad(), evaluating(nano):
+    with torch.no_grad(), eval_mode(nano):
         logits = nano.s1_logits(nano.hidden(s1, s2, None)).flatten(0, 1)
     p = probabilities(logits, sampling)
     token = torch.multinomial(p, 1, generator=g)
@@ -332,16 +332,16 @@ def test_fewer_paths_are_the_first_of_more(wide: Kronos, context: int) -> None:
 
 
 def test_history_is_kept_once_whatever_the_number_of_paths(wide: Kronos) -> None:
-    weights = Weights(wide, dtype=torch.float32, positions="reference", max_positions=512)
+    weights = GenerationWeights(wide, dtype=torch.float32, positions="reference", max_positions=512)
     with torch.inference_mode():
-        prefix = Prefix(weights, [torch.zeros(300, 256)])
+        prefix = PrefixCache(weights, [torch.zeros(300, 256)])
 
     def size(tensors: list[Tensor]) -> int:
         return sum(t.numel() * t.element_size() for t in tensors)
 
     assert size(prefix.keys) + size(prefix.values) == 320 * bytes_per_row(weights)
     for paths in (1, 100):
-        assert size(Paths(weights, 1, paths, 50).memory) == paths * 50 * bytes_per_row(weights)
+        assert size(PathCache(weights, 1, paths, 50).memory) == paths * 50 * bytes_per_row(weights)
 
 
 def test_model_is_read_and_not_changed(predictor: Kronos) -> None:
@@ -382,7 +382,7 @@ def test_bfloat16_logits_are_near(name: str, operators: str, request: Any) -> No
     prompt = prompt_of(90, 1, 1, (10, 10))
     s1, s2 = torch.randint(1024, (2, 50), generator=torch.Generator().manual_seed(0))
     whole, half = (
-        step_of(Weights(model, dtype=dtype, positions="reference", max_positions=128), prompt, s1, s2)
+        step_of(GenerationWeights(model, dtype=dtype, positions="reference", max_positions=128), prompt, s1, s2)
         for dtype in (torch.float32, torch.bfloat16)
     )
     for a, b in zip(whole, half, strict=True):

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tests.forecasting.edges import assert_same
 from torch import Tensor
 
-from chandler.forecasting.engine.prompts import Prompt, evaluating
+from chandler.forecasting.engine.prompts import Prompt, eval_mode
 from chandler.forecasting.engine.reference import decode_tail, generate
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.nn.predictor import Kronos
@@ -74,7 +74,7 @@ def test_each_module_gets_its_own_mode_back(predictor: Kronos) -> None:
     before = [module.training for module in predictor.modules()]
 
     def fail() -> None:
-        with evaluating(predictor):
+        with eval_mode(predictor):
             assert not any(module.training for module in predictor.modules())
             raise RuntimeError("stop")
 

@@ -22,7 +22,7 @@ from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.datasets.sources import load_sources
 from chandler.training.engine.batching import derive_seed
-from chandler.training.engine.forecast_validation import Exam, evenly_spaced, grade
+from chandler.training.engine.forecast_validation import ForecastScorer, aggregate_scores, evenly_spaced
 from chandler.training.engine.interrupts import Interrupted
 from chandler.training.progress import Progress
 from chandler.training.run import finetune
@@ -45,9 +45,11 @@ def model() -> Kronos:
     return Kronos.from_pretrained(GOLDEN / "predictor")
 
 
-def make(windows: Windows, tokenizer: KronosTokenizer, part: tuple[int, int] = (0, 1), **settings: Any) -> Exam:
+def make(
+    windows: Windows, tokenizer: KronosTokenizer, part: tuple[int, int] = (0, 1), **settings: Any
+) -> ForecastScorer:
     scoring = ScoringSettings(**{"windows": 6, "paths": 8, **settings})
-    return Exam(windows, tokenizer, 64, scoring, "reference", seed=3, part=part)
+    return ForecastScorer(windows, tokenizer, 64, scoring, "reference", seed=3, part=part)
 
 
 def test_questions_are_answered_as_the_forecaster_would(windows: Windows, tokenizer: KronosTokenizer) -> None:
@@ -106,7 +108,10 @@ def test_scores_by_hand() -> None:
     assert rank_correlation(np.array([1.0, 9.0, 4.0]), np.array([-3.0, 8.0, 0.5])) == pytest.approx(1.0)
     assert rank_correlation(np.array([1.0, 2.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(0.9486833)
     assert rank_correlation(np.array([1.0, 1.0, 1.0]), np.array([1.0, 2.0, 3.0])) == 0.0
-    assert grade(np.array([[1.0, 0.1, 0.3], [2.0, 0.0, -0.2]])) == {"crps": 1.5, "rank_ic": pytest.approx(1.0)}
+    assert aggregate_scores(np.array([[1.0, 0.1, 0.3], [2.0, 0.0, -0.2]])) == {
+        "crps": 1.5,
+        "rank_ic": pytest.approx(1.0),
+    }
 
 
 def test_a_rank_correlation_is_to_rise_and_an_error_to_fall() -> None:
@@ -145,14 +150,18 @@ def test_the_chosen_checkpoint_is_the_best_by_what_was_asked(config: dict[str, A
     assert ("chosen by " + name in summary["verdict"]) == (measure != "loss")
     published = Kronos.from_pretrained(run.folder / "predictor")
     sources_exam = _exam_of(run.settings, run.folder)
-    assert grade(sources_exam.answer(published)) == pytest.approx({k: best[k] for k in ("crps", "rank_ic")}, rel=1e-6)
+    assert aggregate_scores(sources_exam.answer(published)) == pytest.approx(
+        {k: best[k] for k in ("crps", "rank_ic")}, rel=1e-6
+    )
 
 
-def _exam_of(settings: Any, folder: Path) -> Exam:
+def _exam_of(settings: Any, folder: Path) -> ForecastScorer:
     tokenizer = KronosTokenizer.from_pretrained(folder / "tokenizer")
     seed = derive_seed(derive_seed(settings.seed, 1), 0, 0, 4)
     validation = load_sources(settings).validation
-    return Exam(validation, tokenizer, settings.context(), settings.predictor.scoring, settings.positions(), seed)
+    return ForecastScorer(
+        validation, tokenizer, settings.context(), settings.predictor.scoring, settings.positions(), seed
+    )
 
 
 def test_forecasts_are_not_scored_unless_asked_for(config: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
 from chandler.nn.lora import load_adapters, merged
 from chandler.nn.predictor import Kronos
-from chandler.training.engine.parameters import choose_trained
+from chandler.training.engine.parameters import select_parameters
 from chandler.training.run import finetune
 from chandler.training.settings.run import load_settings
 from chandler.training.settings.stage import TokenizerSettings
@@ -95,7 +95,7 @@ def test_train_and_freeze_patterns(config: dict[str, Any]) -> None:
 
 def chosen(predictor: Kronos, **settings: Any) -> Any:
     stage = TokenizerSettings.model_validate(settings)  # what both stages share
-    return choose_trained(predictor, "predictor", stage, torch.Generator().manual_seed(0))
+    return select_parameters(predictor, "predictor", stage, torch.Generator().manual_seed(0))
 
 
 def test_patterns_that_cannot_be_followed_say_why(predictor: Kronos) -> None:

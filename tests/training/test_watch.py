@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from chandler.reports.run import write_report
-from chandler.training.engine.watch import Watch
+from chandler.training.engine.watch import OverfittingMonitor
 from chandler.training.run import finetune
 from tests.conftest import GOLDEN
 
 
-def watched(*intervals: tuple[float, bool]) -> Watch:
+def watched(*intervals: tuple[float, bool]) -> OverfittingMonitor:
     """After step 0 and intervals of (training loss, whether the validation at its end was a new best)."""
-    watch = Watch()
+    watch = OverfittingMonitor()
     watch.validated(best=True)
     for loss, best in intervals:
         for part in (loss - 0.5, loss + 0.5):

@@ -87,7 +87,7 @@ def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str])
     import json
 
     from chandler.data.sources import InspectSettings
-    from chandler.settings import Strict, load
+    from chandler.settings import StrictModel, load
 
     flags = [f"data.{key}={json.dumps(value)}" for key, value in given.items()]
     if config is None and "path" not in given:
@@ -104,7 +104,7 @@ def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str])
             )
         return InspectSettings.model_validate(whole.model_dump(include=set(InspectSettings.model_fields)))
 
-    class Inspection(Strict):
+    class Inspection(StrictModel):
         data: InspectSettings
 
     return load(Inspection, {}, [*flags, *overrides]).data

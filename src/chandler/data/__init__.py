@@ -6,7 +6,7 @@ from chandler.data.calendars.sessions import calendar_names
 from chandler.data.calendars.time_features import future_timestamps, infer_interval, time_features
 from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_rows, clean_store
 from chandler.data.datasets.resampling import resample_bars, resample_store
-from chandler.data.datasets.splits import SplitSettings, WalkSettings, split_ranges, walk_forward
+from chandler.data.datasets.splits import SplitSettings, WalkForwardSettings, split_ranges, walk_forward
 from chandler.data.datasets.windows import WindowBatch, Windows, denormalise, epoch_order, normalise, require_windows
 from chandler.data.inspection.report import InspectReport, inspect_store
 from chandler.data.prepare import prepare
@@ -23,7 +23,7 @@ __all__ = [
     "InspectReport",
     "Schedule",
     "SplitSettings",
-    "WalkSettings",
+    "WalkForwardSettings",
     "WindowBatch",
     "Windows",
     "calendar_names",

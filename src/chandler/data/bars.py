@@ -1,4 +1,4 @@
-"""One symbol's validated rows. They are made by `validation.read_table` alone."""
+"""One symbol's validated rows. They are made by `validation.validate_table` alone."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ class Bars:
         """Bars of one symbol from a pandas or polars frame; times from `timestamps` (N,), a column, or the index.
 
         Column names may be spelt in the usual ways; `columns` (canonical name -> the frame's) overrides.
-        Raises DataError as `read_table` does, and where the frame holds several symbols.
+        Raises DataError as `validate_table` does, and where the frame holds several symbols.
         """
-        from chandler.data.reading.validation import read_table  # which makes Bars
+        from chandler.data.reading.validation import validate_table  # which makes Bars
 
         converted = as_pandas(frame)
         if converted is None:
@@ -80,7 +80,7 @@ class Bars:
         table = frame_table(converted, source=source, timestamps=timestamps, columns=columns)
         if symbol:
             table = table.without("symbol")
-        bars = read_table(
+        bars = validate_table(
             table, symbol=symbol, adjust=adjust, missing=missing, timezone=timezone, date_format=date_format,
             decimal=decimal, unsorted=unsorted,
         )  # fmt: skip

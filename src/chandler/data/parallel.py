@@ -28,7 +28,7 @@ def by_threads(sources: Sequence[Source]) -> bool:
     return tables and size_of(sources) >= LARGE * len(sources)
 
 
-def useful(sources: Sequence[Source]) -> int:
+def worker_count(sources: Sequence[Source]) -> int:
     """Threads or processes (see `by_threads`) that are worth their start: at most one per core and source."""
     share = _THREAD if by_threads(sources) else _PROCESS
     return max(1, min(cores(), len(sources), size_of(sources) // share))
@@ -53,7 +53,7 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
-def in_order(
+def ordered_map(
     pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], ahead: int
 ) -> Iterator[tuple[Item, Future[Result]]]:
     """Each item with its finished future; at most `ahead` items are on their way."""
@@ -77,5 +77,5 @@ def map_threads(work: Callable[[Item], Result], items: Sequence[Item], threads: 
     if threads <= 1:
         yield from map(work, items)
         return
-    for _, future in in_order(ThreadPoolExecutor(threads, "chandler-read"), work, items, 2 * threads):
+    for _, future in ordered_map(ThreadPoolExecutor(threads, "chandler-read"), work, items, 2 * threads):
         yield future.result()

@@ -14,15 +14,15 @@ import numpy as np
 from chandler.atomic import write_text
 from chandler.data.bars import Adjust, Decimal, Missing, Unsorted
 from chandler.data.columns import FEATURES, listed
-from chandler.data.parallel import useful
+from chandler.data.parallel import worker_count
 from chandler.data.qlib import PREFIX, require_qlib
 from chandler.data.reading.discovery import Source, find_files
 from chandler.data.reading.load import ReadOptions, problems_error
 from chandler.data.reading.merging import archive_symbol
-from chandler.data.reading.selection import Choice
+from chandler.data.reading.selection import Selection
 from chandler.data.store.store import META, VERSION, BarStore
-from chandler.data.store.writer import LAYOUT, MANIFEST, Entry, LogWriter, Piece, current
-from chandler.data.workers import Arrays, Outcome, outcomes, qlib_outcome, source_name
+from chandler.data.store.writer import LAYOUT, MANIFEST, Chunk, ManifestEntry, StoreWriter, latest_entries
+from chandler.data.workers import ReadResult, SymbolArrays, qlib_outcome, read_all, source_name
 from chandler.errors import DataError
 
 SAME = 1e-5
@@ -80,7 +80,7 @@ def prepare(
     names = [symbols] if isinstance(symbols, str) else symbols
     chosen = None if names is None else tuple(dict.fromkeys(names))
     first, last = (None if moment is None else str(moment) for moment in (start, end))
-    choice = Choice(chosen, first, last, market, freq)
+    choice = Selection(chosen, first, last, market, freq)
     folder = Path(folder).expanduser()
     paths = [str(source)] if isinstance(source, (str, Path)) else [str(one) for one in source]
     require_qlib(paths, market, freq)
@@ -102,12 +102,12 @@ def prepare(
     wanted = asdict(options) | asdict(choice)
     _begin(folder, wanted)
     with _locked(folder):
-        run = _Run(LogWriter(folder), join, report, len(sources) + len(qlib))
+        run = _Run(StoreWriter(folder), join, report, len(sources) + len(qlib))
         try:
             for path in qlib:
                 run.take(qlib_outcome(path, run.known, options, choice))
             jobs = [(one, run.known.get(source_name(one))) for one in sources]
-            for outcome in outcomes(jobs, options, choice, workers or useful(sources)):
+            for outcome in read_all(jobs, options, choice, workers or worker_count(sources)):
                 run.take(outcome)
         finally:
             run.writer.close()
@@ -149,7 +149,7 @@ def _begin(folder: Path, options: dict[str, Any]) -> None:
             if meta.get("layout") != LAYOUT:
                 raise DataError(f"{folder}: a store saved whole, which cannot grow. Prepare into another folder.")
             # Stores of before these could be chosen have all.
-            before = asdict(Choice()) | meta.get("options", {})
+            before = asdict(Selection()) | meta.get("options", {})
             changed = [key for key, value in json.loads(json.dumps(options)).items() if before.get(key) != value]
             if changed:
                 raise DataError(
@@ -184,10 +184,10 @@ def _locked(folder: Path) -> Iterator[None]:
 class _Run:
     """Takes the outcomes in order and writes what is new."""
 
-    def __init__(self, writer: LogWriter, join: bool, report: Callable[[Progress], None], total: int):
+    def __init__(self, writer: StoreWriter, join: bool, report: Callable[[Progress], None], total: int):
         self.writer, self.join, self.report, self.total = writer, join, report, total
-        self.known = current(writer.entries)
-        self.pieces: dict[str, list[tuple[Piece, str]]] = {}
+        self.known = latest_entries(writer.entries)
+        self.pieces: dict[str, list[tuple[Chunk, str]]] = {}
         """Symbol -> its pieces in the store, each with its source."""
         for entry in writer.entries:
             for piece in entry.pieces:
@@ -195,7 +195,7 @@ class _Run:
         self.problems: list[str] = []
         self.done = 0
 
-    def take(self, outcome: Outcome) -> None:
+    def take(self, outcome: ReadResult) -> None:
         """Write one outcome, or note why not."""
         self.done += 1
         problem, fresh = outcome.problem, []
@@ -212,16 +212,18 @@ class _Run:
             pieces = () if problem else tuple(self._write(one) for one in fresh if len(one.arrays["values"]))
             for piece in pieces:
                 self.pieces.setdefault(piece.symbol, []).append((piece, outcome.source))
-            self.writer.record(Entry(outcome.source, outcome.size, outcome.modified, outcome.sha256, pieces, problem))
+            self.writer.record(
+                ManifestEntry(outcome.source, outcome.size, outcome.modified, outcome.sha256, pieces, problem)
+            )
         self.report(Progress(self.done, self.total, self.writer.rows, len(self.problems)))
 
-    def _write(self, one: Arrays) -> Piece:
+    def _write(self, one: SymbolArrays) -> Chunk:
         ticks = one.arrays["timestamps"]
         segments = None if one.segments is None else one.segments.tolist()
         start = self.writer.append(one.arrays)
-        return Piece(one.symbol, one.zone, start, len(ticks), int(ticks[0]), int(ticks[-1]), segments, one.notes)
+        return Chunk(one.symbol, one.zone, start, len(ticks), int(ticks[0]), int(ticks[-1]), segments, one.notes)
 
-    def _fresh(self, one: Arrays, source: str) -> Arrays:
+    def _fresh(self, one: SymbolArrays, source: str) -> SymbolArrays:
         """The rows of a symbol that are behind those in the store. DataError where the others differ from them."""
         there = self.pieces.get(one.symbol)
         if not there:
@@ -254,7 +256,7 @@ class _Run:
             segments = segments[segments[:, 1] > segments[:, 0]]
         return replace(one, arrays=arrays, segments=segments)
 
-    def _compare(self, one: Arrays, there: list[Piece], where: str) -> None:
+    def _compare(self, one: SymbolArrays, there: list[Chunk], where: str) -> None:
         ticks, values = one.arrays["timestamps"], one.arrays["values"]
         remedy = "The history was changed, as by an adjustment for a split: prepare into a new folder."
         covered = 0

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chandler.atomic import replacing_folder
+from chandler.atomic import atomic_folder
 from chandler.data.bars import Adjust, Bars
 from chandler.data.calendars.time_features import infer_interval
 from chandler.data.columns import FEATURES, PRICES, listed
@@ -256,7 +256,7 @@ def write_qlib(store: BarStore, folder: str | Path, *, market: str = "all", freq
     form = "%Y-%m-%d" if freq in ("day", "week", "month") else "%Y-%m-%d %H:%M:%S"
     if freq == "day" and not calendar.normalize().is_unique:
         raise DataError("freq='day', but some days have several bars. Pass the frequency, for example freq='5min'.")
-    with replacing_folder(folder, sync=False) as scratch:
+    with atomic_folder(folder, sync=False) as scratch:
         for name in ("calendars", "instruments", "features"):
             (scratch / name).mkdir()
         _write_lines(scratch / "calendars" / f"{freq}.txt", calendar.strftime(form))

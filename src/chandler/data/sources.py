@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from chandler.data.calendars.sessions import resolve
+from chandler.data.calendars.sessions import resolve_calendar
 from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_store
 from chandler.data.datasets.resampling import resample_store
 from chandler.data.datasets.splits import SplitSettings
@@ -15,10 +15,10 @@ from chandler.data.qlib import require_qlib
 from chandler.data.reading.load import load_bars
 from chandler.data.store.store import BarStore
 from chandler.errors import DataError
-from chandler.settings import Strict
+from chandler.settings import StrictModel
 
 
-class SourceSettings(Strict):
+class SourceSettings(StrictModel):
     """Which bars, and how they are read."""
 
     path: str | list[str]
@@ -70,7 +70,7 @@ class SourceSettings(Strict):
     @classmethod
     def _known(cls, value: str | None) -> str | None:
         try:
-            return None if value is None else resolve(value)
+            return None if value is None else resolve_calendar(value)
         except DataError as error:
             raise ValueError(str(error).rstrip(".")) from None
 

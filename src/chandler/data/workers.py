@@ -15,12 +15,12 @@ import numpy as np
 
 from chandler.data.bars import Bars
 from chandler.data.calendars.time_features import time_features
-from chandler.data.parallel import by_threads, in_order, map_threads
+from chandler.data.parallel import by_threads, map_threads, ordered_map
 from chandler.data.qlib import PREFIX, read_qlib
 from chandler.data.reading.discovery import Source
 from chandler.data.reading.load import ReadOptions
-from chandler.data.reading.selection import Choice
-from chandler.data.store.writer import Entry
+from chandler.data.reading.selection import Selection
+from chandler.data.store.writer import ManifestEntry
 from chandler.errors import DataError
 
 
@@ -30,7 +30,7 @@ def source_name(source: Source) -> str:
 
 
 @dataclass(frozen=True)
-class Arrays:
+class SymbolArrays:
     """One symbol of a source as it goes to disk."""
 
     symbol: str
@@ -41,33 +41,35 @@ class Arrays:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReadResult:
     """What a worker made of a source; no `found` and no problem where it is unchanged."""
 
     source: str
     size: int = 0
     modified: int = 0
     sha256: str = ""
-    found: tuple[Arrays, ...] = ()
+    found: tuple[SymbolArrays, ...] = ()
     problem: str = ""
     unchanged: bool = False
 
 
-def _read(job: tuple[Source, Entry | None], *, options: ReadOptions, choice: Choice, threads: bool) -> Outcome:
+def _read(
+    job: tuple[Source, ManifestEntry | None], *, options: ReadOptions, choice: Selection, threads: bool
+) -> ReadResult:
     """In a worker: look whether the source is new or changed, and read it if so."""
     source, known = job
     name = source_name(source)
     try:
         state = source.path.stat()
         if known and not known.problem and (known.size, known.modified) == (state.st_size, state.st_mtime_ns):
-            return Outcome(name, unchanged=True)
+            return ReadResult(name, unchanged=True)
         with source.path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        return Outcome(name, problem=str(source.unreadable(error)))
+        return ReadResult(name, problem=str(source.unreadable(error)))
     if known and not known.problem and known.sha256 == sha256:
-        return Outcome(name, unchanged=True)
-    seen = Outcome(name, state.st_size, state.st_mtime_ns, sha256)
+        return ReadResult(name, unchanged=True)
+    seen = ReadResult(name, state.st_size, state.st_mtime_ns, sha256)
     try:
         return replace(seen, found=tuple(map(_arrays, choice.of(options.read_source(source, threads=threads)))))
     except DataError as error:
@@ -76,17 +78,19 @@ def _read(job: tuple[Source, Entry | None], *, options: ReadOptions, choice: Cho
         return replace(seen, problem=f"{source}: too big for the memory there is. Split the file.")
 
 
-def _arrays(bars: Bars) -> Arrays:
+def _arrays(bars: Bars) -> SymbolArrays:
     arrays: dict[str, np.ndarray] = {
         "values": bars.float32(),
         "timestamps": bars.timestamps.as_unit("ns").asi8,
         "stamps": time_features(bars.timestamps),
     }
     zone = None if bars.timestamps.tz is None else str(bars.timestamps.tz)
-    return Arrays(bars.symbol, zone, arrays, bars.segments, bars.notes)
+    return SymbolArrays(bars.symbol, zone, arrays, bars.segments, bars.notes)
 
 
-def qlib_outcome(source: str, entries: Mapping[str, Entry], options: ReadOptions, choice: Choice) -> Outcome:
+def qlib_outcome(
+    source: str, entries: Mapping[str, ManifestEntry], options: ReadOptions, choice: Selection
+) -> ReadResult:
     """The outcome of "qlib:FOLDER": all of the market as one source, unchanged while names, sizes and times of its files
     are. `entries`: the last of each source."""
     folder = Path(source.removeprefix(PREFIX)).expanduser().resolve()
@@ -97,8 +101,8 @@ def qlib_outcome(source: str, entries: Mapping[str, Entry], options: ReadOptions
         seen.update(f"{path.relative_to(folder)} {state.st_size} {state.st_mtime_ns}\n".encode())
     known = entries.get(name)
     if known and not known.problem and known.sha256 == seen.hexdigest():
-        return Outcome(name, unchanged=True)
-    outcome = Outcome(name, size, modified, seen.hexdigest())
+        return ReadResult(name, unchanged=True)
+    outcome = ReadResult(name, size, modified, seen.hexdigest())
     try:
         found = read_qlib(folder, market=choice.market, freq=choice.freq, start=choice.start, end=choice.end,
                           adjust=options.adjust)  # fmt: skip
@@ -107,9 +111,9 @@ def qlib_outcome(source: str, entries: Mapping[str, Entry], options: ReadOptions
         return replace(outcome, problem=str(error))
 
 
-def outcomes(
-    jobs: list[tuple[Source, Entry | None]], options: ReadOptions, choice: Choice, workers: int
-) -> Iterator[Outcome]:
+def read_all(
+    jobs: list[tuple[Source, ManifestEntry | None]], options: ReadOptions, choice: Selection, workers: int
+) -> Iterator[ReadResult]:
     """The outcome of every job, in order. At most two sources per worker are on their way at a time."""
     workers = min(workers, len(jobs))
     if workers <= 1 or by_threads([source for source, _ in jobs]):
@@ -121,7 +125,7 @@ def outcomes(
         context.set_forkserver_preload([__name__])  # the imports once, not once per process
     pool = ProcessPoolExecutor(workers, mp_context=context)
     work = partial(_read, options=options, choice=choice, threads=False)
-    for (source, _), future in in_order(pool, work, jobs, 2 * workers):
+    for (source, _), future in ordered_map(pool, work, jobs, 2 * workers):
         try:
             yield future.result()
         except BrokenProcessPool:

@@ -15,7 +15,7 @@ _PLAIN_SECONDS = 10.0
 """Between two plain lines."""
 
 
-class Walking:
+class ProgressReporter:
     """Progress of one evaluation, on stderr."""
 
     def __init__(self, console: Console | None = None) -> None:

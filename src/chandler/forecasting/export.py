@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from chandler.atomic import replacing_file
+from chandler.atomic import atomic_file
 from chandler.errors import ConfigError
 from chandler.forecasting.forecast import Forecast, forecasts_to_frame
 from chandler.measures.ensemble import CLOSE
@@ -73,7 +73,7 @@ def write_table(forecasts: Sequence[Forecast], path: Path) -> Path:
     """
     frame = forecasts_to_frame(forecasts)
     try:
-        with replacing_file(path) as scratch:
+        with atomic_file(path) as scratch:
             if path.suffix.lower() == ".parquet":
                 frame.to_parquet(scratch, index=False)
             elif path.suffix.lower() == ".csv":

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.atomic import replacing_file, write_text
+from chandler.atomic import atomic_file, write_text
 from chandler.data.bars import FEATURES, Bars
 from chandler.errors import ConfigError, DataError
 from chandler.forecasting.engine.sampling import Sampling
@@ -241,7 +241,7 @@ class Forecast:
 
         figure = draw_forecast(self, truth=truth, band=band, history_rows=history_rows)
         if path is not None:
-            with replacing_file(Path(path)) as scratch:
+            with atomic_file(Path(path)) as scratch:
                 figure.savefig(scratch, format=Path(path).suffix.lstrip(".").lower() or "png")
         return figure
 

@@ -21,11 +21,18 @@ from chandler.forecasting.engine import planning
 from chandler.forecasting.engine.decoding import decode_paths
 from chandler.forecasting.engine.generation import Overflow, generate
 from chandler.forecasting.engine.memory import free_memory
-from chandler.forecasting.engine.prompts import Prompt, evaluating
+from chandler.forecasting.engine.prompts import Prompt, eval_mode
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.forecasting.forecast import Forecast
-from chandler.forecasting.preprocessing import MIN_HISTORY, Prepared, Window, many_series, one_series, prepare
-from chandler.forecasting.pretrained import check_pair, load_models, push_models, save_models
+from chandler.forecasting.preprocessing import (
+    MIN_HISTORY,
+    ModelInput,
+    PreparedSeries,
+    many_series,
+    one_series,
+    prepare_series,
+)
+from chandler.forecasting.pretrained import load_models, push_models, save_models, validate_pair
 from chandler.forecasting.progress import Report, progress_bar
 from chandler.hub import HubOptions, PushOptions
 from chandler.nn.predictor import DependencyPositions, Kronos
@@ -76,11 +83,11 @@ class Forecaster:
         calibration: Calibration | Path | None = None,
     ) -> None:
         tokenizer, predictor = tokenizer.native, predictor.native
-        check_pair(tokenizer, predictor)
+        validate_pair(tokenizer, predictor)
         if positions not in ("reference", "rotary"):
             raise ConfigError(f'dependency positions are "reference" or "rotary", found {positions!r}.')
-        self.max_context = whole("max_context", max_context, MIN_HISTORY)
-        self.lookback = None if lookback is None else whole("lookback", lookback, MIN_HISTORY)
+        self.max_context = require_int("max_context", max_context, MIN_HISTORY)
+        self.lookback = None if lookback is None else require_int("lookback", lookback, MIN_HISTORY)
         self.calendar = known_calendar(calendar)
         self.positions: DependencyPositions = positions
         self.name = name
@@ -308,13 +315,13 @@ class Forecaster:
         Raises:
             As `forecast`; messages about data name the symbol.
         """
-        horizon, paths = whole("horizon", horizon, 1), whole("paths", paths, 1)
+        horizon, paths = require_int("horizon", horizon, 1), require_int("paths", paths, 1)
         sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
         calibration = required(self.calibration, self.name) if calibrated else None
         if calibration is not None:
             sampling, lookback = calibration.agree(self.name, sampling, lookback)
         if lookback is not None:
-            lookback = whole("lookback", lookback, MIN_HISTORY)
+            lookback = require_int("lookback", lookback, MIN_HISTORY)
         rows = min(lookback or self.lookback or self.max_context, self.max_context)
         if overflow == "trim":
             # As the engine would, but before the rows are normalised: the scale sees visible rows only.
@@ -324,10 +331,10 @@ class Forecaster:
         times = [None] * len(each) if timestamps is None else list(timestamps)
         if len(times) != len(each):
             raise ConfigError(f"timestamps must be one entry per series: {len(each)} series, found {len(times)}.")
-        seeds = each_seed(seed, len(each))
+        seeds = seeds_per_series(seed, len(each))
         _check_size(len(each), paths, horizon)
         calendar = self.calendar if calendar is None else calendar
-        ready = [prepare(bars, horizon, rows, given, calendar) for bars, given in zip(each, times, strict=True)]
+        ready = [prepare_series(bars, horizon, rows, given, calendar) for bars, given in zip(each, times, strict=True)]
         what = ready[0].history.symbol if len(ready) == 1 else f"{len(ready)} series"
         with progress_bar(f"Forecasting {what}", progress) as report:
             windows = [one.window for one in ready]
@@ -356,7 +363,7 @@ class Forecaster:
     @torch.no_grad()
     def sample(
         self,
-        windows: Sequence[Window],
+        windows: Sequence[ModelInput],
         horizon: int,
         paths: int,
         sampling: Sampling,
@@ -375,17 +382,17 @@ class Forecaster:
         """
         if precision not in get_args(Precision):
             raise ConfigError(f'precision is "float32" or "bfloat16", found {precision!r}.')
-        seeds = each_seed(seed, len(windows))
+        seeds = seeds_per_series(seed, len(windows))
         device = self.bring_models()
         drawn = 1 if sampling.greedy else paths
         # One set of numbers for each seed, shared by its windows.
         uniforms = {one: path_uniforms(one, 0, drawn, horizon) for one in dict.fromkeys(seeds)}
-        keep = planning.Window(horizon, self.max_context, overflow).keep
+        keep = planning.ContextWindow(horizon, self.max_context, overflow).keep
         lengths = [len(window.values) for window in windows]
         history = sum(lengths) + sum(min(rows, keep) for rows in lengths)
         work = _Work(history + 2 * drawn * horizon * len(windows), progress)
         prompts = []
-        with evaluating(self.tokenizer):
+        with eval_mode(self.tokenizer):
             # One at a time: which side of 0 a bit falls on must not depend on the company.
             for window, one in zip(windows, seeds, strict=True):
                 x = torch.as_tensor(window.values, dtype=torch.float32).to(device)
@@ -436,7 +443,7 @@ class _Work:
             self.report(self.done + self.new, self.total)
 
 
-def _finish(one: Prepared, z: NDArray[np.float64], calibration: Calibration | None) -> NDArray[np.float64]:
+def _finish(one: PreparedSeries, z: NDArray[np.float64], calibration: Calibration | None) -> NDArray[np.float64]:
     """Paths in the units of the history, moved where there is a calibration."""
     paths = one.restore(z)
     return paths if calibration is None else calibration.apply(paths, one.history.values)
@@ -453,7 +460,7 @@ def _check_size(series: int, paths: int, horizon: int) -> None:
         )
 
 
-def each_seed(seed: int | Sequence[int], series: int) -> list[int]:
+def seeds_per_series(seed: int | Sequence[int], series: int) -> list[int]:
     """A seed for each series, from one for all or from as many; ConfigError for another number of them."""
     if not isinstance(seed, Sequence):
         return [seed] * series
@@ -462,7 +469,7 @@ def each_seed(seed: int | Sequence[int], series: int) -> list[int]:
     return list(seed)
 
 
-def whole(name: str, value: Any, least: int) -> int:
+def require_int(name: str, value: Any, least: int) -> int:
     """`value` as an int; ConfigError by `name` unless it is a whole number >= `least`."""
     try:
         number = operator.index(value)

@@ -32,7 +32,7 @@ SMALL_PRICE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Times:
+class ForecastIndex:
     """When the forecast bars come, and who says so."""
 
     index: pd.DatetimeIndex
@@ -44,7 +44,7 @@ class Times:
     notes: tuple[str, ...] = ()
 
 
-class Window(NamedTuple):
+class ModelInput(NamedTuple):
     """What the model is given of one series."""
 
     values: NDArray[Any]
@@ -54,13 +54,13 @@ class Window(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedSeries:
     """One series ready to be forecast."""
 
     history: Bars
     """The visible rows."""
-    times: Times
-    window: Window
+    times: ForecastIndex
+    window: ModelInput
     scale: tuple[NDArray[np.float64], NDArray[np.float64]]
     """Mean and standard deviation (6,) of the visible rows, prices in `unit`."""
     unit: NDArray[np.float64]
@@ -81,7 +81,9 @@ class Prepared:
         return paths
 
 
-def prepare(series: Bars, horizon: int, rows: int, timestamps: Any = None, calendar: str | None = None) -> Prepared:
+def prepare_series(
+    series: Bars, horizon: int, rows: int, timestamps: Any = None, calendar: str | None = None
+) -> PreparedSeries:
     """Make a series ready.
 
     Args:
@@ -110,11 +112,11 @@ def prepare(series: Bars, horizon: int, rows: int, timestamps: Any = None, calen
         times = _worked_out(series, horizon, max(rows, CALENDAR_ROWS), calendar)
     else:
         where = f"{history.symbol}: the forecast timestamps"
-        times = Times(given_times(history.timestamps, horizon, timestamps, where), GIVEN)
+        times = ForecastIndex(given_times(history.timestamps, horizon, timestamps, where), GIVEN)
     unit = _unit(history.values)
     z, mean, std = normalise(history.values / unit, len(history))
     stamps = np.concatenate((time_features(history.timestamps), time_features(times.index)))
-    return Prepared(history, times, Window(z, stamps), (mean, std), unit)
+    return PreparedSeries(history, times, ModelInput(z, stamps), (mean, std), unit)
 
 
 def _unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -170,7 +172,7 @@ def many_series(series: Iterable[Bars | pd.DataFrame] | Any) -> list[Bars]:
     return [one_series(bars) for bars in each]
 
 
-def _worked_out(series: Bars, horizon: int, rows: int, calendar: str | None) -> Times:
+def _worked_out(series: Bars, horizon: int, rows: int, calendar: str | None) -> ForecastIndex:
     """Timestamps after a series, from a named calendar or from its last `rows` rows."""
     try:
         schedule = fit_schedule(series.timestamps[-rows:], calendar)
@@ -178,7 +180,7 @@ def _worked_out(series: Bars, horizon: int, rows: int, calendar: str | None) -> 
     except DataError as error:
         raise DataError(f"{series.symbol}: {error}") from None
     guess = (describe_sessions(schedule) or f"every {short(schedule.step)}") if schedule.name == INFERRED else ""
-    return Times(future, schedule.name, guess, schedule.notes)
+    return ForecastIndex(future, schedule.name, guess, schedule.notes)
 
 
 def given_times(history: pd.DatetimeIndex, horizon: int, timestamps: Any, where: str) -> pd.DatetimeIndex:

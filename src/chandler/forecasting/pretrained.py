@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
 from chandler.atomic import write_text
-from chandler.checkpoint import CONFIG_NAME, NANO, WEIGHTS_NAME, bundled, describe, inside, may_save
+from chandler.checkpoint import CONFIG_NAME, NANO, WEIGHTS_NAME, bundled_checkpoint, describe, inside, may_save
 from chandler.data.bars import FEATURES
 from chandler.errors import CheckpointError
 from chandler.forecasting.calibration import NAME as CALIBRATION_NAME
@@ -71,8 +71,8 @@ def load_models(
             raise CheckpointError(f"expected a pair (tokenizer, predictor), found {len(parts)} entries: {parts}.")
         tokenizer, predictor = parts
         name = str(predictor)
-    elif (folder := bundled(source) or Path(source).expanduser()).is_dir():
-        home, name = folder, str(source) if bundled(source) else str(folder)
+    elif (folder := bundled_checkpoint(source) or Path(source).expanduser()).is_dir():
+        home, name = folder, str(source) if bundled_checkpoint(source) else str(folder)
         tokenizer, predictor = _run_folder(folder)
     elif str(source) in RELEASES:
         tokenizer, predictor, name = RELEASES[str(source)].tokenizer, str(source), str(source)
@@ -127,7 +127,7 @@ def _fetch(repository: Repository) -> Path:
     return found["tokenizer"].parent.parent
 
 
-def recorded(predictor: str | Path, revision: str | None = None) -> dict[str, Any]:
+def recommended_settings(predictor: str | Path, revision: str | None = None) -> dict[str, Any]:
     """How a predictor wants to be used, as far as it is known: of a released or bundled one by its name, of a run's or
     a repository's by the summary.json beside its folder. Any of max_context, lookback, dependency_positions.
 
@@ -135,7 +135,7 @@ def recorded(predictor: str | Path, revision: str | None = None) -> dict[str, An
     """
     if str(predictor) in RELEASES:
         return {"max_context": RELEASES[str(predictor)].max_context}
-    folder = bundled(predictor) or Path(predictor).expanduser()
+    folder = bundled_checkpoint(predictor) or Path(predictor).expanduser()
     if not folder.is_dir() and is_repository(predictor):
         try:
             found = Repository(str(predictor), revision).get(SUMMARY_NAME)
@@ -278,7 +278,7 @@ def _forecast_settings(summary: Mapping[str, Any], home: Path | None) -> dict[st
     return {name: found[name] for name in known if found.get(name) is not None}
 
 
-def check_pair(tokenizer: KronosTokenizer, predictor: Kronos) -> None:
+def validate_pair(tokenizer: KronosTokenizer, predictor: Kronos) -> None:
     """Raise CheckpointError unless the predictor can read what the tokenizer writes, and it reads bars."""
     t, p = tokenizer.config, predictor.config
     if (t.s1_bits, t.s2_bits) != (p.s1_bits, p.s2_bits):

@@ -18,7 +18,7 @@ from chandler.evaluation.walk_forward.results import QUESTIONS, Results
 from chandler.evaluation.walk_forward.runner import EXAMPLES
 from chandler.measures.adaptive_conformal import adaptive_bands
 from chandler.reports import judgement, score_charts, score_tables
-from chandler.reports.judgement import Judged, spoken
+from chandler.reports.judgement import ComparisonResult, display_name
 from chandler.reports.render import Page, facts
 from chandler.reports.run_charts import keys
 from chandler.reports.verdicts import day
@@ -59,7 +59,7 @@ def _header(results: Results, name: str) -> str:
     )
 
 
-def _verdict(results: Results, judged: Sequence[Judged]) -> str:
+def _verdict(results: Results, judged: Sequence[ComparisonResult]) -> str:
     alarm = bool(judgement.marked(results))
     items = "".join(
         f"<dt>{escape(about)}</dt><dd>{escape(text)}</dd>" for about, text in judgement.verdict_lines(results, judged)
@@ -120,7 +120,8 @@ def _calibration(page: Page, results: Results) -> str:
         "period, and the first origins are not corrected yet."
     )
     lines = {
-        spoken(name): {level: results.coverage(name, level)[0] for level in (0.5, 0.8, 0.9, 0.95)} for name in shown
+        display_name(name): {level: results.coverage(name, level)[0] for level in (0.5, 0.8, 0.9, 0.95)}
+        for name in shown
     }
     figures = [
         f"<figure><h3>Covered against claimed</h3><figcaption>On the dashed line a band covers what it says; below it, bands "
@@ -129,10 +130,10 @@ def _calibration(page: Page, results: Results) -> str:
     for number, name in enumerate(shown):
         chart = page.chart(
             score_charts.pit_histogram(results.column(name, "pit").ravel(), score_charts.style(number)[0]),
-            f"PIT histogram of {spoken(name)}",
+            f"PIT histogram of {display_name(name)}",
         )
         figures.append(
-            f"<figure><h3>Where the truth lay: {escape(spoken(name))}</h3><figcaption>Share of closes in each tenth of the "
+            f"<figure><h3>Where the truth lay: {escape(display_name(name))}</h3><figcaption>Share of closes in each tenth of the "
             f"forecast distribution. Flat is right; high ends: too narrow; a slope: biased.</figcaption>{chart}</figure>"
         )
     table = score_tables.coverage_table(results, adaptive, levels)
@@ -167,7 +168,7 @@ def _by_step(page: Page, results: Results) -> str:
     chart = page.chart(score_charts.by_step(results, models, naive), "CRPS against naive by step ahead")
     table = score_tables.step_table(results, results.models, naive)
     return (
-        f'<h2>By step ahead</h2><div class="grid"><figure><h3>CRPS against the {escape(spoken(naive))}</h3><figcaption>Below 0 is '
+        f'<h2>By step ahead</h2><div class="grid"><figure><h3>CRPS against the {escape(display_name(naive))}</h3><figcaption>Below 0 is '
         f"better than naive; the band is the 95% interval over the origins.</figcaption>{chart}</figure>{table}</div>"
     )
 
@@ -194,7 +195,7 @@ def _by_hour(page: Page, results: Results) -> str:
         return ""
     chart = page.chart(score_charts.by_hour(results, models, naive), "CRPS against naive by hour of the day")
     return (
-        f"<h2>By hour of the day</h2><figure><figcaption>CRPS against the {escape(spoken(naive))} by the hour of the bar that "
+        f"<h2>By hour of the day</h2><figure><figcaption>CRPS against the {escape(display_name(naive))} by the hour of the bar that "
         f"is forecast, on the clock of each symbol; below 0 is better.</figcaption>{chart}</figure>"
     )
 
@@ -233,7 +234,7 @@ def _examples(page: Page, results: Results) -> str:
             ("candle truth", "what came true"),
             ("line", "forecast, mean close"),
             ("area", "forecast, 80% band"),
-            *([("dots", f"{spoken(band)}, 80% band")] if band else []),
+            *([("dots", f"{display_name(band)}, 80% band")] if band else []),
         ]
     )
     return (
@@ -263,7 +264,7 @@ def _what_ran(results: Results) -> str:
             text += f"; calibrated on {calibration['windows']:,} windows, {day(pd.Timestamp(calibration['first']))} to "
             text += day(pd.Timestamp(calibration["last"]))
         pairs.append((name, f"{text}; weights {found.get('weights')}"))
-    pairs.append(("Baselines", ", ".join(spoken(name) for name in results.baselines)))
+    pairs.append(("Baselines", ", ".join(display_name(name) for name in results.baselines)))
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "numpy", "pandas"))
     pairs.append(
         ("Versions", f"chandler {state['chandler']}; page written with Python {platform.python_version()}, {versions}")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from chandler.evaluation.walk_forward.contamination import SAYS
 from chandler.evaluation.walk_forward.forecasters import CALIBRATED
-from chandler.evaluation.walk_forward.results import QUESTIONS, Question, Results
+from chandler.evaluation.walk_forward.results import QUESTIONS, ComparisonSpec, Results
 from chandler.measures.significance import Comparison
 from chandler.reports.verdicts import day
 
@@ -27,24 +27,24 @@ SPOKEN: Mapping[str, str] = {
 """Baselines as the report calls them."""
 
 
-def spoken(name: str) -> str:
+def display_name(name: str) -> str:
     """A contender's name as the report writes it."""
     return SPOKEN.get(name, name)
 
 
 @dataclass(frozen=True)
-class Judged:
+class ComparisonResult:
     """One question about one model, against naive and against the baseline that did best at it."""
 
     model: str
-    question: Question
+    question: ComparisonSpec
     naive: str
     against_naive: Comparison
     best: str
     against_best: Comparison
 
 
-def judge(results: Results, models: Sequence[str] | None = None) -> list[Judged]:
+def judge(results: Results, models: Sequence[str] | None = None) -> list[ComparisonResult]:
     """Every question about every model (those given, or all but the twins)."""
     found = []
     for model in results.raw_models if models is None else models:
@@ -55,11 +55,11 @@ def judge(results: Results, models: Sequence[str] | None = None) -> list[Judged]
             best = min(rivals, key=lambda rival: results.mean(results.losses(rival)[question.loss]))
             first = results.compare(model, naive, question.loss)
             second = first if best == naive else results.compare(model, best, question.loss)
-            found.append(Judged(model, question, naive, first, best, second))
+            found.append(ComparisonResult(model, question, naive, first, best, second))
     return found
 
 
-def headline(results: Results, judged: Sequence[Judged]) -> str:
+def headline(results: Results, judged: Sequence[ComparisonResult]) -> str:
     """The page in a few words: what each model is better at than naive, worse at, and what is not shown."""
     if not results.raw_models:
         return "No model was evaluated: these are the baselines alone."
@@ -88,13 +88,13 @@ def headline(results: Results, judged: Sequence[Judged]) -> str:
     return " ".join(sentences)
 
 
-def verdict_lines(results: Results, judged: Sequence[Judged]) -> list[tuple[str, str]]:
+def verdict_lines(results: Results, judged: Sequence[ComparisonResult]) -> list[tuple[str, str]]:
     """(about, sentence) pairs: what was seen before, every question, models against each other, bands, weight."""
     several = len(results.raw_models) > 1
     lines = [(f"{model}: seen?", text[0].upper() + text[1:]) for model, text in marked(results)]
     for one in judged:
         about = f"{one.model}, {one.question.title}" if several else one.question.title.capitalize()
-        lines.append((about, answer(one)))
+        lines.append((about, comparison_sentence(one)))
     first = results.raw_models[:1]
     lines += [
         (f"{model} against {one}", between(results, model, one)) for one in first for model in results.raw_models[1:]
@@ -105,13 +105,13 @@ def verdict_lines(results: Results, judged: Sequence[Judged]) -> list[tuple[str,
     return [*lines, ("Weight", weight(results))]
 
 
-def answer(one: Judged) -> str:
+def comparison_sentence(one: ComparisonResult) -> str:
     """Question and answer in one sentence or two."""
     c, measure = one.against_naive, one.question.unit.split(",")[0]
     text = f"{_verdict(c, one.naive)}: {measure} {number(c.mean_a)} against {number(c.mean_b)}, {span(c)}."
     if one.best != one.naive:
         b = one.against_best
-        text += f" Against the best baseline at this, the {spoken(one.best)} ({number(b.mean_b)}): "
+        text += f" Against the best baseline at this, the {display_name(one.best)} ({number(b.mean_b)}): "
         text += f"{b.verdict}, {span(b)}."
     return text[0].upper() + text[1:]
 
@@ -129,8 +129,8 @@ def between(results: Results, model: str, other: str) -> str:
 
 def _verdict(c: Comparison, rival: str) -> str:
     if c.verdict == "too few origins":
-        return f"too few origins ({c.origins}) to tell it from the {spoken(rival)}"
-    return f"{c.verdict} {'than' if c.verdict in ('better', 'worse') else 'from'} the {spoken(rival)}"
+        return f"too few origins ({c.origins}) to tell it from the {display_name(rival)}"
+    return f"{c.verdict} {'than' if c.verdict in ('better', 'worse') else 'from'} the {display_name(rival)}"
 
 
 def span(c: Comparison) -> str:
@@ -226,8 +226,8 @@ def caveats(results: Results, comparisons: int) -> list[str]:
         "one would have picked before."
     )
     left_out = results.state.get("left_out", {})
-    lines += [f"{spoken(name)} was left out: {text}" for name, text in left_out.items()]
-    missing = [spoken(name) for name in SPOKEN if name not in (*results.baselines, *left_out)]
+    lines += [f"{display_name(name)} was left out: {text}" for name, text in left_out.items()]
+    missing = [display_name(name) for name in SPOKEN if name not in (*results.baselines, *left_out)]
     if missing:
         lines.append(f"Baselines that were not run: {', '.join(missing)}.")
     if results.config.get("top_p", 1.0) < 1 or results.config.get("temperature", 1.0) != 1:

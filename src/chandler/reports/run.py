@@ -18,7 +18,7 @@ from chandler.reports import verdicts
 from chandler.reports.render import Page, facts
 from chandler.reports.tables import duration, stage_table
 from chandler.reports.verdicts import MEASURES, day
-from chandler.training.runs.history import RunLog, StageLog, flat, short
+from chandler.training.runs.history import RunHistory, StageHistory, flat, short
 
 NAME = "report.html"
 
@@ -35,7 +35,7 @@ def write_report(run_folder: str | Path) -> Path:
     Raises:
         ConfigError: no run folder, or a file in it that cannot be read.
     """
-    log = RunLog.read(run_folder)
+    log = RunHistory.read(run_folder)
     page, name = Page(), log.folder.resolve().name
     body = [_header(log, name), _verdict(log), _training(page, log), _what_ran(log), _notes(verdicts.caveats(log))]
     path = log.folder / NAME
@@ -43,7 +43,7 @@ def write_report(run_folder: str | Path) -> Path:
     return path
 
 
-def _header(log: RunLog, name: str) -> str:
+def _header(log: RunHistory, name: str) -> str:
     when = f"{datetime.fromtimestamp(log.began, UTC):%d %B %Y}, " if log.began else ""
     return (
         f"<header><p>chandler · run report</p><h1>{escape(name)}</h1>"
@@ -51,14 +51,14 @@ def _header(log: RunLog, name: str) -> str:
     )
 
 
-def _verdict(log: RunLog) -> str:
+def _verdict(log: RunHistory) -> str:
     lines = [(stage.name.capitalize(), verdicts.stage_verdict(stage)) for stage in log.stages]
     items = "".join(f"<dt>{escape(about)}</dt><dd>{escape(text)}</dd>" for about, text in lines)
     first = f"<p>{escape(verdicts.headline(log))}</p>"
     return f'<section class="verdict" aria-label="Verdict">{first}<dl>{items}</dl></section>'
 
 
-def _training(page: Page, log: RunLog) -> str:
+def _training(page: Page, log: RunHistory) -> str:
     figures = []
     for stage in log.stages:
         if stage.validation:
@@ -70,7 +70,7 @@ def _training(page: Page, log: RunLog) -> str:
     return f'<h2>Training</h2>{stage_table(log)}<div class="grid">{"".join(figures)}</div>'
 
 
-def _curve(page: Page, stage: StageLog, measure: str) -> str:
+def _curve(page: Page, stage: StageHistory, measure: str) -> str:
     """The curve of a validation measure; training's line beside it where the log has it in the same unit."""
     alike = {"mse": ("mse",), "nll": ("ce_s1", "ce_s2")}.get(measure, ())
     found = [record for record in stage.train if alike and all(key in record for key in alike)]
@@ -90,7 +90,7 @@ def _curve(page: Page, stage: StageLog, measure: str) -> str:
     return f"<figure><h3>{escape(title)}</h3><figcaption>{escape(how)}</figcaption>{chart}</figure>"
 
 
-def _what_ran(log: RunLog) -> str:
+def _what_ran(log: RunHistory) -> str:
     data, settings = log.summary.get("data", {}), log.config.get("data") or {}
     pairs: list[tuple[str, str]] = []
     if data:
@@ -114,7 +114,7 @@ def _what_ran(log: RunLog) -> str:
     return f"<h2>What ran</h2>{facts(pairs)}<details><summary>All settings</summary>{details}</details>"
 
 
-def _architecture(stage: StageLog) -> str:
+def _architecture(stage: StageHistory) -> str:
     model = stage.model
     origin = "random weights" if stage.random_start else short(stage.settings.get("start", "?"))
     if not model:
@@ -127,7 +127,7 @@ def _architecture(stage: StageLog) -> str:
     )
 
 
-def _effort(stage: StageLog) -> str:
+def _effort(stage: StageHistory) -> str:
     done, settings = stage.outcome, stage.settings
     return (
         f"{done['steps']:,} steps of {settings.get('batch_size', '?')} windows per device "

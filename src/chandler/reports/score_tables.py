@@ -11,7 +11,7 @@ import pandas as pd
 from chandler.evaluation.walk_forward.forecasters import CALIBRATED
 from chandler.evaluation.walk_forward.results import Results
 from chandler.measures.significance import Comparison, Estimate
-from chandler.reports.judgement import number, spoken
+from chandler.reports.judgement import display_name, number
 from chandler.reports.render import table
 
 DRIFTLESS = ("last_close", "bootstrap", "gaussian_walk", "ewma", "garch")
@@ -36,7 +36,7 @@ def comparison_table(results: Results, loss: str, title: str, how: str) -> str:
             rows.append(
                 (
                     model if not place else "",
-                    [escape(spoken(rival)), *_difference(c), number(c.mean_a), number(c.mean_b)],
+                    [escape(display_name(rival)), *_difference(c), number(c.mean_a), number(c.mean_b)],
                 )
             )
     head = ["Model", "Against", "Verdict", "Difference", "95% interval", "p", "Model's", "Rival's"]
@@ -65,7 +65,7 @@ def score_table(results: Results) -> str:
         losses = {key: results.mean(values) for key, values in results.losses(name).items()}
         cells = [_cell(losses.get(key)) for key in ("crps", "crps_return", "mae")]
         cells += [_cell(np.sqrt(losses["rmse"])), _cell(losses.get("mase")), _cell(pinball(results, name))]
-        rows.append((spoken(name), cells))
+        rows.append((display_name(name), cells))
     head = ["", "CRPS", "CRPS, returns", "MAE", "RMSE", "MASE", "Pinball 5/95%"]
     caption = (
         "<b>Errors of the close</b><br>Means over steps, symbols, then origins, in % of the last close; lower is better. MAE, RMSE "
@@ -103,7 +103,7 @@ def skill_table(results: Results) -> str:
             _coefficient(results.rank_ic(name)),
             _coefficient(results.path_ic(name)),
         ]  # fmt: skip
-        rows.append((spoken(name), cells))
+        rows.append((display_name(name), cells))
     head = ["", "Volatility MAE", "R²", "QLIKE", "Direction right", "RankIC, symbols", "RankIC, path"]
     caption = (
         "<b>Volatility, direction, ranks</b><br>Volatility: square root of the sum of squared log returns over the horizon, "
@@ -120,7 +120,7 @@ def volume_table(results: Results) -> str:
     for name in [*results.raw_models, *results.baselines]:
         values = results.losses(name)["volume"]
         if np.isfinite(values).any():
-            rows.append((spoken(name), [number(results.mean(values))]))
+            rows.append((display_name(name), [number(results.mean(values))]))
     if len(rows) < 2:
         return ""
     caption = (
@@ -142,7 +142,7 @@ def coverage_table(
         for level in levels:
             share, low, high = results.coverage(name, level)
             cells += [f"{share:.1%}<br><small>{low:.0%} to {high:.0%}</small>", f"{results.width(name, level):.1f}"]
-        rows.append((spoken(name), cells))
+        rows.append((display_name(name), cells))
         if name in adaptive:
             found = [adaptive[name][level] for level in levels]
             rows.append(
@@ -164,7 +164,7 @@ def step_table(results: Results, models: Sequence[str], naive: str) -> str:
     for name in [*models, naive]:
         each = pd.DataFrame(results.column(name, "crps") / results.truth("last"))
         mean = each.groupby(results.rounds).mean().mean().to_numpy() * 100
-        rows.append((spoken(name), [number(mean[step - 1]) for step in steps]))
+        rows.append((display_name(name), [number(mean[step - 1]) for step in steps]))
     caption = "<b>CRPS by step</b><br>In % of the last close."
     return table(caption, [["", *(f"{step}" for step in steps)]], rows)
 
@@ -196,7 +196,7 @@ def symbol_table(results: Results, shares: dict[str, pd.Series], naive: str) -> 
         for symbol in order
     ]
     caption = (
-        f"<b>CRPS by symbol</b><br>That of the {escape(spoken(naive))} in % of the last close, and the models' against it: below "
+        f"<b>CRPS by symbol</b><br>That of the {escape(display_name(naive))} in % of the last close, and the models' against it: below "
         f"0 is better. One symbol's difference is mostly chance.{note}"
     )
     return table(caption, [["Symbol", "Windows", "Naive", *map(escape, shares)]], rows)

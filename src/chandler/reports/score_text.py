@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from chandler.evaluation.walk_forward.results import QUESTIONS, Results
-from chandler.reports.judgement import headline, judge, number, spoken
+from chandler.reports.judgement import display_name, headline, judge, number
 
 _LEVEL = 0.9
 _LOSSES = {"crps": "CRPS", "mae": "MAE", "qlike": "QLIKE"}
@@ -15,7 +15,7 @@ _LOSSES = {"crps": "CRPS", "mae": "MAE", "qlike": "QLIKE"}
 def evaluation_text(results: Results) -> str:
     """The headline and a table: losses, the distribution against naive with its interval, what the 90% band covered."""
     naive = results.naive(QUESTIONS[0])
-    against = f"CRPS vs {spoken(naive)}" if naive else ""
+    against = f"CRPS vs {display_name(naive)}" if naive else ""
     rows = {}
     for name in [*results.models, *results.baselines]:
         if not results.prices(name):
@@ -25,7 +25,7 @@ def evaluation_text(results: Results) -> str:
         if naive:
             row[against] = "" if name == naive else _against(results, name, naive)
         row[f"{_LEVEL:.0%} band covers"] = f"{results.coverage(name, _LEVEL)[0]:.1%}" if results.spreads(name) else "-"
-        rows[spoken(name)] = row
+        rows[display_name(name)] = row
     table = pd.DataFrame.from_dict(rows, orient="index").to_string()
     unit = f"CRPS and MAE of the close in % of the last close, mean of {results.horizon} bars ahead; lower is better."
     return f"{headline(results, judge(results))}\n\n{table}\n{unit}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from chandler.reports.render import table
 from chandler.reports.verdicts import HIGHER_IS_BETTER, MEASURES, change, digits
-from chandler.training.runs.history import RunLog, StageLog
+from chandler.training.runs.history import RunHistory, StageHistory
 
 
-def stage_table(log: RunLog) -> str:
+def stage_table(log: RunHistory) -> str:
     """Step 0 against the best checkpoint, all validation measures; empty if no stage's training is on record."""
     rows = [row for stage in log.stages if stage.known for row in _stage_rows(stage)]
     if not rows:
@@ -20,7 +20,7 @@ def stage_table(log: RunLog) -> str:
     return table(caption, [head], rows)
 
 
-def _stage_rows(stage: StageLog) -> list[tuple[str, list[str]]]:
+def _stage_rows(stage: StageHistory) -> list[tuple[str, list[str]]]:
     best_step, chosen = int(stage.outcome["best_step"]), stage.outcome["measure"]
     before, best = stage.at(0), stage.at(best_step)
     rows = []

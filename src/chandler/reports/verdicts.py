@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from chandler.training.runs.history import RunLog, StageLog, short
+from chandler.training.runs.history import RunHistory, StageHistory, short
 
 MEASURES = {
     "mse": "reconstruction error (MSE)",
@@ -25,7 +25,7 @@ def digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
 
 
-def headline(log: RunLog) -> str:
+def headline(log: RunHistory) -> str:
     """The page in one sentence: the stages against their starts."""
     ran = [stage for stage in log.stages if stage.ran]
     improved = [stage.name for stage in ran if stage.status == "improved"]
@@ -39,7 +39,7 @@ def headline(log: RunLog) -> str:
     return f"The {kept} did not beat {'the' if len(ran) - len(improved) > 1 else 'its'} starting weights{rest}."
 
 
-def stage_verdict(stage: StageLog) -> str:
+def stage_verdict(stage: StageHistory) -> str:
     """Whether a stage beat its starting weights."""
     outcome = stage.outcome
     if stage.status == "off":
@@ -68,7 +68,7 @@ def stage_verdict(stage: StageLog) -> str:
     return text + warning
 
 
-def caveats(log: RunLog) -> list[str]:
+def caveats(log: RunHistory) -> list[str]:
     """What the page does not show."""
     lines = [
         "No forecast was scored here. A lower validation loss is not yet a better forecast: chandler evaluate holds "
@@ -102,5 +102,5 @@ def change(ours: float, theirs: float) -> str:
     return f"{shown} {'better' if ours < theirs else 'worse'}"
 
 
-def _start(stage: StageLog) -> str:
+def _start(stage: StageHistory) -> str:
     return short(stage.outcome.get("start", stage.settings.get("start", "its start")))

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from chandler.data.calendars.inferred import NS_DAY, OPEN_SHARE, among, distinct, phase, weekdays
-from chandler.data.calendars.sessions import Sessions, recorded, sessions, zone_of
+from chandler.data.calendars.inferred import NS_DAY, OPEN_SHARE, distinct, isin_sorted, phase, weekdays
+from chandler.data.calendars.sessions import Sessions, covers, exchange_timezone, sessions
 
 MOVED = "sessions moved by an hour lately: learned from the days since"
 Label = Literal["open", "close", "both"]
@@ -40,7 +40,7 @@ def fit_exchange(name: str, width: int, recent: pd.DatetimeIndex, whole: bool) -
 
     `whole`: all bars count alike, even if the clock changed on the way.
     """
-    zone = zone_of(name)
+    zone = exchange_timezone(name)
     choices = [zone, "UTC"] if recent.tz is None else [None]
     best: tuple[float, str | None, np.ndarray, Sessions] | None = None
     for reading in choices:
@@ -119,10 +119,10 @@ def _label(wall: np.ndarray, around: Sessions) -> Label:
     """`close` where sessions have a bar at their close and none at their open."""
     traded = np.searchsorted(wall, around.close, "right") > np.searchsorted(wall, around.open)
     # A close that is the next open, as those of currencies within the week, tells nothing.
-    opens = around.open[traded & ~among(around.open, around.close)]
-    closes = around.close[traded & ~among(around.close, around.open)]
-    left = among(opens, wall).mean() if len(opens) else 0.0
-    right = among(closes, wall).mean() if len(closes) else 0.0
+    opens = around.open[traded & ~isin_sorted(around.open, around.close)]
+    closes = around.close[traded & ~isin_sorted(around.close, around.open)]
+    left = isin_sorted(opens, wall).mean() if len(opens) else 0.0
+    right = isin_sorted(closes, wall).mean() if len(closes) else 0.0
     if right < OPEN_SHARE:
         return "open"
     return "both" if left >= OPEN_SHARE else "close"
@@ -171,7 +171,7 @@ def _learned(wall: np.ndarray, width: int, around: Sessions, label: Label) -> _G
     closing = inside & (wall == end[at])
     offset = wall - begin[at]
     # A session without any bar is a halt, or not in the file: it had no chance.
-    traded = among(around.day, distinct(wall // NS_DAY))
+    traded = isin_sorted(around.day, distinct(wall // NS_DAY))
     traded[session[at[inside]]] = True
 
     def grid(rows: np.ndarray) -> np.ndarray:
@@ -198,13 +198,13 @@ def _learned(wall: np.ndarray, width: int, around: Sessions, label: Label) -> _G
 
 def _outside(wall: np.ndarray, inside: np.ndarray, around: Sessions) -> tuple[np.ndarray, np.ndarray]:
     """Times of day that have bars before the opening and after the close, on days that open and close as usual."""
-    beside, traded = wall[~inside], among(around.day, distinct(wall // NS_DAY))
+    beside, traded = wall[~inside], isin_sorted(around.day, distinct(wall // NS_DAY))
     at = np.minimum(np.searchsorted(around.day, beside // NS_DAY), len(around.day) - 1)
     early = beside < around.open[at]
 
     def usual(rows: np.ndarray, edge: np.ndarray) -> np.ndarray:
         days = around.day[traded & _ordinary(edge, around.day)]
-        clocks, hits = np.unique(rows[among(rows // NS_DAY, days)] % NS_DAY, return_counts=True)
+        clocks, hits = np.unique(rows[isin_sorted(rows // NS_DAY, days)] % NS_DAY, return_counts=True)
         chances = np.searchsorted(days, (wall[-1] - clocks) // NS_DAY, side="right")
         chances = chances - np.searchsorted(days, -((clocks - wall[0]) // NS_DAY), side="left")
         found: np.ndarray = clocks[hits >= OPEN_SHARE * chances]
@@ -230,7 +230,7 @@ def _ordinary(edge: np.ndarray, day: np.ndarray) -> np.ndarray:
 
 
 def unrecorded(name: str, wall: np.ndarray) -> tuple[str, ...]:
-    known = recorded(name)
+    known = covers(name)
     if known is None or int(wall[-1] // NS_DAY) + 30 <= known[1]:
         return ()
     last = pd.Timestamp(known[1] * NS_DAY).date()

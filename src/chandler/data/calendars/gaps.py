@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from chandler.data.calendars.inferred import NS_DAY, among, distinct, weekdays
+from chandler.data.calendars.inferred import NS_DAY, distinct, isin_sorted, weekdays
 from chandler.data.calendars.schedule import INFERRED, Schedule
 from chandler.data.store.store import BarStore
 
@@ -58,7 +58,7 @@ def _holidays(schedule: Schedule, last: np.ndarray, first: np.ndarray, days: np.
     before, after = last // NS_DAY, first // NS_DAY
     traded = schedule.open_days(int(schedule.history[0].value // NS_DAY) - 1, int(after.max(initial=0)) + 1)
     if days is not None:
-        traded = traded[among(traded, days)]
+        traded = traded[isin_sorted(traded, days)]
     lost = np.searchsorted(traded, after, side="left") - np.searchsorted(traded, before, side="right")
     holidays: np.ndarray = lost <= HOLIDAY
     if schedule.kind == "intraday" and len(last):

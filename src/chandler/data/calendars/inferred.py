@@ -28,7 +28,7 @@ _TYPICAL: dict[str | None, tuple[tuple[str, str], ...]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Slots:
+class TradingHours:
     """Times of day `clocks` (K,) in ns, increasing, and on which weekdays they trade, `is_open` (7, K)."""
 
     clocks: np.ndarray
@@ -40,10 +40,10 @@ class Slots:
         found: np.ndarray = (day[:, None] * NS_DAY + self.clocks)[self.is_open[weekdays(day)]]
         return found
 
-    def trimmed(self) -> Slots:
+    def trimmed(self) -> TradingHours:
         """Without the times of day that never trade."""
         used = self.is_open.any(axis=0)
-        return Slots(self.clocks[used], self.is_open[:, used])
+        return TradingHours(self.clocks[used], self.is_open[:, used])
 
 
 def weekdays(day: np.ndarray) -> np.ndarray:
@@ -58,7 +58,7 @@ def distinct(values: np.ndarray) -> np.ndarray:
     return values[np.concatenate([[True], values[1:] != values[:-1]])] if len(values) else values
 
 
-def among(values: np.ndarray, increasing: np.ndarray) -> np.ndarray:
+def isin_sorted(values: np.ndarray, increasing: np.ndarray) -> np.ndarray:
     """(N,) bool: which values are in an increasing array."""
     if not len(increasing):
         return np.zeros(len(values), bool)
@@ -74,7 +74,7 @@ def phase(ticks: np.ndarray, width: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class Presence:
     """Which slot had a bar on which day: `seen` (D, K) on days `day` (D,), and where there was a chance, `known`."""
 
     clocks: np.ndarray
@@ -89,7 +89,7 @@ class Seen:
         return np.where(chances > 0, hits / np.maximum(chances, 1), np.nan)
 
 
-def look(wall: np.ndarray, width: int) -> Seen:
+def presence_table(wall: np.ndarray, width: int) -> Presence:
     """The table of an increasing wall clock (N,) ns with bars of `width` ns."""
     clock = wall % NS_DAY
     clocks = distinct(clock)
@@ -104,10 +104,10 @@ def look(wall: np.ndarray, width: int) -> Seen:
     known = np.ones_like(seen)
     known[0] &= clocks >= wall[0] % NS_DAY
     known[-1] &= clocks <= wall[-1] % NS_DAY
-    return Seen(clocks, day, seen, known)
+    return Presence(clocks, day, seen, known)
 
 
-def learn(wall: np.ndarray, width: int, zone: str | None, common: float | None = None) -> Slots:
+def infer_hours(wall: np.ndarray, width: int, zone: str | None, common: float | None = None) -> TradingHours:
     """The slots of a history (N,) ns of its wall clock, when nothing else is known about the market.
 
     A weekday that the history has not reached goes by the other working days; so do the slots that a weekday had
@@ -116,7 +116,7 @@ def learn(wall: np.ndarray, width: int, zone: str | None, common: float | None =
     `common`: a slot must be had as often as this share of the best slot; what is expected of every day is more
     than what may come.
     """
-    table = look(wall, width)
+    table = presence_table(wall, width)
     weekday = weekdays(table.day)
     traded, times = np.zeros(7, int), np.zeros(7, int)
     np.add.at(times, weekday, 1)
@@ -126,7 +126,7 @@ def learn(wall: np.ndarray, width: int, zone: str | None, common: float | None =
     known = table.known
     if table.seen[working].any():
         known = known & ~(working & ~table.seen.any(axis=1))[:, None]  # a working day without any bar is a holiday
-    table = Seen(table.clocks, table.day, table.seen, known)
+    table = Presence(table.clocks, table.day, table.seen, known)
     usual = table.share(working)
     evening = _typical(wall, width, zone, table.clocks)
     if evening is not None:
@@ -145,7 +145,7 @@ def learn(wall: np.ndarray, width: int, zone: str | None, common: float | None =
         other = np.full(len(table.clocks), 0.0 if breaks else 1.0) if weekend else usual
         value = np.where(np.isnan(own), other, own)
         is_open[number] = (np.isnan(value) | (value >= least)) & ~usual_closed[number]
-    return Slots(table.clocks, is_open).trimmed()
+    return TradingHours(table.clocks, is_open).trimmed()
 
 
 def _typical(wall: np.ndarray, width: int, zone: str | None, clocks: np.ndarray) -> np.ndarray | None:

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.calendars.exchanges import MOVED, Label, fit_exchange, market_clock, since_clock_change, unrecorded
-from chandler.data.calendars.inferred import NS_DAY, OPEN_SHARE, distinct, learn, phase, weekdays
+from chandler.data.calendars.inferred import NS_DAY, OPEN_SHARE, distinct, infer_hours, phase, weekdays
 from chandler.data.calendars.months import periods_after
-from chandler.data.calendars.sessions import ALWAYS, resolve, sessions, zone_of
+from chandler.data.calendars.sessions import ALWAYS, exchange_timezone, resolve_calendar, sessions
 from chandler.data.calendars.time_features import infer_interval
 from chandler.errors import DataError
 
@@ -172,7 +172,7 @@ class Schedule:
 
 def known_calendar(name: str | None) -> str | None:
     """The name of a calendar as it is written here, "inferred" included; None for None. DataError for an unknown one."""
-    return name if name is None or name == INFERRED else resolve(name)
+    return name if name is None or name == INFERRED else resolve_calendar(name)
 
 
 def fit_schedule(
@@ -215,7 +215,7 @@ def fit_schedule(
         wall, moved = since_clock_change(wall)
         notes = (MOVED,) if moved else ()
     zone = None if history.tz is None else str(history.tz)
-    slots = learn(wall, step.value, zone, common=0.5 if whole else None)
+    slots = infer_hours(wall, step.value, zone, common=0.5 if whole else None)
     always = slots.is_open.all() or not slots.is_open.any()
     return Schedule(name, step, "intraday", history, notes=notes, _days=None if always else slots.ticks)
 
@@ -232,7 +232,7 @@ def _daily(name: str, step: pd.Timedelta, history: pd.DatetimeIndex) -> Schedule
         return np.isin(day, sessions(name, int(day[0]), int(day[-1])).day)
 
     # Midnight in Hong Kong is the day before in UTC: count in the zone whose dates are the sessions.
-    zone = zone_of(name) if history.tz is not None else None
+    zone = exchange_timezone(name) if history.tz is not None else None
     market = market_clock(history, zone, None)
     lo, hi = int(own[0] // NS_DAY) - 1, int(own[-1] // NS_DAY) + 1
     day = sessions(name, lo, hi).day

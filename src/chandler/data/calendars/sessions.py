@@ -80,7 +80,7 @@ def calendar_names() -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def resolve(name: str) -> str:
+def resolve_calendar(name: str) -> str:
     """The name as it is written here: XNYS for xnys. DataError that lists near names for an unknown one."""
     known = calendar_names()
     folded = {one.casefold(): one for one in known}
@@ -96,7 +96,7 @@ def resolve(name: str) -> str:
     )
 
 
-def zone_of(name: str) -> str:
+def exchange_timezone(name: str) -> str:
     """The zone of a resolved calendar's wall clock."""
     if name == ALWAYS:
         return "UTC"
@@ -106,7 +106,7 @@ def zone_of(name: str) -> str:
 def sessions(name: str, first: int, last: int) -> Sessions:
     """The sessions labelled by days [first, last] (days since 1970) of a resolved calendar, except 24/7.
 
-    Days beyond what the calendar records go on as ordinary weeks, without holidays: see `recorded`.
+    Days beyond what the calendar records go on as ordinary weeks, without holidays: see `covers`.
     """
     if name == FOREX:
         return _forex(first, last)
@@ -122,10 +122,10 @@ def sessions(name: str, first: int, last: int) -> Sessions:
             extra = {key: values[where] + (days - day[where]) * NS_DAY for key, values in table.items()}
             extra["day"] = days
             parts = {key: np.concatenate([parts[key], extra[key]][:: 1 if where else -1]) for key in parts}
-    return Sessions(zone_of(name), **parts)
+    return Sessions(exchange_timezone(name), **parts)
 
 
-def recorded(name: str) -> tuple[int, int] | None:
+def covers(name: str) -> tuple[int, int] | None:
     """First and last day (since 1970) whose holidays the calendar knows; None: all of them."""
     if name in (ALWAYS, FOREX):
         return None

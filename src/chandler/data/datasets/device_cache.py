@@ -20,7 +20,7 @@ _CHUNK = 1 << 20
 """Rows moved to the device at a time."""
 
 
-class ResidentRows:
+class DeviceRows:
     """The values and time features of a store on a device."""
 
     def __init__(self, store: BarStore, device: torch.device) -> None:
@@ -49,10 +49,10 @@ class ResidentRows:
         return (shifted / (std + EPSILON)).clamp(-clip, clip).float(), self.stamps[places]
 
 
-class ResidentWindows(Windows):
+class DeviceWindows(Windows):
     """Windows of a store whose rows also live on a device."""
 
-    def __init__(self, windows: Windows, rows: ResidentRows) -> None:
+    def __init__(self, windows: Windows, rows: DeviceRows) -> None:
         w = windows
         super().__init__(w.store, w.ranges, w.lookback, w.horizon, w.stride, w.clip, w.extra)
         self.resident = rows
@@ -60,7 +60,7 @@ class ResidentWindows(Windows):
 
 def gather_tensors(windows: Windows, indices: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
     """The windows of `indices` (B,) on `device`: values (B, T, 6) float32, time features (B, T, 5) int64."""
-    if isinstance(windows, ResidentWindows):
+    if isinstance(windows, DeviceWindows):
         values, stamps = windows.resident.windows(
             windows.starts(indices), windows.length, windows.lookback, windows.clip
         )

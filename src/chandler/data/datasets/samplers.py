@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def weighted_quotas(
+def sample_quotas(
     counts: np.ndarray,
     drawn: int,
     temperature: float,
@@ -52,15 +52,15 @@ def _rounded(target: np.ndarray, total: int, generator: np.random.Generator) -> 
     return whole
 
 
-def weighted_order(
+def weighted_sample(
     counts: np.ndarray, drawn: int, temperature: float, *, seed: int, epoch: int, weights: np.ndarray | None = None
 ) -> np.ndarray:
     """The windows of an epoch in their order, (drawn,) int64: each at most once. Depends on its arguments only.
 
-    Windows are numbered symbol after symbol, `counts` (S,) of each; `weights` as in `weighted_quotas`.
+    Windows are numbered symbol after symbol, `counts` (S,) of each; `weights` as in `sample_quotas`.
     """
     generator = np.random.Generator(np.random.PCG64([seed, epoch]))
-    quotas = weighted_quotas(counts, drawn, temperature, generator, weights)
+    quotas = sample_quotas(counts, drawn, temperature, generator, weights)
     first = np.concatenate([[0], np.cumsum(counts)])
     parts = [
         first[symbol] + generator.choice(int(counts[symbol]), int(quotas[symbol]), replace=False, shuffle=False)

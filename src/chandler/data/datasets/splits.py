@@ -20,11 +20,11 @@ from chandler.data.store.store import BarStore
 from chandler.errors import DataError
 
 PARTS = ("train", "val", "test")
-CUTOFF = date(2024, 6, 30)
+PRETRAINING_CUTOFF = date(2024, 6, 30)
 """The released Kronos checkpoints were trained on data up to June 2024; a test before may be known to them."""
 
 
-class WalkSettings(BaseModel):
+class WalkForwardSettings(BaseModel):
     """Walk forward: `folds` splits whose tests follow each other and end with the data; one of them is taken.
 
     Sizes are moments of the common time line, or rows of each symbol with per="symbol".
@@ -44,7 +44,7 @@ class WalkSettings(BaseModel):
     """Moments to train on, before each validation: training rolls along; None: it begins with the data and grows."""
 
     @model_validator(mode="after")
-    def _one_of_them(self) -> WalkSettings:
+    def _one_of_them(self) -> WalkForwardSettings:
         if self.fold is not None and self.fold >= self.folds:
             raise ValueError(f"fold {self.fold} is not among {self.folds} folds, which count from 0")
         return self
@@ -77,7 +77,7 @@ class SplitSettings(BaseModel):
     """Last day of validation; None: to the end of the data, and there is no test part."""
     test_end: date | None = None
     """Last day of test; None: to the end of the data."""
-    walk: WalkSettings | None = None
+    walk: WalkForwardSettings | None = None
     """One fold of a walk forward. With it fractions and dates have no say."""
     purge: int = Field(0, ge=0)
     """Bars left out at the end of a part, per symbol, before the next part begins: so many that no target of the
@@ -310,6 +310,6 @@ def before_cutoff(store: BarStore, ranges: dict[str, np.ndarray]) -> dict[str, t
         first, last = (
             pd.Timestamp(int(moment)).date() for moment in (times[used[:, 0]].min(), times[used[:, 1] - 1].max())
         )
-        if first <= CUTOFF:
+        if first <= PRETRAINING_CUTOFF:
             found[name] = (first, last)
     return found

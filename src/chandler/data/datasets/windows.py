@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.columns import FEATURES
-from chandler.data.store.concatenated import window_rows
+from chandler.data.store.concatenated import gather_windows
 from chandler.data.store.store import BarStore
 from chandler.errors import DataError
 
@@ -137,9 +137,9 @@ class Windows:
         mean, std = np.empty((len(indices), len(FEATURES))), np.empty((len(indices), len(FEATURES)))
         for lo in range(0, len(indices), _BLOCK):
             block = slice(lo, lo + _BLOCK)
-            raw = window_rows(self.store.values, starts[block], self.length)
+            raw = gather_windows(self.store.values, starts[block], self.length)
             values[block], mean[block], std[block] = normalise(raw, self.lookback, self.clip)
-        stamps = window_rows(self.store.stamps, starts, self.length)
+        stamps = gather_windows(self.store.stamps, starts, self.length)
         # Pages of a mapped store that were read stay in this process's memory until they are handed back.
         self._read += starts.size * self.length * (values.itemsize * len(FEATURES) + stamps.shape[-1])
         if self._read > _RELEASE_BYTES:
@@ -149,7 +149,7 @@ class Windows:
 
     def rows(self, indices: np.ndarray) -> np.ndarray:
         """The bars (B, T, 6) of the windows of `indices` (B,), float32, as the store has them."""
-        return window_rows(self.store.values, self.starts(indices), self.length)
+        return gather_windows(self.store.values, self.starts(indices), self.length)
 
     def describe(self, index: int) -> tuple[str, pd.Timestamp, pd.Timestamp]:
         """Symbol, first and last timestamp (local) of a window."""
@@ -178,7 +178,7 @@ def epoch_order(n_windows: int, *, seed: int, epoch: int, limit: int | None = No
     return order if limit is None else order[:limit]
 
 
-def shuffled(positions: np.ndarray, size: int, *, seed: int) -> np.ndarray:
+def feistel_permutation(positions: np.ndarray, size: int, *, seed: int) -> np.ndarray:
     """Where a shuffle of [0, size) puts `positions` (n,): each number to another one, in memory of the order of n.
 
     A Feistel network over the even number of bits that holds `size`, walked on until the result is below `size`

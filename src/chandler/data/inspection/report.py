@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.calendars.gaps import Gaps, common_days
-from chandler.data.calendars.sessions import resolve
+from chandler.data.calendars.sessions import resolve_calendar
 from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_store
-from chandler.data.datasets.splits import CUTOFF, SplitSettings, before_cutoff, split_ranges, walk_folds
+from chandler.data.datasets.splits import PRETRAINING_CUTOFF, SplitSettings, before_cutoff, split_ranges, walk_folds
 from chandler.data.datasets.windows import Windows, untrainable
-from chandler.data.inspection.symbols import SymbolReport, look_at
+from chandler.data.inspection.symbols import SymbolReport, inspect_symbol
 from chandler.data.store.store import BarStore
 
 
@@ -98,7 +98,7 @@ def inspect_store(
     what the paper's rules would remove, and how many windows they would leave, is told beside it.
     Raises DataError for an unknown calendar, and for folds that do not fit.
     """
-    calendar = None if calendar is None else resolve(calendar)
+    calendar = None if calendar is None else resolve_calendar(calendar)
     cleans = cleaning is not None and cleaning.enabled
     used, told = store, None
     if cleans or max_gap is not None:
@@ -114,7 +114,7 @@ def inspect_store(
     kept = np.bincount(other.owners, other.segments[:, 1] - other.segments[:, 0], minlength=len(store))
     days = common_days(store)
     symbols = tuple(
-        look_at(store, number, calendar, days, removed.get(symbol, {}), int(kept[number]),
+        inspect_symbol(store, number, calendar, days, removed.get(symbol, {}), int(kept[number]),
                 {name: int(part.counts[number]) for name, part in windows.items()})
         for number, symbol in enumerate(store.symbols)
     )  # fmt: skip
@@ -172,9 +172,9 @@ def _warnings(
     found = []
     for name, (first, last) in before_cutoff(store, ranges).items():
         part = {"val": "validation", "test": "test"}[name]
-        whole = "lies" if last <= CUTOFF else "begins"
+        whole = "lies" if last <= PRETRAINING_CUTOFF else "begins"
         found.append(
-            f"the {part} period ({first} to {last}) {whole} before the end of {CUTOFF:%B %Y}, up to which the released "
+            f"the {part} period ({first} to {last}) {whole} before the end of {PRETRAINING_CUTOFF:%B %Y}, up to which the released "
             "Kronos checkpoints were trained: they may have seen it, and scores of a finetuned one may flatter."
         )
     for name in ranges:

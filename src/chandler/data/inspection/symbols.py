@@ -72,7 +72,7 @@ class SymbolReport:
     """At most TRACE closes, evenly spaced in rows."""
 
 
-def look_at(
+def inspect_symbol(
     store: BarStore,
     number: int,
     calendar: str | None,

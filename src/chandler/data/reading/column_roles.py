@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from chandler.data.columns import Table, plain
+from chandler.data.columns import RawTable, normalized_name
 
 MONEY = ("usd", "usdt", "usdc", "busd", "fdusd", "tusd", "dai", "eur", "gbp", "jpy", "krw", "cny", "rmb", "inr", "try",
          "brl", "aud", "cad", "chf", "rub", "idr", "vnd", "quote")  # fmt: skip
@@ -16,7 +16,7 @@ _RATE = 1e-3
 """A "turnover" this small beside volume x close is the share of stock that changed hands, not money."""
 
 
-def settle_volumes(table: Table) -> Table:
+def resolve_volume_columns(table: RawTable) -> RawTable:
     """The table with volume and amount on the columns that hold them; notes say what was not plain from names.
 
     Handles `volume_<coin>` beside `volume` or `volume_<money>`, a volume of zeros beside a tick volume, and
@@ -27,7 +27,7 @@ def settle_volumes(table: Table) -> Table:
     return _ticks(table)
 
 
-def _by_coin(table: Table) -> Table:
+def _by_coin(table: RawTable) -> RawTable:
     roles = dict(table.roles)
     named = {key: name for key, name in table.names.items() if re.match(r"vol(ume)?s?[ _(.-]+\w", name.casefold())}
     named = {key: name for key, name in named.items() if key not in roles.values() or roles.get("volume") == key}
@@ -68,17 +68,17 @@ def _by_coin(table: Table) -> Table:
 
 def _unit(name: str) -> str:
     """`usdt` of `Volume USDT` or `volume_usdt`."""
-    return re.sub(r"^vol(ume)?s?", "", plain(name))
+    return re.sub(r"^vol(ume)?s?", "", normalized_name(name))
 
 
-def _numbers(table: Table, key: str) -> np.ndarray:
+def _numbers(table: RawTable, key: str) -> np.ndarray:
     column = table.frame[key]
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         return np.asarray(column.to_numpy(np.float64, na_value=np.nan))
     return np.full(len(column), np.nan)
 
 
-def _ratio(table: Table, units: str, value: str) -> float:
+def _ratio(table: RawTable, units: str, value: str) -> float:
     """The median of value / (units x close); NaN where nothing can be compared."""
     if units not in table.frame or value not in table.frame:
         return np.nan
@@ -88,13 +88,13 @@ def _ratio(table: Table, units: str, value: str) -> float:
         return float(np.median(money[both] / (coin[both] * price[both]))) if both.any() else np.nan
 
 
-def _is_value(table: Table, units: str, value: str) -> bool:
+def _is_value(table: RawTable, units: str, value: str) -> bool:
     return bool(0.8 < _ratio(table, units, value) < 1.25)
 
 
-def _rate(table: Table) -> Table:
+def _rate(table: RawTable) -> RawTable:
     amount, volume = table.roles.get("amount"), table.roles.get("volume")
-    if amount is None or volume is None or plain(table.names.get(amount, "")) not in ("turnover", "value"):
+    if amount is None or volume is None or normalized_name(table.names.get(amount, "")) not in ("turnover", "value"):
         return table
     if _ratio(table, volume, amount) < _RATE:
         note = f"{table.named('amount')!r} is far below volume x price: a rate, not taken as amount"
@@ -102,9 +102,11 @@ def _rate(table: Table) -> Table:
     return table
 
 
-def _ticks(table: Table) -> Table:
+def _ticks(table: RawTable) -> RawTable:
     volume = table.roles.get("volume")
-    ticks = [key for key, name in table.names.items() if plain(name) in ("tickvol", "tickvolume") and key != volume]
+    ticks = [
+        key for key, name in table.names.items() if normalized_name(name) in ("tickvol", "tickvolume") and key != volume
+    ]
     if volume is None or not ticks or ticks[0] not in table.frame:
         return table
     if not np.nan_to_num(_numbers(table, volume)).any() and np.nan_to_num(_numbers(table, ticks[0])).any():

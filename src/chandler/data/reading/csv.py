@@ -1,6 +1,6 @@
 """Delimited text into a Table: which line is the header, which delimiter, which column is what.
 
-Values are checked later, in `validation.read_table`.
+Values are checked later, in `validation.validate_table`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import pandas as pd
 import pyarrow as pa
 
-from chandler.data.columns import PRICES, Table, column_notes, is_spelling, match_columns, require_columns
-from chandler.data.reading.column_roles import settle_volumes
+from chandler.data.columns import PRICES, RawTable, column_notes, is_alias, match_columns, require_columns
+from chandler.data.reading.column_roles import resolve_volume_columns
 from chandler.data.reading.csv_engine import Layout, has_comma, parse_text, parse_typed
 from chandler.data.reading.discovery import Encoded, Source, head_of, utf8_bytes
 from chandler.data.reading.frames import wide_table
@@ -50,10 +50,10 @@ class _Header:
 
 def read_text(
     source: Source, columns: Mapping[str, str] | None = None, *, typed: bool = False, threads: bool = True
-) -> Table:
+) -> RawTable:
     """A CSV, TSV or TXT file (also packed) as a Table of its known columns, rows in the order of the file.
 
-    `typed`: try the short way, in which the CSV engine makes numbers and times of the cells (`Table.typed` says whether
+    `typed`: try the short way, in which the CSV engine makes numbers and times of the cells (`RawTable.typed` says whether
     it could); cells then are no text that a message could show. `threads`: of the engine, for one file.
     Raises DataError for a file that is empty, no text, without the needed columns, or with ragged lines.
     """
@@ -88,7 +88,7 @@ def read_text(
     if header.delimiter != ",":
         notes.append(f"file: fields separated by {header.delimiter!r}")
     notes += [*header.notes, *below]
-    table = Table(
+    table = RawTable(
         frame,
         roles,
         str(source),
@@ -98,7 +98,7 @@ def read_text(
         stated_zone=_banner_zone(lines[: max(header.line, 0)]),
         typed=short,
     )
-    return column_notes(settle_volumes(table))
+    return column_notes(resolve_volume_columns(table))
 
 
 def _banner_zone(banner: list[str]) -> tuple[str, str] | None:
@@ -121,7 +121,7 @@ def _header(source: Source, lines: list[str], columns: Mapping[str, str] | None)
             if delimiter not in line:
                 continue
             names = names_of(line, delimiter)
-            if sum(is_spelling(name) for name in names) < 2 and not (columns and set(columns.values()) & set(names)):
+            if sum(is_alias(name) for name in names) < 2 and not (columns and set(columns.values()) & set(names)):
                 continue
             try:
                 known = len(match_columns(names))
@@ -212,7 +212,7 @@ def _is_wide(lines: list[str]) -> bool:
     )
 
 
-def _read_wide(source: Source, encoded: Encoded, columns: Mapping[str, str] | None) -> Table:
+def _read_wide(source: Source, encoded: Encoded, columns: Mapping[str, str] | None) -> RawTable:
     try:
         frame = pd.read_csv(
             io.BytesIO(utf8_bytes(source, encoded).read()), header=[0, 1], index_col=0, dtype={0: str}, encoding="utf-8"
@@ -224,7 +224,7 @@ def _read_wide(source: Source, encoded: Encoded, columns: Mapping[str, str] | No
     alone = table.frame[table.roles["symbol"]].nunique() == 1
     line = _Lines(source, encoded, 2) if alone else None
     notes = ("file: two lines of column names, one of them the tickers", *table.notes)
-    return Table(table.frame, table.roles, table.source, line, notes, table.names)
+    return RawTable(table.frame, table.roles, table.source, line, notes, table.names)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 
-from chandler.data.columns import is_spelling, listed
+from chandler.data.columns import is_alias, listed
 from chandler.errors import DataError
 
 TEXT = (".csv", ".tsv", ".txt")
@@ -252,7 +252,7 @@ def _by_names(raw: bytes) -> str:
         if not _decodes(raw, name):
             continue
         for line in codecs.getincrementaldecoder(name)().decode(raw[: 1 << 16]).splitlines()[:30]:
-            known = sum(not field.isascii() and is_spelling(field) for field in re.split(r"[,;|\t]", line[:4096]))
+            known = sum(not field.isascii() and is_alias(field) for field in re.split(r"[,;|\t]", line[:4096]))
             if known > most:
                 best, most = name, known
     return best

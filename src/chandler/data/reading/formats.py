@@ -12,14 +12,14 @@ import pyarrow.feather as feather
 import pyarrow.json as pajson
 import pyarrow.parquet as parquet
 
-from chandler.data.columns import Table
+from chandler.data.columns import RawTable
 from chandler.data.reading.discovery import Source, head_of, utf8_bytes
 from chandler.data.reading.frames import frame_table, rows_table
 from chandler.data.reading.timestamps import looks_like_time
 from chandler.errors import DataError
 
 
-def read_columnar(source: Source, columns: Mapping[str, str] | None = None) -> Table:
+def read_columnar(source: Source, columns: Mapping[str, str] | None = None) -> RawTable:
     """A Parquet, Feather or Arrow (file or stream) file as a Table. DataError where it is none."""
     kind = "parquet" if source.suffix in (".parquet", ".pq") else source.suffix[1:]
     try:
@@ -41,7 +41,7 @@ def read_columnar(source: Source, columns: Mapping[str, str] | None = None) -> T
     return frame_table(frame, source=str(source), columns=columns)
 
 
-def read_json(source: Source, columns: Mapping[str, str] | None = None) -> Table:
+def read_json(source: Source, columns: Mapping[str, str] | None = None) -> RawTable:
     """JSON lines, one object per bar; or one JSON value: rows of lists, a list of objects, lists by column.
 
     Raises DataError, with the line where one is known, for anything else.

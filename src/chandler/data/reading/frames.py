@@ -10,8 +10,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from chandler.data.columns import PRICES, Table, column_notes, listed, match_columns, plain, require_columns
-from chandler.data.reading.column_roles import settle_volumes
+from chandler.data.columns import (
+    PRICES,
+    RawTable,
+    column_notes,
+    listed,
+    match_columns,
+    normalized_name,
+    require_columns,
+)
+from chandler.data.reading.column_roles import resolve_volume_columns
 from chandler.data.reading.timestamps import looks_like_time
 from chandler.data.reading.unnamed import as_numbers, behind_prices, price_order, usual_order
 from chandler.errors import DataError
@@ -21,7 +29,7 @@ _MOMENTS = (int, float, np.number, datetime, np.datetime64)
 
 def frame_table(
     frame: pd.DataFrame, *, source: str = "", timestamps: Any = None, columns: Mapping[str, str] | None = None
-) -> Table:
+) -> RawTable:
     """A frame as a Table: its index becomes columns unless it only counts rows.
 
     Two levels of column names, prices and tickers in either order, become one row per time and ticker.
@@ -54,16 +62,16 @@ def frame_table(
     frame = frame.set_axis([f"c{position}" for position in range(len(names))], axis=1)
     found = match_columns(names, columns, source=source)
     require_columns(found, names, source=source)
-    table = Table(
+    table = RawTable(
         frame,
         {role: f"c{position}" for role, position in found.items()},
         source,
         names={f"c{position}": name for position, name in enumerate(names)},
     )
-    return column_notes(settle_volumes(table))
+    return column_notes(resolve_volume_columns(table))
 
 
-def wide_table(frame: pd.DataFrame, *, source: str = "", columns: Mapping[str, str] | None = None) -> Table:
+def wide_table(frame: pd.DataFrame, *, source: str = "", columns: Mapping[str, str] | None = None) -> RawTable:
     """A frame whose columns have two levels, as downloaders of several tickers make them, as a long Table.
 
     The level that holds more price names is the fields. Tickers without a single row are left out, and so are
@@ -94,11 +102,11 @@ def wide_table(frame: pd.DataFrame, *, source: str = "", columns: Mapping[str, s
     notes = (f"columns: two levels of names, {order}: one symbol per ticker", *table.notes)
     if empty:
         notes += (f"tickers without a row, left out: {listed(empty, 6)}",)
-    return Table(table.frame, table.roles, source, table.line, notes, table.names)
+    return RawTable(table.frame, table.roles, source, table.line, notes, table.names)
 
 
 def _known(name: object) -> list[str]:
-    if plain(name) == "":
+    if normalized_name(name) == "":
         return []
     try:
         return [role for role in match_columns([str(name)]) if role not in ("symbol", "timestamp", "time")]
@@ -106,7 +114,7 @@ def _known(name: object) -> list[str]:
         return []
 
 
-def rows_table(rows: Sequence[Any], *, source: str = "", columns: Mapping[str, str] | None = None) -> Table:
+def rows_table(rows: Sequence[Any], *, source: str = "", columns: Mapping[str, str] | None = None) -> RawTable:
     """Rows as exchanges answer them: lists [ms, open, high, low, close, volume, ...], or one dict per bar.
 
     Of 12 fields the eighth is the traded value, as Binance answers. Raises DataError, naming the row, for
@@ -127,7 +135,7 @@ def rows_table(rows: Sequence[Any], *, source: str = "", columns: Mapping[str, s
             raise DataError(f"{where}row {number + 1} has {size} values where row 1 has {width}. Correct it.")
     names, note = _unnamed(rows, where)
     table = frame_table(pd.DataFrame(list(rows), columns=names), source=source, columns=columns)
-    return Table(table.frame, table.roles, source, table.line, (note, *table.notes), table.names)
+    return RawTable(table.frame, table.roles, source, table.line, (note, *table.notes), table.names)
 
 
 def _unnamed(rows: Sequence[Any], where: str) -> tuple[list[str], str]:

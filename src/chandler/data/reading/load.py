@@ -1,4 +1,4 @@
-"""Files, folders and frames in, one BarStore out. Every check of values is in `validation.read_table`.
+"""Files, folders and frames in, one BarStore out. Every check of values is in `validation.validate_table`.
 
 One bad file does not hide the others: all files are read, and one error names every one that cannot be used.
 """
@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from chandler.data.bars import Adjust, Bars, Decimal, Missing, Unsorted
-from chandler.data.columns import Table
-from chandler.data.parallel import by_threads, map_threads, useful
+from chandler.data.columns import RawTable
+from chandler.data.parallel import by_threads, map_threads, worker_count
 from chandler.data.qlib import PREFIX, read_qlib
 from chandler.data.reading.csv import read_text
 from chandler.data.reading.discovery import COLUMNAR, ROWS, SUFFIXES, TEXT, Source, find_files
 from chandler.data.reading.formats import read_columnar, read_json
 from chandler.data.reading.frames import as_pandas, frame_table, is_rows, rows_table
-from chandler.data.reading.merging import archive_symbol, settle_symbols
-from chandler.data.reading.selection import Choice
-from chandler.data.reading.validation import read_table
+from chandler.data.reading.merging import archive_symbol, merge_files
+from chandler.data.reading.selection import Selection
+from chandler.data.reading.validation import validate_table
 from chandler.data.store.store import META, BarStore
 from chandler.errors import DataError
 
@@ -41,9 +41,9 @@ class ReadOptions:
     decimal: Decimal = "auto"
     unsorted: Unsorted = "error"
 
-    def read(self, table: Table, symbol: str) -> list[Bars]:
+    def read(self, table: RawTable, symbol: str) -> list[Bars]:
         """The bars of a table; `symbol` names rows that name none."""
-        return read_table(
+        return validate_table(
             table,
             symbol=symbol,
             timezone=self.timezone,
@@ -105,7 +105,7 @@ def load_bars(
     `timezone` is the zone of naive times, and the zone that others are converted to.
     `date_format` is a strptime pattern, for dates that read both ways.
     `decimal` is "." or ",", for numbers that read both ways.
-    `adjust`, `missing`, `unsorted`: see `read_table`.
+    `adjust`, `missing`, `unsorted`: see `validate_table`.
     `join`: one symbol in several files is joined, where their times do not overlap. Pieces of exchange archives
     (BTCUSDT-1m-2024-01.zip) are joined in any case.
     `skip_bad`: files that cannot be used are left out; `BarStore.skipped` holds a message for each.
@@ -146,7 +146,7 @@ class _Loader:
             return source
         if isinstance(source, (str, Path)) and _is_store(source):
             return BarStore.open(source)
-        bars = settle_symbols(list(self.bars(source)), join, self.problems if skip_bad else None)
+        bars = merge_files(list(self.bars(source)), join, self.problems if skip_bad else None)
         if self.problems and (not skip_bad or not bars):
             raise problems_error(self.problems, self.files)
         if not bars:
@@ -203,7 +203,7 @@ class _Loader:
         found = find_files(text)
         self.problems += found.problems
         self.files += len(found.sources) + len(found.problems)
-        threads = useful(found.sources) if by_threads(found.sources) else 1
+        threads = worker_count(found.sources) if by_threads(found.sources) else 1
 
         def read(source: Source) -> list[Bars] | DataError:
             try:
@@ -252,7 +252,7 @@ def _is_store(path: str | Path) -> bool:
         return False
 
 
-def _table(source: Source, columns: Mapping[str, str] | None, threads: bool, typed: bool = False) -> Table:
+def _table(source: Source, columns: Mapping[str, str] | None, threads: bool, typed: bool = False) -> RawTable:
     if source.suffix in TEXT:
         return read_text(source, columns, typed=typed, threads=threads)
     if source.suffix in ROWS:
@@ -268,7 +268,7 @@ def _symbol(source: Source) -> str:
 
 def _between(store: BarStore, start: Any, end: Any) -> BarStore:
     """The store's rows from `start` to `end`; DataError where there are none."""
-    kept = Choice(start=start, end=end).of(store)
+    kept = Selection(start=start, end=end).of(store)
     if not kept:
         ends = [(str(bars.timestamps[0]), str(bars.timestamps[-1])) for bars in store if len(bars)]
         begin, finish = min(one for one, _ in ends), max(one for _, one in ends)

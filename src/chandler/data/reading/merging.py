@@ -17,7 +17,7 @@ _ARCHIVE = re.compile(r"(?P<symbol>[A-Z0-9_]{3,})-\d+(s|m|h|d|w|mo)-\d{4}-\d{2}(
 """How crypto exchanges name the pieces of their archives."""
 
 
-def settle_symbols(bars: Sequence[Bars], join: bool, problems: list[str] | None = None) -> list[Bars]:
+def merge_files(bars: Sequence[Bars], join: bool, problems: list[str] | None = None) -> list[Bars]:
     """The bars with every symbol once, in the order in which symbols first come.
 
     `join` joins pieces whose times do not overlap; pieces of exchange archives are joined in any case. Raises

@@ -13,7 +13,7 @@ from chandler.errors import DataError
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """What of a source is wanted; see `load_bars`. Plain values, so that other processes can be told."""
 
     symbols: tuple[str, ...] | None = None

@@ -1,6 +1,6 @@
 """The only place where raw tables are validated: a Table in, the bars of its symbols out.
 
-Whatever reads data (a file, a frame, a vendor layout) makes a `Table` and calls `read_table`.
+Whatever reads data (a file, a frame, a vendor layout) makes a `RawTable` and calls `validate_table`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.bars import Adjust, Bars, Decimal, Missing, Unsorted, pieces
-from chandler.data.columns import FEATURES, PRICES, Table
+from chandler.data.columns import FEATURES, PRICES, RawTable
 from chandler.data.reading.numbers import Numbers, parse_numbers
 from chandler.data.reading.timestamps import parse_times
 from chandler.errors import DataError
@@ -28,8 +28,8 @@ _MOMENT = re.compile(r"\s*(19|20)\d\d([-/.]?)[01]\d\2[0-3]\d[ T]?\d\d:?\d\d")
 _CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,6}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
 
 
-def read_table(
-    table: Table,
+def validate_table(
+    table: RawTable,
     *,
     symbol: str = "",
     timezone: str | None = None,
@@ -65,14 +65,14 @@ def read_table(
     if not len(table.frame):
         where = where or (f"{symbol}: " if symbol else "")
         raise DataError(f"{where}there are column names but no rows. Give data with at least one row.")
-    reading = _Reading(table, symbol or "series", where, decimal)
+    reading = _Validator(table, symbol or "series", where, decimal)
     return reading.read(timezone, date_format, adjust, missing, unsorted == "sort")
 
 
-class _Reading:
+class _Validator:
     """One pass over a table: checks in order, then one sort that groups symbols and orders time."""
 
-    def __init__(self, table: Table, symbol: str, where: str, decimal: Decimal):
+    def __init__(self, table: RawTable, symbol: str, where: str, decimal: Decimal):
         self.table, self.where = table, where
         self.notes: list[tuple[str, np.ndarray | None]] = [(note, None) for note in table.notes]
         self.index: pd.DatetimeIndex | None = None

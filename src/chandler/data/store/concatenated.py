@@ -81,7 +81,7 @@ class Stitched:
         return np.asarray(self[starts[:, None] + np.arange(length)])
 
 
-def window_rows(rows: np.ndarray | Stitched, starts: np.ndarray, length: int) -> np.ndarray:
+def gather_windows(rows: np.ndarray | Stitched, starts: np.ndarray, length: int) -> np.ndarray:
     """Windows (B, length, C) of rows (N, C), beginning at `starts` (B,), copied."""
     if isinstance(rows, Stitched):
         return rows.windows(starts, length)

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chandler.atomic import replacing_folder
+from chandler.atomic import atomic_folder
 from chandler.data.bars import Bars
 from chandler.data.calendars.time_features import time_features
 from chandler.data.columns import FEATURES
 from chandler.data.reading.frames import to_polars
 from chandler.data.store.concatenated import Stitched
-from chandler.data.store.writer import ARRAYS, LAYOUT, MANIFEST, open_log
+from chandler.data.store.writer import ARRAYS, LAYOUT, MANIFEST, open_store_writer
 from chandler.errors import ConfigError, DataError
 from chandler.places import Layout
 
@@ -232,7 +232,7 @@ class BarStore:
         files = [Path(name) for base in bases if (name := getattr(base, "filename", None))]
         if any(folder.resolve() in file.resolve().parents for file in files):
             raise DataError(f"{folder}: these bars are read from there. Save them into another folder.")
-        with replacing_folder(folder) as scratch:
+        with atomic_folder(folder) as scratch:
             for name in (*_ARRAYS, SEGMENTS):
                 np.save(scratch / f"{name}.npy", getattr(self, name))
             meta = {
@@ -255,7 +255,7 @@ class BarStore:
         try:
             meta = json.loads((folder / META).read_text(encoding="utf-8"))
             if meta.get("layout") == LAYOUT and meta.get("version") == VERSION:  # as `prepare` writes it
-                return cls(**open_log(folder, meta))
+                return cls(**open_store_writer(folder, meta))
             arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
             lengths = {len(arrays[name]) for name in ("values", "timestamps", "stamps")}
             if lengths != {int(arrays["offsets"][-1])}:

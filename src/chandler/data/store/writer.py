@@ -30,7 +30,7 @@ ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Piece:
+class Chunk:
     """Rows [start, start + rows) of the arrays: one symbol out of one source, increasing in time."""
 
     symbol: str
@@ -46,7 +46,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ManifestEntry:
     """A line of the manifest: a source, how it looked when it was read, what came of it."""
 
     source: str
@@ -54,7 +54,7 @@ class Entry:
     modified: int
     """ns since 1970."""
     sha256: str
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[Chunk, ...] = ()
     problem: str = ""
     """Why nothing came of it; empty for sources that were read."""
 
@@ -63,14 +63,14 @@ class Entry:
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
-    def from_line(cls, line: str) -> Entry:
+    def from_line(cls, line: str) -> ManifestEntry:
         """The reverse of `to_line`. ValueError, KeyError or TypeError for anything else."""
         found: dict[str, Any] = json.loads(line)
-        pieces = tuple(Piece(**{**one, "notes": tuple(one["notes"])}) for one in found.pop("pieces"))
+        pieces = tuple(Chunk(**{**one, "notes": tuple(one["notes"])}) for one in found.pop("pieces"))
         return cls(**found, pieces=pieces)
 
 
-def read_manifest(folder: Path) -> list[Entry]:
+def read_manifest(folder: Path) -> list[ManifestEntry]:
     """The whole lines of a manifest; a last line that was cut short is left out. DataError for a damaged one."""
     try:
         text = (folder / MANIFEST).read_text(encoding="utf-8", errors="replace")
@@ -80,7 +80,7 @@ def read_manifest(folder: Path) -> list[Entry]:
     entries = []
     for number, line in enumerate(lines[:-1], 1):  # the last piece has no line end: empty, or cut short
         try:
-            entries.append(Entry.from_line(line))
+            entries.append(ManifestEntry.from_line(line))
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{folder / MANIFEST}: line {number} is damaged: {error}. Prepare the store again in a new folder."
@@ -88,17 +88,17 @@ def read_manifest(folder: Path) -> list[Entry]:
     return entries
 
 
-def current(entries: list[Entry]) -> dict[str, Entry]:
+def latest_entries(entries: list[ManifestEntry]) -> dict[str, ManifestEntry]:
     """The last entry of each source."""
     return {entry.source: entry for entry in entries}
 
 
 @dataclass
-class LogWriter:
+class StoreWriter:
     """Appends rows and manifest lines to a folder; whatever a killed run left behind the last line is cut off."""
 
     folder: Path
-    entries: list[Entry] = field(init=False)
+    entries: list[ManifestEntry] = field(init=False)
     rows: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -141,7 +141,7 @@ class LogWriter:
         self.rows += count
         return start
 
-    def record(self, entry: Entry) -> None:
+    def record(self, entry: ManifestEntry) -> None:
         """Write the manifest line that makes the rows of a source count."""
         for file in self._files.values():
             file.flush()
@@ -157,18 +157,18 @@ class LogWriter:
             file.close()
 
 
-def open_log(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
+def open_store_writer(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
     """The fields of a BarStore, arrays mapped from disk. DataError for a store that is damaged or not finished."""
     if not meta.get("complete"):
         raise DataError(f"{folder}: preparing this store was not finished. Run the same prepare again: it goes on.")
     entries = read_manifest(folder)
-    by_symbol: dict[str, list[tuple[Piece, str]]] = {}
+    by_symbol: dict[str, list[tuple[Chunk, str]]] = {}
     for entry in entries:
         for piece in entry.pieces:
             by_symbol.setdefault(piece.symbol, []).append((piece, entry.source))
     if not by_symbol:
         raise DataError(f"{folder}: the store holds no rows. Prepare it again.")
-    pieces: list[Piece] = []
+    pieces: list[Chunk] = []
     offsets, segments = [0], []
     for found in by_symbol.values():
         ordered = [piece for piece, _ in sorted(found, key=lambda one: one[0].first)]
@@ -186,7 +186,7 @@ def open_log(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
         except (OSError, ValueError) as error:
             raise DataError(f"{folder}: {name}.bin is damaged: {error}. Prepare the store again.") from None
         arrays[name] = base if in_order else Stitched(base, starts, lengths)
-    problems = [entry.problem for entry in current(entries).values() if entry.problem]
+    problems = [entry.problem for entry in latest_entries(entries).values() if entry.problem]
     return {
         **arrays,
         "offsets": np.array(offsets, np.int64),
@@ -200,7 +200,7 @@ def open_log(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _segments(pieces: list[Piece], offset: int) -> Iterator[list[int]]:
+def _segments(pieces: list[Chunk], offset: int) -> Iterator[list[int]]:
     """The segments of one symbol, counted from `offset`: the joint of two pieces splits nothing."""
     open_segment: list[int] | None = None
     for piece in pieces:

@@ -30,7 +30,7 @@ FORMULAS = {
 """What each number of `summarise` is. T counts the bars after the first signal."""
 
 
-def members(scores: Array) -> Mask:
+def universe(scores: Array) -> Mask:
     """(T, S) who can be chosen for a bar: the symbols with a score on the last bar before it that has scores."""
     rows = np.flatnonzero(np.isfinite(scores).any(axis=1))
     last = np.searchsorted(rows, np.arange(len(scores)), side="left") - 1
@@ -129,7 +129,7 @@ def momentum_scores(panel: Panel, like: Array, bars: int, sign: int = 1) -> NDAr
     return np.where(np.isfinite(like), sign * (panel.value / before - 1), np.nan)
 
 
-def luck(actual: float, random: Any) -> dict[str, float]:
+def permutation_test(actual: float, random: Any) -> dict[str, float]:
     """Where a result lies among those of random signals: their 5%, 50% and 95% quantiles, and `share`, (1 + how many
     are at least as good) / (1 + how many), which is the p-value of a permutation test."""
     made = np.asarray(random, np.float64)

@@ -16,14 +16,14 @@ from pydantic import Field
 
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.backtest.panel import Array, Mask, Panel
-from chandler.settings import Strict
+from chandler.settings import StrictModel
 
 DAILY = ["timestamp", "value", "return", "benchmark", "benchmark_return", "excess", "turnover", "cost", "cash",
          "names", "blocked"]  # fmt: skip
 TRADES = ["timestamp", "signal_time", "symbol", "side", "price", "shares", "value", "cost", "score", "held", "profit"]
 
 
-class CostSettings(Strict):
+class CostSettings(StrictModel):
     """What a trade costs."""
 
     buy: float = Field(15.0, ge=0, lt=10_000)
@@ -34,7 +34,7 @@ class CostSettings(Strict):
     """At least so much per trade, in units of the capital."""
 
 
-class PortfolioSettings(Strict):
+class PortfolioSettings(StrictModel):
     """The rule of trading."""
 
     k: int | None = Field(None, ge=1)
@@ -113,7 +113,7 @@ def simulate(panel: Panel, scores: Array, settings: PortfolioSettings, benchmark
             "there is no signal with a bar after it: nothing can be traded. Check the dates of the signals."
         )
     first, scored = int(signalled[0]), set(signalled.tolist())
-    book = _Book(panel, settings)
+    book = _Ledger(panel, settings)
     rows: list[tuple[Any, ...]] = [(panel.times[first], 1.0, np.nan, 1.0, np.nan, np.nan, 0.0, 0.0, 1.0, 0, 0)]
     worth, held_against = settings.capital, 1.0
     for bar in range(first + 1, len(panel)):
@@ -157,7 +157,7 @@ def _market(panel: Panel, limit: float | None, one_price: bool) -> tuple[Mask, M
     return panel.buyable(limit, one_price), panel.sellable(limit, one_price), np.maximum.accumulate(bars, axis=0)
 
 
-class _Book:
+class _Ledger:
     """Cash and positions, and what happened to them since they were last asked."""
 
     def __init__(self, panel: Panel, settings: PortfolioSettings) -> None:

@@ -32,9 +32,15 @@ from chandler.evaluation.backtest.signals import (
     write_parquet,
 )
 from chandler.evaluation.part_store import inputs
-from chandler.evaluation.progress import Walking
+from chandler.evaluation.progress import ProgressReporter
 from chandler.evaluation.tasks.paper import window_for
-from chandler.evaluation.walk_forward.contamination import SAYS, clean_start, exposure, not_on_record, require_unseen
+from chandler.evaluation.walk_forward.contamination import (
+    SAYS,
+    check_contamination,
+    exposure,
+    first_clean_origin,
+    not_on_record,
+)
 from chandler.evaluation.walk_forward.forecasters import open_model
 from chandler.measures.bootstrap import block_bootstrap
 from chandler.places import Layout, require_apart
@@ -66,7 +72,11 @@ def load_backtest(
 
 
 def backtest(
-    settings: BacktestSettings, *, force: bool = False, overwrite: bool = False, progress: Walking | None = None
+    settings: BacktestSettings,
+    *,
+    force: bool = False,
+    overwrite: bool = False,
+    progress: ProgressReporter | None = None,
 ) -> Path:
     """Run the backtest, or go on with its forecasts.
 
@@ -86,7 +96,7 @@ def backtest(
     """
     from chandler.reports.backtest import write_backtest_report
 
-    shown, folder = progress or Walking(), Path(settings.out)
+    shown, folder = progress or ProgressReporter(), Path(settings.out)
     BACKTEST.require_free(folder, OTHER)
     store, _ = load_clean(settings.data)
     models = [settings.model] if settings.model is not None else []
@@ -103,7 +113,7 @@ def backtest(
         scores[:, panel.symbols.index(settings.benchmark)] = np.nan  # held against, not held
     panel = panel.until(_last_bar(scores) + 1)
     scores = scores[: len(panel)]
-    members = performance.members(scores)
+    members = performance.universe(scores)
     benchmark = performance.benchmark_returns(panel, settings.benchmark, members)
     per_year = settings.bars_per_year or panel.bars_per_year()
     curves = {
@@ -150,7 +160,7 @@ def backtest(
         "formulas": performance.FORMULAS,
     }
     if random[1]:
-        summary["luck"] = performance.luck(results[name]["annual_excess"], random[1])
+        summary["luck"] = performance.permutation_test(results[name]["annual_excess"], random[1])
     write_text(folder / SUMMARY, json.dumps(_plain(summary), indent=1, ensure_ascii=False))
     write_backtest_report(folder)
     return folder
@@ -163,7 +173,7 @@ def _signals(
     folder: Path,
     force: bool,
     overwrite: bool,
-    shown: Walking,
+    shown: ProgressReporter,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The signals and what is to be said of them; forecasts are kept in the folder, which is opened for them."""
     if settings.signals is not None:
@@ -174,9 +184,9 @@ def _signals(
     exposures = {settings.model: exposure(settings.model)}
     start = settings.start
     if start is None and not force:
-        start = clean_start(store, exposures)
+        start = first_clean_origin(store, exposures)
     bars = signal_bars(store, panel, lookback, settings.every, start)
-    marks = require_unseen(bars, exposures, force)[settings.model]
+    marks = check_contamination(bars, exposures, force)[settings.model]
     forecaster = open_model(settings.model, settings.device)
     notes = [
         f"{int((marks == mark).sum()):,} of {len(marks):,} signals: {SAYS[mark]}."
@@ -213,7 +223,7 @@ def _contenders(settings: BacktestSettings, panel: Panel, scores: Array) -> dict
 
 
 def _random(
-    settings: BacktestSettings, panel: Panel, scores: Array, benchmark: Array, per_year: float, shown: Walking
+    settings: BacktestSettings, panel: Panel, scores: Array, benchmark: Array, per_year: float, shown: ProgressReporter
 ) -> tuple[pd.DataFrame, list[float]]:
     """The fan of the random portfolios' values, (bars, len(FAN)), and their annual excess returns."""
     rho = performance.persistence(scores)

@@ -12,12 +12,12 @@ from chandler.data.sources import SourceSettings
 from chandler.evaluation.backtest.performance import EQUAL
 from chandler.evaluation.backtest.portfolio import PortfolioSettings
 from chandler.evaluation.tasks.paper import SAMPLING
-from chandler.settings import Strict
+from chandler.settings import StrictModel
 
 _PAPER = SAMPLING["investment"]
 
 
-class BacktestSettings(Strict):
+class BacktestSettings(StrictModel):
     """One simulated portfolio, beside a benchmark and signals that know nothing."""
 
     task: Literal["investment"] = "investment"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chandler.atomic import replacing_file, write_text
+from chandler.atomic import atomic_file, write_text
 from chandler.data.calendars.time_features import future_timestamps
 from chandler.data.columns import FEATURES
 from chandler.data.store.store import BarStore
@@ -185,7 +185,7 @@ def score_matrix(table: pd.DataFrame, panel: Panel) -> tuple[Array, list[str]]:
 
 def write_parquet(table: pd.DataFrame, path: Path) -> None:
     """Write whole or not at all."""
-    with replacing_file(path) as scratch:
+    with atomic_file(path) as scratch:
         table.to_parquet(scratch, index=False)
 
 

@@ -46,7 +46,7 @@ class _Lstm(nn.Module):
         return self.head(self.lstm(x)[0])[..., 0]
 
 
-def told_apart(
+def discriminative_score(
     real: Array, made: Array, test: NDArray[np.bool_], *, seed: int = 0, epochs: int = 60, width: int = 32
 ) -> Array:
     """How wrong a classifier is about each real and its made sequence: (n,) 0, 0.5 or 1 for the n of the test.
@@ -81,7 +81,7 @@ def told_apart(
     return result
 
 
-def learned_from(
+def train_on_synthetic_score(
     source: Array,
     real: Array,
     test: NDArray[np.bool_],
@@ -97,12 +97,12 @@ def learned_from(
     it is what TSTR is to be held against. Predicting no change at all has an MAE of mean |change|.
 
     Args:
-        source, real: (N, T, F) as in `told_apart`, T >= 2.
+        source, real: (N, T, F) as in `discriminative_score`, T >= 2.
         test: (N,) the real sequences tested on; the others of `source` train.
         target: the feature.
 
     Raises:
-        DataError: as `told_apart`.
+        DataError: as `discriminative_score`.
     """
     a, b = _checked(source, real, test)
     if a.shape[1] < 2:

@@ -11,16 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 import chandler
-from chandler.atomic import replacing_file, write_text
+from chandler.atomic import atomic_file, write_text
 from chandler.data.bars import FEATURES, Bars
 from chandler.data.datasets.windows import normalise
 from chandler.data.sources import load_clean
 from chandler.errors import ConfigError
 from chandler.evaluation.part_store import inputs, slug
-from chandler.evaluation.progress import Walking
-from chandler.evaluation.tasks.discriminators import learned_from, told_apart
-from chandler.evaluation.walk_forward.contamination import SAYS, clean_start, exposure, not_on_record, require_unseen
-from chandler.evaluation.walk_forward.forecasters import Model, window_seed
+from chandler.evaluation.progress import ProgressReporter
+from chandler.evaluation.tasks.discriminators import discriminative_score, train_on_synthetic_score
+from chandler.evaluation.walk_forward.contamination import (
+    SAYS,
+    check_contamination,
+    exposure,
+    first_clean_origin,
+    not_on_record,
+)
+from chandler.evaluation.walk_forward.forecasters import ModelForecaster, window_seed
 from chandler.evaluation.walk_forward.origins import Origins, find_origins
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
 from chandler.measures.bootstrap import block_bootstrap
@@ -43,7 +49,11 @@ SEEDS = 3
 
 
 def generation(
-    settings: EvaluationSettings, *, force: bool = False, overwrite: bool = False, progress: Walking | None = None
+    settings: EvaluationSettings,
+    *,
+    force: bool = False,
+    overwrite: bool = False,
+    progress: ProgressReporter | None = None,
 ) -> Path:
     """Sample, train the networks, judge; or go on with what is sampled already.
 
@@ -60,20 +70,20 @@ def generation(
     """
     from chandler.reports.generation import write_generation_report
 
-    shown, folder = progress or Walking(), Path(settings.out)
+    shown, folder = progress or ProgressReporter(), Path(settings.out)
     GENERATION.require_free(folder, OTHER)
     exposures = {name: exposure(source) for name, source in settings.models.items()}
     store, _ = load_clean(settings.data)
     require_apart(folder, inputs(settings.data, settings.models.values()))
     settings = settings.for_bars(store)
-    start = settings.start or (None if force else clean_start(store, exposures))
+    start = settings.start or (None if force else first_clean_origin(store, exposures))
     origins = find_origins(store, settings.lookback, settings.horizon, stride=max(settings.apart, settings.horizon),
                            limit=settings.origins, start=start, end=settings.end)  # fmt: skip
-    marks = require_unseen(origins, exposures, force)
+    marks = check_contamination(origins, exposures, force)
     for text in not_on_record(exposures):
         shown.note(text)
     for name, source in settings.models.items():
-        Model(name, source, settings)  # what cannot be loaded is said before anything is removed
+        ModelForecaster(name, source, settings)  # what cannot be loaded is said before anything is removed
     GENERATION.claim(folder, OTHER)
     if overwrite:
         GENERATION.clear(folder)
@@ -114,10 +124,10 @@ def judge(
 ) -> dict[str, float]:
     """All measures of made sequences (N, H, 6): `discriminative` with its 95% interval (block bootstrap over the
     rounds of the test) and `tstr_mae`, `tstr_rank_ic`."""
-    wrong = np.mean([told_apart(real, made, test, seed=seed + one) for one in range(SEEDS)], axis=0)
+    wrong = np.mean([discriminative_score(real, made, test, seed=seed + one) for one in range(SEEDS)], axis=0)
     by_round = np.array([wrong[rounds[test] == one].mean() for one in np.unique(rounds[test])])
     interval = block_bootstrap(by_round, seed=seed)
-    learned = [learned_from(made, real, test, CLOSE, seed=seed + one) for one in range(SEEDS)]
+    learned = [train_on_synthetic_score(made, real, test, CLOSE, seed=seed + one) for one in range(SEEDS)]
     return {
         "discriminative": float(wrong.mean()),
         "discriminative_low": float(max(0.0, interval.low)),
@@ -129,7 +139,7 @@ def judge(
 
 def _from_real(real: Array, test: NDArray[np.bool_], seed: int) -> dict[str, float]:
     """What TSTR is held against: the same network trained on the real sequences, and no change predicted at all."""
-    learned = [learned_from(real, real, test, CLOSE, seed=seed + one) for one in range(SEEDS)]
+    learned = [train_on_synthetic_score(real, real, test, CLOSE, seed=seed + one) for one in range(SEEDS)]
     return {
         "mae": float(np.mean([one.mae for one in learned])),
         "rank_ic": float(np.mean([one.rank_ic for one in learned])),
@@ -172,10 +182,10 @@ def _contenders(settings: EvaluationSettings, notes: list[str]) -> Iterator[tupl
 
         yield name, naive, name
     for name, source in settings.models.items():
-        model = Model(name, source, settings)
+        model = ModelForecaster(name, source, settings)
         notes += [note for note in model.notes if "calibration" not in note]
 
-        def forecast(origins: Origins, windows: NDArray[np.int64], model: Model = model) -> list[Array]:
+        def forecast(origins: Origins, windows: NDArray[np.int64], model: ModelForecaster = model) -> list[Array]:
             pairs, s = [origins.bars(int(window)) for window in windows], settings
             made = model.forecaster.forecast_many(
                 [history for history, _ in pairs], s.horizon, 1, temperature=s.temperature, top_p=s.top_p, top_k=s.top_k,
@@ -193,7 +203,13 @@ def _seeds(settings: EvaluationSettings, origins: Origins, windows: NDArray[np.i
 
 
 def _sampled(
-    path: Path, make: Make, origins: Origins, settings: EvaluationSettings, facts: Any, shown: Walking, name: str
+    path: Path,
+    make: Make,
+    origins: Origins,
+    settings: EvaluationSettings,
+    facts: Any,
+    shown: ProgressReporter,
+    name: str,
 ) -> Array:
     """One future of every window, (W, H, 6), from the file if it has been made with these settings before."""
     drawn = settings.model_dump(
@@ -215,7 +231,7 @@ def _sampled(
                 found.append(_in_history_units(history, Bars(history.symbol, truth.timestamps, future)))
             report(len(windows))
     made = np.stack(found)
-    with replacing_file(path) as scratch, scratch.open("wb") as handle:  # a name would be given a suffix
+    with atomic_file(path) as scratch, scratch.open("wb") as handle:  # a name would be given a suffix
         np.savez_compressed(handle, made=made.astype(np.float32), claim=np.array(claim))
     return made.astype(np.float32).astype(np.float64)
 

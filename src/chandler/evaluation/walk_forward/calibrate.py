@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from chandler.data.datasets.splits import SplitSettings, split_ranges
 from chandler.data.sources import SourceSettings, load_clean
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation.progress import Walking
+from chandler.evaluation.progress import ProgressReporter
 from chandler.evaluation.walk_forward.forecasters import window_seed
 from chandler.evaluation.walk_forward.origins import Origins, find_origins
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
@@ -44,7 +44,7 @@ def calibrate(
     seed: int = 0,
     data: str | None = None,
     device: str = "auto",
-    progress: Walking | None = None,
+    progress: ProgressReporter | None = None,
 ) -> Calibration:
     """Forecast a run's validation period, fit, and write calibration.json beside its summary.json.
 
@@ -60,7 +60,7 @@ def calibrate(
         ConfigError: no run folder, or bars that are not there any more.
         DataError: too few windows in the validation period.
     """
-    shown = progress or Walking()
+    shown = progress or ProgressReporter()
     folder = Path(run).expanduser()
     source, split, lookback, trained_horizon = _data_of(folder, data)
     forecaster = Forecaster.from_pretrained(folder, device=device)
@@ -114,12 +114,12 @@ def calibrate(
     return found
 
 
-def calibrate_missing(settings: EvaluationSettings, progress: Walking | None = None) -> list[str]:
+def calibrate_missing(settings: EvaluationSettings, progress: ProgressReporter | None = None) -> list[str]:
     """Calibrate every run of an evaluation that has no calibration, with its sampling; the names of those that were.
 
     What is no run folder (a release, a pair) has no validation period and is passed over with a word.
     """
-    shown, done = progress or Walking(), []
+    shown, done = progress or ProgressReporter(), []
     for name, source in settings.models.items():
         folder = Path(source).expanduser()
         if Calibration.load(folder) is not None:

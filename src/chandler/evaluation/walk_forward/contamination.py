@@ -11,31 +11,31 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.data.datasets.splits import CUTOFF
+from chandler.data.datasets.splits import PRETRAINING_CUTOFF
 from chandler.data.store.store import BarStore
 from chandler.errors import DataError
 from chandler.evaluation.walk_forward.origins import Origins
 from chandler.training.runs.lineage import RECORD, Known, known
 
-Mark = Literal["", "trained", "validated", "released", "period", "unknown"]
+ContaminationFlag = Literal["", "trained", "validated", "released", "period", "unknown"]
 """What is to be said of an origin, the worst first: its bars trained the model; chose its checkpoint; lie before a
 release's cutoff; lie in the period of training, which other symbols lived through; nobody knows. "" is clean."""
 REFUSED = ("trained", "validated", "released")
 SAYS: Mapping[str, str] = {
     "trained": "the model was trained on these bars, or on later ones of the same symbol",
     "validated": "these bars, or later ones of the same symbol, chose the model's checkpoint",
-    "released": f"the released weights were trained on data up to {CUTOFF:%B %Y} and may have seen these bars",
+    "released": f"the released weights were trained on data up to {PRETRAINING_CUTOFF:%B %Y} and may have seen these bars",
     "period": "other symbols of these days were trained on: a market's moves are shared",
     "unknown": "what the model was trained on is not on record",
 }
 
 
 @dataclass(frozen=True)
-class Exposure(Known):
+class TrainingExposure(Known):
     """What a model knows, held against the windows of an evaluation."""
 
     def marks(self, origins: Origins) -> NDArray[np.str_]:
-        """(W,) a `Mark` for each window, the worst that applies to any bar it forecasts.
+        """(W,) a `ContaminationFlag` for each window, the worst that applies to any bar it forecasts.
 
         What counts is time: a bar before the last that was trained on is marked although it was not trained on
         itself, since the model knows what came after it.
@@ -54,7 +54,7 @@ class Exposure(Known):
         return marks
 
 
-def exposure(source: str) -> Exposure:
+def exposure(source: str) -> TrainingExposure:
     """What the model of a source (a run folder, a release, TOKENIZER+PREDICTOR) knows.
 
     Its own splits count, those of replayed bars, and what the runs it started from knew.
@@ -62,10 +62,10 @@ def exposure(source: str) -> Exposure:
     found = Known()
     for part in _parts(source):
         found |= known(part)
-    return Exposure(found.seen, found.unknown)
+    return TrainingExposure(found.seen, found.unknown)
 
 
-def not_on_record(exposures: Mapping[str, Exposure]) -> list[str]:
+def not_on_record(exposures: Mapping[str, TrainingExposure]) -> list[str]:
     """A sentence for each model of whose past something is not on record: what it may have seen cannot be told."""
     return [
         f"{name}: {'not all' if one.seen else 'nothing'} that the model was trained on is on record, so it may have seen the "
@@ -75,7 +75,9 @@ def not_on_record(exposures: Mapping[str, Exposure]) -> list[str]:
     ]
 
 
-def require_unseen(origins: Origins, exposures: Mapping[str, Exposure], force: bool) -> dict[str, NDArray[np.str_]]:
+def check_contamination(
+    origins: Origins, exposures: Mapping[str, TrainingExposure], force: bool
+) -> dict[str, NDArray[np.str_]]:
     """The marks of each model's windows.
 
     Raises:
@@ -96,7 +98,7 @@ def require_unseen(origins: Origins, exposures: Mapping[str, Exposure], force: b
     return marks
 
 
-def clean_start(store: BarStore, exposures: Mapping[str, Exposure]) -> str | None:
+def first_clean_origin(store: BarStore, exposures: Mapping[str, TrainingExposure]) -> str | None:
     """The first moment of the data after everything that would be refused; None where nothing would be.
 
     Raises:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from chandler.evaluation.walk_forward.origins import Origins
-from chandler.evaluation.walk_forward.scores import Sample
+from chandler.evaluation.walk_forward.scores import ForecastSummary
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
 from chandler.forecasting.engine.sampling import Sampling
 from chandler.forecasting.forecaster import Forecaster
@@ -22,7 +22,7 @@ CALIBRATED = " (calibrated)"
 """Ends the name of a model's calibrated twin."""
 
 
-class Contender(Protocol):
+class EvaluatedForecaster(Protocol):
     """One entry of the list of models or baselines."""
 
     @property
@@ -33,7 +33,7 @@ class Contender(Protocol):
     def notes(self) -> Sequence[str]:
         """What a reader of its scores should know."""
 
-    def samples(self, origins: Origins, windows: NDArray[np.int64]) -> dict[str, list[Sample]]:
+    def samples(self, origins: Origins, windows: NDArray[np.int64]) -> dict[str, list[ForecastSummary]]:
         """By name (a model may come with a twin), a sample for each of the windows."""
 
 
@@ -54,7 +54,7 @@ def open_model(source: str, device: str) -> Forecaster:
     return Forecaster.from_pretrained(pair if len(pair) == 2 else source, device=device)
 
 
-class Model:
+class ModelForecaster:
     """A model, and its calibrated twin where its run has a calibration that fits the settings."""
 
     def __init__(self, name: str, source: str, settings: EvaluationSettings) -> None:
@@ -107,7 +107,7 @@ class Model:
             }
         return self._facts
 
-    def samples(self, origins: Origins, windows: NDArray[np.int64]) -> dict[str, list[Sample]]:
+    def samples(self, origins: Origins, windows: NDArray[np.int64]) -> dict[str, list[ForecastSummary]]:
         s = self.settings
         pairs = [origins.bars(int(window)) for window in windows]
         forecasts = self.forecaster.forecast_many(
@@ -124,10 +124,10 @@ class Model:
             precision=s.precision,
             progress=False,
         )
-        found = {self.name: [Sample.of_paths(one.paths, len(one.history)) for one in forecasts]}
+        found = {self.name: [ForecastSummary.of_paths(one.paths, len(one.history)) for one in forecasts]}
         if self.calibration is not None:
             found[self.name + CALIBRATED] = [
-                Sample.of_paths(self.calibration.apply(one.paths, one.history.values), len(one.history))
+                ForecastSummary.of_paths(self.calibration.apply(one.paths, one.history.values), len(one.history))
                 for one in forecasts
             ]
         return found

@@ -12,13 +12,13 @@ from chandler.data.bars import FEATURES
 from chandler.data.store.store import BarStore
 from chandler.errors import DataError
 from chandler.evaluation.baselines import BASELINES, Baseline, close_windows, volume_by_time_of_day
-from chandler.evaluation.walk_forward.forecasters import Contender, seeds
+from chandler.evaluation.walk_forward.forecasters import EvaluatedForecaster, seeds
 from chandler.evaluation.walk_forward.origins import Origins
-from chandler.evaluation.walk_forward.scores import CLOSE, VOLUME, Sample
+from chandler.evaluation.walk_forward.scores import CLOSE, VOLUME, ForecastSummary
 from chandler.evaluation.walk_forward.settings import VOLUME_BASELINE, EvaluationSettings
 
 
-class Naive:
+class BaselineForecaster:
     """A baseline of the close."""
 
     def __init__(self, baseline: Baseline, settings: EvaluationSettings, facts: Mapping[str, Any]) -> None:
@@ -30,13 +30,13 @@ class Naive:
         """What it had to do more simply, and how often."""
         return [f"{self.baseline.name}: {text} ({count:,} windows)." for text, count in self.said.items()]
 
-    def samples(self, origins: Origins, windows: NDArray[np.int64]) -> dict[str, list[Sample]]:
+    def samples(self, origins: Origins, windows: NDArray[np.int64]) -> dict[str, list[ForecastSummary]]:
         """A sample of each window."""
         s, found = self.settings, []
         for window, seed in zip(windows, seeds(s, origins, windows), strict=True):
             closes = origins.bars(int(window))[0].values[:, CLOSE]
             paths = self.baseline.sample(closes, s.horizon, s.paths, seed=seed, note=self._note)
-            found.append(Sample.of_closes(paths, len(closes)))
+            found.append(ForecastSummary.of_closes(paths, len(closes)))
         return {self.baseline.name: found}
 
     def _note(self, text: str) -> None:
@@ -49,18 +49,18 @@ class NaiveVolume:
     facts: Mapping[str, Any] = {"kind": "baseline"}
     notes: tuple[str, ...] = ()
 
-    def samples(self, origins: Origins, windows: NDArray[np.int64]) -> dict[str, list[Sample]]:
+    def samples(self, origins: Origins, windows: NDArray[np.int64]) -> dict[str, list[ForecastSummary]]:
         """A sample of each window."""
         found = []
         for window in windows:
             history, truth = origins.bars(int(window))
             mean = np.full((origins.horizon, len(FEATURES)), np.nan)
             mean[:, VOLUME] = volume_by_time_of_day(history.values[:, VOLUME], history.timestamps, truth.timestamps)
-            found.append(Sample(None, mean, len(history)))
+            found.append(ForecastSummary(None, mean, len(history)))
         return {VOLUME_BASELINE: found}
 
 
-def make_baseline(name: str, settings: EvaluationSettings, store: BarStore, origins: Origins) -> Contender:
+def make_baseline(name: str, settings: EvaluationSettings, store: BarStore, origins: Origins) -> EvaluatedForecaster:
     """The baseline of a name, fitted where it must be: on windows that end before the first bar that is forecast.
 
     Raises:
@@ -70,7 +70,7 @@ def make_baseline(name: str, settings: EvaluationSettings, store: BarStore, orig
         return NaiveVolume()
     baseline = BASELINES[name]
     if not baseline.needs_fit:
-        return Naive(baseline, settings, {"kind": "baseline"})
+        return BaselineForecaster(baseline, settings, {"kind": "baseline"})
     first = int(origins.targets().min())
     times = np.asarray(store.timestamps)
     ends = [
@@ -86,6 +86,6 @@ def make_baseline(name: str, settings: EvaluationSettings, store: BarStore, orig
             f"it is trained on the bars before the first that is forecast, and there are too few ({str(error).split(';')[0]}). "
             "Set start later to have it."
         ) from None
-    return Naive(
+    return BaselineForecaster(
         fitted, settings, {"kind": "baseline", "fitted_on": len(closes), "before": str(np.datetime64(first, "ns"))}
     )

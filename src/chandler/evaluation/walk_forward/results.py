@@ -30,7 +30,7 @@ NAIVE = ("bootstrap", "gaussian_walk", "ewma", "garch", "last_close")
 
 
 @dataclass(frozen=True)
-class Question:
+class ComparisonSpec:
     """Something a model may be better at than naive."""
 
     loss: str
@@ -40,9 +40,11 @@ class Question:
 
 
 QUESTIONS = (
-    Question("crps", "distribution", "CRPS of the close, % of the last close", NAIVE),
-    Question("mae", "point forecast", "mean absolute error of the mean, % of the last close", ("last_close", *NAIVE)),
-    Question("qlike", "volatility", "QLIKE of the variance over the horizon", NAIVE),
+    ComparisonSpec("crps", "distribution", "CRPS of the close, % of the last close", NAIVE),
+    ComparisonSpec(
+        "mae", "point forecast", "mean absolute error of the mean, % of the last close", ("last_close", *NAIVE)
+    ),
+    ComparisonSpec("qlike", "volatility", "QLIKE of the variance over the horizon", NAIVE),
 )
 
 
@@ -237,7 +239,7 @@ class Results:
             self._comparisons[key] = significance.compare(a, b, self.rounds, self.horizon, stride=apart)
         return self._comparisons[key]
 
-    def naive(self, question: Question) -> str | None:
+    def naive(self, question: ComparisonSpec) -> str | None:
         """What "naive" means for a question; None where no baseline answers it."""
         able = self.rivals(question.loss)
         return next((name for name in question.naive if name in able), able[0] if able else None)

@@ -18,15 +18,20 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 import chandler
-from chandler.atomic import replacing_file, write_text
+from chandler.atomic import atomic_file, write_text
 from chandler.data.sources import load_clean
 from chandler.data.store.store import BarStore
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.part_store import inputs, slug
-from chandler.evaluation.progress import Walking
+from chandler.evaluation.progress import ProgressReporter
 from chandler.evaluation.walk_forward import scores as records
-from chandler.evaluation.walk_forward.contamination import clean_start, exposure, not_on_record, require_unseen
-from chandler.evaluation.walk_forward.forecasters import Contender, Model, seeds
+from chandler.evaluation.walk_forward.contamination import (
+    check_contamination,
+    exposure,
+    first_clean_origin,
+    not_on_record,
+)
+from chandler.evaluation.walk_forward.forecasters import EvaluatedForecaster, ModelForecaster, seeds
 from chandler.evaluation.walk_forward.origins import Origins, find_origins
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
 from chandler.places import Layout, require_apart
@@ -49,7 +54,7 @@ def evaluate(
     *,
     force: bool = False,
     overwrite: bool = False,
-    progress: Walking | None = None,
+    progress: ProgressReporter | None = None,
 ) -> Path:
     """Run the evaluation, or go on with it.
 
@@ -67,7 +72,7 @@ def evaluate(
         ConfigError: other settings than those of the evaluation in the folder (without `overwrite`).
         CheckpointError: a model that cannot be loaded.
     """
-    shown = progress or Walking()
+    shown = progress or ProgressReporter()
     folder = Path(settings.out)
     exposures = {name: exposure(source) for name, source in settings.models.items()}
     store, cleaned = load_clean(settings.data)
@@ -75,7 +80,7 @@ def evaluate(
     settings = settings.for_bars(store)
     begin = settings.start
     if begin is None and not force:
-        begin = clean_start(store, exposures)
+        begin = first_clean_origin(store, exposures)
     origins = find_origins(
         store,
         settings.lookback,
@@ -85,9 +90,9 @@ def evaluate(
         start=begin,
         end=settings.end,
     )
-    marks = require_unseen(origins, exposures, force)
+    marks = check_contamination(origins, exposures, force)
     # What cannot be loaded is said before the hours, not after.
-    models = {name: Model(name, source, settings) for name, source in settings.models.items()}
+    models = {name: ModelForecaster(name, source, settings) for name, source in settings.models.items()}
     for text in not_on_record(exposures):
         shown.note(text)
     state = _state(settings, origins, begin)
@@ -127,12 +132,12 @@ def evaluate(
 
 def _contenders(
     settings: EvaluationSettings,
-    models: dict[str, Model],
+    models: dict[str, ModelForecaster],
     store: BarStore,
     origins: Origins,
     left_out: dict[str, str],
-    shown: Walking,
-) -> Iterator[tuple[str, Contender]]:
+    shown: ProgressReporter,
+) -> Iterator[tuple[str, EvaluatedForecaster]]:
     """One at a time; `models` are taken out, so that each is freed when it is done. A baseline that cannot be fitted is
     left out."""
     from chandler.evaluation.walk_forward.naive import make_baseline
@@ -151,12 +156,12 @@ def _contenders(
 
 def _run(
     name: str,
-    contender: Contender,
+    contender: EvaluatedForecaster,
     settings: EvaluationSettings,
     origins: Origins,
     marks: NDArray[np.str_] | None,
     parts: Path,
-    shown: Walking,
+    shown: ProgressReporter,
 ) -> int:
     """Forecast what is missing; how many windows that were."""
     parts.mkdir(parents=True, exist_ok=True)
@@ -172,8 +177,8 @@ def _run(
                     history, truth = origins.bars(int(window))
                     mark = "" if marks is None else str(marks[window])
                     head = {"model": twin, "window": int(window), "round": int(origins.rounds[window]), "mark": mark}
-                    found.append({**head, **records.rows(sample, history, truth, seed)})
-            _write_table(_part(parts, number), records.table(found))
+                    found.append({**head, **records.score_rows(sample, history, truth, seed)})
+            _write_table(_part(parts, number), records.score_table(found))
             done += len(windows)
             report(len(windows))
     return done
@@ -264,7 +269,7 @@ def _join(folder: Path, names: list[str], windows: int, chunk: int) -> None:
     parts = [_part(folder / PARTS / name, number) for name in names for number in range(-(-windows // chunk))]
     schema = pq.read_schema(parts[0])
     with (
-        replacing_file(folder / SCORES) as scratch,
+        atomic_file(folder / SCORES) as scratch,
         pq.ParquetWriter(scratch, schema, compression="zstd") as writer,
     ):
         for part in parts:
@@ -276,5 +281,5 @@ def _part(folder: Path, number: int) -> Path:
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
-    with replacing_file(path) as scratch:
+    with atomic_file(path) as scratch:
         pq.write_table(table, scratch, compression="zstd")

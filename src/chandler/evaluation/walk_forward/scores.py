@@ -35,7 +35,7 @@ MEANS = tuple(f"mean_{name}" for name in FEATURES)
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class ForecastSummary:
     """What a contender says of one window."""
 
     closes: Array | None
@@ -46,19 +46,19 @@ class Sample:
     """Rows of history that it saw."""
 
     @classmethod
-    def of_paths(cls, paths: Array, visible: int) -> Sample:
+    def of_paths(cls, paths: Array, visible: int) -> ForecastSummary:
         """From whole bars (P, H, 6)."""
         return cls(paths[:, :, CLOSE], paths.mean(axis=0), visible)
 
     @classmethod
-    def of_closes(cls, closes: Array, visible: int) -> Sample:
+    def of_closes(cls, closes: Array, visible: int) -> ForecastSummary:
         """From closes (P, H) alone."""
         mean = np.full((closes.shape[1], len(FEATURES)), np.nan)
         mean[:, CLOSE] = closes.mean(axis=0)
         return cls(closes, mean, visible)
 
 
-def rows(sample: Sample, history: Bars, truth: Bars, seed: int) -> dict[str, Any]:
+def score_rows(sample: ForecastSummary, history: Bars, truth: Bars, seed: int) -> dict[str, Any]:
     """The columns of one window, (H,) each or one value for all steps; see docs/evaluation.md for what they mean.
 
     Paths at or below zero have no logarithm: in return space they count as 1% of the lowest low of the history, and
@@ -108,7 +108,7 @@ def rows(sample: Sample, history: Bars, truth: Bars, seed: int) -> dict[str, Any
     return found | dict(zip(QUANTILES, _quantiles(closes), strict=True))
 
 
-def table(found: list[dict[str, Any]]) -> pa.Table:
+def score_table(found: list[dict[str, Any]]) -> pa.Table:
     """Rows of many windows, each with the same columns and its own number of steps, as one table."""
     steps = [len(one["step"]) for one in found]
     columns = {}

@@ -15,7 +15,7 @@ from chandler.data.store.store import BarStore
 from chandler.errors import ConfigError
 from chandler.evaluation.tasks.paper import SAMPLING, window_for
 from chandler.evaluation.walk_forward.scores import LEVELS
-from chandler.settings import Strict, load, nearest
+from chandler.settings import StrictModel, did_you_mean, load
 
 VOLUME_BASELINE = "volume_by_time_of_day"
 DEFAULT_BASELINES = ("last_close", "bootstrap", "gaussian_walk", "ewma", "dlinear", VOLUME_BASELINE)
@@ -29,7 +29,7 @@ AUTO = 0
 """A window that the interval of the bars decides; null in YAML."""
 
 
-class EvaluationSettings(Strict):
+class EvaluationSettings(StrictModel):
     """One walk forward: every model and baseline forecasts the same windows."""
 
     out: str = "runs/evaluation"
@@ -177,5 +177,5 @@ def load_evaluation(
     for name in settings.baselines:
         known = (*BASELINES, VOLUME_BASELINE)
         if name not in known:
-            raise ConfigError(f"baselines: {name} is unknown{nearest(name, known)}.")
+            raise ConfigError(f"baselines: {name} is unknown{did_you_mean(name, known)}.")
     return settings

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 
-def look(q: Tensor, common: tuple[Tensor, Tensor, Tensor | None] | None, own: tuple[Tensor, Tensor] | None) -> Tensor:
+def attend_shared_prefix(
+    q: Tensor, common: tuple[Tensor, Tensor, Tensor | None] | None, own: tuple[Tensor, Tensor] | None
+) -> Tensor:
     """softmax(q [K_common, K_own]^T) [V_common, V_own]. Queries are scaled already.
 
     Args:

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chandler.forecasting.engine.attention import look
-from chandler.forecasting.engine.kernels import Weights
+from chandler.forecasting.engine.attention import attend_shared_prefix
+from chandler.forecasting.engine.kernels import GenerationWeights
 
 PAD = 32
 PREFILL_ROWS = 2048
@@ -24,12 +24,12 @@ def padded(rows: int) -> int:
     return -(-rows // PAD) * PAD
 
 
-def bytes_per_row(weights: Weights) -> int:
+def bytes_per_row(weights: GenerationWeights) -> int:
     """Keys and values of one row over all layers."""
     return (len(weights.layers) + 1) * 2 * weights.dim * weights.cache_dtype.itemsize
 
 
-class Prefix:
+class PrefixCache:
     """What the paths of each series share: keys and values of its visible history.
 
     Args:
@@ -39,7 +39,10 @@ class Prefix:
     """
 
     def __init__(
-        self, weights: Weights, embedded: Sequence[Tensor], encoded: Callable[[range], None] = lambda series: None
+        self,
+        weights: GenerationWeights,
+        embedded: Sequence[Tensor],
+        encoded: Callable[[range], None] = lambda series: None,
     ) -> None:
         self.weights, self.series = weights, len(embedded)
         self.lengths = torch.tensor([len(x) for x in embedded], device=weights.device)
@@ -93,16 +96,16 @@ class Prefix:
         return h.unflatten(0, (n, width))[torch.arange(n, device=x.device), self.lengths[first : first + n] - 1]
 
     def read(self, layer: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Keys, values and what is added to the last scores: what `attention.look` takes."""
+        """Keys, values and what is added to the last scores: what `attention.attend_shared_prefix` takes."""
         return self._flat_keys[layer], self._flat_values[layer], self.bias
 
 
-class Paths:
+class PathCache:
     """The own rows of `paths` paths of each series, after a shared prefix (None: nothing is shared any more)."""
 
-    def __init__(self, weights: Weights, series: int, paths: int, capacity: int) -> None:
+    def __init__(self, weights: GenerationWeights, series: int, paths: int, capacity: int) -> None:
         self.weights, self.series, self.paths = weights, series, paths
-        self.prefix: Prefix | None = None
+        self.prefix: PrefixCache | None = None
         self.rows = 0
         """Own rows of each path so far."""
         self.base = torch.zeros(series * paths, dtype=torch.long, device=weights.device)
@@ -116,7 +119,7 @@ class Paths:
         self._flat = [tuple(memory.flatten(1, 3)) for memory in self.memory]
         """Per layer keys and values, (series * heads * paths, capacity, head_dim) each: views of `memory`."""
 
-    def restart(self, prefix: Prefix | None) -> None:
+    def restart(self, prefix: PrefixCache | None) -> None:
         """Forget all own rows and stand after `prefix`."""
         self.prefix, self.rows = prefix, 0
         self.base.zero_()
@@ -154,5 +157,5 @@ class Paths:
         q = q.view(self.series, self.paths, -1, *q.shape[1:]).permute(0, 3, 1, 2, 4).contiguous()
         keys, values = self._flat[layer]
         own = (keys.narrow(1, 0, end), values.narrow(1, 0, end)) if end else None
-        out = look(q, None if self.prefix is None else self.prefix.read(layer), own)
+        out = attend_shared_prefix(q, None if self.prefix is None else self.prefix.read(layer), own)
         return out.permute(0, 2, 3, 1, 4).reshape(self.series * self.paths * q.shape[3], -1)

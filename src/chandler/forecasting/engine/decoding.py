@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chandler.forecasting.engine.prompts import evaluating
+from chandler.forecasting.engine.prompts import eval_mode
 from chandler.forecasting.engine.reference import decode_tail
 from chandler.nn.functional import RotaryTable, rotate
 from chandler.nn.layers import Block
@@ -50,7 +50,7 @@ def decode_paths(
     seen = max(shared, 0) + horizon
     count = max(1, min(ROWS // horizon, VISIBLE_ROWS // seen))
     pieces = []
-    with evaluating(tokenizer):
+    with eval_mode(tokenizer):
         if shared < 1:
             for first in range(0, paths, count):
                 part = [ids[first : first + count] for ids in new]

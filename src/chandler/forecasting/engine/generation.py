@@ -15,10 +15,10 @@ from torch import Tensor
 from chandler.devices import device_of
 from chandler.errors import ConfigError
 from chandler.forecasting.engine import kernels
-from chandler.forecasting.engine.cache import Paths, Prefix, padded
-from chandler.forecasting.engine.kernels import Weights
-from chandler.forecasting.engine.memory import SHARE, free_memory, give_back
-from chandler.forecasting.engine.planning import Chunk, Overflow, Window, plan
+from chandler.forecasting.engine.cache import PathCache, PrefixCache, padded
+from chandler.forecasting.engine.kernels import GenerationWeights
+from chandler.forecasting.engine.memory import SHARE, free_memory, trim_heap
+from chandler.forecasting.engine.planning import Chunk, ContextWindow, Overflow, plan
 from chandler.forecasting.engine.prompts import Prompt
 from chandler.forecasting.engine.sampling import Sampling, sample
 from chandler.nn.predictor import DependencyPositions, Kronos, draw
@@ -73,7 +73,7 @@ def generate(
         ConfigError: an impossible setting, a model in several places, or a budget in which not even one path fits.
     """
     _check(horizon, max_context, overflow, dtype)
-    window = Window(horizon, max_context, overflow)
+    window = ContextWindow(horizon, max_context, overflow)
     device = device_of(model)
     longest = min(max_context, max((len(prompt.s1) for prompt in prompts), default=1) + horizon)
     paths = [prompt.paths for prompt in prompts]
@@ -84,7 +84,7 @@ def generate(
     done, total = 0, horizon * sum(computed)
     shared = _Shared(encoded)
     with torch.inference_mode():
-        weights = Weights(model, dtype=dtype, positions=positions, max_positions=padded(longest))
+        weights = GenerationWeights(model, dtype=dtype, positions=positions, max_positions=padded(longest))
         series = [window.cut(prompt, count, device) for prompt, count in zip(prompts, computed, strict=True)]
         budget = int(free_memory(device) * SHARE) if memory_budget is None else memory_budget
         for chunks in plan(weights, series, window, budget):
@@ -100,7 +100,7 @@ class _Shared:
     """The last encoded history, so that the next paths of the same series find it."""
 
     def __init__(self, encoded: Callable[[int], None] | None) -> None:
-        self.found: dict[tuple[int, ...], Prefix] = {}
+        self.found: dict[tuple[int, ...], PrefixCache] = {}
         self.told: set[int] = set()
         self.encoded = encoded
 
@@ -116,7 +116,7 @@ class _Group:
     """The state of one chunk: caches, and the ids generated so far."""
 
     def __init__(
-        self, weights: Weights, series: Sequence[Prompt], chunk: Chunk, window: Window, shared: _Shared
+        self, weights: GenerationWeights, series: Sequence[Prompt], chunk: Chunk, window: ContextWindow, shared: _Shared
     ) -> None:
         self.weights, self.chunk, self.window, self.shared = weights, chunk, window, shared
         self.prompts = [series[i] for i in chunk.series]
@@ -128,7 +128,7 @@ class _Group:
         self.ids = torch.empty(2, len(self.prompts), count, window.horizon, dtype=torch.long, device=weights.device)
         self.time = self._future_time(count)
         self.start = 0
-        self.paths = Paths(weights, len(self.prompts), count, window.own_rows)
+        self.paths = PathCache(weights, len(self.prompts), count, window.own_rows)
 
     def _future_time(self, paths: int) -> Tensor | None:
         """Time embedding of the new rows, (series * paths, horizon, dim): a view where there is one series."""
@@ -146,7 +146,7 @@ class _Group:
         self.paths.restart(prefix)
         return prefix.last.repeat_interleave(self.paths.paths, dim=0)
 
-    def _prefix(self) -> Prefix | None:
+    def _prefix(self) -> PrefixCache | None:
         """What is still visible of the histories, encoded; None where nothing is."""
         if self.start >= max(self.lengths):
             return None
@@ -158,7 +158,7 @@ class _Group:
                 part = slice(places.start, places.stop)
                 self.shared.tell(self.chunk.series[part], self.lengths[part])
 
-            found[key] = Prefix(self.weights, [self._embed_history(p) for p in self.prompts], encoded)
+            found[key] = PrefixCache(self.weights, [self._embed_history(p) for p in self.prompts], encoded)
         return found[key]
 
     def _embed_history(self, prompt: Prompt) -> Tensor:
@@ -189,10 +189,10 @@ class _Group:
 
 
 def _run(
-    weights: Weights,
+    weights: GenerationWeights,
     series: Sequence[Prompt],
     chunks: list[Chunk],
-    window: Window,
+    window: ContextWindow,
     sampling: Sampling,
     shared: _Shared,
     ids: list[Tensor],
@@ -207,10 +207,10 @@ def _run(
             ids[index][:, group.chunk.paths] = group.ids[:, place]
 
 
-def _steps(weights: Weights, groups: list[_Group], sampling: Sampling, horizon: int) -> Iterator[None]:
+def _steps(weights: GenerationWeights, groups: list[_Group], sampling: Sampling, horizon: int) -> Iterator[None]:
     """Fill the groups' ids one row at a time; their rows are multiplied together, their attention is their own."""
     hidden = _cat([group.begin() for group in groups])
-    give_back()  # what encoding needed: the caches of new rows fill up from here on
+    trim_heap()  # what encoding needed: the caches of new rows fill up from here on
     sizes = [group.size for group in groups]
     uniforms = _cat([group.uniforms for group in groups])
     for step in range(horizon):
@@ -227,7 +227,7 @@ def _steps(weights: Weights, groups: list[_Group], sampling: Sampling, horizon: 
         yield
 
 
-def _s2_logits(weights: Weights, groups: list[_Group], hidden: Tensor, s1: Tensor) -> Tensor:
+def _s2_logits(weights: GenerationWeights, groups: list[_Group], hidden: Tensor, s1: Tensor) -> Tensor:
     """Logits of the fine token, given the coarse one just chosen for every path."""
     last = _cat([group.paths.positions(1) for group in groups]) - 1
     queries = _split(weights.dependency_queries(s1, last), [group.size for group in groups])
@@ -236,7 +236,7 @@ def _s2_logits(weights: Weights, groups: list[_Group], hidden: Tensor, s1: Tenso
     return weights.s2_logits(hidden, _cat(attended))
 
 
-def _append(weights: Weights, groups: list[_Group], x: Tensor, count: int) -> Tensor:
+def _append(weights: GenerationWeights, groups: list[_Group], x: Tensor, count: int) -> Tensor:
     """Encode the next `count` rows of every path, x (rows, dim), and remember them -> h (rows, dim)."""
     sizes = [group.size * count for group in groups]
     positions = _cat([group.paths.positions(count) for group in groups])

@@ -130,7 +130,7 @@ def turn_pairs_(x: Tensor, turn: Tensor) -> None:
         turned.copy_((turned.float().view(torch.complex64) * turn).view(torch.float32))
 
 
-class Weights:
+class GenerationWeights:
     """Everything of the predictor that generation reads.
 
     Folding and packing copies all weights once (Kronos-small 92 MB in float32); it is done for each call of the

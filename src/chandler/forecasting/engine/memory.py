@@ -23,10 +23,10 @@ def free_memory(device: torch.device) -> int:
     told = getattr(torch.get_device_module(device), "mem_get_info", None)  # accelerators with memory of their own
     if told is not None:
         return int(told(device)[0])
-    return min([_available(), *(left for root in _CGROUPS if (left := left_in(root)) is not None)])
+    return min([_available(), *(left for root in _CGROUPS if (left := cgroup_available(root)) is not None)])
 
 
-def left_in(root: Path) -> int | None:
+def cgroup_available(root: Path) -> int | None:
     """Bytes that a container may still take by the control group at `root`; None without one, or without a limit.
 
     What it holds of files that nobody uses now is given back when memory is wanted: it counts as free.
@@ -63,7 +63,7 @@ def _number(path: Path) -> int | None:
         return None
 
 
-def give_back() -> None:
+def trim_heap() -> None:
     """Return memory that is free inside this process to the system (glibc; elsewhere nothing happens)."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)

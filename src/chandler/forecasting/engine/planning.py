@@ -11,7 +11,7 @@ import torch
 
 from chandler.errors import ConfigError
 from chandler.forecasting.engine.cache import PREFILL_ROWS, bytes_per_row, padded
-from chandler.forecasting.engine.kernels import Weights
+from chandler.forecasting.engine.kernels import GenerationWeights
 from chandler.forecasting.engine.prompts import Prompt
 
 Overflow = Literal["exact", "block", "trim"]
@@ -24,7 +24,7 @@ MAX_ENCODED_ROWS = 8192
 """Own rows re-encoded at once when the window slides."""
 
 
-class Window:
+class ContextWindow:
     """Which rows are visible when: a window of at most `max_context` rows that moves on by `block` rows."""
 
     def __init__(self, horizon: int, max_context: int, overflow: Overflow) -> None:
@@ -98,7 +98,9 @@ class _Item:
         return self.slides, self.width, self.stamped, self.series, self.first
 
 
-def plan(weights: Weights, series: Sequence[Prompt], window: Window, budget: int) -> Iterator[list[Chunk]]:
+def plan(
+    weights: GenerationWeights, series: Sequence[Prompt], window: ContextWindow, budget: int
+) -> Iterator[list[Chunk]]:
     """Batches of chunks, each within `budget` bytes. Rows of a batch are multiplied together.
 
     Raises:
@@ -125,7 +127,9 @@ def plan(weights: Weights, series: Sequence[Prompt], window: Window, budget: int
         yield _chunks(batch)
 
 
-def _items(weights: Weights, index: int, prompt: Prompt, window: Window, room: int, most: int) -> Iterator[_Item]:
+def _items(
+    weights: GenerationWeights, index: int, prompt: Prompt, window: ContextWindow, room: int, most: int
+) -> Iterator[_Item]:
     """The paths of one series in parts of nearly equal size that fit into `room` bytes."""
     rows = len(prompt.s1)
     slides = window.slides(rows)
@@ -154,11 +158,11 @@ def _chunks(batch: list[_Item]) -> list[Chunk]:
     return [Chunk(tuple(i.series for i in group), slice(group[0].first, group[0].end)) for group in groups]
 
 
-def _activations(weights: Weights) -> int:
+def _activations(weights: GenerationWeights) -> int:
     """Bytes that one row needs while it passes through a block, roughly."""
     return 4 * (8 * weights.dim + 3 * weights.ff_dim)
 
 
-def _scores(weights: Weights, max_context: int) -> int:
+def _scores(weights: GenerationWeights, max_context: int) -> int:
     """Bytes of one row's attention scores against a full window, with the copies that softmax makes."""
     return 3 * 4 * weights.n_heads * max_context

@@ -37,7 +37,7 @@ class Prompt:
 
 
 @contextmanager
-def evaluating(*models: nn.Module) -> Iterator[None]:
+def eval_mode(*models: nn.Module) -> Iterator[None]:
     """Put every module in eval mode for the duration and give each its own mode back afterwards.
 
     A model that somebody left in train mode must not drop units inside a forecast.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from chandler.forecasting.engine.prompts import Prompt, evaluating
+from chandler.forecasting.engine.prompts import Prompt, eval_mode
 from chandler.forecasting.engine.sampling import Sampling, sample
 from chandler.nn.predictor import DependencyPositions, Kronos
 from chandler.nn.tokenizer import KronosTokenizer
@@ -50,7 +50,7 @@ def generate(
         if progress is not None:
             progress(done, total)
 
-    with evaluating(model):
+    with eval_mode(model):
         return [_continue(model, prompt, horizon, sampling, max_context, positions, step) for prompt in prompts]
 
 
@@ -103,7 +103,7 @@ def decode_tail(tokenizer: KronosTokenizer, s1: Tensor, s2: Tensor, *, horizon: 
     keep = horizon if horizon <= max_context else max_context - max_context // 2
     pieces: list[Tensor] = []
     end, first = rows, rows - horizon
-    with evaluating(tokenizer):
+    with eval_mode(tokenizer):
         while end > first:
             start = max(0, end - max_context)
             begin = max(first, end - keep)

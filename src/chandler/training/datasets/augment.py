@@ -27,7 +27,7 @@ def drop_volume(batch: Batch, chances: Tensor, share: float) -> Batch:
     return replace(batch, values=values)
 
 
-def draw_lookback(batch: Batch, least: int | None, lookback: int) -> Batch:
+def random_lookback(batch: Batch, least: int | None, lookback: int) -> Batch:
     """The batch with each window scaled by its first `least` .. `lookback` rows, as many as its uniform number says.
 
     The scale is that of `data.windows.normalise`. Values come in scaled by `lookback` rows, so what was clipped there

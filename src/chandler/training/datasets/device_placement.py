@@ -7,13 +7,13 @@ from typing import TypeVar
 
 import torch
 
-from chandler.data.datasets.device_cache import BYTES_PER_ROW, ResidentRows, ResidentWindows
+from chandler.data.datasets.device_cache import BYTES_PER_ROW, DeviceRows, DeviceWindows
 from chandler.data.datasets.windows import Windows
 from chandler.data.store.store import BarStore
 from chandler.devices import has_float64, resolve
 from chandler.errors import ConfigError
 from chandler.forecasting.engine.memory import free_memory
-from chandler.training.datasets.sources import Sources
+from chandler.training.datasets.sources import RunData
 
 AUTO_SHARE = 0.25
 """Part of the free memory that `auto` gives to bars."""
@@ -57,32 +57,32 @@ def place(where: str, device: torch.device, need: int, free: int | None = None) 
     return target
 
 
-def settle(sources: Sources, where: str, device: torch.device) -> tuple[Sources, torch.device | None]:
+def place_on_device(sources: RunData, where: str, device: torch.device) -> tuple[RunData, torch.device | None]:
     """Sources whose windows are cut where the setting says, and that device; None for the CPU.
 
     Raises ConfigError as `place` does.
     """
-    target = place(where, device, footprint(sources))
-    return (sources, None) if target is None else (resident(sources, target), target)
+    target = place(where, device, nbytes(sources))
+    return (sources, None) if target is None else (on_device(sources, target), target)
 
 
-def footprint(sources: Sources) -> int:
+def nbytes(sources: RunData) -> int:
     """Bytes that all bars take on a device."""
     replay = sources.train.replay
     return BYTES_PER_ROW * (sources.train.main.store.rows + (replay.store.rows if replay is not None else 0))
 
 
-def resident(sources: Sources, device: torch.device) -> Sources:
+def on_device(sources: RunData, device: torch.device) -> RunData:
     """The same windows, their rows on `device`; each store is brought there once."""
-    rows: dict[int, ResidentRows] = {}
+    rows: dict[int, DeviceRows] = {}
 
     def there(windows: MaybeWindows) -> MaybeWindows:
         if windows is None:
             return windows
         store: BarStore = windows.store
         if id(store) not in rows:
-            rows[id(store)] = ResidentRows(store, device)
-        return ResidentWindows(windows, rows[id(store)])
+            rows[id(store)] = DeviceRows(store, device)
+        return DeviceWindows(windows, rows[id(store)])
 
     train = replace(sources.train, main=there(sources.train.main), replay=there(sources.train.replay))
     return replace(

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from chandler.data.datasets.device_cache import gather_tensors
-from chandler.data.datasets.samplers import weighted_order
-from chandler.data.datasets.windows import Windows, epoch_order, shuffled
+from chandler.data.datasets.samplers import weighted_sample
+from chandler.data.datasets.windows import Windows, epoch_order, feistel_permutation
 from chandler.errors import ConfigError
 from chandler.training.engine.batching import derive_seed
 
 
 @dataclass(frozen=True, eq=False)
-class Mixture:
+class TrainingSet:
     """Window i < len(main) is one of the main store; i >= len(main) is window i - len(main) of the replay store."""
 
     main: Windows
@@ -78,7 +78,7 @@ class Mixture:
         if not self._weighted:
             main = epoch_order(len(self.main), seed=seed, epoch=epoch, limit=self.limit)
         else:
-            main = weighted_order(
+            main = weighted_sample(
                 self.main.counts, self._drawn_main, self.temperature, seed=seed, epoch=epoch, weights=self.weights
             )
         if not self._replayed:
@@ -98,7 +98,7 @@ class Mixture:
         found = np.empty(len(positions), np.int64)
         for number in range(first // size, (first + self._replayed - 1) // size + 1):
             inside = positions // size == number
-            found[inside] = shuffled(positions[inside] % size, size, seed=derive_seed(seed, number))
+            found[inside] = feistel_permutation(positions[inside] % size, size, seed=derive_seed(seed, number))
         return found
 
     def gather_tensors(self, indices: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -17,16 +17,16 @@ from chandler.data.sources import load_clean
 from chandler.data.store.store import BarStore
 from chandler.errors import DataError
 from chandler.training.datasets.corpus import place_of, read_corpus
-from chandler.training.datasets.mixture import Mixture
+from chandler.training.datasets.mixture import TrainingSet
 from chandler.training.settings.data import ReplaySettings
 from chandler.training.settings.run import Settings
 
 
 @dataclass(frozen=True, eq=False)
-class Sources:
+class RunData:
     """What a run trains and validates on."""
 
-    train: Mixture
+    train: TrainingSet
     validation: Windows
     replay_validation: Windows | None
     cleaned: CleaningReport | None = None
@@ -70,7 +70,7 @@ def _replays_validation(replay: Windows, validation: Windows, symbol: str) -> bo
     return bool(hi > lo and end > first and replay.store.timestamps[hi - 1] >= validation.store.timestamps[first])
 
 
-def load_sources(settings: Settings) -> Sources:
+def load_sources(settings: Settings) -> RunData:
     """Read all bars and cut them into windows.
 
     Raises:
@@ -92,11 +92,11 @@ def load_sources(settings: Settings) -> Sources:
     for problem in untrainable({"train": train, "val": validation}):
         raise DataError(problem)
     if d.replay is None:
-        mixture = Mixture(train, temperature=d.temperature, limit=d.windows_per_epoch, weights=weights)
-        return Sources(mixture, validation, None, cleaned, origins)
+        mixture = TrainingSet(train, temperature=d.temperature, limit=d.windows_per_epoch, weights=weights)
+        return RunData(mixture, validation, None, cleaned, origins)
     replay, replay_validation = _replay_windows(d.replay, settings)
-    mixture = Mixture(train, replay, d.replay.share, d.temperature, d.windows_per_epoch, weights)
-    return Sources(mixture, validation, replay_validation, cleaned, origins)
+    mixture = TrainingSet(train, replay, d.replay.share, d.temperature, d.windows_per_epoch, weights)
+    return RunData(mixture, validation, replay_validation, cleaned, origins)
 
 
 def data_inputs(settings: Settings) -> dict[str, list[Path]]:

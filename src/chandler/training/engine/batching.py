@@ -10,7 +10,7 @@ import torch
 
 
 @dataclass(frozen=True)
-class Micro:
+class MicroBatch:
     """One batch of one rank: the windows it computes, and how they count in the optimiser step."""
 
     indices: np.ndarray
@@ -26,7 +26,7 @@ class Micro:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """How an epoch is cut: optimiser steps of `accumulation` batches of `batch_size` windows on each of `ranks`.
 
     Every window appears at most once per epoch over all ranks. A remainder of fewer windows than ranks is left out
@@ -57,7 +57,7 @@ class Plan:
         """The epoch (from 1) that optimiser step `step` (from 1) belongs to; 0 for step 0."""
         return -(-step // self.steps_per_epoch)
 
-    def step(self, order: np.ndarray, index: int, rank: int, step: int) -> Iterator[Micro]:
+    def step(self, order: np.ndarray, index: int, rank: int, step: int) -> Iterator[MicroBatch]:
         """The batches of one rank in optimiser step `index` of an epoch, whose windows are `order` (windows,); `step`
         counts over all epochs."""
         wide = self.batch_size * self.ranks
@@ -68,7 +68,7 @@ class Plan:
         for lo in range(0, len(group), wide):
             whole = min(wide, len(group) - lo)
             mine = np.arange(lo + rank, lo + whole, self.ranks)
-            yield Micro(group[mine], uniforms[mine], chances[mine], len(mine) / whole, len(mine) / len(group))
+            yield MicroBatch(group[mine], uniforms[mine], chances[mine], len(mine) / whole, len(mine) / len(group))
 
 
 def derive_seed(*parts: int) -> int:

@@ -17,13 +17,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from chandler.atomic import replacing_folder, stands_for
-from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME, Pretrained
+from chandler.atomic import atomic_folder, stands_for
+from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME, PretrainedMixin
 from chandler.errors import TrainingError
 from chandler.measures.direction import is_better
 from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS, merged, save_adapters
 from chandler.places import Layout
-from chandler.training.engine.watch import Watch
+from chandler.training.engine.watch import OverfittingMonitor
 
 STATE_FILES = (
     "step-*/model.safetensors", "step-*/optimizer.safetensors", "step-*/state.json", "step-*/checksums.json",
@@ -36,7 +36,7 @@ KEPT = 2
 
 
 @dataclass
-class Tracker:
+class BestScore:
     """The best validation score so far and how long ago it was."""
 
     measure: str
@@ -58,12 +58,12 @@ class Tracker:
 
 
 @dataclass
-class State:
+class TrainerState:
     """Beside model and optimiser: everything the loop carries from one step to the next."""
 
-    tracker: Tracker
+    tracker: BestScore
     step: int = 0
-    watch: Watch = field(default_factory=Watch)
+    watch: OverfittingMonitor = field(default_factory=OverfittingMonitor)
     seconds: float = 0.0
     """Time spent before this state was saved."""
     skipped: int = 0
@@ -78,7 +78,7 @@ class State:
     """Score on the replay store at step 0, and at the best step so far."""
 
     def warning(self, *, over: bool = False) -> str | None:
-        """What `Watch` has to say."""
+        """What `OverfittingMonitor` has to say."""
         t = self.tracker
         return self.watch.warning(t.measure, t.best, t.best_step, t.without_gain, over=over)
 
@@ -91,7 +91,7 @@ class State:
         return {f"replay_{measure}": score, "forgetting": score - self.replay_start}
 
 
-class Keeper:
+class CheckpointManager:
     """Reads and writes the states of one stage in its folder. Writing is rank 0's, reading everyone's."""
 
     def __init__(self, folder: Path) -> None:
@@ -107,10 +107,10 @@ class Keeper:
         Its adapters alone lie beside the weights.
         """
         plain = merged(model)
-        assert isinstance(plain, Pretrained)
+        assert isinstance(plain, PretrainedMixin)
 
         def write() -> None:
-            with replacing_folder(self._place(self.best(step))) as scratch:
+            with atomic_folder(self._place(self.best(step))) as scratch:
                 plain.save_pretrained(scratch)
                 if plain is not model:
                     save_adapters(model, scratch)
@@ -119,7 +119,7 @@ class Keeper:
 
     def save(
         self,
-        state: State,
+        state: TrainerState,
         model: nn.Module,
         optimizer: dict[str, Any],
         schedule: torch.optim.lr_scheduler.LRScheduler,
@@ -131,7 +131,7 @@ class Keeper:
 
         def write() -> None:
             target = self.folder / f"step-{state.step:07d}"
-            with replacing_folder(self._place(target)) as scratch:
+            with atomic_folder(self._place(target)) as scratch:
                 save_file(_contiguous(model.state_dict()), scratch / "model.safetensors")
                 tensors, groups = _pack(optimizer)
                 save_file(tensors, scratch / "optimizer.safetensors")
@@ -149,7 +149,7 @@ class Keeper:
         optimizer: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
         warn: Any,
-    ) -> State | None:
+    ) -> TrainerState | None:
         """Put the newest whole state into model, optimiser and schedule; None if there is none.
 
         `warn` is called with a text for each damaged state that was passed over.
@@ -164,7 +164,9 @@ class Keeper:
             optimizer.load_state_dict(_unpack(load_file(path / "optimizer.safetensors"), content["groups"]))
             schedule.load_state_dict(content["schedule"])
             state = content["state"]
-            return State(**{**state, "tracker": Tracker(**state["tracker"]), "watch": Watch(**state["watch"])})
+            return TrainerState(
+                **{**state, "tracker": BestScore(**state["tracker"]), "watch": OverfittingMonitor(**state["watch"])}
+            )
         return None
 
     def saved(self) -> list[Path]:

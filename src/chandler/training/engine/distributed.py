@@ -47,7 +47,7 @@ def make_accelerator(
     cpu = place.type == "cpu"
     opens = not dist.is_initialized()
     if opens:
-        _meet_again("gloo" if cpu else "nccl")
+        _rejoin("gloo" if cpu else "nccl")
     # accelerate remembers its first precision and device for the whole process; a second run may want others.
     AcceleratorState._reset_state(reset_partial_state=opens)
     _groups.seen += opens or not _groups.seen
@@ -109,7 +109,7 @@ class _Groups:
 _groups = _Groups()
 
 
-def _meet_again(backend: str) -> None:
+def _rejoin(backend: str) -> None:
     """After a restart by torchrun, and after an earlier group of this process, meet the others under a new name.
 
     The store that torchrun keeps for its workers still holds the addresses of the group before, and the gloo
@@ -129,7 +129,7 @@ def _meet_again(backend: str) -> None:
 
 
 @contextmanager
-def telling_of_lost_processes(accelerator: Accelerator) -> Iterator[None]:
+def report_lost_processes(accelerator: Accelerator) -> Iterator[None]:
     """Turn the communication failure that follows another process's end into a TrainingError."""
     try:
         yield

@@ -10,24 +10,24 @@ import torch
 
 from chandler.data.datasets.windows import Windows
 from chandler.nn.predictor import Kronos
-from chandler.training.engine.checkpoints import Keeper, State
+from chandler.training.engine.checkpoints import CheckpointManager, TrainerState
 from chandler.training.engine.distributed import sum_over_ranks
-from chandler.training.engine.forecast_validation import Exam, grade
+from chandler.training.engine.forecast_validation import ForecastScorer, aggregate_scores
 from chandler.training.engine.stages import Stage
-from chandler.training.engine.validation import diverged, offenders, validate
-from chandler.training.logging.callbacks import Listener
+from chandler.training.engine.validation import diverged, find_nonfinite_windows, validate
+from chandler.training.logging.callbacks import Callback
 from chandler.training.settings.stage import StageSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def promoted(stage: Stage, settings: StageSettings) -> str:
+def measure_for_best(stage: Stage, settings: StageSettings) -> str:
     """The measure that chooses a stage's checkpoint."""
     return stage.measures[0] if settings.promote_on == "loss" else settings.promote_on
 
 
-class Judge:
+class Evaluator:
     """Measures the model at a step on everything it is measured on; all ranks take part, rank 0 writes and tells."""
 
     def __init__(
@@ -36,11 +36,11 @@ class Judge:
         settings: StageSettings,
         validation: Windows,
         replay: Windows | None,
-        exam: Exam | None,
-        state: State,
+        exam: ForecastScorer | None,
+        state: TrainerState,
         accelerator: Accelerator,
-        listener: Listener,
-        keeper: Keeper,
+        listener: Callback,
+        keeper: CheckpointManager,
     ) -> None:
         self.stage, self.settings, self.validation, self.replay, self.exam = stage, settings, validation, replay, exam
         self.state, self.accelerator, self.listener, self.keeper = state, accelerator, listener, keeper
@@ -99,12 +99,12 @@ class Judge:
         bad = [name for name, score in scores.items() if not math.isfinite(score)]
         if bad:
             found = np.array(suspects, np.int64)
-            culprits = offenders(self.stage, self.validation, found, self.accelerator)
+            culprits = find_nonfinite_windows(self.stage, self.validation, found, self.accelerator)
             what = f"validation {bad[0]} is {scores[bad[0]]} at step {step} {culprits}"
             raise diverged(self.stage, what, self.keeper)
 
-    def _examine(self, exam: Exam) -> dict[str, float]:
+    def _examine(self, exam: ForecastScorer) -> dict[str, float]:
         progress = self.listener.validating if self.accelerator.is_main_process else None
         table = torch.from_numpy(exam.answer(cast(Kronos, self.stage.model), progress))
         # Each question has one process that answers it: the sum only puts the answers together.
-        return grade(sum_over_ranks(self.accelerator, table).cpu().numpy())
+        return aggregate_scores(sum_over_ranks(self.accelerator, table).cpu().numpy())

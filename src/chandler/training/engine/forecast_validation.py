@@ -16,7 +16,7 @@ from chandler.data.datasets.windows import Windows, denormalise
 from chandler.devices import bring, device_of
 from chandler.forecasting.engine.decoding import decode_paths
 from chandler.forecasting.engine.generation import generate
-from chandler.forecasting.engine.prompts import Prompt, evaluating
+from chandler.forecasting.engine.prompts import Prompt, eval_mode
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.measures.ensemble import fair_crps, rank_correlation
 from chandler.nn.lora import merged
@@ -29,7 +29,7 @@ MEMORY = 1 << 30
 """Bytes for caches of the engine: fixed, so that what is computed together does not depend on what is free."""
 
 
-class Exam:
+class ForecastScorer:
     """The questions of a predictor's validation.
 
     Args:
@@ -71,7 +71,7 @@ class Exam:
     def answer(self, model: Kronos, progress: Callable[[int, int], None] | None = None) -> NDArray[np.float64]:
         """What this process finds, (questions, 3), rows of others 0: CRPS, forecast return, true return.
 
-        The sum over processes is the whole; `grade` makes the scores of it. `model` may have adapters and be in train
+        The sum over processes is the whole; `aggregate_scores` makes the scores of it. `model` may have adapters and be in train
         mode.
         """
         table = np.zeros((len(self.indices), 3))
@@ -79,7 +79,7 @@ class Exam:
             return table
         s = self.settings
         prompts = self._ready(device_of(model))
-        with evaluating(self.tokenizer):
+        with eval_mode(self.tokenizer):
             continued = generate(
                 merged(model),
                 prompts,
@@ -109,7 +109,7 @@ class Exam:
         """The histories as tokens, each with its random numbers."""
         bring(device, self.tokenizer)
         if not self._prompts:
-            with evaluating(self.tokenizer):
+            with eval_mode(self.tokenizer):
                 for place, values, stamps in zip(self.mine, self._values, self._stamps, strict=True):
                     # One at a time: which side of 0 a bit falls on must not depend on the company.
                     s1, s2 = self.tokenizer.encode(values[None].to(device))
@@ -118,7 +118,7 @@ class Exam:
         return self._prompts
 
 
-def grade(table: NDArray[np.float64]) -> dict[str, float]:
+def aggregate_scores(table: NDArray[np.float64]) -> dict[str, float]:
     """The scores of all answers (questions, 3).
 
     crps: of the close, in percent of the last known close, the mean over steps and windows; lower is better.

@@ -26,7 +26,7 @@ BLOCKS = ("Block",)
 """Classes of the modules that are gathered one at a time: the transformer blocks of both models."""
 
 
-class Prepared(Protocol):
+class PreparedModel(Protocol):
     """What the loop needs of a model that is trained, be it in one piece or in many."""
 
     model: nn.Module
@@ -45,7 +45,7 @@ class Prepared(Protocol):
         """The optimiser's state dict with whole tensors. All processes call it together."""
 
 
-class Copied:
+class Replicated:
     """One process, or the same weights in each of them."""
 
     def __init__(self, stage: Stage, optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> None:
@@ -143,16 +143,18 @@ def _cut(tensor: Tensor, like: Any) -> Tensor:
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
 
 
-def shares(accelerator: Accelerator, distributed: str) -> bool:
+def is_sharded(accelerator: Accelerator, distributed: str) -> bool:
     """Whether a model is cut among processes. It is then loaded on the CPU, and brought to the device in parts."""
     return distributed == "fsdp" and accelerator.num_processes > 1
 
 
-def prepare(stage: Stage, optimizer: torch.optim.Optimizer, accelerator: Accelerator, distributed: str) -> Prepared:
+def prepare_model(
+    stage: Stage, optimizer: torch.optim.Optimizer, accelerator: Accelerator, distributed: str
+) -> PreparedModel:
     """Ready a stage's model and its optimiser for the processes of the run: `distributed` is "ddp" or "fsdp"."""
-    if shares(accelerator, distributed):
+    if is_sharded(accelerator, distributed):
         return Sharded(stage, optimizer, accelerator)
-    return Copied(stage, optimizer, accelerator)
+    return Replicated(stage, optimizer, accelerator)
 
 
 def make_plugin() -> Any:

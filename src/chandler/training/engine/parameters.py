@@ -20,7 +20,7 @@ tokenizer's head decodes only, so training it leaves every token id as it was.""
 
 
 @dataclass(frozen=True)
-class Trained:
+class ParameterSummary:
     """How much of a model is trained."""
 
     mode: str
@@ -39,7 +39,9 @@ class Trained:
         return {"mode": self.mode, "parameters": self.total, "trained_parameters": self.trained}
 
 
-def choose_trained(model: nn.Module, stage: str, settings: StageSettings, generator: torch.Generator) -> Trained:
+def select_parameters(
+    model: nn.Module, stage: str, settings: StageSettings, generator: torch.Generator
+) -> ParameterSummary:
     """Freeze what the settings do not train, and add the adapters of `mode: lora` (in place).
 
     `generator` draws the adapters' first weights; they add exactly nothing until they are trained.
@@ -63,7 +65,7 @@ def choose_trained(model: nn.Module, stage: str, settings: StageSettings, genera
         raise ConfigError(
             f"{stage}: train and freeze leave no parameter to train. Switch it off: {stage}.enabled=false"
         )
-    return Trained(settings.mode, total, trained, len(adapters(model)))
+    return ParameterSummary(settings.mode, total, trained, len(adapters(model)))
 
 
 def _apply(parts: list[Part], stage: str, train: tuple[str, ...], freeze: list[str]) -> None:

@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from chandler.data.datasets.windows import Windows, require_windows
 from chandler.devices import bring
 from chandler.errors import ConfigError, TrainingError
-from chandler.training.datasets.augment import draw_lookback, drop_volume
-from chandler.training.datasets.mixture import Mixture
-from chandler.training.engine.batching import Plan, derive_seed
-from chandler.training.engine.checkpoints import Keeper, State, Tracker
+from chandler.training.datasets.augment import drop_volume, random_lookback
+from chandler.training.datasets.mixture import TrainingSet
+from chandler.training.engine.batching import BatchPlan, derive_seed
+from chandler.training.engine.checkpoints import BestScore, CheckpointManager, TrainerState
 from chandler.training.engine.distributed import max_over_ranks, mean_over_ranks
-from chandler.training.engine.evaluator import Judge, promoted
-from chandler.training.engine.forecast_validation import Exam
-from chandler.training.engine.fsdp import Prepared, prepare, shares
+from chandler.training.engine.evaluator import Evaluator, measure_for_best
+from chandler.training.engine.forecast_validation import ForecastScorer
+from chandler.training.engine.fsdp import PreparedModel, is_sharded, prepare_model
 from chandler.training.engine.interrupts import Interrupted, StopRequest
 from chandler.training.engine.optim import make_optimizer, make_schedule
 from chandler.training.engine.stages import Batch, Stage
-from chandler.training.engine.validation import diverged, offenders, to_device, weights_finite
-from chandler.training.logging.callbacks import Listener, Log, StageResult
+from chandler.training.engine.validation import diverged, find_nonfinite_windows, to_device, weights_finite
+from chandler.training.logging.callbacks import Callback, LossAverager, StageResult
 from chandler.training.settings.stage import StageSettings
 
 if TYPE_CHECKING:
@@ -38,16 +38,16 @@ COMPILE_STEPS = 2000
 
 def fit(
     stage: Stage,
-    train: Mixture,
+    train: TrainingSet,
     validation: Windows,
     settings: StageSettings,
     *,
     accelerator: Accelerator,
-    listener: Listener,
-    keeper: Keeper,
+    listener: Callback,
+    keeper: CheckpointManager,
     seed: int,
     replay_validation: Windows | None = None,
-    exam: Exam | None = None,
+    exam: ForecastScorer | None = None,
     volume_dropped: float = 0.0,
     log_every: int = 10,
     resume: bool = False,
@@ -69,11 +69,11 @@ def fit(
     require_windows(train.main, "training")
     require_windows(validation, "validation")
     s = settings
-    plan = Plan(train.drawn, train.length, s.batch_size, s.accumulation_steps, accelerator.num_processes, seed)
+    plan = BatchPlan(train.drawn, train.length, s.batch_size, s.accumulation_steps, accelerator.num_processes, seed)
 
     def change(batch: Batch, chances: Tensor) -> Batch:
         """What is done to training windows alone."""
-        return draw_lookback(drop_volume(batch, chances, volume_dropped), s.least_lookback, train.main.lookback)
+        return random_lookback(drop_volume(batch, chances, volume_dropped), s.least_lookback, train.main.lookback)
 
     if not plan.steps_per_epoch:
         raise TrainingError(
@@ -82,7 +82,7 @@ def fit(
     begun = time.monotonic()
     main = accelerator.is_main_process
     bring(accelerator.device, *stage.frozen)
-    if not shares(accelerator, distributed):
+    if not is_sharded(accelerator, distributed):
         bring(accelerator.device, stage.model)
     optimizer = make_optimizer(stage.model, lr=s.learning_rate, betas=s.betas, weight_decay=s.weight_decay)
     total = plan.steps_per_epoch * s.epochs
@@ -90,21 +90,21 @@ def fit(
         optimizer, lr=s.learning_rate, steps=total, warmup=s.warmup, div_factor=s.div_factor, kind=s.schedule
     )
     found = keeper.load(stage.model, optimizer, schedule, listener.warn) if resume else None
-    state = found or State(Tracker(promoted(stage, s)))
-    if state.tracker.measure != promoted(stage, s):
+    state = found or TrainerState(BestScore(measure_for_best(stage, s)))
+    if state.tracker.measure != measure_for_best(stage, s):
         raise TrainingError(
-            f"{stage.name}: the saved state chose its best by {state.tracker.measure}, and {promoted(stage, s)} cannot "
+            f"{stage.name}: the saved state chose its best by {state.tracker.measure}, and {measure_for_best(stage, s)} cannot "
             "take over halfway. Undo the change of promote_on, or start anew with --overwrite or another --out."
         )
     before = state.seconds
     setattr(stage.model, "checkpointing", s.gradient_checkpointing)  # noqa: B010 (mypy sees a plain Module)
-    prepared = prepare(stage, optimizer, accelerator, distributed)
+    prepared = prepare_model(stage, optimizer, accelerator, distributed)
     model = prepared.model
     if compiles(s, accelerator, total, distributed):
         model = cast(nn.Module, torch.compile(model))
-    log = Log(stage, accelerator, listener, state)
+    log = LossAverager(stage, accelerator, listener, state)
     tracker = state.tracker
-    judge = Judge(stage, s, validation, replay_validation, exam, state, accelerator, listener, keeper)
+    judge = Evaluator(stage, s, validation, replay_validation, exam, state, accelerator, listener, keeper)
 
     def save(step: int) -> None:
         state.step, state.seconds = step, before + time.monotonic() - begun
@@ -141,7 +141,7 @@ def fit(
             mine = np.concatenate([m.indices for m in plan.step(order, index, accelerator.process_index, step)])
             with prepared.whole():
                 broken = not weights_finite(stage.model)
-                culprits = offenders(stage, train, mine, accelerator)
+                culprits = find_nonfinite_windows(stage, train, mine, accelerator)
             what = f"the loss or its gradient is not finite at step {step} {culprits}"
             if s.on_nonfinite == "stop" or broken:
                 raise diverged(stage, what, keeper)
@@ -189,7 +189,7 @@ def fit(
 
 def compiles(settings: StageSettings, accelerator: Accelerator, steps: int, distributed: str) -> bool:
     """Whether a stage is compiled. ConfigError where it was asked for and cannot be."""
-    sharded = shares(accelerator, distributed)
+    sharded = is_sharded(accelerator, distributed)
     if settings.compile == "on" and sharded:
         raise ConfigError("compile: on was not tried together with distributed: fsdp. Use one of them.")
     long = accelerator.device.type == "cuda" and steps >= COMPILE_STEPS
@@ -199,9 +199,9 @@ def compiles(settings: StageSettings, accelerator: Accelerator, steps: int, dist
 def _forward_backward(
     stage: Stage,
     model: nn.Module,
-    prepared: Prepared,
-    windows: Mixture,
-    plan: Plan,
+    prepared: PreparedModel,
+    windows: TrainingSet,
+    plan: BatchPlan,
     order: np.ndarray,
     index: int,
     step: int,

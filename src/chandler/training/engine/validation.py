@@ -12,19 +12,19 @@ from torch import Tensor, nn
 from chandler.data.datasets.device_cache import gather_tensors
 from chandler.data.datasets.windows import Windows
 from chandler.errors import TrainingError
-from chandler.training.datasets.mixture import Mixture
-from chandler.training.engine.checkpoints import Keeper
+from chandler.training.datasets.mixture import TrainingSet
+from chandler.training.engine.checkpoints import CheckpointManager
 from chandler.training.engine.distributed import gathered, sum_over_ranks
 from chandler.training.engine.stages import Batch, Stage
-from chandler.training.logging.callbacks import Listener
+from chandler.training.logging.callbacks import Callback
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
 @torch.no_grad()
-def offenders(
-    stage: Stage, windows: Windows | Mixture, indices: np.ndarray, accelerator: Accelerator, limit: int = 3
+def find_nonfinite_windows(
+    stage: Stage, windows: Windows | TrainingSet, indices: np.ndarray, accelerator: Accelerator, limit: int = 3
 ) -> str:
     """Which of these windows have a validation measure that is not finite: symbols and dates, in words.
 
@@ -55,7 +55,7 @@ def validate(
     windows: Windows,
     batch_size: int,
     accelerator: Accelerator,
-    listener: Listener,
+    listener: Callback,
     part: str = "validation",
     suspects: list[int] | None = None,
 ) -> dict[str, float]:
@@ -86,9 +86,9 @@ def validate(
     return {name: value / count for name, value in zip(sums, values, strict=True)}
 
 
-def to_device(windows: Windows | Mixture, indices: np.ndarray, uniforms: Tensor, device: torch.device) -> Batch:
+def to_device(windows: Windows | TrainingSet, indices: np.ndarray, uniforms: Tensor, device: torch.device) -> Batch:
     """Gather windows and hand them to the device of the model."""
-    if isinstance(windows, Mixture):
+    if isinstance(windows, TrainingSet):
         values, stamps = windows.gather_tensors(indices, device)
     else:
         values, stamps = gather_tensors(windows, indices, device)
@@ -100,7 +100,7 @@ def weights_finite(model: nn.Module) -> bool:
     return all(bool(torch.isfinite(p).all()) for p in model.parameters())
 
 
-def diverged(stage: Stage, what: str, keeper: Keeper) -> TrainingError:
+def diverged(stage: Stage, what: str, keeper: CheckpointManager) -> TrainingError:
     saved = keeper.saved()
     last = f"The last good state is {saved[-1]}" if saved else "No state was saved before"
     return TrainingError(

@@ -11,7 +11,7 @@ FALL = 0.01
 
 
 @dataclass
-class Watch:
+class OverfittingMonitor:
     """Mean training losses between validations; part of a stage's state."""
 
     total: float = 0.0

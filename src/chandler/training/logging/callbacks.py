@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from chandler.devices import wide
-from chandler.training.engine.checkpoints import State
+from chandler.training.engine.checkpoints import TrainerState
 from chandler.training.engine.distributed import sum_over_ranks
 from chandler.training.engine.stages import Stage
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-class Listener(Protocol):
+class Callback(Protocol):
     """What the loop tells the outside, on rank 0 only: the run folder writes it down, a terminal shows it."""
 
     def begin(self, stage: str, *, epochs: int, steps: int, windows: int, done: int | None) -> None:
@@ -84,10 +84,10 @@ class StageResult:
         return {**asdict(self), "improved": self.improved}
 
 
-class Log:
+class LossAverager:
     """Collects the losses of several steps, then reports their means. What is collected is part of the state."""
 
-    def __init__(self, stage: Stage, accelerator: Accelerator, listener: Listener, state: State) -> None:
+    def __init__(self, stage: Stage, accelerator: Accelerator, listener: Callback, state: TrainerState) -> None:
         self.stage, self.accelerator, self.listener, self.state = stage, accelerator, listener, state
         self.names: list[str] = []
         self.windows = 0

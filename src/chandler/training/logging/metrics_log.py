@@ -14,7 +14,7 @@ from chandler.training.logging.trackers import Tracking
 from chandler.training.progress import Progress
 
 
-class Recorder:
+class MetricsLogger:
     """Listens to the loop: writes metrics into the folder, passes them to trackers, shows progress."""
 
     def __init__(self, folder: Path, progress: Progress) -> None:

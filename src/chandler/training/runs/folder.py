@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chandler.atomic import replacing_file, write_text
+from chandler.atomic import atomic_file, write_text
 from chandler.errors import ConfigError
 from chandler.places import Layout
 from chandler.training.engine.checkpoints import STATE_FILES
@@ -89,7 +89,7 @@ def prepare_folder(folder: Path, settings: Settings, *, overwrite: bool) -> None
         ConfigError: it cannot be written.
     """
     try:
-        with replacing_file(folder / "config.yaml") as scratch:
+        with atomic_file(folder / "config.yaml") as scratch:
             scratch.write_text(settings.to_yaml(), encoding="utf-8")
             if overwrite:
                 # Only now that there is room for the new. A run to the last, so that it can be said again.

@@ -16,7 +16,7 @@ STAGES = ("tokenizer", "predictor")
 
 
 @dataclass(frozen=True)
-class StageLog:
+class StageHistory:
     """One stage of a run, as far as it was recorded."""
 
     name: str
@@ -57,18 +57,18 @@ class StageLog:
 
 
 @dataclass(frozen=True)
-class RunLog:
+class RunHistory:
     """What a run folder says about its run."""
 
     folder: Path
     config: Mapping[str, Any]
     summary: Mapping[str, Any]
-    stages: tuple[StageLog, ...]
+    stages: tuple[StageHistory, ...]
     began: float | None
     """Time of the first record of metrics.jsonl, in seconds since 1970."""
 
     @classmethod
-    def read(cls, folder: str | Path) -> RunLog:
+    def read(cls, folder: str | Path) -> RunHistory:
         """Read a run folder.
 
         Raises:
@@ -95,12 +95,12 @@ class RunLog:
 
 def _stage(
     folder: Path, name: str, config: Mapping[str, Any], summary: Mapping[str, Any], records: list[dict[str, Any]]
-) -> StageLog:
+) -> StageHistory:
     mine = [record for record in records if record.get("stage") == name]
     # A stage that was interrupted and begun again has two beginnings: the later one counts.
     begins = [i for i, record in enumerate(mine) if record.get("kind") == "validation" and record.get("step") == 0]
     mine = mine[begins[-1] :] if begins else []
-    return StageLog(
+    return StageHistory(
         name=name,
         outcome=summary.get("stages", {}).get(name, {"status": "unfinished"}),
         settings=config.get(name) or {},

@@ -17,8 +17,8 @@ import pandas as pd
 import yaml
 
 from chandler.atomic import write_text
-from chandler.checkpoint import WEIGHTS_NAME, bundled
-from chandler.data.datasets.splits import CUTOFF
+from chandler.checkpoint import WEIGHTS_NAME, bundled_checkpoint
+from chandler.data.datasets.splits import PRETRAINING_CUTOFF
 from chandler.training.settings.stage import RANDOM
 
 RECORD = "exposure.json"
@@ -106,9 +106,11 @@ def write_record(folder: Path, knows: Known) -> None:
 def _known(source: str, visited: frozenset[str]) -> Known:
     if source == RANDOM or source in visited:
         return Known()
-    folder = bundled(source) or Path(source).expanduser()
+    folder = bundled_checkpoint(source) or Path(source).expanduser()
     if _released(source, folder):
-        return Known((Seen("released", int((pd.Timestamp(CUTOFF) + pd.Timedelta(days=1)).value) - 1, None),))
+        return Known(
+            (Seen("released", int((pd.Timestamp(PRETRAINING_CUTOFF) + pd.Timedelta(days=1)).value) - 1, None),)
+        )
     if (folder / RECORD).is_file():
         return _beside(folder)
     parts = [folder / name for name in ("tokenizer", "predictor") if (folder / name / RECORD).is_file()]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from chandler.checkpoint import CONFIG_NAME, bundled
+from chandler.checkpoint import CONFIG_NAME, bundled_checkpoint
 from chandler.data.datasets.windows import CLIP
 from chandler.errors import ConfigError
 from chandler.forecasting.pretrained import RELEASES
-from chandler.settings import Strict, read
+from chandler.settings import StrictModel, read
 from chandler.training.settings.stage import RANDOM
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _OURS = {"out", "tokenizer", "predictor"}
 _THEIRS = {"training", "model_paths", "experiment"}
 
 
-class _Section(Strict):
+class _Section(StrictModel):
     """A key without a value counts as one that is not given."""
 
     @model_validator(mode="before")
@@ -284,7 +284,7 @@ def _start(part: str, name: str, pretrained: bool) -> dict[str, Any]:
     is known without a download, else that of the released one that finetuning begins with."""
     if pretrained:
         return {f"{part}.start": name}
-    own = bundled(name)
+    own = bundled_checkpoint(name)
     config = (own / part if own else Path(name).expanduser()) / CONFIG_NAME
     shape: Any = name.rpartition("-")[2] if name in RELEASES else None
     if name and config.is_file():

@@ -14,16 +14,16 @@ from pydantic import Field, field_validator, model_validator
 from chandler.atomic import write_text
 from chandler.devices import require_name
 from chandler.errors import ConfigError
-from chandler.forecasting.pretrained import recorded
+from chandler.forecasting.pretrained import recommended_settings
 from chandler.nn.predictor import DependencyPositions
-from chandler.settings import Strict, load, read
+from chandler.settings import StrictModel, load, read
 from chandler.training.logging.trackers import TrackerName
 from chandler.training.settings.data import DataSettings
 from chandler.training.settings.reference import ReferenceSettings, is_reference, is_theirs
 from chandler.training.settings.stage import RANDOM, PredictorSettings, TokenizerSettings
 
 
-class Settings(Strict):
+class Settings(StrictModel):
     """A whole run."""
 
     out: str
@@ -98,7 +98,7 @@ class Settings(Strict):
             return self.max_context
         if self.predictor.start == RANDOM:
             return self.data.lookback + self.data.horizon
-        return int(recorded(self.predictor.start, self.predictor.revision).get("max_context", 512))
+        return int(recommended_settings(self.predictor.start, self.predictor.revision).get("max_context", 512))
 
     def positions(self) -> DependencyPositions:
         """How the finished model sees positions when it forecasts: as its start does; from random weights, as in
@@ -107,7 +107,9 @@ class Settings(Strict):
             return "rotary"
         return cast(
             DependencyPositions,
-            recorded(self.predictor.start, self.predictor.revision).get("dependency_positions", "reference"),
+            recommended_settings(self.predictor.start, self.predictor.revision).get(
+                "dependency_positions", "reference"
+            ),
         )
 
     def to_yaml(self, *, short: bool = False) -> str:

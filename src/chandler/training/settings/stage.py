@@ -12,7 +12,7 @@ from chandler.forecasting.engine.generation import Overflow
 from chandler.nn.predictor import PredictorConfig
 from chandler.nn.presets import PREDICTORS, TOKENIZERS
 from chandler.nn.tokenizer import TokenizerConfig
-from chandler.settings import Strict, nearest
+from chandler.settings import StrictModel, did_you_mean
 from chandler.training.engine.optim import ScheduleKind
 
 RANDOM = "random"
@@ -21,7 +21,7 @@ PromoteOn = Literal["loss", "crps", "rank_ic"]
 """What chooses the best checkpoint."""
 
 
-class LoraSettings(Strict):
+class LoraSettings(StrictModel):
     """The low-rank adapters of `mode: lora`."""
 
     rank: int = Field(8, ge=1)
@@ -34,7 +34,7 @@ class LoraSettings(Strict):
     """Which projections: names, or patterns over released names such as "transformer.*.q_proj"."""
 
 
-class ScoringSettings(Strict):
+class ScoringSettings(StrictModel):
     """Forecasts of validation windows, made and scored in each validation: see `training.exam`."""
 
     windows: int = Field(64, ge=2)
@@ -49,7 +49,7 @@ class ScoringSettings(Strict):
     """What happens when lookback and horizon exceed max_context; see `forecasting.generation.generate`."""
 
 
-class StageSettings(Strict):
+class StageSettings(StrictModel):
     """What both stages share."""
 
     enabled: bool = True
@@ -175,5 +175,5 @@ def _architecture(
     known = [f.name for f in dataclasses.fields(config_class)]
     for key in chosen:
         if key not in known:
-            raise ValueError(f"{stage}.architecture has no key {key!r}{nearest(key, known)}")
+            raise ValueError(f"{stage}.architecture has no key {key!r}{did_you_mean(key, known)}")
     return dataclasses.replace(presets[default], **chosen)
