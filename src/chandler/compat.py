@@ -324,7 +324,7 @@ class KronosPredictor:
     ) -> list[pd.DataFrame]:
         """`predict` for several series with one setting; the histories may differ in length.
 
-        A series has the same forecast for a seed alone and in a batch.
+        A series has the same forecast for a seed alone and in a batch, but for draws on an edge between two tokens.
         """
         lists = {"df_list": df_list, "x_timestamp_list": x_timestamp_list, "y_timestamp_list": y_timestamp_list}
         for name, value in lists.items():

@@ -302,7 +302,8 @@ class Forecaster:
     ) -> list[Forecast]:
         """`forecast` of each series, in order, in one call of the engine.
 
-        A series has the paths that it has alone, whatever it is forecast with and however memory is cut.
+        A series has the paths that it has alone, whatever it is forecast with and however memory is cut, unless a
+        draw lies within 1e-5 of the edge between two tokens (docs/forecasting.md).
 
         Args:
             series: a store of many symbols, a frame of many symbols, or any iterable of what `forecast` takes;
