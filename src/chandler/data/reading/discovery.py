@@ -13,7 +13,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from chandler.data.columns import is_alias, listed
+from chandler.data.parallel import cores
 from chandler.errors import DataError
 
 TEXT = (".csv", ".tsv", ".txt")
@@ -32,6 +33,11 @@ STOCKS = "chandler-stocks"
 """The bars that come with the package, five US stocks by day: for trying things out."""
 HEAD = 1 << 20
 """Bytes of a text file that are looked at first; a first line that is longer is no line of a table."""
+LARGE = 1 << 20
+"""Bytes of a file, on average, from which threads serve: the engines that parse tables work outside of Python's lock.
+Small files and JSON keep Python itself busy, and take processes."""
+_THREAD, _PROCESS = 2 << 20, 32 << 20
+"""Bytes of work that are worth a thread or a process: what one reads in a multiple of the time that it takes to start."""
 _READ_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 _BINARY = {b"PAR1": "a Parquet file", b"ARROW1": "an Arrow or Feather file", b"%PDF": "a PDF",
            b"\x89HDF": "an HDF5 file", b"\xd0\xcf\x11\xe0": "an Excel file", b"SQLite": "an SQLite database",
@@ -170,6 +176,29 @@ def _wanted(name: str) -> bool:
     last = name.rsplit("/", 1)[-1]
     suffix = Source(Path("a.zip"), name).suffix
     return bool(suffix) and suffix != ".zip" and not last.startswith(".") and not name.startswith("__MACOSX")
+
+
+def by_threads(sources: Sequence[Source]) -> bool:
+    """Whether threads read these sources faster than processes would."""
+    tables = all(one.suffix in (*TEXT, *COLUMNAR) for one in sources)
+    return tables and size_of(sources) >= LARGE * len(sources)
+
+
+def worker_count(sources: Sequence[Source]) -> int:
+    """Threads or processes (see `by_threads`) that are worth their start: at most one per core and source."""
+    share = _THREAD if by_threads(sources) else _PROCESS
+    return max(1, min(cores(), len(sources), size_of(sources) // share))
+
+
+def size_of(sources: Iterable[Source]) -> int:
+    """Bytes of the files, packed or not; 0 for what cannot be looked at."""
+    size = 0
+    for path in {one.path for one in sources}:
+        try:
+            size += path.stat().st_size
+        except OSError:
+            continue  # reading it will say so
+    return size
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -176,17 +176,6 @@ def is_rows(source: object) -> bool:
     return isinstance(first[0], _MOMENTS) or (
         isinstance(first[0], str) and len(first) > 4 and looks_like_time(first[0])
     )
-
-
-def to_polars(frame: pd.DataFrame) -> Any:
-    """A frame with a `timestamp` column as a polars frame, times of a plain offset in UTC. DataError without polars."""
-    try:
-        import polars
-    except ImportError:
-        raise DataError("polars is not installed: pip install polars, or use to_frame().") from None
-    if isinstance(frame["timestamp"].dt.tz, timezone):
-        frame = frame.assign(timestamp=frame["timestamp"].dt.tz_convert("UTC"))
-    return polars.from_pandas(frame)
 
 
 def as_pandas(source: Any) -> pd.DataFrame | None:
