@@ -14,10 +14,16 @@ import numpy as np
 from chandler.atomic import write_text
 from chandler.data.columns import FEATURES, listed
 from chandler.data.qlib import PREFIX, require_qlib
-from chandler.data.reading.discovery import Source, find_files, worker_count
-from chandler.data.reading.load import problems_error
-from chandler.data.reading.merging import archive_symbol
-from chandler.data.reading.options import ReadingKeywords, ReadingOptions, takes_options
+from chandler.data.reading import (
+    ReadingKeywords,
+    ReadingOptions,
+    Source,
+    archive_symbol,
+    find_files,
+    problems_error,
+    takes_options,
+    worker_count,
+)
 from chandler.data.store.store import META, VERSION, BarStore
 from chandler.data.store.writer import LAYOUT, MANIFEST, Chunk, ManifestEntry, StoreWriter, latest_entries
 from chandler.data.workers import ReadResult, SymbolArrays, qlib_outcome, read_all, source_name

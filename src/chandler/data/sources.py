@@ -12,8 +12,7 @@ from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, cl
 from chandler.data.datasets.resampling import resample_store
 from chandler.data.datasets.splits import SplitSettings
 from chandler.data.qlib import require_qlib
-from chandler.data.reading.load import load_bars
-from chandler.data.reading.options import ReadingKeywords
+from chandler.data.reading import ReadingKeywords, load_bars
 from chandler.data.store.store import BarStore
 from chandler.errors import DataError
 from chandler.settings import StrictModel

@@ -17,9 +17,7 @@ from chandler.data.bars import Bars
 from chandler.data.calendars.time_features import time_features
 from chandler.data.parallel import map_threads, ordered_map
 from chandler.data.qlib import PREFIX, read_qlib
-from chandler.data.reading.discovery import Source, by_threads
-from chandler.data.reading.load import read_file
-from chandler.data.reading.options import ReadingOptions
+from chandler.data.reading import ReadingOptions, Source, by_threads, read_file
 from chandler.data.store.writer import ManifestEntry
 from chandler.errors import DataError
 
