@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from chandler.data import BarStore, SplitSettings, Windows, inspect_store, load_bars, prepare
-from chandler.data.reading.load import read_file
+from chandler.data.reading import read_file
 from chandler.data.store.concatenated import Stitched
 from chandler.data.store.writer import MANIFEST
 from chandler.errors import DataError
