@@ -7,18 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chandler.data.bars import Decimal
 from chandler.errors import DataError
-
-__all__ = ["Decimal", "Numbers", "parse_numbers"]
-
-Decimal = Literal["auto", ".", ","]
 
 EMPTY = ("", "na", "n/a", "nan", "null", "none", "nat", "-", "--", "<na>", "#n/a")
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12, "万": 1e4, "亿": 1e8}
