@@ -7,15 +7,15 @@ after a bar; inspection tells what is wrong with a store.
 """
 
 from chandler.data.bars import Bars
-from chandler.data.calendars.schedule import Schedule, fit_schedule
+from chandler.data.calendars.schedule import Schedule, fit_schedule, future_timestamps
 from chandler.data.calendars.sessions import calendar_names
-from chandler.data.calendars.time_features import future_timestamps, infer_interval, time_features
+from chandler.data.calendars.time_features import infer_interval, time_features
 from chandler.data.columns import FEATURES, PRICES
 from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_rows, clean_store
 from chandler.data.datasets.resampling import resample_bars, resample_store
 from chandler.data.datasets.splits import SplitSettings, WalkForwardSettings, split_ranges, walk_forward
 from chandler.data.datasets.windows import WindowBatch, Windows, denormalise, epoch_order, normalise, require_windows
-from chandler.data.inspection.report import InspectReport, inspect_store
+from chandler.data.inspection import InspectReport, inspect_store
 from chandler.data.prepare import Progress, prepare
 from chandler.data.qlib import read_qlib, write_qlib
 from chandler.data.reading import ReadingOptions, load_bars, opened

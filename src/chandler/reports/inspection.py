@@ -7,8 +7,16 @@ from datetime import date
 from html import escape
 
 from chandler.data.datasets.cleaning import REASONS
-from chandler.data.inspection.report import InspectReport, SymbolReport
-from chandler.data.inspection.text import counted, grouped_notes, overview, totals, trouble, whose
+from chandler.data.inspection import (
+    InspectReport,
+    SymbolReport,
+    counted,
+    grouped_notes,
+    overview,
+    totals,
+    trouble,
+    whose,
+)
 
 _COLOURS = {"train": "#3b6ea8", "val": "#d98e2b", "test": "#4f9d69"}
 _NAMES = {"train": "training", "val": "validation", "test": "test"}

@@ -7,14 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from chandler.data.calendars.inferred import NS_DAY, distinct, isin_sorted, weekdays
+from chandler.data.calendars.inferred import NS_DAY, isin_sorted, weekdays
 from chandler.data.calendars.schedule import INFERRED, Schedule
-from chandler.data.store.store import BarStore
 
 HOLIDAY = 3
 """Days in a row that may be a holiday where no calendar knows better."""
-PANEL = 5
-"""Symbols from which on a day without any bar counts as a holiday of all."""
 _LATELY = pd.Timedelta(days=35)
 """How far back the sessions are looked at that are told: four weeks, and a few days more."""
 _NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -69,18 +66,6 @@ def _holidays(schedule: Schedule, last: np.ndarray, first: np.ndarray, days: np.
         missed = np.searchsorted(ticks, first - half) - np.searchsorted(ticks, after * NS_DAY)
         holidays &= (left <= 0) & (missed <= 0)
     return holidays
-
-
-def common_days(store: BarStore) -> np.ndarray | None:
-    """Local days since 1970 on which any symbol has a bar; None below PANEL symbols, which tell too little."""
-    if len(store) < PANEL:
-        return None
-    found = []
-    for number in range(len(store)):
-        lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
-        local = store.index(number, lo, hi).tz_localize(None).as_unit("ns").asi8 // NS_DAY
-        found.append(local[np.concatenate([[True], np.diff(local) != 0])[: hi - lo]])
-    return distinct(np.concatenate(found))
 
 
 def describe_sessions(schedule: Schedule) -> str:

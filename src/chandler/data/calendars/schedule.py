@@ -175,6 +175,29 @@ def known_calendar(name: str | None) -> str | None:
     return name if name is None or name == INFERRED else resolve_calendar(name)
 
 
+def future_timestamps(
+    history: pd.DatetimeIndex,
+    horizon: int,
+    calendar: str | None = None,
+    *,
+    interval: pd.Timedelta | str | None = None,
+) -> pd.DatetimeIndex:
+    """The `horizon` timestamps that follow `history` (increasing, naive or in a zone), in its zone.
+
+    `calendar`: an exchange (XNYS, XSHG, XHKG, ...: holidays, half days and lunch breaks are known), "24/7", "24/5"
+    (currencies), or None: weekdays and sessions are learned from the history, and holidays are not known. Times
+    of an exchange are labelled as the history labels them, by the open or the close of a bar. `interval`
+    overrides the most common spacing.
+
+    `fit_schedule(history, calendar)` says what was taken: name, label, notes.
+
+    Raises DataError for an empty history, one row without `interval`, and an unknown calendar.
+    """
+    if horizon < 0:
+        raise DataError(f"horizon must not be negative, but is {horizon}.")
+    return fit_schedule(history, calendar, interval=interval).after(horizon)
+
+
 def fit_schedule(
     history: pd.DatetimeIndex,
     calendar: str | None = None,

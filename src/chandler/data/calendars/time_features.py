@@ -1,4 +1,4 @@
-"""Time features of bars, their interval, and the timestamps that come after them."""
+"""Time features of bars, and their interval."""
 
 from __future__ import annotations
 
@@ -52,28 +52,3 @@ def infer_interval(index: pd.DatetimeIndex) -> pd.Timedelta:
         raise DataError(f"{len(index)} timestamp cannot tell the interval of the bars. Give at least 2 rows.")
     steps, counts = np.unique(np.diff(index.as_unit("ns").asi8), return_counts=True)
     return pd.Timedelta(int(steps[counts.argmax()]), unit="ns")
-
-
-def future_timestamps(
-    history: pd.DatetimeIndex,
-    horizon: int,
-    calendar: str | None = None,
-    *,
-    interval: pd.Timedelta | str | None = None,
-) -> pd.DatetimeIndex:
-    """The `horizon` timestamps that follow `history` (increasing, naive or in a zone), in its zone.
-
-    `calendar`: an exchange (XNYS, XSHG, XHKG, ...: holidays, half days and lunch breaks are known), "24/7", "24/5"
-    (currencies), or None: weekdays and sessions are learned from the history, and holidays are not known. Times
-    of an exchange are labelled as the history labels them, by the open or the close of a bar. `interval`
-    overrides the most common spacing.
-
-    `chandler.data.calendars.schedule.fit_schedule(history, calendar)` says what was taken: name, label, notes.
-
-    Raises DataError for an empty history, one row without `interval`, and an unknown calendar.
-    """
-    from chandler.data.calendars.schedule import fit_schedule
-
-    if horizon < 0:
-        raise DataError(f"horizon must not be negative, but is {horizon}.")
-    return fit_schedule(history, calendar, interval=interval).after(horizon)

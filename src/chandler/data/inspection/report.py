@@ -1,21 +1,20 @@
-"""The preflight report: what a store holds, what looks wrong, how many windows it gives. Changes nothing."""
+"""What a preflight found, as facts, as JSON, and in words for a terminal of 100 columns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from chandler.data.calendars.gaps import Gaps, common_days
-from chandler.data.calendars.sessions import resolve_calendar
-from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_store
-from chandler.data.datasets.splits import PRETRAINING_CUTOFF, SplitSettings, before_cutoff, split_ranges, walk_folds
-from chandler.data.datasets.windows import Windows, untrainable
-from chandler.data.inspection.symbols import SymbolReport, inspect_symbol
-from chandler.data.store.store import BarStore
+from chandler.data.datasets.cleaning import REASONS
+from chandler.data.inspection.symbols import SymbolReport
+
+SHOWN = 20
+"""Symbols that the text report lists; more than that drown what matters."""
+_NOTES = 12
 
 
 @dataclass(frozen=True)
@@ -71,134 +70,182 @@ class InspectReport:
 
     def to_text(self) -> str:
         """The report for a terminal of 100 columns: totals, warnings, then the symbols with most to say."""
-        from chandler.data.inspection.text import report_text
-
-        return report_text(self)
-
-    def to_html(self, title: str = "") -> str:
-        """The report as one page that needs nothing else."""
-        from chandler.reports.inspection import report_html
-
-        return report_html(self, title)
+        parts = [_head(self), _verdict(self), _folds(self), _table(self), _cleaning(self), _notes(self)]
+        return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def inspect_store(
-    store: BarStore,
-    *,
-    lookback: int,
-    horizon: int,
-    split: SplitSettings,
-    calendar: str | None = None,
-    cleaning: CleaningSettings | None = None,
-    max_gap: int | None = None,
-) -> InspectReport:
-    """Look at every symbol of a store, and count the windows of lookback + horizon + 1 rows in each part.
+def trouble(one: SymbolReport) -> tuple[bool, float]:
+    """Sort key: symbols without a window in some part first, then those with most to look at."""
+    found = one.bad_bars + one.gaps + one.jumps + one.duplicates + one.stale
+    return all(one.windows.values()), -found / max(one.rows, 1)
 
-    `cleaning` and `max_gap` are those of a run, and windows are counted after them. Where the settings do not clean,
-    what the paper's rules would remove, and how many windows they would leave, is told beside it.
-    Raises DataError for an unknown calendar, and for folds that do not fit.
-    """
-    calendar = None if calendar is None else resolve_calendar(calendar)
-    cleans = cleaning is not None and cleaning.enabled
-    used, told = store, None
-    if cleans or max_gap is not None:
-        used, told = clean_store(store, cleaning, max_gap=max_gap, calendar=calendar)
-    if told is None or not cleans:
-        other, told = clean_store(store, CleaningSettings(enabled=True), max_gap=max_gap, calendar=calendar)
-    else:
-        other = used
-    ranges = split_ranges(used, split)
-    windows = {name: Windows(used, part, lookback, horizon) for name, part in ranges.items()}
-    left = {name: len(Windows(other, part, lookback, horizon)) for name, part in ranges.items()}
-    removed = _by_symbol(told)
-    kept = np.bincount(other.owners, other.segments[:, 1] - other.segments[:, 0], minlength=len(store))
-    days = common_days(store)
-    symbols = tuple(
-        inspect_symbol(store, number, calendar, days, removed.get(symbol, {}), int(kept[number]),
-                {name: int(part.counts[number]) for name, part in windows.items()})
-        for number, symbol in enumerate(store.symbols)
+
+def totals(report: InspectReport) -> list[tuple[str, str]]:
+    """What was counted over all symbols, in words, without what was not found."""
+    symbols = report.symbols
+    idle = [one for one in symbols if one.zero_volume > 0]
+    bare = [one for one in symbols if one.zero_volume == 1]
+    largest = max(symbols, key=lambda one: one.largest_jump)
+    counts = (
+        ("gaps in time", sum(one.gaps for one in symbols), f"{sum(one.missing for one in symbols):,} bars missing"),
+        ("expected closings", sum(one.closings for one in symbols), "nights, weekends, holidays: no gaps"),
+        ("repeated timestamps", sum(one.duplicates for one in symbols), "the last row stayed"),
+        ("bars with high or low inside the body", sum(one.bad_bars for one in symbols), "kept as they are"),
+        ("bars in long runs of the same close", sum(one.stale for one in symbols),
+         f"the longest has {max(one.longest_stale for one in symbols):,}"),
+        ("jumps from close to open", sum(one.jumps for one in symbols),
+         f"the largest {largest.largest_jump:,.0%} at {largest.symbol} {largest.largest_jump_at[:16]}"),
+        ("symbols without any volume", len(bare), "volume is 0 everywhere"),
+        ("symbols with some bars of volume 0", len(idle) - len(bare),
+         f"up to {_share(max([one.zero_volume for one in idle if one.zero_volume < 1], default=0))} of the bars"),
     )  # fmt: skip
-    folds = tuple(
-        FoldReport(fold.number, _spans(used, fold.ranges), _rows(fold.ranges),
-                   {name: len(Windows(used, part, lookback, horizon)) for name, part in fold.ranges.items()})
-        for fold in walk_folds(used, split)
-    ) if split.walk else ()  # fmt: skip
-    return InspectReport(
-        symbols=symbols,
-        lookback=lookback,
-        horizon=horizon,
-        rows=store.rows,
-        windows={name: len(part) for name, part in windows.items()},
-        split_rows=_rows(ranges),
-        split_spans=_spans(store, ranges),
-        problems=tuple(untrainable(windows)),
-        warnings=_warnings(store, ranges, symbols, folds, cleans),
-        cleaned=cleans,
-        cleaning={**told.to_dict(), "windows": left},
-        folds=folds,
-        fold=split.walk.chosen if split.walk else None,
-        segments=len(used.segments),
+    return [(what, f"{count:,} ({detail})") for what, count, detail in counts if count]
+
+
+def overview(report: InspectReport) -> list[tuple[str, str]]:
+    """What the report is about, in words."""
+    symbols = report.symbols
+    return [
+        ("bars", f"{_many(len(symbols), 'symbol')}, {report.rows:,} rows, "
+                 f"{min(one.first for one in symbols)[:16]} to {max(one.last for one in symbols)[:16]}"),
+        ("interval", f"{_tally(one.interval or '?' for one in symbols)}; times in "
+                     f"{_tally(one.zone or 'local wall clock' for one in symbols)}"),
+        ("calendar", f"{_tally(one.calendar for one in symbols)}; "
+                     f"trades {_tally(one.sessions or '?' for one in symbols)}"),
+    ]  # fmt: skip
+
+
+def _head(report: InspectReport) -> list[str]:
+    length = report.lookback + report.horizon + 1
+    (_, bars), (_, interval), (_, calendar) = overview(report)
+    lines = [bars, f"interval {interval}", f"calendar {calendar}"]
+    lines.append(
+        f"windows of {length} rows ({report.lookback} lookback + {report.horizon} horizon + 1), in "
+        f"{_many(report.segments, 'unbroken stretch', 'unbroken stretches')}, {counted(report)}:"
     )
+    for name, count in report.windows.items():
+        first, last = report.split_spans.get(name, ("", ""))
+        span = f"{first} to {last}, " if first else ""
+        lines.append(f"  {name:<6}{count:>11,}  ({span}{report.split_rows[name]:,} rows)")
+    lines += [f"{what}: {text}" for what, text in totals(report)]
+    return lines
 
 
-def _rows(ranges: Mapping[str, np.ndarray]) -> dict[str, int]:
-    return {name: int((part[:, 1] - part[:, 0]).sum()) for name, part in ranges.items()}
+def counted(report: InspectReport) -> str:
+    """On which rows the windows of a report were counted."""
+    if report.cleaned:
+        return f"counted after cleaning ({report.cleaning['kept']:,} of {report.rows:,} rows)"
+    return "counted without cleaning"
 
 
-def _by_symbol(report: CleaningReport) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    for row in report.summary().to_dict("records"):
-        found.setdefault(str(row["symbol"]), {})[str(row["reason"])] = int(row["rows"] or row["times"])
-    return found
+def _folds(report: InspectReport) -> list[str]:
+    if not report.folds:
+        return []
+    parts = list(report.folds[0].windows)
+    rows = [["fold", *(text for name in parts for text in (name, "windows"))]]
+    for fold in report.folds:
+        cells = [f"{fold.number}{' *' if fold.number == report.fold else ''}"]
+        for name in parts:
+            cells += [" to ".join(fold.spans.get(name, ("no rows",))), f"{fold.windows[name]:,}"]
+        rows.append(cells)
+    return ["folds of the walk forward (* is the one above):", *_aligned(rows, left={0, *range(1, len(rows[0]), 2)})]
 
 
-def _spans(store: BarStore, ranges: Mapping[str, np.ndarray]) -> dict[str, tuple[str, str]]:
-    found = {}
-    for name, part in ranges.items():
-        filled = part[part[:, 1] > part[:, 0]]
-        if len(filled):
-            edges = store.timestamps[filled[:, 0]].min(), store.timestamps[filled[:, 1] - 1].max()
-            found[name] = (str(pd.Timestamp(int(edges[0])).date()), str(pd.Timestamp(int(edges[1])).date()))
-    return found
+def _verdict(report: InspectReport) -> list[str]:
+    lines = [f"PROBLEM: {problem}" for problem in report.problems]
+    lines += [f"WARNING: {warning}" for warning in report.warnings]
+    lines.append("Training would begin." if report.ok else "Training would FAIL: see the problems above.")
+    return [piece for line in lines for piece in _wrapped(line, 100)]
 
 
-def _warnings(
-    store: BarStore,
-    ranges: dict[str, np.ndarray],
-    symbols: tuple[SymbolReport, ...],
-    folds: tuple[FoldReport, ...],
-    cleans: bool,
-) -> tuple[str, ...]:
-    found = []
-    for name, (first, last) in before_cutoff(store, ranges).items():
-        part = {"val": "validation", "test": "test"}[name]
-        whole = "lies" if last <= PRETRAINING_CUTOFF else "begins"
-        found.append(
-            f"the {part} period ({first} to {last}) {whole} before the end of {PRETRAINING_CUTOFF:%B %Y}, up to which the released "
-            "Kronos checkpoints were trained: they may have seen it, and scores of a finetuned one may flatter."
-        )
-    for name in ranges:
-        short_ones = [one.symbol for one in symbols if not one.windows[name]]
-        if short_ones and len(short_ones) < len(symbols):
-            shown = ", ".join(short_ones[:3]) + (f" and {len(short_ones) - 3:,} more" if len(short_ones) > 3 else "")
-            found.append(f"symbols without a window in {name}: {len(short_ones):,} ({shown}).")
-        elif short_ones and name == "test":
-            found.append(
-                "the test split has no window: training does without, but an evaluation of the run will find no bars left "
-                "that it has not seen."
-            )
-    intervals = {one.interval for one in symbols if one.interval}
-    if len(intervals) > 1:
-        found.append(f"the symbols have {len(intervals)} different intervals; one model then learns them mixed.")
-    gone = sum(one.rows - one.kept for one in symbols)
-    if gone > 0.2 * store.rows:
-        who = "cleaning leaves" if cleans else "the paper's cleaning would leave"
-        found.append(f"{who} out {gone / store.rows:.0%} of the rows: see below for why.")
-    for fold in folds:
-        empty = [name for name, count in fold.windows.items() if not count]
-        if empty:
-            found.append(f"fold {fold.number} has no window in {' and '.join(empty)}.")
-    return tuple(found)
+def _table(report: InspectReport) -> list[str]:
+    header = ["symbol", "rows", "first", "last", "interval", "gaps", "largest", "bad", "stale", "zero vol", "jumps",
+              *report.windows]  # fmt: skip
+    ranked = sorted(report.symbols, key=trouble)
+    shown = ranked[:SHOWN] if len(ranked) > SHOWN else report.symbols
+    body = [
+        [one.symbol[:20], f"{one.rows:,}", one.first[:10], one.last[:10], one.interval, f"{one.gaps:,}",
+         one.largest_gap, f"{one.bad_bars:,}", f"{one.stale:,}", f"{one.zero_volume:.0%}", f"{one.jumps:,}",
+         *(f"{one.windows[name]:,}" for name in report.windows)]
+        for one in shown
+    ]  # fmt: skip
+    lines = _aligned([header, *body], left={0})
+    if len(shown) < len(report.symbols):
+        left = len(report.symbols) - len(shown)
+        lines.append(f"... and {left:,} more symbols; shown are those with most to look at.")
+    return lines
 
 
-__all__ = ["FoldReport", "Gaps", "InspectReport", "SymbolReport", "inspect_store"]
+def _cleaning(report: InspectReport) -> list[str]:
+    kept, rows, removed = (report.cleaning[key] for key in ("kept", "rows", "removed"))
+    who = "cleaning" if report.cleaned else "the paper's cleaning (data.cleaning.enabled=true)"
+    if not removed:
+        return [f"{who} {'leaves' if report.cleaned else 'would leave'} all rows as they are"]
+    left = ", ".join(f"{count:,} in {name}" for name, count in report.cleaning["windows"].items())
+    verb = "keeps" if report.cleaned else "would keep"
+    lines = [f"{who} {verb} {kept:,} of {rows:,} rows:"]
+    for reason, found in removed.items():
+        what = _many(found["rows"], "row") if found["rows"] else _many(found["times"], "time")
+        lines.append(f"- {REASONS[reason]}: {what}, {_many(found['symbols'], 'symbol')}")
+    return [*lines, f"- windows {'that are left' if report.cleaned else 'then'}: {left}"]
+
+
+def grouped_notes(report: InspectReport) -> list[tuple[str, list[str]]]:
+    """Each note once, with the symbols it is about, the most common first."""
+    told: dict[str, list[str]] = {}
+    for one in report.symbols:
+        for note in one.notes:
+            told.setdefault(note, []).append(one.symbol)
+    return sorted(told.items(), key=lambda item: -len(item[1]))
+
+
+def whose(symbols: list[str], report: InspectReport) -> str:
+    """`A, B, C and 4 more`; empty where the note is about all symbols."""
+    if len(symbols) == len(report.symbols):
+        return ""
+    return ", ".join(symbols[:3]) + (f" and {len(symbols) - 3:,} more" if len(symbols) > 3 else "")
+
+
+def _notes(report: InspectReport) -> list[str]:
+    ordered = grouped_notes(report)
+    if not ordered:
+        return []
+    lines = ["notes from reading:"]
+    for note, symbols in ordered[:_NOTES]:
+        about = whose(symbols, report)
+        lines.append(f"- {note}" + (f" ({about})" if about else ""))
+    if len(ordered) > _NOTES:
+        lines.append(f"... and {len(ordered) - _NOTES:,} more kinds of notes.")
+    return lines
+
+
+def _many(count: int, what: str, several: str = "") -> str:
+    return f"{count:,} {what if count == 1 else several or what + 's'}"
+
+
+def _tally(values: Iterable[Any]) -> str:
+    counts = pd.Series(list(values)).value_counts()
+    if len(counts) == 1:
+        return str(counts.index[0])
+    shown = ", ".join(f"{value} ({_many(int(count), 'symbol')})" for value, count in counts.head(3).items())
+    return shown + (f" and {len(counts) - 3} more" if len(counts) > 3 else "")
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    return textwrap.wrap(line, width, subsequent_indent="  ", break_long_words=False)
+
+
+def _aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _share(value: float) -> str:
+    """`24%`; what rounds to nothing is still something."""
+    return "1%" if 0 < value < 0.01 else f"{value:.0%}"

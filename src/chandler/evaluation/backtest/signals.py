@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from chandler.atomic import atomic_file, write_text
-from chandler.data.calendars.time_features import future_timestamps
+from chandler.data.calendars.schedule import future_timestamps
 from chandler.data.columns import FEATURES
 from chandler.data.store.store import BarStore
 from chandler.errors import ConfigError, DataError
