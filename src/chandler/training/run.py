@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-import chandler
 from chandler.atomic import atomic_file
 from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from chandler.errors import ConfigError
@@ -37,6 +36,7 @@ from chandler.training.runs.folder import RUN, STARTS, Run, flattened, prepare_f
 from chandler.training.runs.lineage import RECORD, Known, known, known_of, read_mapping, record_of, write_record
 from chandler.training.settings.run import Settings, settings_to_run
 from chandler.training.settings.stage import RANDOM, PredictorSettings, ScoringSettings, StageSettings
+from chandler.version import __version__
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -118,7 +118,7 @@ def _finetune(
     accelerator.wait_for_everyone()
     recorder = MetricsLogger(folder, progress)
     summary: dict[str, Any] = {
-        "chandler": chandler.__version__,
+        "chandler": __version__,
         "data": sources.describe(),
         "starts": {name: {"start": start, **past.to_dict()} for name, (start, past) in pasts.items()},
         "stages": dict(earlier) if resume else {},

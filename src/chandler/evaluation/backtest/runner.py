@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import chandler
 from chandler.atomic import write_text
 from chandler.data.sources import load_clean
 from chandler.data.store.store import BarStore
@@ -45,6 +44,7 @@ from chandler.evaluation.walk_forward.forecasters import open_model
 from chandler.measures.bootstrap import block_bootstrap
 from chandler.places import Layout, require_apart
 from chandler.settings import load
+from chandler.version import __version__
 
 SIGNALS, CURVES, TRADES, RANDOM, SUMMARY, CONFIG, PARTS = (
     "signals.parquet", "curve.parquet", "trades.parquet", "random.parquet", "summary.json", "config.yaml", "parts",
@@ -137,7 +137,7 @@ def backtest(
         )
     signalled = np.flatnonzero(np.isfinite(scores).any(axis=1))
     summary = {
-        "chandler": chandler.__version__,
+        "chandler": __version__,
         "task": settings.task,
         "signal": name,
         "source": settings.model or settings.signals,

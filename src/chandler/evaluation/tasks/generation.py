@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import chandler
 from chandler.atomic import atomic_file, write_text
 from chandler.data.bars import FEATURES, Bars
 from chandler.data.datasets.windows import normalise
@@ -31,6 +30,7 @@ from chandler.evaluation.walk_forward.origins import Origins, find_origins
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
 from chandler.measures.bootstrap import block_bootstrap
 from chandler.places import Layout, require_apart
+from chandler.version import __version__
 
 Array = NDArray[np.float64]
 RESULT, CONFIG, SAMPLES = "generation.json", "config.yaml", "samples"
@@ -108,7 +108,7 @@ def generation(
         if mark
     ]
     result = {
-        "chandler": chandler.__version__, "task": "generation", "windows": len(origins), "test_windows": int(test.sum()),
+        "chandler": __version__, "task": "generation", "windows": len(origins), "test_windows": int(test.sum()),
         "rounds": len(np.unique(origins.rounds)), "symbols": len(np.unique(origins.numbers)), "lookback": settings.lookback,
         "horizon": settings.horizon, "start": start, "seen": bool(any(np.isin(m, ("trained", "validated", "released")).any()
                                                                       for m in marks.values())),

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-import chandler
 from chandler.atomic import atomic_file, write_text
 from chandler.data.sources import load_clean
 from chandler.data.store.store import BarStore
@@ -35,6 +34,7 @@ from chandler.evaluation.walk_forward.forecasters import EvaluatedForecaster, Mo
 from chandler.evaluation.walk_forward.origins import Origins, find_origins
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
 from chandler.places import Layout, require_apart
+from chandler.version import __version__
 
 SCORES, STATE, CONFIG, PARTS = "scores.parquet", "evaluation.json", "config.yaml", "parts"
 EXAMPLES = "examples.parquet"
@@ -201,7 +201,7 @@ def _state(settings: EvaluationSettings, origins: Origins, begin: str | None) ->
     first, last = origins.targets(), np.asarray(store.timestamps)[origins.rows + origins.horizon]
     closes = np.asarray(store.values[origins.rows, 3], np.float64)
     return {
-        "chandler": chandler.__version__,
+        "chandler": __version__,
         "settings": {k: v for k, v in settings.model_dump(mode="json").items() if k not in _FREE},
         "start": begin,
         "windows": len(origins),
