@@ -133,24 +133,24 @@ def prepare(
 
     Example: [bold]chandler prepare bars/ bars.store[/bold], then [bold]chandler inspect bars.store[/bold]
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    from chandler.data.prepare import Progress
+    from chandler.data.prepare import Progress as Reached
     from chandler.data.prepare import prepare as run_prepare
+    from chandler.progress import Progress
 
     if len(data) < 2:
         raise ConfigError("give the data and the folder to write: chandler prepare bars/ bars.store")
-    columns = (TextColumn("{task.fields[rows]:,} rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None, rows=0)
+    shown = Progress()
+    counter = shown.start("Preparing", 0, unit="sources")
 
-        def report(progress: Progress) -> None:
-            bar.update(task, completed=progress.done, total=progress.total, rows=progress.rows)
+    def report(reached: Reached) -> None:
+        counter.total = reached.total
+        counter.update(reached.done, detail=f"{reached.rows:,} rows")
 
+    try:
         store = run_prepare(
             data[:-1], data[-1], workers=workers, skip_bad=source.skip_bad, report=report, **source.given()
         )
+    finally:
+        shown.close()
     tell_skipped(store.skipped)
     typer.echo(f"{len(store):,} symbols, {store.rows:,} rows: {data[-1]}")
