@@ -75,12 +75,6 @@ class InspectReport:
 
         return report_text(self)
 
-    def to_html(self, title: str = "") -> str:
-        """The report as one page that needs nothing else."""
-        from chandler.reports.inspection import report_html
-
-        return report_html(self, title)
-
 
 def inspect_store(
     store: BarStore,
