@@ -52,7 +52,7 @@ def inspect(
     from chandler.data.inspection import inspect_store
     from chandler.data.reading.load import opened
     from chandler.data.sources import load_source
-    from chandler.reports.inspection import report_html
+    from chandler.reports.inspection import inspection_html
 
     own = {"path": source_of(data), "lookback": lookback, "horizon": horizon, "calendar": calendar}
     given = {key: value for key, value in own.items() if value is not None} | source.given()
@@ -75,7 +75,7 @@ def inspect(
         typer.echo(report.to_text(), nl=False)
     if html is not None:
         try:
-            write_text(html, report_html(report, ", ".join([d.path] if isinstance(d.path, str) else d.path)))
+            write_text(html, inspection_html(report, ", ".join([d.path] if isinstance(d.path, str) else d.path)))
         except OSError as error:
             raise ConfigError(f"{html}: cannot write there ({error.strerror}). Choose another file.") from None
         typer.echo(f"Report: {html}", err=as_json)
@@ -133,24 +133,24 @@ def prepare(
 
     Example: [bold]chandler prepare bars/ bars.store[/bold], then [bold]chandler inspect bars.store[/bold]
     """
-    from chandler.data.prepare import Progress as Reached
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from chandler.data.prepare import Progress
     from chandler.data.prepare import prepare as run_prepare
-    from chandler.progress import Progress
 
     if len(data) < 2:
         raise ConfigError("give the data and the folder to write: chandler prepare bars/ bars.store")
-    shown = Progress()
-    counter = shown.start("Preparing", 0, unit="sources")
+    columns = (TextColumn("{task.fields[rows]:,} rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, rows=0)
 
-    def report(reached: Reached) -> None:
-        counter.total = reached.total
-        counter.update(reached.done, detail=f"{reached.rows:,} rows")
+        def report(progress: Progress) -> None:
+            bar.update(task, completed=progress.done, total=progress.total, rows=progress.rows)
 
-    try:
         store = run_prepare(
             data[:-1], data[-1], workers=workers, skip_bad=source.skip_bad, report=report, **source.given()
         )
-    finally:
-        shown.close()
     tell_skipped(store.skipped)
     typer.echo(f"{len(store):,} symbols, {store.rows:,} rows: {data[-1]}")

@@ -17,7 +17,7 @@ from chandler.evaluation.walk_forward.results import Results
 from chandler.measures import correlation as ranks
 from chandler.measures import significance, volatility
 from chandler.measures.significance import newey_west_t
-from chandler.reports.render import table
+from chandler.reports.page import table
 from chandler.text import aligned, signed
 
 Array = NDArray[np.float64]
