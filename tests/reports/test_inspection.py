@@ -9,7 +9,7 @@ import pandas as pd
 
 from chandler.data.bars import Bars
 from chandler.data.datasets.splits import SplitSettings
-from chandler.data.inspection.report import InspectReport, inspect_store
+from chandler.data.inspection import InspectReport, inspect_store
 from chandler.data.store.store import BarStore
 from chandler.reports import inspection_html
 from chandler.reports.inspection import inspection_page
