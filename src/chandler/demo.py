@@ -15,9 +15,7 @@ from chandler.evaluation.walk_forward.calibrate import calibrate, calibration_te
 from chandler.evaluation.walk_forward.results import Results
 from chandler.evaluation.walk_forward.runner import evaluate
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
-from chandler.reports.evaluation import write_evaluation_report
-from chandler.reports.run import write_report
-from chandler.reports.score_text import evaluation_text
+from chandler.reports import evaluation_text, write_evaluation_report, write_run_report
 from chandler.training.progress import Progress, duration
 from chandler.training.run import Run, finetune
 from chandler.training.runs.folder import RUN, changed_keys
@@ -79,7 +77,7 @@ def run_demo(
         ["finetune", "configs/demo.yaml", "--out", str(out)],
     )
     run = finetune(settings, overwrite=True, progress=training)
-    write_report(run.folder)
+    write_run_report(run.folder)
 
     _step(
         walking,

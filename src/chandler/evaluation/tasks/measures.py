@@ -17,7 +17,6 @@ from chandler.evaluation.walk_forward.results import Results
 from chandler.measures import correlation as ranks
 from chandler.measures import significance, volatility
 from chandler.measures.significance import newey_west_t
-from chandler.reports.page import table
 
 Array = NDArray[np.float64]
 TITLES = {
@@ -50,11 +49,6 @@ class TaskTable:
             for row in cells
         ]  # fmt: skip
         return "\n".join([self.title, *lines])
-
-    def to_html(self) -> str:
-        """For the report."""
-        about, _, how = self.title.partition(": ")
-        return table(f"<b>{about}</b><br>{how[:1].upper()}{how[1:]}.", [["Contender", *self.head]], self.rows)
 
 
 def task_table(results: Results, task: str) -> TaskTable:
