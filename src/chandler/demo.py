@@ -15,9 +15,7 @@ from chandler.evaluation.walk_forward.results import Results
 from chandler.evaluation.walk_forward.runner import evaluate
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
 from chandler.progress import Progress
-from chandler.reports.evaluation import write_evaluation_report
-from chandler.reports.run import write_report
-from chandler.reports.score_text import evaluation_text
+from chandler.reports import evaluation_text, write_evaluation_report, write_run_report
 from chandler.text import duration
 from chandler.training.logging.console import RunProgress
 from chandler.training.run import Run, finetune
@@ -80,7 +78,7 @@ def run_demo(
         ["finetune", "configs/demo.yaml", "--out", str(out)],
     )
     run = finetune(settings, overwrite=True, progress=training)
-    write_report(run.folder)
+    write_run_report(run.folder)
 
     _step(
         walking,

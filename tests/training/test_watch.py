@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chandler.reports.run import write_report
+from chandler.reports import write_report
 from chandler.training.engine.watch import OverfittingMonitor
 from chandler.training.run import finetune
 from tests.conftest import GOLDEN

@@ -52,7 +52,7 @@ def inspect(
     from chandler.data.inspection import inspect_store
     from chandler.data.reading.load import opened
     from chandler.data.sources import load_source
-    from chandler.reports.inspection import inspection_html
+    from chandler.reports import inspection_html
 
     own = {"path": source_of(data), "lookback": lookback, "horizon": horizon, "calendar": calendar}
     given = {key: value for key, value in own.items() if value is not None} | source.given()

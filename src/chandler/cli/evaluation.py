@@ -52,8 +52,7 @@ def evaluate(
     from chandler.evaluation.walk_forward.results import Results
     from chandler.evaluation.walk_forward.runner import evaluate as run_evaluate
     from chandler.evaluation.walk_forward.settings import load_evaluation
-    from chandler.reports.evaluation import write_evaluation_report
-    from chandler.reports.score_text import evaluation_text
+    from chandler.reports import evaluation_text, generation_text, write_evaluation_report, write_generation_report
 
     if not data and config is None:
         raise ConfigError("what shall be evaluated? Give the bars: chandler evaluate bars.csv --models runs/mine")
@@ -69,8 +68,7 @@ def evaluate(
     with going_on_later():
         folder = run(settings, force=force, overwrite=overwrite)
     if settings.task == "generation":
-        from chandler.reports.generation import generation_text
-
+        write_generation_report(folder)
         typer.echo(generation_text(folder))
         return
     results = Results(folder)
@@ -148,11 +146,9 @@ def backtest(
 
     Example: [bold]chandler backtest bars/ --model runs/mine --set portfolio.k=10 --out runs/backtest[/bold]
     """
-    import json
-
     from chandler.evaluation.backtest.runner import backtest as run_backtest
     from chandler.evaluation.backtest.runner import load_backtest
-    from chandler.reports.backtest import headline, verdict_lines
+    from chandler.reports import backtest_text, write_backtest_report
 
     final = {"model": model, "signals": None if signals is None else str(signals), "out": out}
     given: dict[str, str | None] = {name: value for name, value in final.items() if value is not None}
@@ -163,11 +159,8 @@ def backtest(
     settings = load_backtest(config or {}, [*path_setting(data), *(overrides or ())], given)
     with going_on_later():
         folder = run_backtest(settings, force=force, overwrite=overwrite)
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    typer.echo(headline(summary))
-    for about, text in verdict_lines(summary):
-        typer.echo(f"{about}: {text}")
-    typer.echo(f"Report: {folder / 'report.html'}")
+    typer.echo(backtest_text(folder))
+    typer.echo(f"Report: {write_backtest_report(folder)}")
 
 
 def report(
@@ -176,24 +169,6 @@ def report(
     ],
 ) -> None:
     """Write report.html of a training run, an evaluation or a backtest again, from the files in its folder."""
-    from chandler.evaluation.walk_forward.runner import STATE
-
-    if (folder / STATE).is_file():
-        from chandler.evaluation.walk_forward.results import Results
-        from chandler.reports.evaluation import write_evaluation_report
-
-        typer.echo(f"Report: {write_evaluation_report(Results(folder))}")
-        return
-    if (folder / "curve.parquet").is_file():
-        from chandler.reports.backtest import write_backtest_report
-
-        typer.echo(f"Report: {write_backtest_report(folder)}")
-        return
-    if (folder / "generation.json").is_file():
-        from chandler.reports.generation import write_generation_report
-
-        typer.echo(f"Report: {write_generation_report(folder)}")
-        return
-    from chandler.reports.run import write_report
+    from chandler.reports import write_report
 
     typer.echo(f"Report: {write_report(folder)}")

@@ -104,9 +104,9 @@ def _train(
             typer.echo(f"{interrupted} Go on with the same command and --resume.", err=True)
         raise typer.Exit(interrupted.code) from None
     if is_main_process():
-        from chandler.reports.run import write_report
+        from chandler.reports import write_run_report
 
-        typer.echo(f"Report: {write_report(run.folder)}")
+        typer.echo(f"Report: {write_run_report(run.folder)}")
 
 
 def runs(

@@ -1,25 +1,46 @@
-"""Writes the report.html of a backtest from the files in its folder: the verdict first, luck beside it, then how."""
+"""The page of a backtest, from the files in its folder: the verdict first, luck beside it, then how."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from chandler.atomic import write_text
 from chandler.errors import ConfigError
-from chandler.reports import charts as backtest_charts
-from chandler.reports.page import Page, facts, table
-from chandler.reports.verdicts import day
+from chandler.reports import charts
+from chandler.reports.render import Chart, Pairs, Table, day, signed, write
 
-NAME = "report.html"
 SHOWN = 0.05
 """A share of random signals at least as good below which chance is no good explanation."""
+
+
+@dataclass(frozen=True)
+class BacktestPage:
+    """What the page says."""
+
+    name: str
+    source: str
+    symbols: int
+    first: str
+    last: str
+    headline: str
+    lines: Pairs
+    seen: bool
+    growth: Chart
+    relative: Chart
+    numbers: Table
+    luck: Chart | None
+    """None where no random signals were traded."""
+    draws: int
+    persistence: float
+    how: Pairs
+    formulas: Pairs
+    notes: Sequence[str]
 
 
 def write_backtest_report(folder: str | Path) -> Path:
@@ -37,12 +58,45 @@ def write_backtest_report(folder: str | Path) -> Path:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{folder}: no finished backtest to report ({error}). Run chandler backtest first.") from None
     daily = {str(name): rows.reset_index(drop=True) for name, rows in curves.groupby("signal", sort=False)}
-    page, name = Page(), folder.resolve().name
-    body = [_header(summary, name), _verdict(summary), _growth(page, summary, daily, fan), _results(summary),
-            _luck(page, summary), _how(summary, settings), _caveats(summary)]  # fmt: skip
-    path = folder / NAME
-    write_text(path, page.html(f"{name} · chandler", "\n".join(body)))
-    return path
+    return write("backtest", backtest_page(summary, settings, daily, fan, folder.resolve().name), folder)
+
+
+def backtest_page(
+    summary: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    daily: Mapping[str, pd.DataFrame],
+    fan: pd.DataFrame,
+    name: str,
+) -> BacktestPage:
+    """What the page will say of a summary, its settings, the curve of each signal, and the band of the random ones."""
+    benchmark, signal, random = summary["benchmark"], summary["signal"], summary["random"]["annual_excess"]
+    relative = charts.growth(daily, fan, benchmark, relative=True)
+    luck = charts.luck(random, summary["results"][signal]["annual_excess"], signal) if random else None
+    return BacktestPage(
+        name=name,
+        source=str(summary["source"]),
+        symbols=summary["symbols"],
+        first=day(summary["first_signal"]),
+        last=day(summary["last_bar"]),
+        headline=headline(summary),
+        lines=verdict_lines(summary),
+        seen=bool(summary.get("seen")),
+        growth=Chart(charts.growth(daily, fan, benchmark), "Growth of 1 over time"),
+        relative=Chart(relative, "Growth of 1 over time, relative to the benchmark"),
+        numbers=_results(summary),
+        luck=Chart(luck, "Annual excess returns of random signals") if luck else None,
+        draws=len(random),
+        persistence=summary["persistence"],
+        how=_how(summary, settings),
+        formulas=list(summary["formulas"].items()),
+        notes=summary["notes"],
+    )
+
+
+def backtest_text(folder: str | Path) -> str:
+    """The verdict for a terminal."""
+    summary = json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8"))
+    return "\n".join([headline(summary), *(f"{about}: {text}" for about, text in verdict_lines(summary))])
 
 
 def headline(summary: Mapping[str, Any]) -> str:
@@ -62,7 +116,7 @@ def headline(summary: Mapping[str, Any]) -> str:
     return f"{who} shows no difference from the benchmark, after costs."
 
 
-def verdict_lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+def verdict_lines(summary: Mapping[str, Any]) -> Pairs:
     """(about, sentence) pairs of the verdict."""
     found, luck = summary["results"][summary["signal"]], summary.get("luck")
     years = found["bars"] / summary["bars_per_year"]
@@ -107,34 +161,7 @@ def verdict_lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def _header(summary: Mapping[str, Any], name: str) -> str:
-    first, last = (day(pd.Timestamp(summary[key])) for key in ("first_signal", "last_bar"))
-    return (
-        f"<header><p>chandler · backtest</p><h1>{escape(name)}</h1><p>{escape(str(summary['source']))}; "
-        f"{summary['symbols']:,} symbols, {first} to {last}</p></header>"
-    )
-
-
-def _verdict(summary: Mapping[str, Any]) -> str:
-    items = "".join(f"<dt>{escape(about)}</dt><dd>{escape(text)}</dd>" for about, text in verdict_lines(summary))
-    alarm = " alarm" if summary.get("seen") else ""
-    return f'<section class="verdict{alarm}" aria-label="Verdict"><p>{escape(headline(summary))}</p><dl>{items}</dl></section>'
-
-
-def _growth(page: Page, summary: Mapping[str, Any], daily: dict[str, pd.DataFrame], fan: pd.DataFrame) -> str:
-    benchmark = summary["benchmark"]
-    plain = page.chart(backtest_charts.growth(daily, fan, benchmark), "Growth of 1 over time")
-    relative = page.chart(
-        backtest_charts.growth(daily, fan, benchmark, relative=True), "Growth of 1 over time, relative to the benchmark"
-    )
-    return (
-        '<h2>What became of 1</h2><p class="sub">After costs, compounded, logarithmic. The grey band holds nine tenths of '
-        f"the random portfolios at each moment.</p>{plain}"
-        f'<h3>The same, divided by the benchmark</h3><p class="sub">Above 1 is ahead of it.</p>{relative}'
-    )
-
-
-def _results(summary: Mapping[str, Any]) -> str:
+def _results(summary: Mapping[str, Any]) -> Table:
     head = ["Signal", "Return", "Above benchmark", "95% interval", "Before costs", "Volatility", "Info. ratio",
             "Deepest fall", "Turnover", "Costs", "Trades (not filled)"]  # fmt: skip
     rows = []
@@ -147,26 +174,11 @@ def _results(summary: Mapping[str, Any]) -> str:
             _percent(one["annual_cost"]), f"{one['trades']:,} ({one['blocked']:,})",
         ]))  # fmt: skip
     first = next(iter(summary["results"].values()))
-    rows.append(("benchmark", [_signed(first["benchmark_annual_return"]), *[""] * 9]))
-    caption = (
-        "<b>All signals, one rule</b><br>A year, except turnover (a bar; 200% replaces the whole book) and counts."
-    )
-    return "<h2>Numbers</h2>" + table(caption, [head], rows)
+    rows.append(("benchmark", [_signed(first["benchmark_annual_return"]), *[""] * 10]))
+    return Table(head, rows)
 
 
-def _luck(page: Page, summary: Mapping[str, Any]) -> str:
-    random = summary["random"]["annual_excess"]
-    if not random:
-        return ""
-    figure = backtest_charts.luck(random, summary["results"][summary["signal"]]["annual_excess"], summary["signal"])
-    return (
-        f'<h2>What luck does</h2><p class="sub">{len(random)} signals of noise, with scores wherever the real one has them and '
-        f"a rank correlation of {summary['persistence']:.2f} from one signal to the next, as it has; traded by the same "
-        f"rule at the same costs.</p>{page.chart(figure, 'Annual excess returns of random signals')}"
-    )
-
-
-def _how(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+def _how(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> Pairs:
     rule = settings["portfolio"]
     costs = rule["costs"]
     pairs = [
@@ -179,7 +191,7 @@ def _how(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         ("Not filled", ", ".join(["no bar or no volume", *([f"limit {rule['limit']:.1%} at the open"] if rule["limit"] else []),
                                   *(["bars of one price against their move"] if rule["one_price"] else [])])),
         ("Signals", f"{summary['scores']:,} scores on {summary['signal_bars']:,} bars, "
-                    f"{day(pd.Timestamp(summary['first_signal']))} to {day(pd.Timestamp(summary['last_signal']))}"),
+                    f"{day(summary['first_signal'])} to {day(summary['last_signal'])}"),
         ("Benchmark", "the symbols with a score, equally weighted anew on every bar, without costs"
                       if summary["benchmark"] == "equal" else f"{summary['benchmark']}, without costs"),
         ("Bars a year", f"{summary['bars_per_year']:.1f} ({_interval(summary['interval'])})"),
@@ -194,29 +206,11 @@ def _how(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         )
         pairs[4:4] = [("Score", "mean forecast close over paths and horizon / last close - 1"), ("Forecasts", window),
                       ("Sampling", sampling)]  # fmt: skip
-    formulas = facts(list(summary["formulas"].items()))
-    return f"<h2>How</h2>{facts(pairs)}<details><summary>Formulas</summary>{formulas}</details>"
-
-
-def _caveats(summary: Mapping[str, Any]) -> str:
-    lines = [
-        *summary["notes"],
-        "The universe is what the data hold. If its symbols were chosen with hindsight, or companies that failed are "
-        "missing, portfolio and benchmark are both too good.",
-        "Orders fill in full at the open, whatever their size; there is no market impact, no borrowing, no taxes, and "
-        "dividends count only as far as the prices are adjusted for them.",
-        "One rule was tried. Other k, holding periods or horizons would give other curves, and the best of many tries is "
-        "mostly luck.",
-    ]
-    if summary["symbols"] < 30:
-        lines.append(f"{summary['symbols']} symbols are few: one of them can make the whole result.")
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    about = "Written by chandler. This file is complete in itself: it loads nothing from anywhere."
-    return f"<h2>What this does not show</h2><ul>{items}</ul><footer>{about}</footer>"
+    return pairs
 
 
 def _signed(value: float | None) -> str:
-    return "-" if value is None or value != value else f"{100 * value:+.1f}%".replace("-", "\N{MINUS SIGN}")
+    return "-" if value is None or value != value else f"{signed(100 * value, 1)}%"
 
 
 def _percent(value: float | None) -> str:

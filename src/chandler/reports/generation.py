@@ -1,51 +1,57 @@
-"""Writes the report.html of the generation task from its generation.json, and says its result in words."""
+"""The page of the generation task, from its generation.json, and its result in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chandler.atomic import write_text
 from chandler.evaluation.tasks.generation import SEEDS, read_generation
-from chandler.reports.page import Page, table
+from chandler.reports.render import NAME, Pairs, Table, signed, write
 
 NAIVE = {"shuffled_bars": "past bars in random order", "past_stretch": "a stretch of the past, repeated"}
+
+
+@dataclass(frozen=True)
+class GenerationPage:
+    """What the page says."""
+
+    name: str
+    headline: str
+    lines: Pairs
+    seen: bool
+    windows: int
+    lookback: int
+    horizon: int
+    symbols: int
+    numbers: Table
+    seeds: int
+    trained: float
+    """Share of the windows that train the networks."""
+    notes: Sequence[str]
 
 
 def write_generation_report(folder: str | Path) -> Path:
     """Write report.html, whole or not at all. ConfigError where the task is not finished."""
     folder = Path(folder)
-    result = read_generation(folder)
-    name = folder.resolve().name
-    alarm = " alarm" if result["seen"] else ""
-    lines = "".join(f"<dt>{escape(about)}</dt><dd>{escape(text)}</dd>" for about, text in generation_lines(result))
-    notes = [
-        *result["notes"],
-        "One sampled future per window; other seeds of the sampling give other numbers.",
-        "The networks are small on purpose. That they cannot tell two things apart does not make them the same.",
-        "Real and made futures follow the same real history; they are in units of that history, clipped at 5 standard "
-        "deviations, so what is judged is the shape, not the price.",
-    ]
-    body = [
-        f"<header><p>chandler · generation</p><h1>{escape(name)}</h1><p>{result['windows']:,} windows of "
-        f"{result['lookback']} + {result['horizon']} bars, {result['symbols']:,} symbols</p></header>",
-        f'<section class="verdict{alarm}" aria-label="Verdict"><p>{escape(headline(result))}</p><dl>{lines}</dl></section>',
-        "<h2>Numbers</h2>" + _numbers(result),
-        "<h2>What this does not show</h2><ul>" + "".join(f"<li>{escape(one)}</li>" for one in notes) + "</ul>"
-        "<footer>Written by chandler. This file is complete in itself: it loads nothing from anywhere.</footer>",
-    ]
-    path = folder / "report.html"
-    write_text(path, Page().html(f"{name} · chandler", "\n".join(body)))
-    return path
+    return write("generation", generation_page(read_generation(folder), folder.resolve().name), folder)
+
+
+def generation_page(result: Mapping[str, Any], name: str) -> GenerationPage:
+    """What the page will say."""
+    return GenerationPage(
+        name, headline(result), generation_lines(result), bool(result["seen"]), result["windows"], result["lookback"],
+        result["horizon"], result["symbols"], _numbers(result), SEEDS, 1 - result["test_windows"] / result["windows"],
+        result["notes"],
+    )  # fmt: skip
 
 
 def generation_text(folder: str | Path) -> str:
     """The result for a terminal."""
     result = read_generation(folder)
     lines = [headline(result), *(f"{about}: {text}" for about, text in generation_lines(result))]
-    return "\n".join([*lines, f"Report: {Path(folder) / 'report.html'}"])
+    return "\n".join([*lines, f"Report: {Path(folder) / NAME}"])
 
 
 def headline(result: Mapping[str, Any]) -> str:
@@ -63,10 +69,9 @@ def headline(result: Mapping[str, Any]) -> str:
     return f"No difference shown between futures of {best['name']} and naive ones, as far as a small network can see."
 
 
-def generation_lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+def generation_lines(result: Mapping[str, Any]) -> Pairs:
     """(about, sentence) pairs."""
-    lines = []
-    real = result["real"]
+    lines, real = [], result["real"]
     if result["seen"]:
         lines.append(("Seen before!", " ".join(note for note in result["notes"] if "windows of" in note)))
     for one in result["results"]:
@@ -80,23 +85,13 @@ def generation_lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def _numbers(result: Mapping[str, Any]) -> str:
+def _numbers(result: Mapping[str, Any]) -> Table:
     rows = [
         (one["name"], [f"{one['discriminative']:.3f}", f"{one['discriminative_low']:.3f} to {one['discriminative_high']:.3f}",
-                       f"{one['tstr_mae']:.4f}", _signed(one["tstr_rank_ic"])])
+                       f"{one['tstr_mae']:.4f}", signed(one["tstr_rank_ic"])])
         for one in result["results"]
     ]  # fmt: skip
     real = result["real"]
-    rows.append(("real ones", ["", "", f"{real['mae']:.4f}", _signed(real["rank_ic"])]))
+    rows.append(("real ones", ["", "", f"{real['mae']:.4f}", signed(real["rank_ic"])]))
     rows.append(("no change predicted", ["", "", f"{real['no_change_mae']:.4f}", ""]))
-    caption = (
-        f"<b>Generated futures</b><br>Discriminative score: test error of a one-layer LSTM (32) that tells real from made, "
-        f"higher is better. TSTR: a two-layer LSTM (64) trained on made futures predicts the next change of the close of "
-        f"real ones; MAE in standard deviations of the history, lower is better. Means of {SEEDS} networks; the first "
-        f"{1 - result['test_windows'] / result['windows']:.0%} of the windows train, the others test."
-    )
-    return table(caption, [["", "Discriminative", "95% interval", "TSTR MAE", "TSTR RankIC"]], rows)
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}") if value == value else "-"
+    return Table(["", "Discriminative", "95% interval", "TSTR MAE", "TSTR RankIC"], rows)

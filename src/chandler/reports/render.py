@@ -36,12 +36,16 @@ class Cell:
     note: str = ""
 
 
+Row = tuple[str, Sequence[str | Cell]]
+"""What a row of a table is about, and its cells."""
+
+
 @dataclass(frozen=True)
 class Table:
-    """Names of the columns, and rows of a name and its cells. `groups` span the columns after the first, evenly."""
+    """Names of the columns, and rows. `groups` span the columns after the first, evenly."""
 
     head: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[str | Cell]]]
+    rows: Sequence[Row]
     groups: Sequence[str] = ()
 
 
@@ -93,13 +97,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
-        "inert": _inert,
-        "count": lambda number: f"{number:,}",
-        "percent": _percent,
-    }
+    made.filters |= {"inert": _inert, "count": _count, "percent": _percent}
     made.globals |= {"asset": _asset, "plotly": _plotly}
     return made
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
 
 
 def _percent(share: float, digits: int = 0) -> str:

@@ -87,15 +87,13 @@ def backtest(
 
     Returns:
         The folder: signals.parquet, curve.parquet (a row per signal and bar), trades.parquet, random.parquet,
-        summary.json, config.yaml, report.html.
+        summary.json, config.yaml. `chandler.reports.write_report` makes its page.
 
     Raises:
         DataError: bars or signals that cannot be used, or bars that the model knows (without `force`).
         ConfigError: other settings than those of the forecasts in the folder (without `overwrite`).
         CheckpointError: a model that cannot be loaded.
     """
-    from chandler.reports.backtest import write_backtest_report
-
     shown, folder = progress or Progress(), Path(settings.out)
     BACKTEST.require_free(folder, OTHER)
     store, _ = load_clean(settings.data)
@@ -162,7 +160,6 @@ def backtest(
     if random[1]:
         summary["luck"] = performance.permutation_test(results[name]["annual_excess"], random[1])
     write_text(folder / SUMMARY, json.dumps(_plain(summary), indent=1, ensure_ascii=False))
-    write_backtest_report(folder)
     return folder
 
 

@@ -61,15 +61,13 @@ def generation(
     units of the window's history (its mean and standard deviation per feature, as the model sees it).
 
     Returns:
-        The folder, which then holds generation.json, samples/ and report.html.
+        The folder, which then holds generation.json and samples/. `chandler.reports.write_report` makes its page.
 
     Raises:
         DataError: bars that cannot be used, that a model knows (without `force`), or too few windows.
         ConfigError: another evaluation in the folder (without `overwrite`).
         CheckpointError: a model that cannot be loaded.
     """
-    from chandler.reports.generation import write_generation_report
-
     shown, folder = progress or Progress(), Path(settings.out)
     GENERATION.require_free(folder, OTHER)
     exposures = {name: exposure(source) for name, source in settings.models.items()}
@@ -115,7 +113,6 @@ def generation(
         "models": list(settings.models), "results": rows, "real": _from_real(real, test, settings.seed), "notes": notes,
     }  # fmt: skip
     write_text(folder / RESULT, json.dumps(result, indent=1, ensure_ascii=False))
-    write_generation_report(folder)
     return folder
 
 

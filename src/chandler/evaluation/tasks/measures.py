@@ -17,7 +17,6 @@ from chandler.evaluation.walk_forward.results import Results
 from chandler.measures import correlation as ranks
 from chandler.measures import significance, volatility
 from chandler.measures.significance import newey_west_t
-from chandler.reports.page import table
 from chandler.text import aligned, signed
 
 Array = NDArray[np.float64]
@@ -45,11 +44,6 @@ class TaskTable:
         """For a terminal."""
         cells = [("", *self.head), *((name, *values) for name, values in self.rows)]
         return "\n".join([self.title, *aligned(cells)])
-
-    def to_html(self) -> str:
-        """For the report."""
-        about, _, how = self.title.partition(": ")
-        return table(f"<b>{about}</b><br>{how[:1].upper()}{how[1:]}.", [["Contender", *self.head]], self.rows)
 
 
 def task_table(results: Results, task: str) -> TaskTable:

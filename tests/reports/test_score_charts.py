@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import pytest
+from tests.reports.drawn import drawn
 
 from chandler.evaluation.walk_forward.results import Results
 from chandler.evaluation.walk_forward.runner import evaluate
 from chandler.evaluation.walk_forward.settings import load_evaluation
-from chandler.reports import run_charts as charts
-from chandler.reports import score_charts, score_tables
-from chandler.reports.evaluation import write_evaluation_report
+from chandler.reports import score_charts, write_evaluation_report
+from chandler.reports.evaluation import symbol_shares
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SYMBOLS = 13
@@ -40,13 +39,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return Results(evaluate(settings))
 
 
-def drawn(figure: charts.Figure) -> go.Figure:
-    """As plotly takes it, which refuses unknown keys and values."""
-    files = (Path(module.__file__) for module in (charts, score_charts))
-    names = {name for file in files for name in file.read_text().replace('"', " ").split() if name.startswith("--")}
-    return go.Figure(charts.resolve(figure, dict.fromkeys(names, "#123456")))
-
-
 def gains(results: Results, key: str) -> pd.Series:
     """CRPS of the model against the walk in %, by a column of the scores."""
     scores = pd.read_parquet(results.folder / "scores.parquet")
@@ -65,7 +57,7 @@ def test_by_hour(results: Results) -> None:
 
 
 def test_by_symbol(results: Results) -> None:
-    shares = score_tables.symbol_shares(results, ["tiny"], "bootstrap")
+    shares = symbol_shares(results, ["tiny"], "bootstrap")
     [trace] = drawn(score_charts.by_symbol(shares)).data
     expected = gains(results, "symbol").sort_values()
     assert list(trace.text) == expected.index.tolist()  # the best first

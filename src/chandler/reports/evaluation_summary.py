@@ -1,5 +1,5 @@
-"""Says in plain sentences whether models are better than naive. A loss gets the same words as a win, and where nothing
-is shown it says that."""
+"""An evaluation in plain sentences, for its page and for a terminal: is it better than naive? A loss gets the same words
+as a win, and where nothing is shown it says that."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from chandler.evaluation.walk_forward.contamination import SAYS
 from chandler.evaluation.walk_forward.forecasters import CALIBRATED
 from chandler.evaluation.walk_forward.results import QUESTIONS, ComparisonSpec, Results
 from chandler.measures.significance import Comparison
-from chandler.reports.verdicts import day
+from chandler.reports.render import day
 
+BAND = 0.9
+"""The band whose coverage is told in words."""
 SPOKEN: Mapping[str, str] = {
     "last_close": "last close",
     "bootstrap": "bootstrapped walk",
@@ -42,6 +44,36 @@ class ComparisonResult:
     against_naive: Comparison
     best: str
     against_best: Comparison
+
+
+def evaluation_text(results: Results) -> str:
+    """The headline and a table: losses, the distribution against naive with its interval, what the 90% band covered."""
+    naive = results.naive(QUESTIONS[0])
+    against = f"CRPS vs {display_name(naive)}" if naive else ""
+    rows = {}
+    for name in [*results.models, *results.baselines]:
+        if not results.prices(name):
+            continue
+        losses = results.losses(name)
+        row = {
+            label: cell(results.mean(losses[key]))
+            for key, label in {"crps": "CRPS", "mae": "MAE", "qlike": "QLIKE"}.items()
+        }
+        if naive:
+            row[against] = "" if name == naive else _against(results, name, naive)
+        row[f"{BAND:.0%} band covers"] = f"{results.coverage(name, BAND)[0]:.1%}" if results.spreads(name) else "-"
+        rows[display_name(name)] = row
+    table = pd.DataFrame.from_dict(rows, orient="index").to_string()
+    unit = f"CRPS and MAE of the close in % of the last close, mean of {results.horizon} bars ahead; lower is better."
+    return f"{headline(results, judge(results))}\n\n{table}\n{unit}"
+
+
+def _against(results: Results, model: str, naive: str) -> str:
+    """+7.4% (+2.5 to +13), worse"""
+    c = results.compare(model, naive, "crps")
+    scale = c.mean_b / 100
+    span = f" ({c.low / scale:+.1f} to {c.high / scale:+.1f})" if np.isfinite(c.low) else ""
+    return f"{c.difference / scale:+.1f}%{span}, {c.verdict}"
 
 
 def judge(results: Results, models: Sequence[str] | None = None) -> list[ComparisonResult]:
@@ -162,7 +194,12 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
 
 
-def calibration_answer(results: Results, model: str, level: float = 0.9) -> str:
+def cell(value: float | None) -> str:
+    """The same, "-" where there is none."""
+    return number(float(value)) if value is not None and np.isfinite(value) else "-"
+
+
+def calibration_answer(results: Results, model: str, level: float = BAND) -> str:
     """What a band covered, before and after calibration."""
     share, low, high = results.coverage(model, level)
     text = f"Its {level:.0%} band covered {share:.1%} of the true closes ({low:.0%} to {high:.0%})"
@@ -208,41 +245,6 @@ def marked(results: Results) -> list[tuple[str, str]]:
             which = "all windows" if count == total else f"{count:,} of {total:,} windows"
             lines.append((model, f"{which}: {SAYS[mark]}."))
     return lines
-
-
-def caveats(results: Results, comparisons: int) -> list[str]:
-    """What the page does not show."""
-    lines = [f"{model}, {text}" for model, text in marked(results)]
-    if comparisons > 1:
-        chance = comparisons * 0.05
-        lines.append(
-            f"{comparisons} comparisons with baselines are made on this page. If no model differed from any baseline, about "
-            f"{chance:.0f} of them would still look like a difference at the 95% level."
-            if chance >= 1
-            else f"{comparisons} comparisons with baselines are made on this page, each with a 5% chance to show what is not there."
-        )
-    lines.append(
-        "The best baseline is picked after the fact, on the same windows; that makes it harder to beat than any baseline that "
-        "one would have picked before."
-    )
-    left_out = results.state.get("left_out", {})
-    lines += [f"{display_name(name)} was left out: {text}" for name, text in left_out.items()]
-    missing = [display_name(name) for name in SPOKEN if name not in (*results.baselines, *left_out)]
-    if missing:
-        lines.append(f"Baselines that were not run: {', '.join(missing)}.")
-    if results.config.get("top_p", 1.0) < 1 or results.config.get("temperature", 1.0) != 1:
-        lines.append(
-            "Sampling with top_p below 1 or a temperature other than 1 changes the bands; other settings were not tested."
-        )
-    lines += [
-        "One period, one seed of the paths. Another period may answer differently; nothing here was tested beyond it.",
-        "Models and baselines were told the times of the bars to come (which days trade), as a live forecast would take them "
-        "from a calendar.",
-        "No trading was simulated: no costs, no fills, no capacity. A lower error is not a profit.",
-        "The symbols are those of the data. If the data leave out what was delisted, so does every number here.",
-    ]
-    notes = [note for facts in results.state["contenders"].values() for note in facts.get("notes", ())]
-    return [*lines, *notes]
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 import pytest
 import yaml
+from tests.reports.drawn import drawn
 
 from chandler.errors import ConfigError
-from chandler.reports import run_charts as charts
-from chandler.reports.run import write_report
+from chandler.reports import charts, write_report
 
 SPLITS = {
     "train": {"windows": 30, "rows": 60, "first": "2023-10-02T00:00:00", "last": "2023-12-29T00:00:00"},
@@ -169,14 +168,13 @@ def test_an_interrupted_stage_that_began_again_shows_its_second_curve(run: Path)
 
 def test_figures_are_valid_plotly() -> None:
     """plotly refuses unknown keys and values; the traces show what was given."""
-    colours = dict.fromkeys(re.findall(r"--[a-z-]+", Path(charts.__file__).read_text()), "#123456")
-    both = go.Figure(charts.resolve(charts.losses([(5, 1.0)], [(0, 2.0), (10, 0.1)]), colours))
+    both = drawn(charts.losses([(5, 1.0)], [(0, 2.0), (10, 0.1)]))
     points = {trace.name: list(zip(trace.x, trace.y, strict=True)) for trace in both.data}
     assert points == {
         "training": [(5, 1.0)], "validation": [(0, 2.0), (10, 0.1)], "start": [(0, 2.0)], "best": [(10, 0.1)],
     }  # fmt: skip
     assert both.layout.yaxis.type == "log"  # it falls twentyfold
-    alone = go.Figure(charts.resolve(charts.losses([], [(0, 2.0)]), colours))
+    alone = drawn(charts.losses([], [(0, 2.0)]))
     assert [(trace.name, trace.x, trace.y) for trace in alone.data] == [
         ("validation", (0,), (2.0,)), ("start, and best", (0,), (2.0,)),
     ]  # fmt: skip
