@@ -51,7 +51,8 @@ def test_merged_equals_adapted(predictor: Kronos, targets: list[str]) -> None:
     assert set(plain.state_dict()) == names
     assert not adapters(plain)
     for a, b in zip(adapted, logits(plain), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+        # One product or two: summed in another order, logits agree to 1e-5 as everywhere.
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
 
 
 def test_merged_tokenizer(tokenizer: KronosTokenizer) -> None:
