@@ -49,6 +49,13 @@ def test_every_face_of_the_options_has_the_same_ones():
         assert shown["missing"].default == "error"
 
 
+def test_an_option_that_there_is_not_is_no_option():
+    with pytest.raises(TypeError, match="colums"):
+        load_bars(ROWS, colums={"close": "close"})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'start'"):
+        Bars.from_frame(ROWS, start="2024-01-04")  # of many symbols' bars, not of a frame
+
+
 def test_symbols_and_dates_select_what_has_rows():
     bars = [Bars.from_frame(ROWS, symbol=symbol) for symbol in "ABC"]
     days = ReadingOptions(symbols=["C", "A", "C"], start="2024-01-04", end="2024-01-04").select(bars)

@@ -85,6 +85,8 @@ def load_bars(source: Any, **options: Unpack[ReadingKeywords]) -> BarStore:
 
 def read_frame(frame: Any, symbol: str, source: str, timestamps: Any, options: TableKeywords) -> Bars:
     """The bars of a frame of one symbol: see `Bars.from_frame`."""
+    for name in options.keys() - TableKeywords.__annotations__.keys():
+        raise TypeError(f"from_frame() got an unexpected keyword argument {name!r}")
     converted = as_pandas(frame)
     if converted is None:
         raise DataError(f"expected a frame, but got a {type(frame).__name__}: see load_bars for other sources.")

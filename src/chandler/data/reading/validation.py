@@ -53,18 +53,18 @@ class _Validator:
     def __init__(self, table: RawTable, options: ReadingOptions, symbol: str, where: str):
         self.table, self.options, self.where = table, options, where
         self.notes: list[tuple[str, np.ndarray | None]] = [(note, None) for note in table.notes]
-        self.index: pd.DatetimeIndex | None = None
-        self.codes, self.symbols = self._symbols(symbol)
-        self.numbers: Numbers | None = None
+        self.index = pd.DatetimeIndex([])
+        self.codes, self.symbols = np.zeros(len(table.frame), np.intp), [symbol]
+        self.numbers = Numbers({}, {})
         self.plain: set[str] = set()
         """Columns of which every cell is a number in its range, 0 or more."""
 
     def read(self) -> list[Bars]:
         table, options = self.table, self.options
+        self._name_symbols()
         self.index = self._times()
-        found = {role: table.column(role) for role in (*FEATURES, "adj_close") if role in table.roles}
-        present = {role: column for role, column in found.items() if column is not None}
-        self.numbers = parse_numbers(present, decimal=options.decimal, where=self.where, place=table.at)
+        found = {role: table.frame[table.roles[role]] for role in (*FEATURES, "adj_close") if role in table.roles}
+        self.numbers = parse_numbers(found, decimal=options.decimal, where=self.where, place=table.at)
         self.notes += [(note, None) for note in self.numbers.notes]
         values, unusable = self._values()
         if options.adjust == "auto" and "adj_close" in table.roles:
@@ -74,18 +74,17 @@ class _Validator:
             raise DataError(f"{self.where}no row has four prices above 0. Give at least one whole row.")
         return self._group(values, ~unusable)
 
-    def _symbols(self, symbol: str) -> tuple[np.ndarray, list[str]]:
+    def _name_symbols(self) -> None:
+        """Number the symbols of a symbol column in alphabetical order: `codes` (N,), -1 for an empty cell."""
         column = self.table.column("symbol")
         if column is None:
-            return np.zeros(len(self.table.frame), np.intp), [symbol]
+            return
         cells, found = pd.factorize(column)
         names = pd.Series(found).astype("string").str.strip()  # what is distinct is little
         inner, distinct = pd.factorize(names.mask(names == ""), sort=True)
-        codes = np.append(inner, -1)[cells]  # an empty cell, -1, takes the last one
-        self.codes, self.symbols = codes, [str(name) for name in distinct]
-        if (codes < 0).any():
-            self._fail(codes < 0, f"no symbol in {self.table.named('symbol')!r}", None, "Fill in the symbol.")
-        return codes, self.symbols
+        self.codes = np.append(inner, -1)[cells]  # an empty cell, -1, takes the last one
+        self.symbols = [str(name) for name in distinct]
+        self._refuse(self.codes < 0, f"no symbol in {self.table.named('symbol')!r}", None, "Fill in the symbol.")
 
     def _times(self) -> pd.DatetimeIndex:
         raw, clock = self.table.column("timestamp"), self.table.column("time")
@@ -99,11 +98,9 @@ class _Validator:
             raw, clock, timezone=self.options.timezone, date_format=self.options.date_format,
             stated=self.table.stated_zone, where=self.where, place=self.table.at,
         )  # fmt: skip
-        bad = np.asarray(times.index.isna())
-        if bad.any():
-            remedy = "Correct these rows, or give the format, for example date_format='%d/%m/%Y %H:%M'."
-            self._fail(bad, f"unreadable timestamp in {self.table.named('timestamp')!r}", raw,
-                       f"{times.hint} {remedy}".strip())  # fmt: skip
+        remedy = "Correct these rows, or give the format, for example date_format='%d/%m/%Y %H:%M'."
+        self._refuse(np.asarray(times.index.isna()), f"unreadable timestamp in {self.table.named('timestamp')!r}", raw,
+                     f"{times.hint} {remedy}".strip())  # fmt: skip
         self.notes += [(note, None) for note in times.notes]
         return times.index
 
@@ -131,7 +128,6 @@ class _Validator:
 
     def _numbers(self, name: str) -> np.ndarray:
         """A column as (N,) float64, NaN where empty; text, infinite and oversized values are errors."""
-        assert self.numbers is not None
         raw, label, numbers = self.table.column(name), repr(self.table.named(name)), self.numbers.values[name]
         if name in self.numbers.text:
             self._refuse(self.numbers.text[name], f"text in {label}", raw,
@@ -202,7 +198,6 @@ class _Validator:
                          "Use a larger unit, for example volume in thousands.")  # fmt: skip
 
     def _group(self, values: np.ndarray, keep: np.ndarray) -> list[Bars]:
-        assert self.index is not None
         ticks = self.index.asi8
         if keep.all() and (bars := self._in_order(ticks, values)):
             return bars
@@ -239,7 +234,6 @@ class _Validator:
 
     def _in_order(self, ticks: np.ndarray, values: np.ndarray) -> list[Bars]:
         """The bars of the usual table, in which times only rise and no row is left out; none for any other."""
-        assert self.index is not None
         count = len(self.symbols)
         if count == 1:
             rows: list[Any] = [slice(None)] if (ticks[1:] > ticks[:-1]).all() else []
@@ -287,11 +281,10 @@ class _Validator:
         return newest_first, back
 
     def _step_back(self, back: np.ndarray) -> None:
-        assert self.index is not None
         row = int(np.flatnonzero(back)[0])
         before = row - 1 - int(np.argmax(self.codes[:row][::-1] == self.codes[row]))
         places = int(back.sum())
-        self._fail(back, f"time steps back in {places:,} place{'s' if places > 1 else ''}, after {self.index[before]}",
+        self._refuse(back, f"time steps back in {places:,} place{'s' if places > 1 else ''}, after {self.index[before]}",
                    None, 'Sort the rows or pass unsorted="sort" (--sort); several series in one file need a symbol '
                    "column.", rows=False)  # fmt: skip
 
@@ -304,22 +297,19 @@ class _Validator:
         mixed = np.zeros(len(values), bool)
         mixed[order[other & (share[self.codes[order]] > _GLUED)]] = True
         if mixed.sum() > 2:
-            self._fail(mixed, "the same time again with other prices", None,
+            self._refuse(mixed, "the same time again with other prices", None,
                        "Several series are mixed: split them, or name the symbol's column, "
                        "columns={'symbol': ...}.")  # fmt: skip
 
-    def _refuse(self, bad: np.ndarray, what: str, raw: pd.Series | None, remedy: str) -> None:
-        if bad.any():
-            self._fail(bad, what, raw, remedy)
-
-    def _fail(self, bad: np.ndarray, what: str, raw: pd.Series | None, remedy: str, rows: bool = True) -> None:
-        """Raise the message that every bad row deserves: where, what, how many, the first, the remedy."""
-        row = int(np.flatnonzero(bad)[0])
-        count = int(np.count_nonzero(bad))
+    def _refuse(self, bad: np.ndarray, what: str, raw: pd.Series | None, remedy: str, rows: bool = True) -> None:
+        """Raise, where there are bad rows, what they deserve: where, what, how many, the first, its value, the remedy."""
+        if not bad.any():
+            return
+        row, count = int(np.argmax(bad)), int(np.count_nonzero(bad))
         code = self.codes[row]
         symbol = f"{self.symbols[code]}: " if code >= 0 and self.symbols[code] != "series" else ""
         value = "" if raw is None else f": {_shown(raw.iloc[row])}"
-        time = "" if self.index is None or pd.isna(self.index[row]) else f" at {self.index[row]}"
+        time = f" at {self.index[row]}" if len(self.index) and not pd.isna(self.index[row]) else ""
         raise DataError(
             f"{self.where}{symbol}{what}{f' in {_rows(count)}' if rows else ''}, "
             f"first{time} ({self.table.at(row)}){value}. {remedy}"
