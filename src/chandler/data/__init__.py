@@ -1,8 +1,8 @@
 """Bars in, windows out: reading, validating, storing, splitting and gathering bars. Knows no models."""
 
 from chandler.data.bars import FEATURES, Bars
+from chandler.data.calendars.exchanges import calendar_names
 from chandler.data.calendars.schedule import Schedule, fit_schedule, future_timestamps
-from chandler.data.calendars.sessions import calendar_names
 from chandler.data.calendars.time_features import infer_interval, time_features
 from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_rows, clean_store
 from chandler.data.datasets.resampling import resample_bars, resample_store
