@@ -14,9 +14,9 @@ from rich.console import Console
 from chandler.cli import main
 from chandler.data.datasets.splits import split_ranges
 from chandler.demo import demo_settings, run_demo
-from chandler.evaluation.progress import ProgressReporter
+from chandler.progress import Progress
 from chandler.training.datasets.sources import load_sources
-from chandler.training.progress import Progress
+from chandler.training.logging.console import RunProgress
 from chandler.training.run import Run
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +36,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, str]:
     printed = io.StringIO()
     console = Console(file=printed, width=400)
     return run_demo(
-        out, overrides=SMALL, paths=20, progress=(Progress(console), ProgressReporter(console))
+        out, overrides=SMALL, paths=20, progress=(RunProgress(console), Progress(console))
     ), printed.getvalue()
 
 

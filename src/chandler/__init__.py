@@ -10,6 +10,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from chandler.version import __version__
+
 if TYPE_CHECKING:
     from chandler.data.bars import Bars
     from chandler.data.reading.load import load_bars
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from chandler.nn.predictor import Kronos
     from chandler.nn.tokenizer import KronosTokenizer
     from chandler.training.run import finetune
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Bars": "chandler.data.bars",
@@ -51,6 +51,7 @@ __all__ = [
     "Kronos",
     "KronosTokenizer",
     "TrainingError",
+    "__version__",
     "finetune",
     "load_bars",
 ]

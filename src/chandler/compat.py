@@ -31,9 +31,9 @@ from chandler.errors import ConfigError, DataError
 from chandler.forecasting.engine.sampling import Sampling
 from chandler.forecasting.forecaster import Forecaster
 from chandler.forecasting.preprocessing import ModelInput, given_times, read_times
-from chandler.forecasting.progress import progress_bar
 from chandler.nn import predictor, tokenizer
 from chandler.nn.quantizer import signs_to_ids
+from chandler.progress import patient_bar
 
 __all__ = ["InputError", "Kronos", "KronosPredictor", "KronosTokenizer", "auto_regressive_inference"]
 
@@ -324,7 +324,7 @@ class KronosPredictor:
     ) -> list[pd.DataFrame]:
         """`predict` for several series with one setting; the histories may differ in length.
 
-        A series has the same forecast for a seed alone and in a batch.
+        A series has the same forecast for a seed alone and in a batch, but for draws on an edge between two tokens.
         """
         lists = {"df_list": df_list, "x_timestamp_list": x_timestamp_list, "y_timestamp_list": y_timestamp_list}
         for name, value in lists.items():
@@ -429,7 +429,7 @@ def _continued(
     sampling = Sampling(temperature=T, top_k=top_k, top_p=None if top_k else top_p)
     if seed is None:
         seed = int(torch.randint(2**62, ()))
-    with progress_bar(f"Forecasting {pred_len} bars", verbose) as progress:
+    with patient_bar(f"Forecasting {pred_len} bars", verbose) as progress:
         sampled = forecaster.sample(windows, pred_len, sample_count, sampling, seed, progress)
     return [paths.mean(axis=0) for paths in sampled]
 

@@ -10,15 +10,16 @@ from pathlib import Path
 from chandler.checkpoint import NANO
 from chandler.data.sources import SourceSettings
 from chandler.errors import ConfigError
-from chandler.evaluation.progress import ProgressReporter
 from chandler.evaluation.walk_forward.calibrate import calibrate, calibration_text
 from chandler.evaluation.walk_forward.results import Results
 from chandler.evaluation.walk_forward.runner import evaluate
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
+from chandler.progress import Progress
 from chandler.reports.evaluation import write_evaluation_report
 from chandler.reports.run import write_report
 from chandler.reports.score_text import evaluation_text
-from chandler.training.progress import Progress, duration
+from chandler.text import duration
+from chandler.training.logging.console import RunProgress
 from chandler.training.run import Run, finetune
 from chandler.training.runs.folder import RUN, changed_keys
 from chandler.training.settings.run import Settings, load_settings
@@ -56,7 +57,7 @@ def run_demo(
     *,
     overrides: Iterable[str] = (),
     paths: int = PATHS,
-    progress: tuple[Progress, ProgressReporter] | None = None,
+    progress: tuple[RunProgress, Progress] | None = None,
 ) -> Run:
     """Finetune, calibrate and evaluate; say what came out and write both reports. Replaces an earlier demo in `out`.
 
@@ -70,7 +71,7 @@ def run_demo(
         ConfigError: another run in that folder.
     """
     begun = time.monotonic()
-    training, walking = progress or (Progress(), ProgressReporter())
+    training, walking = progress or (RunProgress(), Progress())
     settings = demo_settings(out, overrides)
     _require_demo(Path(out), settings)
     _step(
@@ -128,6 +129,6 @@ def _require_demo(folder: Path, settings: Settings) -> None:
             )
 
 
-def _step(shown: ProgressReporter, what: str, command: Sequence[str]) -> None:
+def _step(shown: Progress, what: str, command: Sequence[str]) -> None:
     """Name a step, and the command that does it; a user's own bars take the same one."""
     shown.note(f"\n{what}\n  $ chandler {' '.join(command)}")

@@ -22,7 +22,7 @@ from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.datasets.device_placement import place
 from chandler.training.engine.distributed import make_accelerator
 from chandler.training.engine.interrupts import Interrupted
-from chandler.training.progress import Progress
+from chandler.training.logging.console import RunProgress
 from chandler.training.run import finetune
 from chandler.training.runs.folder import Run
 from tests.conftest import GOLDEN
@@ -137,7 +137,7 @@ def test_torch_s_default_device_changes_nothing(
         assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-class StoppedAt(Progress):
+class StoppedAt(RunProgress):
     """Sends this process a SIGTERM once a validation of the predictor has been shown."""
 
     def validation(self, record: dict[str, Any]) -> None:

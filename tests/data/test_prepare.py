@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from chandler.data import BarStore, SplitSettings, Windows, inspect_store, load_bars, prepare
-from chandler.data.reading.load import ReadOptions
+from chandler.data.reading import read_file
 from chandler.data.store.concatenated import Stitched
 from chandler.data.store.writer import MANIFEST
 from chandler.errors import DataError
@@ -171,13 +171,13 @@ def test_a_killed_run_goes_on_and_ends_the_same(tmp_path, monkeypatch, workers):
         file.write(b"torn")
     with (folder / MANIFEST).open("a") as file:
         file.write('{"source": "to')
-    told, read, read_source = [], [], ReadOptions.read_source
+    told, read = [], []
 
-    def noted(self, source, **options):
+    def noted(source, options, **rest):
         read.append(source.path.name)
-        return read_source(self, source, **options)
+        return read_file(source, options, **rest)
 
-    monkeypatch.setattr(ReadOptions, "read_source", noted)
+    monkeypatch.setattr("chandler.data.workers.read_file", noted)
     store = prepare(data, folder, workers=1, report=lambda progress: told.append(progress))
     assert len(told) == 60
     assert len(read) == len(set(read)) == 60 - done  # what is there is not read again

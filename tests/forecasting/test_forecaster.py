@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 import torch
 
+from chandler import progress as progress_module
 from chandler.data.bars import Bars
 from chandler.data.datasets.windows import normalise
 from chandler.data.store.store import BarStore
 from chandler.errors import CheckpointError, ConfigError, DataError
-from chandler.forecasting import progress as progress_module
 from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.generation import Overflow
 from chandler.forecasting.engine.prompts import Prompt
@@ -505,7 +505,7 @@ def test_on_a_terminal_a_bar_comes_when_it_takes_long(
     monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for a terminal
     for patience, shown in ((60.0, False), (0.0, True)):
         monkeypatch.setattr(progress_module, "PATIENCE", patience)
-        with progress_module.progress_bar("Long work") as report:
+        with progress_module.patient_bar("Long work") as report:
             assert report is not None
             time.sleep(0.01)
             report(1, 2)

@@ -24,7 +24,7 @@ from chandler.training.datasets.sources import load_sources
 from chandler.training.engine.batching import derive_seed
 from chandler.training.engine.forecast_validation import ForecastScorer, aggregate_scores, evenly_spaced
 from chandler.training.engine.interrupts import Interrupted
-from chandler.training.progress import Progress
+from chandler.training.logging.console import RunProgress
 from chandler.training.run import finetune
 from chandler.training.settings.run import load_settings
 from chandler.training.settings.stage import ScoringSettings
@@ -174,7 +174,7 @@ def test_a_tokenizer_makes_no_forecast() -> None:
         load_settings({"out": "x", "data": {"path": "y"}}, ["tokenizer.promote_on=crps"])
 
 
-class StoppedAt(Progress):
+class StoppedAt(RunProgress):
     """Sends this process a SIGTERM once a validation has been shown."""
 
     def __init__(self, step: int) -> None:

@@ -26,11 +26,11 @@ from tests.conftest import GOLDEN
 SCRIPT = """
 import os, signal, sys
 from chandler.training.engine.distributed import leave
-from chandler.training.progress import Progress
+from chandler.training.logging.console import RunProgress
 from chandler.training.run import finetune
 from chandler.training.engine.interrupts import Interrupted
 
-class Stopped(Progress):
+class Stopped(RunProgress):
     def __init__(self, step):
         super().__init__()
         self.step = step

@@ -11,6 +11,7 @@ import typer
 from chandler.cli import bars, evaluation, forecasting, training
 from chandler.errors import ChandlerError
 from chandler.printing import patient_streams
+from chandler.version import __version__
 
 app = typer.Typer(
     name="chandler",
@@ -25,9 +26,7 @@ _debug = False
 
 def _version(show: bool) -> None:
     if show:
-        import chandler
-
-        typer.echo(chandler.__version__)
+        typer.echo(__version__)
         raise typer.Exit
 
 

@@ -52,7 +52,7 @@ def inspect(
     from chandler.data.inspection import inspect_store
     from chandler.data.reading.load import opened
     from chandler.data.sources import load_source
-    from chandler.reports.inspection import report_html
+    from chandler.reports.inspection import inspection_html
 
     own = {"path": source_of(data), "lookback": lookback, "horizon": horizon, "calendar": calendar}
     given = {key: value for key, value in own.items() if value is not None} | source.given()
@@ -75,7 +75,7 @@ def inspect(
         typer.echo(report.to_text(), nl=False)
     if html is not None:
         try:
-            write_text(html, report_html(report, ", ".join([d.path] if isinstance(d.path, str) else d.path)))
+            write_text(html, inspection_html(report, ", ".join([d.path] if isinstance(d.path, str) else d.path)))
         except OSError as error:
             raise ConfigError(f"{html}: cannot write there ({error.strerror}). Choose another file.") from None
         typer.echo(f"Report: {html}", err=as_json)

@@ -7,19 +7,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from chandler.atomic import write_text
-from chandler.data.bars import Adjust, Decimal, Missing, Unsorted
 from chandler.data.columns import FEATURES, listed
-from chandler.data.parallel import worker_count
 from chandler.data.qlib import PREFIX, require_qlib
-from chandler.data.reading.discovery import Source, find_files
-from chandler.data.reading.load import ReadOptions, problems_error
-from chandler.data.reading.merging import archive_symbol
-from chandler.data.reading.selection import Selection
+from chandler.data.reading import (
+    ReadingKeywords,
+    ReadingOptions,
+    Source,
+    archive_symbol,
+    find_files,
+    problems_error,
+    takes_options,
+    worker_count,
+)
 from chandler.data.store.store import META, VERSION, BarStore
 from chandler.data.store.writer import LAYOUT, MANIFEST, Chunk, ManifestEntry, StoreWriter, latest_entries
 from chandler.data.workers import ReadResult, SymbolArrays, qlib_outcome, read_all, source_name
@@ -41,26 +45,14 @@ class Progress:
     bad: int
 
 
+@takes_options
 def prepare(
     source: str | Path | Sequence[str | Path],
     folder: str | Path,
     *,
     workers: int | None = None,
-    join: bool = False,
-    skip_bad: bool = False,
-    columns: dict[str, str] | None = None,
-    timezone: str | None = None,
-    date_format: str | None = None,
-    decimal: Decimal = "auto",
-    adjust: Adjust = "auto",
-    missing: Missing = "error",
-    unsorted: Unsorted = "error",
-    symbols: Sequence[str] | None = None,
-    start: Any = None,
-    end: Any = None,
-    market: str = "all",
-    freq: str = "day",
     report: Callable[[Progress], None] = lambda progress: None,
+    **options: Unpack[ReadingKeywords],
 ) -> BarStore:
     """Read files, folders and globs into a store at `folder`, which `load_bars(folder)` opens, mapped from disk.
 
@@ -76,14 +68,13 @@ def prepare(
     Raises DataError naming every bad source (the good ones are kept, the next run goes on from there), for symbols
     that no source has (unless dates are given: they may lie outside), and for a folder that is no such store.
     """
-    options = ReadOptions(columns, timezone, date_format, adjust, missing, decimal, unsorted)
-    names = [symbols] if isinstance(symbols, str) else symbols
-    chosen = None if names is None else tuple(dict.fromkeys(names))
-    first, last = (None if moment is None else str(moment) for moment in (start, end))
-    choice = Selection(chosen, first, last, market, freq)
+    chosen = ReadingOptions(**options)
+    # As the folder's file has them.
+    first, last = (None if moment is None else str(moment) for moment in (chosen.start, chosen.end))
+    chosen = replace(chosen, start=first, end=last)
     folder = Path(folder).expanduser()
     paths = [str(source)] if isinstance(source, (str, Path)) else [str(one) for one in source]
-    require_qlib(paths, market, freq)
+    require_qlib(paths, chosen.market, chosen.freq)
     sources: list[Source] = []
     problems: list[str] = []
     inside = folder.resolve()
@@ -99,29 +90,27 @@ def prepare(
     # A store within the folder that is read is no source of itself.
     sources = [one for one in dict.fromkeys(sources) if inside not in one.path.resolve().parents]
     qlib = list(dict.fromkeys(path for path in paths if path.startswith(PREFIX)))
-    wanted = asdict(options) | asdict(choice)
+    wanted = {name: value for name, value in asdict(chosen).items() if name not in ("join", "skip_bad")}
     _begin(folder, wanted)
     with _locked(folder):
-        run = _Run(StoreWriter(folder), join, report, len(sources) + len(qlib))
+        run = _Run(StoreWriter(folder), chosen.join, report, len(sources) + len(qlib))
         try:
             for path in qlib:
-                run.take(qlib_outcome(path, run.known, options, choice))
+                run.take(qlib_outcome(path, run.known, chosen))
             jobs = [(one, run.known.get(source_name(one))) for one in sources]
-            for outcome in read_all(jobs, options, choice, workers or worker_count(sources)):
+            for outcome in read_all(jobs, chosen, workers or worker_count(sources)):
                 run.take(outcome)
         finally:
             run.writer.close()
         problems += run.problems
-        if problems and not skip_bad:
+        if problems and not chosen.skip_bad:
             raise problems_error(problems, run.total + len(problems) - len(run.problems))
         if not run.writer.rows:
-            what = {
-                name: value for name, value in asdict(choice).items() if name in ("symbols", "start", "end") and value
-            }
+            what = {name: wanted[name] for name in ("symbols", "start", "end") if wanted[name]}
             raise problems_error(problems, run.total) if problems else DataError(
                 f"{', '.join(paths)}: there is nothing to prepare{f' of {what}' if what else ''}.")  # fmt: skip
-        absent = [symbol for symbol in chosen or () if symbol not in run.pieces]
-        if absent and start is None and end is None:
+        absent = [symbol for symbol in chosen.symbols or () if symbol not in run.pieces]
+        if absent and first is None and last is None:
             raise DataError(
                 f"{absent[0]}: no such symbol among {len(run.pieces)}; there are, for example, {listed(list(run.pieces), 5)}. "
                 "Prepare into a new folder without it."
@@ -149,7 +138,7 @@ def _begin(folder: Path, options: dict[str, Any]) -> None:
             if meta.get("layout") != LAYOUT:
                 raise DataError(f"{folder}: a store saved whole, which cannot grow. Prepare into another folder.")
             # Stores of before these could be chosen have all.
-            before = asdict(Selection()) | meta.get("options", {})
+            before = asdict(ReadingOptions()) | meta.get("options", {})
             changed = [key for key, value in json.loads(json.dumps(options)).items() if before.get(key) != value]
             if changed:
                 raise DataError(

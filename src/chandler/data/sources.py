@@ -12,7 +12,7 @@ from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, cl
 from chandler.data.datasets.resampling import resample_store
 from chandler.data.datasets.splits import SplitSettings
 from chandler.data.qlib import require_qlib
-from chandler.data.reading.load import load_bars
+from chandler.data.reading import ReadingKeywords, load_bars
 from chandler.data.store.store import BarStore
 from chandler.errors import DataError
 from chandler.settings import StrictModel
@@ -93,23 +93,7 @@ def load_source(source: SourceSettings, *, skip_bad: bool = False) -> BarStore:
     """
     d = source
     require_qlib([d.path] if isinstance(d.path, str) else d.path, d.market, d.freq)
-    store = load_bars(
-        d.path,
-        symbols=d.symbols,
-        columns=d.columns,
-        timezone=d.timezone,
-        date_format=d.date_format,
-        adjust=d.adjust,
-        missing=d.missing,
-        decimal=d.decimal,
-        unsorted=d.unsorted,
-        join=d.join,
-        skip_bad=skip_bad,
-        market=d.market,
-        freq=d.freq,
-        start=d.start,
-        end=d.end,
-    )
+    store = load_bars(d.path, **d.model_dump(include=set(ReadingKeywords.__annotations__)), skip_bad=skip_bad)
     return store if d.resample is None else resample_store(store, d.resample, d.calendar)
 
 

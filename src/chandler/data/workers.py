@@ -15,11 +15,9 @@ import numpy as np
 
 from chandler.data.bars import Bars
 from chandler.data.calendars.time_features import time_features
-from chandler.data.parallel import by_threads, map_threads, ordered_map
+from chandler.data.parallel import map_threads, ordered_map
 from chandler.data.qlib import PREFIX, read_qlib
-from chandler.data.reading.discovery import Source
-from chandler.data.reading.load import ReadOptions
-from chandler.data.reading.selection import Selection
+from chandler.data.reading import ReadingOptions, Source, by_threads, read_file
 from chandler.data.store.writer import ManifestEntry
 from chandler.errors import DataError
 
@@ -53,9 +51,7 @@ class ReadResult:
     unchanged: bool = False
 
 
-def _read(
-    job: tuple[Source, ManifestEntry | None], *, options: ReadOptions, choice: Selection, threads: bool
-) -> ReadResult:
+def _read(job: tuple[Source, ManifestEntry | None], *, options: ReadingOptions, threads: bool) -> ReadResult:
     """In a worker: look whether the source is new or changed, and read it if so."""
     source, known = job
     name = source_name(source)
@@ -71,7 +67,7 @@ def _read(
         return ReadResult(name, unchanged=True)
     seen = ReadResult(name, state.st_size, state.st_mtime_ns, sha256)
     try:
-        return replace(seen, found=tuple(map(_arrays, choice.of(options.read_source(source, threads=threads)))))
+        return replace(seen, found=tuple(map(_arrays, options.select(read_file(source, options, threads=threads)))))
     except DataError as error:
         return replace(seen, problem=str(error))
     except MemoryError:
@@ -88,9 +84,7 @@ def _arrays(bars: Bars) -> SymbolArrays:
     return SymbolArrays(bars.symbol, zone, arrays, bars.segments, bars.notes)
 
 
-def qlib_outcome(
-    source: str, entries: Mapping[str, ManifestEntry], options: ReadOptions, choice: Selection
-) -> ReadResult:
+def qlib_outcome(source: str, entries: Mapping[str, ManifestEntry], options: ReadingOptions) -> ReadResult:
     """The outcome of "qlib:FOLDER": all of the market as one source, unchanged while names, sizes and times of its files
     are. `entries`: the last of each source."""
     folder = Path(source.removeprefix(PREFIX)).expanduser().resolve()
@@ -104,27 +98,27 @@ def qlib_outcome(
         return ReadResult(name, unchanged=True)
     outcome = ReadResult(name, size, modified, seen.hexdigest())
     try:
-        found = read_qlib(folder, market=choice.market, freq=choice.freq, start=choice.start, end=choice.end,
+        found = read_qlib(folder, market=options.market, freq=options.freq, start=options.start, end=options.end,
                           adjust=options.adjust)  # fmt: skip
-        return replace(outcome, found=tuple(map(_arrays, choice.of(found))))
+        return replace(outcome, found=tuple(map(_arrays, options.select(found))))
     except DataError as error:
         return replace(outcome, problem=str(error))
 
 
 def read_all(
-    jobs: list[tuple[Source, ManifestEntry | None]], options: ReadOptions, choice: Selection, workers: int
+    jobs: list[tuple[Source, ManifestEntry | None]], options: ReadingOptions, workers: int
 ) -> Iterator[ReadResult]:
     """The outcome of every job, in order. At most two sources per worker are on their way at a time."""
     workers = min(workers, len(jobs))
     if workers <= 1 or by_threads([source for source, _ in jobs]):
-        yield from map_threads(partial(_read, options=options, choice=choice, threads=workers <= 1), jobs, workers)
+        yield from map_threads(partial(_read, options=options, threads=workers <= 1), jobs, workers)
         return
     # No plain fork: it would copy threads that others have started.
     context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload([__name__])  # the imports once, not once per process
     pool = ProcessPoolExecutor(workers, mp_context=context)
-    work = partial(_read, options=options, choice=choice, threads=False)
+    work = partial(_read, options=options, threads=False)
     for (source, _), future in ordered_map(pool, work, jobs, 2 * workers):
         try:
             yield future.result()

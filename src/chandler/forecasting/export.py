@@ -11,6 +11,7 @@ from chandler.atomic import atomic_file
 from chandler.errors import ConfigError
 from chandler.forecasting.forecast import Forecast, forecasts_to_frame
 from chandler.measures.ensemble import CLOSE
+from chandler.text import aligned, count, shortened
 
 PRINTED = 20
 """Symbols shown in a printed table."""
@@ -25,15 +26,13 @@ def table_text(forecasts: Sequence[Forecast], limit: int = PRINTED) -> str:
         until = f"{forecast.timestamps[-1]:%Y-%m-%d %H:%M}".removesuffix(" 00:00")
         numbers = [f"{value:.6g}" for value in (low, middle, high)]
         rows.append((forecast.symbol, f"{last:.6g}", until, *numbers, f"{forecast.probability_above(last):.0%}"))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    # The symbol stands left, numbers right.
-    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+    lines = aligned(rows)
     if len(forecasts) > limit:
         lines.append(f"... and {len(forecasts) - limit} more symbols (--out writes all of them)")
     if forecasts:
         first = forecasts[0]
         lines.append(
-            f"{_count(len(first.paths), 'path')} of {_count(first.horizon, 'bar')} from {len(first.history)} bars of history, "
+            f"{count(len(first.paths), 'path')} of {count(first.horizon, 'bar')} from {len(first.history)} bars of history, "
             f"seed {first.seed}; calendar: {_calendars(forecasts)}"
         )
         lines += _calendar_notes(forecasts)
@@ -48,8 +47,7 @@ def _calendars(forecasts: Sequence[Forecast]) -> str:
     counts = Counter(forecast.dated_by for forecast in forecasts).most_common()
     if len(counts) == 1:
         return counts[0][0]
-    shown = ", ".join(f"{text} for {_count(number, 'symbol')}" for text, number in counts[:3])
-    return shown + (f" and {len(counts) - 3} more" if len(counts) > 3 else "")
+    return shortened([f"{text} for {count(number, 'symbol')}" for text, number in counts], 3)
 
 
 def _calendar_notes(forecasts: Sequence[Forecast], limit: int = 5) -> list[str]:
@@ -58,10 +56,7 @@ def _calendar_notes(forecasts: Sequence[Forecast], limit: int = 5) -> list[str]:
     for forecast in forecasts:
         for note in forecast.calendar_notes:
             told.setdefault(note, []).append(forecast.symbol)
-    lines = []
-    for note, symbols in list(told.items())[:limit]:
-        more = f" and {len(symbols) - 3} more" if len(symbols) > 3 else ""
-        lines.append(f"calendar: {note} ({', '.join(symbols[:3])}{more})")
+    lines = [f"calendar: {note} ({shortened(symbols, 3)})" for note, symbols in list(told.items())[:limit]]
     return lines + ([f"... and {len(told) - limit} more notes on calendars"] if len(told) > limit else [])
 
 
@@ -107,7 +102,3 @@ def write_plots(forecasts: Sequence[Forecast], path: Path) -> list[Path]:
             raise ConfigError(f"{target}: cannot be written ({error.strerror or error}).") from error
         written.append(target)
     return written
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("s" if number != 1 else "")

@@ -33,10 +33,10 @@ from chandler.forecasting.preprocessing import (
     prepare_series,
 )
 from chandler.forecasting.pretrained import load_models, push_models, save_models, validate_pair
-from chandler.forecasting.progress import Report, progress_bar
 from chandler.hub import HubOptions, PushOptions
 from chandler.nn.predictor import DependencyPositions, Kronos
 from chandler.nn.tokenizer import KronosTokenizer
+from chandler.progress import Report, patient_bar
 
 Precision = Literal["float32", "bfloat16"]
 """Number format of the predictor's weights and caches while it generates."""
@@ -302,7 +302,8 @@ class Forecaster:
     ) -> list[Forecast]:
         """`forecast` of each series, in order, in one call of the engine.
 
-        A series has the paths that it has alone, whatever it is forecast with and however memory is cut.
+        A series has the paths that it has alone, whatever it is forecast with and however memory is cut, unless a
+        draw lies within 1e-5 of the edge between two tokens (docs/forecasting.md).
 
         Args:
             series: a store of many symbols, a frame of many symbols, or any iterable of what `forecast` takes;
@@ -336,7 +337,7 @@ class Forecaster:
         calendar = self.calendar if calendar is None else calendar
         ready = [prepare_series(bars, horizon, rows, given, calendar) for bars, given in zip(each, times, strict=True)]
         what = ready[0].history.symbol if len(ready) == 1 else f"{len(ready)} series"
-        with progress_bar(f"Forecasting {what}", progress) as report:
+        with patient_bar(f"Forecasting {what}", progress) as report:
             windows = [one.window for one in ready]
             sampled = self.sample(
                 windows, horizon, paths, sampling, seeds, report,

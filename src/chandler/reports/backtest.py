@@ -13,8 +13,8 @@ import yaml
 
 from chandler.atomic import write_text
 from chandler.errors import ConfigError
-from chandler.reports import backtest_charts
-from chandler.reports.render import Page, facts, table
+from chandler.reports import charts as backtest_charts
+from chandler.reports.page import Page, facts, table
 from chandler.reports.verdicts import day
 
 NAME = "report.html"

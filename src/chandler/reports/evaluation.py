@@ -19,8 +19,7 @@ from chandler.evaluation.walk_forward.runner import EXAMPLES
 from chandler.measures.adaptive_conformal import adaptive_bands
 from chandler.reports import judgement, score_charts, score_tables
 from chandler.reports.judgement import ComparisonResult, display_name
-from chandler.reports.render import Page, facts
-from chandler.reports.run_charts import keys
+from chandler.reports.page import Page, facts, keys
 from chandler.reports.verdicts import day
 from chandler.training.runs.history import flat
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from chandler.atomic import write_text
 from chandler.evaluation.tasks.generation import SEEDS, read_generation
-from chandler.reports.render import Page, table
+from chandler.reports.page import Page, table
 
 NAIVE = {"shuffled_bars": "past bars in random order", "past_stretch": "a stretch of the past, repeated"}
 

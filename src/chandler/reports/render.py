@@ -1,93 +1,123 @@
-"""One HTML file that loads nothing: its styles, its script, plotly.js once, and figures drawn from JSON in the page."""
+"""One HTML file that loads nothing: a page's context put into its template, with styles, script and plotly.js inside.
+
+A page is a frozen dataclass of texts, `Table`s and `Chart`s; its template, of the same name, says the sentences. What
+comes from data is escaped by Jinja2.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from html import escape
-from importlib import resources
+from importlib import metadata
+from pathlib import Path
+from typing import Any
 
-from chandler.reports.run_charts import Figure
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
+from chandler.atomic import write_text
+from chandler.reports.charts import Figure
 
-class Page:
-    """Collects the figures of a page; the script draws each into its place."""
-
-    def __init__(self) -> None:
-        self.figures: list[Figure] = []
-
-    def chart(self, figure: Figure, label: str, *, tall: bool = False) -> str:
-        """The element that a figure will be drawn into; `label` is read out to those who do not see it."""
-        self.figures.append(figure)
-        size = "chart tall" if tall else "chart"
-        name = f"figure-{len(self.figures)}"
-        return f'<div class="{size}" data-figure="{name}" role="img" aria-label="{escape(label)}"></div>'
-
-    def html(self, title: str, body: str) -> str:
-        """The whole file. `title` is text, `body` is HTML."""
-        scripts = "\n".join(
-            f'<script type="application/json" id="figure-{number}">{_inert(figure)}</script>'
-            for number, figure in enumerate(self.figures, start=1)
-        )
-        if self.figures:
-            scripts += f"\n<script>{_plotly()}</script>\n<script>{_asset('report.js')}</script>"
-        return (
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>{escape(title)}</title>\n<style>{_asset('report.css')}</style>\n</head>\n<body>\n<main>\n{body}\n"
-            "<noscript><p>The charts need JavaScript; every number is in the tables.</p></noscript>\n"
-            f"</main>\n{scripts}\n</body>\n</html>\n"
-        )
+NAME = "report.html"
+Pairs = Sequence[tuple[str, str]]
+"""Names and values, or what a sentence is about and the sentence."""
 
 
-def table(
-    caption: str, head: Sequence[Sequence[str]], rows: Iterable[tuple[str, Sequence[str]]], *, summary: bool = False
-) -> str:
-    """A table of numbers that scrolls by itself on a narrow screen.
+@dataclass(frozen=True)
+class Cell:
+    """A cell that is more than text: `kind` is its CSS class, `note` stands small beside the text."""
 
-    Args:
-        caption: HTML.
-        head: header rows of HTML cells; "text|2" spans two columns.
-        rows: the text that names a row, and its other cells as HTML.
-        summary: the last row sums up the others.
-    """
-    body = [
-        f'<th scope="row">{escape(name)}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) for name, cells in rows
-    ]
-    kinds = [""] * len(body)
-    if summary and body:
-        kinds[-1] = ' class="mean"'
-    lines = "".join(f"<tr{kind}>{cells}</tr>" for kind, cells in zip(kinds, body, strict=True))
-    heads = "".join(f"<tr>{''.join(map(_header, cells))}</tr>" for cells in head)
-    return (
-        f'<div class="scroll"><table><caption>{caption}</caption><thead>{heads}</thead>'
-        f"<tbody>{lines}</tbody></table></div>"
-    )
+    text: str
+    kind: str = ""
+    note: str = ""
 
 
-def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """Names and values, both as text, one below the other."""
-    rows = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in pairs)
-    return f'<table class="facts"><tbody>{rows}</tbody></table>'
+@dataclass(frozen=True)
+class Table:
+    """Names of the columns, and rows of a name and its cells. `groups` span the columns after the first, evenly."""
+
+    head: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[str | Cell]]]
+    groups: Sequence[str] = ()
 
 
-def _header(cell: str) -> str:
-    text, _, span = cell.partition("|")
-    return f'<th scope="colgroup" colspan="{span}">{text}</th>' if span else f'<th scope="col">{text}</th>'
+@dataclass(frozen=True)
+class Chart:
+    """A plotly figure in the colours of the page; `label` is read out to those who do not see it."""
+
+    figure: Figure
+    label: str
+    title: str = ""
 
 
-def _inert(figure: Figure) -> str:
-    """JSON in which "<" is an escape: no text from the data can end the element."""
-    return json.dumps(figure, separators=(",", ":")).replace("<", "\\u003c")
+def render(template: str, page: Any) -> str:
+    """The whole file."""
+    return _environment().get_template(f"{template}.html.j2").render(page=page)
+
+
+def write(template: str, page: Any, folder: Path) -> Path:
+    """Write report.html into a folder, whole or not at all."""
+    path = folder / NAME
+    write_text(path, render(template, page))
+    return path
+
+
+def day(moment: object) -> str:
+    """A date, with the time if it has one: 14 Feb 2013."""
+    time = pd.Timestamp(moment)  # type: ignore[arg-type]
+    text = f"{time.day} {time:%b %Y}"
+    return text if time == time.normalize() else f"{text} {time:%H:%M}"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """With its sign, and a true minus; "-" where there is none."""
+    return "-" if value is None or value != value else f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def written_with() -> str:
+    """What the page was written with."""
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "numpy", "pandas"))
+    return f"page written with Python {platform.python_version()}, {versions}"
 
 
 @cache
-def _plotly() -> str:
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("chandler.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "inert": _inert,
+        "count": lambda number: f"{number:,}",
+        "percent": _percent,
+    }
+    made.globals |= {"asset": _asset, "plotly": _plotly}
+    return made
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{share:.{digits}%}"
+
+
+def _inert(figure: Figure) -> Markup:
+    """JSON in which "<" is an escape: no text from the data can end the element."""
+    return Markup(json.dumps(figure, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+@cache
+def _plotly() -> Markup:
     from plotly.offline import get_plotlyjs  # five megabytes, needed only here
 
-    return str(get_plotlyjs())
+    return Markup(get_plotlyjs())
 
 
-def _asset(name: str) -> str:
-    return (resources.files("chandler") / "assets" / name).read_text(encoding="utf-8")
+@cache
+def _asset(name: str) -> Markup:
+    return Markup((Path(__file__).parent / "templates" / name).read_text(encoding="utf-8"))

@@ -13,9 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from chandler.atomic import write_text
-from chandler.reports import run_charts as charts
-from chandler.reports import verdicts
-from chandler.reports.render import Page, facts
+from chandler.reports import charts, verdicts
+from chandler.reports.page import Page, facts
 from chandler.reports.tables import duration, stage_table
 from chandler.reports.verdicts import MEASURES, day
 from chandler.training.runs.history import RunHistory, StageHistory, flat, short

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from chandler.evaluation.walk_forward.results import Results
 from chandler.measures import significance
-from chandler.reports.run_charts import (
+from chandler.reports.charts import (
     Figure,
     bar_labels,
     candle_axis,

@@ -12,7 +12,7 @@ from chandler.evaluation.walk_forward.forecasters import CALIBRATED
 from chandler.evaluation.walk_forward.results import Results
 from chandler.measures.significance import Comparison, Estimate
 from chandler.reports.judgement import display_name, number
-from chandler.reports.render import table
+from chandler.reports.page import table
 
 DRIFTLESS = ("last_close", "bootstrap", "gaussian_walk", "ewma", "garch")
 """Baselines that expect no move: what direction their paths' mean has is chance."""

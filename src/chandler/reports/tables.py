@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chandler.reports.render import table
+from chandler.reports.page import table
 from chandler.reports.verdicts import HIGHER_IS_BETTER, MEASURES, change, digits
 from chandler.training.runs.history import RunHistory, StageHistory
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-import chandler
 from chandler.atomic import atomic_file
 from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from chandler.errors import ConfigError
@@ -30,13 +29,14 @@ from chandler.training.engine.interrupts import StopRequest, stop_on_signal
 from chandler.training.engine.parameters import ParameterSummary, select_parameters
 from chandler.training.engine.stages import PredictorStage, TokenizerStage
 from chandler.training.engine.trainer import fit
+from chandler.training.logging.console import RunProgress
 from chandler.training.logging.metrics_log import MetricsLogger, verdict
 from chandler.training.logging.trackers import Tracking, accelerate_names, require_trackers
-from chandler.training.progress import Progress
 from chandler.training.runs.folder import RUN, STARTS, Run, flattened, prepare_folder, require_folder, write_json
 from chandler.training.runs.lineage import RECORD, Known, known, known_of, read_mapping, record_of, write_record
 from chandler.training.settings.run import Settings, settings_to_run
 from chandler.training.settings.stage import RANDOM, PredictorSettings, ScoringSettings, StageSettings
+from chandler.version import __version__
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -51,7 +51,7 @@ def finetune(
     overwrite: bool = False,
     resume: bool = False,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: RunProgress | None = None,
 ) -> Run:
     """Run both stages as the settings say: the tokenizer first, then the predictor on its frozen tokens.
 
@@ -78,7 +78,7 @@ def finetune(
         Path(settings.out) / "trackers",
         settings.distributed,
     )
-    shown = progress or Progress()
+    shown = progress or RunProgress()
     if told and is_main_process():
         shown.note(told)
     try:
@@ -96,7 +96,7 @@ def finetune(
 def _finetune(
     settings: Settings,
     accelerator: Accelerator,
-    progress: Progress,
+    progress: RunProgress,
     stop: StopRequest,
     overwrite: bool,
     resume: bool,
@@ -118,7 +118,7 @@ def _finetune(
     accelerator.wait_for_everyone()
     recorder = MetricsLogger(folder, progress)
     summary: dict[str, Any] = {
-        "chandler": chandler.__version__,
+        "chandler": __version__,
         "data": sources.describe(),
         "starts": {name: {"start": start, **past.to_dict()} for name, (start, past) in pasts.items()},
         "stages": dict(earlier) if resume else {},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,8 @@ from chandler.data.columns import (
     normalized_name,
     require_columns,
 )
-from chandler.data.reading.column_roles import resolve_volume_columns
+from chandler.data.reading.column_roles import infer_roles, resolve_volume_columns
 from chandler.data.reading.timestamps import looks_like_time
-from chandler.data.reading.unnamed import as_numbers, behind_prices, price_order, usual_order
 from chandler.errors import DataError
 
 _MOMENTS = (int, float, np.number, datetime, np.datetime64)
@@ -140,25 +139,16 @@ def rows_table(rows: Sequence[Any], *, source: str = "", columns: Mapping[str, s
 
 def _unnamed(rows: Sequence[Any], where: str) -> tuple[list[str], str]:
     """Names for the cells of lists, and a note: [time, open, high, low, close, volume] unless the prices say otherwise."""
-    width = len(rows[0])
-    cells = as_numbers(rows[:1000], 1)
-    order: tuple[str, ...] = PRICES
-    extra = {"volume": 0} if width > 5 else {}
-    if cells is not None:
-        found = price_order(cells[:, :4])
-        if found is None and not usual_order(cells[:, :4]):
-            raise DataError(
-                f"{where}rows are read as [time, open, high, low, close, volume], but the second price is not the "
-                "highest and the third not the lowest. Give dicts or a frame, with the names of the columns."
-            )
-        order = found or order
-        extra = behind_prices(cells[:, :4], order, cells[:, 4:])
-    if width == 12:
-        extra = {"volume": 0, "amount": 2}
-    names = ["timestamp", *order, *(str(position + 1) for position in range(5, width))]
-    for role, position in extra.items():
-        names[5 + position] = role
-    why = "" if order == PRICES else ", as the prices show"
+    roles = infer_roles(rows[:1000], 1, usual=True)
+    if roles is None:
+        raise DataError(
+            f"{where}rows are read as [time, open, high, low, close, volume], but the second price is not the "
+            "highest and the third not the lowest. Give dicts or a frame, with the names of the columns."
+        )
+    names = ["timestamp", *(str(position + 1) for position in range(1, len(rows[0])))]
+    for role, position in roles.items():
+        names[position] = role
+    why = "" if tuple(names[1:5]) == PRICES else ", as the prices show"
     return names, f"columns: lists of [time, {', '.join(names[1:])}]{why}"
 
 
@@ -176,17 +166,6 @@ def is_rows(source: object) -> bool:
     return isinstance(first[0], _MOMENTS) or (
         isinstance(first[0], str) and len(first) > 4 and looks_like_time(first[0])
     )
-
-
-def to_polars(frame: pd.DataFrame) -> Any:
-    """A frame with a `timestamp` column as a polars frame, times of a plain offset in UTC. DataError without polars."""
-    try:
-        import polars
-    except ImportError:
-        raise DataError("polars is not installed: pip install polars, or use to_frame().") from None
-    if isinstance(frame["timestamp"].dt.tz, timezone):
-        frame = frame.assign(timestamp=frame["timestamp"].dt.tz_convert("UTC"))
-    return polars.from_pandas(frame)
 
 
 def as_pandas(source: Any) -> pd.DataFrame | None:

@@ -9,18 +9,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from chandler.data.bars import Adjust, Bars, Decimal, Missing, Unsorted
+from chandler.data.bars import Bars, TableKeywords, register_frame_reader
 from chandler.data.columns import RawTable
-from chandler.data.parallel import by_threads, map_threads, worker_count
+from chandler.data.parallel import map_threads
 from chandler.data.qlib import PREFIX, read_qlib
 from chandler.data.reading.csv import read_text
-from chandler.data.reading.discovery import COLUMNAR, ROWS, SUFFIXES, TEXT, Source, find_files
+from chandler.data.reading.discovery import (
+    COLUMNAR,
+    ROWS,
+    SUFFIXES,
+    TEXT,
+    Source,
+    by_threads,
+    find_files,
+    worker_count,
+)
 from chandler.data.reading.formats import read_columnar, read_json
 from chandler.data.reading.frames import as_pandas, frame_table, is_rows, rows_table
 from chandler.data.reading.merging import archive_symbol, merge_files
-from chandler.data.reading.selection import Selection
+from chandler.data.reading.options import ReadingKeywords, ReadingOptions, takes_options
 from chandler.data.reading.validation import validate_table
 from chandler.data.store.store import META, BarStore
 from chandler.errors import DataError
@@ -29,68 +38,8 @@ SHOWN = 20
 """Bad files that one message lists; of more it says how many."""
 
 
-@dataclass(frozen=True)
-class ReadOptions:
-    """How tables are read: see `load_bars`. Plain values, so that other processes can be told."""
-
-    columns: Mapping[str, str] | None = None
-    timezone: str | None = None
-    date_format: str | None = None
-    adjust: Adjust = "auto"
-    missing: Missing = "error"
-    decimal: Decimal = "auto"
-    unsorted: Unsorted = "error"
-
-    def read(self, table: RawTable, symbol: str) -> list[Bars]:
-        """The bars of a table; `symbol` names rows that name none."""
-        return validate_table(
-            table,
-            symbol=symbol,
-            timezone=self.timezone,
-            date_format=self.date_format,
-            adjust=self.adjust,
-            missing=self.missing,
-            decimal=self.decimal,
-            unsorted=self.unsorted,
-        )
-
-    def read_source(self, source: Source, *, threads: bool = True) -> list[Bars]:
-        """The bars of one file. DataError, and no other error, where that fails. `threads`: of the CSV engine."""
-        symbol = _symbol(source)
-        try:
-            table = _table(source, self.columns, threads, typed=self.date_format is None)
-            if table.typed:
-                with suppress(DataError):  # the long way finds the words for it, in what was written
-                    return self.read(table, symbol)
-                table = _table(source, self.columns, threads)
-            return self.read(table, symbol)
-        except DataError:
-            raise
-        except Exception as error:  # a file must not end in a traceback, whatever is in it
-            raise DataError(
-                f"{source}: cannot be understood: {type(error).__name__}: {str(error)[:200]}. "
-                "Check the file, or give columns= and date_format=."
-            ) from error
-
-
-def load_bars(
-    source: Any,
-    *,
-    symbols: Sequence[str] | None = None,
-    columns: Mapping[str, str] | None = None,
-    timezone: str | None = None,
-    date_format: str | None = None,
-    decimal: Decimal = "auto",
-    adjust: Adjust = "auto",
-    missing: Missing = "error",
-    unsorted: Unsorted = "error",
-    join: bool = False,
-    skip_bad: bool = False,
-    start: Any = None,
-    end: Any = None,
-    market: str = "all",
-    freq: str = "day",
-) -> BarStore:
+@takes_options
+def load_bars(source: Any, **options: Unpack[ReadingKeywords]) -> BarStore:
     """All bars of a source, validated.
 
     `source`: a file (CSV, TSV or TXT, JSON lines, also gzipped; JSON, Parquet, Feather, Arrow; a zip of these);
@@ -105,7 +54,10 @@ def load_bars(
     `timezone` is the zone of naive times, and the zone that others are converted to.
     `date_format` is a strptime pattern, for dates that read both ways.
     `decimal` is "." or ",", for numbers that read both ways.
-    `adjust`, `missing`, `unsorted`: see `validate_table`.
+    `adjust`: "auto" scales prices by adj_close / close and volume by the inverse, where there is an adj_close; "none".
+    `missing`: rows with a price that is missing, 0 or negative are errors, or left out with "drop", as vendors write 0
+    where nothing traded; "split" leaves them out too, and no window crosses the place (`Bars.segments`).
+    `unsorted`: a symbol's rows run forward or, newest first, backward in time; others are errors, or sorted with "sort".
     `join`: one symbol in several files is joined, where their times do not overlap. Pieces of exchange archives
     (BTCUSDT-1m-2024-01.zip) are joined in any case.
     `skip_bad`: files that cannot be used are left out; `BarStore.skipped` holds a message for each.
@@ -115,38 +67,76 @@ def load_bars(
     What was decided in reading is in `BarStore.notes`. Raises DataError, naming file, row and remedy, for
     whatever cannot be used; where several files are bad, one error names them all.
     """
-    options = ReadOptions(columns, timezone, date_format, adjust, missing, decimal, unsorted)
-    loader = _Loader(options, market, freq, start, end)
-    store = loader.load(source, join, skip_bad)
-    if symbols is not None:
-        if isinstance(symbols, str):
-            symbols = [symbols]
-        store = store.select(symbols)
-    if start is not None or end is not None:
-        store = _between(store, start, end)
-    return store
+    wanted = ReadingOptions(**options)
+    store = _Loader(wanted).load(source)
+    if wanted.symbols is not None:
+        store = store.select(wanted.symbols)
+    if wanted.start is None and wanted.end is None:
+        return store
+    kept = wanted.select(store)
+    if not kept:
+        ends = [(str(bars.timestamps[0]), str(bars.timestamps[-1])) for bars in store if len(bars)]
+        begin, finish = min(one for one, _ in ends), max(one for _, one in ends)
+        raise DataError(
+            f"no rows between start={wanted.start} and end={wanted.end}; the data goes from {begin} to {finish}."
+        )
+    return replace(BarStore.from_bars(kept), skipped=store.skipped)
+
+
+def read_frame(frame: Any, symbol: str, source: str, timestamps: Any, options: TableKeywords) -> Bars:
+    """The bars of a frame of one symbol: see `Bars.from_frame`."""
+    converted = as_pandas(frame)
+    if converted is None:
+        raise DataError(f"expected a frame, but got a {type(frame).__name__}: see load_bars for other sources.")
+    table = frame_table(converted, source=source, timestamps=timestamps, columns=options.get("columns"))
+    bars = validate_table(table.without("symbol") if symbol else table, ReadingOptions(**options), symbol)
+    if len(bars) > 1:
+        raise DataError(
+            f"{source + ': ' if source else ''}the frame holds {len(bars)} symbols "
+            f"({', '.join(one.symbol for one in bars[:3])}): use load_bars(frame), or pick one."
+        )
+    return bars[0]
+
+
+register_frame_reader(read_frame)
+
+
+def read_file(source: Source, options: ReadingOptions, *, threads: bool = True) -> list[Bars]:
+    """The bars of one file. DataError, and no other error, where that fails. `threads`: of the CSV engine."""
+    symbol = archive_symbol(source.stem) or source.stem
+    try:
+        table = _table(source, options.columns, threads, typed=options.date_format is None)
+        if table.typed:
+            with suppress(DataError):  # the long way finds the words for it, in what was written
+                return validate_table(table, options, symbol)
+            table = _table(source, options.columns, threads)
+        return validate_table(table, options, symbol)
+    except DataError:
+        raise
+    except Exception as error:  # a file must not end in a traceback, whatever is in it
+        raise DataError(
+            f"{source}: cannot be understood: {type(error).__name__}: {str(error)[:200]}. "
+            "Check the file, or give columns= and date_format=."
+        ) from error
 
 
 @dataclass
 class _Loader:
     """One call of load_bars: yields bars, gathers the messages of files that are bad."""
 
-    options: ReadOptions
-    market: str
-    freq: str
-    start: Any
-    end: Any
+    options: ReadingOptions
 
     def __post_init__(self) -> None:
         self.problems: list[str] = []
         self.files = 0
 
-    def load(self, source: Any, join: bool, skip_bad: bool) -> BarStore:
+    def load(self, source: Any) -> BarStore:
         if isinstance(source, BarStore):
             return source
         if isinstance(source, (str, Path)) and _is_store(source):
             return BarStore.open(source)
-        bars = merge_files(list(self.bars(source)), join, self.problems if skip_bad else None)
+        skip_bad = self.options.skip_bad
+        bars = merge_files(list(self.bars(source)), self.options.join, self.problems if skip_bad else None)
         if self.problems and (not skip_bad or not bars):
             raise problems_error(self.problems, self.files)
         if not bars:
@@ -163,16 +153,15 @@ class _Loader:
             for symbol, frame in source.items():
                 yield from self.named(str(symbol), frame)
         elif isinstance(source, str) and source.startswith(PREFIX):
-            folder = source.removeprefix(PREFIX)
-            yield from read_qlib(
-                folder, market=self.market, start=self.start, end=self.end, freq=self.freq, adjust=self.options.adjust
-            )
+            o = self.options
+            yield from read_qlib(source.removeprefix(PREFIX), market=o.market, start=o.start, end=o.end, freq=o.freq,
+                                 adjust=o.adjust)  # fmt: skip
         elif isinstance(source, (str, Path)):
             yield from self.path(str(source))
         elif is_rows(source):
-            yield from self.options.read(rows_table(source, columns=self.options.columns), "")
+            yield from validate_table(rows_table(source, columns=self.options.columns), self.options)
         elif (frame := as_pandas(source)) is not None:
-            yield from self.options.read(frame_table(frame, columns=self.options.columns), "")
+            yield from validate_table(frame_table(frame, columns=self.options.columns), self.options)
         elif isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray)):
             for one in source:
                 yield from self.bars(one)
@@ -194,7 +183,7 @@ class _Loader:
                 raise DataError(f"{symbol}: expected a DataFrame, but got a {type(frame).__name__}.")
             table = frame_table(converted, source=symbol, columns=self.options.columns)
         # The key names the symbol: a symbol column inside has no say.
-        yield from self.options.read(replace(table.without("symbol"), source=""), symbol)
+        yield from validate_table(replace(table.without("symbol"), source=""), self.options, symbol)
 
     def path(self, text: str) -> Iterable[Bars]:
         if _is_store(text):
@@ -207,7 +196,7 @@ class _Loader:
 
         def read(source: Source) -> list[Bars] | DataError:
             try:
-                return self.options.read_source(source, threads=threads == 1)
+                return read_file(source, self.options, threads=threads == 1)
             except DataError as error:
                 return error
 
@@ -260,17 +249,3 @@ def _table(source: Source, columns: Mapping[str, str] | None, threads: bool, typ
     if source.suffix in COLUMNAR:
         return read_columnar(source, columns)
     raise DataError(f"{source}: not a kind of file that is supported: {', '.join(SUFFIXES)}.")
-
-
-def _symbol(source: Source) -> str:
-    return archive_symbol(source.stem) or source.stem
-
-
-def _between(store: BarStore, start: Any, end: Any) -> BarStore:
-    """The store's rows from `start` to `end`; DataError where there are none."""
-    kept = Selection(start=start, end=end).of(store)
-    if not kept:
-        ends = [(str(bars.timestamps[0]), str(bars.timestamps[-1])) for bars in store if len(bars)]
-        begin, finish = min(one for one, _ in ends), max(one for _, one in ends)
-        raise DataError(f"no rows between start={start} and end={end}; the data goes from {begin} to {finish}.")
-    return replace(BarStore.from_bars(kept), skipped=store.skipped)

@@ -7,25 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chandler.data.bars import Decimal
 from chandler.errors import DataError
-
-__all__ = ["Decimal", "Numbers", "parse_numbers"]
-
-Decimal = Literal["auto", ".", ","]
 
 EMPTY = ("", "na", "n/a", "nan", "null", "none", "nat", "-", "--", "<na>", "#n/a")
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12, "万": 1e4, "亿": 1e8}
-_POINT = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
-_COMMA = r"^[-+]?(\d+,?\d*|,\d+)([eE][-+]?\d+)?$"
-_POINT_GROUPS = r"^[-+]?\d{1,3}(,\d{3})+(\.\d*)?$"
-_COMMA_GROUPS = r"^[-+]?\d{1,3}(\.\d{3})+(,\d*)?$"
+_POINT = r"^[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|\d{1,3}(,\d{3})+(\.\d*)?)$"
+"""Numbers with a decimal point, commas between groups of three digits; _COMMA the other way round."""
+_COMMA = r"^[-+]?((\d+,?\d*|,\d+)([eE][-+]?\d+)?|\d{1,3}(\.\d{3})+(,\d*)?)$"
 _CURRENCY = "$€£¥￥₹₩"
 _SPACES = "[ \u00a0\u2009\u202f'\u2019]"
 
@@ -76,58 +71,42 @@ def parse_numbers(
         written[role], text[role] = cells, bad
     if decimal != "," and not any(bad.any() for bad in text.values()):
         return Numbers(values, text)
-    stripped = {role: _strip(cells, role in ("volume", "amount")) for role, cells in written.items()}
-    chosen, notes = _decide([one.cells for one in stripped.values()], decimal, where, place)
-    for role, one in stripped.items():
-        thousands, point = (",", ".") if chosen == "." else (".", ",")
-        good = _matches(one.cells, _POINT, _POINT_GROUPS) if chosen == "." else _matches(
-            one.cells, _COMMA, _COMMA_GROUPS)  # fmt: skip
-        plain = pc.replace_substring(pc.replace_substring(one.cells, thousands, ""), point, ".")
+    stripped = {role: _strip(cells, role) for role, cells in written.items()}
+    chosen, notes = _decide([cells for cells, _, _ in stripped.values()], decimal, where, place)
+    pattern, thousands, point = (_POINT, ",", ".") if chosen == "." else (_COMMA, ".", ",")
+    for role, (cells, factor, said) in stripped.items():
+        plain = pc.replace_substring(pc.replace_substring(cells, thousands, ""), point, ".")
         parsed = pd.to_numeric(pd.Series(plain.to_pandas()), errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        styled = np.where(good, parsed * one.factor, np.nan)
+        styled = np.where(_matches(cells, pattern), parsed * factor, np.nan)
         if chosen == ".":  # what is a number as it stands stays it: inf is judged later
             styled = np.where(np.isnan(values[role]), styled, values[role])
         present = np.asarray(written[role].is_valid().to_numpy(zero_copy_only=False))
         values[role], text[role] = styled, present & np.isnan(styled)
-        notes += one.notes(role)
+        notes += said
     return Numbers(values, text, tuple(dict.fromkeys(notes)))
 
 
-@dataclass(frozen=True)
-class _Stripped:
-    """Cells without currency signs, blanks between digits and units; `factor` (N,) of the unit."""
-
-    cells: pa.Array
-    factor: np.ndarray
-    signs: bool
-    units: bool
-
-    def notes(self, role: str) -> tuple[str, ...]:
-        found = ("took the currency signs off the prices",) if self.signs else ()
-        return (*found, f"read units such as K and M behind {role}") if self.units else found
-
-
-def _strip(cells: pa.Array, units: bool) -> _Stripped:
+def _strip(cells: pa.Array, role: str) -> tuple[pa.Array, np.ndarray, tuple[str, ...]]:
+    """Cells without currency signs, blanks between digits and units; the factor (N,) of the unit; notes."""
     bare = pc.utf8_trim_whitespace(pc.utf8_trim(cells, _CURRENCY))
     signs = bool(pc.any(pc.not_equal(bare, cells)).as_py())
+    notes: tuple[str, ...] = ("took the currency signs off the prices",) if signs else ()
     factor = np.ones(len(cells))
-    found = False
-    if units:
+    if role in ("volume", "amount"):
         parts = pc.extract_regex(bare, r"^(?P<n>[-+]?[\d.,]+)\s*(?P<u>[kKmMbBtT万亿])$")
         unit = pc.utf8_lower(pc.fill_null(pc.struct_field(parts, "u"), ""))
-        found = bool(pc.any(pc.not_equal(unit, "")).as_py())
-        if found:
+        if pc.any(pc.not_equal(unit, "")).as_py():
             factor = np.array([_UNITS[one] for one in unit.to_pylist()])
             bare = pc.coalesce(pc.struct_field(parts, "n"), bare)
-    bare = pc.replace_substring_regex(bare, rf"(\d){_SPACES}(\d{{3}})", r"\1\2")
-    bare = pc.replace_substring_regex(bare, rf"(\d){_SPACES}(\d{{3}})", r"\1\2")  # 1 234 567: matches overlap
-    return _Stripped(bare, factor, signs, found)
+            notes += (f"read units such as K and M behind {role}",)
+    for _ in range(2):  # 1 234 567: matches overlap
+        bare = pc.replace_substring_regex(bare, rf"(\d){_SPACES}(\d{{3}})", r"\1\2")
+    return bare, factor, notes
 
 
-def _matches(cells: pa.Array, *patterns: str) -> np.ndarray:
-    found = [pc.match_substring_regex(cells, pattern) for pattern in patterns]
-    either = found[0] if len(found) == 1 else pc.or_(found[0], found[1])
-    return np.asarray(pc.fill_null(either, False).to_numpy(zero_copy_only=False))
+def _matches(cells: pa.Array, pattern: str) -> np.ndarray:
+    found = pc.match_substring_regex(cells, pattern)
+    return np.asarray(pc.fill_null(found, False).to_numpy(zero_copy_only=False))
 
 
 def _decide(
@@ -136,35 +115,28 @@ def _decide(
     """The decimal sign of all columns together, and a note if it was a finding."""
     if decimal != "auto":
         return decimal, (f"numbers: decimal={decimal!r}, as asked",)
-    point: tuple[int, str] | None = None
-    comma: tuple[int, str] | None = None
-    either: tuple[int, str] | None = None
-    grouped = False
-    for cells in columns:
-        by_point, by_comma = _matches(cells, _POINT, _POINT_GROUPS), _matches(cells, _COMMA, _COMMA_GROUPS)
-        point = point or _first(cells, by_point & ~by_comma)
-        comma = comma or _first(cells, by_comma & ~by_point)
-        has_comma = np.asarray(pc.fill_null(pc.match_substring(cells, ","), False).to_numpy(zero_copy_only=False))
-        either = either or _first(cells, by_point & by_comma & has_comma)
-        grouped = grouped or bool((by_point & has_comma).any())
+    cells = pa.concat_arrays(columns)
+
+    def first(found: np.ndarray) -> tuple[str, int] | None:
+        """The first such cell, and its row."""
+        position = int(np.argmax(found))
+        return (str(cells[position]), position % len(columns[0])) if found[position] else None
+
+    by_point, by_comma, with_comma = (_matches(cells, pattern) for pattern in (_POINT, _COMMA, ","))
+    point, comma, either = (first(one) for one in (by_point & ~by_comma, by_comma & ~by_point,
+                                                   by_point & by_comma & with_comma))  # fmt: skip
     if point and comma:
         raise DataError(
-            f"{where}numbers that contradict each other: {point[1]!r} ({place(point[0])}) has a decimal point, "
-            f"{comma[1]!r} ({place(comma[0])}) a decimal comma. Write all of them the same way."
+            f"{where}numbers that contradict each other: {point[0]!r} ({place(point[1])}) has a decimal point, "
+            f"{comma[0]!r} ({place(comma[1])}) a decimal comma. Write all of them the same way."
         )
     if comma:
-        return ",", (f"numbers: decimal comma, as in {comma[1]!r}",)
+        return ",", (f"numbers: decimal comma, as in {comma[0]!r}",)
     if either and not point:
         raise DataError(
-            f"{where}decimal comma or thousands? {either[1]!r} ({place(either[0])}) reads both ways, and no row "
+            f"{where}decimal comma or thousands? {either[0]!r} ({place(either[1])}) reads both ways, and no row "
             "decides. Say which, decimal='.' (the comma groups thousands) or decimal=','."
         )
-    note = (f"numbers: commas group thousands, because {point[1]!r} has a decimal point",) if grouped and point else ()
-    return ".", note
-
-
-def _first(cells: pa.Array, rows: np.ndarray) -> tuple[int, str] | None:
-    if not rows.any():
-        return None
-    row = int(np.flatnonzero(rows)[0])
-    return row, str(cells[row])
+    if point and (by_point & with_comma).any():
+        return ".", (f"numbers: commas group thousands, because {point[0]!r} has a decimal point",)
+    return ".", ()

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chandler.data.reading.numbers import arrow_text
-from chandler.data.reading.zones import in_zone, zone_of
 from chandler.errors import DataError
 
 _CLOCK = (
@@ -34,6 +33,13 @@ _COMPACT = (
 )
 _NAMED = r"^(?P<wall>.*\d)\s+(?P<zone>[A-Z][A-Za-z]+/[A-Za-z_/]+)$"
 
+# Tried in this order where a file mixes offsets because of daylight saving.
+_EXCHANGE_ZONES = (
+    "America/New_York", "America/Chicago", "Europe/London", "Europe/Berlin", "Europe/Athens",
+    "America/Los_Angeles", "America/Denver", "America/Halifax", "Australia/Sydney", "Pacific/Auckland",
+    "Asia/Jerusalem", "America/Santiago", "America/Sao_Paulo", "Africa/Cairo", "Europe/Moscow",
+    "Europe/Istanbul", "Asia/Tehran",
+)  # fmt: skip
 
 _ONE_AT_A_TIME = threading.Lock()
 _UNITS = (("seconds", 10**9, 1e11), ("milliseconds", 10**6, 1e14), ("microseconds", 10**3, 1e17),
@@ -87,7 +93,7 @@ def parse_times(
             index = pd.DatetimeIndex(index.append(nat))
         times = Times(index.take(codes), times.notes, times.hint)
     asked, reason = (stated or (None, "")) if timezone is None and times.index.tz is None else (timezone, "as asked")
-    index = in_zone(times.index, asked, where)
+    index = _in_zone(times.index, asked, where)
     if asked is not None:
         verb = "in" if times.index.tz is None else f"from {times.index.tz} to"
         zone = f"times: wall clock {verb} {asked}, {reason}" if verb == "in" else f"times: {verb} {asked}, {reason}"
@@ -127,7 +133,7 @@ def _iso(raw: pd.Series) -> Times | None:
     seconds = np.array([_seconds(match.group(1)) if match else 0 for match in found], np.int64)
     offsets = seconds[np.asarray(endings.indices.to_numpy(zero_copy_only=False))]
     index = pd.DatetimeIndex(moments.view("M8[ns]")).tz_localize("UTC")
-    zone, note = zone_of(index, offsets)
+    zone, note = _zone_of(index, offsets)
     return Times(index.tz_convert(zone), (note,) if note else ())
 
 
@@ -249,7 +255,7 @@ def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Time
     named = pc.extract_regex(array, _NAMED)
     if len(array) and not named.null_count and len(zone := pc.unique(pc.struct_field(named, "zone"))) == 1:
         times = _from_text(pd.Series(pc.struct_field(named, "wall").to_pandas(), dtype="string"), where, first)
-        return Times(in_zone(times.index, zone[0].as_py(), where), times.notes, times.hint)
+        return Times(_in_zone(times.index, zone[0].as_py(), where), times.notes, times.hint)
     parts = _fields(array, _SEPARATED)
     use = parts["found"] == 0
     if use.any():
@@ -297,7 +303,7 @@ def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Time
             f"({first(row)}). Write all of them the same way."
         )
     moments = _masked(pd.DatetimeIndex((wall - offset * 10**9).view("M8[ns]")), good).tz_localize("UTC")
-    zone, note = zone_of(moments[good], offset[good])
+    zone, note = _zone_of(moments[good], offset[good])
     return Times(moments.tz_convert(zone), notes + ((note,) if note else ()))
 
 
@@ -352,3 +358,36 @@ def _seconds(offset: str) -> int:
         return 0
     digits = offset[1:].replace(":", "").ljust(4, "0")
     return (-1 if offset[0] == "-" else 1) * (int(digits[:2]) * 3600 + int(digits[2:]) * 60)
+
+
+def _in_zone(index: pd.DatetimeIndex, timezone: str | None, where: str) -> pd.DatetimeIndex:
+    """Naive times become wall clock of `timezone`, others are converted to it; None leaves them. DataError."""
+    if timezone is None:
+        return index
+    try:
+        return index.tz_localize(timezone, ambiguous="infer") if index.tz is None else index.tz_convert(timezone)
+    except KeyError:
+        raise DataError(
+            f"{where}timezone={timezone!r} is not a known zone; say, for example, 'Europe/Berlin'."
+        ) from None
+    except ValueError as error:
+        raise DataError(
+            f"{where}wall-clock times that do not exist once and only once in {timezone}: {error}. "
+            "Give timestamps with an offset, or in UTC with timezone='UTC'."
+        ) from None
+
+
+def _zone_of(moments: pd.DatetimeIndex, offsets: np.ndarray) -> tuple[str, str]:
+    """The zone of moments (UTC) whose wall clock is `offsets` seconds ahead; a note if it was a choice."""
+    distinct = np.unique(offsets)
+    if len(distinct) == 1:
+        minutes = int(distinct[0]) // 60
+        if minutes == 0:
+            return "UTC", ""
+        sign = "-" if minutes < 0 else "+"
+        return f"UTC{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}", ""
+    for zone in _EXCHANGE_ZONES:
+        local = moments.tz_convert(zone).tz_localize(None).asi8
+        if np.array_equal(local - moments.asi8, offsets * 10**9):
+            return zone, f"times: the offsets from UTC change with daylight saving as in {zone}: took that zone"
+    return "UTC", "times: the offsets from UTC fit no common exchange zone: times are in UTC"

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chandler.data.bars import Adjust, Bars, Decimal, Missing, Unsorted, pieces
+from chandler.data.bars import Bars, pieces
 from chandler.data.columns import FEATURES, PRICES, RawTable
 from chandler.data.reading.numbers import Numbers, parse_numbers
+from chandler.data.reading.options import ReadingOptions
 from chandler.data.reading.timestamps import parse_times
 from chandler.errors import DataError
 
@@ -28,76 +29,50 @@ _MOMENT = re.compile(r"\s*(19|20)\d\d([-/.]?)[01]\d\2[0-3]\d[ T]?\d\d:?\d\d")
 _CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,6}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
 
 
-def validate_table(
-    table: RawTable,
-    *,
-    symbol: str = "",
-    timezone: str | None = None,
-    date_format: str | None = None,
-    adjust: Adjust = "auto",
-    missing: Missing = "error",
-    decimal: Decimal = "auto",
-    unsorted: Unsorted = "error",
-) -> list[Bars]:
+def validate_table(table: RawTable, options: ReadingOptions, symbol: str = "") -> list[Bars]:
     """The bars of every symbol of a table, validated, sorted by time; `symbol` names rows that name none.
 
     No volume column: volume 0, and amount 0 unless given. No amount column: volume x mean(open, high, low,
     close). Missing and negative cells of volume and amount count as 0. Of equal timestamps the last row
-    stays. Rows with a price that is missing, 0 or negative are errors, or left out with missing="drop":
-    vendors write 0 where nothing traded; missing="split" leaves them out too, and no window crosses the place
-    (`Bars.segments`). adjust="auto" scales prices by adj_close / close, volume by the
-    inverse. A symbol's rows run forward or, newest first, backward in time; others are errors, or sorted with
-    unsorted="sort". `decimal`: see `numbers.parse_numbers`.
+    stays. `options`: see `load_bars`.
 
     Raises DataError, naming source, symbol, row, value and remedy, for a price that is text, not finite, not
     positive or above PRICE_LIMIT, for volumes that are no numbers, for unreadable times and times that step
     back, for several series under one name, and for tables without rows.
     """
-    if unsorted not in ("error", "sort"):
-        raise DataError(f"unsorted={unsorted!r} is not known: say 'error' or 'sort'.")
-    if decimal not in ("auto", ".", ","):
-        raise DataError(f"decimal={decimal!r} is not known: say 'auto', '.' or ','.")
-    if adjust not in ("auto", "none"):
-        raise DataError(f"adjust={adjust!r} is not known: say 'auto' or 'none'.")
-    if missing not in ("error", "drop", "split"):
-        raise DataError(f"missing={missing!r} is not known: say 'error', 'drop' or 'split'.")
     where = f"{table.source}: " if table.source else ""
     if not len(table.frame):
         where = where or (f"{symbol}: " if symbol else "")
         raise DataError(f"{where}there are column names but no rows. Give data with at least one row.")
-    reading = _Validator(table, symbol or "series", where, decimal)
-    return reading.read(timezone, date_format, adjust, missing, unsorted == "sort")
+    return _Validator(table, options, symbol or "series", where).read()
 
 
 class _Validator:
     """One pass over a table: checks in order, then one sort that groups symbols and orders time."""
 
-    def __init__(self, table: RawTable, symbol: str, where: str, decimal: Decimal):
-        self.table, self.where = table, where
+    def __init__(self, table: RawTable, options: ReadingOptions, symbol: str, where: str):
+        self.table, self.options, self.where = table, options, where
         self.notes: list[tuple[str, np.ndarray | None]] = [(note, None) for note in table.notes]
         self.index: pd.DatetimeIndex | None = None
         self.codes, self.symbols = self._symbols(symbol)
-        self.decimal = decimal
         self.numbers: Numbers | None = None
         self.plain: set[str] = set()
         """Columns of which every cell is a number in its range, 0 or more."""
 
-    def read(
-        self, timezone: str | None, date_format: str | None, adjust: Adjust, missing: Missing, sort: bool
-    ) -> list[Bars]:
-        table = self.table
-        self.index = self._times(timezone, date_format)
+    def read(self) -> list[Bars]:
+        table, options = self.table, self.options
+        self.index = self._times()
         found = {role: table.column(role) for role in (*FEATURES, "adj_close") if role in table.roles}
         present = {role: column for role, column in found.items() if column is not None}
-        self.numbers = parse_numbers(present, decimal=self.decimal, where=self.where, place=table.at)
+        self.numbers = parse_numbers(present, decimal=options.decimal, where=self.where, place=table.at)
         self.notes += [(note, None) for note in self.numbers.notes]
-        values, unusable = self._values(missing)
-        if adjust == "auto" and "adj_close" in table.roles:
+        values, unusable = self._values()
+        if options.adjust == "auto" and "adj_close" in table.roles:
             self._adjust(values, unusable)
         self._derive(values)
         if unusable.all():
             raise DataError(f"{self.where}no row has four prices above 0. Give at least one whole row.")
-        return self._group(values, ~unusable, split=missing == "split", sort=sort)
+        return self._group(values, ~unusable)
 
     def _symbols(self, symbol: str) -> tuple[np.ndarray, list[str]]:
         column = self.table.column("symbol")
@@ -112,7 +87,7 @@ class _Validator:
             self._fail(codes < 0, f"no symbol in {self.table.named('symbol')!r}", None, "Fill in the symbol.")
         return codes, self.symbols
 
-    def _times(self, timezone: str | None, date_format: str | None) -> pd.DatetimeIndex:
+    def _times(self) -> pd.DatetimeIndex:
         raw, clock = self.table.column("timestamp"), self.table.column("time")
         assert raw is not None
         if clock is not None and not all(_CLOCK.match(str(one)) for one in clock.dropna().head(100)):
@@ -121,8 +96,8 @@ class _Validator:
                 self.notes.append((f"times: from {self.table.named('time')!r}, which has the date as well", None))
             clock = None  # a column named `time` that holds something else
         times = parse_times(
-            raw, clock, timezone=timezone, date_format=date_format, stated=self.table.stated_zone,
-            where=self.where, place=self.table.at,
+            raw, clock, timezone=self.options.timezone, date_format=self.options.date_format,
+            stated=self.table.stated_zone, where=self.where, place=self.table.at,
         )  # fmt: skip
         bad = np.asarray(times.index.isna())
         if bad.any():
@@ -132,7 +107,7 @@ class _Validator:
         self.notes += [(note, None) for note in times.notes]
         return times.index
 
-    def _values(self, missing: Missing) -> tuple[np.ndarray, np.ndarray]:
+    def _values(self) -> tuple[np.ndarray, np.ndarray]:
         """(N, 6) float64, NaN for absent volumes and amounts, and which rows (N,) to drop."""
         values = np.empty((len(FEATURES), len(self.table.frame))).T  # columns contiguous: all work is by column
         for position, name in enumerate(FEATURES):
@@ -142,7 +117,7 @@ class _Validator:
             nothing = np.zeros(len(values), bool)
             return values, nothing
         absent, below = np.isnan(prices), prices <= 0
-        for position, name in enumerate(PRICES if missing == "error" else ()):
+        for position, name in enumerate(PRICES if self.options.missing == "error" else ()):
             raw, label = self.table.column(name), repr(self.table.named(name))
             self._refuse(absent[:, position], f"missing value in {label}", raw,
                          'Drop or fill these rows, or pass missing="drop".')  # fmt: skip
@@ -226,13 +201,13 @@ class _Validator:
             self._refuse(amount > FLOAT32_MAX, "volume x price is beyond what float32 holds", None,
                          "Use a larger unit, for example volume in thousands.")  # fmt: skip
 
-    def _group(self, values: np.ndarray, keep: np.ndarray, split: bool, sort: bool) -> list[Bars]:
+    def _group(self, values: np.ndarray, keep: np.ndarray) -> list[Bars]:
         assert self.index is not None
         ticks = self.index.asi8
         if keep.all() and (bars := self._in_order(ticks, values)):
             return bars
         newest_first, back = self._direction(ticks)
-        if back.any() and not sort:
+        if back.any() and self.options.unsorted == "error":
             self._step_back(back)
         order = np.lexsort((ticks, self.codes))  # stable: of equal times the last row stays last
         before = np.cumsum(~keep[order])[keep[order]]  # rows left out so far: a step marks a split
@@ -250,7 +225,7 @@ class _Validator:
         order, before = order[~again], before[~again]
         values, index = values[order], self.index[order]
         edges = np.searchsorted(self.codes[order], np.arange(len(self.symbols) + 1))
-        bars = []
+        bars, split = [], self.options.missing == "split"
         for code, symbol in enumerate(self.symbols):
             lo, hi = edges[code], edges[code + 1]
             notes = _notes_of(counts, code)

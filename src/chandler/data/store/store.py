@@ -15,10 +15,9 @@ import numpy as np
 import pandas as pd
 
 from chandler.atomic import atomic_folder
-from chandler.data.bars import Bars
+from chandler.data.bars import Bars, to_polars
 from chandler.data.calendars.time_features import time_features
 from chandler.data.columns import FEATURES
-from chandler.data.reading.frames import to_polars
 from chandler.data.store.concatenated import Stitched
 from chandler.data.store.writer import ARRAYS, LAYOUT, MANIFEST, open_store_writer
 from chandler.errors import ConfigError, DataError

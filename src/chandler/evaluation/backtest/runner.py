@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import chandler
 from chandler.atomic import write_text
 from chandler.data.sources import load_clean
 from chandler.data.store.store import BarStore
@@ -32,7 +31,6 @@ from chandler.evaluation.backtest.signals import (
     write_parquet,
 )
 from chandler.evaluation.part_store import inputs
-from chandler.evaluation.progress import ProgressReporter
 from chandler.evaluation.tasks.paper import window_for
 from chandler.evaluation.walk_forward.contamination import (
     SAYS,
@@ -44,7 +42,9 @@ from chandler.evaluation.walk_forward.contamination import (
 from chandler.evaluation.walk_forward.forecasters import open_model
 from chandler.measures.bootstrap import block_bootstrap
 from chandler.places import Layout, require_apart
+from chandler.progress import Progress
 from chandler.settings import load
+from chandler.version import __version__
 
 SIGNALS, CURVES, TRADES, RANDOM, SUMMARY, CONFIG, PARTS = (
     "signals.parquet", "curve.parquet", "trades.parquet", "random.parquet", "summary.json", "config.yaml", "parts",
@@ -76,7 +76,7 @@ def backtest(
     *,
     force: bool = False,
     overwrite: bool = False,
-    progress: ProgressReporter | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Run the backtest, or go on with its forecasts.
 
@@ -96,7 +96,7 @@ def backtest(
     """
     from chandler.reports.backtest import write_backtest_report
 
-    shown, folder = progress or ProgressReporter(), Path(settings.out)
+    shown, folder = progress or Progress(), Path(settings.out)
     BACKTEST.require_free(folder, OTHER)
     store, _ = load_clean(settings.data)
     models = [settings.model] if settings.model is not None else []
@@ -137,7 +137,7 @@ def backtest(
         )
     signalled = np.flatnonzero(np.isfinite(scores).any(axis=1))
     summary = {
-        "chandler": chandler.__version__,
+        "chandler": __version__,
         "task": settings.task,
         "signal": name,
         "source": settings.model or settings.signals,
@@ -173,7 +173,7 @@ def _signals(
     folder: Path,
     force: bool,
     overwrite: bool,
-    shown: ProgressReporter,
+    shown: Progress,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The signals and what is to be said of them; forecasts are kept in the folder, which is opened for them."""
     if settings.signals is not None:
@@ -203,7 +203,7 @@ def _signals(
     shown.note(f"{len(bars):,} forecasts of {lookback} + {horizon} bars on {rounds:,} bars of the calendar")
     _open(folder, overwrite)
     done = parts_done(bars, settings, folder / PARTS)
-    with shown.walking("forecasts", len(bars), done, "forecasts") as report:
+    with shown.track("forecasts", len(bars), done, "forecasts") as report:
         table = forecast_signals(forecaster, bars, settings, horizon, folder / PARTS, report=report)
     kinds = sorted({str(mark) for mark in marks if mark in ("trained", "validated", "released")})
     return table, {"kind": "model", "lookback": lookback, "horizon": horizon, "seen": kinds, "notes": notes}
@@ -223,13 +223,13 @@ def _contenders(settings: BacktestSettings, panel: Panel, scores: Array) -> dict
 
 
 def _random(
-    settings: BacktestSettings, panel: Panel, scores: Array, benchmark: Array, per_year: float, shown: ProgressReporter
+    settings: BacktestSettings, panel: Panel, scores: Array, benchmark: Array, per_year: float, shown: Progress
 ) -> tuple[pd.DataFrame, list[float]]:
     """The fan of the random portfolios' values, (bars, len(FAN)), and their annual excess returns."""
     rho = performance.persistence(scores)
     values, excess = [], []
     times = None
-    with shown.walking("random signals", settings.random, 0, "portfolios") as report:
+    with shown.track("random signals", settings.random, 0, "portfolios") as report:
         for draw in range(settings.random):
             noise = performance.random_scores(scores, rho, settings.seed + draw)
             daily = simulate(panel, noise, settings.portfolio, benchmark).daily

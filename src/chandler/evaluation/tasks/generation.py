@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import chandler
 from chandler.atomic import atomic_file, write_text
 from chandler.data.bars import FEATURES, Bars
 from chandler.data.datasets.windows import normalise
 from chandler.data.sources import load_clean
 from chandler.errors import ConfigError
 from chandler.evaluation.part_store import inputs, slug
-from chandler.evaluation.progress import ProgressReporter
 from chandler.evaluation.tasks.discriminators import discriminative_score, train_on_synthetic_score
 from chandler.evaluation.walk_forward.contamination import (
     SAYS,
@@ -31,6 +29,8 @@ from chandler.evaluation.walk_forward.origins import Origins, find_origins
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
 from chandler.measures.bootstrap import block_bootstrap
 from chandler.places import Layout, require_apart
+from chandler.progress import Progress
+from chandler.version import __version__
 
 Array = NDArray[np.float64]
 RESULT, CONFIG, SAMPLES = "generation.json", "config.yaml", "samples"
@@ -53,7 +53,7 @@ def generation(
     *,
     force: bool = False,
     overwrite: bool = False,
-    progress: ProgressReporter | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Sample, train the networks, judge; or go on with what is sampled already.
 
@@ -70,7 +70,7 @@ def generation(
     """
     from chandler.reports.generation import write_generation_report
 
-    shown, folder = progress or ProgressReporter(), Path(settings.out)
+    shown, folder = progress or Progress(), Path(settings.out)
     GENERATION.require_free(folder, OTHER)
     exposures = {name: exposure(source) for name, source in settings.models.items()}
     store, _ = load_clean(settings.data)
@@ -108,7 +108,7 @@ def generation(
         if mark
     ]
     result = {
-        "chandler": chandler.__version__, "task": "generation", "windows": len(origins), "test_windows": int(test.sum()),
+        "chandler": __version__, "task": "generation", "windows": len(origins), "test_windows": int(test.sum()),
         "rounds": len(np.unique(origins.rounds)), "symbols": len(np.unique(origins.numbers)), "lookback": settings.lookback,
         "horizon": settings.horizon, "start": start, "seen": bool(any(np.isin(m, ("trained", "validated", "released")).any()
                                                                       for m in marks.values())),
@@ -208,7 +208,7 @@ def _sampled(
     origins: Origins,
     settings: EvaluationSettings,
     facts: Any,
-    shown: ProgressReporter,
+    shown: Progress,
     name: str,
 ) -> Array:
     """One future of every window, (W, H, 6), from the file if it has been made with these settings before."""
@@ -223,7 +223,7 @@ def _sampled(
             if str(kept["claim"]) == claim:
                 return np.asarray(kept["made"], np.float64)
     found: list[Array] = []
-    with shown.walking(name, len(origins), 0) as report:
+    with shown.track(name, len(origins), 0) as report:
         for lo in range(0, len(origins), settings.chunk):
             windows = np.arange(lo, min(lo + settings.chunk, len(origins)))
             for window, future in zip(windows, make(origins, windows), strict=True):

@@ -17,7 +17,8 @@ from chandler.evaluation.walk_forward.results import Results
 from chandler.measures import correlation as ranks
 from chandler.measures import significance, volatility
 from chandler.measures.significance import newey_west_t
-from chandler.reports.render import table
+from chandler.reports.page import table
+from chandler.text import aligned, signed
 
 Array = NDArray[np.float64]
 TITLES = {
@@ -43,13 +44,7 @@ class TaskTable:
     def to_text(self) -> str:
         """For a terminal."""
         cells = [("", *self.head), *((name, *values) for name, values in self.rows)]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-        lines = [
-            "  ".join(text.ljust(width) if i == 0 else text.rjust(width)
-                      for i, (text, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-            for row in cells
-        ]  # fmt: skip
-        return "\n".join([self.title, *lines])
+        return "\n".join([self.title, *aligned(cells)])
 
     def to_html(self) -> str:
         """For the report."""
@@ -91,7 +86,7 @@ def _price(results: Results, name: str) -> tuple[str, ...]:
         usable = np.isfinite(known).any(axis=0)
         found[kind] = np.where(usable, np.nansum(known, axis=0) / np.maximum(np.isfinite(known).sum(axis=0), 1), np.nan)
     by_round = _by_round(found["rank_ic"], results)
-    return _signed(_mean(found["ic"])), _signed(_mean(found["rank_ic"])), _plain(newey_west_t(by_round).t, 1)
+    return signed(_mean(found["ic"])), signed(_mean(found["rank_ic"])), _plain(newey_west_t(by_round).t, 1)
 
 
 def _return(results: Results, name: str) -> tuple[str, ...]:
@@ -100,7 +95,7 @@ def _return(results: Results, name: str) -> tuple[str, ...]:
     came = results.truth("truth_close")[:, -1] / last - 1
     by_date = results.rank_ic(name)
     return (
-        _signed(ranks.ic(made, came)), _signed(ranks.rank_ic(made, came)), _signed(by_date.mean), _plain(by_date.t, 1),
+        signed(ranks.ic(made, came)), signed(ranks.rank_ic(made, came)), signed(by_date.mean), _plain(by_date.t, 1),
     )  # fmt: skip
 
 
@@ -118,7 +113,7 @@ def _volatility(results: Results, name: str) -> tuple[str, ...]:
         r2 = volatility.r2(made, came)
     except DataError:
         r2 = float("nan")
-    return f"{np.abs(made - came).mean():.2e}", _signed(r2), verdict
+    return f"{np.abs(made - came).mean():.2e}", signed(r2), verdict
 
 
 def _by_round(values: Array, results: Results) -> Array:
@@ -132,10 +127,6 @@ def _by_round(values: Array, results: Results) -> Array:
 def _mean(values: Array) -> float:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else float("nan")
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.4f}" if np.isfinite(value) else "-"
 
 
 def _plain(value: float, digits: int) -> str:

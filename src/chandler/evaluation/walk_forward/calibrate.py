@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from chandler.data.datasets.splits import SplitSettings, split_ranges
 from chandler.data.sources import SourceSettings, load_clean
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation.progress import ProgressReporter
 from chandler.evaluation.walk_forward.forecasters import window_seed
 from chandler.evaluation.walk_forward.origins import Origins, find_origins
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
@@ -22,6 +21,7 @@ from chandler.forecasting.engine.sampling import Sampling
 from chandler.forecasting.forecaster import Forecaster
 from chandler.measures.conformal import ConformalBands
 from chandler.measures.ensemble import CLOSE, LOW, PRICE_FLOOR
+from chandler.progress import Progress
 
 Array = NDArray[np.float64]
 LEVELS = (0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98)
@@ -44,7 +44,7 @@ def calibrate(
     seed: int = 0,
     data: str | None = None,
     device: str = "auto",
-    progress: ProgressReporter | None = None,
+    progress: Progress | None = None,
 ) -> Calibration:
     """Forecast a run's validation period, fit, and write calibration.json beside its summary.json.
 
@@ -60,7 +60,7 @@ def calibrate(
         ConfigError: no run folder, or bars that are not there any more.
         DataError: too few windows in the validation period.
     """
-    shown = progress or ProgressReporter()
+    shown = progress or Progress()
     folder = Path(run).expanduser()
     source, split, lookback, trained_horizon = _data_of(folder, data)
     forecaster = Forecaster.from_pretrained(folder, device=device)
@@ -77,7 +77,7 @@ def calibrate(
         )
     closes: list[Array] = []
     truths: list[Array] = []
-    with shown.walking(f"Calibrating {folder.name}", len(origins), 0) as report:
+    with shown.track(f"Calibrating {folder.name}", len(origins), 0) as report:
         for lo in range(0, len(origins), _CHUNK):
             windows = range(lo, min(lo + _CHUNK, len(origins)))
             pairs = [origins.bars(window) for window in windows]
@@ -114,12 +114,12 @@ def calibrate(
     return found
 
 
-def calibrate_missing(settings: EvaluationSettings, progress: ProgressReporter | None = None) -> list[str]:
+def calibrate_missing(settings: EvaluationSettings, progress: Progress | None = None) -> list[str]:
     """Calibrate every run of an evaluation that has no calibration, with its sampling; the names of those that were.
 
     What is no run folder (a release, a pair) has no validation period and is passed over with a word.
     """
-    shown, done = progress or ProgressReporter(), []
+    shown, done = progress or Progress(), []
     for name, source in settings.models.items():
         folder = Path(source).expanduser()
         if Calibration.load(folder) is not None:

@@ -17,13 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-import chandler
 from chandler.atomic import atomic_file, write_text
 from chandler.data.sources import load_clean
 from chandler.data.store.store import BarStore
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.part_store import inputs, slug
-from chandler.evaluation.progress import ProgressReporter
 from chandler.evaluation.walk_forward import scores as records
 from chandler.evaluation.walk_forward.contamination import (
     check_contamination,
@@ -35,6 +33,8 @@ from chandler.evaluation.walk_forward.forecasters import EvaluatedForecaster, Mo
 from chandler.evaluation.walk_forward.origins import Origins, find_origins
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
 from chandler.places import Layout, require_apart
+from chandler.progress import Progress
+from chandler.version import __version__
 
 SCORES, STATE, CONFIG, PARTS = "scores.parquet", "evaluation.json", "config.yaml", "parts"
 EXAMPLES = "examples.parquet"
@@ -54,7 +54,7 @@ def evaluate(
     *,
     force: bool = False,
     overwrite: bool = False,
-    progress: ProgressReporter | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Run the evaluation, or go on with it.
 
@@ -72,7 +72,7 @@ def evaluate(
         ConfigError: other settings than those of the evaluation in the folder (without `overwrite`).
         CheckpointError: a model that cannot be loaded.
     """
-    shown = progress or ProgressReporter()
+    shown = progress or Progress()
     folder = Path(settings.out)
     exposures = {name: exposure(source) for name, source in settings.models.items()}
     store, cleaned = load_clean(settings.data)
@@ -136,7 +136,7 @@ def _contenders(
     store: BarStore,
     origins: Origins,
     left_out: dict[str, str],
-    shown: ProgressReporter,
+    shown: Progress,
 ) -> Iterator[tuple[str, EvaluatedForecaster]]:
     """One at a time; `models` are taken out, so that each is freed when it is done. A baseline that cannot be fitted is
     left out."""
@@ -161,14 +161,14 @@ def _run(
     origins: Origins,
     marks: NDArray[np.str_] | None,
     parts: Path,
-    shown: ProgressReporter,
+    shown: Progress,
 ) -> int:
     """Forecast what is missing; how many windows that were."""
     parts.mkdir(parents=True, exist_ok=True)
     chunks = [np.arange(lo, min(lo + settings.chunk, len(origins))) for lo in range(0, len(origins), settings.chunk)]
     missing = [number for number in range(len(chunks)) if not _part(parts, number).is_file()]
     done = 0
-    with shown.walking(name, len(origins), len(origins) - sum(len(chunks[n]) for n in missing)) as report:
+    with shown.track(name, len(origins), len(origins) - sum(len(chunks[n]) for n in missing)) as report:
         for number in missing:
             windows = chunks[number]
             found = []
@@ -201,7 +201,7 @@ def _state(settings: EvaluationSettings, origins: Origins, begin: str | None) ->
     first, last = origins.targets(), np.asarray(store.timestamps)[origins.rows + origins.horizon]
     closes = np.asarray(store.values[origins.rows, 3], np.float64)
     return {
-        "chandler": chandler.__version__,
+        "chandler": __version__,
         "settings": {k: v for k, v in settings.model_dump(mode="json").items() if k not in _FREE},
         "start": begin,
         "windows": len(origins),

@@ -66,8 +66,10 @@ def generate(
         encoded: called with a number of rows of history when they have been encoded, with each row once.
 
     Returns:
-        Per prompt, in order, the new ids (s1, s2), each (paths, horizon) int64 on the model's device. They do not
-        depend on which prompts share the call or on the memory budget.
+        Per prompt, in order, the new ids (s1, s2), each (paths, horizon) int64 on the model's device. In float32 those
+        of a path are a function of (weights, history, sampling, its random numbers), whatever the other prompts and
+        paths, the memory budget, the threads or the device, unless a draw lies within 1e-5 of the edge between two
+        tokens: sums round with the number of rows.
 
     Raises:
         ConfigError: an impossible setting, a model in several places, or a budget in which not even one path fits.

@@ -90,7 +90,7 @@ def sample(logits: Tensor, sampling: Sampling, uniforms: Tensor) -> Tensor:
 def path_uniforms(seed: int, series_key: int, paths: int, horizon: int) -> Tensor:
     """The random numbers of one series, (paths, horizon, 2) float32 on the CPU, in [0, 1).
 
-    Path p at step h is a function of (seed, series_key, p, h) alone. So a series has the same paths alone or
+    Path p at step h is a function of (seed, series_key, p, h) alone. So a series has the same numbers alone or
     among a thousand; fewer paths are the first of more paths, and a shorter horizon is the start of a longer one.
 
     Args:

@@ -10,14 +10,14 @@ from typing import Any
 from chandler.atomic import write_text
 from chandler.measures.direction import gain
 from chandler.training.logging.callbacks import StageResult
+from chandler.training.logging.console import RunProgress
 from chandler.training.logging.trackers import Tracking
-from chandler.training.progress import Progress
 
 
 class MetricsLogger:
     """Listens to the loop: writes metrics into the folder, passes them to trackers, shows progress."""
 
-    def __init__(self, folder: Path, progress: Progress) -> None:
+    def __init__(self, folder: Path, progress: RunProgress) -> None:
         self.folder, self.progress = folder, progress
         self.tracking: Tracking | None = None
 

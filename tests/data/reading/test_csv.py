@@ -10,11 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chandler.data import load_bars, prepare
-from chandler.data.parallel import by_threads, map_threads, worker_count
-from chandler.data.reading.csv import read_text
-from chandler.data.reading.csv_engine import Layout, parse_typed
-from chandler.data.reading.discovery import Encoded, Source
-from chandler.data.reading.load import ReadOptions
+from chandler.data.parallel import map_threads
+from chandler.data.reading.csv import Layout, parse_typed, read_text
+from chandler.data.reading.discovery import Source, by_threads, worker_count
+from chandler.data.reading.encoding import Encoded
+from chandler.data.reading.load import read_file
+from chandler.data.reading.options import ReadingOptions
+from chandler.data.reading.validation import validate_table
 from chandler.errors import DataError
 
 HEAD = "timestamp,open,high,low,close,volume\n"
@@ -59,7 +61,7 @@ def both(path, **options):
     found = []
     for typed in (True, False):
         try:
-            found.append(ReadOptions(**options).read(read_text(Source(path), typed=typed), path.stem))
+            found.append(validate_table(read_text(Source(path), typed=typed), ReadingOptions(**options), path.stem))
         except DataError as error:
             found.append(str(error))
     return found
@@ -83,7 +85,7 @@ def test_unusual_files_come_out_the_same(name, tmp_path):
     path = tmp_path / "x.csv"
     path.write_text(UNUSUAL[name])
     same(*both(path))
-    same(load_bars(path), ReadOptions().read(read_text(Source(path)), "x"))
+    same(load_bars(path), validate_table(read_text(Source(path)), ReadingOptions(), "x"))
 
 
 def test_a_ticker_may_be_called_na(tmp_path):
@@ -175,7 +177,7 @@ def test_large_files_are_read_by_threads_in_their_order(tmp_path):
     assert worker_count(sources[:1]) == 1
     store = load_bars(tmp_path)
     assert store.symbols == ("S0", "S1", "S2")
-    same(store, [ReadOptions().read_source(source)[0] for source in sources])
+    same(store, [read_file(source, ReadingOptions())[0] for source in sources])
     (tmp_path / "S1.csv").write_text(HEAD + "yesterday,1,1,1,1,1\n" + " " * 1_500_000)
     with pytest.raises(DataError, match=r"^1 of 3 files cannot be used:\n- .*S1.csv"):
         load_bars(tmp_path)

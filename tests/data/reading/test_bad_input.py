@@ -76,7 +76,7 @@ def test_one_endless_line_is_refused_unread(tmp_path):
     )
     before = 3 << 30  # of address space: importing alone takes most of it
     script = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({before}, {before}))\n" + script
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src"), "OPENBLAS_NUM_THREADS": "1"}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src"), "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=50, env=env
     )
@@ -224,7 +224,7 @@ def test_paths_without_permission(tmp_path):
         script = PERMISSIONS.replace("os.setgid(65534); os.setuid(65534)", "")
     for place in (tmp_path / "C.csv", tmp_path / "D.parquet", tmp_path / "folder" / "closed"):
         place.chmod(0)
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")}
     try:
         done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "open.csv"), *map(str, places)],
                               capture_output=True, text=True, env=env)  # fmt: skip
