@@ -7,9 +7,14 @@ after a bar; inspection tells what is wrong with a store.
 """
 
 from chandler.data.bars import Bars
-from chandler.data.calendars.schedule import Schedule, fit_schedule, future_timestamps
-from chandler.data.calendars.sessions import calendar_names
-from chandler.data.calendars.time_features import infer_interval, time_features
+from chandler.data.calendars import (
+    Schedule,
+    calendar_names,
+    fit_schedule,
+    future_timestamps,
+    infer_interval,
+    time_features,
+)
 from chandler.data.columns import FEATURES, PRICES
 from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_rows, clean_store
 from chandler.data.datasets.resampling import resample_bars, resample_store

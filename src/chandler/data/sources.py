@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from chandler.data.calendars.sessions import resolve_calendar
+from chandler.data.calendars.exchanges import resolve_calendar
 from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_store
 from chandler.data.datasets.resampling import resample_store
 from chandler.data.datasets.splits import SplitSettings

@@ -1,24 +1,214 @@
-"""Fits intraday bars into the sessions of a named market: zone, label, and the slots of a session that have bars."""
+"""Named markets: when they are open, and where the intraday bars of a history stand in their sessions.
+
+Exchanges go by their `exchange_calendars` name; beside them there are "24/7" and "24/5". First the markets themselves
+(`sessions`), then the bars of a history in them (`fit_exchange`).
+"""
 
 from __future__ import annotations
 
+import difflib
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from chandler.data.calendars.inferred import NS_DAY, OPEN_SHARE, distinct, isin_sorted, phase, weekdays
-from chandler.data.calendars.sessions import Sessions, covers, exchange_timezone, sessions
+from chandler.data.calendars.inferred import (
+    MOVED,
+    OPEN_SHARE,
+    distinct,
+    isin_sorted,
+    phase,
+    since_clock_change,
+    weekdays,
+)
+from chandler.data.calendars.time_features import NS_DAY, wall_clock
+from chandler.errors import DataError
 
-MOVED = "sessions moved by an hour lately: learned from the days since"
+ALWAYS, FOREX = "24/7", "24/5"
 Label = Literal["open", "close", "both"]
 USUAL = -1
 """The group of parts of which the days of a history had none."""
+_NEW_YORK = "America/New_York"
+_SPELT = {"crypto": ALWAYS, "forex": FOREX, "fx": FOREX, "24x7": ALWAYS, "24x5": FOREX, "247": ALWAYS}
 _HOUR = 3_600_000_000_000
 _MARGIN = 14
 """Days of sessions around a history: more than the longest holidays."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sessions:
+    """The sessions of a market over a span of days, in order. Moments are ns of the market's wall clock.
+
+    `day` (n,) days since 1970, the label of each session; `open`, `close` (n,); `pause`, `resume` (n,): the
+    lunch break, both at `close` where there is none. A session may open on the day before its label.
+    """
+
+    zone: str
+    day: np.ndarray
+    open: np.ndarray
+    close: np.ndarray
+    pause: np.ndarray
+    resume: np.ndarray
+
+    @property
+    def overnight(self) -> bool:
+        """Whether sessions begin before midnight of their day, as those of futures and currencies do."""
+        return bool(len(self.day)) and bool((self.open // NS_DAY < self.day).mean() > 0.5)
+
+    def parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """(P,) each: begin and end of what is traded without a break, increasing; which session that is of; 1 after
+        its lunch break, else 0."""
+        broken = np.flatnonzero(self.resume < self.close)
+        begin = np.concatenate([self.open, self.resume[broken]])
+        end = np.concatenate([self.pause, self.close[broken]])
+        session = np.concatenate([np.arange(len(self.day)), broken])
+        after = np.repeat([0, 1], [len(self.day), len(broken)])
+        order = np.argsort(begin, kind="stable")
+        return begin[order], end[order], session[order], after[order]
+
+    def holds(self, wall: np.ndarray, right: bool) -> np.ndarray:
+        """Which moments (N,) are inside a session: [open, close) or, labelled by the close, (open, close]."""
+        begin, end, *_ = self.parts()
+        if not len(begin):
+            return np.zeros(len(wall), bool)
+        at = np.searchsorted(begin, wall, side="left" if right else "right") - 1
+        inside: np.ndarray = (at >= 0) & (wall <= end[at] if right else wall < end[at])
+        return inside
+
+
+def calendar_names() -> list[str]:
+    """Every name that `calendar=` knows: "24/7", "24/5", and exchanges with their aliases."""
+    import exchange_calendars
+
+    names = exchange_calendars.get_calendar_names(include_aliases=True)
+    return [ALWAYS, FOREX, *sorted(name for name in names if name not in (ALWAYS, FOREX))]
+
+
+@lru_cache(maxsize=64)
+def resolve_calendar(name: str) -> str:
+    """The name as it is written here: XNYS for xnys. DataError that lists near names for an unknown one."""
+    known = calendar_names()
+    folded = {one.casefold(): one for one in known}
+    wanted = _SPELT.get(str(name).strip().casefold(), str(name).strip())
+    if wanted.casefold() in folded:
+        return folded[wanted.casefold()]
+    # XNSY is nearer to XNYS than to anything shorter: compare without regard to capitals.
+    near = difflib.get_close_matches(wanted.casefold(), list(folded), n=5, cutoff=0.5)
+    listed = ", ".join(folded[one] for one in near) if near else "XNYS, XLON, XHKG, XSHG, 24/7, 24/5"
+    raise DataError(
+        f"calendar {name!r} is not known; near names are {listed}. Exchanges go by their market code "
+        "(exchange_calendars), crypto by 24/7, currencies by 24/5; leave it out to learn sessions from the bars."
+    )
+
+
+def exchange_timezone(name: str) -> str:
+    """The zone of a resolved calendar's wall clock."""
+    if name == ALWAYS:
+        return "UTC"
+    return _NEW_YORK if name == FOREX else str(_exchange(name).tz)
+
+
+def sessions(name: str, first: int, last: int) -> Sessions:
+    """The sessions labelled by days [first, last] (days since 1970) of a resolved calendar, except 24/7.
+
+    Days beyond what the calendar records go on as ordinary weeks, without holidays: see `unrecorded`.
+    """
+    if name == FOREX:
+        return _forex(first, last)
+    table = _schedule(name)
+    day = table["day"]
+    regular = day[-1] + 1, day[0] - 1  # what is not recorded
+    lo, hi = np.searchsorted(day, [first, last + 1])
+    parts = {key: values[lo:hi] for key, values in table.items()}
+    later, earlier = np.arange(max(regular[0], first), last + 1), np.arange(first, min(regular[1], last) + 1)
+    for days, where in ((later, -1), (earlier, 0)):
+        days = days[np.isin(weekdays(days), _trading_weekdays(day))]
+        if len(days):
+            extra = {key: values[where] + (days - day[where]) * NS_DAY for key, values in table.items()}
+            extra["day"] = days
+            parts = {key: np.concatenate([parts[key], extra[key]][:: 1 if where else -1]) for key in parts}
+    return Sessions(exchange_timezone(name), **parts)
+
+
+def unrecorded(name: str, wall: np.ndarray) -> tuple[str, ...]:
+    """A note where a history (N,) ns ends near the last day whose holidays the calendar knows, or behind it."""
+    if name in (ALWAYS, FOREX):
+        return ()
+    known = int(_schedule(name)["day"][-1])
+    if int(wall[-1] // NS_DAY) + 30 <= known:
+        return ()
+    last = pd.Timestamp(known * NS_DAY).date()
+    return (f"the holidays of {name} are recorded to {last} only: later ones are taken as trading days",)
+
+
+def _trading_weekdays(day: np.ndarray) -> np.ndarray:
+    """Weekdays (Monday 0) that trade, from the last three hundred sessions."""
+    counts = np.bincount(weekdays(day[-300:]), minlength=7)
+    return np.flatnonzero(counts > 0.2 * counts.max())
+
+
+def _forex(first: int, last: int) -> Sessions:
+    """From 17:00 in New York to 17:00 of the next day, the first on Sunday, the last on Friday.
+
+    None ends on Christmas Day or New Year's Day: the two days on which banks are closed everywhere.
+    """
+    day = np.arange(first, last + 1)
+    dates = day.astype("M8[D]")
+    months = dates.astype("M8[M]")
+    month, of_month = months.astype(np.int64) % 12 + 1, (dates - months).astype(np.int64) + 1
+    closed = ((month == 12) & (of_month == 25)) | ((month == 1) & (of_month == 1))
+    day = day[(weekdays(day) < 5) & ~closed]
+    end = day * NS_DAY + 17 * _HOUR
+    return Sessions(_NEW_YORK, day, end - NS_DAY, end, end, end)
+
+
+@lru_cache(maxsize=64)
+def _exchange(name: str) -> Any:
+    import exchange_calendars
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pandas, about the inside of exchange_calendars
+        try:
+            return _longest(exchange_calendars.get_calendar, name)
+        except Exception as error:  # some of its calendars break with some releases of pandas
+            raise DataError(
+                f"calendar {name!r} cannot be built by exchange_calendars {exchange_calendars.__version__} "
+                f"({type(error).__name__}: {str(error)[:100]}). Leave it out to learn sessions from the bars."
+            ) from error
+
+
+def _longest(make: Any, name: str) -> Any:
+    """As far as it goes: some exchanges publish their holidays year by year."""
+    bounds = make(name, start=pd.Timestamp("2022-01-01"), end=pd.Timestamp("2022-02-01"))
+    least, most = bounds.bound_min(), bounds.bound_max()
+    begin = pd.Timestamp("1950-01-01")
+    start = max(begin, least) if least is not None else begin
+    horizon = pd.Timestamp.now().normalize() + pd.DateOffset(years=15)
+    end = min(horizon, most) if most is not None else horizon
+    return make(name, start=start, end=end)
+
+
+@lru_cache(maxsize=64)
+def _schedule(name: str) -> dict[str, np.ndarray]:
+    """All recorded sessions in the exchange's wall clock."""
+    calendar = _exchange(name)
+    table = calendar.schedule
+    wall = {
+        key: pd.DatetimeIndex(table[key]).tz_convert(calendar.tz).tz_localize(None).as_unit("ns").asi8
+        for key in ("open", "close", "break_start", "break_end")
+    }
+    missing = np.asarray(table["break_start"].isna())
+    return {
+        "day": np.asarray(pd.DatetimeIndex(table.index).tz_localize(None).as_unit("ns").asi8 // NS_DAY),
+        "open": wall["open"],
+        "close": wall["close"],
+        "pause": np.where(missing, wall["close"], wall["break_start"]),
+        "resume": np.where(missing, wall["close"], wall["break_end"]),
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +234,7 @@ def fit_exchange(name: str, width: int, recent: pd.DatetimeIndex, whole: bool) -
     choices = [zone, "UTC"] if recent.tz is None else [None]
     best: tuple[float, str | None, np.ndarray, Sessions] | None = None
     for reading in choices:
-        wall = np.sort(market_clock(recent, zone, reading))
+        wall = np.sort(wall_clock(recent, zone, reading))
         found = sessions(name, int(wall[0] // NS_DAY) - _MARGIN, int(wall[-1] // NS_DAY) + _MARGIN)
         fit = float((found.holds(wall, False) | found.holds(wall, True)).mean())
         if best is None or fit > best[0] + 0.01:
@@ -72,29 +262,6 @@ def fit_exchange(name: str, width: int, recent: pd.DatetimeIndex, whole: bool) -
         return found[(found >= lo * NS_DAY) & (found < (hi + 1) * NS_DAY)]
 
     return Fitted(label, tuple(notes), zone, reading, ticks)
-
-
-def market_clock(index: pd.DatetimeIndex, zone: str | None, reading: str | None) -> np.ndarray:
-    """Times as ns of `zone`'s wall clock; naive ones are taken to be in `reading`. None leaves them as they are."""
-    if index.tz is None and reading is not None and reading != zone:
-        # A doubled hour has no order left without a zone: its first meaning is taken, and sorted below.
-        index = index.tz_localize(reading, ambiguous=np.ones(len(index), bool), nonexistent="shift_forward")
-    if index.tz is not None and zone is not None:
-        index = index.tz_convert(zone)
-    return np.asarray(index.tz_localize(None).as_unit("ns").asi8)
-
-
-def since_clock_change(wall: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The rows since all sessions moved by one hour (summer time, seen from UTC), if they did; and whether."""
-    day, at = np.unique(wall // NS_DAY, return_index=True)
-    if len(day) < 6:
-        return wall, False
-    begin = wall[at] % NS_DAY
-    changed = np.flatnonzero(begin != begin[-1])
-    since = int(changed[-1]) + 1 if len(changed) else 0
-    if since < 3 or len(day) - since < 3 or not (np.abs(begin[max(0, since - 3) : since] - begin[-1]) == _HOUR).all():
-        return wall, False
-    return wall[at[since] :], True
 
 
 def _hour_off(wall: np.ndarray, width: int, around: Sessions) -> tuple[str, ...]:
@@ -227,11 +394,3 @@ def _ordinary(edge: np.ndarray, day: np.ndarray) -> np.ndarray:
     hour = edge - day * NS_DAY
     same = hour[1:] == hour[:-1]
     return np.concatenate([same, [False]]) | np.concatenate([[False], same])
-
-
-def unrecorded(name: str, wall: np.ndarray) -> tuple[str, ...]:
-    known = covers(name)
-    if known is None or int(wall[-1] // NS_DAY) + 30 <= known[1]:
-        return ()
-    last = pd.Timestamp(known[1] * NS_DAY).date()
-    return (f"the holidays of {name} are recorded to {last} only: later ones are taken as trading days",)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from chandler.data.calendars.inferred import NS_DAY, isin_sorted, weekdays
+from chandler.data.calendars.inferred import isin_sorted, weekdays
 from chandler.data.calendars.schedule import INFERRED, Schedule
+from chandler.data.calendars.time_features import NS_DAY
 
 HOLIDAY = 3
 """Days in a row that may be a holiday where no calendar knows better."""

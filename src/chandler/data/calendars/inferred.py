@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NS_DAY = 86_400_000_000_000
+from chandler.data.calendars.time_features import NS_DAY
+
+MOVED = "sessions moved by an hour lately: learned from the days since"
 OPEN_SHARE = 0.25
 """Low, because illiquid symbols skip minutes; above 0, because one special session makes no rule."""
+_NS_HOUR = 3_600_000_000_000
 _LIMIT = 50_000_000
 """Cells of the day-by-slot table; a longer history speaks with its latest days."""
 _TYPICAL: dict[str | None, tuple[tuple[str, str], ...]] = {
@@ -65,6 +68,23 @@ def isin_sorted(values: np.ndarray, increasing: np.ndarray) -> np.ndarray:
     at = np.minimum(np.searchsorted(increasing, values), len(increasing) - 1)
     found: np.ndarray = increasing[at] == values
     return found
+
+
+def since_clock_change(wall: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The rows since all sessions moved by one hour (summer time, seen from UTC), if they did; and whether."""
+    day, at = np.unique(wall // NS_DAY, return_index=True)
+    if len(day) < 6:
+        return wall, False
+    begin = wall[at] % NS_DAY
+    changed = np.flatnonzero(begin != begin[-1])
+    since = int(changed[-1]) + 1 if len(changed) else 0
+    if (
+        since < 3
+        or len(day) - since < 3
+        or not (np.abs(begin[max(0, since - 3) : since] - begin[-1]) == _NS_HOUR).all()
+    ):
+        return wall, False
+    return wall[at[since] :], True
 
 
 def phase(ticks: np.ndarray, width: int) -> int:

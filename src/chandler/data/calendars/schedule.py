@@ -12,11 +12,25 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from chandler.data.calendars.exchanges import MOVED, Label, fit_exchange, market_clock, since_clock_change, unrecorded
-from chandler.data.calendars.inferred import NS_DAY, OPEN_SHARE, distinct, infer_hours, phase, weekdays
-from chandler.data.calendars.months import periods_after
-from chandler.data.calendars.sessions import ALWAYS, exchange_timezone, resolve_calendar, sessions
-from chandler.data.calendars.time_features import infer_interval
+from chandler.data.calendars.exchanges import (
+    ALWAYS,
+    Label,
+    exchange_timezone,
+    fit_exchange,
+    resolve_calendar,
+    sessions,
+    unrecorded,
+)
+from chandler.data.calendars.inferred import (
+    MOVED,
+    OPEN_SHARE,
+    distinct,
+    infer_hours,
+    phase,
+    since_clock_change,
+    weekdays,
+)
+from chandler.data.calendars.time_features import NS_DAY, infer_interval, wall_clock
 from chandler.errors import DataError
 
 DAY = pd.Timedelta(days=1)
@@ -25,6 +39,8 @@ RECENT = pd.Timedelta(days=60)
 """How far back an intraday history speaks for its sessions; older hours may have been others."""
 INFERRED = "inferred"
 _BREAK = pd.Timedelta(minutes=45)
+Ticks = Callable[[int, int], np.ndarray]
+"""(first day, last day), days since 1970 -> the moments among them at which bars are expected, ns of a wall clock."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,16 +60,16 @@ class Schedule:
     notes: tuple[str, ...] = ()
     zone: str | None = None
     """The zone whose wall clock the ticks below are in; None: that of the history."""
-    reading: str | None = None
+    assumed_timezone: str | None = None
     """The zone that naive times were taken to be in; None: that of the market."""
-    _days: Callable[[int, int], np.ndarray] | None = None
-    """(first day, last day) -> expected ticks in ns of `zone`'s wall clock; None: every `step`, without breaks."""
+    _days: Ticks | None = None
+    """Expected bars, in `zone`'s wall clock; None: every `step`, without breaks."""
 
     def after(self, horizon: int) -> pd.DatetimeIndex:
         """The `horizon` timestamps that follow the history, in its zone."""
         if self.kind == "long":
             trading = None if self.name in (INFERRED, ALWAYS) else self._days
-            future = periods_after(self.history.tz_localize(None), horizon, self.step, trading)
+            future = _periods_after(self.history.tz_localize(None), horizon, self.step, trading)
             return self._as_history(future.asi8, None)[:horizon]
         if self._days is None:
             return self._plain(horizon)
@@ -153,21 +169,21 @@ class Schedule:
         return plain if self.history.tz is None else plain.tz_localize("UTC").tz_convert(self.history.tz)
 
     def _market(self, index: pd.DatetimeIndex) -> np.ndarray:
-        return market_clock(index, self.zone, self.reading)
+        return wall_clock(index, self.zone, self.assumed_timezone)
 
     def _as_history(self, wall: np.ndarray, zone: str | None) -> pd.DatetimeIndex:
         """Ticks of a wall clock as the history writes times; those in a skipped hour are left out."""
         index = pd.DatetimeIndex(np.asarray(wall, np.int64).view("M8[ns]"))
         own = self.history.tz
         source = zone if zone is not None else own
-        if own is None and (zone is None or self.reading in (None, zone)):
+        if own is None and (zone is None or self.assumed_timezone in (None, zone)):
             return index
         daily = self.kind != "intraday"
         # Of a doubled hour the first; of a skipped one the moment after: daily bars must not vanish.
         first = np.ones(len(index), bool)
         index = index.tz_localize(source, ambiguous=first, nonexistent="shift_forward" if daily else "NaT")
         index = index[index.notna()]
-        return index.tz_convert(self.reading).tz_localize(None) if own is None else index.tz_convert(own)
+        return index.tz_convert(self.assumed_timezone).tz_localize(None) if own is None else index.tz_convert(own)
 
 
 def known_calendar(name: str | None) -> str | None:
@@ -232,7 +248,7 @@ def fit_schedule(
     gaps = np.diff(recent.asi8)
     if not len(gaps) or (gaps <= step.value * 1.5).mean() < 0.3:  # too short or too irregular to have sessions
         return Schedule(name, step, "intraday", history)
-    wall = market_clock(recent, None, None)
+    wall = wall_clock(recent, None, None)
     notes: tuple[str, ...] = ()
     if not whole:
         wall, moved = since_clock_change(wall)
@@ -244,7 +260,7 @@ def fit_schedule(
 
 
 def _daily(name: str, step: pd.Timedelta, history: pd.DatetimeIndex) -> Schedule:
-    own = market_clock(history, None, None)
+    own = wall_clock(history, None, None)
     if name == INFERRED:
         traded = _traded(own[-750:])
         return Schedule(name, step, "daily", history, _days=_dates(own, lambda day: np.isin(weekdays(day), traded)))
@@ -256,7 +272,7 @@ def _daily(name: str, step: pd.Timedelta, history: pd.DatetimeIndex) -> Schedule
 
     # Midnight in Hong Kong is the day before in UTC: count in the zone whose dates are the sessions.
     zone = exchange_timezone(name) if history.tz is not None else None
-    market = market_clock(history, zone, None)
+    market = wall_clock(history, zone, None)
     lo, hi = int(own[0] // NS_DAY) - 1, int(own[-1] // NS_DAY) + 1
     day = sessions(name, lo, hi).day
     fits = [np.isin(clock[-750:] // NS_DAY, day).mean() for clock in (own, market)]
@@ -266,7 +282,7 @@ def _daily(name: str, step: pd.Timedelta, history: pd.DatetimeIndex) -> Schedule
                     _days=_dates(market, trades))  # fmt: skip
 
 
-def _dates(wall: np.ndarray, trades: Callable[[np.ndarray], np.ndarray]) -> Callable[[int, int], np.ndarray]:
+def _dates(wall: np.ndarray, trades: Callable[[np.ndarray], np.ndarray]) -> Ticks:
     clock = int(wall[-1] % NS_DAY)
 
     def ticks(first: int, last: int) -> np.ndarray:
@@ -292,3 +308,73 @@ def _exchange(
     fitted = fit_exchange(name, step.value, recent, whole)
     return Schedule(name, step, "intraday", history, fitted.label, fitted.notes, fitted.zone, fitted.reading,
                     fitted.ticks)  # fmt: skip
+
+
+def _periods_after(
+    wall: pd.DatetimeIndex, horizon: int, step: pd.Timedelta, trading: Ticks | None = None
+) -> pd.DatetimeIndex:
+    """The `horizon` dates after increasing `wall`, `step` apart (2 days and more).
+
+    A constant spacing of whole days goes on; months go by the calendar. With `trading`, bars that stand on the
+    first or the last session of their week or month go on so.
+    """
+    constant = len(wall) > 2 and len(np.unique(np.diff(wall.asi8))) == 1
+    months = step >= 28 * DAY and not (step % (7 * DAY) == pd.Timedelta(0) and constant)
+    if trading is not None and (months or step == 7 * DAY):
+        by_session = _sessions_after(wall, horizon, step, trading, months)
+        if by_session is not None:
+            return by_session
+    if months:
+        return _months_after(wall, horizon, step).as_unit("ns")
+    # Of weeks labelled by a session, the last label may be a holiday's neighbour: go on from the usual weekday.
+    last = wall[-1]
+    if step % (7 * DAY) == pd.Timedelta(0) and len(wall) > 5:
+        counts = np.bincount(wall[-52:].day_of_week, minlength=7)
+        usual = int(counts.argmax())
+        if counts[usual] > 0.6 * counts.sum():
+            last = last + DAY * ((usual - last.day_of_week + 3) % 7 - 3)
+    return pd.DatetimeIndex(last + step * np.arange(1, horizon + 1)).as_unit("ns")
+
+
+def _sessions_after(
+    wall: pd.DatetimeIndex, horizon: int, step: pd.Timedelta, trading: Ticks, months: bool
+) -> pd.DatetimeIndex | None:
+    """Dates on the first or last session of each period, if most of the last bars stand there; else None."""
+    unit = "M" if months else "W"
+    count = max(1, round(step / (pd.Timedelta(days=30.44) if months else 7 * DAY)))
+    clock = wall[-1] - wall[-1].normalize()
+    recent = wall[-52:].normalize()
+    days = 40 * count if months else 10
+    first, last = int(recent.asi8[0] // NS_DAY) - 40, int(recent.asi8[-1] // NS_DAY) + days * (horizon + 2)
+    dates = pd.DatetimeIndex(trading(first, last).view("M8[ns]"))
+    if not len(dates):
+        return None
+    grouped = dates.to_series().groupby(dates.to_period(unit).asi8)
+    best = None
+    for edge in (grouped.min(), grouped.max()):
+        fit = float(recent[:-1].isin(edge).mean()) if len(recent) > 1 else 0.0
+        if fit > (0.8 if best is None else best[0]):
+            best = fit, edge
+    constant = len(np.unique(recent.day_of_week)) == 1 and not months
+    if best is None or constant:  # always a Friday: labelled by the calendar's week, holidays or not
+        return None
+    here = int(recent[-1:].to_period(unit).asi8[0])
+    wanted = here + count * np.arange(1, horizon + 1)
+    found = best[1].reindex(wanted).dropna()
+    return pd.DatetimeIndex(found).as_unit("ns") + clock if len(found) == horizon else None
+
+
+def _months_after(wall: pd.DatetimeIndex, horizon: int, step: pd.Timedelta) -> pd.DatetimeIndex:
+    """Calendar months, quarters, years: the month's last or first (business) day if all have it, else the same day."""
+    months = max(1, round(step / pd.Timedelta(days=30.44)))
+    last = wall[-1]
+    clock = last - last.normalize()
+    recent = wall[-12:].normalize()
+    starts = pd.DatetimeIndex(np.datetime64(last, "M") + months * np.arange(1, horizon + 1)).as_unit("ns")
+    business = [pd.offsets.BMonthEnd(0), pd.offsets.BMonthBegin(0)] if len(recent) > 2 else []
+    for rule in (pd.offsets.MonthEnd(0), pd.offsets.MonthBegin(0), *business):
+        if (recent == recent + rule).all():
+            return pd.DatetimeIndex(starts + rule + clock)
+    ends = starts + pd.offsets.MonthEnd(0)
+    same_day = starts + (max(recent.day) - 1) * DAY
+    return pd.DatetimeIndex(same_day.where(same_day < ends, ends) + clock)

@@ -1,4 +1,4 @@
-"""Time features of bars, and their interval."""
+"""What times themselves tell: the time features of bars, their interval, and the wall clock of a zone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 from chandler.errors import DataError
 
-_NS_DAY = 86_400_000_000_000
+NS_DAY = 86_400_000_000_000
 _BLOCK = 1 << 14
 
 
@@ -22,7 +22,7 @@ def time_features(index: pd.DatetimeIndex, out: np.ndarray | None = None) -> np.
     features = np.empty((len(ticks), 5), np.uint8) if out is None else out
     if not len(ticks):
         return features
-    first, last = int(ticks.min()) // _NS_DAY, int(ticks.max()) // _NS_DAY
+    first, last = int(ticks.min()) // NS_DAY, int(ticks.max()) // NS_DAY
     day = np.arange(first, last + 1)
     dates = day.astype("M8[D]")
     months = dates.astype("M8[M]")
@@ -52,3 +52,13 @@ def infer_interval(index: pd.DatetimeIndex) -> pd.Timedelta:
         raise DataError(f"{len(index)} timestamp cannot tell the interval of the bars. Give at least 2 rows.")
     steps, counts = np.unique(np.diff(index.as_unit("ns").asi8), return_counts=True)
     return pd.Timedelta(int(steps[counts.argmax()]), unit="ns")
+
+
+def wall_clock(index: pd.DatetimeIndex, zone: str | None, reading: str | None) -> np.ndarray:
+    """Times as ns of `zone`'s wall clock; naive ones are taken to be in `reading`. None leaves them as they are."""
+    if index.tz is None and reading is not None and reading != zone:
+        # A doubled hour has no order left without a zone: its first meaning is taken, and sorted below.
+        index = index.tz_localize(reading, ambiguous=np.ones(len(index), bool), nonexistent="shift_forward")
+    if index.tz is not None and zone is not None:
+        index = index.tz_convert(zone)
+    return np.asarray(index.tz_localize(None).as_unit("ns").asi8)

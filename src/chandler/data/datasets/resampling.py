@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.bars import Bars
-from chandler.data.calendars.inferred import NS_DAY
 from chandler.data.calendars.schedule import Schedule, fit_schedule
+from chandler.data.calendars.time_features import NS_DAY
 from chandler.data.store.store import BarStore
 from chandler.errors import DataError
 

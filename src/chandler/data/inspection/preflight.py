@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from chandler.data.calendars.inferred import NS_DAY, distinct
-from chandler.data.calendars.sessions import resolve_calendar
+from chandler.data.calendars.exchanges import resolve_calendar
+from chandler.data.calendars.inferred import distinct
+from chandler.data.calendars.time_features import NS_DAY
 from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_store
 from chandler.data.datasets.splits import PRETRAINING_CUTOFF, SplitSettings, before_cutoff, split_ranges, walk_folds
 from chandler.data.datasets.windows import Windows, untrainable
