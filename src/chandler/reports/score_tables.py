@@ -8,6 +8,7 @@ from html import escape
 import numpy as np
 import pandas as pd
 
+from chandler import measures
 from chandler.evaluation.walk_forward.forecasters import CALIBRATED
 from chandler.evaluation.walk_forward.results import Results
 from chandler.measures.significance import Comparison, Estimate
@@ -81,8 +82,7 @@ def pinball(results: Results, name: str) -> float:
     came, last = results.truth("truth_close"), results.truth("last")
     losses = []
     for level, column in ((0.05, "q05"), (0.95, "q95")):
-        above = came - results.column(name, column)
-        losses.append(np.maximum(level * above, (level - 1) * above) / last)
+        losses.append(measures.pinball(results.column(name, column), came, level) / last)
     return results.mean(np.mean(losses, axis=(0, 2))) * 100
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from chandler.measures import higher_is_better
 from chandler.reports.render import table
-from chandler.reports.verdicts import HIGHER_IS_BETTER, MEASURES, change, digits
+from chandler.reports.verdicts import MEASURES, change, digits
 from chandler.training.runs.history import RunHistory, StageHistory
 
 
@@ -39,7 +40,7 @@ def _stage_rows(stage: StageHistory) -> list[tuple[str, list[str]]]:
 
 def _gain(name: str, ours: float, theirs: float) -> str:
     """A share of an error; of a log-likelihood, whose zero means nothing, the difference in nats; of RankIC as well."""
-    if name in HIGHER_IS_BETTER:
+    if higher_is_better(name):
         return "equal" if ours == theirs else f"{digits(abs(ours - theirs))} {'better' if ours > theirs else 'worse'}"
     if not name.startswith("nll") or ours == theirs:
         return change(ours, theirs)

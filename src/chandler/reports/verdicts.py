@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from chandler.measures import higher_is_better
 from chandler.training.runs.history import RunHistory, StageHistory, short
 
 MEASURES = {
@@ -16,8 +17,6 @@ MEASURES = {
     "crps": "CRPS of forecast closes, % of the last close",
     "rank_ic": "RankIC of forecast returns, to be high",
 }
-HIGHER_IS_BETTER = frozenset({"rank_ic"})
-"""Validation measures that are to rise."""
 
 
 def digits(value: float) -> str:
@@ -53,7 +52,7 @@ def stage_verdict(stage: StageHistory) -> str:
     before, best = float(outcome["start_score"]), float(outcome["best"])
     warning = f" Warning: {outcome['warning']}." if outcome.get("warning") else ""
     if stage.status == "kept_start":
-        other = "higher" if outcome["measure"] in HIGHER_IS_BETTER else "lower"
+        other = "higher" if higher_is_better(outcome["measure"]) else "lower"
         return (
             f"{earlier}Did not beat its starting weights: no checkpoint had a {other} validation {measure} than the "
             f"{digits(before)} of step 0. The starting weights were kept; the training of this stage was of no "

@@ -13,7 +13,7 @@ import pandas as pd
 
 from chandler.atomic import atomic_file, write_text
 from chandler.data.calendars.time_features import future_timestamps
-from chandler.data.columns import FEATURES
+from chandler.data.columns import CLOSE
 from chandler.data.store.store import BarStore
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.backtest.panel import Array, Panel
@@ -22,7 +22,6 @@ from chandler.evaluation.walk_forward.forecasters import weights_hash
 from chandler.evaluation.walk_forward.origins import Ints, Origins, find_origins
 from chandler.forecasting.forecaster import Forecaster
 
-CLOSE = FEATURES.index("close")
 COLUMNS = ["timestamp", "symbol", "score", "last"]
 _NAMES = {"timestamp": ("timestamp", "date", "datetime", "time", "origin"), "symbol": ("symbol", "instrument"),
           "score": ("score", "signal")}  # fmt: skip

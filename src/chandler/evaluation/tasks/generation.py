@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chandler.atomic import atomic_file, write_text
-from chandler.data.bars import FEATURES, Bars
+from chandler.data.bars import Bars
+from chandler.data.columns import CLOSE
 from chandler.data.datasets.windows import normalise
 from chandler.data.sources import load_clean
 from chandler.errors import ConfigError
@@ -41,7 +42,6 @@ GENERATION = Layout(
 )
 """What the folder of the task holds; overwriting removes these and nothing else."""
 OTHER = "something else than this task"
-CLOSE, VOLUME = FEATURES.index("close"), FEATURES.index("volume")
 TEST = 0.3
 """The last share of the rounds judges; the first ones train the networks."""
 SEEDS = 3

@@ -10,6 +10,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from chandler.data.columns import CLOSE, LOW
 from chandler.data.datasets.splits import SplitSettings, split_ranges
 from chandler.data.sources import SourceSettings, load_clean
 from chandler.errors import ConfigError, DataError
@@ -19,8 +20,8 @@ from chandler.evaluation.walk_forward.settings import EvaluationSettings
 from chandler.forecasting.calibration import Calibration
 from chandler.forecasting.engine.sampling import Sampling
 from chandler.forecasting.forecaster import Forecaster
+from chandler.forecasting.repair import PRICE_FLOOR
 from chandler.measures.conformal import ConformalBands
-from chandler.measures.ensemble import CLOSE, LOW, PRICE_FLOOR
 from chandler.progress import Progress
 
 Array = NDArray[np.float64]

@@ -13,8 +13,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from chandler.data.bars import Bars
+from chandler.data.columns import CLOSE, HIGH, LOW, OPEN
 from chandler.forecasting.plots.common import AHEAD, FAINT, FALL, INK, MUTED, RISE, drawn_history, matching
-from chandler.measures.ensemble import CLOSE, HIGH, LOW, OPEN
 
 if TYPE_CHECKING:
     from chandler.forecasting.forecast import Forecast

@@ -17,9 +17,9 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
 from chandler.data.bars import Bars
+from chandler.data.columns import CLOSE, HIGH, LOW, OPEN
 from chandler.forecasting.plots.common import AHEAD, FAINT, FALL, INK, MUTED, RISE, drawn_history, matching
 from chandler.forecasting.plots.fonts import dress
-from chandler.measures.ensemble import CLOSE, HIGH, LOW, OPEN
 
 if TYPE_CHECKING:
     from chandler.forecasting.forecast import Forecast
