@@ -239,7 +239,7 @@ class Forecast:
             ConfigError: an impossible `band` or `history_rows`.
             DataError: a truth without any of the forecast's timestamps.
         """
-        from chandler.forecasting.plots.static import draw_forecast  # matplotlib is slow to import
+        from chandler.forecasting.plots import draw_forecast  # matplotlib is slow to import
 
         figure = draw_forecast(self, truth=truth, band=band, history_rows=history_rows)
         if path is not None:
@@ -251,7 +251,7 @@ class Forecast:
         self, truth: Bars | pd.DataFrame | None = None, band: float = 0.8, history_rows: int = 60
     ) -> PlotlyFigure:
         """`plot` for pages: an interactive plotly figure, with the same arguments and errors."""
-        from chandler.forecasting.plots.interactive import forecast_figure  # plotly is slow to import
+        from chandler.forecasting.plots import forecast_figure  # plotly is slow to import
 
         return forecast_figure(self, truth=truth, band=band, history_rows=history_rows)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,11 +187,11 @@ def _contenders(settings: EvaluationSettings, notes: list[str]) -> Iterator[tupl
         notes += [note for note in model.notes if "calibration" not in note]
 
         def forecast(origins: Origins, windows: NDArray[np.int64], model: ModelForecaster = model) -> list[Array]:
-            pairs, s = [origins.bars(int(window)) for window in windows], settings
-            made = model.forecaster.forecast_many(
-                [history for history, _ in pairs], s.horizon, 1, temperature=s.temperature, top_p=s.top_p, top_k=s.top_k,
-                seed=_seeds(s, origins, windows), timestamps=[truth.timestamps for _, truth in pairs],
-                lookback=s.lookback, overflow=s.overflow, precision=s.precision, progress=False,
+            pairs = [origins.bars(int(window)) for window in windows]
+            made = model.forecaster.forecast_with(
+                replace(model.how, paths=1), [history for history, _ in pairs], settings.horizon,
+                seed=_seeds(settings, origins, windows), timestamps=[truth.timestamps for _, truth in pairs],
+                progress=False,
             )  # fmt: skip
             return [one.paths[0] for one in made]
 
