@@ -21,7 +21,7 @@ import torch
 
 from chandler import Bars, BarStore, Forecaster, finetune, load_bars
 from chandler.data.reading.discovery import STOCKS
-from chandler.measures.point import band, crps
+from chandler.measures import band, crps
 from chandler.nn.predictor import DependencyPositions
 
 HORIZON, PATHS, LOOKBACK = 20, 100, 128

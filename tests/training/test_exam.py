@@ -14,9 +14,7 @@ from chandler.data.datasets.windows import Windows
 from chandler.data.reading.load import load_bars
 from chandler.errors import ConfigError, TrainingError
 from chandler.forecasting.forecaster import Forecaster
-from chandler.measures import point as metrics
-from chandler.measures.direction import gain, is_better
-from chandler.measures.ensemble import fair_crps, rank_correlation
+from chandler.measures import crps, gain, is_better, rank_correlation
 from chandler.nn.lora import adapters, add_adapters, merged
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
@@ -64,7 +62,7 @@ def test_questions_are_answered_as_the_forecaster_would(windows: Windows, tokeni
         past, HORIZON, 8, top_p=1.0, seed=3, timestamps=came.timestamps, lookback=LOOKBACK
     )
     last, closes = past.values[-1, 3], forecast.paths[:, :, 3]
-    assert table[0, 0] == pytest.approx(100 * metrics.crps(closes, came.values[:, 3]) / last, rel=1e-4)
+    assert table[0, 0] == pytest.approx(100 * crps(closes, came.values[:, 3]).mean() / last, rel=1e-4)
     assert table[0, 1] == pytest.approx(closes[:, -1].mean() / last - 1, rel=1e-4)
     assert table[0, 2] == pytest.approx(came.values[-1, 3] / last - 1, rel=1e-6)
 
@@ -99,12 +97,12 @@ def test_questions_are_evenly_spaced_and_drawn_by_the_seed() -> None:
 def test_scores_by_hand() -> None:
     paths = np.array([[0.0], [1.0], [2.0], [3.0]])
     # Mean distance to 1: (1 + 0 + 1 + 2) / 4; mean distance of two different paths: (1 + 2 + 3 + 1 + 2 + 1) / 6.
-    assert fair_crps(paths, np.array([1.0])).tolist() == pytest.approx([1.0 - 10 / 6 / 2])
+    assert crps(paths, np.array([1.0])).tolist() == pytest.approx([1.0 - 10 / 6 / 2])
     random = np.random.default_rng(0)
     paths, truth = random.normal(size=(3, 9, 4)), random.normal(size=(3, 4))
     apart = np.abs(paths[:, :, None] - paths[:, None]).sum(axis=(1, 2)) / (9 * 8)
-    assert fair_crps(paths, truth) == pytest.approx(np.abs(paths - truth[:, None]).mean(axis=1) - apart / 2)
-    assert fair_crps(paths[:, :1], truth) == pytest.approx(np.abs(paths[:, 0] - truth))
+    assert crps(paths, truth) == pytest.approx(np.abs(paths - truth[:, None]).mean(axis=1) - apart / 2)
+    assert crps(paths[:, :1], truth) == pytest.approx(np.abs(paths[:, 0] - truth))
     assert rank_correlation(np.array([1.0, 9.0, 4.0]), np.array([-3.0, 8.0, 0.5])) == pytest.approx(1.0)
     assert rank_correlation(np.array([1.0, 2.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(0.9486833)
     assert rank_correlation(np.array([1.0, 1.0, 1.0]), np.array([1.0, 2.0, 3.0])) == 0.0

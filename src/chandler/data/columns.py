@@ -16,6 +16,7 @@ from chandler.errors import DataError
 
 PRICES = ("open", "high", "low", "close")
 FEATURES = (*PRICES, "volume", "amount")
+OPEN, HIGH, LOW, CLOSE, VOLUME, AMOUNT = range(len(FEATURES))
 
 # In order of preference: the first spelling that a table has wins.
 COLUMN_ALIASES: dict[str, tuple[str, ...]] = {

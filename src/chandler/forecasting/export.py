@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chandler.atomic import atomic_file
+from chandler.data.columns import CLOSE
 from chandler.errors import ConfigError
 from chandler.forecasting.forecast import Forecast, forecasts_to_frame
-from chandler.measures.ensemble import CLOSE
 from chandler.text import aligned, count, shortened
 
 PRINTED = 20

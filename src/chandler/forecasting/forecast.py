@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from chandler.atomic import atomic_file, write_text
 from chandler.data.bars import FEATURES, Bars
+from chandler.data.columns import CLOSE, LOW
 from chandler.errors import ConfigError, DataError
 from chandler.forecasting.engine.sampling import Sampling
+from chandler.forecasting.repair import repair_bars
 from chandler.measures import ensemble as measures
-from chandler.measures.ensemble import CLOSE, LOW, ReturnKind
+from chandler.measures.ensemble import ReturnKind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -186,7 +188,7 @@ class Forecast:
         High is raised to max(open, close) and low lowered to min(open, close) where they are not; volume and
         amount below 0 become 0; prices below 1% of the lowest low of the history are lifted to it.
         """
-        paths, count = measures.repair_bars(self.paths, float(self.history.values[:, LOW].min()))
+        paths, count = repair_bars(self.paths, float(self.history.values[:, LOW].min()))
         return replace(self, paths=paths, repaired=count + (self.repaired or 0))
 
     @property
@@ -237,7 +239,7 @@ class Forecast:
             ConfigError: an impossible `band` or `history_rows`.
             DataError: a truth without any of the forecast's timestamps.
         """
-        from chandler.forecasting.plots.static import draw_forecast  # matplotlib is slow to import
+        from chandler.forecasting.plots import draw_forecast  # matplotlib is slow to import
 
         figure = draw_forecast(self, truth=truth, band=band, history_rows=history_rows)
         if path is not None:
@@ -249,7 +251,7 @@ class Forecast:
         self, truth: Bars | pd.DataFrame | None = None, band: float = 0.8, history_rows: int = 60
     ) -> PlotlyFigure:
         """`plot` for pages: an interactive plotly figure, with the same arguments and errors."""
-        from chandler.forecasting.plots.interactive import forecast_figure  # plotly is slow to import
+        from chandler.forecasting.plots import forecast_figure  # plotly is slow to import
 
         return forecast_figure(self, truth=truth, band=band, history_rows=history_rows)
 

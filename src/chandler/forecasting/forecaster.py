@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Unpack, cast, get_args
+from typing import Any, Unpack, cast
 
 import numpy as np
 import pandas as pd
@@ -33,13 +33,12 @@ from chandler.forecasting.preprocessing import (
     prepare_series,
 )
 from chandler.forecasting.pretrained import load_models, push_models, save_models, validate_pair
+from chandler.forecasting.settings import ForecastSettings, Precision, require_int
 from chandler.hub import HubOptions, PushOptions
 from chandler.nn.predictor import DependencyPositions, Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.progress import Report, patient_bar
 
-Precision = Literal["float32", "bfloat16"]
-"""Number format of the predictor's weights and caches while it generates."""
 RESULT_BYTES = 128
 """Memory of one forecast bar while it is made: random numbers, ids, decoded and in price units."""
 SMALL_RESULT = 256 << 20
@@ -181,6 +180,15 @@ class Forecaster:
         }
         return self.tokenizer, self.predictor, settings, self.calibration, self._base_model
 
+    def __repr__(self) -> str:
+        seen = f"sees {self.max_context} bars"
+        if self.lookback is not None and self.lookback < self.max_context:
+            seen = f"sees {self.lookback} of at most {self.max_context} bars"
+        millions = sum(p.numel() for p in self.predictor.parameters()) / 1e6
+        size = f"{millions:.1f}M" if millions >= 0.1 else f"{millions * 1e3:.0f}k"
+        traded = "" if self.calendar is None else f", calendar {self.calendar}"
+        return f"Forecaster({self.name or 'unnamed'!r}, {size} parameters on {self.device}, {seen}{traded})"
+
     @property
     def device(self) -> torch.device:
         """Where forecasts are computed: the device it was given, or without one that of the predictor's weights.
@@ -260,23 +268,12 @@ class Forecaster:
             ConfigError: an impossible setting, or a forecast that does not fit in memory.
             DataError: fewer than 2 rows, several symbols, timestamps that do not fit, or an unknown calendar.
         """
-        [forecast] = self.forecast_many(
-            [one_series(bars)],
-            horizon,
-            paths,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            seed=seed,
-            timestamps=[timestamps],
-            calendar=calendar,
-            lookback=lookback,
-            overflow=overflow,
-            precision=precision,
-            memory_budget=memory_budget,
-            repair=repair,
-            calibrated=calibrated,
-            progress=progress,
+        settings = ForecastSettings(
+            paths, Sampling(temperature, top_k, top_p), lookback, overflow, precision, memory_budget, calendar, repair,
+            calibrated,
+        )  # fmt: skip
+        [forecast] = self.forecast_with(
+            settings, [one_series(bars)], horizon, seed=seed, timestamps=[timestamps], progress=progress
         )
         return forecast
 
@@ -316,15 +313,30 @@ class Forecaster:
         Raises:
             As `forecast`; messages about data name the symbol.
         """
-        horizon, paths = require_int("horizon", horizon, 1), require_int("paths", paths, 1)
-        sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
-        calibration = required(self.calibration, self.name) if calibrated else None
+        settings = ForecastSettings(
+            paths, Sampling(temperature, top_k, top_p), lookback, overflow, precision, memory_budget, calendar, repair,
+            calibrated,
+        )  # fmt: skip
+        return self.forecast_with(settings, series, horizon, seed=seed, timestamps=timestamps, progress=progress)
+
+    def forecast_with(
+        self,
+        settings: ForecastSettings,
+        series: Iterable[Bars | pd.DataFrame] | Any,
+        horizon: int,
+        *,
+        seed: int | Sequence[int] = 0,
+        timestamps: Sequence[Any] | None = None,
+        progress: bool | None = None,
+    ) -> list[Forecast]:
+        """`forecast_many` by settings that were put together before; the same arguments and errors."""
+        horizon = require_int("horizon", horizon, 1)
+        calibration = required(self.calibration, self.name) if settings.calibrated else None
         if calibration is not None:
-            sampling, lookback = calibration.agree(self.name, sampling, lookback)
-        if lookback is not None:
-            lookback = require_int("lookback", lookback, MIN_HISTORY)
-        rows = min(lookback or self.lookback or self.max_context, self.max_context)
-        if overflow == "trim":
+            sampling, lookback = calibration.agree(self.name, settings.sampling, settings.lookback)
+            settings = replace(settings, sampling=sampling, lookback=lookback)
+        rows = min(settings.lookback or self.lookback or self.max_context, self.max_context)
+        if settings.overflow == "trim":
             # As the engine would, but before the rows are normalised: the scale sees visible rows only.
             room = self.max_context - horizon
             rows = min(rows, max(MIN_HISTORY, room if room > 0 else self.max_context // 8))
@@ -333,35 +345,31 @@ class Forecaster:
         if len(times) != len(each):
             raise ConfigError(f"timestamps must be one entry per series: {len(each)} series, found {len(times)}.")
         seeds = seeds_per_series(seed, len(each))
-        _check_size(len(each), paths, horizon)
-        calendar = self.calendar if calendar is None else calendar
+        _check_size(len(each), settings.paths, horizon)
+        calendar = self.calendar if settings.calendar is None else settings.calendar
         ready = [prepare_series(bars, horizon, rows, given, calendar) for bars, given in zip(each, times, strict=True)]
         what = ready[0].history.symbol if len(ready) == 1 else f"{len(ready)} series"
         with patient_bar(f"Forecasting {what}", progress) as report:
             windows = [one.window for one in ready]
-            sampled = self.sample(
-                windows, horizon, paths, sampling, seeds, report,
-                overflow=overflow, precision=precision, memory_budget=memory_budget,
-            )  # fmt: skip
+            sampled = self._sample(settings, windows, horizon, seeds, report)
         forecasts = [
             Forecast(
                 symbol=one.history.symbol,
                 timestamps=one.times.index,
                 paths=_finish(one, z, calibration),
                 history=one.history,
-                sampling=sampling,
+                sampling=settings.sampling,
                 seed=int(own),
                 calendar=one.times.calendar,
                 model=self.name,
-                calibrated=calibrated,
+                calibrated=settings.calibrated,
                 sessions=one.times.sessions,
                 calendar_notes=one.times.notes,
             )
             for one, z, own in zip(ready, sampled, seeds, strict=True)
         ]
-        return [forecast.repair() for forecast in forecasts] if repair else forecasts
+        return [forecast.repair() for forecast in forecasts] if settings.repair else forecasts
 
-    @torch.no_grad()
     def sample(
         self,
         windows: Sequence[ModelInput],
@@ -381,14 +389,24 @@ class Forecaster:
         `progress` is called with (rows so far, rows in all): rows encoded (by both models), generated, decoded.
         `seed`, `overflow`, `precision` and `memory_budget` are those of `forecast_many`.
         """
-        if precision not in get_args(Precision):
-            raise ConfigError(f'precision is "float32" or "bfloat16", found {precision!r}.')
-        seeds = seeds_per_series(seed, len(windows))
+        settings = ForecastSettings(paths, sampling, None, overflow, precision, memory_budget)
+        return self._sample(settings, windows, horizon, seeds_per_series(seed, len(windows)), progress)
+
+    @torch.no_grad()
+    def _sample(
+        self,
+        settings: ForecastSettings,
+        windows: Sequence[ModelInput],
+        horizon: int,
+        seeds: list[int],
+        progress: Report | None,
+    ) -> list[NDArray[np.float64]]:
         device = self.bring_models()
-        drawn = 1 if sampling.greedy else paths
+        paths = settings.paths
+        drawn = 1 if settings.sampling.greedy else paths
         # One set of numbers for each seed, shared by its windows.
         uniforms = {one: path_uniforms(one, 0, drawn, horizon) for one in dict.fromkeys(seeds)}
-        keep = planning.ContextWindow(horizon, self.max_context, overflow).keep
+        keep = planning.ContextWindow(horizon, self.max_context, settings.overflow).keep
         lengths = [len(window.values) for window in windows]
         history = sum(lengths) + sum(min(rows, keep) for rows in lengths)
         work = _Work(history + 2 * drawn * horizon * len(windows), progress)
@@ -404,12 +422,12 @@ class Forecaster:
             self.predictor,
             prompts,
             horizon=horizon,
-            sampling=sampling,
+            sampling=settings.sampling,
             max_context=self.max_context,
             positions=self.positions,
-            overflow=overflow,
-            dtype=torch.bfloat16 if precision == "bfloat16" else torch.float32,
-            memory_budget=memory_budget,
+            overflow=settings.overflow,
+            dtype=torch.bfloat16 if settings.precision == "bfloat16" else torch.float32,
+            memory_budget=settings.memory_budget,
             progress=work.generated,
             encoded=work.add,
         )
@@ -468,14 +486,3 @@ def seeds_per_series(seed: int | Sequence[int], series: int) -> list[int]:
     if len(seed) != series:
         raise ConfigError(f"seed must be one number or one per series: {series} series, found {len(seed)} seeds.")
     return list(seed)
-
-
-def require_int(name: str, value: Any, least: int) -> int:
-    """`value` as an int; ConfigError by `name` unless it is a whole number >= `least`."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least or isinstance(value, bool):
-        raise ConfigError(f"{name} must be a whole number >= {least}, found {value!r}.")
-    return number

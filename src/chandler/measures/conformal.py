@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chandler.errors import CheckpointError, ConfigError, DataError
-from chandler.measures.ensemble import CLOSE, band_levels
+from chandler.measures.ensemble import band_levels
 
 Array = NDArray[np.float64]
 LEVELS = (0.5, 0.8, 0.9)
@@ -152,17 +152,6 @@ class ConformalBands:
         for step in range(prices.shape[1]):
             moved[:, step] = _map(logs[:, step], knots[:, step], self.low[:, step], self.high[:, step])
         return np.exp(moved)
-
-    def recalibrate_bars(self, bars: ArrayLike) -> Array:
-        """`recalibrate` for whole bars (P, H, 6) of a forecast: each candle is moved with its close.
-
-        Open, high, low and close of a bar are multiplied by one number, so candles keep their shape; volume and amount
-        stay. Errors as `recalibrate`, of the closes.
-        """
-        values = np.array(bars, np.float64)
-        closes = values[..., CLOSE]
-        values[..., : CLOSE + 1] *= (self.recalibrate(closes) / closes)[..., None]
-        return values
 
     def to_json(self) -> str:
         """As text, to keep with a run."""

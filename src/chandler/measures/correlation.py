@@ -22,6 +22,11 @@ Kind = Literal["ic", "rank_ic"]
 def ic(forecast: ArrayLike, truth: ArrayLike) -> float:
     """Information coefficient: Pearson correlation of forecasts (N,) with what came true (N,), in [-1, 1].
 
+    Across symbols at one date (see `cross_section`), or along one predicted path (H,) and the true one, as Kronos scores
+    price forecasts (arXiv 2508.02739). Of levels, as there, two paths that merely drift the same way correlate highly,
+    and two that drift apart do so with the other sign, so single values scatter between -1 and 1 and only the mean of many
+    says something.
+
     Raises:
         DataError: shapes that differ, or a forecast that is not finite.
     """
@@ -37,19 +42,15 @@ def rank_ic(forecast: ArrayLike, truth: ArrayLike) -> float:
     return _pearson(ranks(made), ranks(came))
 
 
-def path_ic(forecast: ArrayLike, truth: ArrayLike) -> float:
-    """`ic` of one predicted path (H,) with the true path (H,), as Kronos scores price forecasts (arXiv 2508.02739).
+def rank_correlation(forecast: Array, truth: Array) -> float:
+    """`rank_ic` of two lists (N,) without gaps, but 0 where one of them has a single value.
 
-    Of levels, as in the paper: two paths that merely drift the same way correlate highly, and two that drift apart
-    do so with the other sign, so single values scatter between -1 and 1 and only the mean of many says something.
-    Returns of both (`log_returns(..., per_bar=True)`) ask the harder question.
+    What orders nothing, orders nothing rightly: a model that says the same of all must not be chosen.
     """
-    return ic(forecast, truth)
-
-
-def path_rank_ic(forecast: ArrayLike, truth: ArrayLike) -> float:
-    """`rank_ic` along a path (H,); see `path_ic`."""
-    return rank_ic(forecast, truth)
+    a, b = ranks(forecast), ranks(truth)
+    a, b = a - a.mean(), b - b.mean()
+    size = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / size if size else 0.0
 
 
 def cross_section(
@@ -94,7 +95,7 @@ def ranks(values: ArrayLike) -> Array:
 
 
 def _known(forecast: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:
-    made, came = matched(forecast, truth, axes=1)
+    made, came = matched(forecast, truth)
     known = ~np.isnan(came)
     return made[known], came[known]
 

@@ -1,4 +1,4 @@
-"""What a set of equally likely paths says: bands, probabilities, returns, volatility; and bars made whole.
+"""What a set of equally likely paths says: bands, probabilities, returns, volatility.
 
 Pure functions of arrays; finite numbers in, finite numbers out (what has no value raises).
 """
@@ -6,19 +6,15 @@ Pure functions of arrays; finite numbers in, finite numbers out (what has no val
 from __future__ import annotations
 
 import operator
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chandler.data.bars import FEATURES
 from chandler.errors import ConfigError, DataError
 
 Floats = NDArray[np.float64]
 ReturnKind = Literal["simple", "log"]
-OPEN, HIGH, LOW, CLOSE = (FEATURES.index(name) for name in ("open", "high", "low", "close"))
-PRICE_FLOOR = 0.01
-"""Repair lifts prices to this share of the lowest low of the history: what lies below has no meaning."""
 
 
 def band_levels(level: float) -> tuple[float, float]:
@@ -113,43 +109,6 @@ def realised_variance(prices: Floats, last: float) -> Floats:
     return np.square(steps).sum(axis=1)
 
 
-def fair_crps(paths: Floats, truth: Floats) -> Floats:
-    """Continuous ranked probability score of paths (..., P, H) against the truth (..., H), step by step; lower is better.
-
-    E|X - y| - E|X - X'| / 2 by the fair estimator, whose mean does not depend on the number of paths P:
-    sum_i |x_i - y| / P - sum_ij |x_i - x_j| / (2 P (P - 1)). A forecast that is one point (P = 1) scores |x - y|.
-    Source: Ferro (2014), "Fair scores for ensemble forecasts", Q. J. R. Meteorol. Soc. 140; the pairwise sum over
-    sorted paths as in Jordan, Krueger & Lerch (2019), "Evaluating probabilistic forecasts with scoringRules".
-
-    Returns:
-        (..., H), in the unit of the paths.
-    """
-    count = paths.shape[-2]
-    miss = np.abs(paths - truth[..., None, :]).mean(axis=-2)
-    if count == 1:
-        return np.asarray(miss, np.float64)
-    # sum over i < j of (x_(j) - x_(i)) gives each sorted value the weight 2 i - P - 1, i from 1.
-    weights = 2.0 * np.arange(1, count + 1) - count - 1
-    spread = (weights[:, None] * np.sort(paths, axis=-2)).sum(axis=-2) / (count * (count - 1))
-    return np.asarray(miss - spread, np.float64)
-
-
-def rank_correlation(forecast: Floats, truth: Floats) -> float:
-    """Spearman correlation of two lists (N,), equal values sharing the mean of their ranks.
-
-    0 where one of them has a single value: what orders nothing, orders nothing rightly.
-    """
-
-    def ranks(values: Floats) -> Floats:
-        _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-        found: Floats = (np.cumsum(counts) - (counts - 1) / 2)[place]
-        return found - found.mean()
-
-    a, b = ranks(forecast), ranks(truth)
-    size = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / size if size else 0.0
-
-
 def _require_positive(prices: Floats) -> None:
     below = prices <= 0
     if below.any():
@@ -159,31 +118,3 @@ def _require_positive(prices: Floats) -> None:
             f"first path {path} at step {step + 1} ({prices[path, step]:.6g}). "
             "Call repair() first, which lifts such prices, or take simple returns."
         )
-
-
-def repair_bars(bars: Floats, lowest: float) -> tuple[Floats, int]:
-    """Bars that could have traded, and how many had to be changed for it.
-
-    Prices below 1% of `lowest` are lifted to that; then high >= max(open, close) and low <= min(open, close), by
-    moving high and low only; volume and amount >= 0.
-
-    Args:
-        bars: (..., 6), finite.
-        lowest: the lowest low of the history; <= 0 lifts nothing.
-
-    Returns:
-        A new array (..., 6), and the number of bars in which anything differs.
-    """
-    whole = bars.copy()
-    prices = whole[..., : CLOSE + 1]
-    if lowest > 0:
-        np.maximum(prices, PRICE_FLOOR * lowest, out=prices)
-    whole[..., HIGH] = prices.max(axis=-1, where=_mask(LOW), initial=-np.inf)
-    whole[..., LOW] = prices.min(axis=-1, where=_mask(HIGH), initial=np.inf)
-    np.maximum(whole[..., CLOSE + 1 :], 0, out=whole[..., CLOSE + 1 :])
-    return whole, int((whole != bars).any(axis=-1).sum())
-
-
-def _mask(without: int) -> Any:
-    """Which of the four prices count: all but one."""
-    return np.arange(CLOSE + 1) != without

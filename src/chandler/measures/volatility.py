@@ -1,6 +1,6 @@
 """Realised variance of paths and of what came true, and how far a forecast of it was off.
 
-NaN policy as in `metrics`: a truth that is NaN is left out, a forecast that is not finite is an error. Variances are
+NaN policy as in `point`: a truth that is NaN is left out, a forecast that is not finite is an error. Variances are
 sums of squared log returns: without unit, over the whole horizon, not annualised; a forecast of it is the mean of the
 paths' variances, not the variance of the mean path, which has next to none.
 """
@@ -11,27 +11,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chandler.errors import DataError
-from chandler.measures.point import log_returns, matched, mean_known
+from chandler.measures.point import matched, mean_known
 
 Array = NDArray[np.float64]
 
 
-def realised_variance(closes: ArrayLike, last: ArrayLike) -> Array:
-    """Sum over the horizon of squared log returns, the first one from the last known close.
+def realised_variance(log_returns: ArrayLike) -> Array:
+    """Sum of squared log returns up to each step, from returns against the last known close; its last step is that of the horizon.
 
     Kronos (arXiv 2508.02739), volatility task: RV = sum r_t^2, r_t = ln(p_t / p_(t-1)).
 
     Args:
-        closes: (..., H), e.g. one truth (H,) or paths (P, H), positive.
-        last: the last known close, () or (...).
+        log_returns: (..., H), ln(p_h / last), e.g. of one truth (H,) or of paths (P, H); see `point.log_returns`.
 
     Returns:
-        (...). NaN where any close is NaN: what is left would be the variance of fewer bars.
-
-    Raises:
-        DataError: a close or a last close that is infinite or not above 0.
+        (..., H). NaN from the first NaN on: what is left would be the variance of fewer bars.
     """
-    return np.asarray(np.square(log_returns(closes, last, per_bar=True)).sum(axis=-1), np.float64)
+    return np.square(np.diff(log_returns, axis=-1, prepend=0.0)).cumsum(axis=-1)
 
 
 def variance_mae(forecast: ArrayLike, truth: ArrayLike) -> float:
@@ -61,7 +57,7 @@ def r2(forecast: ArrayLike, truth: ArrayLike) -> float:
     Raises:
         DataError: shapes that differ, or a forecast that is not finite.
     """
-    made, came = matched(forecast, truth, axes=1)
+    made, came = matched(forecast, truth)
     known = ~np.isnan(came)
     made, came = made[known], came[known]
     if len(came) < 2 or np.ptp(came) == 0:
@@ -69,12 +65,7 @@ def r2(forecast: ArrayLike, truth: ArrayLike) -> float:
     return float(1 - np.square(came - made).sum() / np.square(came - came.mean()).sum())
 
 
-def qlike(forecast: ArrayLike, truth: ArrayLike) -> float:
-    """Quasi-likelihood loss of variance forecasts, the mean; lower is better and 0 is perfect. See `qlike_each`."""
-    return mean_known(qlike_each(forecast, truth))
-
-
-def qlike_each(forecast: ArrayLike, truth: ArrayLike) -> Array:
+def qlike(forecast: ArrayLike, truth: ArrayLike) -> Array:
     """Quasi-likelihood loss of each variance forecast: y / f - ln(y / f) - 1, >= 0.
 
     It judges ratios, so quiet and wild series count alike, and its ranking of forecasts is not upset by noise in the
@@ -99,7 +90,7 @@ def qlike_each(forecast: ArrayLike, truth: ArrayLike) -> Array:
 
 
 def _variances(forecast: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:
-    made, came = matched(forecast, truth, axes=1)
+    made, came = matched(forecast, truth)
     for name, found in (("forecast", made), ("truth", came)):
         if (found < 0).any():
             raise DataError(f"a variance is never below 0; the {name} has {int((found < 0).sum())} that are.")

@@ -9,15 +9,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chandler.data.calendars.time_features import infer_interval
-from chandler.data.columns import FEATURES
+from chandler.data.columns import AMOUNT, CLOSE, HIGH, LOW, OPEN, VOLUME
 from chandler.data.store.store import BarStore
 from chandler.errors import DataError
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-OPEN, HIGH, LOW, CLOSE, VOLUME, AMOUNT = (
-    FEATURES.index(name) for name in ("open", "high", "low", "close", "volume", "amount")
-)
 YEAR = pd.Timedelta(days=365.25)
 
 

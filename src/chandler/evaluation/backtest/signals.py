@@ -13,16 +13,17 @@ import pandas as pd
 
 from chandler.atomic import atomic_file, write_text
 from chandler.data.calendars.schedule import future_timestamps
-from chandler.data.columns import FEATURES
+from chandler.data.columns import CLOSE
 from chandler.data.store.store import BarStore
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.backtest.panel import Array, Panel
 from chandler.evaluation.backtest.settings import BacktestSettings
 from chandler.evaluation.walk_forward.forecasters import weights_hash
 from chandler.evaluation.walk_forward.origins import Ints, Origins, find_origins
+from chandler.forecasting.engine.sampling import Sampling
 from chandler.forecasting.forecaster import Forecaster
+from chandler.forecasting.settings import ForecastSettings
 
-CLOSE = FEATURES.index("close")
 COLUMNS = ["timestamp", "symbol", "score", "last"]
 _NAMES = {"timestamp": ("timestamp", "date", "datetime", "time", "origin"), "symbol": ("symbol", "instrument"),
           "score": ("score", "signal")}  # fmt: skip
@@ -82,6 +83,8 @@ def forecast_signals(
     """
     store = bars.store
     _claim(folder, forecaster, bars, settings, horizon)
+    sampling = Sampling(settings.temperature, settings.top_k, settings.top_p)
+    how = ForecastSettings(settings.paths, sampling, bars.lookback, settings.overflow, settings.precision)
     parts = []
     for number, chosen in enumerate(_chunks(bars.rounds, settings.chunk)):
         path = folder / f"{number:06d}.parquet"
@@ -91,12 +94,8 @@ def forecast_signals(
             times = (
                 None if calendar is None else [future_timestamps(h.timestamps, horizon, calendar) for h in histories]
             )
-            forecasts = forecaster.forecast_many(
-                histories, horizon, settings.paths, temperature=settings.temperature, top_p=settings.top_p,
-                top_k=settings.top_k, seed=[settings.seed + int(bars.rounds[window]) for window in chosen],
-                timestamps=times, lookback=bars.lookback, overflow=settings.overflow, precision=settings.precision,
-                progress=False,
-            )  # fmt: skip
+            drawn = [settings.seed + int(bars.rounds[window]) for window in chosen]
+            forecasts = forecaster.forecast_with(how, histories, horizon, seed=drawn, timestamps=times, progress=False)
             last = [float(history.values[-1, CLOSE]) for history in histories]
             table = pd.DataFrame({
                 "timestamp": np.asarray(store.timestamps)[bars.rows[chosen]],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from chandler.data.columns import FEATURES
+from chandler.data.columns import CLOSE
 from chandler.data.datasets.windows import Windows
 from chandler.data.store.concatenated import gather_windows
 from chandler.data.store.store import BarStore
@@ -35,4 +35,4 @@ def close_windows(
     starts = starts[np.argsort(np.asarray(store.timestamps[starts]), kind="stable")]
     rows = gather_windows(store.values, starts, lookback + horizon)
     store.release()
-    return np.asarray(rows[..., FEATURES.index("close")], np.float64)
+    return np.asarray(rows[..., CLOSE], np.float64)

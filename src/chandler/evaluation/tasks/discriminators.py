@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from chandler.errors import DataError
-from chandler.measures import correlation as ranks
+from chandler.measures import rank_ic
 
 Array = NDArray[np.float64]
 BATCH = 128
@@ -121,7 +121,7 @@ def train_on_synthetic_score(
         x, y = steps(b[np.flatnonzero(test)])
         said = net(x)
     made, came = said.double().numpy().ravel(), y.double().numpy().ravel()
-    return Utility(float(np.abs(made - came).mean()), ranks.rank_ic(made, came))
+    return Utility(float(np.abs(made - came).mean()), rank_ic(made, came))
 
 
 def _fit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chandler.atomic import atomic_file, write_text
-from chandler.data.bars import FEATURES, Bars
+from chandler.data.bars import Bars
+from chandler.data.columns import CLOSE
 from chandler.data.datasets.windows import normalise
 from chandler.data.sources import load_clean
 from chandler.errors import ConfigError
@@ -41,7 +43,6 @@ GENERATION = Layout(
 )
 """What the folder of the task holds; overwriting removes these and nothing else."""
 OTHER = "something else than this task"
-CLOSE, VOLUME = FEATURES.index("close"), FEATURES.index("volume")
 TEST = 0.3
 """The last share of the rounds judges; the first ones train the networks."""
 SEEDS = 3
@@ -183,11 +184,11 @@ def _contenders(settings: EvaluationSettings, notes: list[str]) -> Iterator[tupl
         notes += [note for note in model.notes if "calibration" not in note]
 
         def forecast(origins: Origins, windows: NDArray[np.int64], model: ModelForecaster = model) -> list[Array]:
-            pairs, s = [origins.bars(int(window)) for window in windows], settings
-            made = model.forecaster.forecast_many(
-                [history for history, _ in pairs], s.horizon, 1, temperature=s.temperature, top_p=s.top_p, top_k=s.top_k,
-                seed=_seeds(s, origins, windows), timestamps=[truth.timestamps for _, truth in pairs],
-                lookback=s.lookback, overflow=s.overflow, precision=s.precision, progress=False,
+            pairs = [origins.bars(int(window)) for window in windows]
+            made = model.forecaster.forecast_with(
+                replace(model.how, paths=1), [history for history, _ in pairs], settings.horizon,
+                seed=_seeds(settings, origins, windows), timestamps=[truth.timestamps for _, truth in pairs],
+                progress=False,
             )  # fmt: skip
             return [one.paths[0] for one in made]
 

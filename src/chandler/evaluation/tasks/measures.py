@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from chandler.data.bars import FEATURES
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward.results import Results
-from chandler.measures import correlation as ranks
-from chandler.measures import significance, volatility
+from chandler.measures import ic, rank_ic, significance, volatility
 from chandler.measures.significance import newey_west_t
 from chandler.text import aligned, signed
 
@@ -69,7 +68,7 @@ def task_table(results: Results, task: str) -> TaskTable:
 
 def _price(results: Results, name: str) -> tuple[str, ...]:
     found = {}
-    for kind, correlation in (("ic", ranks.path_ic), ("rank_ic", ranks.path_rank_ic)):
+    for kind, correlation in (("ic", ic), ("rank_ic", rank_ic)):
         each = []
         for feature in FEATURES[:4]:
             made, came = results.column(name, f"mean_{feature}"), results.truth(f"truth_{feature}")
@@ -89,7 +88,7 @@ def _return(results: Results, name: str) -> tuple[str, ...]:
     came = results.truth("truth_close")[:, -1] / last - 1
     by_date = results.rank_ic(name)
     return (
-        signed(ranks.ic(made, came)), signed(ranks.rank_ic(made, came)), signed(by_date.mean), _plain(by_date.t, 1),
+        signed(ic(made, came)), signed(rank_ic(made, came)), signed(by_date.mean), _plain(by_date.t, 1),
     )  # fmt: skip
 
 
@@ -104,10 +103,10 @@ def _volatility(results: Results, name: str) -> tuple[str, ...]:
         )
         verdict = f"{found.difference:+.2e} ({found.verdict}, {naive})"
     try:
-        r2 = volatility.r2(made, came)
+        error, r2 = volatility.variance_mae(made, came), volatility.r2(made, came)
     except DataError:
-        r2 = float("nan")
-    return f"{np.abs(made - came).mean():.2e}", signed(r2), verdict
+        error = r2 = float("nan")
+    return f"{error:.2e}", signed(r2), verdict
 
 
 def _by_round(values: Array, results: Results) -> Array:

@@ -10,6 +10,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from chandler.data.columns import CLOSE, LOW
 from chandler.data.datasets.splits import SplitSettings, split_ranges
 from chandler.data.sources import SourceSettings, load_clean
 from chandler.errors import ConfigError, DataError
@@ -19,8 +20,9 @@ from chandler.evaluation.walk_forward.settings import EvaluationSettings
 from chandler.forecasting.calibration import Calibration
 from chandler.forecasting.engine.sampling import Sampling
 from chandler.forecasting.forecaster import Forecaster
+from chandler.forecasting.repair import PRICE_FLOOR
+from chandler.forecasting.settings import ForecastSettings
 from chandler.measures.conformal import ConformalBands
-from chandler.measures.ensemble import CLOSE, LOW, PRICE_FLOOR
 from chandler.progress import Progress
 
 Array = NDArray[np.float64]
@@ -64,7 +66,7 @@ def calibrate(
     folder = Path(run).expanduser()
     source, split, lookback, trained_horizon = _data_of(folder, data)
     forecaster = Forecaster.from_pretrained(folder, device=device)
-    sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k)
+    how = ForecastSettings(paths, Sampling(temperature, top_k, top_p), lookback)
     steps = horizon or trained_horizon
     store, _ = load_clean(source)
     origins = find_origins(
@@ -81,16 +83,12 @@ def calibrate(
         for lo in range(0, len(origins), _CHUNK):
             windows = range(lo, min(lo + _CHUNK, len(origins)))
             pairs = [origins.bars(window) for window in windows]
-            forecasts = forecaster.forecast_many(
+            forecasts = forecaster.forecast_with(
+                how,
                 [history for history, _ in pairs],
                 steps,
-                paths,
-                temperature=temperature,
-                top_p=top_p,
-                top_k=top_k,
                 seed=[_seed(seed, origins, window) for window in windows],
                 timestamps=[truth.timestamps for _, truth in pairs],
-                lookback=lookback,
                 progress=False,
             )
             for (history, truth), made in zip(pairs, forecasts, strict=True):
@@ -103,9 +101,9 @@ def calibrate(
     ends = np.asarray(store.timestamps)[origins.rows + steps]
     found = Calibration(
         bands=bands,
-        sampling=sampling,
+        sampling=how.sampling,
         lookback=lookback,
-        paths=paths,
+        paths=how.paths,
         windows=len(origins),
         first=str(pd.Timestamp(int(targets.min()))),
         last=str(pd.Timestamp(int(ends.max()))),

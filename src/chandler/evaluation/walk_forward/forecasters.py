@@ -17,6 +17,7 @@ from chandler.evaluation.walk_forward.scores import ForecastSummary
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
 from chandler.forecasting.engine.sampling import Sampling
 from chandler.forecasting.forecaster import Forecaster
+from chandler.forecasting.settings import ForecastSettings
 
 CALIBRATED = " (calibrated)"
 """Ends the name of a model's calibrated twin."""
@@ -60,7 +61,8 @@ class ModelForecaster:
     def __init__(self, name: str, source: str, settings: EvaluationSettings) -> None:
         self.name, self.source, self.settings = name, source, settings
         self.forecaster = open_model(source, settings.device)
-        self.sampling = Sampling(temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k)
+        sampling = Sampling(settings.temperature, settings.top_k, settings.top_p)
+        self.how = ForecastSettings(settings.paths, sampling, settings.lookback, settings.overflow, settings.precision)
         self.notes: list[str] = []
         self.visible = min(settings.lookback, self.forecaster.max_context)
         if self.visible < settings.lookback:
@@ -79,7 +81,7 @@ class ModelForecaster:
         differs = [
             what
             for what, same in (
-                (f"{found.sampling}", found.sampling == self.sampling),
+                (f"{found.sampling}", found.sampling == self.how.sampling),
                 (f"a lookback of {found.lookback}", visible == self.visible),
                 (f"a horizon of {found.bands.steps}", found.bands.steps >= settings.horizon),
             )
@@ -110,18 +112,12 @@ class ModelForecaster:
     def samples(self, origins: Origins, windows: NDArray[np.int64]) -> dict[str, list[ForecastSummary]]:
         s = self.settings
         pairs = [origins.bars(int(window)) for window in windows]
-        forecasts = self.forecaster.forecast_many(
+        forecasts = self.forecaster.forecast_with(
+            self.how,
             [history for history, _ in pairs],
             s.horizon,
-            s.paths,
-            temperature=s.temperature,
-            top_p=s.top_p,
-            top_k=s.top_k,
             seed=seeds(s, origins, windows),
             timestamps=[truth.timestamps for _, truth in pairs],
-            lookback=s.lookback,
-            overflow=s.overflow,
-            precision=s.precision,
             progress=False,
         )
         found = {self.name: [ForecastSummary.of_paths(one.paths, len(one.history)) for one in forecasts]}

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chandler.data.bars import FEATURES
+from chandler.data.columns import CLOSE, FEATURES, VOLUME
 from chandler.data.store.store import BarStore
 from chandler.errors import DataError
 from chandler.evaluation.baselines import BASELINES, Baseline, close_windows, volume_by_time_of_day
 from chandler.evaluation.walk_forward.forecasters import EvaluatedForecaster, seeds
 from chandler.evaluation.walk_forward.origins import Origins
-from chandler.evaluation.walk_forward.scores import CLOSE, VOLUME, ForecastSummary
+from chandler.evaluation.walk_forward.scores import ForecastSummary
 from chandler.evaluation.walk_forward.settings import VOLUME_BASELINE, EvaluationSettings
 
 

@@ -19,9 +19,9 @@ from chandler.errors import ConfigError
 from chandler.evaluation.walk_forward.forecasters import CALIBRATED
 from chandler.evaluation.walk_forward.runner import CONFIG, SCORES, read_state
 from chandler.evaluation.walk_forward.scores import quantile_name
-from chandler.measures import correlation as ranks
-from chandler.measures import significance, volatility
+from chandler.measures import cross_section, direction, inside, rank_ic, scaled, significance, volatility
 from chandler.measures.bootstrap import optimal_block
+from chandler.measures.correlation import Kind
 from chandler.measures.significance import Comparison, Estimate
 
 Array = NDArray[np.float64]
@@ -144,16 +144,16 @@ class Results:
             "crps_return": self.column(model, "crps_return").mean(1) * 100,
             "mae": (np.abs(error) / last).mean(1) * 100,
             "rmse": np.square(error / last).mean(1) * 100**2,
-            "mase": _ratio(np.abs(error).mean(1), self.truth("naive_step")[:, 0]),
+            "mase": scaled(np.abs(error).mean(1), self.truth("naive_step")[:, 0]),
             "qlike": nothing,
             "volatility": nothing,
-            "volume": _ratio(
+            "volume": scaled(
                 np.abs(self.column(model, "mean_volume") - self.truth("truth_volume")).mean(1),
                 self.truth("naive_volume_step")[:, 0],
             ),
         }
         if self.spreads(model):
-            found["qlike"] = volatility.qlike_each(np.maximum(variance, 1e-12), true_variance)
+            found["qlike"] = volatility.qlike(np.maximum(variance, 1e-12), true_variance)
             found["volatility"] = np.abs(np.sqrt(variance) - np.sqrt(true_variance)) * 100
         return found
 
@@ -172,14 +172,13 @@ class Results:
         """Share of windows whose last bar lies on the side that the mean return names, over the rounds."""
         if not self.prices(model):
             return significance.newey_west_t(np.full(1, np.nan))
-        said = np.sign(np.round(self.column(model, "mean_return")[:, -1], 12))
-        moved = np.sign(self.truth("truth_close")[:, -1] - self.truth("last")[:, -1])
-        right = np.where(moved == 0, np.nan, np.where(said == 0, 0.5, (said == moved).astype(float)))
+        said = np.round(self.column(model, "mean_return")[:, -1], 12)
+        right = direction(said, self.truth("truth_close")[:, -1] - self.truth("last")[:, -1])
         by_round = pd.Series(right).groupby(self.rounds).mean()
         found = significance.newey_west_t(by_round.to_numpy() - 0.5, self._lags(len(by_round.dropna())))
         return Estimate(found.mean + 0.5, found.se, found.t, found.p, found.n)
 
-    def rank_ic(self, model: str, *, kind: ranks.Kind = "rank_ic") -> Estimate:
+    def rank_ic(self, model: str, *, kind: Kind = "rank_ic") -> Estimate:
         """Across symbols: the forecast of the return at the last step against what came, one value a round."""
         if not self.prices(model):
             return significance.newey_west_t(np.full(1, np.nan))
@@ -188,7 +187,7 @@ class Results:
             "forecast": self.column(model, "mean_return")[:, -1],
             "truth": np.log(self.truth("truth_close")[:, -1] / self.truth("last")[:, -1]),
         })  # fmt: skip
-        series = ranks.cross_section(frame, "round", "forecast", "truth", kind=kind)
+        series = cross_section(frame, "round", "forecast", "truth", kind=kind)
         return significance.newey_west_t(series.to_numpy(), self._lags(int(series.notna().sum())))
 
     def path_ic(self, model: str) -> Estimate:
@@ -197,7 +196,7 @@ class Results:
         for name in FEATURES[:4]:
             made, came = self.column(model, f"mean_{name}"), self.truth(f"truth_{name}")
             if np.isfinite(made).all():
-                values.append([ranks.path_rank_ic(f, t) for f, t in zip(made, came, strict=True)])
+                values.append([rank_ic(f, t) for f, t in zip(made, came, strict=True)])
         if not values:
             return significance.newey_west_t(np.full(1, np.nan))
         each = pd.DataFrame(np.array(values).T)
@@ -206,10 +205,7 @@ class Results:
 
     def inside(self, model: str, level: float) -> NDArray[np.bool_]:
         """(W, H) whether the true close lies in the central band, edges included."""
-        low, high = self.band(model, level)
-        came = self.truth("truth_close")
-        found: NDArray[np.bool_] = (came >= low) & (came <= high)
-        return found
+        return inside(*self.band(model, level), self.truth("truth_close"))
 
     def band(self, model: str, level: float) -> tuple[Array, Array]:
         """(W, H) lower and upper edges, in price units."""
@@ -277,8 +273,3 @@ class Results:
 def by_group(values: Array, groups: Sequence[Any] | NDArray[Any]) -> pd.Series:
     """Means of values (N,) by group, in the order of the groups."""
     return pd.Series(values).groupby(np.asarray(groups)).mean()
-
-
-def _ratio(values: Array, scale: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(scale > 0, values / scale, np.nan)

@@ -11,15 +11,13 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from chandler.data.bars import FEATURES, Bars
+from chandler.data.bars import Bars
 from chandler.data.calendars.time_features import time_features
-from chandler.measures import point as metrics
-from chandler.measures.ensemble import PRICE_FLOOR
+from chandler.data.columns import CLOSE, FEATURES, LOW, VOLUME
+from chandler.forecasting.repair import PRICE_FLOOR
+from chandler.measures import crps, log_returns, naive_error, pit, realised_variance
 
 Array = NDArray[np.float64]
-CLOSE = FEATURES.index("close")
-LOW = FEATURES.index("low")
-VOLUME = FEATURES.index("volume")
 LEVELS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99)
 """Quantiles of the close that are kept."""
 
@@ -79,30 +77,29 @@ def score_rows(sample: ForecastSummary, history: Bars, truth: Bars, seed: int) -
         "timestamp": naive_times(truth.timestamps).to_numpy(),
         "hour": time_features(truth.timestamps)[:, 1].astype(np.int32),
         "last": last,
-        "naive_step": float(np.abs(np.diff(history.values[:, CLOSE])).mean()),
-        "naive_volume_step": float(np.abs(np.diff(history.values[:, VOLUME])).mean()),
+        "naive_step": naive_error(history.values[:, CLOSE]),
+        "naive_volume_step": naive_error(history.values[:, VOLUME]),
         "visible": sample.visible,
     }
     found |= {name: truth.values[:, i] for i, name in enumerate(TRUTHS)}
     found |= {name: sample.mean[:, i] for i, name in enumerate(MEANS)}
-    truth_returns = metrics.log_returns(came, last, per_bar=True)
-    found["truth_variance"] = np.cumsum(np.square(truth_returns))
+    found["truth_variance"] = realised_variance(log_returns(came, last))
     if sample.closes is None:
         missing = ("crps", "crps_return", "pit", "mean_return", "up", "variance", "floored", *QUANTILES)
         return found | {"paths": 0} | dict.fromkeys(missing, np.nan)
     closes = sample.closes
     floor = PRICE_FLOOR * float(history.values[:, LOW].min())
     lifted = np.maximum(closes, floor)
-    logs = metrics.log_returns(lifted, last)
+    logs = log_returns(lifted, last)
     found |= {
         "paths": len(closes),
-        "crps": metrics.crps_steps(closes, came),
-        "crps_return": metrics.crps_steps(logs, np.log(came / last)),
-        "pit": metrics.pit(closes, came, seed=seed),
+        "crps": crps(closes, came),
+        "crps_return": crps(logs, np.log(came / last)),
+        "pit": pit(closes, came, seed=seed),
         "mean_return": logs.mean(axis=0),
         "up": (closes > last).mean(axis=0),
         # Of the paths, not of their mean, which hardly moves.
-        "variance": np.square(np.diff(logs, axis=1, prepend=0.0)).cumsum(axis=1).mean(axis=0),
+        "variance": realised_variance(logs).mean(axis=0),
         "floored": (closes < floor).mean(axis=0),
     }
     return found | dict(zip(QUANTILES, _quantiles(closes), strict=True))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from chandler.data.bars import Bars
 from chandler.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from chandler.forecasting.forecast import Forecast
+from chandler.forecasting.forecast import Forecast
 
 RISE, FALL, AHEAD, INK, MUTED, FAINT = "#0072B2", "#D55E00", "#7A3E9D", "#1A1A1A", "#555555", "#D9D9D9"
 """Told apart without red and green (Okabe & Ito); falling candles are filled where rising ones are hollow."""

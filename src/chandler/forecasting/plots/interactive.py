@@ -5,19 +5,15 @@ The interactive sister of `plots`: bars are evenly spaced, colours and candles a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from chandler.data.bars import Bars
+from chandler.data.columns import CLOSE, HIGH, LOW, OPEN
+from chandler.forecasting.forecast import Forecast
 from chandler.forecasting.plots.common import AHEAD, FAINT, FALL, INK, MUTED, RISE, drawn_history, matching
-from chandler.measures.ensemble import CLOSE, HIGH, LOW, OPEN
-
-if TYPE_CHECKING:
-    from chandler.forecasting.forecast import Forecast
 
 TICKS = 8
 SHADE = "rgba(122, 62, 157, 0.2)"

@@ -6,7 +6,6 @@ Bars are evenly spaced along the axis, so nights and weekends leave no gaps. Not
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,12 +16,10 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
 from chandler.data.bars import Bars
+from chandler.data.columns import CLOSE, HIGH, LOW, OPEN
+from chandler.forecasting.forecast import Forecast
 from chandler.forecasting.plots.common import AHEAD, FAINT, FALL, INK, MUTED, RISE, drawn_history, matching
 from chandler.forecasting.plots.fonts import dress
-from chandler.measures.ensemble import CLOSE, HIGH, LOW, OPEN
-
-if TYPE_CHECKING:
-    from chandler.forecasting.forecast import Forecast
 
 TICKS = 8
 

@@ -7,11 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from chandler.data.columns import FEATURES
+from chandler.data.columns import VOLUME
 from chandler.data.datasets.windows import CLIP, EPSILON
 from chandler.training.engine.stages import Batch
 
-FIRST_VOLUME = FEATURES.index("volume")
 """Volume and amount are the last columns."""
 
 
@@ -23,7 +22,7 @@ def drop_volume(batch: Batch, chances: Tensor, share: float) -> Batch:
     if not share:
         return batch
     values = batch.values.clone()
-    values[chances.to(values.device) < share, :, FIRST_VOLUME:] = 0.0
+    values[chances.to(values.device) < share, :, VOLUME:] = 0.0
     return replace(batch, values=values)
 
 

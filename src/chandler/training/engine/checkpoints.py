@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from chandler.atomic import atomic_folder, stands_for
 from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME, PretrainedMixin
 from chandler.errors import TrainingError
-from chandler.measures.direction import is_better
+from chandler.measures import is_better
 from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS, merged, save_adapters
 from chandler.places import Layout
 from chandler.training.engine.watch import OverfittingMonitor

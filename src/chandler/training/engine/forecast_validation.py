@@ -11,20 +11,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chandler.data.bars import FEATURES
+from chandler.data.columns import CLOSE
 from chandler.data.datasets.windows import Windows, denormalise
 from chandler.devices import bring, device_of
 from chandler.forecasting.engine.decoding import decode_paths
 from chandler.forecasting.engine.generation import generate
 from chandler.forecasting.engine.prompts import Prompt, eval_mode
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms
-from chandler.measures.ensemble import fair_crps, rank_correlation
+from chandler.measures import crps, rank_correlation
 from chandler.nn.lora import merged
 from chandler.nn.predictor import DependencyPositions, Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.settings.stage import ScoringSettings
 
-CLOSE = FEATURES.index("close")
 MEMORY = 1 << 30
 """Bytes for caches of the engine: fixed, so that what is computed together does not depend on what is free."""
 
@@ -99,7 +98,7 @@ class ForecastScorer:
         mean, std = (part[:, None] for part in self._scale)
         moves = denormalise(z, mean, std)[..., CLOSE] / self._last[:, None] - 1
         came = self._truth / self._last - 1
-        table[self.mine, 0] = 100 * fair_crps(moves, came).mean(axis=1)
+        table[self.mine, 0] = 100 * crps(moves, came).mean(axis=1)
         table[self.mine, 1] = moves[..., -1].mean(axis=1)
         table[self.mine, 2] = came[:, -1]
         return table

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chandler.atomic import write_text
-from chandler.measures.direction import gain
+from chandler.measures import gain
 from chandler.training.logging.callbacks import StageResult
 from chandler.training.logging.console import RunProgress
 from chandler.training.logging.trackers import Tracking

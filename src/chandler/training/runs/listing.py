@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chandler.errors import ConfigError
-from chandler.measures.direction import HIGHER_IS_BETTER, is_better
+from chandler.measures import higher_is_better, is_better
 
 _DEPTH = 4
 """How many folders below the given one a run may lie."""
@@ -186,7 +186,7 @@ def _score(stage: StageLine) -> str:
         return ""
     if stage.best == stage.start:
         return f"{stage.measure} {stage.start:.4g} (start kept)"
-    ratio = stage.start and stage.measure not in HIGHER_IS_BETTER
+    ratio = stage.start and not higher_is_better(stage.measure)
     gain = f" ({stage.best / stage.start - 1:+.1%})" if ratio else ""
     return f"{stage.measure} {stage.start:.4g} -> {stage.best:.4g}{gain}"
 

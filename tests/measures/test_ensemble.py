@@ -6,15 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from chandler.errors import ConfigError, DataError
 from chandler.measures.ensemble import (
     band_levels,
     realised_variance,
-    repair_bars,
     returns,
     share_above,
 )
@@ -77,33 +73,3 @@ def test_no_logarithm_of_a_price_that_is_not_above_0() -> None:
     assert returns(crashed, 1.0).min() == -1.5
     with pytest.raises(DataError, match="last price above 0"):
         returns(CLOSES, 0.0)
-
-
-def test_repair_moves_high_and_low_only() -> None:
-    bars = np.array([[[10.0, 9.0, 11.0, 12.0, 5.0, 50.0], [10.0, 13.0, 9.0, 12.0, 5.0, 50.0]]])
-    whole, count = repair_bars(bars, lowest=8.0)
-    assert whole[0, 0].tolist() == [10, 12, 10, 12, 5, 50]
-    assert whole[0, 1].tolist() == bars[0, 1].tolist()
-    assert count == 1
-
-
-def test_repair_empties_negative_volume_and_lifts_prices_from_below_0() -> None:
-    bars = np.array([[[1.0, 1.0, 1.0, 1.0, -3.0, -1e9], [-5.0, -4.0, -6.0, 0.5, 1.0, 1.0]]])
-    whole, count = repair_bars(bars, lowest=2.0)
-    assert whole[0, 0].tolist() == [1, 1, 1, 1, 0, 0]
-    assert whole[0, 1].tolist() == [0.02, 0.5, 0.02, 0.5, 1, 1]
-    assert count == 2
-
-
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(arrays(np.float64, (3, 4, 6), elements=st.floats(-1e6, 1e6)))
-def test_repaired_bars_could_have_traded_and_stay_when_repaired_again(bars: np.ndarray) -> None:
-    whole, count = repair_bars(bars, lowest=5.0)
-    o, h, low, c, volume, amount = np.moveaxis(whole, -1, 0)
-    assert (h >= np.maximum(o, c)).all()
-    assert (low <= np.minimum(o, c)).all()
-    assert (whole[..., :4] > 0).all()
-    assert (volume >= 0).all()
-    assert (amount >= 0).all()
-    assert count == (whole != bars).any(-1).sum()
-    assert repair_bars(whole, lowest=5.0)[1] == 0
