@@ -30,6 +30,6 @@ def test_on_a_stand_in(part: str) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
