@@ -98,7 +98,7 @@ def is_alias(name: str) -> bool:
 class RawTable:
     """Rows as read, the role of each column, and where the rows came from.
 
-    `roles` maps a role (a key of SPELLINGS) to a column of `frame`; `line` maps a 0-based row to its line in
+    `roles` maps a role (a key of COLUMN_ALIASES) to a column of `frame`; `line` maps a 0-based row to its line in
     the file, where there is a file. `frame` keeps the order of the source, so that messages can name rows.
     """
 

@@ -60,7 +60,7 @@ class _Header:
 def read_text(
     source: Source, columns: Mapping[str, str] | None = None, *, typed: bool = False, threads: bool = True
 ) -> RawTable:
-    """A CSV, TSV or TXT file (also packed) as a Table of its known columns, rows in the order of the file.
+    """A CSV, TSV or TXT file (also packed) as a RawTable of its known columns, rows in the order of the file.
 
     `typed`: try the short way, in which the CSV engine makes numbers and times of the cells (`RawTable.typed` says whether
     it could); cells then are no text that a message could show. `threads`: of the engine, for one file.

@@ -1,4 +1,4 @@
-"""Parquet, Feather, Arrow and JSON files into Tables."""
+"""Parquet, Feather, Arrow and JSON files into RawTables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from chandler.errors import DataError
 
 
 def read_columnar(source: Source, columns: Mapping[str, str] | None = None) -> RawTable:
-    """A Parquet, Feather or Arrow (file or stream) file as a Table. DataError where it is none."""
+    """A Parquet, Feather or Arrow (file or stream) file as a RawTable. DataError where it is none."""
     kind = "parquet" if source.suffix in (".parquet", ".pq") else source.suffix[1:]
     try:
         data = io.BytesIO(source.read()) if source.member else str(source.path)

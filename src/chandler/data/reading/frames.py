@@ -1,4 +1,4 @@
-"""Frames and lists as libraries hand them over, turned into a Table: index to columns, wide to long."""
+"""Frames and lists as libraries hand them over, turned into a RawTable: index to columns, wide to long."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOMENTS = (int, float, np.number, datetime, np.datetime64)
 def frame_table(
     frame: pd.DataFrame, *, source: str = "", timestamps: Any = None, columns: Mapping[str, str] | None = None
 ) -> RawTable:
-    """A frame as a Table: its index becomes columns unless it only counts rows.
+    """A frame as a RawTable: its index becomes columns unless it only counts rows.
 
     Two levels of column names, prices and tickers in either order, become one row per time and ticker.
     Raises DataError for what is no table of bars.
@@ -71,7 +71,7 @@ def frame_table(
 
 
 def wide_table(frame: pd.DataFrame, *, source: str = "", columns: Mapping[str, str] | None = None) -> RawTable:
-    """A frame whose columns have two levels, as downloaders of several tickers make them, as a long Table.
+    """A frame whose columns have two levels, as downloaders of several tickers make them, as a long RawTable.
 
     The level that holds more price names is the fields. Tickers without a single row are left out, and so are
     the rows that a ticker lacks altogether: joined calendars make them.

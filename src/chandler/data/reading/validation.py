@@ -1,4 +1,4 @@
-"""The only place where raw tables are validated: a Table in, the bars of its symbols out.
+"""The only place where raw tables are validated: a RawTable in, the bars of its symbols out.
 
 Whatever reads data (a file, a frame, a vendor layout) makes a `RawTable` and calls `validate_table`.
 """
