@@ -20,29 +20,22 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
-def ordered_map(
-    pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], ahead: int
-) -> Iterator[tuple[Item, Future[Result]]]:
-    """Each item with its finished future; at most `ahead` items are on their way."""
-    rest = iter(items)
-    running: deque[tuple[Item, Future[Result]]] = deque()
+def ordered_map(pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Iterator[Result]:
+    """`work` of each item, in order; at most `ahead` items are on their way. Closes the pool behind itself."""
+    running: deque[Future[Result]] = deque()
     try:
-        while True:
-            while len(running) < ahead and (item := next(rest, None)) is not None:
-                running.append((item, pool.submit(work, item)))
-            if not running:
-                return
-            item, future = running.popleft()
-            future.exception()  # waits
-            yield item, future
+        for item in items:
+            running.append(pool.submit(work, item))
+            if len(running) >= ahead:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def map_threads(work: Callable[[Item], Result], items: Sequence[Item], threads: int) -> Iterator[Result]:
-    """`work` of each item, in order."""
+    """`work` of each item, in order, by so many threads."""
     if threads <= 1:
-        yield from map(work, items)
-        return
-    for _, future in ordered_map(ThreadPoolExecutor(threads, "chandler-read"), work, items, 2 * threads):
-        yield future.result()
+        return map(work, items)
+    return ordered_map(ThreadPoolExecutor(threads, "chandler-read"), work, items, 2 * threads)

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
 
 from chandler.atomic import write_text
+from chandler.data.bars import Bars
+from chandler.data.calendars import time_features
 from chandler.data.columns import FEATURES, listed
-from chandler.data.qlib import PREFIX, require_qlib
+from chandler.data.parallel import map_threads, ordered_map
+from chandler.data.qlib import PREFIX, read_qlib, require_qlib
 from chandler.data.reading import (
     ReadingKeywords,
     ReadingOptions,
     Source,
     archive_symbol,
+    by_threads,
     find_files,
     problems_error,
+    read_file,
     takes_options,
     worker_count,
 )
-from chandler.data.store.store import META, VERSION, BarStore
-from chandler.data.store.writer import LAYOUT, MANIFEST, Chunk, ManifestEntry, StoreWriter, latest_entries
-from chandler.data.workers import ReadResult, SymbolArrays, qlib_outcome, read_all, source_name
+from chandler.data.store import LAYOUT, META, VERSION, BarStore, Chunk, ManifestEntry, StoreWriter, latest_entries
 from chandler.errors import DataError
 
 SAME = 1e-5
@@ -96,9 +104,9 @@ def prepare(
         run = _Run(StoreWriter(folder), chosen.join, report, len(sources) + len(qlib))
         try:
             for path in qlib:
-                run.take(qlib_outcome(path, run.known, chosen))
-            jobs = [(one, run.known.get(source_name(one))) for one in sources]
-            for outcome in read_all(jobs, chosen, workers or worker_count(sources)):
+                run.take(_read_qlib(path, run.known, chosen))
+            jobs = [(one, run.known.get(_source_name(one))) for one in sources]
+            for outcome in _read_all(jobs, chosen, workers or worker_count(sources)):
                 run.take(outcome)
         finally:
             run.writer.close()
@@ -266,4 +274,109 @@ class _Run:
             raise DataError(f"{where}: there are new rows before the last one that the store has. {remedy}")
 
 
-__all__ = ["MANIFEST", "Progress", "prepare"]
+def _source_name(source: Source) -> str:
+    """What the manifest calls a source: its absolute path, and the member of an archive."""
+    return str(source.path.resolve()) + (f"/{source.member}" if source.member else "")
+
+
+@dataclass(frozen=True)
+class SymbolArrays:
+    """One symbol of a source as it goes to disk."""
+
+    symbol: str
+    zone: str | None
+    arrays: dict[str, np.ndarray]
+    segments: np.ndarray | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReadResult:
+    """What reading made of a source; no `found` and no problem where it is unchanged."""
+
+    source: str
+    size: int = 0
+    modified: int = 0
+    sha256: str = ""
+    found: tuple[SymbolArrays, ...] = ()
+    problem: str = ""
+    unchanged: bool = False
+
+
+def _read(job: tuple[Source, ManifestEntry | None], *, options: ReadingOptions, threads: bool) -> ReadResult:
+    """In a worker: look whether the source is new or changed, and read it if so."""
+    source, known = job
+    name = _source_name(source)
+    try:
+        state = source.path.stat()
+        if known and not known.problem and (known.size, known.modified) == (state.st_size, state.st_mtime_ns):
+            return ReadResult(name, unchanged=True)
+        with source.path.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        return ReadResult(name, problem=str(source.unreadable(error)))
+    if known and not known.problem and known.sha256 == sha256:
+        return ReadResult(name, unchanged=True)
+    seen = ReadResult(name, state.st_size, state.st_mtime_ns, sha256)
+    try:
+        return replace(seen, found=tuple(map(_arrays, options.select(read_file(source, options, threads=threads)))))
+    except DataError as error:
+        return replace(seen, problem=str(error))
+    except MemoryError:
+        return replace(seen, problem=f"{source}: too big for the memory there is. Split the file.")
+
+
+def _arrays(bars: Bars) -> SymbolArrays:
+    arrays: dict[str, np.ndarray] = {
+        "values": bars.float32(),
+        "timestamps": bars.timestamps.as_unit("ns").asi8,
+        "stamps": time_features(bars.timestamps),
+    }
+    zone = None if bars.timestamps.tz is None else str(bars.timestamps.tz)
+    return SymbolArrays(bars.symbol, zone, arrays, bars.segments, bars.notes)
+
+
+def _read_qlib(source: str, entries: Mapping[str, ManifestEntry], options: ReadingOptions) -> ReadResult:
+    """The outcome of "qlib:FOLDER": all of the market as one source, unchanged while names, sizes and times of its files
+    are. `entries`: the last of each source."""
+    folder = Path(source.removeprefix(PREFIX)).expanduser().resolve()
+    name, seen, size, modified = f"{PREFIX}{folder}", hashlib.sha256(), 0, 0
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        state = path.stat()
+        size, modified = size + state.st_size, max(modified, state.st_mtime_ns)
+        seen.update(f"{path.relative_to(folder)} {state.st_size} {state.st_mtime_ns}\n".encode())
+    known = entries.get(name)
+    if known and not known.problem and known.sha256 == seen.hexdigest():
+        return ReadResult(name, unchanged=True)
+    outcome = ReadResult(name, size, modified, seen.hexdigest())
+    try:
+        found = read_qlib(folder, market=options.market, freq=options.freq, start=options.start, end=options.end,
+                          adjust=options.adjust)  # fmt: skip
+        return replace(outcome, found=tuple(map(_arrays, options.select(found))))
+    except DataError as error:
+        return replace(outcome, problem=str(error))
+
+
+def _read_all(
+    jobs: list[tuple[Source, ManifestEntry | None]], options: ReadingOptions, workers: int
+) -> Iterator[ReadResult]:
+    """What became of every job, in order. At most two sources per worker are on their way at a time."""
+    workers = min(workers, len(jobs))
+    if workers <= 1 or by_threads([source for source, _ in jobs]):
+        yield from map_threads(partial(_read, options=options, threads=workers <= 1), jobs, workers)
+        return
+    # No plain fork: it would copy threads that others have started.
+    context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload([__name__])  # the imports once, not once per process
+    pool = ProcessPoolExecutor(workers, mp_context=context)
+    done = 0
+    try:
+        for result in ordered_map(pool, partial(_read, options=options, threads=False), jobs, 2 * workers):
+            done += 1
+            yield result
+    except BrokenProcessPool:
+        raise DataError(
+            f"{jobs[done][0]}: a worker process was killed while this file or one beside it was read, as systems do "
+            "when memory runs out. Use fewer workers, or split the file; what is done is kept."
+        ) from None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 
-class Stitched:
+class ConcatenatedArray:
     """An array (N, ...) made of `base` rows [starts[e], starts[e] + lengths[e]), one stretch after another.
 
     Reads as an array does: `[row]`, `[lo:hi]`, `[rows]`, len, shape, dtype, np.asarray. A slice inside one stretch
@@ -81,9 +81,9 @@ class Stitched:
         return np.asarray(self[starts[:, None] + np.arange(length)])
 
 
-def gather_windows(rows: np.ndarray | Stitched, starts: np.ndarray, length: int) -> np.ndarray:
+def gather_windows(rows: np.ndarray | ConcatenatedArray, starts: np.ndarray, length: int) -> np.ndarray:
     """Windows (B, length, C) of rows (N, C), beginning at `starts` (B,), copied."""
-    if isinstance(rows, Stitched):
+    if isinstance(rows, ConcatenatedArray):
         return rows.windows(starts, length)
     rows = np.ascontiguousarray(rows) if not rows.flags.c_contiguous else rows
     step, item = rows.strides

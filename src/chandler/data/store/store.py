@@ -18,8 +18,8 @@ from chandler.atomic import atomic_folder
 from chandler.data.bars import Bars, to_polars
 from chandler.data.calendars.time_features import time_features
 from chandler.data.columns import FEATURES
-from chandler.data.store.concatenated import Stitched
-from chandler.data.store.writer import ARRAYS, LAYOUT, MANIFEST, open_store_writer
+from chandler.data.store.concatenated import ConcatenatedArray
+from chandler.data.store.writer import ARRAYS, LAYOUT, MANIFEST, prepared_fields
 from chandler.errors import ConfigError, DataError
 from chandler.places import Layout
 
@@ -214,7 +214,7 @@ class BarStore:
         """Hand the pages of a mapped store back to the system: resident memory falls, nothing is lost."""
         arrays: tuple[Any, ...] = (self.values, self.stamps, self.timestamps)
         for array in arrays:
-            mapped = getattr(array.base if isinstance(array, Stitched) else array, "_mmap", None)
+            mapped = getattr(array.base if isinstance(array, ConcatenatedArray) else array, "_mmap", None)
             if mapped is not None and hasattr(mapped, "madvise"):
                 mapped.madvise(mmap.MADV_DONTNEED)
 
@@ -227,7 +227,7 @@ class BarStore:
         folder = Path(folder)
         require_new(folder, "is no bar store", STORE)
         arrays: tuple[Any, ...] = (self.values, self.timestamps, self.stamps)
-        bases = (array.base if isinstance(array, Stitched) else array for array in arrays)
+        bases = (array.base if isinstance(array, ConcatenatedArray) else array for array in arrays)
         files = [Path(name) for base in bases if (name := getattr(base, "filename", None))]
         if any(folder.resolve() in file.resolve().parents for file in files):
             raise DataError(f"{folder}: these bars are read from there. Save them into another folder.")
@@ -254,7 +254,7 @@ class BarStore:
         try:
             meta = json.loads((folder / META).read_text(encoding="utf-8"))
             if meta.get("layout") == LAYOUT and meta.get("version") == VERSION:  # as `prepare` writes it
-                return cls(**open_store_writer(folder, meta))
+                return cls(**prepared_fields(folder, meta))
             arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
             lengths = {len(arrays[name]) for name in ("values", "timestamps", "stamps")}
             if lengths != {int(arrays["offsets"][-1])}:

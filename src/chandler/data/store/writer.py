@@ -17,7 +17,7 @@ import numpy as np
 
 from chandler.atomic import write_text
 from chandler.data.columns import FEATURES
-from chandler.data.store.concatenated import Stitched
+from chandler.data.store.concatenated import ConcatenatedArray
 from chandler.errors import DataError
 
 MANIFEST = "manifest.jsonl"
@@ -157,7 +157,7 @@ class StoreWriter:
             file.close()
 
 
-def open_store_writer(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
+def prepared_fields(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
     """The fields of a BarStore, arrays mapped from disk. DataError for a store that is damaged or not finished."""
     if not meta.get("complete"):
         raise DataError(f"{folder}: preparing this store was not finished. Run the same prepare again: it goes on.")
@@ -185,7 +185,7 @@ def open_store_writer(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
             base = np.memmap(folder / f"{name}.bin", kind, "r", shape=(total, *shape))
         except (OSError, ValueError) as error:
             raise DataError(f"{folder}: {name}.bin is damaged: {error}. Prepare the store again.") from None
-        arrays[name] = base if in_order else Stitched(base, starts, lengths)
+        arrays[name] = base if in_order else ConcatenatedArray(base, starts, lengths)
     problems = [entry.problem for entry in latest_entries(entries).values() if entry.problem]
     return {
         **arrays,
