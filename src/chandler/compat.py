@@ -31,6 +31,7 @@ from chandler.errors import ConfigError, DataError
 from chandler.forecasting.engine.sampling import Sampling
 from chandler.forecasting.forecaster import Forecaster
 from chandler.forecasting.preprocessing import ModelInput, given_times, read_times
+from chandler.forecasting.settings import ForecastSettings
 from chandler.nn import predictor, tokenizer
 from chandler.nn.quantizer import signs_to_ids
 from chandler.progress import patient_bar
@@ -347,7 +348,7 @@ class KronosPredictor:
             scales.append((mean, std))
             indices.append(future)
 
-        means = _continued(self.forecaster, windows, pred_len, T, top_k, top_p, sample_count, verbose, seed)
+        means = _continued(self.forecaster, windows, pred_len, _settings(T, top_k, top_p, sample_count), seed, verbose)
         return [
             pd.DataFrame(denormalise(mean, *scale), columns=list(FEATURES), index=index)
             for mean, scale, index in zip(means, scales, indices, strict=True)
@@ -383,7 +384,7 @@ class KronosPredictor:
         """
         _at_least_one(pred_len=pred_len, sample_count=sample_count)
         windows = _windows(x, x_stamp, y_stamp, pred_len, self.clip)
-        means = _continued(self.forecaster, windows, pred_len, T, top_k, top_p, sample_count, verbose, seed)
+        means = _continued(self.forecaster, windows, pred_len, _settings(T, top_k, top_p, sample_count), seed, verbose)
         return np.stack(means).astype(np.float32)
 
 
@@ -414,23 +415,24 @@ def _at_least_one(**counts: int) -> None:
             raise ConfigError(f"{name} must be a whole number >= 1, found {count!r}.")
 
 
+def _settings(T: float, top_k: int, top_p: float, sample_count: int) -> ForecastSettings:
+    """The reference drops `top_p` whenever `top_k` is on."""
+    return ForecastSettings(sample_count, Sampling(temperature=T, top_k=top_k, top_p=None if top_k else top_p))
+
+
 def _continued(
     forecaster: Forecaster,
     windows: list[ModelInput],
     pred_len: int,
-    T: float,
-    top_k: int,
-    top_p: float,
-    sample_count: int,
-    verbose: bool,
+    settings: ForecastSettings,
     seed: int | None,
+    verbose: bool,
 ) -> list[NDArray[np.float64]]:
     """The mean path (pred_len, 6) of each window, normalised."""
-    sampling = Sampling(temperature=T, top_k=top_k, top_p=None if top_k else top_p)
     if seed is None:
         seed = int(torch.randint(2**62, ()))
     with patient_bar(f"Forecasting {pred_len} bars", verbose) as progress:
-        sampled = forecaster.sample(windows, pred_len, sample_count, sampling, seed, progress)
+        sampled = forecaster.sample(windows, pred_len, settings.paths, settings.sampling, seed, progress)
     return [paths.mean(axis=0) for paths in sampled]
 
 

@@ -22,7 +22,7 @@ from chandler.compat import Kronos, KronosPredictor, KronosTokenizer
 from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.generation import generate
 from chandler.forecasting.engine.sampling import Sampling
-from tests.forecasting.edges import assert_same
+from tests.forecasting.engine.edges import assert_same
 from tests.forecasting.test_generation import prompt_of
 from tests.nn.test_golden import assert_gradients_match, predictor_losses, tokenizer_loss, trajectory
 from tests.test_compat import case

@@ -17,7 +17,6 @@ app = typer.Typer(
     name="chandler",
     help="Finetune Kronos, the foundation model for market candles, on your own bars; forecast with it.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )

@@ -22,6 +22,7 @@ from chandler.data.store.concatenated import ConcatenatedArray
 from chandler.data.store.writer import ARRAYS, LAYOUT, MANIFEST, prepared_fields
 from chandler.errors import ConfigError, DataError
 from chandler.places import Layout
+from chandler.text import count, shortened
 
 META = "store.json"
 VERSION = 1
@@ -129,7 +130,13 @@ class BarStore:
         return len(self.symbols)
 
     def __repr__(self) -> str:
-        return f"BarStore({len(self)} symbols, {self.rows:,} rows)"
+        spans = [(int(lo), int(hi) - 1) for lo, hi in zip(self.offsets[:-1], self.offsets[1:], strict=True) if hi > lo]
+        what = f"{count(len(self), 'symbol')}: {shortened(self.symbols, 5)}; {self.rows:,} rows"
+        if not spans:
+            return f"BarStore({what})"
+        first, last = min(self.timestamps[lo] for lo, _ in spans), max(self.timestamps[hi] for _, hi in spans)
+        span = " to ".join(str(pd.Timestamp(int(moment))).removesuffix(" 00:00:00") for moment in (first, last))
+        return f"BarStore({what}, {span})"
 
     def __contains__(self, symbol: object) -> bool:
         return symbol in self._positions

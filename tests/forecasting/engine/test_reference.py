@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.forecasting.edges import assert_same
+from tests.forecasting.engine.edges import assert_same
 from torch import Tensor
 
 from chandler.forecasting.engine.prompts import Prompt, eval_mode

@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from tests.forecasting.edges import EDGE, Paths2, assert_near, assert_same, either
+from tests.forecasting.engine.edges import EDGE, Paths2, assert_near, assert_same, either
 from torch import Tensor
 
 from chandler.checkpoint import NANO
