@@ -174,7 +174,7 @@ def _results(summary: Mapping[str, Any]) -> Table:
             _percent(one["annual_cost"]), f"{one['trades']:,} ({one['blocked']:,})",
         ]))  # fmt: skip
     first = next(iter(summary["results"].values()))
-    rows.append(("benchmark", [_signed(first["benchmark_annual_return"]), *[""] * 10]))
+    rows.append(("benchmark", [_signed(first["benchmark_annual_return"]), *[""] * 9]))
     return Table(head, rows)
 
 
