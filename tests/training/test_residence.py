@@ -33,7 +33,7 @@ def test_all_windows_of_a_run_come_from_the_device(config: dict[str, Any]) -> No
     assert place_on_device(plain, "auto", CPU) == (plain, None)
     moved = on_device(plain, CPU)
     assert nbytes(plain) == 29 * sum(s.rows for s in (plain.train.main.store, plain.train.replay.store))  # type: ignore[union-attr]
-    assert moved.train.main.resident is moved.validation.resident, "a store is there once"  # type: ignore[attr-defined]
+    assert moved.train.main.device_rows is moved.validation.device_rows, "a store is there once"  # type: ignore[attr-defined]
     order = plain.train.order(1, 1)
     assert np.array_equal(order, moved.train.order(1, 1))
     for a, b, indices in (

@@ -47,7 +47,6 @@ class Sessions:
     lunch break, both at `close` where there is none. A session may open on the day before its label.
     """
 
-    zone: str
     day: np.ndarray
     open: np.ndarray
     close: np.ndarray
@@ -131,7 +130,7 @@ def sessions(name: str, first: int, last: int) -> Sessions:
             extra = {key: values[where] + (days - day[where]) * NS_DAY for key, values in table.items()}
             extra["day"] = days
             parts = {key: np.concatenate([parts[key], extra[key]][:: 1 if where else -1]) for key in parts}
-    return Sessions(exchange_timezone(name), **parts)
+    return Sessions(**parts)
 
 
 def unrecorded(name: str, wall: np.ndarray) -> tuple[str, ...]:
@@ -163,7 +162,7 @@ def _forex(first: int, last: int) -> Sessions:
     closed = ((month == 12) & (of_month == 25)) | ((month == 1) & (of_month == 1))
     day = day[(weekdays(day) < 5) & ~closed]
     end = day * NS_DAY + 17 * _HOUR
-    return Sessions(_NEW_YORK, day, end - NS_DAY, end, end, end)
+    return Sessions(day, end - NS_DAY, end, end, end)
 
 
 @lru_cache(maxsize=64)

@@ -43,11 +43,6 @@ class TradingHours:
         found: np.ndarray = (day[:, None] * NS_DAY + self.clocks)[self.is_open[weekdays(day)]]
         return found
 
-    def trimmed(self) -> TradingHours:
-        """Without the times of day that never trade."""
-        used = self.is_open.any(axis=0)
-        return TradingHours(self.clocks[used], self.is_open[:, used])
-
 
 def weekdays(day: np.ndarray) -> np.ndarray:
     """Weekday (Monday 0) of days since 1970."""
@@ -165,7 +160,8 @@ def infer_hours(wall: np.ndarray, width: int, zone: str | None, common: float | 
         other = np.full(len(table.clocks), 0.0 if breaks else 1.0) if weekend else usual
         value = np.where(np.isnan(own), other, own)
         is_open[number] = (np.isnan(value) | (value >= least)) & ~usual_closed[number]
-    return TradingHours(table.clocks, is_open).trimmed()
+    used = is_open.any(axis=0)
+    return TradingHours(table.clocks[used], is_open[:, used])
 
 
 def _typical(wall: np.ndarray, width: int, zone: str | None, clocks: np.ndarray) -> np.ndarray | None:

@@ -55,13 +55,13 @@ class DeviceWindows(Windows):
     def __init__(self, windows: Windows, rows: DeviceRows) -> None:
         w = windows
         super().__init__(w.store, w.ranges, w.lookback, w.horizon, w.stride, w.clip, w.extra)
-        self.resident = rows
+        self.device_rows = rows
 
 
 def gather_tensors(windows: Windows, indices: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
     """The windows of `indices` (B,) on `device`: values (B, T, 6) float32, time features (B, T, 5) int64."""
     if isinstance(windows, DeviceWindows):
-        values, stamps = windows.resident.windows(
+        values, stamps = windows.device_rows.windows(
             windows.starts(indices), windows.length, windows.lookback, windows.clip
         )
     else:

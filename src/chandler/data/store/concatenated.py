@@ -32,11 +32,6 @@ class ConcatenatedArray:
         """Of the base."""
         return self.base.dtype
 
-    @property
-    def ndim(self) -> int:
-        """Of the base."""
-        return self.base.ndim
-
     def __len__(self) -> int:
         return int(self.edges[-1])
 
@@ -76,15 +71,11 @@ class ConcatenatedArray:
             parts.append(self.base[start + begin : start + end])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def windows(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """The rows (B, length, C) from each of `starts` (B,) on, copied."""
-        return np.asarray(self[starts[:, None] + np.arange(length)])
-
 
 def gather_windows(rows: np.ndarray | ConcatenatedArray, starts: np.ndarray, length: int) -> np.ndarray:
     """Windows (B, length, C) of rows (N, C), beginning at `starts` (B,), copied."""
     if isinstance(rows, ConcatenatedArray):
-        return rows.windows(starts, length)
+        return np.asarray(rows[starts[:, None] + np.arange(length)])
     rows = np.ascontiguousarray(rows) if not rows.flags.c_contiguous else rows
     step, item = rows.strides
     count = max(0, len(rows) - length + 1)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from chandler.data import Bars, BarStore
-from chandler.data.datasets.resampling import resample_bars, resample_store
+from chandler.data.datasets import resample_bars, resample_store
 from chandler.errors import DataError
 
 

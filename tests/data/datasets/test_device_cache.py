@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tests.data.test_windows import all_rows, store_of
+from tests.data.datasets.test_windows import all_rows, store_of
 
 from chandler.data import Windows
 from chandler.data.datasets.device_cache import BYTES_PER_ROW, DeviceRows, DeviceWindows, gather_tensors

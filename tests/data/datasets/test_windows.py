@@ -13,7 +13,7 @@ from chandler.data import (
     require_windows,
     split_ranges,
 )
-from chandler.data.datasets.windows import feistel_permutation
+from chandler.data.datasets import feistel_permutation
 from chandler.errors import DataError
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chandler.data.datasets.samplers import sample_quotas, weighted_sample
+from chandler.data.datasets import sample_quotas, weighted_sample
 
 COUNTS = np.array([1000, 100, 10, 0, 100])
 

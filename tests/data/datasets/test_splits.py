@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chandler.data import Bars, BarStore, SplitSettings, Windows, split_ranges, walk_forward
-from chandler.data.datasets.splits import before_cutoff
+from chandler.data.datasets import before_cutoff
 from chandler.errors import DataError
 
 

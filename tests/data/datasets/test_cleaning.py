@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chandler.data import Bars, BarStore, CleaningSettings, Windows, clean_rows, clean_store
-from chandler.data.datasets.cleaning import PAPER, Limits, paper_limits
+from chandler.data.datasets import PAPER, Limits, paper_limits
 
 HOUR = pd.Timedelta(hours=1)
 
