@@ -42,10 +42,7 @@ def candle_axis(layout: Figure, index: pd.DatetimeIndex, labels: Sequence[str], 
 
 
 def losses(
-    train: Sequence[tuple[int, float]],
-    validation: Sequence[tuple[int, float]],
-    *,
-    best_step: int | None = None,
+    train: Sequence[tuple[int, float]], validation: Sequence[tuple[int, float]], *, best_step: int | None = None
 ) -> Figure:
     """Training loss as a line and validations as points, (step, value) pairs; step 0 and the best are marked.
 

@@ -284,10 +284,7 @@ def comparison_table(results: Results, loss: str) -> Table:
         for place, rival in enumerate(rivals):
             c = results.compare(model, rival, loss)
             rows.append(
-                (
-                    model if not place else "",
-                    [display_name(rival), *_difference(c), number(c.mean_a), number(c.mean_b)],
-                )
+                (model if not place else "", [display_name(rival), *_difference(c), number(c.mean_a), number(c.mean_b)])
             )
     head = ["Model", "Against", "Verdict", "Difference", "95% interval", "p", "Model's", "Rival's"]
     return Table(head, rows)

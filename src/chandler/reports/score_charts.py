@@ -66,14 +66,7 @@ def by_hour(results: Results, models: Sequence[str], naive: str) -> Figure:
         colour, dash = style(number)
         own = _hourly(results.column(model, "crps") / last, hours)
         trace = curve(present, (own / base - 1) * 100, colour, name=model, width=2, dash=dash)
-        traces.append(
-            trace
-            | {
-                "mode": "lines+markers",
-                "marker": {"color": colour, "size": 6},
-                "hovertemplate": f"{model}, %{{x}} h: %{{y:+.1f}}%<extra></extra>",
-            }
-        )
+        traces.append(trace | _dots(colour, f"{model}, %{{x}} h: %{{y:+.1f}}%"))
     return _against(traces, "hour of the day", present)
 
 
@@ -84,16 +77,9 @@ def by_symbol(shares: Mapping[str, pd.Series]) -> Figure:
     traces = []
     for number, (model, values) in enumerate(shares.items()):
         colour, _ = style(number)
-        found = values.reindex(first.index)
-        trace = {"type": "scatter", "mode": "markers", "x": places.tolist(), "y": rounded(found), "name": model}
-        traces.append(
-            {
-                **trace,
-                "text": list(first.index),
-                "marker": {"color": colour, "size": 6},
-                "hovertemplate": f"{model}, %{{text}}: %{{y:+.1f}}%<extra></extra>",
-            }
-        )
+        trace = curve(places.tolist(), values.reindex(first.index), colour, name=model)
+        dots = _dots(colour, f"{model}, %{{text}}: %{{y:+.1f}}%")
+        traces.append(trace | dots | {"mode": "markers", "text": list(first.index)})
     figure = _against(traces, "symbols, from the best of the first model to its worst", None)
     figure["layout"]["xaxis"] |= {"showticklabels": False}
     return figure
@@ -120,14 +106,7 @@ def reliability(found: Mapping[str, Mapping[float, float]]) -> Figure:
     for number, (name, shares) in enumerate(found.items()):
         colour, dash = style(number)
         trace = curve(list(shares), [value * 100 for value in shares.values()], colour, name=name, width=2, dash=dash)
-        traces.append(
-            trace
-            | {
-                "mode": "lines+markers",
-                "marker": {"color": colour, "size": 7},
-                "hovertemplate": f"{name}: the %{{x:.0%}} band covered %{{y:.1f}}%<extra></extra>",
-            }
-        )
+        traces.append(trace | _dots(colour, f"{name}: the %{{x:.0%}} band covered %{{y:.1f}}%", 7))
     layout = layout_of(hover="closest")
     levels = list(next(iter(found.values())))
     layout["xaxis"] |= {
@@ -179,8 +158,9 @@ def example(history: pd.DataFrame, results: Results, window: int, model: str, na
     return {"data": traces, "layout": layout}
 
 
-def _dots(colour: str, hover: str) -> Figure:
-    return {"mode": "lines+markers", "marker": {"color": colour, "size": 6}, "hovertemplate": f"{hover}<extra></extra>"}
+def _dots(colour: str, hover: str, size: int = 6) -> Figure:
+    marker = {"color": colour, "size": size}
+    return {"mode": "lines+markers", "marker": marker, "hovertemplate": f"{hover}<extra></extra>"}
 
 
 def _against(traces: list[Figure], title: str, ticks: Sequence[int] | None) -> Figure:
