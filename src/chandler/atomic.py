@@ -1,9 +1,8 @@
 """Files and folders that appear whole or not at all: made beside their place, put on disk, then renamed.
 
 Whatever fails in between, a full disk or an interruption, leaves what stood there before, and nothing beside it. Only
-a process that is killed leaves what it was writing, as `.NAME.` and eight hexadecimal digits: nothing reads it, it may be
-removed, and it is where chandler removes what it wrote under NAME. Links are followed: they stay, what they lead to is
-replaced.
+a process that is killed leaves what it was writing, as `.NAME.` and eight hexadecimal digits: nothing reads that, and it
+goes where chandler removes what it wrote under NAME. Links are followed: they stay, what they lead to is replaced.
 """
 
 from __future__ import annotations

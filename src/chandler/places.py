@@ -206,7 +206,8 @@ def _keys(path: Path) -> set[str]:
 def _dumped(path: Path) -> bool:
     """Whether a YAML file is as `safe_dump` writes it: what a person wrote has comments and a form of its own."""
     try:
-        text = path.read_text(encoding="utf-8")
-        return not path.is_symlink() and yaml.safe_dump(yaml.safe_load(text), sort_keys=False) == text
+        text = "" if path.is_symlink() else path.read_text(encoding="utf-8")
+        found = yaml.safe_load(text)
+        return text in (yaml.safe_dump(found, sort_keys=False, allow_unicode=way) for way in (True, False))
     except (OSError, ValueError, yaml.YAMLError):
         return False

@@ -12,7 +12,11 @@ import pytest
 from tests.shell import chandler
 
 from chandler import load_bars
+from chandler.evaluation.backtest.runner import BACKTEST as BACKTESTS
+from chandler.evaluation.backtest.runner import load_backtest
 from chandler.evaluation.part_store import slug
+from chandler.evaluation.tasks.generation import GENERATION
+from chandler.evaluation.walk_forward.settings import load_evaluation
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ASSET = Path(__file__).parents[2] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"
@@ -174,6 +178,18 @@ def test_generation_names_a_model_that_cannot_be_loaded_before_it_removes(
     assert chandler(*asked) == 2
     assert "there is no such folder" in capsys.readouterr().err
     assert snapshot(out) == before
+
+
+def test_settings_are_known_again_in_any_script(tmp_path: Path) -> None:
+    data = {"path": "行情 数据/平安银行: 日线 # 1.csv"}
+    (tmp_path / "bt").mkdir()
+    (tmp_path / "g").mkdir()
+    settings = load_backtest({"data": data, "model": "runs/微调"})
+    (tmp_path / "bt" / "config.yaml").write_text(settings.to_yaml(), encoding="utf-8")
+    BACKTESTS.require_free(tmp_path / "bt", "more")
+    other = load_evaluation({"data": data, "models": {"模型": "runs/微调"}, "task": "generation"})
+    (tmp_path / "g" / "config.yaml").write_text(other.to_yaml(), encoding="utf-8")
+    GENERATION.require_free(tmp_path / "g", "more")
 
 
 def test_a_name_is_no_way_out_of_the_folder(tmp_path: Path) -> None:

@@ -170,6 +170,18 @@ def test_overwriting_takes_everything_of_the_old_run_with_it(config: Config, min
     assert not list((mine / "checkpoints").iterdir())
 
 
+def test_the_settings_of_a_run_are_known_again_in_any_script(config: Config, tmp_path: Path) -> None:
+    bars = tmp_path / "行情 数据" / "平安银行 [日线] 'x' - 前复权.csv"
+    bars.parent.mkdir()
+    pd.read_csv(ASSET).query("symbol == 'IBM'").to_csv(bars, index=False)
+    config["out"] = str(tmp_path / "微调 结果")
+    config["data"] |= {"path": str(bars), "symbols": None}
+    finetune(config)
+    finetune(config, resume=True)
+    finetune(config, overwrite=True)
+    refused(config, "already holds a run")
+
+
 def test_notes_among_the_states_of_a_stage_stay(config: Config) -> None:
     notes = Path(config["out"]) / "checkpoints" / "predictor" / "notes.txt"
     notes.parent.mkdir(parents=True)
