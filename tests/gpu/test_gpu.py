@@ -23,7 +23,7 @@ from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.generation import generate
 from chandler.forecasting.engine.sampling import Sampling
 from tests.forecasting.engine.edges import assert_same
-from tests.forecasting.test_generation import prompt_of
+from tests.forecasting.engine.test_generation import prompt_of
 from tests.nn.test_golden import assert_gradients_match, predictor_losses, tokenizer_loss, trajectory
 from tests.test_compat import case
 from tests.training.killing import kill_until_done, start
