@@ -22,10 +22,10 @@ from pathlib import Path
 
 import torch
 
-from chandler.forecasting import reencoding
-from chandler.forecasting.generation import generate
-from chandler.forecasting.prompts import Prompt
-from chandler.forecasting.sampling import Sampling, path_uniforms
+from chandler.forecasting.engine import reference as reencoding
+from chandler.forecasting.engine.generation import generate
+from chandler.forecasting.engine.prompts import Prompt
+from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.nn.predictor import Kronos, PredictorConfig
 
 SAMPLING = Sampling(temperature=1.0, top_k=0, top_p=0.9)

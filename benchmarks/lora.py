@@ -24,9 +24,9 @@ from torch import Tensor
 from benchmarks.forecast import peak_memory, reset_peak
 from chandler.nn.predictor import Kronos
 from chandler.nn.presets import PREDICTORS
-from chandler.training.optim import make_optimizer
-from chandler.training.stage_settings import LoraSettings, PredictorSettings
-from chandler.training.trainable import choose_trained
+from chandler.training.engine.optim import make_optimizer
+from chandler.training.engine.parameters import select_parameters
+from chandler.training.settings.stage import LoraSettings, PredictorSettings
 
 CASES: dict[str, dict[str, Any]] = {
     "full": {"mode": "full"},
@@ -41,7 +41,7 @@ def measure(case: str, arguments: argparse.Namespace) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     before = reset_peak()
     model = Kronos(PREDICTORS[arguments.size], generator=_generator()).to(device).train()
-    trained = choose_trained(model, "predictor", PredictorSettings(**CASES[case]), _generator())
+    trained = select_parameters(model, "predictor", PredictorSettings(**CASES[case]), _generator())
     optimizer = make_optimizer(model, lr=1e-5, betas=(0.9, 0.95), weight_decay=0.1)
     shape = (arguments.batch, arguments.rows)
     s1, s2 = (torch.randint(0, 1024, shape, generator=_generator()).to(device) for _ in range(2))

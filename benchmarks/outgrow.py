@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.bars import Bars
-from chandler.data.store import BarStore
+from chandler.data.store.store import BarStore
 from chandler.training.run import finetune
 
 
@@ -37,7 +37,7 @@ def write_store(folder: Path, rows: int, symbols: int) -> None:
             ("stamps", np.uint8, (5,)),
         )
     }
-    from chandler.data.calendars import time_features
+    from chandler.data.calendars.time_features import time_features
 
     stamps, ticks = time_features(index), index.as_unit("ns").asi8
     random = np.random.default_rng(0)

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from chandler import Bars, BarStore, Forecaster, finetune, load_bars
-from chandler.data.files import STOCKS
-from chandler.evaluation.metrics import band, crps
+from chandler.data.reading.discovery import STOCKS
+from chandler.measures import band, crps
 from chandler.nn.predictor import DependencyPositions
 
 HORIZON, PATHS, LOOKBACK = 20, 100, 128

@@ -21,14 +21,14 @@ from torch import nn
 import chandler
 from benchmarks import yardstick
 from chandler.data.bars import Bars
-from chandler.data.store import BarStore
-from chandler.data.windows import Windows
+from chandler.data.datasets.windows import Windows
+from chandler.data.store.store import BarStore
 from chandler.nn.predictor import Kronos, PredictorConfig
 from chandler.nn.presets import PREDICTORS, TOKENIZERS
 from chandler.nn.tokenizer import KronosTokenizer, TokenizerConfig
-from chandler.training.optim import make_optimizer
-from chandler.training.stages import PredictorStage, TokenizerStage
-from chandler.training.validation import to_device
+from chandler.training.engine.optim import make_optimizer
+from chandler.training.engine.stages import PredictorStage, TokenizerStage
+from chandler.training.engine.validation import to_device
 
 LOOKBACK, HORIZON, BATCH = 90, 10, 50
 ROWS = LOOKBACK + HORIZON + 1

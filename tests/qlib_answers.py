@@ -23,8 +23,8 @@ import pandas as pd
 import chandler
 from chandler.data import load_bars, write_qlib
 from chandler.data.bars import Bars
-from chandler.data.store import BarStore
-from chandler.evaluation.panel import Panel
+from chandler.data.store.store import BarStore
+from chandler.evaluation.backtest.panel import Panel
 
 ASSET = Path(chandler.__file__).parent / "assets" / "bokeh_stocks_1d.csv.gz"
 GOLDEN = Path(__file__).parent / "golden"

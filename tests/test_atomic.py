@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chandler.atomic import replacing_file, replacing_folder, stands_for, write_text
+from chandler.atomic import atomic_file, atomic_folder, stands_for, write_text
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path, failure: 
     write_text(path, "old ü\n")
 
     def fails() -> None:
-        with replacing_file(path) as scratch:
+        with atomic_file(path) as scratch:
             scratch.write_text("half")
             assert path.read_text(encoding="utf-8") == "old ü\n"
             raise failure
@@ -55,7 +55,7 @@ def test_a_file_takes_the_place_of_the_old_one_and_makes_folders(tmp_path: Path)
 @pytest.mark.parametrize("sync", [True, False])
 def test_a_folder_is_replaced_with_all_that_is_in_it(tmp_path: Path, sync: bool) -> None:
     for content in ("one", "two"):
-        with replacing_folder(tmp_path / "store", sync=sync) as scratch:
+        with atomic_folder(tmp_path / "store", sync=sync) as scratch:
             (scratch / "inner").mkdir()
             (scratch / "inner" / content).write_text(content)
     assert names(tmp_path) == ["store"]
@@ -63,11 +63,11 @@ def test_a_folder_is_replaced_with_all_that_is_in_it(tmp_path: Path, sync: bool)
 
 
 def test_a_folder_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
-    with replacing_folder(tmp_path / "store") as scratch:
+    with atomic_folder(tmp_path / "store") as scratch:
         (scratch / "a").write_text("whole")
 
     def fails() -> None:
-        with replacing_folder(tmp_path / "store") as scratch:
+        with atomic_folder(tmp_path / "store") as scratch:
             (scratch / "a").write_text("half")
             raise OSError("no space left")
 
@@ -80,7 +80,7 @@ def test_a_folder_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None
 @pytest.mark.usefixtures("umask")
 def test_who_may_read_is_what_the_user_set(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "a")
-    with replacing_folder(tmp_path / "store"):
+    with atomic_folder(tmp_path / "store"):
         pass
     assert mode(tmp_path / "a.txt") == 0o640
     assert mode(tmp_path / "store") == 0o750
@@ -93,7 +93,7 @@ def test_links_stay_and_what_they_lead_to_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "a-link.txt").symlink_to("real/a.txt")
     write_text(tmp_path / "a-link.txt", "new")
     assert (tmp_path / "real" / "a.txt").read_text() == "new"
-    with replacing_folder(tmp_path / "link") as scratch:
+    with atomic_folder(tmp_path / "link") as scratch:
         (scratch / "b.txt").write_text("newer")
     assert names(tmp_path / "real") == ["b.txt"]
     assert names(tmp_path) == ["a-link.txt", "link", "real"]
@@ -104,7 +104,7 @@ def test_links_stay_and_what_they_lead_to_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_leftover_says_what_it_stood_for(tmp_path: Path) -> None:
-    with replacing_file(tmp_path / "a.b.txt") as scratch:
+    with atomic_file(tmp_path / "a.b.txt") as scratch:
         assert scratch.name != "a.b.txt"
         assert stands_for(scratch.name) == "a.b.txt"
     for name in ("a.txt", ".hidden", ".env.local", ".a.0A1B2C3D", "a.0a1b2c3d"):

@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 
 from chandler.cli import main
-from chandler.data.splits import split_ranges
+from chandler.data.datasets.splits import split_ranges
 from chandler.demo import demo_settings, run_demo
-from chandler.evaluation.progress import Walking
-from chandler.training.progress import Progress
+from chandler.progress import Progress
+from chandler.training.datasets.sources import load_sources
+from chandler.training.logging.console import RunProgress
 from chandler.training.run import Run
-from chandler.training.sources import load_sources
 
 ROOT = Path(__file__).parents[1]
 TESTED = pd.Timestamp("2011-04-01")
@@ -35,7 +35,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, str]:
     (out / "summary.json").write_text('{"stages": {}}')
     printed = io.StringIO()
     console = Console(file=printed, width=400)
-    return run_demo(out, overrides=SMALL, paths=20, progress=(Progress(console), Walking(console))), printed.getvalue()
+    return run_demo(
+        out, overrides=SMALL, paths=20, progress=(RunProgress(console), Progress(console))
+    ), printed.getvalue()
 
 
 def test_the_recipe_in_configs_is_the_one_that_is_shipped() -> None:

@@ -14,7 +14,7 @@ from chandler.errors import ConfigError
 from chandler.forecasting.forecaster import Forecaster
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
-from chandler.training.distributed import make_accelerator
+from chandler.training.engine.distributed import make_accelerator
 from tests.shell import chandler
 
 CPU = torch.device("cpu")

@@ -172,8 +172,8 @@ def test_a_forecaster_is_pushed_and_loads_by_its_repository_alone(hub: Hub, tmp_
         "print((a == b).all())\n"
         + load("'me/pair'")
         + load("'me/pair'", "KronosTokenizer")
-        + "from chandler.forecasting.loading import recorded\n"
-        "print(recorded('me/pair')['max_context'])\n"
+        + "from chandler.forecasting.pretrained import recommended_settings\n"
+        "print(recommended_settings('me/pair')['max_context'])\n"
         "with told(): Forecaster.from_pretrained('owner/model')\n"
         "with told(): Forecaster.from_pretrained('owner/none')\n"
         "from chandler.cli import main\n"

@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 
 from chandler import load_bars
-from chandler.evaluation.progress import Walking
 from chandler.printing import Patient, printable
-from chandler.training.progress import Progress
+from chandler.progress import Progress
+from chandler.training.logging.console import RunProgress
 from tests.shell import chandler
 
 ASSET = Path(__file__).parents[1] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"
@@ -120,7 +120,7 @@ def test_a_process_with_a_narrow_stdout(bars: Path) -> None:
 
 def test_progress_of_a_library_call_is_printed_as_the_stream_can(narrow: Narrow) -> None:
     with narrow:
-        for shown in (Progress(), Walking()):
+        for shown in (RunProgress(), Progress()):
             shown.note("data[微调] \N{MINUS SIGN}1")
     assert narrow.said.count(r"data[\u5fae\u8c03] -1") == 2
 
@@ -129,7 +129,7 @@ def test_a_name_with_brackets_is_no_markup() -> None:
     from rich.console import Console
 
     text = io.StringIO()
-    with Walking(Console(file=text, force_terminal=True, width=80)).walking("model [/1]", 2, 0) as report:
+    with Progress(Console(file=text, force_terminal=True, width=80)).track("model [/1]", 2, 0) as report:
         report(1)
     assert "model [/1]" in text.getvalue()
 

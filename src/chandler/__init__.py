@@ -10,10 +10,12 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from chandler.version import __version__
+
 if TYPE_CHECKING:
     from chandler.data.bars import Bars
-    from chandler.data.readers import load_bars
-    from chandler.data.store import BarStore
+    from chandler.data.reading.load import load_bars
+    from chandler.data.store.store import BarStore
     from chandler.errors import ChandlerError, CheckpointError, ConfigError, DataError, TrainingError
     from chandler.forecasting.forecast import Forecast
     from chandler.forecasting.forecaster import Forecaster
@@ -21,11 +23,9 @@ if TYPE_CHECKING:
     from chandler.nn.tokenizer import KronosTokenizer
     from chandler.training.run import finetune
 
-__version__ = "0.1.0"
-
 _HOMES = {
     "Bars": "chandler.data.bars",
-    "BarStore": "chandler.data.store",
+    "BarStore": "chandler.data.store.store",
     "ChandlerError": "chandler.errors",
     "CheckpointError": "chandler.errors",
     "ConfigError": "chandler.errors",
@@ -36,7 +36,7 @@ _HOMES = {
     "KronosTokenizer": "chandler.nn.tokenizer",
     "TrainingError": "chandler.errors",
     "finetune": "chandler.training.run",
-    "load_bars": "chandler.data.readers",
+    "load_bars": "chandler.data.reading.load",
 }
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "Kronos",
     "KronosTokenizer",
     "TrainingError",
+    "__version__",
     "finetune",
     "load_bars",
 ]

@@ -21,7 +21,7 @@ _NO_SYNC = (errno.EACCES, errno.EBADF, errno.EINVAL, errno.EISDIR)
 
 
 @contextmanager
-def replacing_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """An empty file beside `path` to write to, which takes its place when the block ends well, and vanishes when it
     fails. Folders above are made.
 
@@ -43,13 +43,13 @@ def replacing_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, in UTF-8. OSError as `replacing_file`."""
-    with replacing_file(path) as scratch:
+    """Write a text file, in UTF-8. OSError as `atomic_file`."""
+    with atomic_file(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
 
 
 @contextmanager
-def replacing_folder(folder: Path, *, sync: bool = True) -> Iterator[Path]:
+def atomic_folder(folder: Path, *, sync: bool = True) -> Iterator[Path]:
     """A folder beside `folder` to fill, which takes its place when the block ends well, and vanishes when it fails.
     Folders above are made.
 
@@ -58,7 +58,7 @@ def replacing_folder(folder: Path, *, sync: bool = True) -> Iterator[Path]:
     the system put the files on disk when it likes: for very many small ones that can be made again.
 
     Raises:
-        OSError: as `replacing_file`.
+        OSError: as `atomic_file`.
     """
     folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Checkpoints in the released format: a folder, or a hub repository, with config.json and model.safetensors.
 
-Computes nothing and builds no layer: `Pretrained` gives any module with a config dataclass its three methods.
+Computes nothing and builds no layer: `PretrainedMixin` gives any module with a config dataclass its three methods.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from chandler.atomic import replacing_file
+from chandler.atomic import atomic_file
 from chandler.errors import CheckpointError, ConfigError
 from chandler.hub import HubOptions, PushOptions, Repository, is_repository, model_card, push
 
@@ -31,12 +31,12 @@ SAVED_WITH = "chandler.config"
 """Where the metadata of model.safetensors keep the config that the weights were saved with."""
 
 
-def bundled(name: str | Path) -> Path | None:
+def bundled_checkpoint(name: str | Path) -> Path | None:
     """The folder, with tokenizer/ and predictor/, of a checkpoint that comes with the package; None for other names."""
     return Path(__file__).parent / "assets" / "nano" if str(name) == NANO else None
 
 
-class Pretrained:
+class PretrainedMixin:
     """Adds `from_pretrained`, `save_pretrained` and `push_to_hub` to an `nn.Module` that is built from one config
     dataclass."""
 
@@ -107,8 +107,8 @@ class Pretrained:
         config = json.dumps(dataclasses.asdict(self.config), indent=2, sort_keys=True)
         state = cast(nn.Module, self).state_dict()
         with (
-            replacing_file(folder / CONFIG_NAME) as config_file,
-            replacing_file(folder / WEIGHTS_NAME) as weights_file,
+            atomic_file(folder / CONFIG_NAME) as config_file,
+            atomic_file(folder / WEIGHTS_NAME) as weights_file,
         ):
             config_file.write_text(config + "\n", encoding="utf-8")
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
@@ -148,7 +148,7 @@ class Pretrained:
             )
 
 
-def may_save(model: Pretrained, folder: Path) -> None:
+def may_save(model: PretrainedMixin, folder: Path) -> None:
     """Raise CheckpointError unless a folder is one, or can become one, and holds nothing that `model` would replace."""
     for place in (folder, folder.parent):
         if (place.exists() or place.is_symlink()) and not place.is_dir():
@@ -161,7 +161,7 @@ def inside(folder: Path) -> Callable[[str], Path | None]:
     return lambda name: path if (path := folder / name).is_file() else None
 
 
-def describe(model: Pretrained) -> str:
+def describe(model: PretrainedMixin) -> str:
     """A model in numbers, for its card: `predictor of 24,741,376 parameters, 10 + 10 bits a bar`."""
     count = sum(parameter.numel() for parameter in cast(nn.Module, model).parameters())
     return f"{model.part} of {count:,} parameters, {model.config.s1_bits} + {model.config.s2_bits} bits a bar"
@@ -270,7 +270,7 @@ def _kind(raw: Mapping[str, Any]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _may_replace(model: Pretrained, where: str, get: Callable[[str], Path | None]) -> None:
+def _may_replace(model: PretrainedMixin, where: str, get: Callable[[str], Path | None]) -> None:
     """Raise CheckpointError unless what a folder or repository has under our two names is of the model's own kind."""
 
     def refuse(what: str) -> NoReturn:
@@ -307,9 +307,9 @@ def resolve(
     """The local folder of a checkpoint, downloaded into the hub's cache where it is a repository.
 
     Raises:
-        CheckpointError: as `Pretrained.from_pretrained`.
+        CheckpointError: as `PretrainedMixin.from_pretrained`.
     """
-    folder = (bundled(source) or Path(source).expanduser()) / subfolder
+    folder = (bundled_checkpoint(source) or Path(source).expanduser()) / subfolder
     if folder.is_dir():
         for place in (folder, folder / part):
             if all((place / name).is_file() for name in (CONFIG_NAME, WEIGHTS_NAME)):

@@ -24,16 +24,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from chandler.data.bars import FEATURES
-from chandler.data.calendars import time_features
-from chandler.data.windows import denormalise, normalise
+from chandler.data.calendars.time_features import time_features
+from chandler.data.datasets.windows import denormalise, normalise
 from chandler.devices import bring, resolve
 from chandler.errors import ConfigError, DataError
+from chandler.forecasting.engine.sampling import Sampling
 from chandler.forecasting.forecaster import Forecaster
-from chandler.forecasting.inputs import Window, given_times, read_times
-from chandler.forecasting.progress import progress_bar
-from chandler.forecasting.sampling import Sampling
+from chandler.forecasting.preprocessing import ModelInput, given_times, read_times
+from chandler.forecasting.settings import ForecastSettings
 from chandler.nn import predictor, tokenizer
 from chandler.nn.quantizer import signs_to_ids
+from chandler.progress import patient_bar
 
 __all__ = ["InputError", "Kronos", "KronosPredictor", "KronosTokenizer", "auto_regressive_inference"]
 
@@ -343,11 +344,11 @@ class KronosPredictor:
             values = _values(df, where)
             times, future = _times(x_timestamp, y_timestamp, len(values), pred_len, where)
             z, mean, std = normalise(values, len(values), self.clip)
-            windows.append(Window(z, np.concatenate((time_features(times), time_features(future)))))
+            windows.append(ModelInput(z, np.concatenate((time_features(times), time_features(future)))))
             scales.append((mean, std))
             indices.append(future)
 
-        means = _continued(self.forecaster, windows, pred_len, T, top_k, top_p, sample_count, verbose, seed)
+        means = _continued(self.forecaster, windows, pred_len, _settings(T, top_k, top_p, sample_count), seed, verbose)
         return [
             pd.DataFrame(denormalise(mean, *scale), columns=list(FEATURES), index=index)
             for mean, scale, index in zip(means, scales, indices, strict=True)
@@ -383,7 +384,7 @@ class KronosPredictor:
         """
         _at_least_one(pred_len=pred_len, sample_count=sample_count)
         windows = _windows(x, x_stamp, y_stamp, pred_len, self.clip)
-        means = _continued(self.forecaster, windows, pred_len, T, top_k, top_p, sample_count, verbose, seed)
+        means = _continued(self.forecaster, windows, pred_len, _settings(T, top_k, top_p, sample_count), seed, verbose)
         return np.stack(means).astype(np.float32)
 
 
@@ -414,27 +415,28 @@ def _at_least_one(**counts: int) -> None:
             raise ConfigError(f"{name} must be a whole number >= 1, found {count!r}.")
 
 
+def _settings(T: float, top_k: int, top_p: float, sample_count: int) -> ForecastSettings:
+    """The reference drops `top_p` whenever `top_k` is on."""
+    return ForecastSettings(sample_count, Sampling(temperature=T, top_k=top_k, top_p=None if top_k else top_p))
+
+
 def _continued(
     forecaster: Forecaster,
-    windows: list[Window],
+    windows: list[ModelInput],
     pred_len: int,
-    T: float,
-    top_k: int,
-    top_p: float,
-    sample_count: int,
-    verbose: bool,
+    settings: ForecastSettings,
     seed: int | None,
+    verbose: bool,
 ) -> list[NDArray[np.float64]]:
     """The mean path (pred_len, 6) of each window, normalised."""
-    sampling = Sampling(temperature=T, top_k=top_k, top_p=None if top_k else top_p)
     if seed is None:
         seed = int(torch.randint(2**62, ()))
-    with progress_bar(f"Forecasting {pred_len} bars", verbose) as progress:
-        sampled = forecaster.sample(windows, pred_len, sample_count, sampling, seed, progress)
+    with patient_bar(f"Forecasting {pred_len} bars", verbose) as progress:
+        sampled = forecaster.sample(windows, pred_len, settings.paths, settings.sampling, seed, progress)
     return [paths.mean(axis=0) for paths in sampled]
 
 
-def _windows(x: Any, x_stamp: Any, y_stamp: Any, pred_len: int, clip: float) -> list[Window]:
+def _windows(x: Any, x_stamp: Any, y_stamp: Any, pred_len: int, clip: float) -> list[ModelInput]:
     """Windows of (B, N, 6) normalised bars and their time features."""
     values, past, future = (
         np.asarray(part.detach().cpu() if isinstance(part, Tensor) else part) for part in (x, x_stamp, y_stamp)
@@ -452,7 +454,7 @@ def _windows(x: Any, x_stamp: Any, y_stamp: Any, pred_len: int, clip: float) -> 
                 f"{name} has time features that no clock shows. Their order is {', '.join(predictor.TIME_TABLES)}."
             )
     stamps = np.concatenate((past, future), axis=1).astype(np.uint8)
-    return [Window(*one) for one in zip(np.clip(values, -clip, clip), stamps, strict=True)]
+    return [ModelInput(*one) for one in zip(np.clip(values, -clip, clip), stamps, strict=True)]
 
 
 def _values(df: Any, where: str) -> NDArray[np.float64]:

@@ -8,20 +8,19 @@ from importlib import resources
 from pathlib import Path
 
 from chandler.checkpoint import NANO
-from chandler.data.source import SourceSettings
+from chandler.data.sources import SourceSettings
 from chandler.errors import ConfigError
-from chandler.evaluation.calibrate import calibrate, calibration_text
-from chandler.evaluation.config import EvaluationSettings
-from chandler.evaluation.progress import Walking
-from chandler.evaluation.report import write_report
-from chandler.evaluation.results import Results
-from chandler.evaluation.score_report import write_evaluation_report
-from chandler.evaluation.score_text import evaluation_text
-from chandler.evaluation.walk import evaluate
-from chandler.training.config import Settings, load_settings
-from chandler.training.folder import RUN, changed_keys
-from chandler.training.progress import Progress, duration
+from chandler.evaluation.walk_forward.calibrate import calibrate, calibration_text
+from chandler.evaluation.walk_forward.results import Results
+from chandler.evaluation.walk_forward.runner import evaluate
+from chandler.evaluation.walk_forward.settings import EvaluationSettings
+from chandler.progress import Progress
+from chandler.reports import evaluation_text, write_evaluation_report, write_run_report
+from chandler.text import duration
+from chandler.training.logging.console import RunProgress
 from chandler.training.run import Run, finetune
+from chandler.training.runs.folder import RUN, changed_keys
+from chandler.training.settings.run import Settings, load_settings
 
 PATHS = 100
 BASELINES = ["last_close", "bootstrap", "gaussian_walk", "ewma", "volume_by_time_of_day"]
@@ -56,7 +55,7 @@ def run_demo(
     *,
     overrides: Iterable[str] = (),
     paths: int = PATHS,
-    progress: tuple[Progress, Walking] | None = None,
+    progress: tuple[RunProgress, Progress] | None = None,
 ) -> Run:
     """Finetune, calibrate and evaluate; say what came out and write both reports. Replaces an earlier demo in `out`.
 
@@ -70,7 +69,7 @@ def run_demo(
         ConfigError: another run in that folder.
     """
     begun = time.monotonic()
-    training, walking = progress or (Progress(), Walking())
+    training, walking = progress or (RunProgress(), Progress())
     settings = demo_settings(out, overrides)
     _require_demo(Path(out), settings)
     _step(
@@ -79,7 +78,7 @@ def run_demo(
         ["finetune", "configs/demo.yaml", "--out", str(out)],
     )
     run = finetune(settings, overwrite=True, progress=training)
-    write_report(run.folder)
+    write_run_report(run.folder)
 
     _step(
         walking,
@@ -128,6 +127,6 @@ def _require_demo(folder: Path, settings: Settings) -> None:
             )
 
 
-def _step(shown: Walking, what: str, command: Sequence[str]) -> None:
+def _step(shown: Progress, what: str, command: Sequence[str]) -> None:
     """Name a step, and the command that does it; a user's own bars take the same one."""
     shown.note(f"\n{what}\n  $ chandler {' '.join(command)}")

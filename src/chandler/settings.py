@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from chandler.errors import ConfigError
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     """Settings that know all their keys; each field says in its docstring what it sets."""
 
     model_config = ConfigDict(extra="forbid", validate_default=True, use_attribute_docstrings=True)
@@ -105,7 +105,7 @@ def _explain(error: ValidationError, where: str, kind: type[BaseModel]) -> str:
         location = [str(part) for part in problem["loc"]]
         key = ".".join(location)
         if problem["type"] == "extra_forbidden":
-            lines.append(f"unknown key {key}{nearest(location[-1], _known_keys(kind, location[:-1]))}")
+            lines.append(f"unknown key {key}{did_you_mean(location[-1], _known_keys(kind, location[:-1]))}")
         elif problem["type"] == "missing":
             lines.append(f"{key} is missing")
         else:
@@ -126,7 +126,7 @@ def _known_keys(kind: type[BaseModel], path: list[str]) -> list[str]:
     return list(model.model_fields)
 
 
-def nearest(key: str, known: Iterable[str]) -> str:
+def did_you_mean(key: str, known: Iterable[str]) -> str:
     """What a complaint about an unknown key ends with: the known one it resembles, or all of them."""
     known = list(known)
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)

@@ -18,13 +18,13 @@ from chandler.compat import KronosPredictor
 from chandler.data.bars import Bars
 from chandler.devices import bring, device_of, has_float64, resolve, wide
 from chandler.errors import ConfigError
-from chandler.forecasting import reencoding
-from chandler.forecasting.decoding import decode_paths
+from chandler.forecasting.engine import reference as reencoding
+from chandler.forecasting.engine.decoding import decode_paths
+from chandler.forecasting.engine.generation import Overflow, generate
+from chandler.forecasting.engine.memory import SHARE, free_memory
+from chandler.forecasting.engine.prompts import Prompt
+from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.forecasting.forecaster import Forecaster
-from chandler.forecasting.generation import Overflow, generate
-from chandler.forecasting.memory import SHARE, free_memory
-from chandler.forecasting.prompts import Prompt
-from chandler.forecasting.sampling import Sampling, path_uniforms
 from chandler.nn.lora import adapters, add_adapters, load_adapters, merged, save_adapters
 from chandler.nn.predictor import DependencyPositions, Kronos
 from chandler.nn.tokenizer import KronosTokenizer

@@ -15,16 +15,16 @@ import torch
 from safetensors.torch import load_file
 
 from chandler.checkpoint import WEIGHTS_NAME
-from chandler.data.readers import load_bars
+from chandler.data.reading.load import load_bars
 from chandler.errors import ConfigError
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
-from chandler.training.distributed import make_accelerator
-from chandler.training.folder import Run
-from chandler.training.progress import Progress
-from chandler.training.residence import place
+from chandler.training.datasets.device_placement import place
+from chandler.training.engine.distributed import make_accelerator
+from chandler.training.engine.interrupts import Interrupted
+from chandler.training.logging.console import RunProgress
 from chandler.training.run import finetune
-from chandler.training.signals import Interrupted
+from chandler.training.runs.folder import Run
 from tests.conftest import GOLDEN
 from tests.training.conftest import ASSET, NO_DROPOUT, TINY
 
@@ -137,7 +137,7 @@ def test_torch_s_default_device_changes_nothing(
         assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-class StoppedAt(Progress):
+class StoppedAt(RunProgress):
     """Sends this process a SIGTERM once a validation of the predictor has been shown."""
 
     def validation(self, record: dict[str, Any]) -> None:

@@ -12,9 +12,8 @@ import pandas as pd
 import pytest
 
 from chandler.data import BarStore, SplitSettings, Windows, inspect_store, load_bars, prepare
-from chandler.data.log import MANIFEST
-from chandler.data.readers import ReadOptions
-from chandler.data.stitched import Stitched
+from chandler.data.reading import read_file
+from chandler.data.store import MANIFEST, ConcatenatedArray
 from chandler.errors import DataError
 
 
@@ -67,7 +66,7 @@ def test_new_rows_and_files_are_added_behind_the_old_ones(tmp_path):
     for name, old in before.items():
         assert (folder / f"{name}.bin").read_bytes().startswith(old)
     same(store, load_bars(data))
-    assert isinstance(store.values, Stitched)
+    assert isinstance(store.values, ConcatenatedArray)
     assert len((folder / MANIFEST).read_text().splitlines()) == 5
     # Everything downstream sees one store.
     plain = load_bars(data)
@@ -171,13 +170,13 @@ def test_a_killed_run_goes_on_and_ends_the_same(tmp_path, monkeypatch, workers):
         file.write(b"torn")
     with (folder / MANIFEST).open("a") as file:
         file.write('{"source": "to')
-    told, read, read_source = [], [], ReadOptions.read_source
+    told, read = [], []
 
-    def noted(self, source, **options):
+    def noted(source, options, **rest):
         read.append(source.path.name)
-        return read_source(self, source, **options)
+        return read_file(source, options, **rest)
 
-    monkeypatch.setattr(ReadOptions, "read_source", noted)
+    monkeypatch.setattr(sys.modules["chandler.data.prepare"], "read_file", noted)
     store = prepare(data, folder, workers=1, report=lambda progress: told.append(progress))
     assert len(told) == 60
     assert len(read) == len(set(read)) == 60 - done  # what is there is not read again
@@ -223,7 +222,7 @@ def test_what_is_read_may_not_lie_in_the_store(tmp_path):
 
 def test_stitched_rows_read_as_an_array():
     base = np.arange(60).reshape(20, 3)
-    rows = Stitched(base, np.array([10, 0, 15]), np.array([5, 4, 2]))
+    rows = ConcatenatedArray(base, np.array([10, 0, 15]), np.array([5, 4, 2]))
     plain = np.concatenate([base[10:15], base[0:4], base[15:17]])
     assert rows.shape == plain.shape
     assert np.array_equal(np.asarray(rows), plain)

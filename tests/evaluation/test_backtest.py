@@ -12,11 +12,11 @@ from tests.test_cli import chandler as shell
 
 import chandler
 from chandler.data import load_bars
-from chandler.data.store import BarStore
+from chandler.data.store.store import BarStore
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation.backtest import backtest, load_backtest
-from chandler.evaluation.panel import Panel
-from chandler.evaluation.signals import read_signals, score, score_matrix, signal_bars
+from chandler.evaluation.backtest.panel import Panel
+from chandler.evaluation.backtest.runner import backtest, load_backtest
+from chandler.evaluation.backtest.signals import read_signals, score, score_matrix, signal_bars
 from chandler.forecasting.forecaster import Forecaster
 
 ASSET = Path(chandler.__file__).parent / "assets" / "bokeh_stocks_1d.csv.gz"

@@ -12,14 +12,13 @@ import pandas as pd
 import pytest
 
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation import judgement, significance
-from chandler.evaluation.calibrate import calibrate, calibration_text
-from chandler.evaluation.config import EvaluationSettings, load_evaluation, name_models
-from chandler.evaluation.results import QUESTIONS, Results
-from chandler.evaluation.score_report import write_evaluation_report
-from chandler.evaluation.score_text import evaluation_text
-from chandler.evaluation.walk import evaluate, read_state
+from chandler.evaluation.walk_forward.calibrate import calibrate, calibration_text
+from chandler.evaluation.walk_forward.results import QUESTIONS, Results
+from chandler.evaluation.walk_forward.runner import evaluate, read_state
+from chandler.evaluation.walk_forward.settings import EvaluationSettings, load_evaluation, name_models
 from chandler.forecasting.forecaster import Forecaster
+from chandler.measures import significance
+from chandler.reports import evaluation_summary, evaluation_text, write_evaluation_report
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ASSET = Path(__file__).parents[2] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"
@@ -137,11 +136,11 @@ def test_bars_the_model_knows_are_refused_or_marked(run: Path, tmp_path: Path, m
 
 def test_the_report_says_what_the_scores_say(done: Path) -> None:
     results = Results(done)
-    judged = judgement.judge(results)
+    judged = evaluation_summary.judge(results)
     text = words(write_evaluation_report(Results(done)))
-    assert judgement.headline(results, judged) in text
+    assert evaluation_summary.headline(results, judged) in text
     for one in judged:
-        assert judgement.answer(one) in text
+        assert evaluation_summary.comparison_sentence(one) in text
     # Random weights: worse than naive, and it says so.
     crps = next(one for one in judged if one.question.loss == "crps")
     ours, theirs = (results.losses(name)["crps"] for name in ("tiny", "bootstrap"))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from tests.shell import chandler
 
-from chandler.evaluation.config import load_evaluation
+from chandler.evaluation.walk_forward.settings import load_evaluation
 
 ROOT = Path(__file__).parents[2]
 ASSET = ROOT / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"

@@ -14,8 +14,13 @@ import yaml
 
 from chandler.data import Bars, BarStore, load_bars
 from chandler.errors import DataError
-from chandler.evaluation.exposure import clean_start, exposure, not_on_record, require_unseen
-from chandler.evaluation.origins import find_origins
+from chandler.evaluation.walk_forward.contamination import (
+    check_contamination,
+    exposure,
+    first_clean_origin,
+    not_on_record,
+)
+from chandler.evaluation.walk_forward.origins import find_origins
 from chandler.training.run import finetune
 
 
@@ -50,8 +55,13 @@ def test_other_symbols_of_the_same_days_are_marked_but_not_refused(tmp_path: Pat
     source = run(tmp_path / "r", names=["A"], train="2024-01-04T00:00:00", val="2024-01-08T00:00:00")
     assert marks(source, "A", "B")["B"] == ["period", "period", "", ""]
     origins = find_origins(store("B"), 3, 2, stride=4)
-    assert require_unseen(origins, {"m": exposure(source)}, force=False)["m"].tolist() == ["period", "period", "", ""]
-    assert clean_start(store("B"), {"m": exposure(source)}) is None
+    assert check_contamination(origins, {"m": exposure(source)}, force=False)["m"].tolist() == [
+        "period",
+        "period",
+        "",
+        "",
+    ]
+    assert first_clean_origin(store("B"), {"m": exposure(source)}) is None
 
 
 def test_without_names_any_symbol_may_have_been_seen(tmp_path: Path) -> None:
@@ -84,7 +94,7 @@ def test_released_weights_may_have_seen_all_before_june_2024(tmp_path: Path) -> 
     tuned = run(tmp_path / "r", names=["B"], train="2023-01-04", val="2023-01-04", start="NeoQuasar/Kronos-small")
     assert marks(tuned, "A")["A"] == ["released"] * 4
     with pytest.raises(DataError, match=r"up to 2024-06-30 .* there is none after that"):
-        clean_start(store("A"), {"m": exposure(tuned)})
+        first_clean_origin(store("A"), {"m": exposure(tuned)})
 
 
 def test_a_folder_without_a_record_is_unknown(tmp_path: Path) -> None:
@@ -95,14 +105,14 @@ def test_seen_windows_are_refused_unless_forced(tmp_path: Path) -> None:
     source = run(tmp_path / "r", names=["A"], train="2024-01-04T00:00:00", val="2024-01-08T00:00:00")
     origins = find_origins(store("A"), 3, 2, stride=4)
     with pytest.raises(DataError, match=r"1 of 4 windows for m: the model was trained .* pass --force"):
-        require_unseen(origins, {"m": exposure(source)}, force=False)
-    assert require_unseen(origins, {"m": exposure(source)}, force=True)["m"].tolist() == [
+        check_contamination(origins, {"m": exposure(source)}, force=False)
+    assert check_contamination(origins, {"m": exposure(source)}, force=True)["m"].tolist() == [
         "trained",
         "validated",
         "",
         "",
     ]
-    assert clean_start(store("A"), {"m": exposure(source)}) == "2024-01-09"
+    assert first_clean_origin(store("A"), {"m": exposure(source)}) == "2024-01-09"
 
 
 # --- what a start knew travels with the run -----------------------------------------------------------------------
@@ -142,7 +152,7 @@ CLEAN = "2012-10-01"
 
 def begins(source: Path | str) -> str | None:
     """Where an evaluation of both stocks begins."""
-    return clean_start(load_bars(ASSET, symbols=STOCKS), {"m": exposure(str(source))})
+    return first_clean_origin(load_bars(ASSET, symbols=STOCKS), {"m": exposure(str(source))})
 
 
 def test_a_start_is_remembered_wherever_its_folder_goes(weeks: Path, tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ import pytest
 from tests.shell import chandler
 
 from chandler import load_bars
-from chandler.evaluation.backtest import BACKTEST as BACKTESTS
-from chandler.evaluation.backtest import load_backtest
-from chandler.evaluation.config import load_evaluation
-from chandler.evaluation.folder import slug
-from chandler.evaluation.generation_task import GENERATION
+from chandler.evaluation.backtest.runner import BACKTEST as BACKTESTS
+from chandler.evaluation.backtest.runner import load_backtest
+from chandler.evaluation.part_store import slug
+from chandler.evaluation.tasks.generation import GENERATION
+from chandler.evaluation.walk_forward.settings import load_evaluation
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ASSET = Path(__file__).parents[2] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"

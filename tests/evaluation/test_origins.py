@@ -8,7 +8,7 @@ import pytest
 
 from chandler.data import Bars, BarStore
 from chandler.errors import DataError
-from chandler.evaluation.origins import find_origins
+from chandler.evaluation.walk_forward.origins import find_origins
 
 
 def daily(symbol: str, first: str, count: int, *, skip: tuple[int, ...] = (), zone: str | None = None) -> Bars:

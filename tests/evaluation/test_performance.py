@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from chandler.data.bars import Bars
-from chandler.data.store import BarStore
+from chandler.data.store.store import BarStore
 from chandler.errors import DataError
-from chandler.evaluation import performance
-from chandler.evaluation.backtest_report import headline
-from chandler.evaluation.panel import Panel
+from chandler.evaluation.backtest import performance
+from chandler.evaluation.backtest.panel import Panel
+from chandler.reports.backtest import headline
 
 NAN = float("nan")
 DAYS = pd.date_range("2024-01-02", periods=5, freq="D")
@@ -55,7 +55,7 @@ def test_the_benchmark_is_the_mean_of_who_could_be_chosen():
     scores = np.full((5, 3), NAN)
     scores[0, :2] = 1
     scores[2, 0] = 1
-    chosen = performance.members(scores)
+    chosen = performance.universe(scores)
     assert chosen.tolist() == [
         [False] * 3,
         [True, True, False],
@@ -96,7 +96,7 @@ def test_random_scores_are_as_persistent_as_the_real_ones_and_stand_where_they_d
 
 
 def test_luck_is_the_share_of_random_results_at_least_as_good():
-    found = performance.luck(0.5, [0.1 * one for one in range(1, 10)])
+    found = performance.permutation_test(0.5, [0.1 * one for one in range(1, 10)])
     assert found["share"] == pytest.approx((1 + 5) / 10)
     assert found["median"] == pytest.approx(0.5)
 

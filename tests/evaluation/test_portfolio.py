@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from chandler.data.bars import Bars
-from chandler.data.store import BarStore
+from chandler.data.store.store import BarStore
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation.panel import Panel
-from chandler.evaluation.portfolio import CostSettings, PortfolioSettings, choose, simulate
+from chandler.evaluation.backtest.panel import Panel
+from chandler.evaluation.backtest.portfolio import CostSettings, PortfolioSettings, choose, simulate
 
 DAYS = pd.DatetimeIndex(["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05", "2024-01-08", "2024-01-09"])
 NAN = float("nan")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tests.qlib_answers import RULES, SOURCES, portfolio, signals
 
-from chandler.evaluation.performance import equal_weight
-from chandler.evaluation.portfolio import PortfolioSettings, simulate
+from chandler.evaluation.backtest.performance import equal_weight
+from chandler.evaluation.backtest.portfolio import PortfolioSettings, simulate
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -13,10 +13,10 @@ from tests.test_cli import chandler as shell
 import chandler
 from chandler.data import load_bars
 from chandler.errors import ConfigError
-from chandler.evaluation.backtest import load_backtest
-from chandler.evaluation.config import load_evaluation
-from chandler.evaluation.generation_task import past_stretch, shuffled_bars
-from chandler.evaluation.tasks import SAMPLING, window_for
+from chandler.evaluation.backtest.runner import load_backtest
+from chandler.evaluation.tasks.generation import past_stretch, shuffled_bars
+from chandler.evaluation.tasks.paper import SAMPLING, window_for
+from chandler.evaluation.walk_forward.settings import load_evaluation
 
 ASSET = Path(chandler.__file__).parent / "assets" / "bokeh_stocks_1d.csv.gz"
 ROOT = Path(__file__).parents[2]

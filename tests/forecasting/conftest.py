@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chandler.forecasting import kernels
+from chandler.forecasting.engine import kernels
 
 
 @pytest.fixture(params=["for a CPU", "for any device"])

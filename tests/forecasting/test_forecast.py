@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from chandler.data.bars import FEATURES, Bars
 from chandler.errors import ConfigError, DataError
+from chandler.forecasting.engine.sampling import Sampling
+from chandler.forecasting.export import write_plots
 from chandler.forecasting.forecast import Forecast, forecasts_to_frame
-from chandler.forecasting.output import write_plots
-from chandler.forecasting.sampling import Sampling
 
 COLUMNS = list(FEATURES)
 

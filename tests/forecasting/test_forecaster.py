@@ -13,18 +13,18 @@ import pandas as pd
 import pytest
 import torch
 
+from chandler import progress as progress_module
 from chandler.data.bars import Bars
-from chandler.data.store import BarStore
-from chandler.data.windows import normalise
+from chandler.data.datasets.windows import normalise
+from chandler.data.store.store import BarStore
 from chandler.errors import CheckpointError, ConfigError, DataError
-from chandler.forecasting import progress as progress_module
-from chandler.forecasting import reencoding
+from chandler.forecasting.engine import reference as reencoding
+from chandler.forecasting.engine.generation import Overflow
+from chandler.forecasting.engine.prompts import Prompt
+from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.forecasting.forecaster import Forecaster
-from chandler.forecasting.generation import Overflow
-from chandler.forecasting.inputs import prepare
-from chandler.forecasting.loading import RELEASES
-from chandler.forecasting.prompts import Prompt
-from chandler.forecasting.sampling import Sampling, path_uniforms
+from chandler.forecasting.preprocessing import prepare_series
+from chandler.forecasting.pretrained import RELEASES
 from chandler.nn.predictor import Kronos, PredictorConfig
 from chandler.nn.tokenizer import KronosTokenizer, TokenizerConfig
 
@@ -113,7 +113,7 @@ def test_prices_of_usual_size_keep_the_scale_of_the_reference(forecaster: Foreca
     bars.values[:, :4] *= 1e-4  # 0.005
     history = bars.tail(CONTEXT).values
     z, mean, std = normalise(history, CONTEXT)
-    prepared = prepare(bars, 3, CONTEXT)
+    prepared = prepare_series(bars, 3, CONTEXT)
     assert np.array_equal(prepared.window.values, z)
     np.testing.assert_allclose(prepared.restore(np.ones((1, 3, 6)))[0, 0], mean + std + 1e-5, rtol=1e-12)
 
@@ -184,7 +184,7 @@ def test_long_horizons_in_every_mode(forecaster: Forecaster, overflow: Overflow,
 
 def test_exact_is_the_plain_loop(forecaster: Forecaster) -> None:
     """Greedy and past the context: the engine's bars are those of re-encoding and decoding every path."""
-    prepared = prepare(walk(), 12, CONTEXT)
+    prepared = prepare_series(walk(), 12, CONTEXT)
     s1, s2 = (ids[0] for ids in forecaster.tokenizer.encode(torch.from_numpy(prepared.window.values)[None]))
     prompt = Prompt(s1, s2, torch.from_numpy(prepared.window.stamps), path_uniforms(0, 0, 1, 12))
     [new] = reencoding.generate(
@@ -505,7 +505,7 @@ def test_on_a_terminal_a_bar_comes_when_it_takes_long(
     monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for a terminal
     for patience, shown in ((60.0, False), (0.0, True)):
         monkeypatch.setattr(progress_module, "PATIENCE", patience)
-        with progress_module.progress_bar("Long work") as report:
+        with progress_module.patient_bar("Long work") as report:
             assert report is not None
             time.sleep(0.01)
             report(1, 2)
@@ -515,7 +515,7 @@ def test_on_a_terminal_a_bar_comes_when_it_takes_long(
 @pytest.mark.parametrize("top_k", [0, 1])
 def test_progress_counts_every_row_once(forecaster: Forecaster, top_k: int) -> None:
     told: list[tuple[int, int]] = []
-    windows = [prepare(walk(n), 3, CONTEXT).window for n in (10, 20)]
+    windows = [prepare_series(walk(n), 3, CONTEXT).window for n in (10, 20)]
     forecaster.sample(windows, 3, 4, Sampling(top_k=top_k), 0, lambda done, total: told.append((done, total)))
     computed = 1 if top_k else 4
     assert told[-1] == (2 * 30 + 2 * 2 * 3 * computed,) * 2

@@ -11,8 +11,8 @@ from tests.training.conftest import ASSET
 
 from chandler import Forecaster, Kronos, KronosTokenizer, load_bars
 from chandler.checkpoint import NANO
-from chandler.evaluation.exposure import exposure
-from chandler.training.config import load_settings
+from chandler.evaluation.walk_forward.contamination import exposure
+from chandler.training.settings.run import load_settings
 
 FOLDER = Path(str(resources.files("chandler"))) / "assets" / "nano"
 

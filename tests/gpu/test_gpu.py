@@ -19,11 +19,11 @@ from torch import Tensor
 import chandler
 from chandler import Forecaster, load_bars
 from chandler.compat import Kronos, KronosPredictor, KronosTokenizer
-from chandler.forecasting import reencoding
-from chandler.forecasting.generation import generate
-from chandler.forecasting.sampling import Sampling
-from tests.forecasting.edges import assert_same
-from tests.forecasting.test_generation import prompt_of
+from chandler.forecasting.engine import reference as reencoding
+from chandler.forecasting.engine.generation import generate
+from chandler.forecasting.engine.sampling import Sampling
+from tests.forecasting.engine.edges import assert_same
+from tests.forecasting.engine.test_generation import prompt_of
 from tests.nn.test_golden import assert_gradients_match, predictor_losses, tokenizer_loss, trajectory
 from tests.test_compat import case
 from tests.training.killing import kill_until_done, start

@@ -130,7 +130,7 @@ def trajectory(
     model: nn.Module, losses: list, *, lr: float, betas: tuple[float, float], clip: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss, gradient norm before clipping and learning rate of each step, by the trainer's own pieces."""
-    from chandler.training.optim import make_optimizer, make_schedule
+    from chandler.training.engine.optim import make_optimizer, make_schedule
 
     optimizer = make_optimizer(model, lr=lr, betas=betas, weight_decay=0.1)
     schedule = make_schedule(optimizer, lr=lr, steps=len(losses), warmup=0.03, div_factor=10)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from chandler.data.windows import normalise
-from chandler.training.augment import draw_lookback
-from chandler.training.stages import Batch
+from chandler.data.datasets.windows import normalise
+from chandler.training.datasets.augment import random_lookback
+from chandler.training.engine.stages import Batch
 
 LENGTH, LOOKBACK = 30, 20
 
@@ -23,7 +23,7 @@ def batch(draws: list[float]) -> tuple[np.ndarray, Batch]:
 
 def test_each_window_is_scaled_by_as_many_rows_as_were_drawn() -> None:
     bars, before = batch([0.0, 0.5, 0.999])
-    after = draw_lookback(before, 10, LOOKBACK)
+    after = random_lookback(before, 10, LOOKBACK)
     assert after.lookback is not None
     assert after.lookback.tolist() == [10, 15, 20]
     for one, rows, got in zip(bars, (10, 15, 20), after.values, strict=True):
@@ -32,5 +32,5 @@ def test_each_window_is_scaled_by_as_many_rows_as_were_drawn() -> None:
 
 def test_nothing_is_drawn_where_there_is_no_choice() -> None:
     _, before = batch([0.3])
-    assert draw_lookback(before, None, LOOKBACK) is before
-    assert draw_lookback(before, LOOKBACK, LOOKBACK) is before
+    assert random_lookback(before, None, LOOKBACK) is before
+    assert random_lookback(before, LOOKBACK, LOOKBACK) is before

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from chandler.errors import ChandlerError
-from chandler.training.config import PRETRAINING, DataSettings, load_settings
-from chandler.training.corpus import read_corpus
+from chandler.training.datasets.corpus import read_corpus
+from chandler.training.datasets.sources import load_sources
+from chandler.training.engine.stages import Batch, PredictorStage
 from chandler.training.run import finetune
-from chandler.training.sources import load_sources
-from chandler.training.stages import Batch, PredictorStage
+from chandler.training.settings.run import PRETRAINING, DataSettings, load_settings
 from tests.training.conftest import ASSET
 
 

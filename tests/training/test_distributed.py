@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chandler.training.distributed import make_accelerator
+from chandler.training.engine.distributed import make_accelerator
 from chandler.training.run import finetune
 
 
@@ -118,7 +118,7 @@ def test_a_process_may_train_again_and_keeps_a_group_of_its_own(tmp_path: Path) 
     program = tmp_path / "script.py"
     program.write_text("""
 import os, torch, torch.distributed as dist
-from chandler.training.distributed import close, leave, make_accelerator, sum_over_ranks
+from chandler.training.engine.distributed import close, leave, make_accelerator, sum_over_ranks
 
 def run():
     accelerator = make_accelerator("cpu")

@@ -10,24 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chandler.data.readers import load_bars
-from chandler.data.windows import Windows
+from chandler.data.datasets.windows import Windows
+from chandler.data.reading.load import load_bars
 from chandler.errors import ConfigError, TrainingError
-from chandler.evaluation import metrics
 from chandler.forecasting.forecaster import Forecaster
-from chandler.forecasting.measures import fair_crps, rank_correlation
+from chandler.measures import crps, gain, is_better, rank_correlation
 from chandler.nn.lora import adapters, add_adapters, merged
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
-from chandler.training.config import load_settings
-from chandler.training.direction import gain, is_better
-from chandler.training.exam import Exam, evenly_spaced, grade
-from chandler.training.plan import derive_seed
-from chandler.training.progress import Progress
+from chandler.training.datasets.sources import load_sources
+from chandler.training.engine.batching import derive_seed
+from chandler.training.engine.forecast_validation import ForecastScorer, aggregate_scores, evenly_spaced
+from chandler.training.engine.interrupts import Interrupted
+from chandler.training.logging.console import RunProgress
 from chandler.training.run import finetune
-from chandler.training.signals import Interrupted
-from chandler.training.sources import load_sources
-from chandler.training.stage_settings import ScoringSettings
+from chandler.training.settings.run import load_settings
+from chandler.training.settings.stage import ScoringSettings
 from tests.conftest import GOLDEN
 from tests.training.conftest import ASSET
 from tests.training.killing import outcome
@@ -45,9 +43,11 @@ def model() -> Kronos:
     return Kronos.from_pretrained(GOLDEN / "predictor")
 
 
-def make(windows: Windows, tokenizer: KronosTokenizer, part: tuple[int, int] = (0, 1), **settings: Any) -> Exam:
+def make(
+    windows: Windows, tokenizer: KronosTokenizer, part: tuple[int, int] = (0, 1), **settings: Any
+) -> ForecastScorer:
     scoring = ScoringSettings(**{"windows": 6, "paths": 8, **settings})
-    return Exam(windows, tokenizer, 64, scoring, "reference", seed=3, part=part)
+    return ForecastScorer(windows, tokenizer, 64, scoring, "reference", seed=3, part=part)
 
 
 def test_questions_are_answered_as_the_forecaster_would(windows: Windows, tokenizer: KronosTokenizer) -> None:
@@ -62,7 +62,7 @@ def test_questions_are_answered_as_the_forecaster_would(windows: Windows, tokeni
         past, HORIZON, 8, top_p=1.0, seed=3, timestamps=came.timestamps, lookback=LOOKBACK
     )
     last, closes = past.values[-1, 3], forecast.paths[:, :, 3]
-    assert table[0, 0] == pytest.approx(100 * metrics.crps(closes, came.values[:, 3]) / last, rel=1e-4)
+    assert table[0, 0] == pytest.approx(100 * crps(closes, came.values[:, 3]).mean() / last, rel=1e-4)
     assert table[0, 1] == pytest.approx(closes[:, -1].mean() / last - 1, rel=1e-4)
     assert table[0, 2] == pytest.approx(came.values[-1, 3] / last - 1, rel=1e-6)
 
@@ -97,16 +97,19 @@ def test_questions_are_evenly_spaced_and_drawn_by_the_seed() -> None:
 def test_scores_by_hand() -> None:
     paths = np.array([[0.0], [1.0], [2.0], [3.0]])
     # Mean distance to 1: (1 + 0 + 1 + 2) / 4; mean distance of two different paths: (1 + 2 + 3 + 1 + 2 + 1) / 6.
-    assert fair_crps(paths, np.array([1.0])).tolist() == pytest.approx([1.0 - 10 / 6 / 2])
+    assert crps(paths, np.array([1.0])).tolist() == pytest.approx([1.0 - 10 / 6 / 2])
     random = np.random.default_rng(0)
     paths, truth = random.normal(size=(3, 9, 4)), random.normal(size=(3, 4))
     apart = np.abs(paths[:, :, None] - paths[:, None]).sum(axis=(1, 2)) / (9 * 8)
-    assert fair_crps(paths, truth) == pytest.approx(np.abs(paths - truth[:, None]).mean(axis=1) - apart / 2)
-    assert fair_crps(paths[:, :1], truth) == pytest.approx(np.abs(paths[:, 0] - truth))
+    assert crps(paths, truth) == pytest.approx(np.abs(paths - truth[:, None]).mean(axis=1) - apart / 2)
+    assert crps(paths[:, :1], truth) == pytest.approx(np.abs(paths[:, 0] - truth))
     assert rank_correlation(np.array([1.0, 9.0, 4.0]), np.array([-3.0, 8.0, 0.5])) == pytest.approx(1.0)
     assert rank_correlation(np.array([1.0, 2.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(0.9486833)
     assert rank_correlation(np.array([1.0, 1.0, 1.0]), np.array([1.0, 2.0, 3.0])) == 0.0
-    assert grade(np.array([[1.0, 0.1, 0.3], [2.0, 0.0, -0.2]])) == {"crps": 1.5, "rank_ic": pytest.approx(1.0)}
+    assert aggregate_scores(np.array([[1.0, 0.1, 0.3], [2.0, 0.0, -0.2]])) == {
+        "crps": 1.5,
+        "rank_ic": pytest.approx(1.0),
+    }
 
 
 def test_a_rank_correlation_is_to_rise_and_an_error_to_fall() -> None:
@@ -145,14 +148,18 @@ def test_the_chosen_checkpoint_is_the_best_by_what_was_asked(config: dict[str, A
     assert ("chosen by " + name in summary["verdict"]) == (measure != "loss")
     published = Kronos.from_pretrained(run.folder / "predictor")
     sources_exam = _exam_of(run.settings, run.folder)
-    assert grade(sources_exam.answer(published)) == pytest.approx({k: best[k] for k in ("crps", "rank_ic")}, rel=1e-6)
+    assert aggregate_scores(sources_exam.answer(published)) == pytest.approx(
+        {k: best[k] for k in ("crps", "rank_ic")}, rel=1e-6
+    )
 
 
-def _exam_of(settings: Any, folder: Path) -> Exam:
+def _exam_of(settings: Any, folder: Path) -> ForecastScorer:
     tokenizer = KronosTokenizer.from_pretrained(folder / "tokenizer")
     seed = derive_seed(derive_seed(settings.seed, 1), 0, 0, 4)
     validation = load_sources(settings).validation
-    return Exam(validation, tokenizer, settings.context(), settings.predictor.scoring, settings.positions(), seed)
+    return ForecastScorer(
+        validation, tokenizer, settings.context(), settings.predictor.scoring, settings.positions(), seed
+    )
 
 
 def test_forecasts_are_not_scored_unless_asked_for(config: dict[str, Any]) -> None:
@@ -165,7 +172,7 @@ def test_a_tokenizer_makes_no_forecast() -> None:
         load_settings({"out": "x", "data": {"path": "y"}}, ["tokenizer.promote_on=crps"])
 
 
-class StoppedAt(Progress):
+class StoppedAt(RunProgress):
     """Sends this process a SIGTERM once a validation has been shown."""
 
     def __init__(self, step: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chandler.errors import ConfigError
-from chandler.training.listing import list_runs, runs_json, runs_table
+from chandler.training.runs.listing import list_runs, runs_json, runs_table
 
 CONFIG = "tokenizer: {epochs: 30}\npredictor: {epochs: 20}\n"
 

@@ -14,16 +14,16 @@ from safetensors.torch import load_file
 
 from chandler.checkpoint import WEIGHTS_NAME
 from chandler.data.bars import Bars
-from chandler.data.store import BarStore
-from chandler.data.windows import Windows, epoch_order, normalise
+from chandler.data.datasets.windows import Windows, epoch_order, normalise
+from chandler.data.store.store import BarStore
 from chandler.errors import ConfigError
-from chandler.training.augment import drop_volume
-from chandler.training.config import load_settings
-from chandler.training.mixture import Mixture
-from chandler.training.plan import Plan
+from chandler.training.datasets.augment import drop_volume
+from chandler.training.datasets.mixture import TrainingSet
+from chandler.training.datasets.sources import load_sources
+from chandler.training.engine.batching import BatchPlan
+from chandler.training.engine.stages import Batch
 from chandler.training.run import finetune
-from chandler.training.sources import load_sources
-from chandler.training.stages import Batch
+from chandler.training.settings.run import load_settings
 from tests.training.conftest import ASSET
 from tests.training.test_trainable import torchrun
 
@@ -41,15 +41,15 @@ def windows(*rows: int, level: float = 100.0) -> Windows:
 
 
 def test_a_plain_mixture_is_its_windows() -> None:
-    mixture = Mixture(windows(30, 20), limit=17)
+    mixture = TrainingSet(windows(30, 20), limit=17)
     assert mixture.drawn == 17
     assert (mixture.order(3, 2) == epoch_order(len(mixture.main), seed=3, epoch=2, limit=17)).all()
 
 
 @pytest.mark.parametrize(("batch", "ranks"), [(10, 1), (5, 2), (3, 1)])
 def test_every_batch_replays_its_share(batch: int, ranks: int) -> None:
-    mixture = Mixture(windows(65), windows(200), share=0.3)
-    plan = Plan(mixture.drawn, 6, batch, 1, ranks, seed=1)
+    mixture = TrainingSet(windows(65), windows(200), share=0.3)
+    plan = BatchPlan(mixture.drawn, 6, batch, 1, ranks, seed=1)
     order = mixture.order(1, 1)
     assert mixture.drawn == 60 + round(60 * 3 / 7) == len(set(order.tolist()))
     for index in range(plan.steps_per_epoch):
@@ -59,7 +59,7 @@ def test_every_batch_replays_its_share(batch: int, ranks: int) -> None:
 
 
 def test_replayed_windows_come_once_a_pass_over_epochs() -> None:
-    mixture = Mixture(windows(25), windows(22), share=0.4)  # 20 windows and 17; 13 replayed an epoch
+    mixture = TrainingSet(windows(25), windows(22), share=0.4)  # 20 windows and 17; 13 replayed an epoch
     orders = [mixture.order(5, epoch) for epoch in range(1, 9)]
     assert all(sorted(order[order < 20]) == list(range(20)) for order in orders)
     stream = np.concatenate([order[order >= 20] for order in orders])
@@ -71,7 +71,7 @@ def test_replayed_windows_come_once_a_pass_over_epochs() -> None:
 
 def test_windows_of_both_stores_are_gathered_in_order() -> None:
     main, replay = windows(20, level=100.0), windows(20, level=9000.0)
-    mixture = Mixture(main, replay, share=0.5)
+    mixture = TrainingSet(main, replay, share=0.5)
     cpu = torch.device("cpu")
     values, stamps = mixture.gather_tensors(np.array([3, len(main) + 2, 0, len(main)]), cpu)
     for place, (source, index) in enumerate([(main, 3), (replay, 2), (main, 0), (replay, 0)]):
@@ -83,7 +83,7 @@ def test_windows_of_both_stores_are_gathered_in_order() -> None:
 
 
 def test_weighting_evens_symbols_out() -> None:
-    mixture = Mixture(windows(205, 55), temperature=0.0, limit=60)
+    mixture = TrainingSet(windows(205, 55), temperature=0.0, limit=60)
     order = mixture.order(1, 1)
     assert Counter((order >= 200).tolist()) == {False: 30, True: 30}
     assert len(set(order.tolist())) == 60
@@ -91,8 +91,8 @@ def test_weighting_evens_symbols_out() -> None:
 
 def test_a_weighting_without_effect_is_refused_with_a_remedy() -> None:
     with pytest.raises(ConfigError, match=r"draws every one of the 250 windows.*windows_per_epoch.*example 125"):
-        Mixture(windows(205, 55), temperature=0.5)
-    Mixture(windows(205), temperature=0.5)  # of one symbol there is nothing to weigh
+        TrainingSet(windows(205, 55), temperature=0.5)
+    TrainingSet(windows(205), temperature=0.5)  # of one symbol there is nothing to weigh
 
 
 def test_weightings_that_are_none() -> None:
@@ -116,7 +116,7 @@ def test_a_dropped_volume_is_what_zeros_normalise_to() -> None:
 
 def test_the_share_of_dropped_volumes_and_its_independence_of_the_sharding() -> None:
     def chances(batch: int, ranks: int) -> dict[int, float]:
-        plan = Plan(2000, 6, batch, 1, ranks, seed=5)
+        plan = BatchPlan(2000, 6, batch, 1, ranks, seed=5)
         order = epoch_order(2000, seed=5, epoch=1)
         return {
             int(i): float(chance)

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from chandler.data.readers import load_bars
+from chandler.data.reading.load import load_bars
 from chandler.errors import TrainingError
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
-from chandler.training.folder import Run
 from chandler.training.run import finetune
+from chandler.training.runs.folder import Run
 from tests.conftest import GOLDEN
 from tests.training.conftest import ASSET
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chandler.data.windows import epoch_order
-from chandler.training.plan import Plan, derive_seed
+from chandler.data.datasets.windows import epoch_order
+from chandler.training.engine.batching import BatchPlan, derive_seed
 
 
 @given(
@@ -21,7 +21,7 @@ def test_every_window_at_most_once_per_epoch_over_all_ranks(
     windows: int, batch: int, accumulation: int, ranks: int, limit: int | None
 ) -> None:
     drawn = min(windows, limit) if limit else windows
-    plan = Plan(drawn, 5, batch, accumulation, ranks, seed=1)
+    plan = BatchPlan(drawn, 5, batch, accumulation, ranks, seed=1)
     order = epoch_order(windows, seed=1, epoch=3, limit=limit)
     seen: list[int] = []
     for index in range(plan.steps_per_epoch):
@@ -38,7 +38,7 @@ def test_every_window_at_most_once_per_epoch_over_all_ranks(
 
 def test_windows_and_their_randomness_do_not_depend_on_the_sharding() -> None:
     def steps(batch: int, accumulation: int, ranks: int) -> list[dict[int, list[float]]]:
-        plan = Plan(100, 6, batch, accumulation, ranks, seed=5)
+        plan = BatchPlan(100, 6, batch, accumulation, ranks, seed=5)
         order = epoch_order(100, seed=5, epoch=1)
         return [
             {

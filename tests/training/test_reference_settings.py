@@ -16,12 +16,12 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from chandler.errors import ConfigError
-from chandler.evaluation.backtest_config import BacktestSettings
+from chandler.evaluation.backtest.settings import BacktestSettings
 from chandler.nn.tokenizer import KronosTokenizer
-from chandler.training.config import PRETRAINING, Settings, load_settings, save_settings, settings_to_run
-from chandler.training.folder import Run
-from chandler.training.progress import Progress
+from chandler.training.logging.console import RunProgress
 from chandler.training.run import finetune
+from chandler.training.runs.folder import Run
+from chandler.training.settings.run import PRETRAINING, Settings, load_settings, save_settings, settings_to_run
 from tests.shell import chandler
 from tests.training.conftest import ASSET, NO_DROPOUT, TINY
 
@@ -342,7 +342,7 @@ def test_saving_over_the_file_that_is_read_is_refused(small: Path, capsys: pytes
 
 def test_python_takes_their_file_and_says_the_same(small: Path) -> None:
     said = StringIO()
-    shown = Progress(Console(file=said, soft_wrap=True, width=300))
+    shown = RunProgress(Console(file=said, soft_wrap=True, width=300))
     run = finetune(small, overrides=["training.basemodel_epochs=1", "out=mine"], progress=shown)
     assert run.settings.predictor.epochs == 1
     assert set(run.summary["stages"]) == {"tokenizer", "predictor"}

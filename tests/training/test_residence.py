@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from chandler.errors import ConfigError
-from chandler.training.config import load_settings
-from chandler.training.residence import footprint, resident, settle
+from chandler.training.datasets.device_placement import nbytes, on_device, place_on_device
+from chandler.training.datasets.sources import load_sources
+from chandler.training.engine.validation import to_device
 from chandler.training.run import finetune
-from chandler.training.sources import load_sources
-from chandler.training.validation import to_device
+from chandler.training.settings.run import load_settings
 from tests.training.conftest import ASSET
 
 CPU = torch.device("cpu")
@@ -30,10 +30,10 @@ def test_places_that_are_none(config: dict[str, Any]) -> None:
 def test_all_windows_of_a_run_come_from_the_device(config: dict[str, Any]) -> None:
     config["data"]["replay"] = {"path": str(ASSET), "symbols": ["GOOG"], "share": 0.25}
     plain = load_sources(load_settings(config))
-    assert settle(plain, "auto", CPU) == (plain, None)
-    moved = resident(plain, CPU)
-    assert footprint(plain) == 29 * sum(s.rows for s in (plain.train.main.store, plain.train.replay.store))  # type: ignore[union-attr]
-    assert moved.train.main.resident is moved.validation.resident, "a store is there once"  # type: ignore[attr-defined]
+    assert place_on_device(plain, "auto", CPU) == (plain, None)
+    moved = on_device(plain, CPU)
+    assert nbytes(plain) == 29 * sum(s.rows for s in (plain.train.main.store, plain.train.replay.store))  # type: ignore[union-attr]
+    assert moved.train.main.device_rows is moved.validation.device_rows, "a store is there once"  # type: ignore[attr-defined]
     order = plain.train.order(1, 1)
     assert np.array_equal(order, moved.train.order(1, 1))
     for a, b, indices in (

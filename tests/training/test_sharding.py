@@ -17,20 +17,20 @@ from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
-from chandler.training.distributed import make_accelerator
-from chandler.training.folder import Run
+from chandler.training.engine.distributed import make_accelerator
+from chandler.training.engine.fsdp import make_plugin
 from chandler.training.run import finetune
-from chandler.training.sharding import make_plugin
+from chandler.training.runs.folder import Run
 from tests.conftest import GOLDEN
 
 SCRIPT = """
 import os, signal, sys
-from chandler.training.distributed import leave
-from chandler.training.progress import Progress
+from chandler.training.engine.distributed import leave
+from chandler.training.logging.console import RunProgress
 from chandler.training.run import finetune
-from chandler.training.signals import Interrupted
+from chandler.training.engine.interrupts import Interrupted
 
-class Stopped(Progress):
+class Stopped(RunProgress):
     def __init__(self, step):
         super().__init__()
         self.step = step

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from chandler.errors import ConfigError
-from chandler.training.config import load_settings
+from chandler.training.logging.trackers import Tracking, require_trackers
 from chandler.training.run import finetune
-from chandler.training.tracking import Tracking, require_trackers
+from chandler.training.settings.run import load_settings
 
 
 def installed(name: str) -> bool:

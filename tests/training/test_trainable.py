@@ -19,10 +19,10 @@ from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
 from chandler.nn.lora import load_adapters, merged
 from chandler.nn.predictor import Kronos
-from chandler.training.config import load_settings
+from chandler.training.engine.parameters import select_parameters
 from chandler.training.run import finetune
-from chandler.training.stage_settings import TokenizerSettings
-from chandler.training.trainable import choose_trained
+from chandler.training.settings.run import load_settings
+from chandler.training.settings.stage import TokenizerSettings
 from tests.conftest import GOLDEN
 from tests.training.killing import outcome, start
 
@@ -95,7 +95,7 @@ def test_train_and_freeze_patterns(config: dict[str, Any]) -> None:
 
 def chosen(predictor: Kronos, **settings: Any) -> Any:
     stage = TokenizerSettings.model_validate(settings)  # what both stages share
-    return choose_trained(predictor, "predictor", stage, torch.Generator().manual_seed(0))
+    return select_parameters(predictor, "predictor", stage, torch.Generator().manual_seed(0))
 
 
 def test_patterns_that_cannot_be_followed_say_why(predictor: Kronos) -> None:
@@ -153,7 +153,7 @@ def test_a_killed_lora_run_ends_as_one_never_interrupted(config: dict[str, Any],
 def torchrun(config: dict[str, Any], folder: Path) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     (folder / "train.py").write_text(
-        "import sys\nfrom chandler.training.distributed import leave\nfrom chandler.training.run import finetune\n"
+        "import sys\nfrom chandler.training.engine.distributed import leave\nfrom chandler.training.run import finetune\n"
         "finetune(sys.argv[1])\nleave(0)\n"
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

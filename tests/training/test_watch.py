@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from chandler.evaluation.report import write_report
+from chandler.reports import write_report
+from chandler.training.engine.watch import OverfittingMonitor
 from chandler.training.run import finetune
-from chandler.training.watch import Watch
 from tests.conftest import GOLDEN
 
 
-def watched(*intervals: tuple[float, bool]) -> Watch:
+def watched(*intervals: tuple[float, bool]) -> OverfittingMonitor:
     """After step 0 and intervals of (training loss, whether the validation at its end was a new best)."""
-    watch = Watch()
+    watch = OverfittingMonitor()
     watch.validated(best=True)
     for loss, best in intervals:
         for part in (loss - 0.5, loss + 0.5):

@@ -11,12 +11,12 @@ import typer
 from chandler.cli import bars, evaluation, forecasting, training
 from chandler.errors import ChandlerError
 from chandler.printing import patient_streams
+from chandler.version import __version__
 
 app = typer.Typer(
     name="chandler",
     help="Finetune Kronos, the foundation model for market candles, on your own bars; forecast with it.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -25,9 +25,7 @@ _debug = False
 
 def _version(show: bool) -> None:
     if show:
-        import chandler
-
-        typer.echo(chandler.__version__)
+        typer.echo(__version__)
         raise typer.Exit
 
 
@@ -67,7 +65,7 @@ def main() -> None:
             typer.echo(f"chandler: the output could not be written ({lost.strerror or lost}).", err=True)
             number = number or 1
     if "torch" in sys.modules:
-        from chandler.training.distributed import leave
+        from chandler.training.engine.distributed import leave
 
         leave(number)
     sys.exit(number)

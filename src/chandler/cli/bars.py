@@ -49,9 +49,10 @@ def inspect(
     As a run would see it: [bold]chandler inspect --config run.yaml --set data.cleaning.enabled=true[/bold]
     """
     from chandler.atomic import write_text
-    from chandler.data.quality import inspect_store
-    from chandler.data.readers import opened
-    from chandler.data.source import load_source
+    from chandler.data.inspection import inspect_store
+    from chandler.data.reading.load import opened
+    from chandler.data.sources import load_source
+    from chandler.reports import inspection_html
 
     own = {"path": source_of(data), "lookback": lookback, "horizon": horizon, "calendar": calendar}
     given = {key: value for key, value in own.items() if value is not None} | source.given()
@@ -74,7 +75,7 @@ def inspect(
         typer.echo(report.to_text(), nl=False)
     if html is not None:
         try:
-            write_text(html, report.to_html(", ".join([d.path] if isinstance(d.path, str) else d.path)))
+            write_text(html, inspection_html(report, ", ".join([d.path] if isinstance(d.path, str) else d.path)))
         except OSError as error:
             raise ConfigError(f"{html}: cannot write there ({error.strerror}). Choose another file.") from None
         typer.echo(f"Report: {html}", err=as_json)
@@ -86,14 +87,14 @@ def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str])
     """The settings of an inspection: those of a run's YAML where there is one, flags over them."""
     import json
 
-    from chandler.data.source import InspectSettings
-    from chandler.settings import Strict, load
+    from chandler.data.sources import InspectSettings
+    from chandler.settings import StrictModel, load
 
     flags = [f"data.{key}={json.dumps(value)}" for key, value in given.items()]
     if config is None and "path" not in given:
         raise ConfigError("give the data, chandler inspect bars.csv, or a run's YAML with --config.")
     if config is not None:  # of a run, with all its other keys
-        from chandler.training.config import load_settings
+        from chandler.training.settings.run import load_settings
 
         if "path" in given:
             flags.append("data.sources=[]")
@@ -104,7 +105,7 @@ def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str])
             )
         return InspectSettings.model_validate(whole.model_dump(include=set(InspectSettings.model_fields)))
 
-    class Inspection(Strict):
+    class Inspection(StrictModel):
         data: InspectSettings
 
     return load(Inspection, {}, [*flags, *overrides]).data

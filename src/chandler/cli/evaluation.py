@@ -49,33 +49,31 @@ def evaluate(
 
     Baselines alone, on 1-hour bars: [bold]chandler evaluate btc.csv --set horizon=24 --set lookback=240[/bold]
     """
-    from chandler.evaluation.config import load_evaluation
-    from chandler.evaluation.results import Results
-    from chandler.evaluation.score_report import write_evaluation_report
-    from chandler.evaluation.score_text import evaluation_text
-    from chandler.evaluation.walk import evaluate as run_evaluate
+    from chandler.evaluation.walk_forward.results import Results
+    from chandler.evaluation.walk_forward.runner import evaluate as run_evaluate
+    from chandler.evaluation.walk_forward.settings import load_evaluation
+    from chandler.reports import evaluation_text, generation_text, write_evaluation_report, write_generation_report
 
     if not data and config is None:
         raise ConfigError("what shall be evaluated? Give the bars: chandler evaluate bars.csv --models runs/mine")
     final = {key: value for key, value in (("out", out), ("models", models)) if value is not None}
     settings = load_evaluation(config or {}, [*path_setting(data), *(overrides or ())], final)
     if calibrate:
-        from chandler.evaluation.calibrate import calibrate_missing
+        from chandler.evaluation.walk_forward.calibrate import calibrate_missing
 
         calibrate_missing(settings)
     run = run_evaluate
     if settings.task == "generation":
-        from chandler.evaluation.generation_task import generation as run
+        from chandler.evaluation.tasks.generation import generation as run
     with going_on_later():
         folder = run(settings, force=force, overwrite=overwrite)
     if settings.task == "generation":
-        from chandler.evaluation.generation_report import generation_text
-
+        write_generation_report(folder)
         typer.echo(generation_text(folder))
         return
     results = Results(folder)
     if settings.task is not None:
-        from chandler.evaluation.task_results import task_table
+        from chandler.evaluation.tasks.measures import task_table
 
         typer.echo(task_table(results, settings.task).to_text())
     typer.echo(evaluation_text(results))
@@ -104,8 +102,8 @@ def calibrate(
 
     Example: [bold]chandler calibrate runs/mine --stride 5[/bold]
     """
-    from chandler.evaluation.calibrate import calibrate as run_calibrate
-    from chandler.evaluation.calibrate import calibration_text
+    from chandler.evaluation.walk_forward.calibrate import calibrate as run_calibrate
+    from chandler.evaluation.walk_forward.calibrate import calibration_text
 
     found = run_calibrate(
         run, horizon=horizon, stride=stride, limit=origins, paths=paths, temperature=temperature, top_p=top_p, seed=seed,
@@ -148,11 +146,9 @@ def backtest(
 
     Example: [bold]chandler backtest bars/ --model runs/mine --set portfolio.k=10 --out runs/backtest[/bold]
     """
-    import json
-
-    from chandler.evaluation.backtest import backtest as run_backtest
-    from chandler.evaluation.backtest import load_backtest
-    from chandler.evaluation.backtest_report import headline, verdict_lines
+    from chandler.evaluation.backtest.runner import backtest as run_backtest
+    from chandler.evaluation.backtest.runner import load_backtest
+    from chandler.reports import backtest_text, write_backtest_report
 
     final = {"model": model, "signals": None if signals is None else str(signals), "out": out}
     given: dict[str, str | None] = {name: value for name, value in final.items() if value is not None}
@@ -163,11 +159,8 @@ def backtest(
     settings = load_backtest(config or {}, [*path_setting(data), *(overrides or ())], given)
     with going_on_later():
         folder = run_backtest(settings, force=force, overwrite=overwrite)
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    typer.echo(headline(summary))
-    for about, text in verdict_lines(summary):
-        typer.echo(f"{about}: {text}")
-    typer.echo(f"Report: {folder / 'report.html'}")
+    typer.echo(backtest_text(folder))
+    typer.echo(f"Report: {write_backtest_report(folder)}")
 
 
 def report(
@@ -176,24 +169,6 @@ def report(
     ],
 ) -> None:
     """Write report.html of a training run, an evaluation or a backtest again, from the files in its folder."""
-    from chandler.evaluation.walk import STATE
-
-    if (folder / STATE).is_file():
-        from chandler.evaluation.results import Results
-        from chandler.evaluation.score_report import write_evaluation_report
-
-        typer.echo(f"Report: {write_evaluation_report(Results(folder))}")
-        return
-    if (folder / "curve.parquet").is_file():
-        from chandler.evaluation.backtest_report import write_backtest_report
-
-        typer.echo(f"Report: {write_backtest_report(folder)}")
-        return
-    if (folder / "generation.json").is_file():
-        from chandler.evaluation.generation_report import write_generation_report
-
-        typer.echo(f"Report: {write_generation_report(folder)}")
-        return
-    from chandler.evaluation.report import write_report
+    from chandler.reports import write_report
 
     typer.echo(f"Report: {write_report(folder)}")

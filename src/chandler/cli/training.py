@@ -13,7 +13,7 @@ from chandler.errors import ConfigError, DataError
 from chandler.places import require_apart
 
 if TYPE_CHECKING:
-    from chandler.training.config import Settings
+    from chandler.training.settings.run import Settings
 
 
 def demo(
@@ -51,7 +51,7 @@ def finetune(
 
     Many: [bold]torchrun --nproc-per-node 8 -m chandler finetune configs/csv.yaml ...[/bold]
     """
-    from chandler.training.config import settings_to_run
+    from chandler.training.settings.run import settings_to_run
 
     settings, told = settings_to_run(config, overrides or (), out=out)
     _train(settings, overwrite, resume, force, told, save_as, config)
@@ -71,7 +71,7 @@ def pretrain(
 
     Example: [bold]chandler pretrain configs/nano.yaml --set data.folder=BARS --out runs/nano[/bold]
     """
-    from chandler.training.config import PRETRAINING, settings_to_run
+    from chandler.training.settings.run import PRETRAINING, settings_to_run
 
     settings, told = settings_to_run(config, overrides or (), out=out, defaults=PRETRAINING)
     _train(settings, overwrite, resume, force, told, save_as, config)
@@ -81,11 +81,11 @@ def _train(
     settings: Settings, overwrite: bool, resume: bool, force: bool, told: str, save_as: Path | None, config: Path
 ) -> None:
     """Say what is to be said of the settings and keep them where asked; run both stages; the report at the end."""
-    from chandler.training.config import save_settings
+    from chandler.training.datasets.sources import data_inputs
+    from chandler.training.engine.interrupts import Interrupted
     from chandler.training.run import finetune as run_finetune
     from chandler.training.run import is_main_process
-    from chandler.training.signals import Interrupted
-    from chandler.training.sources import data_inputs
+    from chandler.training.settings.run import save_settings
 
     if is_main_process():
         if told:
@@ -104,9 +104,9 @@ def _train(
             typer.echo(f"{interrupted} Go on with the same command and --resume.", err=True)
         raise typer.Exit(interrupted.code) from None
     if is_main_process():
-        from chandler.evaluation.report import write_report
+        from chandler.reports import write_run_report
 
-        typer.echo(f"Report: {write_report(run.folder)}")
+        typer.echo(f"Report: {write_run_report(run.folder)}")
 
 
 def runs(
@@ -114,6 +114,6 @@ def runs(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List runs: stages, epochs, score at step 0 and at best, size on disk, date."""
-    from chandler.training.listing import runs_json, runs_table
+    from chandler.training.runs.listing import runs_json, runs_table
 
     typer.echo(runs_json(folder) if as_json else runs_table(folder))

@@ -1,29 +1,47 @@
-"""Bars in, windows out: reading, validating, storing, splitting and gathering bars. Knows no models."""
+"""Bars in, windows out: reading, validating, storing, splitting and gathering bars. Knows no models and no torch.
 
-from chandler.data.bars import FEATURES, Bars
-from chandler.data.calendars import future_timestamps, infer_interval, time_features
-from chandler.data.cleaning import CleaningReport, CleaningSettings, clean_rows, clean_store
-from chandler.data.prepare import prepare
+The way through: `Bars` (bars) are one symbol's rows. `load_bars` (reading) makes them of files and frames, `read_qlib`
+(qlib) of Qlib folders; a `BarStore` (store) holds those of many symbols, and `prepare` grows one on disk. `SourceSettings`
+(sources) say all of this in YAML. `Windows` (datasets) are what training and evaluation see; calendars say what comes
+after a bar; inspection tells what is wrong with a store.
+"""
+
+from chandler.data.bars import Bars
+from chandler.data.calendars import (
+    Schedule,
+    calendar_names,
+    fit_schedule,
+    future_timestamps,
+    infer_interval,
+    time_features,
+)
+from chandler.data.columns import FEATURES, PRICES
+from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_rows, clean_store
+from chandler.data.datasets.resampling import resample_bars, resample_store
+from chandler.data.datasets.splits import SplitSettings, WalkForwardSettings, split_ranges, walk_forward
+from chandler.data.datasets.windows import WindowBatch, Windows, denormalise, epoch_order, normalise, require_windows
+from chandler.data.inspection import InspectReport, inspect_store
+from chandler.data.prepare import Progress, prepare
 from chandler.data.qlib import read_qlib, write_qlib
-from chandler.data.quality import InspectReport, inspect_store
-from chandler.data.readers import load_bars
-from chandler.data.resample import resample_bars, resample_store
-from chandler.data.schedule import Schedule, fit_schedule
-from chandler.data.sessions import calendar_names
-from chandler.data.splits import SplitSettings, WalkSettings, split_ranges, walk_forward
-from chandler.data.store import BarStore
-from chandler.data.windows import WindowBatch, Windows, denormalise, epoch_order, normalise, require_windows
+from chandler.data.reading import ReadingOptions, load_bars, opened
+from chandler.data.sources import InspectSettings, SourceSettings, load_clean, load_source
+from chandler.data.store.store import BarStore
 
 __all__ = [
     "FEATURES",
+    "PRICES",
     "BarStore",
     "Bars",
     "CleaningReport",
     "CleaningSettings",
     "InspectReport",
+    "InspectSettings",
+    "Progress",
+    "ReadingOptions",
     "Schedule",
+    "SourceSettings",
     "SplitSettings",
-    "WalkSettings",
+    "WalkForwardSettings",
     "WindowBatch",
     "Windows",
     "calendar_names",
@@ -36,7 +54,10 @@ __all__ = [
     "infer_interval",
     "inspect_store",
     "load_bars",
+    "load_clean",
+    "load_source",
     "normalise",
+    "opened",
     "prepare",
     "read_qlib",
     "require_windows",

@@ -1,25 +1,45 @@
-"""One symbol's validated rows. They are made by `validation.read_table` alone."""
+"""One symbol's validated rows. They are made by `reading` alone, of files and frames, and by `qlib`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from datetime import timezone
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
 
-from chandler.data.calendars import infer_interval
-from chandler.data.columns import FEATURES
-from chandler.data.frames import as_pandas, frame_table, to_polars
-from chandler.data.numbers import Decimal
+from chandler.data.calendars.time_features import infer_interval
+from chandler.data.columns import FEATURES as FEATURES
 from chandler.errors import DataError
 
-__all__ = ["FEATURES", "Adjust", "Bars", "Decimal", "Missing", "Unsorted"]
-
 Adjust = Literal["auto", "none"]
+Decimal = Literal["auto", ".", ","]
 Missing = Literal["error", "drop", "split"]
 Unsorted = Literal["error", "sort"]
+
+
+class TableKeywords(TypedDict, total=False):
+    """How one table is read: see `load_bars`."""
+
+    columns: Mapping[str, str] | None
+    timezone: str | None
+    date_format: str | None
+    decimal: Decimal
+    adjust: Adjust
+    missing: Missing
+    unsorted: Unsorted
+
+
+FrameReader = Callable[[Any, str, str, Any, TableKeywords], "Bars"]
+"""Bars of a frame, `symbol`, `source`, `timestamps` and options: what `Bars.from_frame` hands on to."""
+_frame_readers: list[FrameReader] = []
+
+
+def register_frame_reader(reader: FrameReader) -> None:
+    """Set what `Bars.from_frame` hands on to: `reading`, which knows Bars, as it is imported with `chandler.data`."""
+    _frame_readers[:] = [reader]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,37 +79,15 @@ class Bars:
         symbol: str = "",
         source: str = "",
         timestamps: Any = None,
-        columns: Mapping[str, str] | None = None,
-        adjust: Adjust = "auto",
-        missing: Missing = "error",
-        timezone: str | None = None,
-        date_format: str | None = None,
-        decimal: Decimal = "auto",
-        unsorted: Unsorted = "error",
+        **options: Unpack[TableKeywords],
     ) -> Bars:
         """Bars of one symbol from a pandas or polars frame; times from `timestamps` (N,), a column, or the index.
 
-        Column names may be spelt in the usual ways; `columns` (canonical name -> the frame's) overrides.
-        Raises DataError as `read_table` does, and where the frame holds several symbols.
+        Column names may be spelt in the usual ways; `columns` (canonical name -> the frame's) overrides. It, `adjust`,
+        `missing`, `timezone`, `date_format`, `decimal` and `unsorted` are those of `load_bars`.
+        Raises DataError as `load_bars` does, and where the frame holds several symbols.
         """
-        from chandler.data.validation import read_table  # which makes Bars
-
-        converted = as_pandas(frame)
-        if converted is None:
-            raise DataError(f"expected a frame, but got a {type(frame).__name__}: see load_bars for other sources.")
-        table = frame_table(converted, source=source, timestamps=timestamps, columns=columns)
-        if symbol:
-            table = table.without("symbol")
-        bars = read_table(
-            table, symbol=symbol, adjust=adjust, missing=missing, timezone=timezone, date_format=date_format,
-            decimal=decimal, unsorted=unsorted,
-        )  # fmt: skip
-        if len(bars) > 1:
-            raise DataError(
-                f"{source + ': ' if source else ''}the frame holds {len(bars)} symbols "
-                f"({', '.join(one.symbol for one in bars[:3])}): use load_bars(frame), or pick one."
-            )
-        return bars[0]
+        return _frame_readers[0](frame, symbol, source, timestamps, options)
 
     def to_frame(self) -> pd.DataFrame:
         """The rows as a frame: DatetimeIndex named `timestamp`, the six FEATURES as columns."""
@@ -133,3 +131,46 @@ def pieces(cuts: np.ndarray, rows: int) -> np.ndarray:
     """The ranges (G, 2) int64 that `rows` rows fall into when new ones begin at `cuts` (increasing, inside)."""
     edges = np.concatenate([[0], cuts, [rows]]).astype(np.int64)
     return np.stack([edges[:-1], edges[1:]], axis=1)
+
+
+def rows_between(index: pd.DatetimeIndex, start: Any, end: Any) -> tuple[int, int]:
+    """The rows [lo, hi) of increasing times from `start` to `end` of the local wall clock; a plain date as `end`
+    takes the whole day, None is no limit.
+
+    Raises:
+        DataError: no dates.
+    """
+    first, last = moment_of(start), moment_of(end, last=True)
+    lo = 0 if first is None else _position(index, first, "left")
+    hi = len(index) if last is None else _position(index, last, "right")
+    return lo, max(lo, hi)
+
+
+def moment_of(value: Any, *, last: bool = False) -> pd.Timestamp | None:
+    """`start` or `end` as a moment; a plain date as the `last` one means its end. DataError where it is no date."""
+    try:
+        moment = None if value is None else pd.Timestamp(value)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"start and end must be dates such as '2024-06-30': {error}.") from None
+    if last and moment is not None and moment == moment.normalize() and moment.tz is None:
+        moment += pd.Timedelta(days=1) - pd.Timedelta(1, "ns")
+    return moment
+
+
+def _position(index: pd.DatetimeIndex, moment: pd.Timestamp, side: Any) -> int:
+    if moment.tz is None:
+        index = index.tz_localize(None)
+    elif index.tz is None:
+        moment = moment.tz_localize(None)
+    return int(index.searchsorted(moment, side=side))
+
+
+def to_polars(frame: pd.DataFrame) -> Any:
+    """A frame with a `timestamp` column as a polars frame, times of a plain offset in UTC. DataError without polars."""
+    try:
+        import polars
+    except ImportError:
+        raise DataError("polars is not installed: pip install polars, or use to_frame().") from None
+    if isinstance(frame["timestamp"].dt.tz, timezone):
+        frame = frame.assign(timestamp=frame["timestamp"].dt.tz_convert("UTC"))
+    return polars.from_pandas(frame)

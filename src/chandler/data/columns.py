@@ -16,9 +16,10 @@ from chandler.errors import DataError
 
 PRICES = ("open", "high", "low", "close")
 FEATURES = (*PRICES, "volume", "amount")
+OPEN, HIGH, LOW, CLOSE, VOLUME, AMOUNT = range(len(FEATURES))
 
 # In order of preference: the first spelling that a table has wins.
-SPELLINGS: dict[str, tuple[str, ...]] = {
+COLUMN_ALIASES: dict[str, tuple[str, ...]] = {
     "timestamp": (
         "timestamp", "timestamps", "datetime", "dateandtime", "datetimeutc", "timestamputc", "date", "tradedate",
         "tradingdate", "dateutc", "opentime", "opentimeutc", "starttime", "candlebegintime", "bartime", "dtyyyymmdd",
@@ -73,11 +74,11 @@ _CHINESE_UNIT = re.compile(r"[(\uff08](元|港元|美元|千元|万元|亿元|�
 """Behind a name: 成交量(手). The name is shown as it is; numbers stay as they are."""
 _DATES = ("date", "日期", "datum", "дата", "fecha", "dtyyyymmdd")
 """Ends of names of columns that have the time of day in another column."""
-ROLES = tuple(SPELLINGS)
-_ALL = frozenset(spelling for spellings in SPELLINGS.values() for spelling in spellings)
+ROLES = tuple(COLUMN_ALIASES)
+_ALL = frozenset(spelling for spellings in COLUMN_ALIASES.values() for spelling in spellings)
 
 
-def plain(name: object) -> str:
+def normalized_name(name: object) -> str:
     """A column name reduced to what spellings are compared by: `1. Adj_Close` -> `adjclose`."""
     return _plain(str(name))
 
@@ -88,16 +89,16 @@ def _plain(name: str) -> str:
     return "".join(character for character in text if character.isalnum())
 
 
-def is_spelling(name: str) -> bool:
+def is_alias(name: str) -> bool:
     """Whether a name could be any role's."""
-    return plain(name) in _ALL
+    return normalized_name(name) in _ALL
 
 
 @dataclass(frozen=True)
-class Table:
+class RawTable:
     """Rows as read, the role of each column, and where the rows came from.
 
-    `roles` maps a role (a key of SPELLINGS) to a column of `frame`; `line` maps a 0-based row to its line in
+    `roles` maps a role (a key of COLUMN_ALIASES) to a column of `frame`; `line` maps a 0-based row to its line in
     the file, where there is a file. `frame` keeps the order of the source, so that messages can name rows.
     """
 
@@ -116,7 +117,7 @@ class Table:
         """The column that has this role, or None."""
         return self.frame[self.roles[role]] if role in self.roles else None
 
-    def without(self, role: str) -> Table:
+    def without(self, role: str) -> RawTable:
         """The table with that role taken from its column."""
         return replace(self, roles={key: name for key, name in self.roles.items() if key != role})
 
@@ -149,7 +150,7 @@ def match_columns(
 def _match(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict[str, int]:
     spelt: dict[str, list[int]] = {}
     for position, name in enumerate(names):
-        spelt.setdefault(plain(name), []).append(position)
+        spelt.setdefault(normalized_name(name), []).append(position)
     found: dict[str, int] = {}
     for role, name in columns:
         if role not in ROLES:
@@ -161,7 +162,7 @@ def _match(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict
             )
         found[role] = names.index(name)
     taken = set(found.values())
-    for role, spellings in SPELLINGS.items():
+    for role, spellings in COLUMN_ALIASES.items():
         if role in found or role == "time":
             continue
         for spelling in spellings:
@@ -179,8 +180,8 @@ def _match(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict
     if "timestamp" not in found and len(spelt.get("", [])) == 1 and spelt[""][0] not in taken:
         found["timestamp"] = spelt[""][0]
         taken.add(spelt[""][0])
-    if "time" not in found and "timestamp" in found and plain(names[found["timestamp"]]).endswith(_DATES):
-        for spelling in SPELLINGS["time"]:
+    if "time" not in found and "timestamp" in found and normalized_name(names[found["timestamp"]]).endswith(_DATES):
+        for spelling in COLUMN_ALIASES["time"]:
             free = [position for position in spelt.get(spelling, []) if position not in taken]
             if free:
                 found["time"] = free[0]
@@ -210,7 +211,7 @@ def listed(names: Sequence[object], limit: int = 12) -> str:
     return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-def column_notes(table: Table) -> Table:
+def column_notes(table: RawTable) -> RawTable:
     """The table with a note that says which column became what and which are not used, and its stated zone."""
     taken = [f"{role} from {table.named(role)!r}" for role in ROLES if role in table.roles]
     rest = [name for column, name in table.names.items() if column not in table.roles.values() and name]

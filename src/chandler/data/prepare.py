@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from chandler.atomic import write_text
-from chandler.data.bars import Adjust, Decimal, Missing, Unsorted
-from chandler.data.choice import Choice
+from chandler.data.bars import Bars
+from chandler.data.calendars import time_features
 from chandler.data.columns import FEATURES, listed
-from chandler.data.files import Source, find_files
-from chandler.data.joining import archive_symbol
-from chandler.data.log import LAYOUT, MANIFEST, Entry, LogWriter, Piece, current
-from chandler.data.parallel import useful
-from chandler.data.qlib import PREFIX, require_qlib
-from chandler.data.readers import ReadOptions, problems_error
-from chandler.data.store import META, VERSION, BarStore
-from chandler.data.workers import Arrays, Outcome, outcomes, qlib_outcome, source_name
+from chandler.data.parallel import map_threads, ordered_map
+from chandler.data.qlib import PREFIX, read_qlib, require_qlib
+from chandler.data.reading import (
+    ReadingKeywords,
+    ReadingOptions,
+    Source,
+    archive_symbol,
+    by_threads,
+    find_files,
+    problems_error,
+    read_file,
+    takes_options,
+    worker_count,
+)
+from chandler.data.store import LAYOUT, META, VERSION, BarStore, Chunk, ManifestEntry, StoreWriter, latest_entries
 from chandler.errors import DataError
 
 SAME = 1e-5
@@ -41,26 +53,14 @@ class Progress:
     bad: int
 
 
+@takes_options
 def prepare(
     source: str | Path | Sequence[str | Path],
     folder: str | Path,
     *,
     workers: int | None = None,
-    join: bool = False,
-    skip_bad: bool = False,
-    columns: dict[str, str] | None = None,
-    timezone: str | None = None,
-    date_format: str | None = None,
-    decimal: Decimal = "auto",
-    adjust: Adjust = "auto",
-    missing: Missing = "error",
-    unsorted: Unsorted = "error",
-    symbols: Sequence[str] | None = None,
-    start: Any = None,
-    end: Any = None,
-    market: str = "all",
-    freq: str = "day",
     report: Callable[[Progress], None] = lambda progress: None,
+    **options: Unpack[ReadingKeywords],
 ) -> BarStore:
     """Read files, folders and globs into a store at `folder`, which `load_bars(folder)` opens, mapped from disk.
 
@@ -76,14 +76,13 @@ def prepare(
     Raises DataError naming every bad source (the good ones are kept, the next run goes on from there), for symbols
     that no source has (unless dates are given: they may lie outside), and for a folder that is no such store.
     """
-    options = ReadOptions(columns, timezone, date_format, adjust, missing, decimal, unsorted)
-    names = [symbols] if isinstance(symbols, str) else symbols
-    chosen = None if names is None else tuple(dict.fromkeys(names))
-    first, last = (None if moment is None else str(moment) for moment in (start, end))
-    choice = Choice(chosen, first, last, market, freq)
+    chosen = ReadingOptions(**options)
+    # As the folder's file has them.
+    first, last = (None if moment is None else str(moment) for moment in (chosen.start, chosen.end))
+    chosen = replace(chosen, start=first, end=last)
     folder = Path(folder).expanduser()
     paths = [str(source)] if isinstance(source, (str, Path)) else [str(one) for one in source]
-    require_qlib(paths, market, freq)
+    require_qlib(paths, chosen.market, chosen.freq)
     sources: list[Source] = []
     problems: list[str] = []
     inside = folder.resolve()
@@ -99,29 +98,27 @@ def prepare(
     # A store within the folder that is read is no source of itself.
     sources = [one for one in dict.fromkeys(sources) if inside not in one.path.resolve().parents]
     qlib = list(dict.fromkeys(path for path in paths if path.startswith(PREFIX)))
-    wanted = asdict(options) | asdict(choice)
+    wanted = {name: value for name, value in asdict(chosen).items() if name not in ("join", "skip_bad")}
     _begin(folder, wanted)
     with _locked(folder):
-        run = _Run(LogWriter(folder), join, report, len(sources) + len(qlib))
+        run = _Run(StoreWriter(folder), chosen.join, report, len(sources) + len(qlib))
         try:
             for path in qlib:
-                run.take(qlib_outcome(path, run.known, options, choice))
-            jobs = [(one, run.known.get(source_name(one))) for one in sources]
-            for outcome in outcomes(jobs, options, choice, workers or useful(sources)):
+                run.take(_read_qlib(path, run.known, chosen))
+            jobs = [(one, run.known.get(_source_name(one))) for one in sources]
+            for outcome in _read_all(jobs, chosen, workers or worker_count(sources)):
                 run.take(outcome)
         finally:
             run.writer.close()
         problems += run.problems
-        if problems and not skip_bad:
+        if problems and not chosen.skip_bad:
             raise problems_error(problems, run.total + len(problems) - len(run.problems))
         if not run.writer.rows:
-            what = {
-                name: value for name, value in asdict(choice).items() if name in ("symbols", "start", "end") and value
-            }
+            what = {name: wanted[name] for name in ("symbols", "start", "end") if wanted[name]}
             raise problems_error(problems, run.total) if problems else DataError(
                 f"{', '.join(paths)}: there is nothing to prepare{f' of {what}' if what else ''}.")  # fmt: skip
-        absent = [symbol for symbol in chosen or () if symbol not in run.pieces]
-        if absent and start is None and end is None:
+        absent = [symbol for symbol in chosen.symbols or () if symbol not in run.pieces]
+        if absent and first is None and last is None:
             raise DataError(
                 f"{absent[0]}: no such symbol among {len(run.pieces)}; there are, for example, {listed(list(run.pieces), 5)}. "
                 "Prepare into a new folder without it."
@@ -149,7 +146,7 @@ def _begin(folder: Path, options: dict[str, Any]) -> None:
             if meta.get("layout") != LAYOUT:
                 raise DataError(f"{folder}: a store saved whole, which cannot grow. Prepare into another folder.")
             # Stores of before these could be chosen have all.
-            before = asdict(Choice()) | meta.get("options", {})
+            before = asdict(ReadingOptions()) | meta.get("options", {})
             changed = [key for key, value in json.loads(json.dumps(options)).items() if before.get(key) != value]
             if changed:
                 raise DataError(
@@ -184,10 +181,10 @@ def _locked(folder: Path) -> Iterator[None]:
 class _Run:
     """Takes the outcomes in order and writes what is new."""
 
-    def __init__(self, writer: LogWriter, join: bool, report: Callable[[Progress], None], total: int):
+    def __init__(self, writer: StoreWriter, join: bool, report: Callable[[Progress], None], total: int):
         self.writer, self.join, self.report, self.total = writer, join, report, total
-        self.known = current(writer.entries)
-        self.pieces: dict[str, list[tuple[Piece, str]]] = {}
+        self.known = latest_entries(writer.entries)
+        self.pieces: dict[str, list[tuple[Chunk, str]]] = {}
         """Symbol -> its pieces in the store, each with its source."""
         for entry in writer.entries:
             for piece in entry.pieces:
@@ -195,7 +192,7 @@ class _Run:
         self.problems: list[str] = []
         self.done = 0
 
-    def take(self, outcome: Outcome) -> None:
+    def take(self, outcome: ReadResult) -> None:
         """Write one outcome, or note why not."""
         self.done += 1
         problem, fresh = outcome.problem, []
@@ -212,16 +209,18 @@ class _Run:
             pieces = () if problem else tuple(self._write(one) for one in fresh if len(one.arrays["values"]))
             for piece in pieces:
                 self.pieces.setdefault(piece.symbol, []).append((piece, outcome.source))
-            self.writer.record(Entry(outcome.source, outcome.size, outcome.modified, outcome.sha256, pieces, problem))
+            self.writer.record(
+                ManifestEntry(outcome.source, outcome.size, outcome.modified, outcome.sha256, pieces, problem)
+            )
         self.report(Progress(self.done, self.total, self.writer.rows, len(self.problems)))
 
-    def _write(self, one: Arrays) -> Piece:
+    def _write(self, one: SymbolArrays) -> Chunk:
         ticks = one.arrays["timestamps"]
         segments = None if one.segments is None else one.segments.tolist()
         start = self.writer.append(one.arrays)
-        return Piece(one.symbol, one.zone, start, len(ticks), int(ticks[0]), int(ticks[-1]), segments, one.notes)
+        return Chunk(one.symbol, one.zone, start, len(ticks), int(ticks[0]), int(ticks[-1]), segments, one.notes)
 
-    def _fresh(self, one: Arrays, source: str) -> Arrays:
+    def _fresh(self, one: SymbolArrays, source: str) -> SymbolArrays:
         """The rows of a symbol that are behind those in the store. DataError where the others differ from them."""
         there = self.pieces.get(one.symbol)
         if not there:
@@ -254,7 +253,7 @@ class _Run:
             segments = segments[segments[:, 1] > segments[:, 0]]
         return replace(one, arrays=arrays, segments=segments)
 
-    def _compare(self, one: Arrays, there: list[Piece], where: str) -> None:
+    def _compare(self, one: SymbolArrays, there: list[Chunk], where: str) -> None:
         ticks, values = one.arrays["timestamps"], one.arrays["values"]
         remedy = "The history was changed, as by an adjustment for a split: prepare into a new folder."
         covered = 0
@@ -275,4 +274,109 @@ class _Run:
             raise DataError(f"{where}: there are new rows before the last one that the store has. {remedy}")
 
 
-__all__ = ["MANIFEST", "Progress", "prepare"]
+def _source_name(source: Source) -> str:
+    """What the manifest calls a source: its absolute path, and the member of an archive."""
+    return str(source.path.resolve()) + (f"/{source.member}" if source.member else "")
+
+
+@dataclass(frozen=True)
+class SymbolArrays:
+    """One symbol of a source as it goes to disk."""
+
+    symbol: str
+    zone: str | None
+    arrays: dict[str, np.ndarray]
+    segments: np.ndarray | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReadResult:
+    """What reading made of a source; no `found` and no problem where it is unchanged."""
+
+    source: str
+    size: int = 0
+    modified: int = 0
+    sha256: str = ""
+    found: tuple[SymbolArrays, ...] = ()
+    problem: str = ""
+    unchanged: bool = False
+
+
+def _read(job: tuple[Source, ManifestEntry | None], *, options: ReadingOptions, threads: bool) -> ReadResult:
+    """In a worker: look whether the source is new or changed, and read it if so."""
+    source, known = job
+    name = _source_name(source)
+    try:
+        state = source.path.stat()
+        if known and not known.problem and (known.size, known.modified) == (state.st_size, state.st_mtime_ns):
+            return ReadResult(name, unchanged=True)
+        with source.path.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        return ReadResult(name, problem=str(source.unreadable(error)))
+    if known and not known.problem and known.sha256 == sha256:
+        return ReadResult(name, unchanged=True)
+    seen = ReadResult(name, state.st_size, state.st_mtime_ns, sha256)
+    try:
+        return replace(seen, found=tuple(map(_arrays, options.select(read_file(source, options, threads=threads)))))
+    except DataError as error:
+        return replace(seen, problem=str(error))
+    except MemoryError:
+        return replace(seen, problem=f"{source}: too big for the memory there is. Split the file.")
+
+
+def _arrays(bars: Bars) -> SymbolArrays:
+    arrays: dict[str, np.ndarray] = {
+        "values": bars.float32(),
+        "timestamps": bars.timestamps.as_unit("ns").asi8,
+        "stamps": time_features(bars.timestamps),
+    }
+    zone = None if bars.timestamps.tz is None else str(bars.timestamps.tz)
+    return SymbolArrays(bars.symbol, zone, arrays, bars.segments, bars.notes)
+
+
+def _read_qlib(source: str, entries: Mapping[str, ManifestEntry], options: ReadingOptions) -> ReadResult:
+    """The outcome of "qlib:FOLDER": all of the market as one source, unchanged while names, sizes and times of its files
+    are. `entries`: the last of each source."""
+    folder = Path(source.removeprefix(PREFIX)).expanduser().resolve()
+    name, seen, size, modified = f"{PREFIX}{folder}", hashlib.sha256(), 0, 0
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        state = path.stat()
+        size, modified = size + state.st_size, max(modified, state.st_mtime_ns)
+        seen.update(f"{path.relative_to(folder)} {state.st_size} {state.st_mtime_ns}\n".encode())
+    known = entries.get(name)
+    if known and not known.problem and known.sha256 == seen.hexdigest():
+        return ReadResult(name, unchanged=True)
+    outcome = ReadResult(name, size, modified, seen.hexdigest())
+    try:
+        found = read_qlib(folder, market=options.market, freq=options.freq, start=options.start, end=options.end,
+                          adjust=options.adjust)  # fmt: skip
+        return replace(outcome, found=tuple(map(_arrays, options.select(found))))
+    except DataError as error:
+        return replace(outcome, problem=str(error))
+
+
+def _read_all(
+    jobs: list[tuple[Source, ManifestEntry | None]], options: ReadingOptions, workers: int
+) -> Iterator[ReadResult]:
+    """What became of every job, in order. At most two sources per worker are on their way at a time."""
+    workers = min(workers, len(jobs))
+    if workers <= 1 or by_threads([source for source, _ in jobs]):
+        yield from map_threads(partial(_read, options=options, threads=workers <= 1), jobs, workers)
+        return
+    # No plain fork: it would copy threads that others have started.
+    context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload([__name__])  # the imports once, not once per process
+    pool = ProcessPoolExecutor(workers, mp_context=context)
+    done = 0
+    try:
+        for result in ordered_map(pool, partial(_read, options=options, threads=False), jobs, 2 * workers):
+            done += 1
+            yield result
+    except BrokenProcessPool:
+        raise DataError(
+            f"{jobs[done][0]}: a worker process was killed while this file or one beside it was read, as systems do "
+            "when memory runs out. Use fewer workers, or split the file; what is done is kept."
+        ) from None

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chandler.atomic import replacing_folder
-from chandler.data.bars import Adjust, Bars
-from chandler.data.calendars import infer_interval
+from chandler.atomic import atomic_folder
+from chandler.data.bars import Adjust, Bars, pieces, rows_between
+from chandler.data.calendars.time_features import infer_interval
 from chandler.data.columns import FEATURES, PRICES, listed
-from chandler.data.store import BarStore, require_new
+from chandler.data.store.store import BarStore, require_new
 from chandler.errors import DataError
 
 PREFIX = "qlib:"
@@ -53,7 +53,7 @@ def read_qlib(
     folder = Path(folder).expanduser()
     calendar = _calendar(folder, freq)
     spans = _instruments(folder, market)
-    first, last = _limits(calendar, start, end)
+    first, last = rows_between(calendar, start, end)
     bars, problems, absent = [], [], []
     for symbol, ranges in spans.items():
         place = folder / "features" / _file_name(symbol)
@@ -129,19 +129,6 @@ def _instruments(folder: Path, market: str) -> dict[str, list[tuple[pd.Timestamp
     if not spans:
         raise DataError(f"{path}: the market lists no instrument.")
     return spans
-
-
-def _limits(calendar: pd.DatetimeIndex, start: Any, end: Any) -> tuple[int, int]:
-    try:
-        first = 0 if start is None else int(calendar.searchsorted(pd.Timestamp(start)))
-        moment = None if end is None else pd.Timestamp(end)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"start and end must be dates such as '2024-06-30': {error}.") from None
-    if moment is None:
-        return first, len(calendar)
-    if moment == moment.normalize():
-        moment += _DAY - pd.Timedelta(1, "ns")
-    return first, int(calendar.searchsorted(moment, side="right"))
 
 
 def _file_name(symbol: str) -> str:
@@ -228,8 +215,7 @@ def _read_symbol(
     amount = np.where(np.isfinite(amount) & (amount > 0), amount, 0.0)
     values = np.concatenate([prices, volume[:, None], amount[:, None]], axis=1)[rows]
     cuts = np.flatnonzero(np.diff(rows) > 1) + 1
-    edges = np.concatenate([[0], cuts, [len(rows)]]).astype(np.int64)
-    segments = np.stack([edges[:-1], edges[1:]], axis=1) if len(cuts) else None
+    segments = pieces(cuts, len(rows)) if len(cuts) else None
     return Bars(symbol, calendar[rows], values, str(place), tuple(notes), segments)
 
 
@@ -256,7 +242,7 @@ def write_qlib(store: BarStore, folder: str | Path, *, market: str = "all", freq
     form = "%Y-%m-%d" if freq in ("day", "week", "month") else "%Y-%m-%d %H:%M:%S"
     if freq == "day" and not calendar.normalize().is_unique:
         raise DataError("freq='day', but some days have several bars. Pass the frequency, for example freq='5min'.")
-    with replacing_folder(folder, sync=False) as scratch:
+    with atomic_folder(folder, sync=False) as scratch:
         for name in ("calendars", "instruments", "features"):
             (scratch / name).mkdir()
         _write_lines(scratch / "calendars" / f"{freq}.txt", calendar.strftime(form))

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chandler.atomic import write_text
+from chandler.data.columns import CLOSE, LOW
 from chandler.errors import ChandlerError, CheckpointError, ConfigError
-from chandler.forecasting.conformal import ConformalBands
-from chandler.forecasting.measures import CLOSE, LOW, PRICE_FLOOR
-from chandler.forecasting.sampling import Sampling
+from chandler.forecasting.engine.sampling import Sampling
+from chandler.forecasting.repair import PRICE_FLOOR
+from chandler.measures.conformal import ConformalBands
 
 Array = NDArray[np.float64]
 NAME = "calibration.json"
@@ -50,7 +51,7 @@ class Calibration:
         lifted = bars.copy()
         prices = lifted[..., : CLOSE + 1]
         np.maximum(prices, PRICE_FLOOR * float(history[:, LOW].min()), out=prices)
-        return self.bands.recalibrate_bars(lifted)
+        return recalibrate_bars(self.bands, lifted)
 
     def agree(self, name: str, sampling: Sampling, lookback: int | None) -> tuple[Sampling, int]:
         """The sampling and lookback that a calibrated forecast takes: those of the calibration.
@@ -119,6 +120,18 @@ class Calibration:
             raise CheckpointError(
                 f"{path}: cannot be used ({error}). Make it again: chandler calibrate RUN."
             ) from error
+
+
+def recalibrate_bars(bands: ConformalBands, bars: Array) -> Array:
+    """`ConformalBands.recalibrate` for whole bars (P, H, 6) of a forecast: each candle is moved with its close.
+
+    Open, high, low and close of a bar are multiplied by one number, so candles keep their shape; volume and amount
+    stay. Errors as `recalibrate`, of the closes.
+    """
+    values = np.array(bars, np.float64)
+    closes = values[..., CLOSE]
+    values[..., : CLOSE + 1] *= (bands.recalibrate(closes) / closes)[..., None]
+    return values
 
 
 def required(found: Calibration | None, name: str) -> Calibration:

@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.atomic import replacing_file, write_text
+from chandler.atomic import atomic_file, write_text
 from chandler.data.bars import FEATURES, Bars
+from chandler.data.columns import CLOSE, LOW
 from chandler.errors import ConfigError, DataError
-from chandler.forecasting import measures
-from chandler.forecasting.measures import CLOSE, LOW, ReturnKind
-from chandler.forecasting.sampling import Sampling
+from chandler.forecasting.engine.sampling import Sampling
+from chandler.forecasting.repair import repair_bars
+from chandler.measures import ensemble as measures
+from chandler.measures.ensemble import ReturnKind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -186,7 +188,7 @@ class Forecast:
         High is raised to max(open, close) and low lowered to min(open, close) where they are not; volume and
         amount below 0 become 0; prices below 1% of the lowest low of the history are lifted to it.
         """
-        paths, count = measures.repair_bars(self.paths, float(self.history.values[:, LOW].min()))
+        paths, count = repair_bars(self.paths, float(self.history.values[:, LOW].min()))
         return replace(self, paths=paths, repaired=count + (self.repaired or 0))
 
     @property
@@ -241,7 +243,7 @@ class Forecast:
 
         figure = draw_forecast(self, truth=truth, band=band, history_rows=history_rows)
         if path is not None:
-            with replacing_file(Path(path)) as scratch:
+            with atomic_file(Path(path)) as scratch:
                 figure.savefig(scratch, format=Path(path).suffix.lstrip(".").lower() or "png")
         return figure
 
@@ -249,7 +251,7 @@ class Forecast:
         self, truth: Bars | pd.DataFrame | None = None, band: float = 0.8, history_rows: int = 60
     ) -> PlotlyFigure:
         """`plot` for pages: an interactive plotly figure, with the same arguments and errors."""
-        from chandler.forecasting.pages import forecast_figure  # plotly is slow to import
+        from chandler.forecasting.plots import forecast_figure  # plotly is slow to import
 
         return forecast_figure(self, truth=truth, band=band, history_rows=history_rows)
 

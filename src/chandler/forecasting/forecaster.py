@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Unpack, cast, get_args
+from typing import Any, Unpack, cast
 
 import numpy as np
 import pandas as pd
@@ -13,26 +13,32 @@ import torch
 from numpy.typing import NDArray
 
 from chandler.data.bars import Bars
-from chandler.data.schedule import known_calendar
+from chandler.data.calendars.schedule import known_calendar
 from chandler.devices import bring, device_of, resolve
 from chandler.errors import ConfigError
-from chandler.forecasting import planning
 from chandler.forecasting.calibration import Calibration, required
-from chandler.forecasting.decoding import decode_paths
+from chandler.forecasting.engine import planning
+from chandler.forecasting.engine.decoding import decode_paths
+from chandler.forecasting.engine.generation import Overflow, generate
+from chandler.forecasting.engine.memory import free_memory
+from chandler.forecasting.engine.prompts import Prompt, eval_mode
+from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.forecasting.forecast import Forecast
-from chandler.forecasting.generation import Overflow, generate
-from chandler.forecasting.inputs import MIN_HISTORY, Prepared, Window, many_series, one_series, prepare
-from chandler.forecasting.loading import check_pair, load_models, push_models, save_models
-from chandler.forecasting.memory import free_memory
-from chandler.forecasting.progress import Report, progress_bar
-from chandler.forecasting.prompts import Prompt, evaluating
-from chandler.forecasting.sampling import Sampling, path_uniforms
+from chandler.forecasting.preprocessing import (
+    MIN_HISTORY,
+    ModelInput,
+    PreparedSeries,
+    many_series,
+    one_series,
+    prepare_series,
+)
+from chandler.forecasting.pretrained import load_models, push_models, save_models, validate_pair
+from chandler.forecasting.settings import ForecastSettings, Precision, require_int
 from chandler.hub import HubOptions, PushOptions
 from chandler.nn.predictor import DependencyPositions, Kronos
 from chandler.nn.tokenizer import KronosTokenizer
+from chandler.progress import Report, patient_bar
 
-Precision = Literal["float32", "bfloat16"]
-"""Number format of the predictor's weights and caches while it generates."""
 RESULT_BYTES = 128
 """Memory of one forecast bar while it is made: random numbers, ids, decoded and in price units."""
 SMALL_RESULT = 256 << 20
@@ -76,11 +82,11 @@ class Forecaster:
         calibration: Calibration | Path | None = None,
     ) -> None:
         tokenizer, predictor = tokenizer.native, predictor.native
-        check_pair(tokenizer, predictor)
+        validate_pair(tokenizer, predictor)
         if positions not in ("reference", "rotary"):
             raise ConfigError(f'dependency positions are "reference" or "rotary", found {positions!r}.')
-        self.max_context = whole("max_context", max_context, MIN_HISTORY)
-        self.lookback = None if lookback is None else whole("lookback", lookback, MIN_HISTORY)
+        self.max_context = require_int("max_context", max_context, MIN_HISTORY)
+        self.lookback = None if lookback is None else require_int("lookback", lookback, MIN_HISTORY)
         self.calendar = known_calendar(calendar)
         self.positions: DependencyPositions = positions
         self.name = name
@@ -174,6 +180,15 @@ class Forecaster:
         }
         return self.tokenizer, self.predictor, settings, self.calibration, self._base_model
 
+    def __repr__(self) -> str:
+        seen = f"sees {self.max_context} bars"
+        if self.lookback is not None and self.lookback < self.max_context:
+            seen = f"sees {self.lookback} of at most {self.max_context} bars"
+        millions = sum(p.numel() for p in self.predictor.parameters()) / 1e6
+        size = f"{millions:.1f}M" if millions >= 0.1 else f"{millions * 1e3:.0f}k"
+        traded = "" if self.calendar is None else f", calendar {self.calendar}"
+        return f"Forecaster({self.name or 'unnamed'!r}, {size} parameters on {self.device}, {seen}{traded})"
+
     @property
     def device(self) -> torch.device:
         """Where forecasts are computed: the device it was given, or without one that of the predictor's weights.
@@ -253,23 +268,12 @@ class Forecaster:
             ConfigError: an impossible setting, or a forecast that does not fit in memory.
             DataError: fewer than 2 rows, several symbols, timestamps that do not fit, or an unknown calendar.
         """
-        [forecast] = self.forecast_many(
-            [one_series(bars)],
-            horizon,
-            paths,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            seed=seed,
-            timestamps=[timestamps],
-            calendar=calendar,
-            lookback=lookback,
-            overflow=overflow,
-            precision=precision,
-            memory_budget=memory_budget,
-            repair=repair,
-            calibrated=calibrated,
-            progress=progress,
+        settings = ForecastSettings(
+            paths, Sampling(temperature, top_k, top_p), lookback, overflow, precision, memory_budget, calendar, repair,
+            calibrated,
+        )  # fmt: skip
+        [forecast] = self.forecast_with(
+            settings, [one_series(bars)], horizon, seed=seed, timestamps=[timestamps], progress=progress
         )
         return forecast
 
@@ -309,15 +313,30 @@ class Forecaster:
         Raises:
             As `forecast`; messages about data name the symbol.
         """
-        horizon, paths = whole("horizon", horizon, 1), whole("paths", paths, 1)
-        sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
-        calibration = required(self.calibration, self.name) if calibrated else None
+        settings = ForecastSettings(
+            paths, Sampling(temperature, top_k, top_p), lookback, overflow, precision, memory_budget, calendar, repair,
+            calibrated,
+        )  # fmt: skip
+        return self.forecast_with(settings, series, horizon, seed=seed, timestamps=timestamps, progress=progress)
+
+    def forecast_with(
+        self,
+        settings: ForecastSettings,
+        series: Iterable[Bars | pd.DataFrame] | Any,
+        horizon: int,
+        *,
+        seed: int | Sequence[int] = 0,
+        timestamps: Sequence[Any] | None = None,
+        progress: bool | None = None,
+    ) -> list[Forecast]:
+        """`forecast_many` by settings that were put together before; the same arguments and errors."""
+        horizon = require_int("horizon", horizon, 1)
+        calibration = required(self.calibration, self.name) if settings.calibrated else None
         if calibration is not None:
-            sampling, lookback = calibration.agree(self.name, sampling, lookback)
-        if lookback is not None:
-            lookback = whole("lookback", lookback, MIN_HISTORY)
-        rows = min(lookback or self.lookback or self.max_context, self.max_context)
-        if overflow == "trim":
+            sampling, lookback = calibration.agree(self.name, settings.sampling, settings.lookback)
+            settings = replace(settings, sampling=sampling, lookback=lookback)
+        rows = min(settings.lookback or self.lookback or self.max_context, self.max_context)
+        if settings.overflow == "trim":
             # As the engine would, but before the rows are normalised: the scale sees visible rows only.
             room = self.max_context - horizon
             rows = min(rows, max(MIN_HISTORY, room if room > 0 else self.max_context // 8))
@@ -325,39 +344,35 @@ class Forecaster:
         times = [None] * len(each) if timestamps is None else list(timestamps)
         if len(times) != len(each):
             raise ConfigError(f"timestamps must be one entry per series: {len(each)} series, found {len(times)}.")
-        seeds = each_seed(seed, len(each))
-        _check_size(len(each), paths, horizon)
-        calendar = self.calendar if calendar is None else calendar
-        ready = [prepare(bars, horizon, rows, given, calendar) for bars, given in zip(each, times, strict=True)]
+        seeds = seeds_per_series(seed, len(each))
+        _check_size(len(each), settings.paths, horizon)
+        calendar = self.calendar if settings.calendar is None else settings.calendar
+        ready = [prepare_series(bars, horizon, rows, given, calendar) for bars, given in zip(each, times, strict=True)]
         what = ready[0].history.symbol if len(ready) == 1 else f"{len(ready)} series"
-        with progress_bar(f"Forecasting {what}", progress) as report:
+        with patient_bar(f"Forecasting {what}", progress) as report:
             windows = [one.window for one in ready]
-            sampled = self.sample(
-                windows, horizon, paths, sampling, seeds, report,
-                overflow=overflow, precision=precision, memory_budget=memory_budget,
-            )  # fmt: skip
+            sampled = self._sample(settings, windows, horizon, seeds, report)
         forecasts = [
             Forecast(
                 symbol=one.history.symbol,
                 timestamps=one.times.index,
                 paths=_finish(one, z, calibration),
                 history=one.history,
-                sampling=sampling,
+                sampling=settings.sampling,
                 seed=int(own),
                 calendar=one.times.calendar,
                 model=self.name,
-                calibrated=calibrated,
+                calibrated=settings.calibrated,
                 sessions=one.times.sessions,
                 calendar_notes=one.times.notes,
             )
             for one, z, own in zip(ready, sampled, seeds, strict=True)
         ]
-        return [forecast.repair() for forecast in forecasts] if repair else forecasts
+        return [forecast.repair() for forecast in forecasts] if settings.repair else forecasts
 
-    @torch.no_grad()
     def sample(
         self,
-        windows: Sequence[Window],
+        windows: Sequence[ModelInput],
         horizon: int,
         paths: int,
         sampling: Sampling,
@@ -374,19 +389,29 @@ class Forecaster:
         `progress` is called with (rows so far, rows in all): rows encoded (by both models), generated, decoded.
         `seed`, `overflow`, `precision` and `memory_budget` are those of `forecast_many`.
         """
-        if precision not in get_args(Precision):
-            raise ConfigError(f'precision is "float32" or "bfloat16", found {precision!r}.')
-        seeds = each_seed(seed, len(windows))
+        settings = ForecastSettings(paths, sampling, None, overflow, precision, memory_budget)
+        return self._sample(settings, windows, horizon, seeds_per_series(seed, len(windows)), progress)
+
+    @torch.no_grad()
+    def _sample(
+        self,
+        settings: ForecastSettings,
+        windows: Sequence[ModelInput],
+        horizon: int,
+        seeds: list[int],
+        progress: Report | None,
+    ) -> list[NDArray[np.float64]]:
         device = self.bring_models()
-        drawn = 1 if sampling.greedy else paths
+        paths = settings.paths
+        drawn = 1 if settings.sampling.greedy else paths
         # One set of numbers for each seed, shared by its windows.
         uniforms = {one: path_uniforms(one, 0, drawn, horizon) for one in dict.fromkeys(seeds)}
-        keep = planning.Window(horizon, self.max_context, overflow).keep
+        keep = planning.ContextWindow(horizon, self.max_context, settings.overflow).keep
         lengths = [len(window.values) for window in windows]
         history = sum(lengths) + sum(min(rows, keep) for rows in lengths)
         work = _Work(history + 2 * drawn * horizon * len(windows), progress)
         prompts = []
-        with evaluating(self.tokenizer):
+        with eval_mode(self.tokenizer):
             # One at a time: which side of 0 a bit falls on must not depend on the company.
             for window, one in zip(windows, seeds, strict=True):
                 x = torch.as_tensor(window.values, dtype=torch.float32).to(device)
@@ -397,12 +422,12 @@ class Forecaster:
             self.predictor,
             prompts,
             horizon=horizon,
-            sampling=sampling,
+            sampling=settings.sampling,
             max_context=self.max_context,
             positions=self.positions,
-            overflow=overflow,
-            dtype=torch.bfloat16 if precision == "bfloat16" else torch.float32,
-            memory_budget=memory_budget,
+            overflow=settings.overflow,
+            dtype=torch.bfloat16 if settings.precision == "bfloat16" else torch.float32,
+            memory_budget=settings.memory_budget,
             progress=work.generated,
             encoded=work.add,
         )
@@ -437,7 +462,7 @@ class _Work:
             self.report(self.done + self.new, self.total)
 
 
-def _finish(one: Prepared, z: NDArray[np.float64], calibration: Calibration | None) -> NDArray[np.float64]:
+def _finish(one: PreparedSeries, z: NDArray[np.float64], calibration: Calibration | None) -> NDArray[np.float64]:
     """Paths in the units of the history, moved where there is a calibration."""
     paths = one.restore(z)
     return paths if calibration is None else calibration.apply(paths, one.history.values)
@@ -454,21 +479,10 @@ def _check_size(series: int, paths: int, horizon: int) -> None:
         )
 
 
-def each_seed(seed: int | Sequence[int], series: int) -> list[int]:
+def seeds_per_series(seed: int | Sequence[int], series: int) -> list[int]:
     """A seed for each series, from one for all or from as many; ConfigError for another number of them."""
     if not isinstance(seed, Sequence):
         return [seed] * series
     if len(seed) != series:
         raise ConfigError(f"seed must be one number or one per series: {series} series, found {len(seed)} seeds.")
     return list(seed)
-
-
-def whole(name: str, value: Any, least: int) -> int:
-    """`value` as an int; ConfigError by `name` unless it is a whole number >= `least`."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least or isinstance(value, bool):
-        raise ConfigError(f"{name} must be a whole number >= {least}, found {value!r}.")
-    return number

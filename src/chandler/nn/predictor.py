@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from chandler.checkpoint import Pretrained
+from chandler.checkpoint import PretrainedMixin
 from chandler.nn.functional import Dropout
 from chandler.nn.layers import Attention, Block, RMSNorm, initialise, run_blocks
 
@@ -115,7 +115,7 @@ class Heads(nn.Module):
         self.proj_s2 = nn.Linear(dim, 2**s2_bits)
 
 
-class Kronos(Pretrained, nn.Module):
+class Kronos(PretrainedMixin, nn.Module):
     """The predictor. Load released weights with `Kronos.from_pretrained(path_or_repo)`;
     `Kronos(config)` has random weights, drawn from `generator`.
     """

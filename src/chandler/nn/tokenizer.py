@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chandler.checkpoint import Pretrained
+from chandler.checkpoint import PretrainedMixin
 from chandler.nn.functional import exact
 from chandler.nn.layers import Block, initialise, run_blocks
 from chandler.nn.quantizer import BinarySphericalQuantizer, ids_to_signs, signs_to_ids
@@ -51,7 +51,7 @@ class TokenizerOutput(NamedTuple):
     """Scalar."""
 
 
-class KronosTokenizer(Pretrained, nn.Module):
+class KronosTokenizer(PretrainedMixin, nn.Module):
     """BSQ autoencoder over bars of `d_in` features; every block is causal, encoder and decoder alike.
 
     Load released weights with `KronosTokenizer.from_pretrained(path_or_repo)`; `KronosTokenizer(config)`

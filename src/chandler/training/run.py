@@ -12,31 +12,31 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-import chandler
-from chandler.atomic import replacing_file
+from chandler.atomic import atomic_file
 from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from chandler.errors import ConfigError
 from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.places import existing, require_apart
-from chandler.training.config import Settings, settings_to_run
-from chandler.training.distributed import close, make_accelerator, telling_of_lost_processes
-from chandler.training.exam import Exam
-from chandler.training.folder import RUN, STARTS, Run, flattened, prepare_folder, require_folder, write_json
-from chandler.training.lineage import RECORD, Known, known, known_of, read_mapping, record_of, write_record
-from chandler.training.loop import fit
-from chandler.training.plan import derive_seed
-from chandler.training.progress import Progress
-from chandler.training.recorder import Recorder, verdict
-from chandler.training.residence import footprint, settle
-from chandler.training.signals import StopRequest, stop_on_signal
-from chandler.training.sources import Sources, data_inputs, load_sources
-from chandler.training.stage_settings import RANDOM, PredictorSettings, ScoringSettings, StageSettings
-from chandler.training.stages import PredictorStage, TokenizerStage
-from chandler.training.state import Keeper
-from chandler.training.tracking import Tracking, accelerate_names, require_trackers
-from chandler.training.trainable import Trained, choose_trained
+from chandler.training.datasets.device_placement import nbytes, place_on_device
+from chandler.training.datasets.sources import RunData, data_inputs, load_sources
+from chandler.training.engine.batching import derive_seed
+from chandler.training.engine.checkpoints import CheckpointManager
+from chandler.training.engine.distributed import close, make_accelerator, report_lost_processes
+from chandler.training.engine.forecast_validation import ForecastScorer
+from chandler.training.engine.interrupts import StopRequest, stop_on_signal
+from chandler.training.engine.parameters import ParameterSummary, select_parameters
+from chandler.training.engine.stages import PredictorStage, TokenizerStage
+from chandler.training.engine.trainer import fit
+from chandler.training.logging.console import RunProgress
+from chandler.training.logging.metrics_log import MetricsLogger, verdict
+from chandler.training.logging.trackers import Tracking, accelerate_names, require_trackers
+from chandler.training.runs.folder import RUN, STARTS, Run, flattened, prepare_folder, require_folder, write_json
+from chandler.training.runs.lineage import RECORD, Known, known, known_of, read_mapping, record_of, write_record
+from chandler.training.settings.run import Settings, settings_to_run
+from chandler.training.settings.stage import RANDOM, PredictorSettings, ScoringSettings, StageSettings
+from chandler.version import __version__
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -51,7 +51,7 @@ def finetune(
     overwrite: bool = False,
     resume: bool = False,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: RunProgress | None = None,
 ) -> Run:
     """Run both stages as the settings say: the tokenizer first, then the predictor on its frozen tokens.
 
@@ -78,13 +78,13 @@ def finetune(
         Path(settings.out) / "trackers",
         settings.distributed,
     )
-    shown = progress or Progress()
+    shown = progress or RunProgress()
     if told and is_main_process():
         shown.note(told)
     try:
         # Dropout seeds torch's global generator; the caller gets its own state back.
         seeded = [accelerator.device] if accelerator.device.type == "cuda" else []
-        with torch.random.fork_rng(seeded), stop_on_signal() as stop, telling_of_lost_processes(accelerator):
+        with torch.random.fork_rng(seeded), stop_on_signal() as stop, report_lost_processes(accelerator):
             run = _finetune(settings, accelerator, shown, stop, overwrite, resume, force)
     finally:
         shown.close()
@@ -96,7 +96,7 @@ def finetune(
 def _finetune(
     settings: Settings,
     accelerator: Accelerator,
-    progress: Progress,
+    progress: RunProgress,
     stop: StopRequest,
     overwrite: bool,
     resume: bool,
@@ -104,7 +104,7 @@ def _finetune(
 ) -> Run:
     folder = Path(settings.out)
     require_folder(folder, settings, overwrite=overwrite, resume=resume, force=force)
-    sources, home = settle(load_sources(settings), settings.data.device, accelerator.device)
+    sources, home = place_on_device(load_sources(settings), settings.data.device, accelerator.device)
     # Every rank reads what an earlier run finished, and opens what it starts from, before rank 0 writes anything new.
     earlier = {} if overwrite else Run(folder).summary.get("stages", {})
     with torch.device("cpu"):  # whatever torch's default is: random weights come from generators of the CPU
@@ -116,9 +116,9 @@ def _finetune(
     if accelerator.is_main_process:
         prepare_folder(folder, settings, overwrite=overwrite)
     accelerator.wait_for_everyone()
-    recorder = Recorder(folder, progress)
+    recorder = MetricsLogger(folder, progress)
     summary: dict[str, Any] = {
-        "chandler": chandler.__version__,
+        "chandler": __version__,
         "data": sources.describe(),
         "starts": {name: {"start": start, **past.to_dict()} for name, (start, past) in pasts.items()},
         "stages": dict(earlier) if resume else {},
@@ -146,7 +146,7 @@ def _finetune(
             f"{len(sources.validation):,} to validate on"
         )
         if home is not None:
-            recorder.progress.note(f"windows are cut on {home}: the bars take {footprint(sources) / 1e9:,.2f} GB there")
+            recorder.progress.note(f"windows are cut on {home}: the bars take {nbytes(sources) / 1e9:,.2f} GB there")
         for text in sources.warnings():
             recorder.warn(text)
         if sources.cleaned is not None:
@@ -166,7 +166,7 @@ def _finetune(
                 write_json(folder / "summary.json", summary)
                 noted.unlink(missing_ok=True)
                 # Only now: until the summary names its result, an interrupted stage goes on from here.
-                Keeper(folder / "checkpoints" / name).clear()
+                CheckpointManager(folder / "checkpoints" / name).clear()
             recorder.tracking.stage_over(int(outcome.get("steps", 0)))
             accelerator.wait_for_everyone()
     return Run(folder)
@@ -176,10 +176,10 @@ def _run_stage(
     name: str,
     settings: StageSettings,
     whole: Settings,
-    sources: Sources,
+    sources: RunData,
     folder: Path,
     accelerator: Accelerator,
-    recorder: Recorder,
+    recorder: MetricsLogger,
     stop: StopRequest,
     resume: bool,
     earlier: dict[str, Any] | None,
@@ -208,7 +208,7 @@ def _run_stage(
     trained = start.trained
     if main:
         recorder.progress.note(f"{name}: {trained}")
-    keeper = Keeper(folder / "checkpoints" / name)
+    keeper = CheckpointManager(folder / "checkpoints" / name)
     result = fit(
         stage,
         sources.train,
@@ -231,7 +231,7 @@ def _run_stage(
         type(stage.model).from_pretrained(best).save_pretrained(result_folder)
         if trained.adapters:
             for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
-                with replacing_file(folder / "adapters" / name / file) as scratch:
+                with atomic_file(folder / "adapters" / name / file) as scratch:
                     shutil.copyfile(best / file, scratch)
     return {
         "status": "improved" if result.improved else "kept_start",
@@ -248,7 +248,7 @@ class _Start:
 
     source: str
     model: Any
-    trained: Trained | None
+    trained: ParameterSummary | None
     """None: the stage is switched off, the model is used as it is."""
 
 
@@ -276,7 +276,7 @@ def _open_starts(
             held = starts.get("tokenizer")
             _require_pair(held.model if held else KronosTokenizer.from_pretrained(folder / "tokenizer"), model)
         drawn = torch.Generator().manual_seed(derive_seed(seed, 1))
-        trained = choose_trained(model, name, stage, drawn) if stage.enabled else None
+        trained = select_parameters(model, name, stage, drawn) if stage.enabled else None
         starts[name] = _Start(stage.start, model, trained)
     return starts
 
@@ -338,14 +338,14 @@ def _make_stage(model: Any, settings: StageSettings, whole: Settings, folder: Pa
 
 
 def _make_exam(
-    stage: Any, settings: StageSettings, whole: Settings, sources: Sources, accelerator: Accelerator, seed: int
-) -> Exam | None:
+    stage: Any, settings: StageSettings, whole: Settings, sources: RunData, accelerator: Accelerator, seed: int
+) -> ForecastScorer | None:
     """What a predictor's forecasts are asked in validation; None where nobody asked for scores."""
     if not isinstance(settings, PredictorSettings) or (settings.scoring is None and settings.promote_on == "loss"):
         return None
     part = accelerator.process_index, accelerator.num_processes
     scoring = settings.scoring or ScoringSettings()
-    return Exam(sources.validation, stage.tokenizer, whole.context(), scoring, whole.positions(), seed, part)
+    return ForecastScorer(sources.validation, stage.tokenizer, whole.context(), scoring, whole.positions(), seed, part)
 
 
 def is_main_process() -> bool:

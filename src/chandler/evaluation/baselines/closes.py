@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from chandler.data.columns import FEATURES
-from chandler.data.stitched import window_rows
-from chandler.data.store import BarStore
-from chandler.data.windows import Windows
+from chandler.data.columns import CLOSE
+from chandler.data.datasets.windows import Windows
+from chandler.data.store.concatenated import gather_windows
+from chandler.data.store.store import BarStore
 
 Array = NDArray[np.float64]
 
@@ -33,6 +33,6 @@ def close_windows(
         chosen = np.random.default_rng(seed).choice(len(windows), limit, replace=False)
     starts = np.sort(windows.starts(chosen))
     starts = starts[np.argsort(np.asarray(store.timestamps[starts]), kind="stable")]
-    rows = window_rows(store.values, starts, lookback + horizon)
+    rows = gather_windows(store.values, starts, lookback + horizon)
     store.release()
-    return np.asarray(rows[..., FEATURES.index("close")], np.float64)
+    return np.asarray(rows[..., CLOSE], np.float64)

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import nn
 
-from chandler.atomic import replacing_file
+from chandler.atomic import atomic_file
 from chandler.errors import CheckpointError, ConfigError, DataError
 
 Array = NDArray[np.float64]
@@ -152,7 +152,7 @@ class DLinear:
         arrays = {name: t.numpy() for name, t in maps.state_dict().items()}
         data = save({**arrays, "residuals": residuals.astype(np.float32)}, {"dlinear": json.dumps(self.history)})
         path = Path(path)
-        with replacing_file(path) as scratch:
+        with atomic_file(path) as scratch:
             scratch.write_bytes(data)
         return path
 

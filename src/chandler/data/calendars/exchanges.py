@@ -1,0 +1,395 @@
+"""Named markets: when they are open, and where the intraday bars of a history stand in their sessions.
+
+Exchanges go by their `exchange_calendars` name; beside them there are "24/7" and "24/5". First the markets themselves
+(`sessions`), then the bars of a history in them (`fit_exchange`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from chandler.data.calendars.inferred import (
+    MOVED,
+    OPEN_SHARE,
+    distinct,
+    isin_sorted,
+    phase,
+    since_clock_change,
+    weekdays,
+)
+from chandler.data.calendars.time_features import NS_DAY, wall_clock
+from chandler.errors import DataError
+
+ALWAYS, FOREX = "24/7", "24/5"
+Label = Literal["open", "close", "both"]
+USUAL = -1
+"""The group of parts of which the days of a history had none."""
+_NEW_YORK = "America/New_York"
+_SPELT = {"crypto": ALWAYS, "forex": FOREX, "fx": FOREX, "24x7": ALWAYS, "24x5": FOREX, "247": ALWAYS}
+_HOUR = 3_600_000_000_000
+_MARGIN = 14
+"""Days of sessions around a history: more than the longest holidays."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sessions:
+    """The sessions of a market over a span of days, in order. Moments are ns of the market's wall clock.
+
+    `day` (n,) days since 1970, the label of each session; `open`, `close` (n,); `pause`, `resume` (n,): the
+    lunch break, both at `close` where there is none. A session may open on the day before its label.
+    """
+
+    day: np.ndarray
+    open: np.ndarray
+    close: np.ndarray
+    pause: np.ndarray
+    resume: np.ndarray
+
+    @property
+    def overnight(self) -> bool:
+        """Whether sessions begin before midnight of their day, as those of futures and currencies do."""
+        return bool(len(self.day)) and bool((self.open // NS_DAY < self.day).mean() > 0.5)
+
+    def parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """(P,) each: begin and end of what is traded without a break, increasing; which session that is of; 1 after
+        its lunch break, else 0."""
+        broken = np.flatnonzero(self.resume < self.close)
+        begin = np.concatenate([self.open, self.resume[broken]])
+        end = np.concatenate([self.pause, self.close[broken]])
+        session = np.concatenate([np.arange(len(self.day)), broken])
+        after = np.repeat([0, 1], [len(self.day), len(broken)])
+        order = np.argsort(begin, kind="stable")
+        return begin[order], end[order], session[order], after[order]
+
+    def holds(self, wall: np.ndarray, right: bool) -> np.ndarray:
+        """Which moments (N,) are inside a session: [open, close) or, labelled by the close, (open, close]."""
+        begin, end, *_ = self.parts()
+        if not len(begin):
+            return np.zeros(len(wall), bool)
+        at = np.searchsorted(begin, wall, side="left" if right else "right") - 1
+        inside: np.ndarray = (at >= 0) & (wall <= end[at] if right else wall < end[at])
+        return inside
+
+
+def calendar_names() -> list[str]:
+    """Every name that `calendar=` knows: "24/7", "24/5", and exchanges with their aliases."""
+    import exchange_calendars
+
+    names = exchange_calendars.get_calendar_names(include_aliases=True)
+    return [ALWAYS, FOREX, *sorted(name for name in names if name not in (ALWAYS, FOREX))]
+
+
+@lru_cache(maxsize=64)
+def resolve_calendar(name: str) -> str:
+    """The name as it is written here: XNYS for xnys. DataError that lists near names for an unknown one."""
+    known = calendar_names()
+    folded = {one.casefold(): one for one in known}
+    wanted = _SPELT.get(str(name).strip().casefold(), str(name).strip())
+    if wanted.casefold() in folded:
+        return folded[wanted.casefold()]
+    # XNSY is nearer to XNYS than to anything shorter: compare without regard to capitals.
+    near = difflib.get_close_matches(wanted.casefold(), list(folded), n=5, cutoff=0.5)
+    listed = ", ".join(folded[one] for one in near) if near else "XNYS, XLON, XHKG, XSHG, 24/7, 24/5"
+    raise DataError(
+        f"calendar {name!r} is not known; near names are {listed}. Exchanges go by their market code "
+        "(exchange_calendars), crypto by 24/7, currencies by 24/5; leave it out to learn sessions from the bars."
+    )
+
+
+def exchange_timezone(name: str) -> str:
+    """The zone of a resolved calendar's wall clock."""
+    if name == ALWAYS:
+        return "UTC"
+    return _NEW_YORK if name == FOREX else str(_exchange(name).tz)
+
+
+def sessions(name: str, first: int, last: int) -> Sessions:
+    """The sessions labelled by days [first, last] (days since 1970) of a resolved calendar, except 24/7.
+
+    Days beyond what the calendar records go on as ordinary weeks, without holidays: see `unrecorded`.
+    """
+    if name == FOREX:
+        return _forex(first, last)
+    table = _schedule(name)
+    day = table["day"]
+    regular = day[-1] + 1, day[0] - 1  # what is not recorded
+    lo, hi = np.searchsorted(day, [first, last + 1])
+    parts = {key: values[lo:hi] for key, values in table.items()}
+    later, earlier = np.arange(max(regular[0], first), last + 1), np.arange(first, min(regular[1], last) + 1)
+    for days, where in ((later, -1), (earlier, 0)):
+        days = days[np.isin(weekdays(days), _trading_weekdays(day))]
+        if len(days):
+            extra = {key: values[where] + (days - day[where]) * NS_DAY for key, values in table.items()}
+            extra["day"] = days
+            parts = {key: np.concatenate([parts[key], extra[key]][:: 1 if where else -1]) for key in parts}
+    return Sessions(**parts)
+
+
+def unrecorded(name: str, wall: np.ndarray) -> tuple[str, ...]:
+    """A note where a history (N,) ns ends near the last day whose holidays the calendar knows, or behind it."""
+    if name in (ALWAYS, FOREX):
+        return ()
+    known = int(_schedule(name)["day"][-1])
+    if int(wall[-1] // NS_DAY) + 30 <= known:
+        return ()
+    last = pd.Timestamp(known * NS_DAY).date()
+    return (f"the holidays of {name} are recorded to {last} only: later ones are taken as trading days",)
+
+
+def _trading_weekdays(day: np.ndarray) -> np.ndarray:
+    """Weekdays (Monday 0) that trade, from the last three hundred sessions."""
+    counts = np.bincount(weekdays(day[-300:]), minlength=7)
+    return np.flatnonzero(counts > 0.2 * counts.max())
+
+
+def _forex(first: int, last: int) -> Sessions:
+    """From 17:00 in New York to 17:00 of the next day, the first on Sunday, the last on Friday.
+
+    None ends on Christmas Day or New Year's Day: the two days on which banks are closed everywhere.
+    """
+    day = np.arange(first, last + 1)
+    dates = day.astype("M8[D]")
+    months = dates.astype("M8[M]")
+    month, of_month = months.astype(np.int64) % 12 + 1, (dates - months).astype(np.int64) + 1
+    closed = ((month == 12) & (of_month == 25)) | ((month == 1) & (of_month == 1))
+    day = day[(weekdays(day) < 5) & ~closed]
+    end = day * NS_DAY + 17 * _HOUR
+    return Sessions(day, end - NS_DAY, end, end, end)
+
+
+@lru_cache(maxsize=64)
+def _exchange(name: str) -> Any:
+    import exchange_calendars
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pandas, about the inside of exchange_calendars
+        try:
+            return _longest(exchange_calendars.get_calendar, name)
+        except Exception as error:  # some of its calendars break with some releases of pandas
+            raise DataError(
+                f"calendar {name!r} cannot be built by exchange_calendars {exchange_calendars.__version__} "
+                f"({type(error).__name__}: {str(error)[:100]}). Leave it out to learn sessions from the bars."
+            ) from error
+
+
+def _longest(make: Any, name: str) -> Any:
+    """As far as it goes: some exchanges publish their holidays year by year."""
+    bounds = make(name, start=pd.Timestamp("2022-01-01"), end=pd.Timestamp("2022-02-01"))
+    least, most = bounds.bound_min(), bounds.bound_max()
+    begin = pd.Timestamp("1950-01-01")
+    start = max(begin, least) if least is not None else begin
+    horizon = pd.Timestamp.now().normalize() + pd.DateOffset(years=15)
+    end = min(horizon, most) if most is not None else horizon
+    return make(name, start=start, end=end)
+
+
+@lru_cache(maxsize=64)
+def _schedule(name: str) -> dict[str, np.ndarray]:
+    """All recorded sessions in the exchange's wall clock."""
+    calendar = _exchange(name)
+    table = calendar.schedule
+    wall = {
+        key: pd.DatetimeIndex(table[key]).tz_convert(calendar.tz).tz_localize(None).as_unit("ns").asi8
+        for key in ("open", "close", "break_start", "break_end")
+    }
+    missing = np.asarray(table["break_start"].isna())
+    return {
+        "day": np.asarray(pd.DatetimeIndex(table.index).tz_localize(None).as_unit("ns").asi8 // NS_DAY),
+        "open": wall["open"],
+        "close": wall["close"],
+        "pause": np.where(missing, wall["close"], wall["break_start"]),
+        "resume": np.where(missing, wall["close"], wall["break_end"]),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """How the bars of a history stand in the sessions of an exchange."""
+
+    label: Label
+    notes: tuple[str, ...]
+    zone: str
+    """Of the exchange; `ticks` are in its wall clock."""
+    reading: str | None
+    """The zone that naive times were taken to be in; None where they carry one."""
+    ticks: Callable[[int, int], np.ndarray]
+    """(first day, last day) since 1970 -> moments at which bars are expected, ns."""
+
+
+def fit_exchange(name: str, width: int, recent: pd.DatetimeIndex, whole: bool) -> Fitted:
+    """Learns slots of `width` ns inside the sessions of a calendar; its holidays and short days come on top.
+
+    `whole`: all bars count alike, even if the clock changed on the way.
+    """
+    zone = exchange_timezone(name)
+    choices = [zone, "UTC"] if recent.tz is None else [None]
+    best: tuple[float, str | None, np.ndarray, Sessions] | None = None
+    for reading in choices:
+        wall = np.sort(wall_clock(recent, zone, reading))
+        found = sessions(name, int(wall[0] // NS_DAY) - _MARGIN, int(wall[-1] // NS_DAY) + _MARGIN)
+        fit = float((found.holds(wall, False) | found.holds(wall, True)).mean())
+        if best is None or fit > best[0] + 0.01:
+            best = fit, reading, wall, found
+    assert best is not None
+    fit, reading, wall, around = best
+    notes = list(unrecorded(name, wall))
+    if reading is not None and reading != zone:
+        notes.append(f"naive times are taken as {reading}, not {zone}: more of them are in the sessions of {name}")
+    if fit < 0.5:
+        notes.append(f"only {fit:.0%} of the bars are in the sessions of {name}: is it the right calendar?")
+    if whole and not around.overnight:
+        notes += _hour_off(wall, width, around)
+    if not whole and not around.overnight:
+        # A vendor's clock may be an hour off for some weeks of spring and autumn.
+        wall, moved = since_clock_change(wall)
+        notes += [MOVED] * moved
+    first, last = int(wall[0] // NS_DAY) - _MARGIN, int(wall[-1] // NS_DAY) + _MARGIN
+    label = _label(wall, around)
+    grid = _learned(wall, width, around, label)
+
+    def ticks(lo: int, hi: int) -> np.ndarray:
+        inside = around if first <= lo - 3 and hi + 3 <= last else sessions(name, lo - 3, hi + 3)
+        found = grid.ticks(inside)
+        return found[(found >= lo * NS_DAY) & (found < (hi + 1) * NS_DAY)]
+
+    return Fitted(label, tuple(notes), zone, reading, ticks)
+
+
+def _hour_off(wall: np.ndarray, width: int, around: Sessions) -> tuple[str, ...]:
+    """A note where whole sessions stand an hour beside the calendar's, as those of a file whose clock is wrong."""
+    first = np.searchsorted(wall, around.day * NS_DAY)
+    after = np.searchsorted(wall, (around.day + 1) * NS_DAY)
+    traded = after > first
+    begin = wall[first[traded]] - around.open[traded]
+    end = wall[after[traded] - 1] - around.close[traded]
+    for hour, word in ((_HOUR, "later"), (-_HOUR, "earlier")):
+        off = (np.abs(begin - hour) <= width) & (np.abs(end - hour) <= width)
+        if width < _HOUR and off.sum() > 2 and off.mean() > 0.02:
+            day = pd.Timestamp(int(around.day[traded][off.argmax()]) * NS_DAY).date()
+            return (
+                f"on {int(off.sum()):,} of {len(off):,} days, such as {day}, the bars begin and end an hour {word} than "
+                "the session: the clock of the file is wrong there, or its zone is another",
+            )
+    return ()
+
+
+def _label(wall: np.ndarray, around: Sessions) -> Label:
+    """`close` where sessions have a bar at their close and none at their open."""
+    traded = np.searchsorted(wall, around.close, "right") > np.searchsorted(wall, around.open)
+    # A close that is the next open, as those of currencies within the week, tells nothing.
+    opens = around.open[traded & ~isin_sorted(around.open, around.close)]
+    closes = around.close[traded & ~isin_sorted(around.close, around.open)]
+    left = isin_sorted(opens, wall).mean() if len(opens) else 0.0
+    right = isin_sorted(closes, wall).mean() if len(closes) else 0.0
+    if right < OPEN_SHARE:
+        return "open"
+    return "both" if left >= OPEN_SHARE else "close"
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """Where bars stand in the sessions of an exchange, as a history shows: `ticks` of any of its sessions.
+
+    Moments inside a session count from the opening of their part of it, so that they move with its hours.
+    """
+
+    offsets: Mapping[int, np.ndarray]
+    """Of each group of parts (see `_parts`): ns after the opening at which a bar comes, however long the part is."""
+    at_end: Mapping[int, bool]
+    """And whether one comes at its very end: a closing auction, or the last bar where the close names it."""
+    outside: tuple[np.ndarray, np.ndarray]
+    """Times of day that have bars although the exchange is closed: before the opening, and after the close."""
+    overnight: bool
+
+    def ticks(self, found: Sessions) -> np.ndarray:
+        if not len(found.day):
+            return np.empty(0, np.int64)
+        begin, end, _, group = _parts(found, self.overnight)
+        parts = []
+        for number in np.unique(group).tolist():
+            opening, closing = begin[group == number], end[group == number]
+            offsets = self.offsets.get(number, self.offsets[USUAL])
+            moments = opening[:, None] + offsets[offsets < (closing - opening).max()]
+            parts.append(moments[moments < closing[:, None]])
+            if self.at_end.get(number, self.at_end[USUAL]):
+                parts.append(closing)
+        for clocks, edge in zip(self.outside, (found.open, found.close), strict=True):
+            extra = (found.day[_ordinary(edge, found.day)][:, None] * NS_DAY + clocks).ravel()
+            parts.append(extra[~(found.holds(extra, False) | found.holds(extra, True))])
+        return distinct(np.concatenate(parts))
+
+
+def _learned(wall: np.ndarray, width: int, around: Sessions, label: Label) -> _Grid:
+    """The grid of a history (N,) ns of the exchange's wall clock: a bar comes where at least `OPEN_SHARE` of the
+    sessions that reached the moment had one, and where none has reached it yet, every `width`."""
+    overnight = around.overnight
+    begin, end, session, group = _parts(around, overnight)
+    at = np.searchsorted(begin, wall, side="left" if label == "close" else "right") - 1
+    inside = (at >= 0) & (wall <= end[at])
+    closing = inside & (wall == end[at])
+    offset = wall - begin[at]
+    # A session without any bar is a halt, or not in the file: it had no chance.
+    traded = isin_sorted(around.day, distinct(wall // NS_DAY))
+    traded[session[at[inside]]] = True
+
+    def grid(rows: np.ndarray) -> np.ndarray:
+        every = np.arange(phase(rows, width) if len(rows) else 0, NS_DAY, width)
+        return every[every > 0] if label == "close" else every
+
+    usual = offset[inside & ~closing]
+    offsets, at_end = {USUAL: grid(usual)}, {USUAL: label != "open"}
+    for number in np.unique(group).tolist():
+        mine, parts = group[at] == number, traded[session] & (group == number)
+        own = np.sort(offset[inside & ~closing & mine])
+        found = distinct(np.concatenate([own, grid(own if len(own) else usual)]))
+        # What the history saw of each part: from `first` to before `last`.
+        first, last = np.maximum(wall[0] - begin[parts], 0), np.minimum(wall[-1] + 1, end[parts]) - begin[parts]
+        chances = np.searchsorted(np.sort(first), found, side="right")
+        chances = chances - np.searchsorted(np.sort(np.maximum(first, last)), found, side="right")
+        hits = np.searchsorted(own, found, side="right") - np.searchsorted(own, found)
+        offsets[number] = found[(chances == 0) | (hits >= OPEN_SHARE * chances)]
+        ended = int((parts & (end >= wall[0]) & (end <= wall[-1])).sum())
+        at_end[number] = bool((closing & mine).sum() >= OPEN_SHARE * ended) if ended else at_end[USUAL]
+    nothing = np.empty(0, np.int64)
+    return _Grid(offsets, at_end, (nothing, nothing) if overnight else _outside(wall, inside, around), overnight)
+
+
+def _outside(wall: np.ndarray, inside: np.ndarray, around: Sessions) -> tuple[np.ndarray, np.ndarray]:
+    """Times of day that have bars before the opening and after the close, on days that open and close as usual."""
+    beside, traded = wall[~inside], isin_sorted(around.day, distinct(wall // NS_DAY))
+    at = np.minimum(np.searchsorted(around.day, beside // NS_DAY), len(around.day) - 1)
+    early = beside < around.open[at]
+
+    def usual(rows: np.ndarray, edge: np.ndarray) -> np.ndarray:
+        days = around.day[traded & _ordinary(edge, around.day)]
+        clocks, hits = np.unique(rows[isin_sorted(rows // NS_DAY, days)] % NS_DAY, return_counts=True)
+        chances = np.searchsorted(days, (wall[-1] - clocks) // NS_DAY, side="right")
+        chances = chances - np.searchsorted(days, -((clocks - wall[0]) // NS_DAY), side="left")
+        found: np.ndarray = clocks[hits >= OPEN_SHARE * chances]
+        return found
+
+    return usual(beside[early], around.open), usual(beside[~early], around.close)
+
+
+def _parts(found: Sessions, overnight: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(P,) each: begin and end of all that is traded without a break, increasing, its session, and its group.
+
+    Nights differ by their weekday, the days of an exchange only by their lunch break.
+    """
+    begin, end, session, number = found.parts()
+    return begin, end, session, number + (2 * weekdays(found.day[session]) if overnight else 0)
+
+
+def _ordinary(edge: np.ndarray, day: np.ndarray) -> np.ndarray:
+    """(n,) whether a session opens (or closes) at the hour of the one before or after it: half days stand alone."""
+    hour = edge - day * NS_DAY
+    same = hour[1:] == hour[:-1]
+    return np.concatenate([same, [False]]) | np.concatenate([[False], same])

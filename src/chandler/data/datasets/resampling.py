@@ -1,0 +1,168 @@
+"""Coarser bars out of finer ones: first, max, min, last, sum, anchored to the session.
+
+Bars of markets that close are counted from the opening of each session, and again after a lunch break, so that
+none spans a break: the last bar before it may cover less time. Markets that never close are counted from
+midnight UTC, days and weeks too. Days are the market's dates, weeks begin on Monday.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from chandler.data.bars import Bars
+from chandler.data.calendars.schedule import Schedule, fit_schedule
+from chandler.data.calendars.time_features import NS_DAY
+from chandler.data.store.store import BarStore
+from chandler.errors import DataError
+
+_DAY = pd.Timedelta(days=1)
+_WEEK = pd.Timedelta(days=7)
+
+
+def resample_store(store: BarStore, interval: str | pd.Timedelta, calendar: str | None = None) -> BarStore:
+    """Every symbol of a store by `resample_bars`. Symbols of which no whole bar is left are left out.
+
+    DataError as there, and if no symbol is left.
+    """
+    found = [one for one in (resample_bars(bars, interval, calendar) for bars in store) if len(one)]
+    if not found:
+        raise DataError(f"no symbol has a whole bar of {interval}: give more rows or a shorter interval.")
+    return BarStore.from_bars(found)
+
+
+def resample_bars(bars: Bars, interval: str | pd.Timedelta, calendar: str | None = None) -> Bars:
+    """Bars of `interval` ("15min", "1h", "1D", "1W"): open of the first row, highest high, lowest low, close of
+    the last row, volume and amount summed.
+
+    Timestamps keep the convention of the rows: where they name the close of a bar, so do the new ones (days and
+    weeks are always named by their date). The first and the last bar of the history are left out unless the rows
+    reach both of its ends; a bar inside with rows missing is made of those there are. Bars are never made across
+    segments: one that a segment boundary falls into is left out and the segments go on apart.
+
+    Raises DataError for an interval that is not a multiple of the rows' own, and an unknown calendar.
+    """
+    width = _interval(interval)
+    if len(bars) < 2:
+        return bars.slice(0, 0)
+    schedule = fit_schedule(bars.timestamps, calendar, whole=True)
+    step = schedule.step
+    if width == step:
+        return bars
+    if width < step or width % step:
+        raise DataError(
+            f"{bars.symbol}: bars of {_text(step)} cannot make bars of {_text(width)}: "
+            f"choose a multiple of {_text(step)}."
+        )
+    if width > _DAY and width % _WEEK and width % _DAY:
+        raise DataError(f"bars of {_text(width)} are neither hours of a day nor whole days: choose 1D or 1W.")
+    shift = step.value if schedule.label == "close" else 0  # from here on, times are openings
+    wall = schedule.clock(bars.timestamps) - shift
+    key, end = _bins(wall, width, schedule)
+    return _aggregate(bars, wall, key, end, width, shift, schedule)
+
+
+def _interval(interval: str | pd.Timedelta) -> pd.Timedelta:
+    text = str(interval).strip()
+    try:
+        # 1w and 1W are weeks, 15m minutes; pandas has its own mind about some.
+        if text[:-1].isdigit() and text[-1] in "wW":
+            width = _WEEK * int(text[:-1])
+        elif text[:-1].isdigit() and text[-1] == "m":
+            width = pd.Timedelta(minutes=int(text[:-1]))
+        else:
+            width = pd.Timedelta(interval)
+    except ValueError:
+        raise DataError(f"resample={interval!r} is no interval: write 15min, 1h, 4h, 1D or 1W.") from None
+    if not width > pd.Timedelta(0):
+        raise DataError(f"resample={interval!r} must be above 0.")
+    return width
+
+
+def _bins(wall: np.ndarray, width: pd.Timedelta, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
+    """Where the bin of each row begins and where it ends, (N,) ns of the market's wall clock."""
+    span, day = width.value, wall // NS_DAY * NS_DAY
+    dates = schedule.trading_days(wall) * NS_DAY
+    if width % _WEEK == pd.Timedelta(0):
+        monday = dates - (dates // NS_DAY + 3) % 7 * NS_DAY
+        monday -= (monday // (7 * NS_DAY)) % (span // (7 * NS_DAY)) * 7 * NS_DAY
+        return monday, monday + span
+    if width >= _DAY:
+        begin = dates // span * span
+        return begin, begin + span
+    stretches = schedule.stretches()
+    if stretches is None:
+        begin = day + (wall - day) // span * span
+        return begin, np.minimum(begin + span, day + NS_DAY)
+    at = np.maximum(np.searchsorted(stretches[:, 0], wall, side="right") - 1, 0)
+    opening, close = stretches[at, 0], stretches[at, 1]
+    # A closing auction at the very close belongs to the last bar.
+    inside = wall - (wall == close) if schedule.label == "both" else wall
+    begin = opening + (inside - opening) // span * span
+    return begin, np.where(inside < close, np.minimum(begin + span, close), begin + span)
+
+
+def _aggregate(
+    bars: Bars, wall: np.ndarray, key: np.ndarray, end: np.ndarray, width: pd.Timedelta, shift: int, schedule: Schedule
+) -> Bars:
+    values, count = bars.values, len(bars)
+    first = np.flatnonzero(np.concatenate([[True], np.diff(key) != 0]))
+    last = np.concatenate([first[1:], [count]]) - 1
+    found = np.empty((len(first), values.shape[1]))
+    found[:, 0], found[:, 3] = values[first, 0], values[last, 3]
+    found[:, 1] = np.maximum.reduceat(values[:, 1], first)
+    found[:, 2] = np.minimum.reduceat(values[:, 2], first)
+    found[:, 4:] = np.add.reduceat(values[:, 4:], first, axis=0)
+    segments = np.array([[0, count]]) if bars.segments is None else bars.segments
+    segment = np.full(count, -1)
+    for number, (lo, hi) in enumerate(segments):
+        segment[lo:hi] = number
+    whole = (segment[first] == segment[last]) & (np.minimum.reduceat(segment, first) >= 0)
+    whole[0] &= _reaches(wall, schedule, int(key[0]), width, -1)
+    whole[-1] &= _reaches(wall, schedule, int(end[-1]), width, 1)
+    kept = np.flatnonzero(whole)
+    owner = segment[first][kept]
+    cuts = np.flatnonzero((np.diff(owner) != 0) | (np.diff(kept) != 1)) + 1 if len(kept) else np.empty(0, np.int64)
+    edges = np.concatenate([[0], cuts, [len(kept)]]).astype(np.int64)
+    pieces = np.stack([edges[:-1], edges[1:]], axis=1) if len(cuts) else None
+    labels = key[first][kept]
+    if shift and width < _DAY:
+        labels = end[first][kept]
+    dropped = len(first) - len(kept)
+    note = f"resampled from {_text(schedule.step)} to {_text(width)} (calendar: {schedule.name})"
+    if dropped:
+        note += f"; left out {dropped:,} bar{'s' * (dropped > 1)} that the rows do not fill"
+    times = schedule.times(labels, dates=width >= _DAY)
+    return replace(bars, timestamps=times, values=found[kept], notes=(*bars.notes, note), segments=pieces)
+
+
+def _reaches(wall: np.ndarray, schedule: Schedule, edge: int, width: pd.Timedelta, side: int) -> bool:
+    """Whether the rows reach to the beginning (side -1) or the end (1) of the first or the last bin."""
+    step = schedule.step.value
+    moment = int(wall[0]) if side < 0 else int(wall[-1]) + step
+    if width < _DAY:
+        return moment <= edge if side < 0 else moment >= edge
+    # Days and weeks: to the opening of the first, the close of the last trading day that the bin has.
+    [day] = schedule.trading_days(np.array([moment if side < 0 else moment - step]))
+    others = (
+        schedule.open_days(edge // NS_DAY, day - 1) if side < 0 else schedule.open_days(day + 1, edge // NS_DAY - 1)
+    )
+    if len(others):
+        return False
+    stretches = schedule.stretches()
+    if schedule.kind != "intraday":
+        return True
+    if stretches is None:
+        return moment <= edge if side < 0 else moment >= edge
+    own = stretches[schedule.trading_days(stretches[:, 0]) == day]
+    if not len(own):
+        return True
+    return moment <= own[:, 0].min() if side < 0 else moment >= own[:, 1].max()
+
+
+def _text(span: pd.Timedelta) -> str:
+    parts = span.components
+    units = ((parts.days, "d"), (parts.hours, "h"), (parts.minutes, "min"), (parts.seconds, "s"))
+    return " ".join(f"{number}{unit}" for number, unit in units if number) or str(span)

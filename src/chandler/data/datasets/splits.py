@@ -1,0 +1,315 @@
+"""Cuts every symbol into training, validation and test rows, in time order and without a shared row.
+
+Once (`split_ranges`), or again and again along time (`walk_forward`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from itertools import islice, pairwise
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from chandler.data.calendars.inferred import distinct
+from chandler.data.store.store import BarStore
+from chandler.errors import DataError
+
+PARTS = ("train", "val", "test")
+PRETRAINING_CUTOFF = date(2024, 6, 30)
+"""The released Kronos checkpoints were trained on data up to June 2024; a test before may be known to them."""
+
+
+class WalkForwardSettings(BaseModel):
+    """Walk forward: `folds` splits whose tests follow each other and end with the data; one of them is taken.
+
+    Sizes are moments of the common time line, or rows of each symbol with per="symbol".
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    folds: int = Field(ge=1)
+    """How many."""
+    fold: int | None = Field(None, ge=0)
+    """Which one, from 0, the oldest; None: the last one, whose test ends with the data."""
+    test: int = Field(ge=1)
+    """Moments to test on, in each fold."""
+    val: int = Field(ge=1)
+    """Moments to validate on, before each test."""
+    train: int | None = Field(None, ge=1)
+    """Moments to train on, before each validation: training rolls along; None: it begins with the data and grows."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> WalkForwardSettings:
+        if self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} is not among {self.folds} folds, which count from 0")
+        return self
+
+    @property
+    def chosen(self) -> int:
+        """The number of the fold that is taken."""
+        return self.folds - 1 if self.fold is None else self.fold
+
+
+class SplitSettings(BaseModel):
+    """Where training ends and validation and test begin: by fractions, by dates once `train_end` is given, or one
+    fold of a walk forward with `walk`.
+
+    Dates are the last day that belongs to a part, whole, in the local wall clock of each symbol: with
+    train_end = 2023-12-31 a bar of 2023-12-31 23:59 trains and one of 2024-01-01 00:00 validates.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    train: float = Field(0.9, ge=0, le=1)
+    """Fraction of the time line (of the rows, with per="symbol") for training; the oldest."""
+    val: float = Field(0.1, ge=0, le=1)
+    """Fraction for validation, after training. What the three fractions leave over is not used."""
+    test: float = Field(0.0, ge=0, le=1)
+    """Fraction for test, after validation."""
+    train_end: date | None = None
+    """Last day of training. With it the fractions have no say."""
+    val_end: date | None = None
+    """Last day of validation; None: to the end of the data, and there is no test part."""
+    test_end: date | None = None
+    """Last day of test; None: to the end of the data."""
+    walk: WalkForwardSettings | None = None
+    """One fold of a walk forward. With it fractions and dates have no say."""
+    purge: int = Field(0, ge=0)
+    """Bars left out at the end of a part, per symbol, before the next part begins: so many that no target of the
+    part reaches into the next one."""
+    embargo: int = Field(0, ge=0)
+    """Bars left out at the beginning of a part, per symbol, after the part before it: what they share with it
+    (volatility, news) has died away. Between two parts, purge + embargo rows are used by neither."""
+    per: Literal["timeline", "symbol"] = "timeline"
+    """Fractions of the distinct timestamps of all symbols together, or of each symbol's own rows."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SplitSettings:
+        fields = type(self).model_fields
+        ours = [name for name in ("train", "val", "test", "train_end", "val_end", "test_end")
+                if getattr(self, name) != fields[name].default]  # fmt: skip
+        if self.walk is not None and ours:
+            raise ValueError(f"walk has sizes of its own: leave out {', '.join(ours)}")
+        if self.train + self.val + self.test > 1 + 1e-9:
+            raise ValueError(f"train + val + test is {self.train + self.val + self.test:g}: make it at most 1")
+        if self.train_end is None and (self.val_end or self.test_end):
+            raise ValueError("val_end and test_end need train_end: give all boundaries as dates")
+        if self.test_end and not self.val_end:
+            raise ValueError("test_end needs val_end: the test part begins after it")
+        days = [day for day in (self.train_end, self.val_end, self.test_end) if day]
+        if any(earlier >= later for earlier, later in pairwise(days)):
+            raise ValueError("dates must increase: train_end < val_end < test_end")
+        return self
+
+
+def split_ranges(store: BarStore, settings: SplitSettings) -> dict[str, np.ndarray]:
+    """Part -> (S, 2) int64, the absolute rows [lo, hi) of each symbol; empty ranges have lo == hi.
+
+    Keys are "train", "val" and, where it is configured, "test". No row is in two parts. By date and with
+    per="timeline", every row of a part is earlier than all rows of the next one, over all symbols. DataError where
+    the folds of a walk forward do not fit.
+    """
+    if settings.walk is not None:
+        return next(islice(walk_folds(store, settings), settings.walk.chosen, None)).ranges
+    if settings.train_end is not None:
+        edges = _by_date(store, settings)
+    elif settings.per == "timeline":
+        edges = _by_timeline(store, settings)
+    else:
+        edges = _by_symbol(store, settings)
+    ranges = [np.ascontiguousarray(edges[:, [part, part + 1]]) for part in range(3)]
+    for earlier, later in ((1, 2), (0, 1), (0, 2)):
+        if settings.per == "timeline" or settings.train_end is not None:
+            _end_before(store, ranges[earlier], ranges[later])
+        _purge(ranges[earlier], ranges[later], settings.purge)
+    whole = [part.copy() for part in ranges]
+    for later in (1, 2):
+        _embargo(whole[:later], ranges[later], settings.embargo)
+    parts = dict(zip(PARTS, ranges, strict=True))
+    if not (settings.val_end if settings.train_end else settings.test > 0):
+        del parts["test"]
+    return parts
+
+
+def _fractions(settings: SplitSettings, count: np.ndarray) -> np.ndarray:
+    """(..., 4) int64: where the parts begin and end among `count` rows."""
+    shares = np.cumsum([0, settings.train, settings.val, settings.test])
+    edges: np.ndarray = np.floor(count[..., None] * shares + 1e-6).astype(np.int64)  # 0.1 + 0.2 is 0.3 here
+    return edges
+
+
+def _by_symbol(store: BarStore, settings: SplitSettings) -> np.ndarray:
+    edges: np.ndarray = store.offsets[:-1, None] + _fractions(settings, np.diff(store.offsets))
+    return edges
+
+
+def _by_timeline(store: BarStore, settings: SplitSettings) -> np.ndarray:
+    moments = distinct(np.asarray(store.timestamps))
+    marks = _fractions(settings, np.array(len(moments)))
+    return np.array([
+        [_row(store, number, int(moments[mark]) if mark < len(moments) else None) for mark in marks]
+        for number in range(len(store))
+    ])  # fmt: skip
+
+
+def _by_date(store: BarStore, settings: SplitSettings) -> np.ndarray:
+    edges = np.empty((len(store), 4), np.int64)
+    for number, zone in enumerate(store.zones):
+        edges[number, 0] = store.offsets[number]
+        for part, day in enumerate((settings.train_end, settings.val_end, settings.test_end), 1):
+            moment = None
+            if day is not None:
+                midnight = pd.DatetimeIndex([pd.Timestamp(day) + pd.Timedelta(days=1)]).as_unit("ns")
+                if zone is not None:
+                    midnight = midnight.tz_localize(zone, ambiguous=np.array([True]), nonexistent="shift_forward")
+                moment = int(midnight.asi8[0])
+            edges[number, part] = _row(store, number, moment)
+    return edges
+
+
+def _row(store: BarStore, number: int, moment: int | None) -> int:
+    """The first absolute row of a symbol at or after `moment` (ns UTC); its end for None."""
+    lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
+    return hi if moment is None else lo + int(np.searchsorted(store.timestamps[lo:hi], moment))
+
+
+def _purge(earlier: np.ndarray, later: np.ndarray, gap: int) -> None:
+    """Cut `earlier` in place to rows at least `gap` before `later`, for symbols that have rows there."""
+    filled = later[:, 1] > later[:, 0]
+    limit = np.where(filled, later[:, 0] - gap, earlier[:, 1])
+    earlier[:, 1] = np.maximum(earlier[:, 0], np.minimum(earlier[:, 1], limit))
+
+
+def _embargo(before: list[np.ndarray], later: np.ndarray, gap: int) -> None:
+    """Begin `later` in place `gap` rows later, for symbols that have rows in a part before it."""
+    earlier = np.any([part[:, 1] > part[:, 0] for part in before], axis=0)
+    later[:, 0] = np.minimum(later[:, 1], later[:, 0] + np.where(earlier, gap, 0))
+
+
+def _end_before(store: BarStore, earlier: np.ndarray, later: np.ndarray) -> None:
+    """Cut `earlier` in place to rows before the first row of `later`: zones differ by hours."""
+    filled = later[:, 1] > later[:, 0]
+    if not filled.any():
+        return
+    first = int(np.asarray(store.timestamps)[later[filled, 0]].min())
+    for number in range(len(store)):
+        earlier[number, 1] = max(int(earlier[number, 0]), min(int(earlier[number, 1]), _row(store, number, first)))
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One step of a walk forward: `ranges` as of `split_ranges`, and the moments (ns, as a store keeps them) at
+    which validation and test begin and the test ends; `val` is missing without validation."""
+
+    number: int
+    ranges: dict[str, np.ndarray]
+    begins: dict[str, int]
+    end: int
+
+
+def walk_forward(
+    store: BarStore,
+    *,
+    folds: int,
+    test: int,
+    val: int = 0,
+    train: int | None = None,
+    purge: int = 0,
+    embargo: int = 0,
+    per: Literal["timeline", "symbol"] = "timeline",
+) -> Iterator[Fold]:
+    """`folds` splits whose tests follow each other without overlap and end with the data, the oldest first.
+
+    `test`, `val`, `train` count distinct moments of the common timeline, or rows of each symbol with
+    per="symbol". train=None: training begins with the data and expands; a number: it rolls along. `purge` and
+    `embargo` are rows per symbol, as in SplitSettings. A symbol listed late takes part from its first rows on;
+    with per="timeline", all rows of a part are earlier than those of the next one, over all symbols.
+
+    Raises DataError for impossible sizes and where nothing would be left to train the first fold on.
+    """
+    for name, value, least in (("folds", folds, 1), ("test", test, 1), ("val", val, 0), ("purge", purge, 0),
+                               ("embargo", embargo, 0), ("train", 1 if train is None else train, 1)):  # fmt: skip
+        if value < least:
+            raise DataError(f"{name} must be at least {least}, but is {value}.")
+    moments = distinct(np.asarray(store.timestamps)) if per == "timeline" else np.empty(0, np.int64)
+    longest = len(moments) if per == "timeline" else int(np.diff(store.offsets).max(initial=0))
+    need = folds * test + val + (train or 1)
+    if longest < need:
+        what = "moments" if per == "timeline" else "rows of one symbol"
+        raise DataError(
+            f"{folds} folds of {test} to test, {val} to validate and {train or 'at least 1'} to train need {need:,} "
+            f"{what}; there are {longest:,}. Take fewer or shorter folds."
+        )
+    return _folds(store, moments, folds, (train, val, test), purge, embargo, per)
+
+
+def walk_folds(store: BarStore, settings: SplitSettings) -> Iterator[Fold]:
+    """All folds of `settings.walk`, the oldest first; see `walk_forward`."""
+    walk = settings.walk
+    assert walk is not None
+    return walk_forward(
+        store, folds=walk.folds, test=walk.test, val=walk.val, train=walk.train, purge=settings.purge,
+        embargo=settings.embargo, per=settings.per,
+    )  # fmt: skip
+
+
+def _folds(
+    store: BarStore,
+    moments: np.ndarray,
+    folds: int,
+    sizes: tuple[int | None, int, int],
+    purge: int,
+    embargo: int,
+    per: str,
+) -> Iterator[Fold]:
+    train, val, test = sizes
+    for fold in range(folds):
+        back = (folds - fold) * test  # from the end of the data to the beginning of this test
+        marks = [None if train is None else back + val + train, back + val, back, back - test]
+        if per == "timeline":
+            at = [0 if mark is None else len(moments) - mark for mark in marks]
+            edges = np.array([
+                [_row(store, number, int(moments[mark]) if mark < len(moments) else None) for mark in at]
+                for number in range(len(store))
+            ])  # fmt: skip
+        else:
+            lo, hi = store.offsets[:-1], store.offsets[1:]
+            edges = np.stack([lo if mark is None else np.maximum(lo, hi - mark) for mark in marks], axis=1)
+        ranges = [np.ascontiguousarray(edges[:, [part, part + 1]]) for part in range(3)]
+        for earlier, later in ((1, 2), (0, 1), (0, 2)):
+            _purge(ranges[earlier], ranges[later], purge)
+        whole = [part.copy() for part in ranges]
+        for later in (1, 2):
+            _embargo(whole[:later], ranges[later], embargo)
+        parts = dict(zip(PARTS, ranges, strict=True))
+        if not val:
+            del parts["val"]
+        times = np.asarray(store.timestamps)
+        begins = {
+            name: int(times[part[part[:, 1] > part[:, 0], 0]].min())
+            for name, part in parts.items()
+            if (part[:, 1] > part[:, 0]).any()
+        }
+        ended = ranges[2][ranges[2][:, 1] > ranges[2][:, 0], 1]
+        yield Fold(fold, parts, begins, int(times[ended - 1].max()) if len(ended) else 0)
+
+
+def before_cutoff(store: BarStore, ranges: dict[str, np.ndarray]) -> dict[str, tuple[date, date]]:
+    """The evaluated parts (val, test) that have rows before the checkpoints' cutoff: first and last day of each."""
+    found = {}
+    for name, part in ranges.items():
+        used = part[part[:, 1] > part[:, 0]]
+        if name == "train" or not len(used):
+            continue
+        times = np.asarray(store.timestamps)
+        first, last = (
+            pd.Timestamp(int(moment)).date() for moment in (times[used[:, 0]].min(), times[used[:, 1] - 1].max())
+        )
+        if first <= PRETRAINING_CUTOFF:
+            found[name] = (first, last)
+    return found

@@ -1,0 +1,232 @@
+"""Turns bars into windows: which exist, and batches of them, normalised. The scale sees
+lookback rows only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from chandler.data.columns import FEATURES
+from chandler.data.store.concatenated import gather_windows
+from chandler.data.store.store import BarStore
+from chandler.errors import DataError
+
+EPSILON = 1e-5
+CLIP = 5.0
+_BLOCK = 128
+"""Windows normalised at a time: a block of 128 x 101 rows stays in the cache of a core."""
+
+
+_RELEASE_BYTES = 16 << 20
+"""Bytes gathered from a mapped store before its pages are handed back; what is read again comes from the page cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class WindowBatch:
+    """B windows of T rows: what a stage trains on, and the scale that maps it back to prices."""
+
+    values: np.ndarray
+    """(B, T, 6) float32, normalised and clipped."""
+    stamps: np.ndarray
+    """(B, T, 5) uint8: minute, hour, weekday, day, month."""
+    mean: np.ndarray
+    """(B, 6) float64, of the lookback rows."""
+    std: np.ndarray
+    """(B, 6) float64, population, of the lookback rows."""
+    indices: np.ndarray
+    """(B,) int64: which windows these are."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def normalise(values: np.ndarray, lookback: int, clip: float = CLIP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """z = clip((x - mean) / (std + 1e-5), -clip, clip) of values (..., T, 6), scaled by the first rows.
+
+    Returns z (..., T, 6) float32, mean and population std (..., 6) float64 of rows [0, lookback). Values are
+    taken as float32, as a store holds them, and the statistics are computed in float64 from differences to
+    the first row: large volumes neither overflow nor cancel, and a constant column is exactly 0.
+    Source: Kronos, per-window scaling, with the horizon left out of the statistics.
+    """
+    values = np.asarray(values, np.float32)
+    if not 1 <= lookback <= values.shape[-2]:
+        raise DataError(f"lookback must be from 1 to {values.shape[-2]} (window rows), but is {lookback}.")
+    # (T, B, 6): sums over rows then run along whole batches at once, several times as fast as 6 at a time.
+    rows = np.moveaxis(values, -2, 0)
+    first = rows[0].astype(np.float64)
+    shifted = np.subtract(rows, first, dtype=np.float64, order="C")
+    centre = shifted[:lookback].sum(axis=0) / lookback
+    shifted -= centre
+    std = np.sqrt(np.square(shifted[:lookback]).sum(axis=0) / lookback)
+    shifted /= std + EPSILON
+    z = np.empty(values.shape, np.float32)
+    np.clip(np.moveaxis(shifted, 0, -2), -clip, clip, out=z, casting="same_kind")
+    return z, np.asarray(first + centre), np.asarray(std)
+
+
+def denormalise(z: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Back to prices and volumes: z (..., T, 6) with mean and std (..., 6) -> (..., T, 6) float64."""
+    mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    values: np.ndarray = np.asarray(z, np.float64) * (std + EPSILON)[..., None, :] + mean[..., None, :]
+    return values
+
+
+class Windows:
+    """All windows of lookback + horizon + extra rows inside `ranges` (S, 2), never across a segment of the store.
+
+    Window i is a number in [0, len): symbols in store order, then time, `stride` rows apart from the first row
+    of each segment that is inside the range. Memory is O(G), the number of segments.
+    `extra`: the row that teacher forcing shifts by; the reference trains on 90 + 10 + 1.
+    """
+
+    def __init__(
+        self,
+        store: BarStore,
+        ranges: np.ndarray,
+        lookback: int,
+        horizon: int,
+        stride: int = 1,
+        clip: float = CLIP,
+        extra: int = 1,
+    ):
+        for name, value, least in (("lookback", lookback, 1), ("horizon", horizon, 0), ("stride", stride, 1),
+                                   ("extra", extra, 0)):  # fmt: skip
+            if value < least:
+                raise DataError(f"{name} must be at least {least}, but is {value}.")
+        self.store, self.ranges = store, np.asarray(ranges, np.int64).reshape(-1, 2)
+        assert len(self.ranges) == len(store)
+        assert (self.ranges[:, 0] >= store.offsets[:-1]).all()
+        assert (self.ranges[:, 1] <= store.offsets[1:]).all()
+        self.lookback, self.horizon, self.extra = lookback, horizon, extra
+        self.stride, self.clip = stride, clip
+        self.length = lookback + horizon + extra
+        self._owners = store.owners
+        allowed = self.ranges[self._owners]
+        self.pieces = np.stack(
+            [np.maximum(store.segments[:, 0], allowed[:, 0]), np.minimum(store.segments[:, 1], allowed[:, 1])], axis=1
+        )
+        """(G, 2) int64: the rows [lo, hi) of each segment that are inside the range; lo >= hi where none is."""
+        spare = self.pieces[:, 1] - self.pieces[:, 0] - self.length
+        per_piece = np.where(spare >= 0, spare // stride + 1, 0)
+        self.counts = np.bincount(self._owners, per_piece, minlength=len(store)).astype(np.int64)
+        """(S,) int64: windows of each symbol."""
+        self._ends = np.cumsum(per_piece)
+        self._read = 0
+        self._before = self._ends - per_piece
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def starts(self, indices: np.ndarray) -> np.ndarray:
+        """The absolute first row (B,) of each window. IndexError outside [0, len)."""
+        indices = np.asarray(indices, np.int64)
+        places = self._places(indices)
+        starts: np.ndarray = self.pieces[places, 0] + (indices - self._before[places]) * self.stride
+        return starts
+
+    def gather(self, indices: np.ndarray) -> WindowBatch:
+        """The windows of `indices` (B,), in that order, normalised by their own lookback rows."""
+        indices = np.asarray(indices, np.int64)
+        starts = self.starts(indices)
+        shape = (len(indices), self.length)
+        values = np.empty((*shape, len(FEATURES)), np.float32)
+        mean, std = np.empty((len(indices), len(FEATURES))), np.empty((len(indices), len(FEATURES)))
+        for lo in range(0, len(indices), _BLOCK):
+            block = slice(lo, lo + _BLOCK)
+            raw = gather_windows(self.store.values, starts[block], self.length)
+            values[block], mean[block], std[block] = normalise(raw, self.lookback, self.clip)
+        stamps = gather_windows(self.store.stamps, starts, self.length)
+        # Pages of a mapped store that were read stay in this process's memory until they are handed back.
+        self._read += starts.size * self.length * (values.itemsize * len(FEATURES) + stamps.shape[-1])
+        if self._read > _RELEASE_BYTES:
+            self.store.release()
+            self._read = 0
+        return WindowBatch(values, stamps, mean, std, indices)
+
+    def rows(self, indices: np.ndarray) -> np.ndarray:
+        """The bars (B, T, 6) of the windows of `indices` (B,), float32, as the store has them."""
+        return gather_windows(self.store.values, self.starts(indices), self.length)
+
+    def describe(self, index: int) -> tuple[str, pd.Timestamp, pd.Timestamp]:
+        """Symbol, first and last timestamp (local) of a window."""
+        numbers = np.asarray([index], np.int64)
+        symbol = int(self._owners[self._places(numbers)[0]])
+        lo = int(self.starts(numbers)[0])
+        times = self.store.index(symbol, lo, lo + self.length)
+        return self.store.symbols[symbol], times[0], times[-1]
+
+    def _places(self, indices: np.ndarray) -> np.ndarray:
+        """Which piece (B,) each window is in."""
+        if len(indices) and (indices.min() < 0 or indices.max() >= len(self)):
+            raise IndexError(f"window {indices.min()}..{indices.max()} of {len(self)}")
+        return np.searchsorted(self._ends, indices, side="right")
+
+
+def epoch_order(n_windows: int, *, seed: int, epoch: int, limit: int | None = None) -> np.ndarray:
+    """A permutation of the windows, its first `limit`: (n,) int64. Depends on its arguments only.
+
+    Few windows of very many are drawn without a list of all of them, in memory of the order of `limit`.
+    """
+    generator = np.random.Generator(np.random.PCG64([seed, epoch]))
+    if limit is not None and limit < n_windows // 50:
+        return generator.choice(n_windows, limit, replace=False)
+    order = generator.permutation(n_windows)
+    return order if limit is None else order[:limit]
+
+
+def feistel_permutation(positions: np.ndarray, size: int, *, seed: int) -> np.ndarray:
+    """Where a shuffle of [0, size) puts `positions` (n,): each number to another one, in memory of the order of n.
+
+    A Feistel network over the even number of bits that holds `size`, walked on until the result is below `size`
+    (Black & Rogaway 2002, "Ciphers with arbitrary finite domains"). Depends on its arguments only.
+    """
+    half = np.uint64(max(1, -(-(size - 1).bit_length() // 2)))
+    mask = (np.uint64(1) << half) - np.uint64(1)
+    keys = np.random.SeedSequence(seed).generate_state(8, np.uint64)
+    found = np.asarray(positions).astype(np.uint64)
+    todo = np.arange(len(found))
+    while len(todo):
+        left, right = found[todo] >> half, found[todo] & mask
+        for key in keys:
+            mixed = (right ^ key) * np.uint64(0x9E3779B97F4A7C15)  # wraps around, as a hash may
+            mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+            left, right = right, left ^ ((mixed >> np.uint64(32)) & mask)
+        found[todo] = left << half | right
+        todo = todo[found[todo] >= size]
+    return found.astype(np.int64)
+
+
+def untrainable(parts: Mapping[str, Windows]) -> list[str]:
+    """Why training on the parts of a split ("train", "val", ...) would fail, a sentence each; none where it would begin.
+
+    A test part may be empty: evaluations need one, training does not.
+    """
+    found = []
+    for name, spoken in (("train", "training"), ("val", "validation")):
+        try:
+            require_windows(parts[name], spoken)
+        except DataError as error:
+            found.append(str(error))
+    return found
+
+
+def require_windows(windows: Windows, name: str) -> None:
+    """Raise DataError, saying what there is and what it takes, if `windows` (of the part `name`) is empty."""
+    if len(windows):
+        return
+    rows = np.maximum(windows.pieces[:, 1] - windows.pieces[:, 0], 0)
+    total, symbols = int(rows.sum()), len(windows.store)
+    best = int(rows.argmax()) if len(rows) else 0
+    most = f"{int(rows[best])} ({windows.store.symbols[windows.store.owners[best]]})" if len(rows) else "none"
+    stretch = "an unbroken stretch of a symbol" if len(rows) > symbols else "a symbol"
+    extra = f" + {windows.extra}" if windows.extra else ""
+    raise DataError(
+        f"the {name} split has no window: one needs {windows.length} rows of one symbol ({windows.lookback} "
+        f"lookback + {windows.horizon} horizon{extra}), and the most that {stretch} has there is {most}; "
+        f"all {symbols} symbols together have {total}. Lower lookback or horizon, give the "
+        f"{name} split a larger share, or load more rows."
+    )

@@ -1,0 +1,152 @@
+"""The preflight: looks at every symbol of a store, and counts the windows that a run would get. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from chandler.data.calendars.exchanges import resolve_calendar
+from chandler.data.calendars.inferred import distinct
+from chandler.data.calendars.time_features import NS_DAY
+from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_store
+from chandler.data.datasets.splits import PRETRAINING_CUTOFF, SplitSettings, before_cutoff, split_ranges, walk_folds
+from chandler.data.datasets.windows import Windows, untrainable
+from chandler.data.inspection.report import FoldReport, InspectReport
+from chandler.data.inspection.symbols import SymbolReport, inspect_symbol
+from chandler.data.store.store import BarStore
+
+PANEL = 5
+"""Symbols from which on a day without any bar counts as a holiday of all."""
+
+
+def inspect_store(
+    store: BarStore,
+    *,
+    lookback: int,
+    horizon: int,
+    split: SplitSettings,
+    calendar: str | None = None,
+    cleaning: CleaningSettings | None = None,
+    max_gap: int | None = None,
+) -> InspectReport:
+    """Look at every symbol of a store, and count the windows of lookback + horizon + 1 rows in each part.
+
+    `cleaning` and `max_gap` are those of a run, and windows are counted after them. Where the settings do not clean,
+    what the paper's rules would remove, and how many windows they would leave, is told beside it.
+    Raises DataError for an unknown calendar, and for folds that do not fit.
+    """
+    calendar = None if calendar is None else resolve_calendar(calendar)
+    cleans = cleaning is not None and cleaning.enabled
+    used, told = store, None
+    if cleans or max_gap is not None:
+        used, told = clean_store(store, cleaning, max_gap=max_gap, calendar=calendar)
+    if told is None or not cleans:
+        other, told = clean_store(store, CleaningSettings(enabled=True), max_gap=max_gap, calendar=calendar)
+    else:
+        other = used
+    ranges = split_ranges(used, split)
+    windows = {name: Windows(used, part, lookback, horizon) for name, part in ranges.items()}
+    left = {name: len(Windows(other, part, lookback, horizon)) for name, part in ranges.items()}
+    removed = _by_symbol(told)
+    kept = np.bincount(other.owners, other.segments[:, 1] - other.segments[:, 0], minlength=len(store))
+    days = _common_days(store)
+    symbols = tuple(
+        inspect_symbol(store, number, calendar, days, removed.get(symbol, {}), int(kept[number]),
+                {name: int(part.counts[number]) for name, part in windows.items()})
+        for number, symbol in enumerate(store.symbols)
+    )  # fmt: skip
+    folds = tuple(
+        FoldReport(fold.number, _spans(used, fold.ranges), _rows(fold.ranges),
+                   {name: len(Windows(used, part, lookback, horizon)) for name, part in fold.ranges.items()})
+        for fold in walk_folds(used, split)
+    ) if split.walk else ()  # fmt: skip
+    return InspectReport(
+        symbols=symbols,
+        lookback=lookback,
+        horizon=horizon,
+        rows=store.rows,
+        windows={name: len(part) for name, part in windows.items()},
+        split_rows=_rows(ranges),
+        split_spans=_spans(store, ranges),
+        problems=tuple(untrainable(windows)),
+        warnings=_warnings(store, ranges, symbols, folds, cleans),
+        cleaned=cleans,
+        cleaning={**told.to_dict(), "windows": left},
+        folds=folds,
+        fold=split.walk.chosen if split.walk else None,
+        segments=len(used.segments),
+    )
+
+
+def _rows(ranges: Mapping[str, np.ndarray]) -> dict[str, int]:
+    return {name: int((part[:, 1] - part[:, 0]).sum()) for name, part in ranges.items()}
+
+
+def _by_symbol(report: CleaningReport) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for row in report.summary().to_dict("records"):
+        found.setdefault(str(row["symbol"]), {})[str(row["reason"])] = int(row["rows"] or row["times"])
+    return found
+
+
+def _spans(store: BarStore, ranges: Mapping[str, np.ndarray]) -> dict[str, tuple[str, str]]:
+    found = {}
+    for name, part in ranges.items():
+        filled = part[part[:, 1] > part[:, 0]]
+        if len(filled):
+            edges = store.timestamps[filled[:, 0]].min(), store.timestamps[filled[:, 1] - 1].max()
+            found[name] = (str(pd.Timestamp(int(edges[0])).date()), str(pd.Timestamp(int(edges[1])).date()))
+    return found
+
+
+def _warnings(
+    store: BarStore,
+    ranges: dict[str, np.ndarray],
+    symbols: tuple[SymbolReport, ...],
+    folds: tuple[FoldReport, ...],
+    cleans: bool,
+) -> tuple[str, ...]:
+    found = []
+    for name, (first, last) in before_cutoff(store, ranges).items():
+        part = {"val": "validation", "test": "test"}[name]
+        whole = "lies" if last <= PRETRAINING_CUTOFF else "begins"
+        found.append(
+            f"the {part} period ({first} to {last}) {whole} before the end of {PRETRAINING_CUTOFF:%B %Y}, up to which the released "
+            "Kronos checkpoints were trained: they may have seen it, and scores of a finetuned one may flatter."
+        )
+    for name in ranges:
+        short_ones = [one.symbol for one in symbols if not one.windows[name]]
+        if short_ones and len(short_ones) < len(symbols):
+            shown = ", ".join(short_ones[:3]) + (f" and {len(short_ones) - 3:,} more" if len(short_ones) > 3 else "")
+            found.append(f"symbols without a window in {name}: {len(short_ones):,} ({shown}).")
+        elif short_ones and name == "test":
+            found.append(
+                "the test split has no window: training does without, but an evaluation of the run will find no bars left "
+                "that it has not seen."
+            )
+    intervals = {one.interval for one in symbols if one.interval}
+    if len(intervals) > 1:
+        found.append(f"the symbols have {len(intervals)} different intervals; one model then learns them mixed.")
+    gone = sum(one.rows - one.kept for one in symbols)
+    if gone > 0.2 * store.rows:
+        who = "cleaning leaves" if cleans else "the paper's cleaning would leave"
+        found.append(f"{who} out {gone / store.rows:.0%} of the rows: see below for why.")
+    for fold in folds:
+        empty = [name for name, count in fold.windows.items() if not count]
+        if empty:
+            found.append(f"fold {fold.number} has no window in {' and '.join(empty)}.")
+    return tuple(found)
+
+
+def _common_days(store: BarStore) -> np.ndarray | None:
+    """Local days since 1970 on which any symbol has a bar; None below PANEL symbols, which tell too little."""
+    if len(store) < PANEL:
+        return None
+    found = []
+    for number in range(len(store)):
+        lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
+        local = store.index(number, lo, hi).tz_localize(None).as_unit("ns").asi8 // NS_DAY
+        found.append(local[np.concatenate([[True], np.diff(local) != 0])[: hi - lo]])
+    return distinct(np.concatenate(found))

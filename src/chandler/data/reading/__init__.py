@@ -1,0 +1,27 @@
+"""Files, folders, frames and rows in, validated bars out.
+
+The way through: `load_bars` (load, with the options of options) finds files (discovery) and opens text (encoding); csv,
+formats and frames make raw tables of them and say which column is what (column_roles); every table goes through
+validation, which reads its numbers and timestamps and makes Bars; merging settles symbols that come in several files.
+"""
+
+from chandler.data.reading.discovery import STOCKS, Source, by_threads, find_files, worker_count
+from chandler.data.reading.load import load_bars, opened, problems_error, read_file
+from chandler.data.reading.merging import archive_symbol
+from chandler.data.reading.options import ReadingKeywords, ReadingOptions, takes_options
+
+__all__ = [
+    "STOCKS",
+    "ReadingKeywords",
+    "ReadingOptions",
+    "Source",
+    "archive_symbol",
+    "by_threads",
+    "find_files",
+    "load_bars",
+    "opened",
+    "problems_error",
+    "read_file",
+    "takes_options",
+    "worker_count",
+]

@@ -1,0 +1,196 @@
+"""Which column is what where names do not tell: columns without names, and several of volume. The rows decide."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from chandler.data.columns import PRICES, RawTable, normalized_name
+
+_ORDERS = (PRICES, ("low", "high", "open", "close"), ("open", "close", "high", "low"))
+"""How exchanges order four prices; the first that fits is taken."""
+_FITS = 0.98
+_MONEY = ("usd", "usdt", "usdc", "busd", "fdusd", "tusd", "dai", "eur", "gbp", "jpy", "krw", "cny", "rmb", "inr", "try",
+         "brl", "aud", "cad", "chf", "rub", "idr", "vnd", "quote")  # fmt: skip
+_RATE = 1e-3
+"""A "turnover" this small beside volume x close is the share of stock that changed hands, not money."""
+
+
+def infer_roles(rows: Sequence[Sequence[Any]], first: int, *, usual: bool = False) -> dict[str, int] | None:
+    """Role -> column of rows without names: four prices from column `first` on, and what is behind them.
+
+    None where the prices do not show which is the high and which the low. `usual`: they are open, high, low, close
+    then, unless most rows contradict it.
+    """
+    width = len(rows[0])
+    cells = _as_numbers(rows, first)
+    order = None if cells is None else _price_order(cells[:, :4])
+    if order is None:
+        if not usual or not (cells is None or _usual_order(cells[:, :4])):
+            return None
+        order = PRICES
+    if width == 12 and first == 1:  # kline archives of crypto exchanges
+        behind = {"volume": 0, "amount": 2}
+    elif cells is None:
+        behind = {"volume": 0} if width > first + 4 else {}
+    else:
+        behind = _behind_prices(cells[:, :4], order, cells[:, 4:])
+    prices = {name: first + position for position, name in enumerate(order)}
+    return prices | {name: first + 4 + position for name, position in behind.items()}
+
+
+def _price_order(prices: np.ndarray) -> tuple[str, ...] | None:
+    """The order of four columns of prices (N, 4): the first of _ORDERS whose high and low fit 98% of the rows.
+
+    None where none fits, and where flat bars alone prove nothing.
+    """
+    for order in _ORDERS:
+        opens, highs, lows, closes = (prices[:, order.index(name)] for name in PRICES)
+        upper, lower = np.maximum(opens, closes), np.minimum(opens, closes)
+        fits = (highs >= upper).mean() > _FITS and (lows <= lower).mean() > _FITS
+        if fits and ((highs > upper).any() or (lows < lower).any()):
+            return order
+    return None
+
+
+def _usual_order(prices: np.ndarray) -> bool:
+    """Whether half of the rows (N, 4) could be open, high, low, close."""
+    opens, highs, lows, closes = prices.T
+    return bool(((highs >= np.maximum(opens, closes)) & (lows <= np.minimum(opens, closes))).mean() >= 0.5)
+
+
+def _behind_prices(prices: np.ndarray, order: Sequence[str], rest: np.ndarray) -> dict[str, int]:
+    """Role -> position in `rest` (N, K), the columns behind the prices (N, 4): volume, and amount where there is one.
+
+    The first is volume, or the mean price where it always lies between low and high and more columns follow, as
+    Kraken answers. The amount is the column that is volume x price.
+    """
+    if not rest.shape[1]:
+        return {}
+    high, low, close = (prices[:, order.index(name)] for name in ("high", "low", "close"))
+    traded = rest[:, 0] != 0
+    mean = rest.shape[1] > 2 and traded.any() and bool(((rest[:, 0] >= low) & (rest[:, 0] <= high))[traded].all())
+    found = {"volume": int(mean)}
+    value = rest[:, found["volume"]] * close
+    for position in range(found["volume"] + 1, rest.shape[1]):
+        both = (value > 0) & (rest[:, position] > 0)
+        if both.any() and 0.8 < np.median(rest[both, position] / value[both]) < 1.25:
+            return {**found, "amount": position}
+    return found
+
+
+def _as_numbers(rows: Sequence[Sequence[Any]], first: int) -> np.ndarray | None:
+    """The cells from column `first` on, (N, K) float64, NaN where no number; None where a price is none."""
+
+    def number(cell: Any) -> float:
+        try:
+            return float(str(cell).replace(",", "."))
+        except ValueError:
+            return np.nan
+
+    cells = np.array([[number(cell) for cell in row[first:]] for row in rows])
+    return cells if cells.shape[1] >= 4 and np.isfinite(cells[:, :4]).all() else None
+
+
+def resolve_volume_columns(table: RawTable) -> RawTable:
+    """The table with volume and amount on the columns that hold them; notes say what was not plain from names.
+
+    Handles `volume_<coin>` beside `volume` or `volume_<money>`, a volume of zeros beside a tick volume, and
+    a turnover that is a rate.
+    """
+    table = _by_coin(table)
+    table = _rate(table)
+    return _ticks(table)
+
+
+def _by_coin(table: RawTable) -> RawTable:
+    roles = dict(table.roles)
+    named = {key: name for key, name in table.names.items() if re.match(r"vol(ume)?s?[ _(.-]+\w", name.casefold())}
+    named = {key: name for key, name in named.items() if key not in roles.values() or roles.get("volume") == key}
+    coins = [key for key, name in named.items() if _unit(name) not in ("", *_MONEY)]
+    money = [key for key, name in named.items() if _unit(name) in _MONEY]
+    if not coins and not money:
+        return table
+    volume = roles.get("volume")
+    if volume is None and len(coins) == 1 and len(money) <= 1:
+        roles["volume"] = coins[0]
+        notes = [f"took {named[coins[0]]!r} as volume"]
+        if money and "amount" not in roles:
+            roles["amount"] = money[0]
+            notes.append(f"took {named[money[0]]!r} as amount")
+        return replace(table, roles=roles, notes=(*table.notes, "; ".join(notes)))
+    candidates = [key for key in (*coins, *money) if key != volume]
+    if volume is None and len(coins) == 2 and "amount" not in roles:
+        for base, quote in ((coins[0], coins[1]), (coins[1], coins[0])):
+            if _is_value(table, base, quote):
+                note = f"{named[quote]!r} is {named[base]!r} x price: took the first as amount, the second as volume"
+                return replace(table, roles={**roles, "volume": base, "amount": quote}, notes=(*table.notes, note))
+    if volume is not None and "amount" not in roles:
+        for key in candidates:
+            if _is_value(table, key, volume):
+                note = (
+                    f"{table.names[volume]!r} is {named[key]!r} x price: took {named[key]!r} as volume and "
+                    f"{table.names[volume]!r} as amount"
+                )
+                return replace(table, roles={**roles, "volume": key, "amount": volume}, notes=(*table.notes, note))
+            if _is_value(table, volume, key):
+                note = f"{named[key]!r} is {table.names[volume]!r} x price: took it as amount"
+                return replace(table, roles={**roles, "amount": key}, notes=(*table.notes, note))
+    if volume is None and money and not coins and "amount" not in roles:
+        note = f"took {named[money[0]]!r} as amount"
+        return replace(table, roles={**roles, "amount": money[0]}, notes=(*table.notes, note))
+    return table
+
+
+def _unit(name: str) -> str:
+    """`usdt` of `Volume USDT` or `volume_usdt`."""
+    return re.sub(r"^vol(ume)?s?", "", normalized_name(name))
+
+
+def _numbers(table: RawTable, key: str) -> np.ndarray:
+    column = table.frame[key]
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        return np.asarray(column.to_numpy(np.float64, na_value=np.nan))
+    return np.full(len(column), np.nan)
+
+
+def _ratio(table: RawTable, units: str, value: str) -> float:
+    """The median of value / (units x close); NaN where nothing can be compared."""
+    if units not in table.frame or value not in table.frame:
+        return np.nan
+    coin, money, price = (_numbers(table, key) for key in (units, value, table.roles["close"]))
+    both = (coin > 0) & (money > 0) & (price > 0)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return float(np.median(money[both] / (coin[both] * price[both]))) if both.any() else np.nan
+
+
+def _is_value(table: RawTable, units: str, value: str) -> bool:
+    return bool(0.8 < _ratio(table, units, value) < 1.25)
+
+
+def _rate(table: RawTable) -> RawTable:
+    amount, volume = table.roles.get("amount"), table.roles.get("volume")
+    if amount is None or volume is None or normalized_name(table.names.get(amount, "")) not in ("turnover", "value"):
+        return table
+    if _ratio(table, volume, amount) < _RATE:
+        note = f"{table.named('amount')!r} is far below volume x price: a rate, not taken as amount"
+        return replace(table.without("amount"), notes=(*table.notes, note))
+    return table
+
+
+def _ticks(table: RawTable) -> RawTable:
+    volume = table.roles.get("volume")
+    ticks = [
+        key for key, name in table.names.items() if normalized_name(name) in ("tickvol", "tickvolume") and key != volume
+    ]
+    if volume is None or not ticks or ticks[0] not in table.frame:
+        return table
+    if not np.nan_to_num(_numbers(table, volume)).any() and np.nan_to_num(_numbers(table, ticks[0])).any():
+        note = f"{table.names[volume]!r} is all 0: took {table.names[ticks[0]]!r} as volume"
+        return replace(table, roles={**table.roles, "volume": ticks[0]}, notes=(*table.notes, note))
+    return table

@@ -1,0 +1,397 @@
+"""Delimited text into a table: which line is the header, which delimiter, which column is what, and the rows.
+
+The rows take a short way or a long one. The short one says beforehand what the columns are, and the CSV engine makes
+numbers and times by itself; anything unusual ends it, and the long one reads the file again and finds the words for it.
+Values are checked later, in `validation`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from chandler.data.columns import PRICES, RawTable, column_notes, is_alias, match_columns, require_columns
+from chandler.data.reading.column_roles import infer_roles, resolve_volume_columns
+from chandler.data.reading.discovery import Source
+from chandler.data.reading.encoding import Encoded, head_of, utf8_bytes
+from chandler.data.reading.frames import wide_table
+from chandler.data.reading.timestamps import looks_like_time
+from chandler.errors import DataError
+
+_HEADER_LINES = 30
+"""How far down a header may stand, below banners of the vendor."""
+_ENOUGH = 1 << 16
+"""Characters in which a header is looked for."""
+_SAMPLE = 200
+"""Lines that are looked at to learn the order of columns without a header."""
+
+_ISO = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?")
+_EPOCH = re.compile(r"[1-9]\d{7}|[1-9]\d{9,18}")
+_BLOCK = 4 << 20
+"""Bytes that are split and converted at a time."""
+
+
+@dataclass(frozen=True)
+class _Header:
+    """Where the column names stand: `line` from 0, -1 for none, the `delimiter`, the `names` themselves."""
+
+    line: int
+    delimiter: str
+    names: list[str]
+    notes: tuple[str, ...] = ()
+    roles: Mapping[str, int] | None = None
+    """Role -> column, where the names do not tell."""
+
+    @property
+    def ids(self) -> list[str]:
+        """Columns by position: vendors repeat names and leave them empty."""
+        return [f"c{position}" for position in range(len(self.names))]
+
+
+def read_text(
+    source: Source, columns: Mapping[str, str] | None = None, *, typed: bool = False, threads: bool = True
+) -> RawTable:
+    """A CSV, TSV or TXT file (also packed) as a RawTable of its known columns, rows in the order of the file.
+
+    `typed`: try the short way, in which the CSV engine makes numbers and times of the cells (`RawTable.typed` says whether
+    it could); cells then are no text that a message could show. `threads`: of the engine, for one file.
+    Raises DataError for a file that is empty, no text, without the needed columns, or with ragged lines.
+    """
+    head, encoded = head_of(source)
+    lines = (head[:_ENOUGH] if "\n" in head[:_ENOUGH] else head).splitlines()
+    if _is_wide(lines):
+        return _read_wide(source, encoded, columns)
+    header = _header(source, lines, columns)
+    names = dict(zip(header.ids, header.names, strict=True))
+    found = header.roles or match_columns(header.names, columns, source=str(source))
+    require_columns(found, header.names, source=str(source))
+    roles = {role: header.ids[position] for role, position in found.items()}
+    volumes = [key for key, name in names.items() if re.search(r"vol|turnover|成交", name, re.IGNORECASE)]
+    used = list(dict.fromkeys([*roles.values(), *volumes]))
+    layout = Layout(source, encoded, header.ids, used, roles, header.line + 1, header.delimiter)
+    frame = None
+    below: tuple[str, ...] = ()
+    if typed:
+        first = next((line for line in lines[header.line + 1 :] if line.strip()), "")
+        cells = dict(zip(header.ids, names_of(first, header.delimiter), strict=False))
+        frame = parse_typed(layout, cells, threads)
+    short = frame is not None
+    if frame is None:
+        frame, below = parse_text(layout, threads)
+        if any(_has_comma(frame[key]) for role, key in roles.items() if role not in ("timestamp", "time", "symbol")):
+            # Numbers such as 1.234,5 came as text, but 1.234 beside them as a float: all have to be text.
+            frame, below = parse_text(layout, threads, used)
+    notes = [encoded.note] if encoded.note else []
+    banner = next((line.strip() for line in reversed(lines[: max(header.line, 0)]) if line.strip()), "")
+    if banner:
+        notes.append(f"skipped {header.line} line(s) above the header: {banner[:80]!r}")
+    if header.delimiter != ",":
+        notes.append(f"file: fields separated by {header.delimiter!r}")
+    notes += [*header.notes, *below]
+    table = RawTable(
+        frame,
+        roles,
+        str(source),
+        _Lines(source, encoded, header.line),
+        tuple(notes),
+        names,
+        stated_zone=_banner_zone(lines[: max(header.line, 0)]),
+        typed=short,
+    )
+    return column_notes(resolve_volume_columns(table))
+
+
+def _banner_zone(banner: list[str]) -> tuple[str, str] | None:
+    for line in banner:
+        if re.search(r"\btime(stamp)?s?\b.*\b(UTC|GMT)\b|\b(UTC|GMT)\b.*\btime(stamp)?s?\b", line, re.IGNORECASE):
+            return "UTC", "because the line above the header says so"
+    return None
+
+
+def _header(source: Source, lines: list[str], columns: Mapping[str, str] | None) -> _Header:
+    """The line with the most known column names; else the columns of a file without any."""
+    first = next(number for number, line in enumerate(lines) if line.strip())
+    best, most = _Header(first, _delimiter(lines[first]), names_of(lines[first], _delimiter(lines[first]))), 1
+    for number, line in enumerate(lines[:_HEADER_LINES]):
+        if most >= 5:  # a time and four prices: nothing below is a better header
+            break
+        if len(line) > 65536:
+            continue
+        for delimiter in ",;\t|":
+            if delimiter not in line:
+                continue
+            names = names_of(line, delimiter)
+            if sum(is_alias(name) for name in names) < 2 and not (columns and set(columns.values()) & set(names)):
+                continue
+            try:
+                known = len(match_columns(names))
+            except DataError:  # two columns alike: a header all the same, the caller will say so
+                known = 2
+            known = max(known, len({name for name in (columns or {}).values() if name in names}))
+            if known > most:
+                best, most = _Header(number, delimiter, names), known
+    if most == 1:
+        bare = _headless(source, lines[first:], columns)
+        if bare is not None:
+            return _Header(first - 1, bare.delimiter, bare.names, bare.notes, bare.roles)
+    return _trailing(best, lines)
+
+
+def _delimiter(line: str) -> str:
+    return max(",;\t|", key=line.count)
+
+
+def names_of(line: str, delimiter: str) -> list[str]:
+    """The fields of a header line, without quotes and blanks around them."""
+    try:
+        fields = next(csv.reader([line], delimiter=delimiter))
+    except (csv.Error, StopIteration):
+        fields = line.split(delimiter)
+    return [name.strip().strip('"').strip() for name in fields]
+
+
+def _trailing(header: _Header, lines: list[str]) -> _Header:
+    """Rows that all end in one delimiter more than the header have an empty last column."""
+    rows = [line for line in lines[header.line + 1 : header.line + 1 + _SAMPLE] if line.strip()]
+    if not rows or not rows[0].endswith(header.delimiter):
+        return header
+    more = [row for row in rows if row.endswith(header.delimiter) and row.count(header.delimiter) == len(header.names)]
+    if len(more) == len(rows):
+        return _Header(header.line, header.delimiter, [*header.names, ""], header.notes, header.roles)
+    return header
+
+
+def _headless(source: Source, lines: list[str], columns: Mapping[str, str] | None) -> _Header | None:
+    """Roles of a file without column names: a time, four prices that fit open, high, low, close, and volume.
+
+    None where the lines are no such rows, or where the prices do not show which is the high and which the low.
+    """
+    lines = [line for line in lines[:_SAMPLE] if line.strip()]
+    delimiter = _delimiter(lines[0])
+    rows = [names_of(line, delimiter) for line in lines]
+    width = len(rows[0])
+    if any(len(row) != width for row in rows) or width < 5:
+        return None
+    names = [str(position + 1) for position in range(width)]
+    roles, head, start = {"timestamp": 0}, "time", 1
+    if not looks_like_time(rows[0][0]):
+        if width < 6 or not looks_like_time(rows[0][1]) or not re.fullmatch(r"[A-Za-z][\w.^=/-]*", rows[0][0]):
+            return None
+        roles, head, start = {"symbol": 0, "timestamp": 1}, "symbol, time", 2
+    if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?(\.\d+)?|\d{6}", rows[0][start]) and width > start + 4:
+        roles["time"], start = start, start + 1
+    if columns:
+        roles |= match_columns(names, columns, source=str(source))
+        if set(PRICES) <= set(columns):
+            return _Header(-1, delimiter, names, ("file: no header; columns as asked",), roles)
+    inferred = infer_roles(rows, start)
+    if inferred is None:
+        return None
+    order = ", ".join(role for role in inferred if role in PRICES) + (", volume" if "volume" in inferred else "")
+    kind = " of a Binance archive, amount the eighth" if width == 12 and start == 1 else ""
+    shown = f"the columns are {head}, {order}{kind}, as the prices show"
+    return _Header(-1, delimiter, names, (f"file: no header; {shown}",), inferred | roles)
+
+
+def _is_wide(lines: list[str]) -> bool:
+    """A frame with two levels of column names as pandas writes it: Price / Ticker / Date above the rows."""
+    if len(lines) < 3:
+        return False
+    above, second, third = (names_of(line, ",") or [""] for line in lines[:3])
+    labels = {name.casefold() for name in (above[0], second[0])}
+    return (
+        len(above) == len(second) > 2
+        and bool(labels & {"ticker", "tickers", "symbol"})
+        and third[0].casefold() in ("date", "datetime", "timestamp", "time")
+        and not any(third[1:])
+    )
+
+
+def _read_wide(source: Source, encoded: Encoded, columns: Mapping[str, str] | None) -> RawTable:
+    try:
+        frame = pd.read_csv(
+            io.BytesIO(utf8_bytes(source, encoded).read()), header=[0, 1], index_col=0, dtype={0: str}, encoding="utf-8"
+        )
+    except (ValueError, pd.errors.ParserError) as error:
+        raise DataError(f"{source}: not a readable table: {error}. Write the file again.") from None
+    frame.index.name = "Date"
+    table = wide_table(frame, source=str(source), columns=columns)
+    alone = table.frame[table.roles["symbol"]].nunique() == 1
+    line = _Lines(source, encoded, 2) if alone else None
+    notes = ("file: two lines of column names, one of them the tickers", *table.notes)
+    return RawTable(table.frame, table.roles, table.source, line, notes, table.names)
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """The line in the file, from 1, of a 0-based row. The file is read again only when a message needs it."""
+
+    source: Source
+    encoded: Encoded
+    header: int
+
+    def __call__(self, row: int) -> int:
+        left = row
+        with utf8_bytes(self.source, self.encoded) as stream:
+            for number, line in enumerate(_lines(stream), 1):
+                if number <= self.header + 1 or not line.strip(b"\r\n"):
+                    continue
+                if left == 0:
+                    return number
+                left -= 1
+        return self.header + 2 + row
+
+
+def _lines(stream: io.BytesIO | pa.NativeFile) -> list[bytes]:
+    return bytes(stream.read()).splitlines()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the rows of a text file are, and which of its columns matter."""
+
+    source: Source
+    encoded: Encoded
+    ids: Sequence[str]
+    """All columns."""
+    used: Sequence[str]
+    roles: Mapping[str, str]
+    """Role -> column."""
+    skip: int
+    """Lines above the rows."""
+    delimiter: str
+
+    def parse(
+        self,
+        columns: Sequence[str],
+        types: Mapping[str, pa.DataType],
+        threads: bool,
+        ragged: Callable[[pacsv.InvalidRow], str] | None = None,
+        **convert: Any,
+    ) -> pa.Table:
+        """These columns, of these types where given. ArrowException as the engine raises it."""
+        return pacsv.read_csv(
+            utf8_bytes(self.source, self.encoded),
+            read_options=pacsv.ReadOptions(
+                column_names=self.ids, skip_rows=self.skip, use_threads=threads, block_size=_BLOCK
+            ),
+            parse_options=pacsv.ParseOptions(delimiter=self.delimiter, invalid_row_handler=ragged),
+            convert_options=pacsv.ConvertOptions(include_columns=columns, column_types=types, **convert),
+        )
+
+
+def parse_typed(layout: Layout, first: Mapping[str, str], threads: bool) -> pd.DataFrame | None:
+    """The short way; None where a cell is not what its column seems to be. `first`: column -> cell of the first row.
+
+    Times come as datetime64[ns] or int64, symbols as text, all else as float64, NaN where empty.
+    """
+    roles = layout.roles
+    types = {name: pa.float64() for name in layout.used}
+    for role in ("timestamp", "time", "symbol"):
+        if role in roles:
+            types[roles[role]] = pa.string()
+    if "time" not in roles:
+        types[roles["timestamp"]] = _kind_of_time(first.get(roles["timestamp"], ""))
+    try:
+        # One spelling of an empty cell: the search for many others in every cell costs a tenth of the time.
+        table = layout.parse(layout.used, types, threads, null_values=[""], strings_can_be_null=True)
+    except (pa.ArrowException, UnicodeDecodeError):
+        return None
+    if not table.num_rows or table.column(roles["timestamp"]).null_count:
+        return None
+    frame: pd.DataFrame = table.to_pandas(split_blocks=True)
+    return frame
+
+
+def _kind_of_time(cell: str) -> pa.DataType:
+    """What the first time looks like; a number with a zero in front is a date as somebody wrote it."""
+    if _ISO.fullmatch(cell):
+        return pa.timestamp("ns")
+    return pa.int64() if _EPOCH.fullmatch(cell) else pa.string()
+
+
+def parse_text(layout: Layout, threads: bool, text: Sequence[str] = ()) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The long way: columns of times, symbols and `text` as strings (008 is a symbol), the others as what they are.
+
+    With notes on what stands below the rows and is none: a line of words, empty rows. Raises DataError for lines of
+    another number of fields, and for what is no table.
+    """
+    source, used = layout.source, layout.used
+    text = [layout.roles[role] for role in ("timestamp", "time", "symbol") if role in layout.roles] + list(text)
+    ragged: list[pacsv.InvalidRow] = []
+
+    def note(row: pacsv.InvalidRow) -> str:
+        ragged.append(row)
+        return "skip"
+
+    def parse(columns: Sequence[str], threads: bool, empty: bool = True) -> pa.Table:
+        types = dict.fromkeys(text, pa.string())
+        return layout.parse(columns, types, threads, note, strings_can_be_null=empty)
+
+    try:
+        table = parse(used, threads)
+        if ragged:  # only one thread counts rows
+            ragged.clear()
+            parse(used, threads=False)
+        frame = _arrow_frame(table)
+        symbol = layout.roles.get("symbol")
+        if symbol and frame[symbol].isna().any():  # a ticker may be called NA
+            frame[symbol] = parse([symbol], threads, empty=False).column(0).to_pandas()
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        if "Empty CSV" in str(error):
+            return pd.DataFrame({name: [] for name in used}), ()
+        if "straddling" in str(error):
+            raise DataError(f"{source}: a line is longer than {_BLOCK >> 20} MiB. Write one line per bar.") from None
+        raise DataError(f"{source}: not a readable table: {error}. Write the file again.") from None
+    notes: tuple[str, ...] = ()
+    if ragged and _is_footer(layout, ragged):
+        notes = (f"left out {len(ragged)} line(s) below the rows: {ragged[-1].text.strip()[:60]!r}",)
+    elif ragged:
+        worst = ragged[0]
+        line = f" (line {worst.number})" if worst.number else ""
+        raise DataError(
+            f"{source}: {len(ragged):,} line(s) with another number of fields than the header, which has "
+            f"{worst.expected_columns}; the first{line} has {worst.actual_columns}: {worst.text[:80]!r}. "
+            "Correct these lines."
+        )
+    filled = np.flatnonzero(frame.notna().any(axis=1).to_numpy())
+    if len(filled) and (empty := len(frame) - int(filled[-1]) - 1):
+        frame = frame.iloc[:-empty]
+        notes += (f"left out {empty:,} empty row{'s' if empty > 1 else ''} at the end",)
+    return frame, notes
+
+
+def _is_footer(layout: Layout, ragged: Sequence[pacsv.InvalidRow]) -> bool:
+    """Whether these lines are words of the vendor below all rows. A row that was cut short begins with a time."""
+    if len(ragged) > 3 or any(row.actual_columns > 1 or re.match(r'[\s"]*[-+\d]', row.text) for row in ragged):
+        return False
+    with utf8_bytes(layout.source, layout.encoded) as stream:
+        last = bytes(stream.read()).rstrip().splitlines()[-len(ragged) :]
+    return [line.strip() for line in last] == [row.text.strip().encode() for row in ragged]
+
+
+def _arrow_frame(table: pa.Table) -> pd.DataFrame:
+    """Columns of numbers and of text; whatever else a reader made of them is text again."""
+    frame: pd.DataFrame = table.to_pandas()
+    for name, kind in zip(table.schema.names, table.schema.types, strict=True):
+        if pa.types.is_null(kind):
+            frame[name] = np.full(len(frame), np.nan)
+        elif not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_string(kind)):
+            frame[name] = table.column(name).cast(pa.string()).to_pandas()  # a date in a price is text
+    return frame
+
+
+def _has_comma(column: pd.Series) -> bool:
+    """Whether a cell has a comma between digits."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return False
+    return bool(column.dropna().astype("string").str.contains(r"\d,\d", regex=True).any())

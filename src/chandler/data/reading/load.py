@@ -1,0 +1,253 @@
+"""Files, folders and frames in, one BarStore out. Every check of values is in `validation.validate_table`.
+
+One bad file does not hide the others: all files are read, and one error names every one that cannot be used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Unpack
+
+from chandler.data.bars import Bars, TableKeywords, register_frame_reader
+from chandler.data.columns import RawTable
+from chandler.data.parallel import map_threads
+from chandler.data.qlib import PREFIX, read_qlib
+from chandler.data.reading.csv import read_text
+from chandler.data.reading.discovery import (
+    COLUMNAR,
+    ROWS,
+    SUFFIXES,
+    TEXT,
+    Source,
+    by_threads,
+    find_files,
+    worker_count,
+)
+from chandler.data.reading.formats import read_columnar, read_json
+from chandler.data.reading.frames import as_pandas, frame_table, is_rows, rows_table
+from chandler.data.reading.merging import archive_symbol, merge_files
+from chandler.data.reading.options import ReadingKeywords, ReadingOptions, takes_options
+from chandler.data.reading.validation import validate_table
+from chandler.data.store.store import META, BarStore
+from chandler.errors import DataError
+
+SHOWN = 20
+"""Bad files that one message lists; of more it says how many."""
+
+
+@takes_options
+def load_bars(source: Any, **options: Unpack[ReadingKeywords]) -> BarStore:
+    """All bars of a source, validated.
+
+    `source`: a file (CSV, TSV or TXT, JSON lines, also gzipped; JSON, Parquet, Feather, Arrow; a zip of these);
+    a folder of them (with its subfolders); a glob; a folder written by `BarStore.save` or `chandler prepare`;
+    "qlib:FOLDER"; a pandas or polars frame or Arrow table, with or without a symbol column, also with two levels
+    of columns; rows [ms, open, high, low, close, volume] or dicts; a dict symbol -> frame; Bars; a BarStore; or a
+    list of any of these. A file without a symbol column is one symbol, named after the file.
+
+    `symbols` picks symbols.
+    `columns` maps canonical names (timestamp, time, symbol, open, high, low, close, volume, amount, adj_close)
+    to those in the data; columns of a file without header are called "1", "2", ...
+    `timezone` is the zone of naive times, and the zone that others are converted to.
+    `date_format` is a strptime pattern, for dates that read both ways.
+    `decimal` is "." or ",", for numbers that read both ways.
+    `adjust`: "auto" scales prices by adj_close / close and volume by the inverse, where there is an adj_close; "none".
+    `missing`: rows with a price that is missing, 0 or negative are errors, or left out with "drop", as vendors write 0
+    where nothing traded; "split" leaves them out too, and no window crosses the place (`Bars.segments`).
+    `unsorted`: a symbol's rows run forward or, newest first, backward in time; others are errors, or sorted with "sort".
+    `join`: one symbol in several files is joined, where their times do not overlap. Pieces of exchange archives
+    (BTCUSDT-1m-2024-01.zip) are joined in any case.
+    `skip_bad`: files that cannot be used are left out; `BarStore.skipped` holds a message for each.
+    `start`, `end`: dates or times of the local wall clock, both inclusive.
+    `market`, `freq`: of a qlib folder, its instrument list and its bars ("day", "1min").
+
+    What was decided in reading is in `BarStore.notes`. Raises DataError, naming file, row and remedy, for
+    whatever cannot be used; where several files are bad, one error names them all.
+    """
+    wanted = ReadingOptions(**options)
+    store = _Loader(wanted).load(source)
+    if wanted.symbols is not None:
+        store = store.select(wanted.symbols)
+    if wanted.start is None and wanted.end is None:
+        return store
+    kept = wanted.select(store)
+    if not kept:
+        ends = [(str(bars.timestamps[0]), str(bars.timestamps[-1])) for bars in store if len(bars)]
+        begin, finish = min(one for one, _ in ends), max(one for _, one in ends)
+        raise DataError(
+            f"no rows between start={wanted.start} and end={wanted.end}; the data goes from {begin} to {finish}."
+        )
+    return replace(BarStore.from_bars(kept), skipped=store.skipped)
+
+
+def read_frame(frame: Any, symbol: str, source: str, timestamps: Any, options: TableKeywords) -> Bars:
+    """The bars of a frame of one symbol: see `Bars.from_frame`."""
+    for name in options.keys() - TableKeywords.__annotations__.keys():
+        raise TypeError(f"from_frame() got an unexpected keyword argument {name!r}")
+    converted = as_pandas(frame)
+    if converted is None:
+        raise DataError(f"expected a frame, but got a {type(frame).__name__}: see load_bars for other sources.")
+    table = frame_table(converted, source=source, timestamps=timestamps, columns=options.get("columns"))
+    bars = validate_table(table.without("symbol") if symbol else table, ReadingOptions(**options), symbol)
+    if len(bars) > 1:
+        raise DataError(
+            f"{source + ': ' if source else ''}the frame holds {len(bars)} symbols "
+            f"({', '.join(one.symbol for one in bars[:3])}): use load_bars(frame), or pick one."
+        )
+    return bars[0]
+
+
+register_frame_reader(read_frame)
+
+
+def read_file(source: Source, options: ReadingOptions, *, threads: bool = True) -> list[Bars]:
+    """The bars of one file. DataError, and no other error, where that fails. `threads`: of the CSV engine."""
+    symbol = archive_symbol(source.stem) or source.stem
+    try:
+        table = _table(source, options.columns, threads, typed=options.date_format is None)
+        if table.typed:
+            with suppress(DataError):  # the long way finds the words for it, in what was written
+                return validate_table(table, options, symbol)
+            table = _table(source, options.columns, threads)
+        return validate_table(table, options, symbol)
+    except DataError:
+        raise
+    except Exception as error:  # a file must not end in a traceback, whatever is in it
+        raise DataError(
+            f"{source}: cannot be understood: {type(error).__name__}: {str(error)[:200]}. "
+            "Check the file, or give columns= and date_format=."
+        ) from error
+
+
+@dataclass
+class _Loader:
+    """One call of load_bars: yields bars, gathers the messages of files that are bad."""
+
+    options: ReadingOptions
+
+    def __post_init__(self) -> None:
+        self.problems: list[str] = []
+        self.files = 0
+
+    def load(self, source: Any) -> BarStore:
+        if isinstance(source, BarStore):
+            return source
+        if isinstance(source, (str, Path)) and _is_store(source):
+            return BarStore.open(source)
+        skip_bad = self.options.skip_bad
+        bars = merge_files(list(self.bars(source)), self.options.join, self.problems if skip_bad else None)
+        if self.problems and (not skip_bad or not bars):
+            raise problems_error(self.problems, self.files)
+        if not bars:
+            raise DataError("nothing to load: the list of sources is empty.")
+        store = BarStore.from_bars(bars)
+        return replace(store, skipped=tuple(self.problems)) if self.problems else store
+
+    def bars(self, source: Any) -> Iterable[Bars]:
+        if isinstance(source, Bars):
+            yield source
+        elif isinstance(source, BarStore):
+            yield from source
+        elif isinstance(source, Mapping):
+            for symbol, frame in source.items():
+                yield from self.named(str(symbol), frame)
+        elif isinstance(source, str) and source.startswith(PREFIX):
+            o = self.options
+            yield from read_qlib(source.removeprefix(PREFIX), market=o.market, start=o.start, end=o.end, freq=o.freq,
+                                 adjust=o.adjust)  # fmt: skip
+        elif isinstance(source, (str, Path)):
+            yield from self.path(str(source))
+        elif is_rows(source):
+            yield from validate_table(rows_table(source, columns=self.options.columns), self.options)
+        elif (frame := as_pandas(source)) is not None:
+            yield from validate_table(frame_table(frame, columns=self.options.columns), self.options)
+        elif isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray)):
+            for one in source:
+                yield from self.bars(one)
+        else:
+            raise DataError(
+                f"cannot load bars from a {type(source).__name__}. "
+                "Give a file, folder, glob, DataFrame, dict of DataFrames, Bars or a list of these."
+            )
+
+    def named(self, symbol: str, frame: Any) -> Iterable[Bars]:
+        if isinstance(frame, Bars):
+            yield replace(frame, symbol=symbol)
+            return
+        if is_rows(frame):
+            table = rows_table(frame, source=symbol, columns=self.options.columns)
+        else:
+            converted = as_pandas(frame)
+            if converted is None:
+                raise DataError(f"{symbol}: expected a DataFrame, but got a {type(frame).__name__}.")
+            table = frame_table(converted, source=symbol, columns=self.options.columns)
+        # The key names the symbol: a symbol column inside has no say.
+        yield from validate_table(replace(table.without("symbol"), source=""), self.options, symbol)
+
+    def path(self, text: str) -> Iterable[Bars]:
+        if _is_store(text):
+            yield from BarStore.open(text)
+            return
+        found = find_files(text)
+        self.problems += found.problems
+        self.files += len(found.sources) + len(found.problems)
+        threads = worker_count(found.sources) if by_threads(found.sources) else 1
+
+        def read(source: Source) -> list[Bars] | DataError:
+            try:
+                return read_file(source, self.options, threads=threads == 1)
+            except DataError as error:
+                return error
+
+        for result in map_threads(read, found.sources, threads):
+            if isinstance(result, DataError):
+                self.problems.append(str(result))
+            else:
+                yield from result
+
+
+def problems_error(problems: Sequence[str], files: int) -> DataError:
+    """One error for all bad files: the message itself of a single file, a list of messages otherwise."""
+    if files <= 1 and len(problems) == 1:
+        return DataError(problems[0])
+    shown = "\n".join(f"- {one}" for one in problems[:SHOWN])
+    more = f"\n... and {len(problems) - SHOWN:,} more." if len(problems) > SHOWN else ""
+    return DataError(
+        f"{len(problems):,} of {files:,} files cannot be used:\n{shown}{more}\n"
+        "Correct them, or leave them out with skip_bad=True (--skip-bad)."
+    )
+
+
+def opened(source: str | Sequence[str]) -> list[Path]:
+    """The files and folders that `load_bars` opens of a path or of several, so that nobody writes over them.
+
+    Raises DataError where there are none.
+    """
+    found: list[Path] = []
+    for text in [source] if isinstance(source, str) else source:
+        path = Path(text.removeprefix(PREFIX)).expanduser()
+        if path.exists():
+            found.append(path)
+        if not text.startswith(PREFIX) and not _is_store(text):
+            found += [one.path for one in find_files(text).sources]
+    return found
+
+
+def _is_store(path: str | Path) -> bool:
+    try:
+        return (Path(path).expanduser() / META).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _table(source: Source, columns: Mapping[str, str] | None, threads: bool, typed: bool = False) -> RawTable:
+    if source.suffix in TEXT:
+        return read_text(source, columns, typed=typed, threads=threads)
+    if source.suffix in ROWS:
+        return read_json(source, columns)
+    if source.suffix in COLUMNAR:
+        return read_columnar(source, columns)
+    raise DataError(f"{source}: not a kind of file that is supported: {', '.join(SUFFIXES)}.")

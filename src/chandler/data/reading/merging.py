@@ -1,0 +1,103 @@
+"""One symbol from several files: joined where the pieces follow one another, an error that names both where not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from chandler.data.bars import Bars
+from chandler.errors import DataError
+
+_ARCHIVE = re.compile(r"(?P<symbol>[A-Z0-9_]{3,})-\d+(s|m|h|d|w|mo)-\d{4}-\d{2}(-\d{2})?")
+"""How crypto exchanges name the pieces of their archives."""
+
+
+def merge_files(bars: Sequence[Bars], join: bool, problems: list[str] | None = None) -> list[Bars]:
+    """The bars with every symbol once, in the order in which symbols first come.
+
+    `join` joins pieces whose times do not overlap; pieces of exchange archives are joined in any case. Raises
+    DataError for other symbols that come twice; with a list of `problems`, its message goes there and the first
+    piece stays.
+    """
+    pieces: dict[str, list[Bars]] = {}
+    for one in bars:
+        pieces.setdefault(one.symbol, []).append(one)
+    settled = []
+    twice: list[str] = []
+    for symbol, found in pieces.items():
+        if len(found) == 1:
+            settled.append(found[0])
+            continue
+        if join or all(_archive(one, symbol) for one in found):
+            settled.append(_joined(found))
+            continue
+        places = [one.source or "a frame" for one in found[:2]]
+        more = f" and {len(found) - 2:,} more" if len(found) > 2 else ""
+        twice.append(f"{symbol}: the symbol comes twice, from {places[0]} and from {places[1]}{more}.")
+        settled.append(found[0])
+    remedy = "Leave one out, give them different symbols, or pass join=True (--join) if they follow one another."
+    if twice and problems is None:
+        if len(twice) == 1:
+            raise DataError(f"{twice[0]} {remedy}")
+        shown = "\n".join(f"- {one}" for one in twice[:20])
+        raise DataError(f"{len(twice):,} symbols come twice:\n{shown}\n{remedy}")
+    if problems is not None:
+        problems += [f"{one} The first is used." for one in twice]
+    return settled
+
+
+def archive_symbol(stem: str) -> str:
+    """`BTCUSDT` of a piece of an exchange archive, `BTCUSDT-1m-2024-01`; empty for other names."""
+    piece = _ARCHIVE.fullmatch(stem)
+    return piece["symbol"] if piece else ""
+
+
+def _archive(one: Bars, symbol: str) -> bool:
+    return archive_symbol(one.source.rsplit("/", 1)[-1].split(".")[0]) == symbol
+
+
+def _joined(found: list[Bars]) -> Bars:
+    symbol = found[0].symbol
+    zones = {str(one.timestamps.tz) for one in found}
+    if len(zones) > 1:
+        raise DataError(
+            f"{symbol}: its files have times in different zones ({', '.join(sorted(zones))}), such as "
+            f"{found[0].source} and {found[1].source}. Pass timezone= to put them into one."
+        )
+    found = sorted(found, key=lambda one: one.timestamps[0])
+    for one, after in pairwise(found):
+        if after.timestamps[0] <= one.timestamps[-1]:
+            raise DataError(
+                f"{symbol}: {one.source} goes to {one.timestamps[-1]}, but {after.source} begins at "
+                f"{after.timestamps[0]}. Files of one symbol must not overlap: leave one out."
+            )
+    index = pd.DatetimeIndex(found[0].timestamps.append([one.timestamps for one in found[1:]]))
+    edges = np.cumsum([0, *(len(one) for one in found)])
+    segments = None
+    if any(one.segments is not None for one in found):
+        segments = np.concatenate(
+            [np.array([[0, len(one)]]) + lo if one.segments is None else one.segments + lo
+             for one, lo in zip(found, edges, strict=False)]
+        )  # fmt: skip
+        joints = [row for row in range(1, len(segments)) if segments[row, 0] in edges and _whole(segments, row)]
+        for row in reversed(joints):  # a joint of two files is no split
+            segments[row - 1, 1] = segments[row, 1]
+            segments = np.delete(segments, row, axis=0)
+    notes = tuple(dict.fromkeys(note for one in found for note in one.notes))
+    note = f"joined {len(found):,} files, from {found[0].source} to {found[-1].source}"
+    return replace(
+        found[0],
+        timestamps=index,
+        values=np.concatenate([one.values for one in found]),
+        notes=(*notes, note),
+        segments=segments,
+    )
+
+
+def _whole(segments: np.ndarray, row: int) -> bool:
+    return bool(segments[row - 1, 1] == segments[row, 0])

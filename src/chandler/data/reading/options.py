@@ -1,0 +1,75 @@
+"""How bars are read and which of them are wanted: one value, checked once, that reading passes on whole."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_args
+
+from chandler.data.bars import Adjust, Bars, Decimal, Missing, TableKeywords, Unsorted, moment_of, rows_between
+from chandler.errors import DataError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class ReadingKeywords(TableKeywords, total=False):
+    """The options of `load_bars` and `prepare`, which says what they are."""
+
+    symbols: Sequence[str] | None
+    start: Any
+    end: Any
+    market: str
+    freq: str
+    join: bool
+    skip_bad: bool
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """The options of `load_bars`, as plain values, so that other processes can be told.
+
+    Raises DataError for a value that none of them has.
+    """
+
+    columns: Mapping[str, str] | None = None
+    timezone: str | None = None
+    date_format: str | None = None
+    adjust: Adjust = "auto"
+    missing: Missing = "error"
+    decimal: Decimal = "auto"
+    unsorted: Unsorted = "error"
+    symbols: Sequence[str] | None = None
+    start: Any = None
+    end: Any = None
+    market: str = "all"
+    freq: str = "day"
+    join: bool = False
+    skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        if self.symbols is not None:
+            names = [self.symbols] if isinstance(self.symbols, str) else self.symbols
+            object.__setattr__(self, "symbols", tuple(dict.fromkeys(names)))
+        for name, kinds in (("unsorted", Unsorted), ("decimal", Decimal), ("adjust", Adjust), ("missing", Missing)):
+            value, known = getattr(self, name), [repr(kind) for kind in get_args(kinds)]
+            if value not in get_args(kinds):
+                raise DataError(f"{name}={value!r} is not known: say {', '.join(known[:-1])} or {known[-1]}.")
+        moment_of(self.start)
+        moment_of(self.end)
+
+    def select(self, bars: Iterable[Bars]) -> list[Bars]:
+        """The wanted symbols, cut to the wanted dates; what has no row then is left out."""
+        wanted = [one for one in bars if self.symbols is None or one.symbol in self.symbols]
+        cut = [one.slice(*rows_between(one.timestamps, self.start, self.end)) for one in wanted]
+        return [one for one in cut if len(one)]
+
+
+def takes_options(function: Function) -> Function:
+    """Let `help` and notebooks show the options and their defaults in place of `**options`."""
+    signature = inspect.signature(function)
+    own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    options = inspect.signature(ReadingOptions).parameters.values()
+    shown = [*own, *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in options)]
+    function.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
+    return function

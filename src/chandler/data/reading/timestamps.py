@@ -1,0 +1,393 @@
+"""Turns a column of dates as somebody wrote them into a DatetimeIndex in nanoseconds.
+
+Formats are decided over the whole column, never row by row; what cannot be decided is an error that asks.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chandler.data.reading.numbers import arrow_text
+from chandler.errors import DataError
+
+_CLOCK = (
+    r"(?P<H>\d{1,2})(?::?(?P<M>\d{2})(?::?(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?)?"
+    r"(?:[ -]?(?P<p>[AaPp][Mm]))?\s*(?P<z>[Zz]|(?:UTC|GMT)?[+-]\d{2}(?::?\d{2})?|UTC|GMT)?"
+)
+_SEPARATED = (
+    r"^\s*(?P<a>\d{1,4})[-/.年년]\s*(?P<b>\d{1,2})[-/.月월]\s*(?P<c>\d{1,4})[日일.]?"
+    rf"(?:[T ,]+{_CLOCK})?\s*$"
+)
+_COMPACT = (
+    r"^\s*(?P<a>\d{4})(?P<b>\d{2})(?P<c>\d{2})"
+    rf"(?:[T _]*{_CLOCK.replace('[.,](?P<f>', '[.,]?(?P<f>')})?\s*$"  # 20240102093500000
+)
+_NAMED = r"^(?P<wall>.*\d)\s+(?P<zone>[A-Z][A-Za-z]+/[A-Za-z_/]+)$"
+
+# Tried in this order where a file mixes offsets because of daylight saving.
+_EXCHANGE_ZONES = (
+    "America/New_York", "America/Chicago", "Europe/London", "Europe/Berlin", "Europe/Athens",
+    "America/Los_Angeles", "America/Denver", "America/Halifax", "Australia/Sydney", "Pacific/Auckland",
+    "Asia/Jerusalem", "America/Santiago", "America/Sao_Paulo", "Africa/Cairo", "Europe/Moscow",
+    "Europe/Istanbul", "Asia/Tehran",
+)  # fmt: skip
+
+_ONE_AT_A_TIME = threading.Lock()
+_UNITS = (("seconds", 10**9, 1e11), ("milliseconds", 10**6, 1e14), ("microseconds", 10**3, 1e17),
+          ("nanoseconds", 1, 9.2e18))  # fmt: skip
+_MONTH = r"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+
+
+@dataclass(frozen=True)
+class Times:
+    """Parsed timestamps: `index` (N,) in ns, NaT where unreadable; `hint` says why, if that is known."""
+
+    index: pd.DatetimeIndex
+    notes: tuple[str, ...] = ()
+    hint: str = ""
+
+
+def parse_times(
+    raw: pd.Series,
+    clock: pd.Series | None = None,
+    *,
+    timezone: str | None = None,
+    date_format: str | None = None,
+    stated: tuple[str, str] | None = None,
+    where: str = "",
+    place: Callable[[int], str] = lambda row: f"row {row + 1}",
+) -> Times:
+    """Timestamps (N,) of a column, with a second column for the time of day where there is one.
+
+    With offsets the moments are kept and the zone is theirs; without, they are wall clock and stay naive, or
+    in the zone that names or banners state: `stated`, zone and reason. `timezone` localises naive times and
+    converts the others. `notes` says which order of dates and which zone were taken, and why. Raises
+    DataError for what is undecidable.
+    """
+    if clock is not None:
+        raw = _join(raw, clock)
+    times = None if date_format is not None else _from_epochs(raw) or _iso(raw)
+    if times is not None:
+        pass
+    elif date_format is None and pd.api.types.is_numeric_dtype(raw.dtype):
+        times = _from_numbers(raw.to_numpy(np.float64, na_value=np.nan))
+    elif pd.api.types.is_datetime64_any_dtype(raw.dtype):
+        times = Times(_nanoseconds(pd.DatetimeIndex(raw), where))
+    else:
+        # Panels repeat every date once per symbol: parse what is distinct.
+        codes, distinct = pd.factorize(raw)
+        times = _from_objects(pd.Series(distinct), codes, date_format, where, place)
+        index = times.index
+        if (codes < 0).any():
+            # Code -1, an empty cell, takes the last one.
+            nat = pd.DatetimeIndex([pd.NaT], tz=index.tz).as_unit("ns")
+            index = pd.DatetimeIndex(index.append(nat))
+        times = Times(index.take(codes), times.notes, times.hint)
+    asked, reason = (stated or (None, "")) if timezone is None and times.index.tz is None else (timezone, "as asked")
+    index = _in_zone(times.index, asked, where)
+    if asked is not None:
+        verb = "in" if times.index.tz is None else f"from {times.index.tz} to"
+        zone = f"times: wall clock {verb} {asked}, {reason}" if verb == "in" else f"times: {verb} {asked}, {reason}"
+    elif index.tz is None:
+        zone = "times: no zone stated, kept as local wall clock"
+    else:
+        zone = "" if "zone" in "".join(times.notes) or "1970" in "".join(times.notes) else (
+            f"times: in {index.tz}, by the offsets written")  # fmt: skip
+    return Times(index, times.notes + ((zone,) if zone else ()), times.hint)
+
+
+def looks_like_time(text: str) -> bool:
+    """Whether a cell reads as a date or as time since 1970, and not as a price."""
+    text = text.strip()
+    if re.fullmatch(r"\d{8}|\d{10}|\d{12,14}|\d{16}|\d{19}", text):
+        return True
+    return bool(re.match(r"\d{1,4}[-/.年]\d{1,2}[-/.月]\d{1,4}|\d{8}[ T_]", text))
+
+
+def _iso(raw: pd.Series) -> Times | None:
+    """Text that is 2024-01-13[ 09:30[:00[.5]]][offset] throughout, by Arrow's own parser; None for anything else."""
+    if not len(raw) or not isinstance(raw.iloc[0], str) or not re.match(r"\d{4}-\d\d-\d\d", raw.iloc[0]):
+        return None
+    try:
+        text = arrow_text(raw)
+        if text.null_count:
+            return None
+        if re.search(r"(Z|[+-]\d\d(:?\d\d)?)$", raw.iloc[0][10:]) is None:
+            wall = pc.cast(text, pa.timestamp("ns"))
+            return Times(pd.DatetimeIndex(np.asarray(wall.to_numpy(zero_copy_only=False)).view("M8[ns]")))
+        moments = np.asarray(pc.cast(text, pa.timestamp("ns", "UTC")).cast(pa.int64()).to_numpy(zero_copy_only=False))
+    except (pa.ArrowException, TypeError):
+        return None
+    # The offset is in the last six characters at most; few of these endings differ.
+    endings = pc.dictionary_encode(pc.utf8_slice_codeunits(text, -6))
+    found = [re.search(r"(Z|[+-]\d\d(:?\d\d)?)$", ending) for ending in endings.dictionary.to_pylist()]
+    seconds = np.array([_seconds(match.group(1)) if match else 0 for match in found], np.int64)
+    offsets = seconds[np.asarray(endings.indices.to_numpy(zero_copy_only=False))]
+    index = pd.DatetimeIndex(moments.view("M8[ns]")).tz_localize("UTC")
+    zone, note = _zone_of(index, offsets)
+    return Times(index.tz_convert(zone), (note,) if note else ())
+
+
+def _nanoseconds(index: pd.DatetimeIndex, where: str) -> pd.DatetimeIndex:
+    try:
+        return index.as_unit("ns")
+    except pd.errors.OutOfBoundsDatetime as error:
+        raise DataError(f"{where}timestamps must lie between 1678 and 2262: {error}.") from None
+
+
+def _masked(index: pd.DatetimeIndex, good: np.ndarray) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(index.where(good))
+
+
+def _join(date: pd.Series, clock: pd.Series) -> pd.Series:
+    """Two columns, a date and a time of day, as one of text."""
+    if pd.api.types.is_datetime64_any_dtype(date.dtype):
+        date = date.dt.strftime("%Y-%m-%d")
+    if pd.api.types.is_numeric_dtype(clock.dtype):  # 93000 or 930
+        width = 6 if clock.max() > 2400 else 4
+        clock = clock.astype("Int64").astype("string").str.zfill(width)
+    if pd.api.types.is_numeric_dtype(date.dtype):
+        date = date.astype("Int64")
+    return date.astype("string") + " " + clock.astype("string").str.strip()
+
+
+def _from_epochs(raw: pd.Series) -> Times | None:
+    """Whole numbers (N,) that can only be time since 1970, all in one unit; None for anything else."""
+    if raw.dtype != np.int64 or not len(raw):
+        return None
+    values = raw.to_numpy()
+    lowest, highest = int(values.min()), int(values.max())
+    if lowest < 1e8 or (len(str(lowest)) == len(str(highest)) and len(str(lowest)) in (12, 14)):
+        return None  # 202401030959 is a date, and so is 20240103
+    for name, factor, top in _UNITS:
+        if lowest < top:
+            if highest >= min(top, 9.2e18 / factor):
+                return None
+            index = pd.DatetimeIndex((values * factor).view("M8[ns]")).tz_localize("UTC")
+            return Times(index, (f"times: read as {name} since 1970, UTC",))
+    return None
+
+
+def _from_numbers(values: np.ndarray) -> Times:
+    """Numbers: yyyymmdd[hhmm[ss]] where every one reads as a date, else seconds, ms, us or ns since 1970."""
+    bad = ~np.isfinite(values)
+    whole = np.where(bad, values[~bad][0] if (~bad).any() else 0, values)
+    lowest, highest = np.abs(whole).min(initial=np.inf), np.abs(whole).max(initial=0)
+    for digits in (8, 12, 14, 17):
+        if lowest >= 10 ** (digits - 1) and highest < 10**digits:
+            text = pd.Series(whole.astype(np.int64)).astype("string")
+            index = _from_text(text, "", lambda row: "").index
+            if np.asarray(index.notna()).mean() > 0.5:  # a few bad dates are bad dates, not epochs
+                return Times(_masked(index, ~bad), ("times: read the dates as yyyymmdd numbers",))
+    if highest < 1e8:
+        empty = pd.DatetimeIndex(np.full(len(values), np.datetime64("NaT", "ns")))
+        days = lowest > 15_000 and highest < 90_000  # 1941 to 2146
+        kind = "a spreadsheet's numbers of days: format the column as dates and save again" if days else (
+            "row numbers, not times")  # fmt: skip
+        return Times(empty, hint=f"Numbers this small look like {kind}.")
+    size = np.searchsorted([top for _, _, top in _UNITS], np.abs(whole), side="right")
+    used = np.unique(size[~bad & (whole != 0)])
+    bad |= size >= len(_UNITS)  # beyond the year 2262 in nanoseconds
+    size = np.minimum(size if len(used) > 1 else np.full(len(size), used[0]), len(_UNITS) - 1)
+    factor = np.array([factor for _, factor, _ in _UNITS])[size]
+    whole = np.where(bad | (np.abs(whole) > 9.2e18 / factor), 0, whole)
+    bad |= (whole == 0) & (np.abs(values) > 0)
+    # Whole and fractional part apart: float64 cannot hold nanoseconds of today.
+    ticks = np.floor(whole).astype(np.int64) * factor + np.round((whole % 1) * factor).astype(np.int64)
+    index = _masked(pd.DatetimeIndex(ticks.view("M8[ns]")), ~bad).tz_localize("UTC")
+    names = " and ".join(_UNITS[one][0] for one in used if one < len(_UNITS))
+    note = f"times: read as {names} since 1970, UTC" + (", each by its size" if len(used) > 1 else "")
+    return Times(index, (note,))
+
+
+def _from_objects(
+    values: pd.Series, codes: np.ndarray, date_format: str | None, where: str, place: Callable[[int], str]
+) -> Times:
+    """Distinct values of a column of text, dates or timestamps."""
+
+    def first(position: int) -> str:
+        return place(int(np.flatnonzero(codes == position)[0]))
+
+    if date_format is not None:
+        text = values.astype("string").str.strip()
+        try:
+            index = pd.DatetimeIndex(pd.to_datetime(text, format=date_format, errors="coerce"))
+        except ValueError:  # offsets that differ
+            index = pd.DatetimeIndex(pd.to_datetime(text, format=date_format, errors="coerce", utc=True))
+        return Times(_nanoseconds(index, where), hint=f"They do not fit date_format={date_format!r}.")
+    kinds = {isinstance(value, str) for value in values}
+    if kinds == {True, False}:  # cells of both kinds: dates as they print, and text
+        values = values.map(str)
+    elif False in kinds:
+        if pd.api.types.infer_dtype(values) in ("integer", "floating", "mixed-integer-float", "decimal"):
+            return _from_numbers(values.to_numpy(np.float64))
+        try:
+            index = pd.DatetimeIndex(pd.to_datetime(values, errors="coerce"))
+        except ValueError:
+            index = pd.DatetimeIndex(pd.to_datetime(values, errors="coerce", utc=True))
+        return Times(_nanoseconds(index, where))
+    text = values.astype("string").str.strip()
+    numbers = pc.match_substring_regex(arrow_text(text), r"^[-+]?\d+(\.\d*)?$")
+    if len(text) and pc.all(numbers).as_py():
+        if text.str.fullmatch(r"(19|20)\d{15}").all():  # to the millisecond, and more digits than a float64 holds
+            return _from_text(text, where, first)
+        if text.str.fullmatch(r"\d{18,20}").all():  # nanoseconds: more digits than a float64 holds
+            return Times(
+                pd.DatetimeIndex(text.astype("int64").to_numpy().view("M8[ns]")).tz_localize("UTC"),
+                ("times: read as nanoseconds since 1970, UTC",),
+            )
+        return _from_numbers(text.astype("float64").to_numpy())
+    return _from_text(text, where, first)
+
+
+def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Times:
+    """Written dates: year first, day or month first, compact, with or without clock, am/pm and offset."""
+    array = arrow_text(text)
+    named = pc.extract_regex(array, _NAMED)
+    if len(array) and not named.null_count and len(zone := pc.unique(pc.struct_field(named, "zone"))) == 1:
+        times = _from_text(pd.Series(pc.struct_field(named, "wall").to_pandas(), dtype="string"), where, first)
+        return Times(_in_zone(times.index, zone[0].as_py(), where), times.notes, times.hint)
+    parts = _fields(array, _SEPARATED)
+    use = parts["found"] == 0
+    if use.any():
+        compact = _fields(array, _COMPACT)
+        parts = {key: np.where(use, compact[key], parts[key]) for key in parts}
+    good = parts["found"] > 0
+    if not good.any():
+        # Names of months tell days and months apart; nothing else is left to guess.
+        named = text.where(text.str.contains(_MONTH, regex=True).fillna(False).astype(bool))
+        with _ONE_AT_A_TIME, warnings.catch_warnings():  # the filters of warnings are all threads' own
+            warnings.simplefilter("ignore")  # of zones by letters: such cells stay unreadable
+            index = pd.DatetimeIndex(pd.to_datetime(named, format="mixed", errors="coerce", utc=False))
+        return Times(_nanoseconds(index, where))
+
+    year_first = parts["a"] >= 1000
+    other = good & ~year_first
+    good &= ~other | (parts["c"] >= 1000)  # years of two digits are not guessed
+    year = np.where(year_first, parts["a"], parts["c"])
+    month, day = parts["b"], np.where(year_first, parts["c"], parts["a"])
+    notes: tuple[str, ...] = ()
+    if (good & other).any():
+        day_first, proof = _day_first(parts["a"], parts["b"], good & other, text, where, first)
+        if not day_first:
+            month, day = np.where(other, parts["a"], month), np.where(other, parts["b"], day)
+        order = "day/month/year" if day_first else "month/day/year"
+        notes = (f"times: read the dates as {order}, because of {proof!r}",)
+
+    hour = np.where(parts["p"] > 0, parts["H"] % 12 + 12 * (parts["p"] == 2), parts["H"])
+    good &= (year >= 1678) & (year < 2262) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    good &= (hour <= 23) & (parts["M"] < 60) & (parts["S"] < 60)
+    months = (np.where(good, year, 1970) - 1970) * 12 + np.where(good, month, 1) - 1
+    dates = months.astype("M8[M]").astype("M8[D]") + (np.where(good, day, 1) - 1)
+    good &= dates.astype("M8[M]").astype(np.int64) == months  # 31 April is not 1 May
+    wall = dates.astype("M8[ns]").view(np.int64)
+    wall = wall + ((hour * 60 + parts["M"]) * 60 + parts["S"]) * 10**9 + parts["f"]
+
+    offset, zoned = parts["offset"], parts["zoned"] > 0
+    index = _masked(pd.DatetimeIndex(wall.view("M8[ns]")), good)
+    if not (good & zoned).any():
+        return Times(index, notes)
+    if (good & ~zoned).any():
+        row = int(np.flatnonzero(good & ~zoned)[0])
+        raise DataError(
+            f"{where}some timestamps have an offset from UTC and some have none, such as {text.iloc[row]!r} "
+            f"({first(row)}). Write all of them the same way."
+        )
+    moments = _masked(pd.DatetimeIndex((wall - offset * 10**9).view("M8[ns]")), good).tz_localize("UTC")
+    zone, note = _zone_of(moments[good], offset[good])
+    return Times(moments.tz_convert(zone), notes + ((note,) if note else ()))
+
+
+def _day_first(
+    a: np.ndarray, b: np.ndarray, rows: np.ndarray, text: pd.Series, where: str, first: Callable[[int], str]
+) -> tuple[bool, str]:
+    """Whether a/b/year is day/month/year, decided by any component above 12, and the cell that decided."""
+    days, months = rows & (a > 12), rows & (b > 12)
+    example = int(np.flatnonzero(rows)[0])
+    if days.any() and months.any():
+        one, two = int(np.flatnonzero(days)[0]), int(np.flatnonzero(months)[0])
+        raise DataError(
+            f"{where}dates that contradict each other: {text.iloc[one]!r} ({first(one)}) has the day first, "
+            f"{text.iloc[two]!r} ({first(two)}) the month. Write all of them the same way."
+        )
+    if not days.any() and not months.any():
+        raise DataError(
+            f"{where}day or month first? {text.iloc[example]!r} ({first(example)}) reads both ways, and no "
+            "row decides. Say which, for example date_format='%d/%m/%Y' or date_format='%m/%d/%Y'."
+        )
+    return bool(days.any()), str(text.iloc[int(np.flatnonzero(days | months)[0])])
+
+
+def _fields(array: pa.Array, pattern: str) -> dict[str, np.ndarray]:
+    """The number fields of a pattern in (N,) strings, int64, 0 where absent; `found`, `zoned`: 1 or 0."""
+    matched = pc.extract_regex(array, pattern)
+    found = matched.is_valid().to_numpy(zero_copy_only=False).astype(np.int64)
+
+    def text(key: str) -> pa.Array:
+        return pc.fill_null(pc.struct_field(matched, key), "")
+
+    def number(values: pa.Array) -> np.ndarray:
+        whole = pc.if_else(pc.equal(values, ""), "0", values)
+        return np.asarray(pc.cast(whole, pa.int64()).to_numpy(zero_copy_only=False))
+
+    fields = {key: number(text(key)) for key in "abcHMS"}
+    fraction = text("f")
+    fields["f"] = number(pc.if_else(pc.equal(fraction, ""), "", pc.utf8_rpad(fraction, 9, "0")))
+    half = pc.utf8_lower(text("p"))
+    fields["p"] = np.asarray(pc.index_in(half, pa.array(["", "am", "pm"])).to_numpy(zero_copy_only=False), np.int64)
+    codes, zones = pd.factorize(text("z").to_numpy(zero_copy_only=False))
+    fields["offset"] = np.array([_seconds(zone) for zone in zones], np.int64)[codes] if len(zones) else found
+    fields["zoned"] = np.array([zone != "" for zone in zones], np.int64)[codes] if len(zones) else found
+    fields["found"] = found
+    return fields
+
+
+def _seconds(offset: str) -> int:
+    """`-05:00`, `-0500` or `-05` -> -18000; Z, UTC, GMT -> 0."""
+    offset = offset.removeprefix("UTC").removeprefix("GMT")
+    if not offset or offset[0] not in "+-":
+        return 0
+    digits = offset[1:].replace(":", "").ljust(4, "0")
+    return (-1 if offset[0] == "-" else 1) * (int(digits[:2]) * 3600 + int(digits[2:]) * 60)
+
+
+def _in_zone(index: pd.DatetimeIndex, timezone: str | None, where: str) -> pd.DatetimeIndex:
+    """Naive times become wall clock of `timezone`, others are converted to it; None leaves them. DataError."""
+    if timezone is None:
+        return index
+    try:
+        return index.tz_localize(timezone, ambiguous="infer") if index.tz is None else index.tz_convert(timezone)
+    except KeyError:
+        raise DataError(
+            f"{where}timezone={timezone!r} is not a known zone; say, for example, 'Europe/Berlin'."
+        ) from None
+    except ValueError as error:
+        raise DataError(
+            f"{where}wall-clock times that do not exist once and only once in {timezone}: {error}. "
+            "Give timestamps with an offset, or in UTC with timezone='UTC'."
+        ) from None
+
+
+def _zone_of(moments: pd.DatetimeIndex, offsets: np.ndarray) -> tuple[str, str]:
+    """The zone of moments (UTC) whose wall clock is `offsets` seconds ahead; a note if it was a choice."""
+    distinct = np.unique(offsets)
+    if len(distinct) == 1:
+        minutes = int(distinct[0]) // 60
+        if minutes == 0:
+            return "UTC", ""
+        sign = "-" if minutes < 0 else "+"
+        return f"UTC{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}", ""
+    for zone in _EXCHANGE_ZONES:
+        local = moments.tz_convert(zone).tz_localize(None).asi8
+        if np.array_equal(local - moments.asi8, offsets * 10**9):
+            return zone, f"times: the offsets from UTC change with daylight saving as in {zone}: took that zone"
+    return "UTC", "times: the offsets from UTC fit no common exchange zone: times are in UTC"

@@ -1,0 +1,333 @@
+"""The only place where raw tables are validated: a RawTable in, the bars of its symbols out.
+
+Whatever reads data (a file, a frame, a vendor layout) makes a `RawTable` and calls `validate_table`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from chandler.data.bars import Bars, pieces
+from chandler.data.columns import FEATURES, PRICES, RawTable
+from chandler.data.reading.numbers import Numbers, parse_numbers
+from chandler.data.reading.options import ReadingOptions
+from chandler.data.reading.timestamps import parse_times
+from chandler.errors import DataError
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+PRICE_LIMIT = 1e12
+"""No market quotes a unit this high: such a column is none of prices, or in a broken unit."""
+PRICE_FLOOR = 1e-30
+"""Below this float32 loses digits, and then the price."""
+_GLUED = 0.2
+"""Share of rows that repeat a time with other prices, from which several series must be mixed."""
+_MOMENT = re.compile(r"\s*(19|20)\d\d([-/.]?)[01]\d\2[0-3]\d[ T]?\d\d:?\d\d")
+_CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,6}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
+
+
+def validate_table(table: RawTable, options: ReadingOptions, symbol: str = "") -> list[Bars]:
+    """The bars of every symbol of a table, validated, sorted by time; `symbol` names rows that name none.
+
+    No volume column: volume 0, and amount 0 unless given. No amount column: volume x mean(open, high, low,
+    close). Missing and negative cells of volume and amount count as 0. Of equal timestamps the last row
+    stays. `options`: see `load_bars`.
+
+    Raises DataError, naming source, symbol, row, value and remedy, for a price that is text, not finite, not
+    positive or above PRICE_LIMIT, for volumes that are no numbers, for unreadable times and times that step
+    back, for several series under one name, and for tables without rows.
+    """
+    where = f"{table.source}: " if table.source else ""
+    if not len(table.frame):
+        where = where or (f"{symbol}: " if symbol else "")
+        raise DataError(f"{where}there are column names but no rows. Give data with at least one row.")
+    return _Validator(table, options, symbol or "series", where).read()
+
+
+class _Validator:
+    """One pass over a table: checks in order, then one sort that groups symbols and orders time."""
+
+    def __init__(self, table: RawTable, options: ReadingOptions, symbol: str, where: str):
+        self.table, self.options, self.where = table, options, where
+        self.notes: list[tuple[str, np.ndarray | None]] = [(note, None) for note in table.notes]
+        self.index = pd.DatetimeIndex([])
+        self.codes, self.symbols = np.zeros(len(table.frame), np.intp), [symbol]
+        self.numbers = Numbers({}, {})
+        self.plain: set[str] = set()
+        """Columns of which every cell is a number in its range, 0 or more."""
+
+    def read(self) -> list[Bars]:
+        table, options = self.table, self.options
+        self._name_symbols()
+        self.index = self._times()
+        found = {role: table.frame[table.roles[role]] for role in (*FEATURES, "adj_close") if role in table.roles}
+        self.numbers = parse_numbers(found, decimal=options.decimal, where=self.where, place=table.at)
+        self.notes += [(note, None) for note in self.numbers.notes]
+        values, unusable = self._values()
+        if options.adjust == "auto" and "adj_close" in table.roles:
+            self._adjust(values, unusable)
+        self._derive(values)
+        if unusable.all():
+            raise DataError(f"{self.where}no row has four prices above 0. Give at least one whole row.")
+        return self._group(values, ~unusable)
+
+    def _name_symbols(self) -> None:
+        """Number the symbols of a symbol column in alphabetical order: `codes` (N,), -1 for an empty cell."""
+        column = self.table.column("symbol")
+        if column is None:
+            return
+        cells, found = pd.factorize(column)
+        names = pd.Series(found).astype("string").str.strip()  # what is distinct is little
+        inner, distinct = pd.factorize(names.mask(names == ""), sort=True)
+        self.codes = np.append(inner, -1)[cells]  # an empty cell, -1, takes the last one
+        self.symbols = [str(name) for name in distinct]
+        self._refuse(self.codes < 0, f"no symbol in {self.table.named('symbol')!r}", None, "Fill in the symbol.")
+
+    def _times(self) -> pd.DatetimeIndex:
+        raw, clock = self.table.column("timestamp"), self.table.column("time")
+        assert raw is not None
+        if clock is not None and not all(_CLOCK.match(str(one)) for one in clock.dropna().head(100)):
+            if all(_MOMENT.match(str(one)) for one in clock.dropna().head(100)):
+                raw = clock
+                self.notes.append((f"times: from {self.table.named('time')!r}, which has the date as well", None))
+            clock = None  # a column named `time` that holds something else
+        times = parse_times(
+            raw, clock, timezone=self.options.timezone, date_format=self.options.date_format,
+            stated=self.table.stated_zone, where=self.where, place=self.table.at,
+        )  # fmt: skip
+        remedy = "Correct these rows, or give the format, for example date_format='%d/%m/%Y %H:%M'."
+        self._refuse(np.asarray(times.index.isna()), f"unreadable timestamp in {self.table.named('timestamp')!r}", raw,
+                     f"{times.hint} {remedy}".strip())  # fmt: skip
+        self.notes += [(note, None) for note in times.notes]
+        return times.index
+
+    def _values(self) -> tuple[np.ndarray, np.ndarray]:
+        """(N, 6) float64, NaN for absent volumes and amounts, and which rows (N,) to drop."""
+        values = np.empty((len(FEATURES), len(self.table.frame))).T  # columns contiguous: all work is by column
+        for position, name in enumerate(FEATURES):
+            values[:, position] = self._numbers(name) if name in self.table.roles else np.nan
+        prices = values[:, :4]
+        if self.plain >= set(PRICES):
+            nothing = np.zeros(len(values), bool)
+            return values, nothing
+        absent, below = np.isnan(prices), prices <= 0
+        for position, name in enumerate(PRICES if self.options.missing == "error" else ()):
+            raw, label = self.table.column(name), repr(self.table.named(name))
+            self._refuse(absent[:, position], f"missing value in {label}", raw,
+                         'Drop or fill these rows, or pass missing="drop".')  # fmt: skip
+            self._refuse(below[:, position], f"{label} is not positive", raw,
+                         'Prices must be above 0: correct these rows, or pass missing="drop".')  # fmt: skip
+        gaps = np.asarray(absent.any(axis=1))
+        low = np.asarray(below.any(axis=1)) & ~gaps
+        self.notes += [(note, rows) for note, rows in (("dropped {} with a missing price", gaps),
+                       ("dropped {} with a price that is not above 0", low)) if rows.any()]  # fmt: skip
+        return values, gaps | low
+
+    def _numbers(self, name: str) -> np.ndarray:
+        """A column as (N,) float64, NaN where empty; text, infinite and oversized values are errors."""
+        raw, label, numbers = self.table.column(name), repr(self.table.named(name)), self.numbers.values[name]
+        if name in self.numbers.text:
+            self._refuse(self.numbers.text[name], f"text in {label}", raw,
+                         "Correct or drop these rows: numbers only.")  # fmt: skip
+        least, most = (PRICE_FLOOR, PRICE_LIMIT) if name in PRICES else (0, FLOAT32_MAX)
+        if numbers.min() >= least and numbers.max() <= most:  # false for NaN
+            self.plain.add(name)
+            return numbers
+        self._refuse(np.isinf(numbers), f"infinite value in {label}", raw, "Correct or drop these rows.")
+        if name in PRICES:
+            self._refuse(np.abs(numbers) > PRICE_LIMIT, f"{label} is above {PRICE_LIMIT:.0e}, higher than any price",
+                         raw, "Correct these rows, or use a larger unit, for example prices in millions.")  # fmt: skip
+            tiny = (numbers > 0) & (numbers < PRICE_FLOOR)
+            self._refuse(tiny, f"{label} is below {PRICE_FLOOR:.0e}, less than float32 can tell from 0", raw,
+                         "Correct these rows, or use a smaller unit.")  # fmt: skip
+        self._refuse(np.abs(numbers) > FLOAT32_MAX, f"{label} is beyond what float32 holds", raw,
+                     "Use a larger unit, for example volume in thousands.")  # fmt: skip
+        return numbers
+
+    def _adjust(self, values: np.ndarray, unusable: np.ndarray) -> None:
+        adjusted = self._numbers("adj_close")
+        raw = self.table.column("adj_close")
+        label = repr(self.table.named("adj_close"))
+        self._refuse(~(adjusted > 0) & ~unusable, f"{label} is missing or not positive", raw,
+                     'Correct these rows, or pass adjust="none" to use prices as traded.')  # fmt: skip
+        factor = np.ones(len(values))
+        np.divide(adjusted, values[:, 3], out=factor, where=~unusable)
+        values[:, :4] *= factor[:, None]
+        values[:, 4] /= factor
+        beyond = ~unusable & ((np.abs(values[:, 4]) > FLOAT32_MAX) | (values[:, :4].min(axis=1) < PRICE_FLOOR))
+        beyond |= ~unusable & (values[:, :4].max(axis=1) > PRICE_LIMIT)
+        self._refuse(beyond, f"scaling by {label} leaves no usable price or volume", raw,
+                     'Correct these rows, or pass adjust="none" to use prices as traded.')  # fmt: skip
+        if np.abs(factor - 1).max() > 1e-9:
+            note = 'scaled prices by adj_close / close, volume by the inverse; adjust="none" leaves them'
+            self.notes.append((note, None))
+
+    def _derive(self, values: np.ndarray) -> None:
+        """Fill volume and amount in place as the module says."""
+        roles = self.table.roles
+        for position, name in ((4, "volume"), (5, "amount")):
+            if name in self.plain:
+                continue
+            negative = values[:, position] < 0
+            if negative.any():
+                self.notes.append((f"{{}} with negative {name}: taken as 0", negative))
+                values[negative, position] = 0
+            gaps = np.isnan(values[:, position])
+            if name in roles and gaps.any():
+                self.notes.append((f"{{}} without {name}: taken as 0", gaps))
+            if name in roles or name == "volume":
+                values[gaps, position] = 0
+        if "volume" not in roles:
+            also = "" if "amount" in roles else ", amount too"
+            self.notes.append((f"no volume column: volume is 0{also}", None))
+        if "amount" not in roles:
+            amount = values[:, 5]
+            np.add(values[:, 0], values[:, 1], out=amount)
+            amount += values[:, 2]
+            amount += values[:, 3]
+            amount /= 4
+            amount *= values[:, 4]
+            if not self.plain >= {*PRICES, "volume"}:
+                amount[~(values[:, 4] > 0)] = 0
+            if "volume" in roles:
+                self.notes.append(("no amount column: amount is volume x mean(open, high, low, close)", None))
+            self._refuse(amount > FLOAT32_MAX, "volume x price is beyond what float32 holds", None,
+                         "Use a larger unit, for example volume in thousands.")  # fmt: skip
+
+    def _group(self, values: np.ndarray, keep: np.ndarray) -> list[Bars]:
+        ticks = self.index.asi8
+        if keep.all() and (bars := self._in_order(ticks, values)):
+            return bars
+        newest_first, back = self._direction(ticks)
+        if back.any() and self.options.unsorted == "error":
+            self._step_back(back)
+        order = np.lexsort((ticks, self.codes))  # stable: of equal times the last row stays last
+        before = np.cumsum(~keep[order])[keep[order]]  # rows left out so far: a step marks a split
+        order = order[keep[order]]
+        codes, times = self.codes[order], ticks[order]
+        again = np.zeros(len(order), bool)
+        again[:-1] = (codes[1:] == codes[:-1]) & (times[1:] == times[:-1])
+        repeated = np.zeros(len(values), bool)
+        repeated[order[again]] = True
+        if again.any():
+            self._glued(values, order, again)
+            self.notes.append(("{} repeated a timestamp: the last of them stays", repeated))
+        steps = np.bincount(self.codes[back], minlength=len(self.symbols))
+        counts = self._counts()
+        order, before = order[~again], before[~again]
+        values, index = values[order], self.index[order]
+        edges = np.searchsorted(self.codes[order], np.arange(len(self.symbols) + 1))
+        bars, split = [], self.options.missing == "split"
+        for code, symbol in enumerate(self.symbols):
+            lo, hi = edges[code], edges[code + 1]
+            notes = _notes_of(counts, code)
+            if steps[code] or newest_first[code]:
+                notes.append(f"rows were {'not in time order' if steps[code] else 'newest first'}: sorted")
+            if hi > lo:
+                cuts = np.flatnonzero(np.diff(before[lo:hi])) + 1 if split else np.empty(0, np.int64)
+                segments = pieces(cuts, int(hi - lo)) if len(cuts) else None
+                bars.append(Bars(symbol, index[lo:hi], values[lo:hi], self.table.source, tuple(notes), segments))
+        return bars
+
+    def _in_order(self, ticks: np.ndarray, values: np.ndarray) -> list[Bars]:
+        """The bars of the usual table, in which times only rise and no row is left out; none for any other."""
+        count = len(self.symbols)
+        if count == 1:
+            rows: list[Any] = [slice(None)] if (ticks[1:] > ticks[:-1]).all() else []
+        else:
+            new = np.flatnonzero(self.codes[1:] != self.codes[:-1]) + 1
+            if len(new) == count - 1:  # one symbol after the other
+                edges = [0, *new.tolist(), len(ticks)]
+                owner = self.codes[edges[:-1]]
+                parts: list[Any] = [slice(*edges[at : at + 2]) for at in np.argsort(owner)]
+            else:
+                # Stable, and by few bits: numpy then sorts by counting.
+                order = np.argsort(self.codes.astype(np.min_scalar_type(count)), kind="stable")
+                parts = np.split(order, np.cumsum(np.bincount(self.codes, minlength=count))[:-1])
+            rows = parts if all((np.diff(ticks[part]) > 0).all() for part in parts) else []
+        counts = self._counts() if rows else []
+        return [
+            Bars(symbol, self.index[part], values[part], self.table.source, tuple(_notes_of(counts, code)))
+            for code, (symbol, part) in enumerate(zip(self.symbols, rows, strict=False))
+        ]
+
+    def _counts(self) -> list[tuple[str, np.ndarray | None]]:
+        """Each note, with the number of rows it is about per symbol (S,) if it is about rows."""
+        return [
+            (note, None if mask is None else np.bincount(self.codes[mask], minlength=len(self.symbols)))
+            for note, mask in self.notes
+        ]
+
+    def _direction(self, ticks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which symbols (S,) run backward throughout, and the rows (N,) that step back in any other one."""
+        if len(self.symbols) == 1:
+            steps = np.diff(ticks)
+            rises = bool((steps > 0).any())
+            back = np.zeros(len(ticks), bool)
+            back[1:] = (steps < 0) & rises
+            return np.array([not rises and bool((steps < 0).any())]), back
+        order = np.argsort(self.codes, kind="stable")
+        same = self.codes[order][1:] == self.codes[order][:-1]
+        steps = np.diff(ticks[order])
+        owner = self.codes[order][1:]
+        forward = np.bincount(owner[same & (steps > 0)], minlength=len(self.symbols))
+        backward = np.bincount(owner[same & (steps < 0)], minlength=len(self.symbols))
+        newest_first = (backward > 0) & (forward == 0)
+        back = np.zeros(len(ticks), bool)
+        back[order[1:][same & (steps < 0) & ~newest_first[owner]]] = True
+        return newest_first, back
+
+    def _step_back(self, back: np.ndarray) -> None:
+        row = int(np.flatnonzero(back)[0])
+        before = row - 1 - int(np.argmax(self.codes[:row][::-1] == self.codes[row]))
+        places = int(back.sum())
+        self._refuse(back, f"time steps back in {places:,} place{'s' if places > 1 else ''}, after {self.index[before]}",
+                   None, 'Sort the rows or pass unsorted="sort" (--sort); several series in one file need a symbol '
+                   "column.", rows=False)  # fmt: skip
+
+    def _glued(self, values: np.ndarray, order: np.ndarray, again: np.ndarray) -> None:
+        """Refuse rows that are several series under one name: most times come again with other prices."""
+        other = np.zeros(len(order), bool)
+        other[1:] = again[:-1] & (values[order[1:], 3] != values[order[:-1], 3])
+        share = np.bincount(self.codes[order[other]], minlength=len(self.symbols)) / np.maximum(
+            np.bincount(self.codes[order], minlength=len(self.symbols)), 1)  # fmt: skip
+        mixed = np.zeros(len(values), bool)
+        mixed[order[other & (share[self.codes[order]] > _GLUED)]] = True
+        if mixed.sum() > 2:
+            self._refuse(mixed, "the same time again with other prices", None,
+                       "Several series are mixed: split them, or name the symbol's column, "
+                       "columns={'symbol': ...}.")  # fmt: skip
+
+    def _refuse(self, bad: np.ndarray, what: str, raw: pd.Series | None, remedy: str, rows: bool = True) -> None:
+        """Raise, where there are bad rows, what they deserve: where, what, how many, the first, its value, the remedy."""
+        if not bad.any():
+            return
+        row, count = int(np.argmax(bad)), int(np.count_nonzero(bad))
+        code = self.codes[row]
+        symbol = f"{self.symbols[code]}: " if code >= 0 and self.symbols[code] != "series" else ""
+        value = "" if raw is None else f": {_shown(raw.iloc[row])}"
+        time = f" at {self.index[row]}" if len(self.index) and not pd.isna(self.index[row]) else ""
+        raise DataError(
+            f"{self.where}{symbol}{what}{f' in {_rows(count)}' if rows else ''}, "
+            f"first{time} ({self.table.at(row)}){value}. {remedy}"
+        )
+
+
+def _notes_of(counts: list[tuple[str, np.ndarray | None]], code: int) -> list[str]:
+    notes = [note for note, count in counts if count is None]
+    return notes + [note.format(_rows(int(n[code]))) for note, n in counts if n is not None and n[code]]
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" + ("s" if count != 1 else "")
+
+
+def _shown(value: Any) -> str:
+    if value is None or value is pd.NaT or value is pd.NA or value != value:
+        return "empty"
+    if isinstance(value, str):
+        return repr(value if len(value) <= 40 else value[:37] + "...")
+    return str(value)

@@ -1,0 +1,109 @@
+"""A source of bars as settings describe it: which bars, how they are read, resampled and cleaned."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from chandler.data.calendars.exchanges import resolve_calendar
+from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_store
+from chandler.data.datasets.resampling import resample_store
+from chandler.data.datasets.splits import SplitSettings
+from chandler.data.qlib import require_qlib
+from chandler.data.reading import ReadingKeywords, load_bars
+from chandler.data.store.store import BarStore
+from chandler.errors import DataError
+from chandler.settings import StrictModel
+
+
+class SourceSettings(StrictModel):
+    """Which bars, and how they are read."""
+
+    path: str | list[str]
+    """File, folder, glob, a store made by prepare, "qlib:FOLDER", "chandler-stocks" (bundled), or a list of them."""
+    market: str = "all"
+    """Of a qlib folder: the instrument list, such as csi300."""
+    freq: str = "day"
+    """Of a qlib folder: the bars, such as day or 1min."""
+    start: str | None = None
+    """Only rows from this date or time on."""
+    end: str | None = None
+    """Only rows up to this date or time, inclusive."""
+    symbols: list[str] | None = None
+    """Only these symbols."""
+    columns: dict[str, str] | None = None
+    """Canonical name -> name in the file, where the usual spellings do not fit."""
+    timezone: str | None = None
+    """Zone of timestamps that carry none."""
+    date_format: str | None = None
+    """strptime format, where the file is ambiguous."""
+    decimal: Literal["auto", ".", ","] = "auto"
+    """Decimal sign of numbers, where the file is ambiguous."""
+    unsorted: Literal["error", "sort"] = "error"
+    """What to do with rows whose time steps back: stop, or sort them."""
+    join: bool = False
+    """Files of one symbol follow one another: put them together."""
+    adjust: Literal["auto", "none"] = "auto"
+    """Scale prices by an adjusted close, where there is one."""
+    missing: Literal["error", "drop", "split"] = "error"
+    """What to do with rows whose prices are missing: stop, leave them out, or leave them out and let no window
+    cross the place."""
+    resample: str | None = None
+    """Make coarser bars first, such as 15min, 1h, 1D, counted from the opening of each session."""
+    calendar: str | None = None
+    """When the market trades: an exchange (XNYS, XSHG, ...), 24/7, 24/5; null: learned from the bars. Holes, whole
+    coarser bars, and the forecasts to come go by it."""
+    max_gap: int | None = Field(None, ge=0)
+    """No window crosses a hole of more missing bars than this; null: holes are not looked for."""
+    cleaning: CleaningSettings = Field(default_factory=CleaningSettings)
+    """The paper's rules for jumps, illiquid and stagnant stretches; off unless cleaning.enabled. One of data.sources
+    that does not give its own has those of data."""
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        return str(value) if isinstance(value, datetime.date) else value  # YAML makes dates of 2024-06-30
+
+    @field_validator("calendar")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        try:
+            return None if value is None else resolve_calendar(value)
+        except DataError as error:
+            raise ValueError(str(error).rstrip(".")) from None
+
+
+class InspectSettings(SourceSettings):
+    """What a preflight report goes by: the keys of a run's `data:` that say which rows are windows of which part."""
+
+    lookback: int = Field(90, ge=2)
+    """Bars that a forecast sees."""
+    horizon: int = Field(10, ge=1)
+    """Bars to forecast."""
+    split: SplitSettings = Field(default_factory=SplitSettings)
+    """Where training ends and validation begins."""
+
+
+def load_source(source: SourceSettings, *, skip_bad: bool = False) -> BarStore:
+    """The bars that settings name, read and resampled. `skip_bad`: see `load_bars`.
+
+    Raises DataError for data that cannot be used.
+    """
+    d = source
+    require_qlib([d.path] if isinstance(d.path, str) else d.path, d.market, d.freq)
+    store = load_bars(d.path, **d.model_dump(include=set(ReadingKeywords.__annotations__)), skip_bad=skip_bad)
+    return store if d.resample is None else resample_store(store, d.resample, d.calendar)
+
+
+def load_clean(source: SourceSettings) -> tuple[BarStore, CleaningReport | None]:
+    """The store, its segments those that pass the rules, and what was removed; None where no rule is on.
+
+    Raises DataError for data that cannot be used.
+    """
+    d = source
+    store = load_source(d)
+    if not d.cleaning.enabled and d.max_gap is None:
+        return store, None
+    return clean_store(store, d.cleaning, max_gap=d.max_gap, calendar=d.calendar)

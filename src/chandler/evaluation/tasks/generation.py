@@ -1,0 +1,249 @@
+"""The generation task: one sampled future beside each real one, judged by the networks of `sequence_tests`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chandler.atomic import atomic_file, write_text
+from chandler.data.bars import Bars
+from chandler.data.columns import CLOSE
+from chandler.data.datasets.windows import normalise
+from chandler.data.sources import load_clean
+from chandler.errors import ConfigError
+from chandler.evaluation.part_store import inputs, slug
+from chandler.evaluation.tasks.discriminators import discriminative_score, train_on_synthetic_score
+from chandler.evaluation.walk_forward.contamination import (
+    SAYS,
+    check_contamination,
+    exposure,
+    first_clean_origin,
+    not_on_record,
+)
+from chandler.evaluation.walk_forward.forecasters import ModelForecaster, window_seed
+from chandler.evaluation.walk_forward.origins import Origins, find_origins
+from chandler.evaluation.walk_forward.settings import EvaluationSettings
+from chandler.measures.bootstrap import block_bootstrap
+from chandler.places import Layout, require_apart
+from chandler.progress import Progress
+from chandler.version import __version__
+
+Array = NDArray[np.float64]
+RESULT, CONFIG, SAMPLES = "generation.json", "config.yaml", "samples"
+GENERATION = Layout(
+    "a generation task",
+    (RESULT, CONFIG, "report.html", f"{SAMPLES}/*.npz"),
+    {RESULT: "test_windows", CONFIG: "baselines"},
+)
+"""What the folder of the task holds; overwriting removes these and nothing else."""
+OTHER = "something else than this task"
+TEST = 0.3
+"""The last share of the rounds judges; the first ones train the networks."""
+SEEDS = 3
+"""Networks of each kind; what is reported is their mean."""
+
+
+def generation(
+    settings: EvaluationSettings,
+    *,
+    force: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Sample, train the networks, judge; or go on with what is sampled already.
+
+    Every window gives one real sequence, the horizon after its origin, and one made one of each contender, both in
+    units of the window's history (its mean and standard deviation per feature, as the model sees it).
+
+    Returns:
+        The folder, which then holds generation.json and samples/. `chandler.reports.write_report` makes its page.
+
+    Raises:
+        DataError: bars that cannot be used, that a model knows (without `force`), or too few windows.
+        ConfigError: another evaluation in the folder (without `overwrite`).
+        CheckpointError: a model that cannot be loaded.
+    """
+    shown, folder = progress or Progress(), Path(settings.out)
+    GENERATION.require_free(folder, OTHER)
+    exposures = {name: exposure(source) for name, source in settings.models.items()}
+    store, _ = load_clean(settings.data)
+    require_apart(folder, inputs(settings.data, settings.models.values()))
+    settings = settings.for_bars(store)
+    start = settings.start or (None if force else first_clean_origin(store, exposures))
+    origins = find_origins(store, settings.lookback, settings.horizon, stride=max(settings.apart, settings.horizon),
+                           limit=settings.origins, start=start, end=settings.end)  # fmt: skip
+    marks = check_contamination(origins, exposures, force)
+    for text in not_on_record(exposures):
+        shown.note(text)
+    for name, source in settings.models.items():
+        ModelForecaster(name, source, settings)  # what cannot be loaded is said before anything is removed
+    GENERATION.claim(folder, OTHER)
+    if overwrite:
+        GENERATION.clear(folder)
+    write_text(folder / CONFIG, settings.to_yaml())
+    real = np.stack([_in_history_units(*origins.bars(w)) for w in range(len(origins))])
+    test = origins.rounds >= np.quantile(np.unique(origins.rounds), 1 - TEST)
+    shown.note(
+        f"{len(origins):,} windows of {settings.lookback} + {settings.horizon} bars; the last {int(test.sum()):,} judge"
+    )
+    rows: list[dict[str, Any]] = []
+    notes: list[str] = []
+    for name, make, facts in _contenders(settings, notes):
+        made = _sampled(folder / SAMPLES / f"{slug(name)}.npz", make, origins, settings, facts, shown, name)
+        rows.append({"name": name, **judge(real, made, test, origins.rounds, seed=settings.seed)})
+        shown.note(
+            f"{name}: told apart with error {rows[-1]['discriminative']:.3f}, TSTR MAE {rows[-1]['tstr_mae']:.4f}"
+        )
+    notes += [
+        f"{int((found == mark).sum()):,} of {len(found):,} windows of {name}: {SAYS[mark]}."
+        for name, found in marks.items()
+        for mark in dict.fromkeys(found.tolist())
+        if mark
+    ]
+    result = {
+        "chandler": __version__, "task": "generation", "windows": len(origins), "test_windows": int(test.sum()),
+        "rounds": len(np.unique(origins.rounds)), "symbols": len(np.unique(origins.numbers)), "lookback": settings.lookback,
+        "horizon": settings.horizon, "start": start, "seen": bool(any(np.isin(m, ("trained", "validated", "released")).any()
+                                                                      for m in marks.values())),
+        "models": list(settings.models), "results": rows, "real": _from_real(real, test, settings.seed), "notes": notes,
+    }  # fmt: skip
+    write_text(folder / RESULT, json.dumps(result, indent=1, ensure_ascii=False))
+    return folder
+
+
+def judge(
+    real: Array, made: Array, test: NDArray[np.bool_], rounds: NDArray[np.int64], *, seed: int
+) -> dict[str, float]:
+    """All measures of made sequences (N, H, 6): `discriminative` with its 95% interval (block bootstrap over the
+    rounds of the test) and `tstr_mae`, `tstr_rank_ic`."""
+    wrong = np.mean([discriminative_score(real, made, test, seed=seed + one) for one in range(SEEDS)], axis=0)
+    by_round = np.array([wrong[rounds[test] == one].mean() for one in np.unique(rounds[test])])
+    interval = block_bootstrap(by_round, seed=seed)
+    learned = [train_on_synthetic_score(made, real, test, CLOSE, seed=seed + one) for one in range(SEEDS)]
+    return {
+        "discriminative": float(wrong.mean()),
+        "discriminative_low": float(max(0.0, interval.low)),
+        "discriminative_high": float(min(1.0, interval.high)),
+        "tstr_mae": float(np.mean([one.mae for one in learned])),
+        "tstr_rank_ic": float(np.mean([one.rank_ic for one in learned])),
+    }
+
+
+def _from_real(real: Array, test: NDArray[np.bool_], seed: int) -> dict[str, float]:
+    """What TSTR is held against: the same network trained on the real sequences, and no change predicted at all."""
+    learned = [train_on_synthetic_score(real, real, test, CLOSE, seed=seed + one) for one in range(SEEDS)]
+    return {
+        "mae": float(np.mean([one.mae for one in learned])),
+        "rank_ic": float(np.mean([one.rank_ic for one in learned])),
+        "no_change_mae": float(np.abs(np.diff(real[test][:, :, CLOSE], axis=1)).mean()),
+    }
+
+
+def shuffled_bars(history: Bars, horizon: int, generator: np.random.Generator) -> Array:
+    """A future (H, 6) of past bars in random order: their shapes relative to the close before, drawn one by one."""
+    return _replayed(history, generator.integers(1, len(history), horizon))
+
+
+def past_stretch(history: Bars, horizon: int, generator: np.random.Generator) -> Array:
+    """A future (H, 6) that repeats a stretch of the past, moved to the last close: real but for the place. Begins
+    anew where the history is shorter than the horizon."""
+    begin = int(generator.integers(1, max(2, len(history) - horizon + 1)))
+    return _replayed(history, 1 + (begin - 1 + np.arange(horizon)) % (len(history) - 1))
+
+
+def _replayed(history: Bars, rows: NDArray[np.int64]) -> Array:
+    """Past bars, by row, one after another from the last close on."""
+    found = history.values[rows].copy()
+    shapes = found[:, : CLOSE + 1] / history.values[rows - 1, CLOSE][:, None]
+    before = history.values[-1, CLOSE] * np.cumprod(np.concatenate([[1.0], shapes[:-1, CLOSE]]))
+    found[:, : CLOSE + 1] = shapes * before[:, None]
+    return np.asarray(found, np.float64)
+
+
+Make = Callable[[Origins, NDArray[np.int64]], list[Array]]
+
+
+def _contenders(settings: EvaluationSettings, notes: list[str]) -> Iterator[tuple[str, Make, Any]]:
+    """Name, what makes futures of some windows, and what they depend on."""
+    for name, draw in (("shuffled_bars", shuffled_bars), ("past_stretch", past_stretch)):
+
+        def naive(origins: Origins, windows: NDArray[np.int64], draw: Any = draw) -> list[Array]:
+            generators = [np.random.default_rng(seed) for seed in _seeds(settings, origins, windows)]
+            pairs = zip(windows, generators, strict=True)
+            return [draw(origins.bars(int(window))[0], settings.horizon, one) for window, one in pairs]
+
+        yield name, naive, name
+    for name, source in settings.models.items():
+        model = ModelForecaster(name, source, settings)
+        notes += [note for note in model.notes if "calibration" not in note]
+
+        def forecast(origins: Origins, windows: NDArray[np.int64], model: ModelForecaster = model) -> list[Array]:
+            pairs = [origins.bars(int(window)) for window in windows]
+            made = model.forecaster.forecast_with(
+                replace(model.how, paths=1), [history for history, _ in pairs], settings.horizon,
+                seed=_seeds(settings, origins, windows), timestamps=[truth.timestamps for _, truth in pairs],
+                progress=False,
+            )  # fmt: skip
+            return [one.paths[0] for one in made]
+
+        yield name, forecast, model.facts["weights"]
+
+
+def _seeds(settings: EvaluationSettings, origins: Origins, windows: NDArray[np.int64]) -> list[int]:
+    times = origins.store.timestamps
+    return [window_seed(settings.seed, origins.symbol(int(w)), int(times[origins.rows[w]])) for w in windows]
+
+
+def _sampled(
+    path: Path,
+    make: Make,
+    origins: Origins,
+    settings: EvaluationSettings,
+    facts: Any,
+    shown: Progress,
+    name: str,
+) -> Array:
+    """One future of every window, (W, H, 6), from the file if it has been made with these settings before."""
+    drawn = settings.model_dump(
+        mode="json", exclude={"out", "models", "baselines", "levels", "device", "chunk", "paths"}
+    )
+    claim = json.dumps(
+        [drawn, facts, len(origins), float(origins.store.values[origins.rows, CLOSE].sum())], sort_keys=True
+    )
+    if path.is_file():
+        with np.load(path) as kept:
+            if str(kept["claim"]) == claim:
+                return np.asarray(kept["made"], np.float64)
+    found: list[Array] = []
+    with shown.track(name, len(origins), 0) as report:
+        for lo in range(0, len(origins), settings.chunk):
+            windows = np.arange(lo, min(lo + settings.chunk, len(origins)))
+            for window, future in zip(windows, make(origins, windows), strict=True):
+                history, truth = origins.bars(int(window))
+                found.append(_in_history_units(history, Bars(history.symbol, truth.timestamps, future)))
+            report(len(windows))
+    made = np.stack(found)
+    with atomic_file(path) as scratch, scratch.open("wb") as handle:  # a name would be given a suffix
+        np.savez_compressed(handle, made=made.astype(np.float32), claim=np.array(claim))
+    return made.astype(np.float32).astype(np.float64)
+
+
+def _in_history_units(history: Bars, future: Bars) -> Array:
+    """The future as the model sees windows: (x - mean) / std of the history, clipped at 5."""
+    whole = np.concatenate([history.values, future.values])
+    return np.asarray(normalise(whole, len(history))[0][len(history) :], np.float64)
+
+
+def read_generation(folder: str | Path) -> dict[str, Any]:
+    """generation.json of a folder. ConfigError where there is none."""
+    path = Path(folder) / RESULT
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder}: no finished generation task ({error}). Run it first.") from None

@@ -1,0 +1,130 @@
+"""Which bars a model may know: read from the run folder it comes from, or from what is known of a release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from chandler.data.datasets.splits import PRETRAINING_CUTOFF
+from chandler.data.store.store import BarStore
+from chandler.errors import DataError
+from chandler.evaluation.walk_forward.origins import Origins
+from chandler.training.runs.lineage import RECORD, Known, known
+
+ContaminationFlag = Literal["", "trained", "validated", "released", "period", "unknown"]
+"""What is to be said of an origin, the worst first: its bars trained the model; chose its checkpoint; lie before a
+release's cutoff; lie in the period of training, which other symbols lived through; nobody knows. "" is clean."""
+REFUSED = ("trained", "validated", "released")
+SAYS: Mapping[str, str] = {
+    "trained": "the model was trained on these bars, or on later ones of the same symbol",
+    "validated": "these bars, or later ones of the same symbol, chose the model's checkpoint",
+    "released": f"the released weights were trained on data up to {PRETRAINING_CUTOFF:%B %Y} and may have seen these bars",
+    "period": "other symbols of these days were trained on: a market's moves are shared",
+    "unknown": "what the model was trained on is not on record",
+}
+
+
+@dataclass(frozen=True)
+class TrainingExposure(Known):
+    """What a model knows, held against the windows of an evaluation."""
+
+    def marks(self, origins: Origins) -> NDArray[np.str_]:
+        """(W,) a `ContaminationFlag` for each window, the worst that applies to any bar it forecasts.
+
+        What counts is time: a bar before the last that was trained on is marked although it was not trained on
+        itself, since the model knows what came after it.
+        """
+        targets = origins.targets()
+        names = np.asarray(origins.store.symbols)[origins.numbers]
+        marks = np.full(len(origins), "unknown" if self.unknown else "", dtype="<U9")
+        for kind in ("period", "released", "validated", "trained"):
+            for one in self.seen:
+                early = targets <= one.until
+                known = np.isin(names, list(one.symbols)) if one.symbols is not None else np.full(len(names), True)
+                if kind == "period":
+                    marks[early & ~known] = kind
+                elif one.kind == kind:
+                    marks[early & known] = kind
+        return marks
+
+
+def exposure(source: str) -> TrainingExposure:
+    """What the model of a source (a run folder, a release, TOKENIZER+PREDICTOR) knows.
+
+    Its own splits count, those of replayed bars, and what the runs it started from knew.
+    """
+    found = Known()
+    for part in _parts(source):
+        found |= known(part)
+    return TrainingExposure(found.seen, found.unknown)
+
+
+def not_on_record(exposures: Mapping[str, TrainingExposure]) -> list[str]:
+    """A sentence for each model of whose past something is not on record: what it may have seen cannot be told."""
+    return [
+        f"{name}: {'not all' if one.seen else 'nothing'} that the model was trained on is on record, so it may have seen the "
+        f"bars that are forecast ({RECORD} beside its weights and summary.json of its run would tell)."
+        for name, one in exposures.items()
+        if one.unknown
+    ]
+
+
+def check_contamination(
+    origins: Origins, exposures: Mapping[str, TrainingExposure], force: bool
+) -> dict[str, NDArray[np.str_]]:
+    """The marks of each model's windows.
+
+    Raises:
+        DataError: windows that a model has seen, unless `force`.
+    """
+    marks = {name: one.marks(origins) for name, one in exposures.items()}
+    complaints = []
+    for name, found in marks.items():
+        for mark in REFUSED:
+            count = int((found == mark).sum())
+            if count:
+                complaints.append(f"{count:,} of {len(origins):,} windows for {name}: {SAYS[mark]}")
+    if complaints and not force:
+        raise DataError(
+            f"a forecast of bars that a model knows proves nothing. {'; '.join(complaints)}. Leave `start` out, which "
+            "begins after them, or pass --force: they are then marked in the results and in the report."
+        )
+    return marks
+
+
+def first_clean_origin(store: BarStore, exposures: Mapping[str, TrainingExposure]) -> str | None:
+    """The first moment of the data after everything that would be refused; None where nothing would be.
+
+    Raises:
+        DataError: no bar is later.
+    """
+    known = {
+        name: one.until
+        for name, exposed in exposures.items()
+        for one in sorted(exposed.seen, key=lambda seen: seen.until)
+        if one.symbols is None or not one.symbols.isdisjoint(store.symbols)
+    }
+    if not known:
+        return None
+    name = max(known, key=lambda one: known[one])
+    times = np.asarray(store.timestamps)
+    later = times[times > known[name]]
+    if not len(later):
+        raise DataError(
+            f"{name} knows bars up to {pd.Timestamp(known[name]).floor('s')}, and there is none after that: a forecast of "
+            "what a model was trained or chosen on proves nothing. Keep a test part when training (data.split.val_end "
+            "or data.split.test), give later bars, or set start and pass --force: the windows are then marked."
+        )
+    first = pd.Timestamp(int(later.min()))
+    text = str(first.date()) if first == first.normalize() else first.isoformat()
+    return text if not any(store.zones) else f"{first.isoformat()}+00:00"
+
+
+def _parts(source: str) -> Sequence[str]:
+    return [source] if Path(source).expanduser().exists() else source.replace("+", ",").split(",")

@@ -1,0 +1,173 @@
+"""Which windows an evaluation forecasts: rounds along time, in each round one origin of every symbol that has one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from chandler.data.bars import Bars
+from chandler.data.calendars.time_features import infer_interval
+from chandler.data.store.store import BarStore
+from chandler.errors import DataError
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Origins:
+    """W windows in the order of their rounds, then symbols. The origin is the last row that a forecast may see."""
+
+    store: BarStore
+    lookback: int
+    horizon: int
+    numbers: Ints
+    """(W,) the symbols, as numbers of the store."""
+    rows: Ints
+    """(W,) the absolute row of each origin."""
+    rounds: Ints
+    """(W,) counts from 0: origins of one round lie at the same time, up to one interval of the bars."""
+    apart: int
+    """Bars between two neighbouring rounds, the least there is."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def symbol(self, window: int) -> str:
+        """Whose window it is."""
+        return self.store.symbols[self.numbers[window]]
+
+    def bars(self, window: int) -> tuple[Bars, Bars]:
+        """The lookback rows up to the origin, and the horizon rows that came true after it."""
+        number, row = int(self.numbers[window]), int(self.rows[window])
+        return (
+            self._cut(number, row + 1 - self.lookback, row + 1),
+            self._cut(number, row + 1, row + 1 + self.horizon),
+        )
+
+    def targets(self) -> Ints:
+        """(W,) ns: the time of the first bar that each window forecasts."""
+        found: Ints = np.asarray(self.store.timestamps)[self.rows + 1]
+        return found
+
+    def take(self, chosen: NDArray[np.bool_]) -> Origins:
+        """The chosen windows."""
+        return replace(self, numbers=self.numbers[chosen], rows=self.rows[chosen], rounds=self.rounds[chosen])
+
+    def _cut(self, number: int, lo: int, hi: int) -> Bars:
+        values = np.asarray(self.store.values[lo:hi], np.float64)
+        return Bars(self.store.symbols[number], self.store.index(number, lo, hi), values)
+
+
+def moment(text: str | None, zone: str | None, *, end: bool = False) -> int | None:
+    """A day or time in a symbol's own clock as ns, as a store keeps them; the end of a whole day with `end`.
+
+    Raises:
+        DataError: no date.
+    """
+    if text is None:
+        return None
+    try:
+        found = pd.Timestamp(text)
+    except ValueError as error:
+        raise DataError(f"{text!r} is no date or time ({error}). Write it as 2024-07-01.") from None
+    if end and found == found.normalize() and ":" not in text:
+        found += pd.Timedelta(days=1) - pd.Timedelta(1, "ns")
+    if found.tz is None and zone is not None:
+        found = found.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
+    return int(found.tz_convert("UTC").value if found.tz is not None else found.value)
+
+
+def find_origins(
+    store: BarStore,
+    lookback: int,
+    horizon: int,
+    *,
+    stride: int,
+    limit: int | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    ranges: Ints | None = None,
+) -> Origins:
+    """All windows of lookback + horizon rows within a segment of the store whose forecast bars lie in the period.
+
+    Time is cut into slots of one bar, common to all symbols. Every `stride`-th slot of those in which any symbol
+    could be forecast begins a round, the first one at the beginning of the period; a symbol without a bar in the slot
+    (a holiday, a late listing) is not in that round. So symbols are forecast at the same moments and ranks across
+    them mean something.
+
+    Args:
+        stride: slots between two rounds, >= 1.
+        limit: at most so many rounds, evenly spaced; None: all.
+        start, end: days (whole) or times, in the clock of each symbol; None: no limit.
+        ranges: (S, 2) absolute rows [lo, hi) of each symbol that may be forecast, as of `splits.split_ranges`.
+
+    Raises:
+        DataError: no window at all; says what there is.
+    """
+    numbers, rows = _candidates(store, lookback, horizon, start, end)
+    if ranges is not None:
+        inside = (rows + 1 >= ranges[numbers, 0]) & (rows + horizon < ranges[numbers, 1])
+        numbers, rows = numbers[inside], rows[inside]
+    if not len(rows):
+        raise DataError(_nothing(store, lookback, horizon, start, end))
+    slots = np.asarray(store.timestamps)[rows] // _interval(store)
+    every = np.unique(slots)
+    places = np.arange(0, len(every), stride)
+    if limit is not None and len(places) > limit:
+        places = places[np.unique(np.linspace(0, len(places) - 1, limit).round().astype(int))]
+    kept, apart = every[places], int(np.diff(places).min(initial=len(every)))
+    chosen = np.isin(slots, kept)
+    numbers, rows, slots = numbers[chosen], rows[chosen], slots[chosen]
+    # Two bars of a symbol in one slot: the later one is the origin.
+    last = np.append((numbers[1:] != numbers[:-1]) | (slots[1:] != slots[:-1]), True)
+    numbers, rows, slots = numbers[last], rows[last], slots[last]
+    rounds = np.searchsorted(kept, slots)
+    order = np.lexsort((numbers, rounds))
+    return Origins(store, lookback, horizon, numbers[order], rows[order], rounds[order].astype(np.int64), apart)
+
+
+def _candidates(store: BarStore, lookback: int, horizon: int, start: str | None, end: str | None) -> tuple[Ints, Ints]:
+    """Symbol number and absolute row of every possible origin, in the order of the store."""
+    times = np.asarray(store.timestamps)
+    numbers, rows = [], []
+    limits: dict[str | None, tuple[int | None, int | None]] = {}
+    for owner, (lo, hi) in zip(store.owners, store.segments, strict=True):
+        zone = store.zones[owner]
+        if zone not in limits:
+            limits[zone] = moment(start, zone), moment(end, zone, end=True)
+        first, last = limits[zone]
+        # The first target is the row after the origin, the last one `horizon` rows after it.
+        a, b = lo + lookback - 1, hi - horizon
+        if first is not None:
+            a = max(a, lo + int(np.searchsorted(times[lo:hi], first)) - 1)
+        if last is not None:
+            b = min(b, lo + int(np.searchsorted(times[lo:hi], last, side="right")) - horizon)
+        found = np.arange(a, max(a, b), dtype=np.int64)
+        rows.append(found)
+        numbers.append(np.full(len(found), owner, np.int64))
+    return np.concatenate(numbers), np.concatenate(rows)
+
+
+def _interval(store: BarStore) -> int:
+    """ns: the shortest of the symbols' usual spacings of bars."""
+    spacings = [
+        infer_interval(store.index(number, int(lo), min(int(hi), int(lo) + 20_000)))
+        for number, (lo, hi) in enumerate(zip(store.offsets[:-1], store.offsets[1:], strict=True))
+        if hi - lo > 1
+    ]
+    return int(min(spacings).value)
+
+
+def _nothing(store: BarStore, lookback: int, horizon: int, start: str | None, end: str | None) -> str:
+    lengths = store.segments[:, 1] - store.segments[:, 0]
+    period = f" from {start or 'the first bar'} to {end or 'the last bar'}" if start or end else ""
+    times = np.asarray(store.timestamps)
+    span = f"{pd.Timestamp(int(times.min()))} to {pd.Timestamp(int(times.max()))}"
+    return (
+        f"no window to forecast{period}: one needs {lookback} bars of lookback before it and {horizon} bars of horizon in "
+        f"it, unbroken. The data reach from {span}; the longest stretch has {int(lengths.max(initial=0))} bars. Lower "
+        "lookback or horizon, or give a wider period."
+    )

@@ -1,0 +1,275 @@
+"""Reads scores.parquet back as arrays and takes every measure from them: pure functions of what the file holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import yaml
+from numpy.typing import NDArray
+
+from chandler.data.bars import FEATURES
+from chandler.errors import ConfigError
+from chandler.evaluation.walk_forward.forecasters import CALIBRATED
+from chandler.evaluation.walk_forward.runner import CONFIG, SCORES, read_state
+from chandler.evaluation.walk_forward.scores import quantile_name
+from chandler.measures import cross_section, direction, inside, rank_ic, scaled, significance, volatility
+from chandler.measures.bootstrap import optimal_block
+from chandler.measures.correlation import Kind
+from chandler.measures.significance import Comparison, Estimate
+
+Array = NDArray[np.float64]
+NAIVE = ("bootstrap", "gaussian_walk", "ewma", "garch", "last_close")
+"""The first of these that was evaluated is what "naive" means for distributions and volatility."""
+
+
+@dataclass(frozen=True)
+class ComparisonSpec:
+    """Something a model may be better at than naive."""
+
+    loss: str
+    title: str
+    unit: str
+    naive: tuple[str, ...]
+
+
+QUESTIONS = (
+    ComparisonSpec("crps", "distribution", "CRPS of the close, % of the last close", NAIVE),
+    ComparisonSpec(
+        "mae", "point forecast", "mean absolute error of the mean, % of the last close", ("last_close", *NAIVE)
+    ),
+    ComparisonSpec("qlike", "volatility", "QLIKE of the variance over the horizon", NAIVE),
+)
+
+
+class Results:
+    """The forecasts of an evaluation, as (W, H) arrays by model and column."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Raises ConfigError where there is no finished evaluation."""
+        self.folder = Path(folder)
+        self.state = read_state(self.folder)
+        if not (self.folder / SCORES).is_file():
+            raise ConfigError(
+                f"{folder}: the evaluation has not finished. The same `chandler evaluate` goes on with it."
+            )
+        self.config: dict[str, Any] = yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8"))
+        index = pq.read_table(self.folder / SCORES, columns=["model", "window", "step"]).to_pandas()
+        self.names: list[str] = list(index["model"].unique())
+        codes = index["model"].map({name: code for code, name in enumerate(self.names)}).to_numpy()
+        self._place = (codes, index["window"].to_numpy(), index["step"].to_numpy() - 1)
+        self._shape = (len(self.names), *(int(part.max()) + 1 for part in self._place[1:]))
+        self._columns: dict[str, NDArray[Any]] = {}
+        # A report, its tables and its headline ask for the same ones again and again.
+        self._losses: dict[str, Mapping[str, Array]] = {}
+        self._comparisons: dict[tuple[str, str, str], Comparison] = {}
+        self._coverages: dict[tuple[str, float], tuple[float, float, float]] = {}
+
+    @property
+    def baselines(self) -> list[str]:
+        """Names of the baselines, in the order of the settings."""
+        return [name for name in self.config["baselines"] if name in self.names]
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models, each followed by its calibrated twin if it has one."""
+        return [name for name in self.names if name not in self.config["baselines"]]
+
+    @property
+    def raw_models(self) -> list[str]:
+        """Without the twins."""
+        return [name for name in self.models if not name.endswith(CALIBRATED)]
+
+    @property
+    def horizon(self) -> int:
+        """Bars ahead."""
+        return int(self._shape[2])
+
+    def column(self, model: str, name: str) -> NDArray[Any]:
+        """One column of one model, (W, H)."""
+        if name not in self._columns:
+            values = pq.read_table(self.folder / SCORES, columns=[name]).column(0).to_pandas().to_numpy()
+            whole = np.empty(self._shape, values.dtype)
+            whole[self._place] = values
+            self._columns[name] = whole
+        found: NDArray[Any] = self._columns[name][self.names.index(model)]
+        return found
+
+    def truth(self, name: str) -> NDArray[Any]:
+        """A column that is the same for all models, (W, H)."""
+        return self.column(self.names[0], name)
+
+    @cached_property
+    def symbols(self) -> NDArray[Any]:
+        """(W,) of each window."""
+        found: NDArray[Any] = self.truth("symbol")[:, 0]
+        return found
+
+    @cached_property
+    def rounds(self) -> NDArray[np.int64]:
+        """(W,) of each window."""
+        return np.asarray(self.truth("round")[:, 0], np.int64)
+
+    def prices(self, model: str) -> bool:
+        """Whether it says anything of prices."""
+        return bool(np.isfinite(self.column(model, "crps")).any())
+
+    def spreads(self, model: str) -> bool:
+        """Whether it is a distribution: a point has no bands."""
+        return self.prices(model) and bool((self.column(model, "q95") > self.column(model, "q05")).any())
+
+    def losses(self, model: str) -> Mapping[str, Array]:
+        """(W,) of each measure, lower is better, NaN where the model says nothing of it.
+
+        crps, mae, rmse (squared): means over the steps, in % of the last close; crps_return in % log return; mase;
+        qlike and volatility of the whole horizon; volume: error in units of the history's usual change.
+        """
+        if model not in self._losses:
+            self._losses[model] = self._measured(model)
+        return self._losses[model]
+
+    def _measured(self, model: str) -> Mapping[str, Array]:
+        last, came = self.truth("last"), self.truth("truth_close")
+        error = self.column(model, "mean_close") - came
+        variance, true_variance = self.column(model, "variance")[:, -1], self.truth("truth_variance")[:, -1]
+        nothing = np.full(len(last), np.nan)
+        found = {
+            "crps": (self.column(model, "crps") / last).mean(1) * 100,
+            "crps_return": self.column(model, "crps_return").mean(1) * 100,
+            "mae": (np.abs(error) / last).mean(1) * 100,
+            "rmse": np.square(error / last).mean(1) * 100**2,
+            "mase": scaled(np.abs(error).mean(1), self.truth("naive_step")[:, 0]),
+            "qlike": nothing,
+            "volatility": nothing,
+            "volume": scaled(
+                np.abs(self.column(model, "mean_volume") - self.truth("truth_volume")).mean(1),
+                self.truth("naive_volume_step")[:, 0],
+            ),
+        }
+        if self.spreads(model):
+            found["qlike"] = volatility.qlike(np.maximum(variance, 1e-12), true_variance)
+            found["volatility"] = np.abs(np.sqrt(variance) - np.sqrt(true_variance)) * 100
+        return found
+
+    def mean(self, values: Array) -> float:
+        """Mean over the origins of the means over their symbols, as comparisons take it; NaN where there is nothing."""
+        return float(by_group(values, self.rounds).mean())
+
+    def r2(self, model: str) -> float:
+        """Of the volatility (square root of the variance over the horizon); NaN for a point."""
+        if not self.spreads(model):
+            return float("nan")
+        made, came = self.column(model, "variance")[:, -1], self.truth("truth_variance")[:, -1]
+        return volatility.r2(np.sqrt(made), np.sqrt(came))
+
+    def direction(self, model: str) -> Estimate:
+        """Share of windows whose last bar lies on the side that the mean return names, over the rounds."""
+        if not self.prices(model):
+            return significance.newey_west_t(np.full(1, np.nan))
+        said = np.round(self.column(model, "mean_return")[:, -1], 12)
+        right = direction(said, self.truth("truth_close")[:, -1] - self.truth("last")[:, -1])
+        by_round = pd.Series(right).groupby(self.rounds).mean()
+        found = significance.newey_west_t(by_round.to_numpy() - 0.5, self._lags(len(by_round.dropna())))
+        return Estimate(found.mean + 0.5, found.se, found.t, found.p, found.n)
+
+    def rank_ic(self, model: str, *, kind: Kind = "rank_ic") -> Estimate:
+        """Across symbols: the forecast of the return at the last step against what came, one value a round."""
+        if not self.prices(model):
+            return significance.newey_west_t(np.full(1, np.nan))
+        frame = pd.DataFrame({
+            "round": self.rounds,
+            "forecast": self.column(model, "mean_return")[:, -1],
+            "truth": np.log(self.truth("truth_close")[:, -1] / self.truth("last")[:, -1]),
+        })  # fmt: skip
+        series = cross_section(frame, "round", "forecast", "truth", kind=kind)
+        return significance.newey_west_t(series.to_numpy(), self._lags(int(series.notna().sum())))
+
+    def path_ic(self, model: str) -> Estimate:
+        """Along the path: the mean path's rank correlation with the true one, over open, high, low and close."""
+        values = []
+        for name in FEATURES[:4]:
+            made, came = self.column(model, f"mean_{name}"), self.truth(f"truth_{name}")
+            if np.isfinite(made).all():
+                values.append([rank_ic(f, t) for f, t in zip(made, came, strict=True)])
+        if not values:
+            return significance.newey_west_t(np.full(1, np.nan))
+        each = pd.DataFrame(np.array(values).T)
+        by_round = each.mean(axis=1, skipna=False).groupby(self.rounds).mean()
+        return significance.newey_west_t(by_round.to_numpy(), self._lags(int(by_round.notna().sum())))
+
+    def inside(self, model: str, level: float) -> NDArray[np.bool_]:
+        """(W, H) whether the true close lies in the central band, edges included."""
+        return inside(*self.band(model, level), self.truth("truth_close"))
+
+    def band(self, model: str, level: float) -> tuple[Array, Array]:
+        """(W, H) lower and upper edges, in price units."""
+        names = [quantile_name(round(0.5 + sign * level / 2, 6)) for sign in (-1, 1)]
+        return self.column(model, names[0]), self.column(model, names[1])
+
+    def coverage(self, model: str, level: float) -> tuple[float, float, float]:
+        """Share of true closes inside, and its 95% block bootstrap interval over the rounds."""
+        key = model, level
+        if key not in self._coverages:
+            by_round = pd.Series(self.inside(model, level).mean(1)).groupby(self.rounds).mean().to_numpy()
+            found = significance.block_bootstrap(by_round, self._block(by_round))
+            self._coverages[key] = float(found.mean), float(found.low), float(found.high)
+        return self._coverages[key]
+
+    def width(self, model: str, level: float) -> float:
+        """Mean width of the band in % of the last close."""
+        low, high = self.band(model, level)
+        return float(((high - low) / self.truth("last")).mean() * 100)
+
+    def compare(self, model: str, rival: str, loss: str) -> Comparison:
+        """A model's loss against a rival's, over the origins."""
+        key = model, rival, loss
+        if key not in self._comparisons:
+            a, b = self.losses(model)[loss], self.losses(rival)[loss]
+            apart = int(self.state["apart"])
+            self._comparisons[key] = significance.compare(a, b, self.rounds, self.horizon, stride=apart)
+        return self._comparisons[key]
+
+    def naive(self, question: ComparisonSpec) -> str | None:
+        """What "naive" means for a question; None where no baseline answers it."""
+        able = self.rivals(question.loss)
+        return next((name for name in question.naive if name in able), able[0] if able else None)
+
+    def rivals(self, loss: str) -> list[str]:
+        """The baselines that answer a question."""
+        return [name for name in self.baselines if np.isfinite(self.losses(name)[loss]).any()]
+
+    @property
+    def overlap(self) -> int:
+        """How many neighbouring rounds share forecast bars; 1: none."""
+        return -(-self.horizon // int(self.state["apart"]))
+
+    def independent(self) -> int:
+        """Rounds that share no forecast bar."""
+        return max(1, len(np.unique(self.rounds)) // self.overlap)
+
+    def calibrated_here(self, model: str) -> bool:
+        """Whether a model's calibration was fitted on bars of this very period: what it covers here proves nothing."""
+        found = self.state["contenders"].get(model, {}).get("calibration")
+        return bool(found) and pd.Timestamp(found["last"]) >= pd.Timestamp(self.state["first"])
+
+    def marks(self, model: str) -> dict[str, int]:
+        """Windows by mark, without those that have none."""
+        found, counts = np.unique(self.column(model, "mark")[:, 0].astype(str), return_counts=True)
+        return {str(mark): int(count) for mark, count in zip(found, counts, strict=True) if mark}
+
+    def _lags(self, count: int) -> int | None:
+        return None if count < 4 else min(max(self.overlap, int(4 * (count / 100) ** (2 / 9))), count - 1)
+
+    def _block(self, series: Array) -> float:
+        return max(float(self.overlap), optimal_block(series))
+
+
+def by_group(values: Array, groups: Sequence[Any] | NDArray[Any]) -> pd.Series:
+    """Means of values (N,) by group, in the order of the groups."""
+    return pd.Series(values).groupby(np.asarray(groups)).mean()

@@ -1,0 +1,285 @@
+"""The walk forward: every contender forecasts every window, chunk by chunk, each chunk a file that is written whole.
+
+A second call with the same settings goes on where the first one stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from chandler.atomic import atomic_file, write_text
+from chandler.data.sources import load_clean
+from chandler.data.store.store import BarStore
+from chandler.errors import ConfigError, DataError
+from chandler.evaluation.part_store import inputs, slug
+from chandler.evaluation.walk_forward import scores as records
+from chandler.evaluation.walk_forward.contamination import (
+    check_contamination,
+    exposure,
+    first_clean_origin,
+    not_on_record,
+)
+from chandler.evaluation.walk_forward.forecasters import EvaluatedForecaster, ModelForecaster, seeds
+from chandler.evaluation.walk_forward.origins import Origins, find_origins
+from chandler.evaluation.walk_forward.settings import EvaluationSettings
+from chandler.places import Layout, require_apart
+from chandler.progress import Progress
+from chandler.version import __version__
+
+SCORES, STATE, CONFIG, PARTS = "scores.parquet", "evaluation.json", "config.yaml", "parts"
+EXAMPLES = "examples.parquet"
+"""The history before some windows, for the candle charts: scores hold only what came after."""
+EVALUATION = Layout(
+    "an evaluation",
+    (SCORES, STATE, CONFIG, EXAMPLES, "report.html", f"{PARTS}/*/[0-9]*.parquet"),
+    {STATE: "fingerprint"},
+)
+"""What the folder of an evaluation holds; overwriting removes these and nothing else."""
+_FREE = ("out", "models", "baselines", "levels", "device")
+"""Settings that leave the forecasts of a contender as they are."""
+
+
+def evaluate(
+    settings: EvaluationSettings,
+    *,
+    force: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Run the evaluation, or go on with it.
+
+    Args:
+        settings: what to do; see `config.load_evaluation`.
+        force: forecast bars that a model has seen, and mark them.
+        overwrite: remove an earlier evaluation with other settings from the folder first.
+        progress: what shows it; default: a bar on a terminal, lines elsewhere.
+
+    Returns:
+        The folder, which then holds scores.parquet and evaluation.json.
+
+    Raises:
+        DataError: bars that cannot be used, or that a model knows (without `force`).
+        ConfigError: other settings than those of the evaluation in the folder (without `overwrite`).
+        CheckpointError: a model that cannot be loaded.
+    """
+    shown = progress or Progress()
+    folder = Path(settings.out)
+    exposures = {name: exposure(source) for name, source in settings.models.items()}
+    store, cleaned = load_clean(settings.data)
+    require_apart(folder, inputs(settings.data, settings.models.values()))
+    settings = settings.for_bars(store)
+    begin = settings.start
+    if begin is None and not force:
+        begin = first_clean_origin(store, exposures)
+    origins = find_origins(
+        store,
+        settings.lookback,
+        settings.horizon,
+        stride=settings.apart,
+        limit=settings.origins,
+        start=begin,
+        end=settings.end,
+    )
+    marks = check_contamination(origins, exposures, force)
+    # What cannot be loaded is said before the hours, not after.
+    models = {name: ModelForecaster(name, source, settings) for name, source in settings.models.items()}
+    for text in not_on_record(exposures):
+        shown.note(text)
+    state = _state(settings, origins, begin)
+    if cleaned is not None:
+        state["cleaning"] = cleaned.to_dict()
+    kept = _open(folder, state, overwrite)
+    # First of all: stopped at any moment after it, the same call goes on.
+    _write_state(folder, {**state, "contenders": kept, "finished": False})
+    write_text(folder / CONFIG, settings.to_yaml())
+    shown.note(
+        f"{len(origins):,} windows of {settings.lookback} + {settings.horizon} bars, {len(set(origins.rounds)):,} origins of "
+        f"{len(set(origins.numbers)):,} symbols, {state['first'][:10]} to {state['last'][:10]}"
+    )
+    _write_table(folder / EXAMPLES, _examples(origins, settings.seed))
+    state["contenders"], state["left_out"] = {}, {}
+    for name, contender in _contenders(settings, models, store, origins, state["left_out"], shown):
+        for note in contender.notes:
+            shown.note(note)
+        # As it will be read back: tuples become lists.
+        facts = json.loads(json.dumps({**contender.facts, "notes": list(contender.notes)}))
+        state["contenders"][name] = facts
+        parts = folder / PARTS / slug(name)
+        if kept.get(name) not in (None, facts):
+            for part in parts.glob("[0-9]*.parquet"):
+                part.unlink()
+        _write_state(folder, {**state, "contenders": {**kept, **state["contenders"]}, "finished": False})
+        begun = time.monotonic()
+        done = _run(name, contender, settings, origins, marks.get(name), parts, shown)
+        if done:
+            shown.note(f"{name}: {done:,} windows in {time.monotonic() - begun:,.0f} s")
+    if not state["contenders"]:
+        raise ConfigError("there is nothing left to evaluate: give models, or baselines that need no fit.")
+    _join(folder, [slug(name) for name in state["contenders"]], len(origins), settings.chunk)
+    _write_state(folder, {**state, "finished": True})
+    return folder
+
+
+def _contenders(
+    settings: EvaluationSettings,
+    models: dict[str, ModelForecaster],
+    store: BarStore,
+    origins: Origins,
+    left_out: dict[str, str],
+    shown: Progress,
+) -> Iterator[tuple[str, EvaluatedForecaster]]:
+    """One at a time; `models` are taken out, so that each is freed when it is done. A baseline that cannot be fitted is
+    left out."""
+    from chandler.evaluation.walk_forward.naive import make_baseline
+
+    for name in settings.baselines:
+        try:
+            baseline = make_baseline(name, settings, store, origins)
+        except DataError as error:
+            left_out[name] = str(error)
+            shown.note(f"{name} is left out: {error}")
+            continue
+        yield name, baseline
+    for name in settings.models:
+        yield name, models.pop(name)
+
+
+def _run(
+    name: str,
+    contender: EvaluatedForecaster,
+    settings: EvaluationSettings,
+    origins: Origins,
+    marks: NDArray[np.str_] | None,
+    parts: Path,
+    shown: Progress,
+) -> int:
+    """Forecast what is missing; how many windows that were."""
+    parts.mkdir(parents=True, exist_ok=True)
+    chunks = [np.arange(lo, min(lo + settings.chunk, len(origins))) for lo in range(0, len(origins), settings.chunk)]
+    missing = [number for number in range(len(chunks)) if not _part(parts, number).is_file()]
+    done = 0
+    with shown.track(name, len(origins), len(origins) - sum(len(chunks[n]) for n in missing)) as report:
+        for number in missing:
+            windows = chunks[number]
+            found = []
+            for twin, samples in contender.samples(origins, windows).items():
+                for window, sample, seed in zip(windows, samples, seeds(settings, origins, windows), strict=True):
+                    history, truth = origins.bars(int(window))
+                    mark = "" if marks is None else str(marks[window])
+                    head = {"model": twin, "window": int(window), "round": int(origins.rounds[window]), "mark": mark}
+                    found.append({**head, **records.score_rows(sample, history, truth, seed)})
+            _write_table(_part(parts, number), records.score_table(found))
+            done += len(windows)
+            report(len(windows))
+    return done
+
+
+def _examples(origins: Origins, seed: int, count: int = 6, rows: int = 45) -> pa.Table:
+    """The last rows of history of some windows drawn at random, before anything is known of any forecast."""
+    drawn = np.random.default_rng(seed).choice(len(origins), min(count, len(origins)), replace=False)
+    frames = []
+    for window in drawn:
+        frame = origins.bars(int(window))[0].tail(rows).to_frame().reset_index()
+        frame["timestamp"] = records.naive_times(pd.DatetimeIndex(frame["timestamp"]))
+        frames.append(frame.assign(window=int(window), symbol=origins.symbol(int(window))))
+    return pa.Table.from_pandas(pd.concat(frames, ignore_index=True), preserve_index=False)
+
+
+def _state(settings: EvaluationSettings, origins: Origins, begin: str | None) -> dict[str, Any]:
+    """What the folder remembers: enough to tell whether parts belong to these settings and these bars."""
+    store = origins.store
+    first, last = origins.targets(), np.asarray(store.timestamps)[origins.rows + origins.horizon]
+    closes = np.asarray(store.values[origins.rows, 3], np.float64)
+    return {
+        "chandler": __version__,
+        "settings": {k: v for k, v in settings.model_dump(mode="json").items() if k not in _FREE},
+        "start": begin,
+        "windows": len(origins),
+        "rounds": len(set(origins.rounds.tolist())),
+        "symbols": len(set(origins.numbers.tolist())),
+        "apart": origins.apart,
+        "rows": store.rows,
+        "zones": sorted({str(zone) for zone in store.zones}),
+        "first": str(np.datetime64(int(first.min()), "ns").astype("datetime64[s]")),
+        "last": str(np.datetime64(int(last.max()), "ns").astype("datetime64[s]")),
+        # Weighted by place, so that exchanged rows are noticed; rounded, since sums differ in their last bits.
+        "fingerprint": f"{float(closes @ np.arange(1, len(closes) + 1)):.9g} {int(first.sum() % 2**31)}",
+    }
+
+
+def _open(folder: Path, state: dict[str, Any], overwrite: bool) -> dict[str, Any]:
+    """The contenders that the folder has forecasts of; refuses a folder of something else.
+
+    Raises:
+        ConfigError: it belongs to other settings, or to no evaluation.
+    """
+    path = folder / STATE
+    if overwrite and EVALUATION.is_at(folder):
+        EVALUATION.require_own(folder)
+        EVALUATION.clear(folder)
+        return {}
+    if not path.is_file():
+        EVALUATION.claim(folder, "no evaluation")
+        return {}
+    before = read_state(folder)
+    changed = [key for key in state["settings"] if before.get("settings", {}).get(key) != state["settings"][key]]
+    changed += [key for key in ("start", "windows", "fingerprint") if before.get(key) != state[key] and not changed]
+    if changed:
+        raise ConfigError(
+            f"{folder} holds an evaluation with other settings ({', '.join(changed)} changed). Go on with those "
+            "settings, choose another folder (--out), or begin anew with --overwrite."
+        )
+    found: dict[str, Any] = before.get("contenders", {})
+    return found
+
+
+def read_state(folder: str | Path) -> dict[str, Any]:
+    """evaluation.json of a folder.
+
+    Raises:
+        ConfigError: no evaluation there, or one that cannot be read.
+    """
+    path = Path(folder) / STATE
+    if not path.is_file():
+        raise ConfigError(
+            f"{folder}: no evaluation ({STATE} is missing). Make one with: chandler evaluate DATA --out {folder}"
+        )
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}). Begin anew with --overwrite.") from error
+
+
+def _write_state(folder: Path, state: dict[str, Any]) -> None:
+    write_text(folder / STATE, json.dumps(state, indent=1, ensure_ascii=False))
+
+
+def _join(folder: Path, names: list[str], windows: int, chunk: int) -> None:
+    """All parts in one file, one part in memory at a time."""
+    parts = [_part(folder / PARTS / name, number) for name in names for number in range(-(-windows // chunk))]
+    schema = pq.read_schema(parts[0])
+    with (
+        atomic_file(folder / SCORES) as scratch,
+        pq.ParquetWriter(scratch, schema, compression="zstd") as writer,
+    ):
+        for part in parts:
+            writer.write_table(pq.read_table(part).cast(schema))
+
+
+def _part(folder: Path, number: int) -> Path:
+    return folder / f"{number:06d}.parquet"
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    with atomic_file(path) as scratch:
+        pq.write_table(table, scratch, compression="zstd")

@@ -1,0 +1,23 @@
+"""Token ids in, token ids out: many paths of many histories continued at once.
+
+`prompts` holds a history as tokens with its random numbers, `sampling` chooses a token, `reference` is the plain loop that
+all else must agree with, `generation` the fast one (`planning`, `cache`, `attention` and `kernels` are its parts, `memory`
+says what it may use), `decoding` turns ids into bars.
+"""
+
+from chandler.forecasting.engine.decoding import decode_paths
+from chandler.forecasting.engine.generation import Overflow, generate
+from chandler.forecasting.engine.memory import free_memory
+from chandler.forecasting.engine.prompts import Prompt, eval_mode
+from chandler.forecasting.engine.sampling import Sampling, path_uniforms
+
+__all__ = [
+    "Overflow",
+    "Prompt",
+    "Sampling",
+    "decode_paths",
+    "eval_mode",
+    "free_memory",
+    "generate",
+    "path_uniforms",
+]

@@ -1,0 +1,232 @@
+"""A Kronos predictor laid out for generation: weights folded and packed once per call, rows of a matrix in, rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from chandler.nn.layers import Attention, Block, RMSNorm, Rotary
+from chandler.nn.predictor import DependencyPositions, Kronos
+
+Attend = Callable[[int, Tensor], Tensor]
+"""(layer, qkv (rows, 3, heads, head_dim)) -> (rows, heads * head_dim): the attention of new rows."""
+
+_PACK_HINT = 128
+"""Rows that float32 weights are packed for; any number of rows may be multiplied with them."""
+DEPENDENCY_HEADS = 4
+
+
+def suits_cpu(device: torch.device) -> bool:
+    """Whether to take what is fastest on a CPU. The other way runs anywhere: on a CPU too, where a test answers no."""
+    return device.type == "cpu"
+
+
+@cache
+def packs(dtype: torch.dtype) -> bool:
+    """Whether weights can be laid out beforehand on this CPU: by MKL for float32, by oneDNN for bfloat16.
+
+    `F.linear` does it anew in every call, which at few rows costs more than the product. The operators are torch's
+    own (its compiler emits them) but not its public API: believe what they compute.
+    """
+    if dtype == torch.bfloat16 and not torch.backends.mkldnn.enabled:
+        return False
+    weight, rows = torch.arange(12.0).view(3, 4).to(dtype), torch.arange(20.0).view(5, 4).to(dtype)
+    try:
+        made = _packed_product(rows, _pack(weight), _shape_only(weight), None).float()
+    except (AttributeError, RuntimeError):
+        return False
+    return torch.allclose(made, rows.float() @ weight.float().T, rtol=1e-2)
+
+
+def _pack(weight: Tensor) -> Tensor:
+    if weight.dtype == torch.float32:
+        return torch.ops.mkl._mkl_reorder_linear_weight.default(weight.contiguous(), _PACK_HINT)
+    return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 1)  # for one row: as fast as any for many
+
+
+def _shape_only(weight: Tensor) -> Tensor:
+    """Something with the shape of `weight` and no memory: MKL's packed product asks for nothing else."""
+    return weight.new_zeros(1, 1).expand(weight.shape)
+
+
+def _packed_product(x: Tensor, packed: Tensor, shape: Tensor, bias: Tensor | None) -> Tensor:
+    if x.dtype == torch.float32:
+        return torch.ops.mkl._mkl_linear.default(x, packed, shape, bias, x.shape[0])
+    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+
+
+class Linear:
+    """y = x W^T + b on rows x (rows, in) -> (rows, out)."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
+        self.bias = None if bias is None else bias.to(dtype).contiguous()
+        self.weight, self.shape = weight.to(dtype).contiguous(), _shape_only(weight)
+        self.packed = suits_cpu(weight.device) and packs(dtype)
+        if self.packed:
+            self.weight = _pack(self.weight)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.packed:
+            return _packed_product(x.contiguous(), self.weight, self.shape, self.bias)
+        return F.linear(x, self.weight, self.bias)
+
+
+class Layer:
+    """One transformer block. The norms' weights and the attention scale are folded into what follows them."""
+
+    def __init__(self, block: Block, dtype: torch.dtype) -> None:
+        attention, ffn = block.self_attn, block.ffn
+        weight, bias = attention.in_proj_weight.float(), attention.in_proj_bias.float()
+        weight, bias = _prepare_qkv(attention, weight * _unit_scale(block.norm1), bias)
+        self.qkv = Linear(weight, bias, dtype)
+        self.out = Linear(attention.out_proj.weight, attention.out_proj.bias, dtype)
+        self.up = Linear(ffn.gate_up_weight.float() * _unit_scale(block.norm2), None, dtype)
+        self.down = Linear(ffn.w2.weight, None, dtype)
+
+
+def _unit_scale(norm: RMSNorm) -> Tensor:
+    """What a row of length 1 is multiplied with to become the norm's output: x / rms(x) = sqrt(dim) x / |x|."""
+    return norm.weight.float() * norm.weight.numel() ** 0.5
+
+
+def _prepare_qkv(attention: Attention, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale queries by 1/sqrt(head_dim) and pair up the halves of every query and key head.
+
+    Rotary turns coordinate i with coordinate i + head_dim / 2. Side by side they are one complex number, and the
+    rotation one multiplication; scores do not mind, since queries and keys are reordered alike.
+    """
+    heads, width = attention.n_heads, attention.head_dim
+    weight = weight.unflatten(0, (3, heads, 2, width // 2)).clone()
+    bias = bias.unflatten(0, (3, heads, 2, width // 2)).clone()
+    weight[0] *= width**-0.5
+    bias[0] *= width**-0.5
+    weight[:2] = weight[:2].transpose(2, 3).reshape_as(weight[:2]).clone()
+    bias[:2] = bias[:2].transpose(2, 3).reshape_as(bias[:2]).clone()
+    return weight.flatten(0, 3), bias.flatten()
+
+
+def rotation(rotary: Rotary, length: int) -> Tensor:
+    """Unit complex numbers (length, head_dim / 2) that turn a pair of coordinates at each position."""
+    cos, sin = rotary(length)
+    half = cos.shape[-1] // 2
+    return torch.complex(cos[:, :half], sin[:, :half])
+
+
+def turn_pairs_(x: Tensor, turn: Tensor) -> None:
+    """Turn the first columns of x (rows, some), halves of heads paired up, in place; float32 inside.
+
+    Args:
+        turn: a number for every pair, (rows, turned columns / 2): broadcasting over heads takes five times as long.
+    """
+    count = turn.shape[1]
+    if x.dtype == torch.float32:
+        x.view(torch.complex64)[:, :count].mul_(turn)
+    else:
+        turned = x[:, : 2 * count]
+        turned.copy_((turned.float().view(torch.complex64) * turn).view(torch.float32))
+
+
+class GenerationWeights:
+    """Everything of the predictor that generation reads.
+
+    Folding and packing copies all weights once (Kronos-small 92 MB in float32); it is done for each call of the
+    engine, so weights that changed in between are always noticed.
+    """
+
+    def __init__(
+        self, model: Kronos, *, dtype: torch.dtype, positions: DependencyPositions, max_positions: int
+    ) -> None:
+        c = model.config
+        self.dim, self.ff_dim, self.n_heads, self.dtype = c.d_model, c.ff_dim, c.n_heads, dtype
+        self.device = model.head.proj_s1.weight.device
+        # On a CPU the small products of attention are slower in bfloat16, and more exact in float32.
+        self.cache_dtype = torch.float32 if suits_cpu(self.device) else dtype
+        blocks = [block for block in model.transformer if isinstance(block, Block)]
+        self.layers = [Layer(block, dtype) for block in blocks]
+        self.floor = torch.tensor((model.norm.eps * c.d_model) ** 0.5, device=self.device)
+        dependency = model.dep_layer.cross_attn
+        rotary = blocks[0].self_attn.rotary if blocks else dependency.rotary
+        self.turn = rotation(rotary, max_positions)
+        self.dependency_turn = rotation(dependency.rotary, max_positions) if positions == "rotary" else None
+
+        # Linear(2d -> d) of two embeddings is a sum of two table rows: 2^bits rows each, worked out once.
+        embedding = model.embedding
+        fusion = embedding.fusion_proj.weight.float() * embedding.scale
+        self.table_s1 = embedding.emb_s1.weight.float() @ fusion[:, : c.d_model].T
+        self.table_s1 += embedding.fusion_proj.bias.float()
+        self.table_s2 = embedding.emb_s2.weight.float() @ fusion[:, c.d_model :].T
+        self.time_emb = model.time_emb
+
+        weight, bias = _prepare_qkv(dependency, dependency.in_proj_weight.float(), dependency.in_proj_bias.float())
+        # The query of the dependency layer is a function of the coarse token alone: a table as well.
+        query = embedding.emb_s1.weight.float() @ weight[: c.d_model].T + bias[: c.d_model]
+        self.dependency_query = query
+        self.dependency_kv = Linear(weight[c.d_model :], bias[c.d_model :], dtype)
+        self.dependency_out = Linear(dependency.out_proj.weight, dependency.out_proj.bias, dtype)
+        self.norm = _unit_scale(model.norm)
+        head = model.head
+        # Heads stay in float32: logits rounded to bfloat16 would tie, and the nucleus would end in a crowd.
+        self.head_s1 = Linear(head.proj_s1.weight, head.proj_s1.bias, torch.float32)
+        weight = head.proj_s2.weight.float() * _unit_scale(model.dep_layer.norm)
+        self.head_s2 = Linear(weight, head.proj_s2.bias, torch.float32)
+
+    def heads_of(self, layer: int) -> int:
+        """Heads of a cached layer; the one after the last block is the dependency layer."""
+        return self.n_heads if layer < len(self.layers) else DEPENDENCY_HEADS
+
+    def embed(self, s1: Tensor, s2: Tensor, time: Tensor | None) -> Tensor:
+        """Ids (rows,) and the time embedding (rows, dim) or None -> float32 (rows, dim)."""
+        x = self.table_s1.index_select(0, s1).add_(self.table_s2.index_select(0, s2))
+        return x if time is None else x.add_(time)
+
+    def time(self, stamps: Tensor) -> Tensor:
+        """Time features (..., 5) -> float32 (..., dim)."""
+        return self.time_emb(stamps.to(self.device)).float()
+
+    def hidden(self, x: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """Embedded rows x (rows, dim), float32, overwritten -> hidden states h (rows, dim), float32.
+
+        Args:
+            positions: of the rows, (rows,).
+            attend: the attention over what the rows can see, which also remembers their keys and values.
+        """
+        turn = self.turn[positions].repeat(1, 2 * self.n_heads)
+        for index, layer in enumerate(self.layers):
+            qkv = layer.qkv(self._unit(x).to(self.dtype)).to(self.cache_dtype)
+            turn_pairs_(qkv, turn)
+            x += layer.out(attend(index, qkv.view(len(x), 3, self.n_heads, -1)).to(self.dtype))
+            gate, up = layer.up(self._unit(x).to(self.dtype)).chunk(2, dim=-1)
+            x += layer.down(F.silu(gate).mul_(up))
+        return self._unit(x).mul_(self.norm)
+
+    def dependency_memory(self, hidden: Tensor, positions: Tensor) -> Tensor:
+        """h (rows, dim) at positions (rows,) -> keys and values of the dependency layer, (rows, 2, 4, dim / 4)."""
+        kv = self.dependency_kv(hidden.to(self.dtype)).to(self.cache_dtype)
+        if self.dependency_turn is not None:
+            turn_pairs_(kv, self.dependency_turn[positions].repeat(1, DEPENDENCY_HEADS))
+        return kv.view(len(kv), 2, DEPENDENCY_HEADS, -1)
+
+    def dependency_queries(self, s1: Tensor, positions: Tensor) -> Tensor:
+        """Queries of the chosen coarse ids s1 (rows,), standing at positions (rows,) -> (rows, 4, dim / 4)."""
+        q = self.dependency_query.index_select(0, s1)
+        # "reference": neither query nor keys are turned; the released weights were sampled this way.
+        if self.dependency_turn is not None:
+            turn_pairs_(q, self.dependency_turn[positions].repeat(1, DEPENDENCY_HEADS))
+        return q.to(self.cache_dtype).view(len(q), DEPENDENCY_HEADS, -1)
+
+    def s1_logits(self, hidden: Tensor) -> Tensor:
+        """h (rows, dim) -> (rows, 2^s1_bits), float32."""
+        return self.head_s1(hidden)
+
+    def s2_logits(self, hidden: Tensor, attended: Tensor) -> Tensor:
+        """h and what the dependency layer read, (rows, dim) each -> (rows, 2^s2_bits), float32."""
+        y = self.dependency_out(attended.to(self.dtype)) + hidden
+        return self.head_s2(self._unit(y))
+
+    def _unit(self, x: Tensor) -> Tensor:
+        """RMSNorm without its weight and a factor sqrt(dim): x / sqrt(|x|^2 + dim eps), in a third of the time."""
+        return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot_(self.floor)

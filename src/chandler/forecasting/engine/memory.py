@@ -1,0 +1,69 @@
+"""How much memory a computation may plan with."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+SHARE = 0.25
+"""Part of the free memory that generation plans with unless told otherwise."""
+_UNKNOWN = 4 << 30
+_CGROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory"))
+"""Where a container sees its control group: the second version of these, then the first."""
+_V2 = ("memory.max", "memory.current", "inactive_file")
+_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that could be allocated on `device` now; within a container's limit where there is one."""
+    told = getattr(torch.get_device_module(device), "mem_get_info", None)  # accelerators with memory of their own
+    if told is not None:
+        return int(told(device)[0])
+    return min([_available(), *(left for root in _CGROUPS if (left := cgroup_available(root)) is not None)])
+
+
+def cgroup_available(root: Path) -> int | None:
+    """Bytes that a container may still take by the control group at `root`; None without one, or without a limit.
+
+    What it holds of files that nobody uses now is given back when memory is wanted: it counts as free.
+    """
+    limit_file, used_file, cached = _V2 if (root / _V2[0]).exists() else _V1
+    limit, used = _number(root / limit_file), _number(root / used_file)
+    if limit is None or used is None:
+        return None
+    try:
+        lines = (root / "memory.stat").read_text().splitlines()
+    except OSError:
+        lines = []
+    files = sum(int(line.split()[1]) for line in lines if line.split()[:1] == [cached])
+    return max(0, limit - max(0, used - files))
+
+
+def _available() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:  # macOS and others: a part of what is installed, since what is free is not told
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (ValueError, OSError, AttributeError):
+        return _UNKNOWN
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def trim_heap() -> None:
+    """Return memory that is free inside this process to the system (glibc; elsewhere nothing happens)."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

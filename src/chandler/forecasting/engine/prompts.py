@@ -1,0 +1,52 @@
+"""What the generation engines share: the prompt they continue, and a model held in eval mode while they do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One series to continue, with all the randomness that its paths will use."""
+
+    s1: Tensor
+    """Coarse ids of the history, (T,) int64, T >= 1."""
+    s2: Tensor
+    """Fine ids of the history, (T,) int64."""
+    stamps: Tensor | None
+    """Time features of history and horizon, (T + horizon, 5), or None for a model without times."""
+    uniforms: Tensor
+    """Random numbers in [0, 1), (paths, horizon, 2) float32: one for s1 and one for s2 of each new row."""
+
+    def __post_init__(self) -> None:
+        rows = len(self.s1)
+        assert self.s1.shape == self.s2.shape == (max(rows, 1),), "s1 and s2 are (T,) with T >= 1"
+        assert self.uniforms.shape[2:] == (2,), "uniforms are (paths, horizon, 2)"
+        if self.stamps is not None:
+            expected = (rows + self.uniforms.shape[1], 5)
+            assert tuple(self.stamps.shape) == expected, f"stamps are {expected}, not {tuple(self.stamps.shape)}"
+
+    @property
+    def paths(self) -> int:
+        """How many continuations are wanted."""
+        return self.uniforms.shape[0]
+
+
+@contextmanager
+def eval_mode(*models: nn.Module) -> Iterator[None]:
+    """Put every module in eval mode for the duration and give each its own mode back afterwards.
+
+    A model that somebody left in train mode must not drop units inside a forecast.
+    """
+    modes = [(module, module.training) for model in models for module in model.modules()]
+    for module, _ in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

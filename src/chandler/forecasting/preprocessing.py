@@ -1,0 +1,224 @@
+"""Turns bars into what the model is given: the visible rows, their scale, and the times of the horizon.
+
+The history is cut first and normalised after, so rows that the model never sees move nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from chandler.data.bars import Bars
+from chandler.data.calendars.gaps import describe_sessions, short
+from chandler.data.calendars.schedule import INFERRED, fit_schedule
+from chandler.data.calendars.time_features import time_features
+from chandler.data.datasets.windows import denormalise, normalise
+from chandler.data.reading.load import load_bars
+from chandler.errors import DataError
+
+MIN_HISTORY = 2
+"""Rows below which a spread, and so a scale, has no meaning."""
+CALENDAR_ROWS = 20_000
+"""Rows whose times tell when bars come: a short lookback may not have seen a close or a weekend."""
+GIVEN = "given"
+"""The calendar of a forecast whose timestamps a caller handed in."""
+SMALL_PRICE = 1e-3
+"""Below it the 1e-5 in (x - mean) / (std + 1e-5) drowns the moves of a price; see `_unit`."""
+
+
+@dataclass(frozen=True, eq=False)
+class ForecastIndex:
+    """When the forecast bars come, and who says so."""
+
+    index: pd.DatetimeIndex
+    """(horizon,), in the zone of the history."""
+    calendar: str
+    """An exchange, "24/7", "24/5", "inferred" or "given"."""
+    sessions: str = ""
+    """What was inferred: `Mon-Fri 09:30-16:00`."""
+    notes: tuple[str, ...] = ()
+
+
+class ModelInput(NamedTuple):
+    """What the model is given of one series."""
+
+    values: NDArray[Any]
+    """Normalised history, (T, 6)."""
+    stamps: NDArray[np.uint8]
+    """Time features of history and horizon, (T + horizon, 5)."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedSeries:
+    """One series ready to be forecast."""
+
+    history: Bars
+    """The visible rows."""
+    times: ForecastIndex
+    window: ModelInput
+    scale: tuple[NDArray[np.float64], NDArray[np.float64]]
+    """Mean and standard deviation (6,) of the visible rows, prices in `unit`."""
+    unit: NDArray[np.float64]
+    """What the features (6,) were divided by before they were normalised: 1 except for tiny prices."""
+
+    def restore(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Normalised paths (P, horizon, 6) in the units of the history.
+
+        Raises:
+            DataError: a value that is no number, which only damaged weights can cause.
+        """
+        paths = denormalise(z, *self.scale) * self.unit
+        if not np.isfinite(paths).all():
+            raise DataError(
+                f"{self.history.symbol}: the model gave values that are not finite. Its weights are damaged: load "
+                "the checkpoint again, or an earlier one."
+            )
+        return paths
+
+
+def prepare_series(
+    series: Bars, horizon: int, rows: int, timestamps: Any = None, calendar: str | None = None
+) -> PreparedSeries:
+    """Make a series ready.
+
+    Args:
+        series: bars; the last `rows` are visible, the times of up to 20,000 help to infer the calendar.
+        horizon: bars ahead, >= 1.
+        rows: >= 2.
+        timestamps: of the forecast bars; None works them out.
+        calendar: when the market trades, as of `future_timestamps`; None learns it from the history.
+
+    Raises:
+        DataError: fewer than 2 rows, values that are not finite, timestamps that do not fit, an unknown calendar.
+    """
+    history = series.tail(rows)
+    if len(history) < MIN_HISTORY:
+        raise DataError(
+            f"{history.symbol}: {_rows(len(history))} of history, a forecast needs at least {MIN_HISTORY} "
+            "(and is better with hundreds)."
+        )
+    broken = ~np.isfinite(history.values).all(axis=1)
+    if broken.any():
+        raise DataError(
+            f"{history.symbol}: {_rows(int(broken.sum()))} of history with values that are not finite, first at "
+            f"{history.timestamps[broken.argmax()]}. Read them with Bars.from_frame or load_bars, which say what to do."
+        )
+    if timestamps is None:
+        times = _worked_out(series, horizon, max(rows, CALENDAR_ROWS), calendar)
+    else:
+        where = f"{history.symbol}: the forecast timestamps"
+        times = ForecastIndex(given_times(history.timestamps, horizon, timestamps, where), GIVEN)
+    unit = _unit(history.values)
+    z, mean, std = normalise(history.values / unit, len(history))
+    stamps = np.concatenate((time_features(history.timestamps), time_features(times.index)))
+    return PreparedSeries(history, times, ModelInput(z, stamps), (mean, std), unit)
+
+
+def _unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A power of ten for prices below SMALL_PRICE, so that the scale sees them between 1 and 10; else 1.
+
+    A token that trades at 1e-8 moves by 1e-10, and the model's scale adds 1e-5 to the standard deviation: the
+    history would look constant and the forecast swing by a thousand times the price. What a price is quoted in is
+    a convention; volume and amount have scales of their own and stay.
+    """
+    unit = np.ones(values.shape[1])
+    price = float(values[:, :4].mean())
+    if 0 < price < SMALL_PRICE:
+        unit[:4] = 10.0 ** np.floor(np.log10(price))
+    return unit
+
+
+def one_series(bars: Any) -> Bars:
+    """Bars of one symbol from Bars, a frame, or a store of one symbol.
+
+    Raises:
+        DataError: several symbols, none, or something else altogether.
+    """
+    if isinstance(bars, Bars):
+        return bars
+    if isinstance(bars, pd.DataFrame):
+        return Bars.from_frame(bars)
+    try:
+        series = list(bars)
+    except TypeError:
+        series = []
+    if len(series) == 1 and isinstance(series[0], Bars):
+        return series[0]
+    if series and all(isinstance(one, Bars) for one in series):
+        names = ", ".join(one.symbol for one in series[:5]) + (", ..." if len(series) > 5 else "")
+        raise DataError(f"forecast takes one symbol, found {len(series)}: {names}. Pick one, or call forecast_many.")
+    raise DataError(f"forecast takes Bars, a DataFrame or a store of one symbol, found {type(bars).__name__}.")
+
+
+def many_series(series: Iterable[Bars | pd.DataFrame] | Any) -> list[Bars]:
+    """Bars of each symbol of a store, of a frame of many symbols, or of an iterable of what `one_series` takes.
+
+    Raises:
+        DataError: something else.
+    """
+    if isinstance(series, Bars):
+        return [series]
+    if isinstance(series, pd.DataFrame):
+        return list(load_bars(series))
+    try:
+        each = list(series)
+    except TypeError:
+        raise DataError(f"forecast_many takes a store, a frame or a list of bars, found {series!r:.60}.") from None
+    return [one_series(bars) for bars in each]
+
+
+def _worked_out(series: Bars, horizon: int, rows: int, calendar: str | None) -> ForecastIndex:
+    """Timestamps after a series, from a named calendar or from its last `rows` rows."""
+    try:
+        schedule = fit_schedule(series.timestamps[-rows:], calendar)
+        future = schedule.after(horizon)
+    except DataError as error:
+        raise DataError(f"{series.symbol}: {error}") from None
+    guess = (describe_sessions(schedule) or f"every {short(schedule.step)}") if schedule.name == INFERRED else ""
+    return ForecastIndex(future, schedule.name, guess, schedule.notes)
+
+
+def given_times(history: pd.DatetimeIndex, horizon: int, timestamps: Any, where: str) -> pd.DatetimeIndex:
+    """Timestamps that a caller gave, checked against those of the history and brought to their zone.
+
+    Args:
+        history: (T,), increasing.
+        horizon: how many there must be.
+        timestamps: what a DatetimeIndex can be made of.
+        where: their name in messages, in the plural.
+
+    Raises:
+        DataError: they do not fit; says how.
+    """
+    index = read_times(timestamps, where)
+    if len(index) != horizon:
+        raise DataError(f"{where} are {len(index)}, the horizon is {horizon}. Give one per forecast bar.")
+    if (index.tz is None) != (history.tz is None):
+        have, has = ("have no", "one") if index.tz is None else ("have a", "none")
+        raise DataError(f"{where} {have} time zone, the history has {has}. Localise both (tz_localize) or neither.")
+    if index[0] <= history[-1]:
+        raise DataError(
+            f"{where} begin at {index[0]}, but the history ends at {history[-1]}. Give later ones, or cut the history."
+        )
+    # The hour and weekday that the model sees are those of the history's clock.
+    return index if index.tz is None else index.tz_convert(history.tz)
+
+
+def read_times(timestamps: Any, where: str) -> pd.DatetimeIndex:
+    """A DatetimeIndex of what a caller gave; DataError, by the name `where`, unless all are there and increasing."""
+    try:
+        index = pd.DatetimeIndex(timestamps)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where} cannot be read as times: {error}.") from error
+    if index.hasnans or not (index.is_monotonic_increasing and index.is_unique):
+        raise DataError(f"{where} must be strictly increasing, with none missing.")
+    return index
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" + ("s" if count != 1 else "")

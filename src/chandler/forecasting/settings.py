@@ -1,0 +1,53 @@
+"""How a forecast is made: what travels together from a call, a command or an evaluation to the engine, checked once."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from chandler.errors import ConfigError
+from chandler.forecasting.engine.generation import Overflow
+from chandler.forecasting.engine.sampling import Sampling
+from chandler.forecasting.preprocessing import MIN_HISTORY
+
+Precision = Literal["float32", "bfloat16"]
+"""Number format of the predictor's weights and caches while it generates."""
+
+
+@dataclass(frozen=True)
+class ForecastSettings:
+    """The settings of `Forecaster.forecast`, which says what they mean. Impossible values raise ConfigError."""
+
+    paths: int = 100
+    sampling: Sampling = field(default_factory=Sampling)
+    lookback: int | None = None
+    """Rows of history; None for the forecaster's own."""
+    overflow: Overflow = "exact"
+    precision: Precision = "float32"
+    memory_budget: int | None = None
+    """Bytes for caches; None for a quarter of what is free."""
+    calendar: str | None = None
+    """None for the forecaster's own."""
+    repair: bool = False
+    calibrated: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "paths", require_int("paths", self.paths, 1))
+        if self.lookback is not None:
+            object.__setattr__(self, "lookback", require_int("lookback", self.lookback, MIN_HISTORY))
+        if self.overflow not in get_args(Overflow):
+            raise ConfigError(f'overflow is "exact", "block" or "trim", found {self.overflow!r}.')
+        if self.precision not in get_args(Precision):
+            raise ConfigError(f'precision is "float32" or "bfloat16", found {self.precision!r}.')
+
+
+def require_int(name: str, value: Any, least: int) -> int:
+    """`value` as an int; ConfigError by `name` unless it is a whole number >= `least`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(value, bool):
+        raise ConfigError(f"{name} must be a whole number >= {least}, found {value!r}.")
+    return number

@@ -1,0 +1,89 @@
+"""What a forecast is worth: pure functions of arrays, that know nothing of bars, models or folders.
+
+`point`, `distribution`, `volatility` and `correlation` judge forecasts against what came true; `ensemble` says what paths
+mean without a truth; `bootstrap` and `significance` say whether a difference is chance; `conformal` and
+`adaptive_conformal` correct bands. `DIRECTION` says which way a measure is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from chandler.measures.adaptive_conformal import AdaptiveBands, adaptive_bands
+from chandler.measures.bootstrap import Interval, block_bootstrap, optimal_block
+from chandler.measures.conformal import ConformalBands
+from chandler.measures.correlation import cross_section, ic, rank_correlation, rank_ic, ranks
+from chandler.measures.distribution import band, crps, inside, pinball, pit
+from chandler.measures.ensemble import ReturnKind, band_levels
+from chandler.measures.point import direction, log_returns, naive_error, scaled
+from chandler.measures.significance import Comparison, Estimate, compare, diebold_mariano, newey_west_t
+from chandler.measures.volatility import qlike, r2, realised_variance, variance_mae
+
+DIRECTION: Mapping[str, Literal["lower", "higher"]] = {
+    "mse": "lower",
+    "mse_s1": "lower",
+    "nll": "lower",
+    "nll_s1": "lower",
+    "nll_s2": "lower",
+    "nll_horizon": "lower",
+    "crps": "lower",
+    "rank_ic": "higher",
+}
+"""Which way a measure is better; one that is not listed is a loss."""
+
+
+def higher_is_better(measure: str | None) -> bool:
+    """Whether a measure is to rise; one that is not known is not."""
+    return measure is not None and DIRECTION.get(measure) == "higher"
+
+
+def is_better(measure: str, score: float, than: float) -> bool:
+    """Whether a score is better than another one, strictly."""
+    return score > than if higher_is_better(measure) else score < than
+
+
+def gain(measure: str, start: float, best: float) -> str:
+    """ "12.3% lower"; of a measure that is to rise the difference, since its zero is no error: "0.031 higher"."""
+    if higher_is_better(measure):
+        return f"{best - start:.3g} higher"
+    return f"{(start - best) / abs(start) if start else 0.0:.1%} lower"
+
+
+__all__ = [
+    "DIRECTION",
+    "AdaptiveBands",
+    "Comparison",
+    "ConformalBands",
+    "Estimate",
+    "Interval",
+    "ReturnKind",
+    "adaptive_bands",
+    "band",
+    "band_levels",
+    "block_bootstrap",
+    "compare",
+    "cross_section",
+    "crps",
+    "diebold_mariano",
+    "direction",
+    "gain",
+    "higher_is_better",
+    "ic",
+    "inside",
+    "is_better",
+    "log_returns",
+    "naive_error",
+    "newey_west_t",
+    "optimal_block",
+    "pinball",
+    "pit",
+    "qlike",
+    "r2",
+    "rank_correlation",
+    "rank_ic",
+    "ranks",
+    "realised_variance",
+    "scaled",
+    "variance_mae",
+]

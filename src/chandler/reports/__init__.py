@@ -1,0 +1,44 @@
+"""Pages: one file each that loads nothing, written from the files in a folder. All of them are looked at in one style.
+
+Read `render` (what a page is made of), then the page you are after, with its template in templates/: `run`, `evaluation`
+(its sentences in `evaluation_summary`), `backtest`, `generation`, `inspection`; `charts` and `score_charts` draw.
+"""
+
+from pathlib import Path
+
+from chandler.evaluation.walk_forward.results import Results
+from chandler.evaluation.walk_forward.runner import STATE
+from chandler.reports.backtest import backtest_text, write_backtest_report
+from chandler.reports.evaluation import write_evaluation_report
+from chandler.reports.evaluation_summary import evaluation_text
+from chandler.reports.generation import generation_text, write_generation_report
+from chandler.reports.inspection import inspection_html
+from chandler.reports.run import write_run_report
+
+__all__ = [
+    "backtest_text",
+    "evaluation_text",
+    "generation_text",
+    "inspection_html",
+    "write_backtest_report",
+    "write_evaluation_report",
+    "write_generation_report",
+    "write_report",
+    "write_run_report",
+]
+
+
+def write_report(folder: str | Path) -> Path:
+    """Write report.html into the folder of a run, an evaluation, a backtest or a generation task; returns its path.
+
+    Raises:
+        ConfigError: none of these, or not finished.
+    """
+    folder = Path(folder)
+    if (folder / STATE).is_file():
+        return write_evaluation_report(Results(folder))
+    if (folder / "curve.parquet").is_file():
+        return write_backtest_report(folder)
+    if (folder / "generation.json").is_file():
+        return write_generation_report(folder)
+    return write_run_report(folder)

@@ -1,0 +1,122 @@
+"""What training draws from: the windows of the main store, weighted by symbol, and a share from a replay store.
+
+The order of an epoch is one list over both, so batches, ranks and resuming treat all windows alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from chandler.data.datasets.device_cache import gather_tensors
+from chandler.data.datasets.samplers import weighted_sample
+from chandler.data.datasets.windows import Windows, epoch_order, feistel_permutation
+from chandler.errors import ConfigError
+from chandler.training.engine.batching import derive_seed
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """Window i < len(main) is one of the main store; i >= len(main) is window i - len(main) of the replay store."""
+
+    main: Windows
+    replay: Windows | None = None
+    share: float = 0.0
+    """Part of every batch that is replayed, in [0, 1)."""
+    temperature: float = 1.0
+    """A symbol of the main store is drawn in proportion to its windows to this power: 1 by rows, 0 equally."""
+    limit: int | None = None
+    """Windows of the main store in an epoch; None: all."""
+    weights: np.ndarray | None = None
+    """(S,) > 0: what each symbol counts on top of `temperature`; None: all the same."""
+
+    def __post_init__(self) -> None:
+        assert self.replay is None or (self.replay.length == self.main.length and len(self.replay))
+        assert 0 <= self.share < 1
+        assert self.replay is not None or self.share == 0
+        everything = self.limit is None or self.limit >= len(self.main)
+        if self._weighted and everything and np.count_nonzero(self.main.counts) > 1:
+            raise ConfigError(
+                f"data.weighting has no effect: an epoch draws every one of the {len(self.main):,} windows, none of "
+                f"them twice. Set data.windows_per_epoch below that, for example {max(1, len(self.main) // 2)}, or "
+                "data.weighting: rows."
+            )
+
+    @property
+    def length(self) -> int:
+        """Rows of a window, T."""
+        return self.main.length
+
+    @property
+    def drawn(self) -> int:
+        """Windows of an epoch, replayed ones included."""
+        return self._drawn_main + self._replayed
+
+    @property
+    def _weighted(self) -> bool:
+        return self.temperature != 1 or (self.weights is not None and bool(np.ptp(self.weights)))
+
+    @property
+    def _drawn_main(self) -> int:
+        return len(self.main) if self.limit is None else min(self.limit, len(self.main))
+
+    @property
+    def _replayed(self) -> int:
+        return round(self._drawn_main * self.share / (1 - self.share))
+
+    def order(self, seed: int, epoch: int) -> np.ndarray:
+        """The windows of an epoch (from 1) in their order, (drawn,) int64; depends on its arguments only.
+
+        Each main window comes at most once. Replayed ones are spread evenly, so that every run of windows, be it a
+        batch or a rank's part, has its share within one; they go through the replay store in passes that may span
+        epochs, each window once a pass.
+        """
+        if not self._weighted:
+            main = epoch_order(len(self.main), seed=seed, epoch=epoch, limit=self.limit)
+        else:
+            main = weighted_sample(
+                self.main.counts, self._drawn_main, self.temperature, seed=seed, epoch=epoch, weights=self.weights
+            )
+        if not self._replayed:
+            return main
+        place = np.arange(self.drawn + 1, dtype=np.int64) * self._replayed // self.drawn
+        replayed = np.diff(place).astype(bool)
+        order = np.empty(self.drawn, np.int64)
+        order[~replayed] = main
+        order[replayed] = len(self.main) + self._replay_order(seed, (epoch - 1) * self._replayed)
+        return order
+
+    def _replay_order(self, seed: int, first: int) -> np.ndarray:
+        """Positions first .. first + replayed of the passes through the replay store, one after another."""
+        assert self.replay is not None
+        size, seed = len(self.replay), derive_seed(seed, 3)
+        positions = np.arange(first, first + self._replayed, dtype=np.int64)
+        found = np.empty(len(positions), np.int64)
+        for number in range(first // size, (first + self._replayed - 1) // size + 1):
+            inside = positions // size == number
+            found[inside] = feistel_permutation(positions[inside] % size, size, seed=derive_seed(seed, number))
+        return found
+
+    def gather_tensors(self, indices: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The windows of `indices` (B,) in that order, on `device`: values (B, T, 6), time features (B, T, 5) int64."""
+        indices = np.asarray(indices, np.int64)
+        other = indices >= len(self.main)
+        if self.replay is None or not other.any():
+            return gather_tensors(self.main, indices, device)
+        main = gather_tensors(self.main, indices[~other], device)
+        replay = gather_tensors(self.replay, indices[other] - len(self.main), device)
+        place = torch.from_numpy(np.argsort(np.argsort(other, kind="stable"))).to(device)
+        values, stamps = (torch.cat(parts)[place] for parts in zip(main, replay, strict=True))
+        return values, stamps
+
+    def describe(self, index: int) -> tuple[str, pd.Timestamp, pd.Timestamp]:
+        """Symbol, first and last timestamp (local) of a window; the symbol says so if it is replayed."""
+        if index < len(self.main):
+            return self.main.describe(index)
+        assert self.replay is not None
+        symbol, first, last = self.replay.describe(index - len(self.main))
+        return f"{symbol} (replay)", first, last

@@ -1,0 +1,251 @@
+"""Where a stage stands, on disk: enough to go on as if it had never stopped, whole at any moment.
+
+`checkpoints/STAGE/step-N/` holds model, optimiser and schedule after step N; `best-N/` the best model so far. All
+randomness is a function of (seed, step), so no generator and no order of windows needs to be kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from chandler.atomic import atomic_folder, stands_for
+from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME, PretrainedMixin
+from chandler.errors import TrainingError
+from chandler.measures import is_better
+from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS, merged, save_adapters
+from chandler.places import Layout
+from chandler.training.engine.watch import OverfittingMonitor
+
+STATE_FILES = (
+    "step-*/model.safetensors", "step-*/optimizer.safetensors", "step-*/state.json", "step-*/checksums.json",
+    "best-*/.tmp??????", f"best-*/{CONFIG_NAME}", f"best-*/{WEIGHTS_NAME}", f"best-*/{ADAPTER_CONFIG}", f"best-*/{ADAPTER_WEIGHTS}",
+)  # fmt: skip
+STATES = Layout("saved states", STATE_FILES, {})
+"""What the folder of a stage's states holds, and all that is ever removed from it."""
+KEPT = 2
+"""Saved states kept per stage: if the newest is damaged, the one before it serves."""
+
+
+@dataclass
+class BestScore:
+    """The best validation score so far and how long ago it was."""
+
+    measure: str
+    """Which score chooses."""
+    start: float = float("nan")
+    best: float = float("nan")
+    best_step: int = 0
+    without_gain: int = 0
+
+    def add(self, score: float, step: int) -> bool:
+        """Take a score in, that of step 0 first; whether it is a new best (strictly better than all before)."""
+        if step == 0:
+            self.start = score
+        better = step == 0 or is_better(self.measure, score, self.best)
+        if better:
+            self.best, self.best_step = score, step
+        self.without_gain = 0 if better else self.without_gain + 1
+        return better
+
+
+@dataclass
+class TrainerState:
+    """Beside model and optimiser: everything the loop carries from one step to the next."""
+
+    tracker: BestScore
+    step: int = 0
+    watch: OverfittingMonitor = field(default_factory=OverfittingMonitor)
+    seconds: float = 0.0
+    """Time spent before this state was saved."""
+    skipped: int = 0
+    """Steps left out because a loss or gradient was not finite."""
+    logged: list[list[float]] = field(default_factory=list)
+    """Losses of the steps since the last record in metrics.jsonl."""
+    at_start: dict[str, float] = field(default_factory=dict)
+    at_best: dict[str, float] = field(default_factory=dict)
+    """All validation measures at step 0, and at the best step so far."""
+    replay_start: float | None = None
+    replay_best: float | None = None
+    """Score on the replay store at step 0, and at the best step so far."""
+
+    def warning(self, *, over: bool = False) -> str | None:
+        """What `OverfittingMonitor` has to say."""
+        t = self.tracker
+        return self.watch.warning(t.measure, t.best, t.best_step, t.without_gain, over=over)
+
+    def replayed(self, measure: str, score: float, step: int, best: bool) -> dict[str, float]:
+        """Take in a score on the replay store; what a record of it says. Forgetting above 0 is a loss."""
+        if step == 0 or self.replay_start is None:
+            self.replay_start = score
+        if best:
+            self.replay_best = score
+        return {f"replay_{measure}": score, "forgetting": score - self.replay_start}
+
+
+class CheckpointManager:
+    """Reads and writes the states of one stage in its folder. Writing is rank 0's, reading everyone's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def best(self, step: int) -> Path:
+        """The folder of the best model found at `step`."""
+        return self.folder / f"best-{step:07d}"
+
+    def save_best(self, step: int, model: nn.Module) -> None:
+        """Keep a model as the best so far, adapters merged; older ones stay until no saved state refers to them.
+
+        Its adapters alone lie beside the weights.
+        """
+        plain = merged(model)
+        assert isinstance(plain, PretrainedMixin)
+
+        def write() -> None:
+            with atomic_folder(self._place(self.best(step))) as scratch:
+                plain.save_pretrained(scratch)
+                if plain is not model:
+                    save_adapters(model, scratch)
+
+        self._write(write, step)
+
+    def save(
+        self,
+        state: TrainerState,
+        model: nn.Module,
+        optimizer: dict[str, Any],
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+    ) -> None:
+        """Write a state beside the others, whole or not at all; then remove what is no longer needed.
+
+        `optimizer` is the state dict of the optimiser.
+        """
+
+        def write() -> None:
+            target = self.folder / f"step-{state.step:07d}"
+            with atomic_folder(self._place(target)) as scratch:
+                save_file(_contiguous(model.state_dict()), scratch / "model.safetensors")
+                tensors, groups = _pack(optimizer)
+                save_file(tensors, scratch / "optimizer.safetensors")
+                content = {"state": asdict(state), "groups": groups, "schedule": schedule.state_dict()}
+                (scratch / "state.json").write_text(json.dumps(content))
+                sums = {path.name: _checksum(path) for path in sorted(scratch.iterdir())}
+                (scratch / "checksums.json").write_text(json.dumps(sums))
+
+        self._write(write, state.step)
+        self._prune()
+
+    def load(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+        warn: Any,
+    ) -> TrainerState | None:
+        """Put the newest whole state into model, optimiser and schedule; None if there is none.
+
+        `warn` is called with a text for each damaged state that was passed over.
+        """
+        for path in reversed(self.saved()):
+            complaint = _damage(path)
+            if complaint:
+                warn(f"{path} is damaged ({complaint}); the state before it is used.")
+                continue
+            content = json.loads((path / "state.json").read_text())
+            model.load_state_dict(load_file(path / "model.safetensors"))
+            optimizer.load_state_dict(_unpack(load_file(path / "optimizer.safetensors"), content["groups"]))
+            schedule.load_state_dict(content["schedule"])
+            state = content["state"]
+            return TrainerState(
+                **{**state, "tracker": BestScore(**state["tracker"]), "watch": OverfittingMonitor(**state["watch"])}
+            )
+        return None
+
+    def saved(self) -> list[Path]:
+        """Folders of saved states, oldest first."""
+        return sorted(p for p in self.folder.glob("step-*") if re.fullmatch(r"step-\d{7,}", p.name))
+
+    def _prune(self) -> None:
+        """Keep the last states, the best models they refer to, and nothing that an interruption left behind."""
+        states = self.saved()
+        gone = [path.name for path in states[:-KEPT]]
+        needed = set()
+        for path in states[-KEPT:]:
+            if not _damage(path, deep=False):
+                needed.add(self.best(json.loads((path / "state.json").read_text())["state"]["tracker"]["best_step"]))
+        for path in self.folder.iterdir():
+            if stands_for(path.name) != path.name or (path.name.startswith("best-") and path not in needed):
+                gone.append(path.name)
+        STATES.clear(self.folder, only=gone)
+
+    def _place(self, target: Path) -> Path:
+        """A folder to write, without what an interruption left there: damaged, or referred to by no state."""
+        STATES.clear(self.folder, only=[target.name])
+        if target.exists():
+            raise TrainingError(f"{target} holds what is no state of chandler's. Move it away, then use --resume.")
+        return target
+
+    def clear(self) -> None:
+        """Remove all states, and the folder if nothing else is in it."""
+        STATES.clear(self.folder)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def _write(self, write: Any, step: int) -> None:
+        try:
+            write()
+        except Exception as error:
+            # safetensors reports a full disk in an exception of its own.
+            if isinstance(error, OSError) or "I/O error" in str(error) or "Io" in str(error):
+                saved = self.saved()
+                last = f"the state of step {int(saved[-1].name[5:])} is intact" if saved else "nothing was saved before"
+                raise TrainingError(
+                    f"{self.folder}: the state of step {step} cannot be written ({error}); {last}. "
+                    "Make room, then repeat the command with --resume."
+                ) from error
+            raise
+
+
+def _contiguous(tensors: dict[str, Any]) -> dict[str, Tensor]:
+    return {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+
+
+def _pack(state: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """An optimiser's state as named tensors ("0.exp_avg") and its parameter groups as plain values."""
+    tensors = {f"{i}.{name}": t for i, entries in state["state"].items() for name, t in entries.items()}
+    return _contiguous(tensors), state["param_groups"]
+
+
+def _unpack(tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> dict[str, Any]:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        place, name = key.split(".", 1)
+        state.setdefault(int(place), {})[name] = tensor
+    return {"state": state, "param_groups": groups}
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _damage(path: Path, deep: bool = True) -> str:
+    """What is wrong with a saved state; empty if it is whole."""
+    try:
+        sums = json.loads((path / "checksums.json").read_text())
+        for name, expected in sums.items():
+            if not (path / name).is_file():
+                return f"{name} is missing"
+            if deep and _checksum(path / name) != expected:
+                return f"{name} does not match its checksum"
+    except (OSError, ValueError) as error:
+        return f"checksums.json cannot be read: {error}"
+    return ""

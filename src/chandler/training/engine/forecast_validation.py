@@ -1,0 +1,135 @@
+"""Scores real forecasts of a fixed set of validation windows, by the engine that forecasts; always the same questions.
+
+Windows, sampling and random numbers are functions of settings and seed: two checkpoints differ by their weights alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from chandler.data.columns import CLOSE
+from chandler.data.datasets.windows import Windows, denormalise
+from chandler.devices import bring, device_of
+from chandler.forecasting.engine.decoding import decode_paths
+from chandler.forecasting.engine.generation import generate
+from chandler.forecasting.engine.prompts import Prompt, eval_mode
+from chandler.forecasting.engine.sampling import Sampling, path_uniforms
+from chandler.measures import crps, rank_correlation
+from chandler.nn.lora import merged
+from chandler.nn.predictor import DependencyPositions, Kronos
+from chandler.nn.tokenizer import KronosTokenizer
+from chandler.training.settings.stage import ScoringSettings
+
+MEMORY = 1 << 30
+"""Bytes for caches of the engine: fixed, so that what is computed together does not depend on what is free."""
+
+
+class ForecastScorer:
+    """The questions of a predictor's validation.
+
+    Args:
+        windows: of the validation split; `settings.windows` of them are asked, evenly spaced from a drawn first one.
+        tokenizer: the frozen one; histories are encoded once.
+        max_context: bars that the finished model will see at most.
+        settings: how many windows and paths, and how they are sampled.
+        positions: how the finished model will see positions.
+        seed: of the choice of windows and of the paths.
+        part: (rank, ranks) of this process, which answers every ranks-th question.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        tokenizer: KronosTokenizer,
+        max_context: int,
+        settings: ScoringSettings,
+        positions: DependencyPositions,
+        seed: int,
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
+        self.tokenizer, self.max_context, self.settings, self.positions = tokenizer, max_context, settings, positions
+        self.horizon = windows.horizon
+        self.indices = evenly_spaced(len(windows), settings.windows, seed)
+        self.mine = np.arange(part[0], len(self.indices), part[1])
+        """Which of the questions this process answers."""
+        self.seed = seed
+        asked = windows.gather(self.indices[self.mine])
+        seen = windows.lookback
+        self._values = torch.from_numpy(asked.values[:, :seen])
+        self._stamps = torch.from_numpy(asked.stamps[:, : seen + self.horizon])
+        self._scale = asked.mean, asked.std
+        # Not from the normalised rows: those are clipped.
+        closes = windows.rows(self.indices[self.mine])[:, seen - 1 : seen + self.horizon, CLOSE].astype(np.float64)
+        self._last, self._truth = closes[:, :1], closes[:, 1:]
+        self._prompts: list[Prompt] = []
+
+    def answer(self, model: Kronos, progress: Callable[[int, int], None] | None = None) -> NDArray[np.float64]:
+        """What this process finds, (questions, 3), rows of others 0: CRPS, forecast return, true return.
+
+        The sum over processes is the whole; `aggregate_scores` makes the scores of it. `model` may have adapters and be in train
+        mode.
+        """
+        table = np.zeros((len(self.indices), 3))
+        if not len(self.mine):
+            return table
+        s = self.settings
+        prompts = self._ready(device_of(model))
+        with eval_mode(self.tokenizer):
+            continued = generate(
+                merged(model),
+                prompts,
+                horizon=self.horizon,
+                sampling=Sampling(temperature=s.temperature, top_p=s.top_p),
+                max_context=self.max_context,
+                positions=self.positions,
+                overflow=s.overflow,
+                memory_budget=MEMORY,
+                progress=progress,
+            )
+            bars = [
+                decode_paths(self.tokenizer, (prompt.s1, prompt.s2), new, max_context=self.max_context)
+                for prompt, new in zip(prompts, continued, strict=True)
+            ]
+        z = torch.stack(bars).cpu().double().numpy()
+        mean, std = (part[:, None] for part in self._scale)
+        moves = denormalise(z, mean, std)[..., CLOSE] / self._last[:, None] - 1
+        came = self._truth / self._last - 1
+        table[self.mine, 0] = 100 * crps(moves, came).mean(axis=1)
+        table[self.mine, 1] = moves[..., -1].mean(axis=1)
+        table[self.mine, 2] = came[:, -1]
+        return table
+
+    @torch.no_grad()
+    def _ready(self, device: torch.device) -> list[Prompt]:
+        """The histories as tokens, each with its random numbers."""
+        bring(device, self.tokenizer)
+        if not self._prompts:
+            with eval_mode(self.tokenizer):
+                for place, values, stamps in zip(self.mine, self._values, self._stamps, strict=True):
+                    # One at a time: which side of 0 a bit falls on must not depend on the company.
+                    s1, s2 = self.tokenizer.encode(values[None].to(device))
+                    uniforms = path_uniforms(self.seed, int(place), self.settings.paths, self.horizon)
+                    self._prompts.append(Prompt(s1[0], s2[0], stamps, uniforms))
+        return self._prompts
+
+
+def aggregate_scores(table: NDArray[np.float64]) -> dict[str, float]:
+    """The scores of all answers (questions, 3).
+
+    crps: of the close, in percent of the last known close, the mean over steps and windows; lower is better.
+    rank_ic: Spearman correlation, across the windows, of the return that the mean of the paths forecasts over the
+    whole horizon with the true one (Kronos, arXiv 2508.02739, return forecasting); higher is better. Its standard
+    error is about 1 / sqrt(windows).
+    """
+    return {"crps": float(table[:, 0].mean()), "rank_ic": rank_correlation(table[:, 1], table[:, 2])}
+
+
+def evenly_spaced(size: int, count: int, seed: int) -> NDArray[np.int64]:
+    """`count` of the numbers 0 .. size - 1 (all, if there are fewer), at equal distances from a drawn first one."""
+    count = min(size, count)
+    first = np.random.Generator(np.random.PCG64(seed)).random()
+    return np.minimum(((np.arange(count) + first) * size / count).astype(np.int64), size - 1)

@@ -1,0 +1,175 @@
+"""A stage's model as its processes train it: alone, copied to each of them (DDP), or cut among them (FSDP).
+
+Whatever the way, `stage.model` inside `whole()` has all weights, and states and checkpoints are those of one process.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from chandler.errors import ConfigError
+from chandler.training.engine.stages import Stage
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+BLOCKS = ("Block",)
+"""Classes of the modules that are gathered one at a time: the transformer blocks of both models."""
+
+
+class PreparedModel(Protocol):
+    """What the loop needs of a model that is trained, be it in one piece or in many."""
+
+    model: nn.Module
+    """What is called, and whose gradients are taken."""
+
+    def exchange(self, last: bool) -> AbstractContextManager[None]:
+        """Around a batch: gradients are exchanged with the last one of a step."""
+
+    def clip(self, limit: float) -> float:
+        """Scale gradients down to a norm over all weights of at most `limit`; the norm before."""
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Within it `stage.model` has all weights as they are now. All processes enter together."""
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """The optimiser's state dict with whole tensors. All processes call it together."""
+
+
+class Replicated:
+    """One process, or the same weights in each of them."""
+
+    def __init__(self, stage: Stage, optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> None:
+        self.accelerator, self.optimizer = accelerator, optimizer
+        self.model: nn.Module = accelerator.prepare_model(stage.model)
+
+    def exchange(self, last: bool) -> AbstractContextManager[None]:
+        return nullcontext() if last else self.accelerator.no_sync(self.model)
+
+    def clip(self, limit: float) -> float:
+        return float(self.accelerator.clip_grad_norm_(self.model.parameters(), limit))
+
+    def whole(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def optimizer_state(self) -> dict[str, Any]:
+        return self.optimizer.state_dict()
+
+
+class Sharded:
+    """Each process holds its part of weights, gradients and optimiser state; blocks are gathered as they are needed.
+
+    For validation and saving every process gathers all weights into a replica, which waits on the CPU in between:
+    what has to fit on a device is the model, not the model with its gradients and AdamW's two moments.
+
+    FSDP2 (`torch.distributed.fsdp.fully_shard`), as accelerate's plugin is configured: accelerate itself would apply
+    it on GPUs only. Gathered weights are float32; autocast works as without it.
+    """
+
+    def __init__(self, stage: Stage, optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> None:
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        plugin = make_plugin()
+        # Torch warns of in-place changes to what a block returns; there are none in these models.
+        warnings.filterwarnings("ignore", message="FSDP2-wrapped module", category=UserWarning)
+        self.stage, self.optimizer, self.device = stage, optimizer, accelerator.device
+        self.model = stage.model
+        stage.model = copy.deepcopy(self.model).to("cpu")
+        before = [p for group in optimizer.param_groups for p in group["params"]]
+        names = {id(p): name for name, p in self.model.named_parameters()}
+        mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+        for module in list(self.model.modules()):
+            if type(module).__name__ in plugin.transformer_cls_names_to_wrap:
+                fully_shard(module, mesh=mesh, reshard_after_forward=plugin.reshard_after_forward)
+        fully_shard(self.model, mesh=mesh)
+        cut = dict(self.model.named_parameters())
+        self._hand_over({p: cut[names[id(p)]] for p in before})
+
+    def _hand_over(self, parts: dict[Any, Any]) -> None:
+        """Let the optimiser go on with the parts of the parameters it had, and with its state cut like them."""
+        state: Any = defaultdict(dict)
+        for whole, part in parts.items():
+            if whole in self.optimizer.state:
+                entries = self.optimizer.state[whole].items()
+                state[part] = {k: _cut(v, part) if v.shape == whole.shape else v.to(part.device) for k, v in entries}
+        self.optimizer.state = state
+        for group in self.optimizer.param_groups:
+            group["params"] = [parts[p] for p in group["params"]]
+
+    def exchange(self, last: bool) -> AbstractContextManager[None]:
+        self.model.set_requires_gradient_sync(last)  # type: ignore[operator]
+        return nullcontext()
+
+    def clip(self, limit: float) -> float:
+        return float(_full(nn.utils.clip_grad_norm_(self.model.parameters(), limit)))
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        replica = self.stage.model.to(self.device)
+        with torch.no_grad():
+            for part, parameter in zip(self.model.parameters(), replica.parameters(), strict=True):
+                if part.requires_grad:
+                    parameter.copy_(_full(part.detach()))
+        try:
+            yield
+        finally:
+            replica.to("cpu")
+
+    def optimizer_state(self) -> dict[str, Any]:
+        state = self.optimizer.state_dict()
+        whole = {place: {k: _full(v).cpu() for k, v in entry.items()} for place, entry in state["state"].items()}
+        return {**state, "state": whole}
+
+
+def _full(tensor: Tensor) -> Tensor:
+    from torch.distributed.tensor import DTensor
+
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def _cut(tensor: Tensor, like: Any) -> Tensor:
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
+
+
+def is_sharded(accelerator: Accelerator, distributed: str) -> bool:
+    """Whether a model is cut among processes. It is then loaded on the CPU, and brought to the device in parts."""
+    return distributed == "fsdp" and accelerator.num_processes > 1
+
+
+def prepare_model(
+    stage: Stage, optimizer: torch.optim.Optimizer, accelerator: Accelerator, distributed: str
+) -> PreparedModel:
+    """Ready a stage's model and its optimiser for the processes of the run: `distributed` is "ddp" or "fsdp"."""
+    if is_sharded(accelerator, distributed):
+        return Sharded(stage, optimizer, accelerator)
+    return Replicated(stage, optimizer, accelerator)
+
+
+def make_plugin() -> Any:
+    """accelerate's FSDP settings: version 2, our blocks, the rest as its environment variables say.
+
+    Raises:
+        ConfigError: settings that cannot be followed here.
+    """
+    from accelerate import FullyShardedDataParallelPlugin
+
+    if os.environ.get("FSDP_OFFLOAD_PARAMS", "false").lower() in ("true", "1"):
+        raise ConfigError(
+            "distributed: fsdp cannot keep weights on the CPU. Unset FSDP_OFFLOAD_PARAMS; gradient_checkpointing: true "
+            "and a smaller batch_size save memory as well."
+        )
+    return FullyShardedDataParallelPlugin(
+        fsdp_version=2, auto_wrap_policy="transformer_based_wrap", transformer_cls_names_to_wrap=list(BLOCKS)
+    )

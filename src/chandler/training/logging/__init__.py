@@ -1,0 +1,1 @@
+"""What a run tells while it goes on: `callbacks` (the events), `metrics_log` (metrics.jsonl), `trackers` (tensorboard and others)."""

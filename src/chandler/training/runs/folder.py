@@ -1,0 +1,120 @@
+"""The folder of a run: what it holds, and whether it may be written to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chandler.atomic import atomic_file, write_text
+from chandler.errors import ConfigError
+from chandler.places import Layout
+from chandler.training.engine.checkpoints import STATE_FILES
+from chandler.training.logging.trackers import PROJECT
+from chandler.training.settings.run import Settings, load_settings
+
+STARTS = "checkpoints/starts.json"
+"""What the starts of a run know, until its summary.json says so."""
+RUN = Layout(
+    "a run",
+    (
+        "config.yaml", "metrics.jsonl", "summary.json", "report.html", "calibration.json",
+        "tokenizer/config.json", "tokenizer/model.safetensors", "predictor/config.json", "predictor/model.safetensors",
+        "tokenizer/exposure.json", "predictor/exposure.json", STARTS,
+        "tokenizer/.tmp??????", "predictor/.tmp??????",  # safetensors' own, where it was killed
+        "adapters/*/adapter.json", "adapters/*/adapter.safetensors", *(f"checkpoints/*/{name}" for name in STATE_FILES),
+        # Of TensorBoard, and of MLflow: a folder for each experiment, by its number.
+        f"trackers/{PROJECT}/**", "trackers/[0-9]*/**",
+    ),
+    {"config.yaml": "predictor", "summary.json": "stages"},
+)  # fmt: skip
+"""What a run folder holds; --overwrite removes these and nothing else."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished (or running) run folder."""
+
+    folder: Path
+
+    @property
+    def settings(self) -> Settings:
+        """The resolved settings."""
+        return load_settings(self.folder / "config.yaml")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """summary.json; empty before the first stage has finished."""
+        path = self.folder / "summary.json"
+        return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """metrics.jsonl, a dict per line."""
+        path = self.folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def require_folder(folder: Path, settings: Settings, *, overwrite: bool, resume: bool, force: bool) -> None:
+    """Whether the run may be written there; nothing is changed.
+
+    Raises:
+        ConfigError: an earlier run would be lost or was another one, or what stands there is no run of chandler's.
+    """
+    kept = [name for name, stage in settings.stages() if stage.skip_existing and not overwrite]
+    earlier = RUN.found(folder)
+    if set(earlier) - set(kept):
+        (RUN.require_own if overwrite else RUN.require)(folder)
+    if resume and not overwrite:
+        if (folder / "config.yaml").is_file() and not force:
+            changed = changed_keys(Run(folder).settings, settings)
+            if changed:
+                raise ConfigError(
+                    f"{folder} was started with other settings: {'; '.join(changed)}. Undo the changes, start anew in "
+                    "another folder with --out, or go on all the same with --resume --force."
+                )
+    elif earlier and not overwrite and not kept:
+        raise ConfigError(
+            f"{folder} already holds a run ({', '.join(earlier)}). Go on with --resume, choose another folder with "
+            "--out, replace it with --overwrite, or keep finished stages with --set tokenizer.skip_existing=true "
+            "--set predictor.skip_existing=true."
+        )
+
+
+def prepare_folder(folder: Path, settings: Settings, *, overwrite: bool) -> None:
+    """Make the run folder and write config.yaml, after `require_folder`; with `overwrite` the earlier run goes.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        with atomic_file(folder / "config.yaml") as scratch:
+            scratch.write_text(settings.to_yaml(), encoding="utf-8")
+            if overwrite:
+                # Only now that there is room for the new. A run to the last, so that it can be said again.
+                RUN.clear(folder, but=("config.yaml", scratch.name))
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: cannot write there ({error.strerror}). Choose another folder with --out."
+        ) from error
+
+
+def changed_keys(old: Settings, new: Settings) -> list[str]:
+    """ "predictor.epochs 30 -> 20" for each setting that differs; where the run lies and runs does not matter."""
+    a, b = flattened(old.model_dump(mode="json")), flattened(new.model_dump(mode="json"))
+    keys = sorted((a.keys() | b.keys()) - {"out", "device", "data.device", "distributed", "trackers"})
+    return [f"{key} {a.get(key)} -> {b.get(key)}" for key in keys if a.get(key) != b.get(key)]
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as "key.sub" -> value."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all."""
+    write_text(path, json.dumps(value, indent=2) + "\n")

@@ -1,0 +1,139 @@
+"""Reads a run folder as the plain files it is: config.yaml, summary.json, metrics.jsonl and the models' config.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import yaml
+
+from chandler.errors import ConfigError
+
+STAGES = ("tokenizer", "predictor")
+
+
+@dataclass(frozen=True)
+class StageHistory:
+    """One stage of a run, as far as it was recorded."""
+
+    name: str
+    outcome: Mapping[str, Any]
+    """Its part of summary.json; {"status": "unfinished"} where there is none. "reused": kept from an earlier run."""
+    settings: Mapping[str, Any]
+    """Its part of config.yaml."""
+    train: list[dict[str, Any]]
+    """Training records, in the order of their steps."""
+    validation: list[dict[str, Any]]
+    """Validation records, in the order of their steps; the first is step 0."""
+    model: Mapping[str, Any]
+    """config.json of its result; empty if there is none."""
+
+    @property
+    def status(self) -> str:
+        """improved, kept_start, off, unknown (kept from an earlier run without a record), or unfinished."""
+        return str(self.outcome.get("status", "unfinished"))
+
+    @property
+    def ran(self) -> bool:
+        """Whether it was trained in this run, to the end."""
+        return self.known and not self.outcome.get("reused")
+
+    @property
+    def known(self) -> bool:
+        """Whether its training is on record, be it from this run or from an earlier one in the folder."""
+        return self.status in ("improved", "kept_start")
+
+    @property
+    def random_start(self) -> bool:
+        """Whether it began with random weights, which are easy to beat."""
+        return self.settings.get("start") == "random"
+
+    def at(self, step: int) -> Mapping[str, Any]:
+        """The validation at a step; empty if there is none."""
+        return next((record for record in self.validation if record["step"] == step), {})
+
+
+@dataclass(frozen=True)
+class RunHistory:
+    """What a run folder says about its run."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    stages: tuple[StageHistory, ...]
+    began: float | None
+    """Time of the first record of metrics.jsonl, in seconds since 1970."""
+
+    @classmethod
+    def read(cls, folder: str | Path) -> RunHistory:
+        """Read a run folder.
+
+        Raises:
+            ConfigError: no run folder, or a file in it that cannot be read.
+        """
+        folder = Path(folder)
+        if not (folder / "config.yaml").is_file():
+            raise ConfigError(
+                f"{folder}: no run folder (config.yaml is missing). Give a folder that `chandler finetune` wrote."
+            )
+        config = _read(folder / "config.yaml", yaml.safe_load) or {}
+        summary = _read(folder / "summary.json", json.loads) or {}
+        records = (
+            _read(folder / "metrics.jsonl", lambda text: [json.loads(line) for line in text.splitlines() if line]) or []
+        )
+        stages = tuple(_stage(folder, name, config, summary, records) for name in STAGES)
+        return cls(folder, config, summary, stages, records[0].get("time") if records else None)
+
+    @property
+    def seconds(self) -> float:
+        """Training and validation of the stages that ran, in seconds."""
+        return float(sum(stage.outcome.get("seconds", 0.0) for stage in self.stages if stage.ran))
+
+
+def _stage(
+    folder: Path, name: str, config: Mapping[str, Any], summary: Mapping[str, Any], records: list[dict[str, Any]]
+) -> StageHistory:
+    mine = [record for record in records if record.get("stage") == name]
+    # A stage that was interrupted and begun again has two beginnings: the later one counts.
+    begins = [i for i, record in enumerate(mine) if record.get("kind") == "validation" and record.get("step") == 0]
+    mine = mine[begins[-1] :] if begins else []
+    return StageHistory(
+        name=name,
+        outcome=summary.get("stages", {}).get(name, {"status": "unfinished"}),
+        settings=config.get(name) or {},
+        train=[record for record in mine if record.get("kind") == "train"],
+        validation=[record for record in mine if record.get("kind") == "validation"],
+        model=_read(folder / name / "config.json", json.loads) or {},
+    )
+
+
+def short(value: object) -> str:
+    """A value as text, an absolute path as its last part: a page that is passed on need not tell where its writer
+    keeps things."""
+    text = str(value)
+    return PurePath(text).name if PurePath(text).is_absolute() else text
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (dotted key, text) pairs."""
+    pairs: list[tuple[str, str]] = []
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            pairs += flat(value, f"{prefix}{key}.")
+        else:
+            values = value if isinstance(value, list) else [value]
+            pairs.append((f"{prefix}{key}", ", ".join("-" if one is None else short(one) for one in values)))
+    return pairs
+
+
+def _read(path: Path, parse: Any) -> Any:
+    """The parsed content of a file, None if there is no such file."""
+    if not path.is_file():
+        return None
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}). Run again with --overwrite.") from error

@@ -1,0 +1,197 @@
+"""What the weights of a checkpoint know: read from the records of the run that made it, and written into every new run.
+
+A record travels: `summary.json` of a run holds what its starts knew, and `exposure.json` beside the weights of each of its
+checkpoints all that they know. Folders can be moved, renamed, deleted or copied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import pandas as pd
+import yaml
+
+from chandler.atomic import write_text
+from chandler.checkpoint import WEIGHTS_NAME, bundled_checkpoint
+from chandler.data.datasets.splits import PRETRAINING_CUTOFF
+from chandler.training.settings.stage import RANDOM
+
+RECORD = "exposure.json"
+"""Beside config.json and model.safetensors, which alone make a checkpoint: who loads one need not know of it."""
+_RELEASER = "NeoQuasar"
+_REST = 999_999_999
+"""Of the last second, in ns: records keep seconds."""
+Kind = Literal["trained", "validated", "released"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Bars that a model knows: of some symbols, up to a moment."""
+
+    kind: Kind
+    until: int
+    """ns, as a store keeps them: the last second seen, whole."""
+    symbols: frozenset[str] | None
+    """None: any symbol may be among them."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """Everything on record about what a model knows."""
+
+    seen: tuple[Seen, ...] = ()
+    unknown: bool = False
+    """Whether some of its past is not on record."""
+
+    def __or__(self, other: Known) -> Known:
+        return Known(tuple(dict.fromkeys((*self.seen, *other.seen))), self.unknown or other.unknown)
+
+    def to_dict(self) -> dict[str, Any]:
+        """In JSON types."""
+        seen = [
+            {
+                "kind": one.kind,
+                "until": str(pd.Timestamp(one.until).floor("s").isoformat()),
+                "symbols": None if one.symbols is None else sorted(one.symbols),
+            }
+            for one in self.seen
+        ]
+        return {"seen": seen, "unknown": self.unknown}
+
+
+UNKNOWN = Known(unknown=True)
+
+
+def known(source: str | Path) -> Known:
+    """What the model of a source (a run, a checkpoint's folder, the name of a release, "random") knows.
+
+    Of a run its own splits count, those of replayed bars, and what its starts knew, both as it wrote them down.
+    """
+    return _known(str(source), frozenset())
+
+
+def known_of(data: Any) -> Known:
+    """What a run of these bars shows a model: `data` of its summary."""
+    return Known(tuple(dict.fromkeys(_splits(data))))
+
+
+def record_of(raw: Any) -> Known:
+    """The way back from `Known.to_dict`; unknown where it is no such record."""
+    try:
+        seen = tuple(
+            Seen(
+                one["kind"],
+                int(pd.Timestamp(one["until"]).value) + _REST,
+                None if one["symbols"] is None else frozenset(map(str, one["symbols"])),
+            )
+            for one in raw["seen"]
+        )
+        whole = all(one.kind in get_args(Kind) for one in seen)
+        return Known(seen, bool(raw["unknown"])) if whole else UNKNOWN
+    except (KeyError, TypeError, ValueError):
+        return UNKNOWN
+
+
+def write_record(folder: Path, knows: Known) -> None:
+    """Lay the record of a checkpoint beside its weights."""
+    record = {**knows.to_dict(), "weights": _digest(folder / WEIGHTS_NAME)}
+    write_text(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def _known(source: str, visited: frozenset[str]) -> Known:
+    if source == RANDOM or source in visited:
+        return Known()
+    folder = bundled_checkpoint(source) or Path(source).expanduser()
+    if _released(source, folder):
+        return Known(
+            (Seen("released", int((pd.Timestamp(PRETRAINING_CUTOFF) + pd.Timedelta(days=1)).value) - 1, None),)
+        )
+    if (folder / RECORD).is_file():
+        return _beside(folder)
+    parts = [folder / name for name in ("tokenizer", "predictor") if (folder / name / RECORD).is_file()]
+    own = _union(map(_beside, parts))
+    # A checkpoint inside a run folder, of a run that wrote no record beside it, has the past of the run.
+    home = next((place for place in (folder, folder.parent) if (place / "summary.json").is_file()), None)
+    if home is None:
+        return own if parts else UNKNOWN
+    summary = read_mapping(home / "summary.json")
+    found = known_of(summary.get("data"))
+    if not found.seen:
+        return own if parts else UNKNOWN
+    if isinstance(summary.get("starts"), Mapping):
+        return own | found | _union(map(record_of, summary["starts"].values()))
+    # A run that did not write down what its starts knew: as it may still be read where they were.
+    settings = read_mapping(home / "config.yaml", yaml.safe_load)
+    starts = [(settings.get(stage) or {}).get("start") for stage in ("tokenizer", "predictor")]
+    return own | found | _union(_known(str(start), visited | {source}) for start in starts if start)
+
+
+def _beside(folder: Path) -> Known:
+    """The record of a checkpoint; of other weights than those that it was written for, it may not be all."""
+    raw = read_mapping(folder / RECORD)
+    found = record_of(raw)
+    return found if raw.get("weights") == _digest(folder / WEIGHTS_NAME) else found | UNKNOWN
+
+
+def _union(parts: Iterable[Known]) -> Known:
+    whole = Known()
+    for one in parts:
+        whole |= one
+    return whole
+
+
+def _splits(data: Any) -> Iterator[Seen]:
+    """Every span of training and validation in the data part of a summary, however deep: {"splits": {...}}."""
+    if isinstance(data, list):
+        for one in data:
+            yield from _splits(one)
+    if not isinstance(data, Mapping):
+        return
+    if "sources" in data:
+        yield from _splits(data["sources"])
+        return
+    names = data.get("names")
+    symbols = frozenset(one for name in names for one in _spellings(str(name))) if isinstance(names, list) else None
+    for part, kind in (("train", "trained"), ("val", "validated")):
+        found = (data.get("splits") or {}).get(part) if isinstance(data.get("splits"), Mapping) else None
+        if found and found.get("last"):
+            yield Seen(kind, int(pd.Timestamp(found["last"]).value) + _REST, symbols)  # type: ignore[arg-type]
+    for value in data.values():
+        if isinstance(value, Mapping | list):
+            yield from _splits(value)
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """A symbol as data may call it: training over many sources names it SOURCE:SYMBOL@INTERVAL."""
+    bare = name.rpartition("@")[0] or name
+    parts = bare.split(":")
+    yield from (name, *(":".join(parts[first:]) for first in range(len(parts))))
+
+
+def _released(source: str, folder: Path) -> bool:
+    """A repository of the authors, or its copy in the hub's cache."""
+    if folder.is_dir():
+        return f"models--{_RELEASER}--" in str(folder.resolve())
+    return source.startswith(f"{_RELEASER}/")
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def read_mapping(path: Path, parse: Callable[[str], Any] = json.loads) -> dict[str, Any]:
+    """A file's mapping; empty where there is none that can be read."""
+    try:
+        value = parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,111 @@
+"""Dates as people write them."""
+
+import pandas as pd
+import pytest
+
+from chandler.data.calendars.time_features import time_features
+from chandler.data.reading.timestamps import parse_times
+from chandler.errors import DataError
+
+
+def read(values, clock=None, **options):
+    times = parse_times(pd.Series(values), None if clock is None else pd.Series(clock), **options)
+    return [str(time) for time in times.index]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("2024-01-13", "2024-01-13 00:00:00"),
+        ("2024/1/3 9:05", "2024-01-03 09:05:00"),
+        ("2024-01-13T09:30:15.25", "2024-01-13 09:30:15.250000"),
+        ("20240113 093000", "2024-01-13 09:30:00"),
+        ("20240113", "2024-01-13 00:00:00"),
+        ("202401130930", "2024-01-13 09:30:00"),
+        ("2019-10-17 09-AM", "2019-10-17 09:00:00"),
+        ("2019-10-17 12-AM", "2019-10-17 00:00:00"),
+        ("10/17/2019 01:05 PM", "2019-10-17 13:05:00"),
+        ("24.01.2017 11:00:00.000", "2017-01-24 11:00:00"),
+        ("Jan 13, 2024", "2024-01-13 00:00:00"),
+        ("13-Jan-2024", "2024-01-13 00:00:00"),
+        ("2024年1月13日", "2024-01-13 00:00:00"),
+        ("2024-01-13 09:30:00Z", "2024-01-13 09:30:00+00:00"),
+        ("2024-01-13 09:30:00 UTC", "2024-01-13 09:30:00+00:00"),
+        ("2024-01-13T09:30+0530", "2024-01-13 09:30:00+05:30"),
+        ("2024-01-13 09:30:00-05", "2024-01-13 09:30:00-05:00"),
+    ],
+)
+def test_usual_formats(written, meant):
+    assert read([written]) == [meant]
+
+
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
+def test_epochs_by_magnitude(unit):
+    seconds = [1515560100, 1515560400]
+    meant = ["2018-01-10 04:55:00+00:00", "2018-01-10 05:00:00+00:00"]
+    assert read([second * unit for second in seconds]) == meant
+    assert read([str(second * unit) for second in seconds]) == meant
+
+
+def test_compact_numbers_are_dates():
+    assert read([20240113, 20240114]) == ["2024-01-13 00:00:00", "2024-01-14 00:00:00"]
+
+
+def test_small_numbers_are_refused_with_the_likely_reason():
+    assert "row numbers" in parse_times(pd.Series([1, 2, 3])).hint
+    assert "a spreadsheet's numbers of days" in parse_times(pd.Series([45306, 45307])).hint
+
+
+def test_one_row_decides_day_or_month_for_the_whole_file():
+    assert read(["01/02/2024", "02/02/2024", "13/02/2024"])[0] == "2024-02-01 00:00:00"
+    assert read(["01/02/2024", "02/02/2024", "02/13/2024"])[0] == "2024-01-02 00:00:00"
+
+
+def test_undecided_days_and_months_are_asked_about():
+    with pytest.raises(DataError, match=r"day or month first\? '01/02/2024' \(row 1\).*date_format='%d/%m/%Y'"):
+        read(["01/02/2024", "02/03/2024"])
+    assert read(["01/02/2024", "02/03/2024"], date_format="%d/%m/%Y")[1] == "2024-03-02 00:00:00"
+    with pytest.raises(DataError, match=r"'13/01/2024' \(row 1\) has the day first, '01/13/2024' \(row 2\) the month"):
+        read(["13/01/2024", "01/13/2024"])
+
+
+def test_date_and_clock_in_two_columns():
+    assert read(["2006-01-02"], ["09:05:00"]) == ["2006-01-02 09:05:00"]
+    assert read([20060102, 20060102], [90500, 0]) == ["2006-01-02 09:05:00", "2006-01-02 00:00:00"]
+    assert read(["20060102"], ["0905"]) == ["2006-01-02 09:05:00"]
+
+
+def test_offsets_that_follow_daylight_saving_find_their_exchange():
+    times = parse_times(pd.Series(["2017-03-10 09:30:00-05:00", "2017-03-13 09:30:00-04:00"]))
+    assert str(times.index.tz) == "America/New_York"
+    assert times.index.hour.tolist() == [9, 9]
+    assert "America/New_York" in times.notes[0]
+    times = parse_times(pd.Series(["2017-03-24 09:00:00+01:00", "2017-03-27 09:00:00+02:00"]))
+    assert str(times.index.tz) == "Europe/Berlin"
+    odd = parse_times(pd.Series(["2017-03-24 09:00:00+01:00", "2017-03-27 09:00:00+07:30"]))
+    assert str(odd.index.tz) == "UTC"
+
+
+def test_some_offsets_and_some_not_is_an_error():
+    with pytest.raises(DataError, match=r"some have none, such as '2017-01-04 09:30' \(row 2\)"):
+        read(["2017-01-03 09:30+00:00", "2017-01-04 09:30"])
+
+
+def test_timezone_localises_naive_and_converts_others():
+    assert read(["2024-01-13 09:30"], timezone="America/New_York") == ["2024-01-13 09:30:00-05:00"]
+    assert read(["2024-01-13 09:30Z"], timezone="America/New_York") == ["2024-01-13 04:30:00-05:00"]
+    with pytest.raises(DataError, match="not a known zone"):
+        read(["2024-01-13"], timezone="Mars/Olympus")
+
+
+def test_impossible_dates_are_not_moved():
+    index = parse_times(pd.Series(["2024-02-30", "2023-02-29", "2024-13-01", "2024-02-29", None])).index
+    assert index.isna().tolist() == [True, True, True, False, True]
+
+
+@pytest.mark.parametrize("zone", [None, "America/New_York", "Asia/Kolkata"])
+def test_time_features_are_the_fields_of_the_wall_clock(zone):
+    index = pd.date_range("1931-01-01", "2200-01-01", freq="67h13min", tz=zone)
+    fields = (index.minute, index.hour, index.day_of_week, index.day, index.month)
+    assert (list(fields) == time_features(index).T).all()
+    assert time_features(index[:0]).shape == (0, 5)
