@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timezone
 from typing import Any, Literal, TypedDict, Unpack
@@ -127,10 +127,36 @@ class Bars:
         return infer_interval(self.timestamps)
 
 
-def pieces(cuts: np.ndarray, rows: int) -> np.ndarray:
-    """The ranges (G, 2) int64 that `rows` rows fall into when new ones begin at `cuts` (increasing, inside)."""
+def cut_segments(cuts: np.ndarray, rows: int) -> np.ndarray | None:
+    """The segments (G, 2) int64 that `rows` rows fall into when new ones begin at `cuts` (increasing, inside); None
+    without a cut."""
+    if not len(cuts):
+        return None
     edges = np.concatenate([[0], cuts, [rows]]).astype(np.int64)
     return np.stack([edges[:-1], edges[1:]], axis=1)
+
+
+def join_segments(parts: Iterable[tuple[Any, int]]) -> np.ndarray:
+    """The segments (G, 2) int64 of rows that follow one another: of each part its own (None: one of all its rows) and how
+    many rows it has. The joint of two parts splits nothing."""
+    joined: list[list[int]] = []
+    offset = 0
+    for segments, rows in parts:
+        for lo, hi in [(0, rows)] if segments is None else segments:
+            if joined and lo == 0 and joined[-1][1] == offset:
+                joined[-1][1] = offset + hi
+            else:
+                joined.append([offset + lo, offset + hi])
+        offset += rows
+    return np.array(joined, np.int64).reshape(-1, 2)
+
+
+def segment_numbers(segments: np.ndarray, rows: int) -> np.ndarray:
+    """(rows,) int64: which of the segments (G, 2) each row is in; -1 for none."""
+    numbers = np.full(rows, -1)
+    for number, (lo, hi) in enumerate(segments):
+        numbers[lo:hi] = number
+    return numbers
 
 
 def rows_between(index: pd.DatetimeIndex, start: Any, end: Any) -> tuple[int, int]:

@@ -19,7 +19,7 @@ import numpy as np
 from chandler.atomic import write_text
 from chandler.data.bars import Bars
 from chandler.data.calendars import time_features
-from chandler.data.columns import FEATURES, listed
+from chandler.data.columns import FEATURES
 from chandler.data.parallel import map_threads, ordered_map
 from chandler.data.qlib import PREFIX, read_qlib, require_qlib
 from chandler.data.reading import (
@@ -36,6 +36,7 @@ from chandler.data.reading import (
 )
 from chandler.data.store import LAYOUT, META, VERSION, BarStore, Chunk, ManifestEntry, StoreWriter, latest_entries
 from chandler.errors import DataError
+from chandler.text import listed
 
 SAME = 1e-5
 """Relative difference up to which a row read again counts as the row that is there: float32 and rounding."""

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 
 from chandler.atomic import atomic_folder
-from chandler.data.bars import Adjust, Bars, pieces, rows_between
+from chandler.data.bars import Adjust, Bars, cut_segments, rows_between
 from chandler.data.calendars.time_features import infer_interval
-from chandler.data.columns import FEATURES, PRICES, listed
+from chandler.data.columns import FEATURES, PRICES
 from chandler.data.store.store import BarStore, require_new
 from chandler.errors import DataError
+from chandler.text import listed
 
 PREFIX = "qlib:"
 _MONEY = ("amount", "money", "turnover_value")
@@ -214,8 +215,7 @@ def _read_symbol(
         notes.append(f"qlib: amount is volume x {'vwap' if 'vwap' in fields else 'mean(open, high, low, close)'}")
     amount = np.where(np.isfinite(amount) & (amount > 0), amount, 0.0)
     values = np.concatenate([prices, volume[:, None], amount[:, None]], axis=1)[rows]
-    cuts = np.flatnonzero(np.diff(rows) > 1) + 1
-    segments = pieces(cuts, len(rows)) if len(cuts) else None
+    segments = cut_segments(np.flatnonzero(np.diff(rows) > 1) + 1, len(rows))
     return Bars(symbol, calendar[rows], values, str(place), tuple(notes), segments)
 
 

@@ -109,8 +109,8 @@ def _weekdays(found: list[int]) -> str:
     return " ".join(_NAMES[number] for number in found)
 
 
-def short(span: pd.Timedelta) -> str:
-    """`1d`, `5m`, `2d 3h`: the two largest units."""
-    parts = span.components
-    units = [(getattr(parts, name), name[0]) for name in ("days", "hours", "minutes", "seconds")]
+def short(span: pd.Timedelta, minute: str = "m") -> str:
+    """`1d`, `5m`, `2d 3h`: the two largest units; `minute` is how minutes are spelt."""
+    days, hours, minutes, seconds, *_ = span.components
+    units = [(days, "d"), (hours, "h"), (minutes, minute), (seconds, "s")]
     return " ".join([f"{count}{unit}" for count, unit in units if count][:2]) or str(span)

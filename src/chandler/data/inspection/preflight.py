@@ -11,11 +11,19 @@ from chandler.data.calendars.exchanges import resolve_calendar
 from chandler.data.calendars.inferred import distinct
 from chandler.data.calendars.time_features import NS_DAY
 from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_store
-from chandler.data.datasets.splits import PRETRAINING_CUTOFF, SplitSettings, before_cutoff, split_ranges, walk_folds
+from chandler.data.datasets.splits import (
+    PRETRAINING_CUTOFF,
+    SplitSettings,
+    before_cutoff,
+    part_span,
+    split_ranges,
+    walk_folds,
+)
 from chandler.data.datasets.windows import Windows, untrainable
 from chandler.data.inspection.report import FoldReport, InspectReport
 from chandler.data.inspection.symbols import SymbolReport, inspect_symbol
 from chandler.data.store.store import BarStore
+from chandler.text import shortened
 
 PANEL = 5
 """Symbols from which on a day without any bar counts as a holiday of all."""
@@ -92,13 +100,10 @@ def _by_symbol(report: CleaningReport) -> dict[str, dict[str, int]]:
 
 
 def _spans(store: BarStore, ranges: Mapping[str, np.ndarray]) -> dict[str, tuple[str, str]]:
-    found = {}
-    for name, part in ranges.items():
-        filled = part[part[:, 1] > part[:, 0]]
-        if len(filled):
-            edges = store.timestamps[filled[:, 0]].min(), store.timestamps[filled[:, 1] - 1].max()
-            found[name] = (str(pd.Timestamp(int(edges[0])).date()), str(pd.Timestamp(int(edges[1])).date()))
-    return found
+    spans = {name: span for name, part in ranges.items() if (span := part_span(store, part))}
+    return {
+        name: (str(pd.Timestamp(first).date()), str(pd.Timestamp(last).date())) for name, (first, last) in spans.items()
+    }
 
 
 def _warnings(
@@ -119,8 +124,7 @@ def _warnings(
     for name in ranges:
         short_ones = [one.symbol for one in symbols if not one.windows[name]]
         if short_ones and len(short_ones) < len(symbols):
-            shown = ", ".join(short_ones[:3]) + (f" and {len(short_ones) - 3:,} more" if len(short_ones) > 3 else "")
-            found.append(f"symbols without a window in {name}: {len(short_ones):,} ({shown}).")
+            found.append(f"symbols without a window in {name}: {len(short_ones):,} ({shortened(short_ones, 3)}).")
         elif short_ones and name == "test":
             found.append(
                 "the test split has no window: training does without, but an evaluation of the run will find no bars left "

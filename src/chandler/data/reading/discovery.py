@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from chandler.data.columns import listed
 from chandler.data.parallel import cores
 from chandler.errors import DataError
+from chandler.text import listed
 
 TEXT = (".csv", ".tsv", ".txt")
 ROWS = (".jsonl", ".ndjson", ".json")

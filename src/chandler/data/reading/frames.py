@@ -14,7 +14,6 @@ from chandler.data.columns import (
     PRICES,
     RawTable,
     column_notes,
-    listed,
     match_columns,
     normalized_name,
     require_columns,
@@ -22,6 +21,7 @@ from chandler.data.columns import (
 from chandler.data.reading.column_roles import infer_roles, resolve_volume_columns
 from chandler.data.reading.timestamps import looks_like_time
 from chandler.errors import DataError
+from chandler.text import listed
 
 _MOMENTS = (int, float, np.number, datetime, np.datetime64)
 

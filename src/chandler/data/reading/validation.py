@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chandler.data.bars import Bars, pieces
+from chandler.data.bars import Bars, cut_segments
 from chandler.data.columns import FEATURES, PRICES, RawTable
 from chandler.data.reading.numbers import Numbers, parse_numbers
 from chandler.data.reading.options import ReadingOptions
 from chandler.data.reading.timestamps import parse_times
 from chandler.errors import DataError
+from chandler.text import count
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 PRICE_LIMIT = 1e12
@@ -227,26 +228,26 @@ class _Validator:
             if steps[code] or newest_first[code]:
                 notes.append(f"rows were {'not in time order' if steps[code] else 'newest first'}: sorted")
             if hi > lo:
-                cuts = np.flatnonzero(np.diff(before[lo:hi])) + 1 if split else np.empty(0, np.int64)
-                segments = pieces(cuts, int(hi - lo)) if len(cuts) else None
+                cuts = np.flatnonzero(np.diff(before[lo:hi])) + 1
+                segments = cut_segments(cuts, int(hi - lo)) if split else None
                 bars.append(Bars(symbol, index[lo:hi], values[lo:hi], self.table.source, tuple(notes), segments))
         return bars
 
     def _in_order(self, ticks: np.ndarray, values: np.ndarray) -> list[Bars]:
         """The bars of the usual table, in which times only rise and no row is left out; none for any other."""
-        count = len(self.symbols)
-        if count == 1:
+        symbols = len(self.symbols)
+        if symbols == 1:
             rows: list[Any] = [slice(None)] if (ticks[1:] > ticks[:-1]).all() else []
         else:
             new = np.flatnonzero(self.codes[1:] != self.codes[:-1]) + 1
-            if len(new) == count - 1:  # one symbol after the other
+            if len(new) == symbols - 1:  # one symbol after the other
                 edges = [0, *new.tolist(), len(ticks)]
                 owner = self.codes[edges[:-1]]
                 parts: list[Any] = [slice(*edges[at : at + 2]) for at in np.argsort(owner)]
             else:
                 # Stable, and by few bits: numpy then sorts by counting.
-                order = np.argsort(self.codes.astype(np.min_scalar_type(count)), kind="stable")
-                parts = np.split(order, np.cumsum(np.bincount(self.codes, minlength=count))[:-1])
+                order = np.argsort(self.codes.astype(np.min_scalar_type(symbols)), kind="stable")
+                parts = np.split(order, np.cumsum(np.bincount(self.codes, minlength=symbols))[:-1])
             rows = parts if all((np.diff(ticks[part]) > 0).all() for part in parts) else []
         counts = self._counts() if rows else []
         return [
@@ -283,8 +284,7 @@ class _Validator:
     def _step_back(self, back: np.ndarray) -> None:
         row = int(np.flatnonzero(back)[0])
         before = row - 1 - int(np.argmax(self.codes[:row][::-1] == self.codes[row]))
-        places = int(back.sum())
-        self._refuse(back, f"time steps back in {places:,} place{'s' if places > 1 else ''}, after {self.index[before]}",
+        self._refuse(back, f"time steps back in {count(int(back.sum()), 'place')}, after {self.index[before]}",
                    None, 'Sort the rows or pass unsorted="sort" (--sort); several series in one file need a symbol '
                    "column.", rows=False)  # fmt: skip
 
@@ -305,24 +305,20 @@ class _Validator:
         """Raise, where there are bad rows, what they deserve: where, what, how many, the first, its value, the remedy."""
         if not bad.any():
             return
-        row, count = int(np.argmax(bad)), int(np.count_nonzero(bad))
+        row, how_many = int(np.argmax(bad)), count(int(np.count_nonzero(bad)), "row")
         code = self.codes[row]
         symbol = f"{self.symbols[code]}: " if code >= 0 and self.symbols[code] != "series" else ""
         value = "" if raw is None else f": {_shown(raw.iloc[row])}"
         time = f" at {self.index[row]}" if len(self.index) and not pd.isna(self.index[row]) else ""
         raise DataError(
-            f"{self.where}{symbol}{what}{f' in {_rows(count)}' if rows else ''}, "
+            f"{self.where}{symbol}{what}{f' in {how_many}' if rows else ''}, "
             f"first{time} ({self.table.at(row)}){value}. {remedy}"
         )
 
 
 def _notes_of(counts: list[tuple[str, np.ndarray | None]], code: int) -> list[str]:
-    notes = [note for note, count in counts if count is None]
-    return notes + [note.format(_rows(int(n[code]))) for note, n in counts if n is not None and n[code]]
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row" + ("s" if count != 1 else "")
+    notes = [note for note, rows in counts if rows is None]
+    return notes + [note.format(count(int(n[code]), "row")) for note, n in counts if n is not None and n[code]]
 
 
 def _shown(value: Any) -> str:
