@@ -111,10 +111,7 @@ class Bars:
     def slice(self, lo: int, hi: int) -> Bars:
         """Rows [lo, hi), as a Python slice takes them."""
         lo, hi, _ = slice(lo, hi).indices(len(self))
-        segments = self.segments
-        if segments is not None:
-            segments = np.clip(segments - lo, 0, max(0, hi - lo))
-            segments = segments[segments[:, 1] > segments[:, 0]]
+        segments = slice_segments(self.segments, lo, hi)
         return replace(self, timestamps=self.timestamps[lo:hi], values=self.values[lo:hi], segments=segments)
 
     def tail(self, n: int) -> Bars:
@@ -134,6 +131,14 @@ def cut_segments(cuts: np.ndarray, rows: int) -> np.ndarray | None:
         return None
     edges = np.concatenate([[0], cuts, [rows]]).astype(np.int64)
     return np.stack([edges[:-1], edges[1:]], axis=1)
+
+
+def slice_segments(segments: np.ndarray | None, lo: int, hi: int) -> np.ndarray | None:
+    """What is left of segments (G, 2) in the rows [lo, hi), counted from `lo`; None for None."""
+    if segments is None:
+        return None
+    inside = np.clip(segments - lo, 0, max(0, hi - lo))
+    return inside[inside[:, 1] > inside[:, 0]]
 
 
 def join_segments(parts: Iterable[tuple[Any, int]]) -> np.ndarray:

@@ -17,11 +17,11 @@ from typing import Any, Unpack
 import numpy as np
 
 from chandler.atomic import write_text
-from chandler.data.bars import Bars
+from chandler.data.bars import Bars, slice_segments
 from chandler.data.calendars import time_features
 from chandler.data.columns import FEATURES
 from chandler.data.parallel import map_threads, ordered_map
-from chandler.data.qlib import PREFIX, read_qlib, require_qlib
+from chandler.data.qlib import PREFIX, require_qlib
 from chandler.data.reading import (
     ReadingKeywords,
     ReadingOptions,
@@ -31,6 +31,7 @@ from chandler.data.reading import (
     find_files,
     problems_error,
     read_file,
+    read_market,
     takes_options,
     worker_count,
 )
@@ -78,9 +79,10 @@ def prepare(
     that no source has (unless dates are given: they may lie outside), and for a folder that is no such store.
     """
     chosen = ReadingOptions(**options)
-    # As the folder's file has them.
-    first, last = (None if moment is None else str(moment) for moment in (chosen.start, chosen.end))
-    chosen = replace(chosen, start=first, end=last)
+    dates: dict[str, Any] = {
+        name: str(value) for name in ("start", "end") if (value := getattr(chosen, name)) is not None
+    }
+    chosen = replace(chosen, **dates)  # as the folder's file has them
     folder = Path(folder).expanduser()
     paths = [str(source)] if isinstance(source, (str, Path)) else [str(one) for one in source]
     require_qlib(paths, chosen.market, chosen.freq)
@@ -119,7 +121,7 @@ def prepare(
             raise problems_error(problems, run.total) if problems else DataError(
                 f"{', '.join(paths)}: there is nothing to prepare{f' of {what}' if what else ''}.")  # fmt: skip
         absent = [symbol for symbol in chosen.symbols or () if symbol not in run.pieces]
-        if absent and first is None and last is None:
+        if absent and not dates:
             raise DataError(
                 f"{absent[0]}: no such symbol among {len(run.pieces)}; there are, for example, {listed(list(run.pieces), 5)}. "
                 "Prepare into a new folder without it."
@@ -129,13 +131,7 @@ def prepare(
 
 
 def _write_meta(folder: Path, options: dict[str, Any], complete: bool) -> None:
-    meta = {
-        "version": VERSION,
-        "layout": LAYOUT,
-        "features": list(FEATURES),
-        "complete": complete,
-        "options": options,
-    }
+    meta = {"version": VERSION, "layout": LAYOUT, "features": list(FEATURES), "complete": complete, "options": options}
     write_text(folder / META, json.dumps(meta, ensure_ascii=False, indent=1))
 
 
@@ -188,10 +184,13 @@ class _Run:
         self.pieces: dict[str, list[tuple[Chunk, str]]] = {}
         """Symbol -> its pieces in the store, each with its source."""
         for entry in writer.entries:
-            for piece in entry.pieces:
-                self.pieces.setdefault(piece.symbol, []).append((piece, entry.source))
+            self._know(entry)
         self.problems: list[str] = []
         self.done = 0
+
+    def _know(self, entry: ManifestEntry) -> None:
+        for piece in entry.pieces:
+            self.pieces.setdefault(piece.symbol, []).append((piece, entry.source))
 
     def take(self, outcome: ReadResult) -> None:
         """Write one outcome, or note why not."""
@@ -204,15 +203,14 @@ class _Run:
                 problem = str(error)
         if problem:
             self.problems.append(problem)
+            fresh = []
         before = self.known.get(outcome.source)
         again = before is not None and before.problem == problem and before.sha256 == outcome.sha256
         if not outcome.unchanged and not (problem and again):
-            pieces = () if problem else tuple(self._write(one) for one in fresh if len(one.arrays["values"]))
-            for piece in pieces:
-                self.pieces.setdefault(piece.symbol, []).append((piece, outcome.source))
-            self.writer.record(
-                ManifestEntry(outcome.source, outcome.size, outcome.modified, outcome.sha256, pieces, problem)
-            )
+            pieces = tuple(self._write(one) for one in fresh if len(one.arrays["values"]))
+            entry = ManifestEntry(outcome.source, outcome.size, outcome.modified, outcome.sha256, pieces, problem)
+            self._know(entry)
+            self.writer.record(entry)
         self.report(Progress(self.done, self.total, self.writer.rows, len(self.problems)))
 
     def _write(self, one: SymbolArrays) -> Chunk:
@@ -248,11 +246,7 @@ class _Run:
         self._compare(one, own, where)
         new = int(np.searchsorted(ticks, max(piece.last for piece in own), side="right"))
         arrays = {name: array[new:] for name, array in one.arrays.items()}
-        segments = one.segments
-        if segments is not None:
-            segments = np.clip(segments - new, 0, None)
-            segments = segments[segments[:, 1] > segments[:, 0]]
-        return replace(one, arrays=arrays, segments=segments)
+        return replace(one, arrays=arrays, segments=slice_segments(one.segments, new, len(ticks)))
 
     def _compare(self, one: SymbolArrays, there: list[Chunk], where: str) -> None:
         ticks, values = one.arrays["timestamps"], one.arrays["values"]
@@ -277,7 +271,7 @@ class _Run:
 
 def _source_name(source: Source) -> str:
     """What the manifest calls a source: its absolute path, and the member of an archive."""
-    return str(source.path.resolve()) + (f"/{source.member}" if source.member else "")
+    return str(replace(source, path=source.path.resolve()))
 
 
 @dataclass(frozen=True)
@@ -320,11 +314,16 @@ def _read(job: tuple[Source, ManifestEntry | None], *, options: ReadingOptions, 
         return ReadResult(name, unchanged=True)
     seen = ReadResult(name, state.st_size, state.st_mtime_ns, sha256)
     try:
-        return replace(seen, found=tuple(map(_arrays, options.select(read_file(source, options, threads=threads)))))
-    except DataError as error:
-        return replace(seen, problem=str(error))
+        return _with_bars(seen, lambda: read_file(source, options, threads=threads), options)
     except MemoryError:
         return replace(seen, problem=f"{source}: too big for the memory there is. Split the file.")
+
+
+def _with_bars(seen: ReadResult, read: Callable[[], list[Bars]], options: ReadingOptions) -> ReadResult:
+    try:
+        return replace(seen, found=tuple(map(_arrays, options.select(read()))))
+    except DataError as error:
+        return replace(seen, problem=str(error))
 
 
 def _arrays(bars: Bars) -> SymbolArrays:
@@ -349,13 +348,7 @@ def _read_qlib(source: str, entries: Mapping[str, ManifestEntry], options: Readi
     known = entries.get(name)
     if known and not known.problem and known.sha256 == seen.hexdigest():
         return ReadResult(name, unchanged=True)
-    outcome = ReadResult(name, size, modified, seen.hexdigest())
-    try:
-        found = read_qlib(folder, market=options.market, freq=options.freq, start=options.start, end=options.end,
-                          adjust=options.adjust)  # fmt: skip
-        return replace(outcome, found=tuple(map(_arrays, options.select(found))))
-    except DataError as error:
-        return replace(outcome, problem=str(error))
+    return _with_bars(ReadResult(name, size, modified, seen.hexdigest()), lambda: read_market(folder, options), options)
 
 
 def _read_all(

@@ -103,9 +103,7 @@ def resolve_volume_columns(table: RawTable) -> RawTable:
     Handles `volume_<coin>` beside `volume` or `volume_<money>`, a volume of zeros beside a tick volume, and
     a turnover that is a rate.
     """
-    table = _by_coin(table)
-    table = _rate(table)
-    return _ticks(table)
+    return _ticks(_rate(_by_coin(table)))
 
 
 def _by_coin(table: RawTable) -> RawTable:

@@ -65,8 +65,7 @@ def parse_numbers(
         cells = pc.utf8_trim_whitespace(arrow_text(raw))
         empty = pc.fill_null(pc.is_in(pc.utf8_lower(cells), pa.array(EMPTY)), True)
         cells = pc.if_else(empty, None, cells)
-        numbers = pd.to_numeric(pd.Series(cells.to_pandas()), errors="coerce")
-        values[role] = np.asarray(numbers.to_numpy(np.float64, na_value=np.nan))
+        values[role] = _floats(cells)
         bad = np.isnan(values[role]) & ~np.asarray(empty.to_numpy(zero_copy_only=False))
         written[role], text[role] = cells, bad
     if decimal != "," and not any(bad.any() for bad in text.values()):
@@ -76,14 +75,18 @@ def parse_numbers(
     pattern, thousands, point = (_POINT, ",", ".") if chosen == "." else (_COMMA, ".", ",")
     for role, (cells, factor, said) in stripped.items():
         plain = pc.replace_substring(pc.replace_substring(cells, thousands, ""), point, ".")
-        parsed = pd.to_numeric(pd.Series(plain.to_pandas()), errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        styled = np.where(_matches(cells, pattern), parsed * factor, np.nan)
+        styled = np.where(_matches(cells, pattern), _floats(plain) * factor, np.nan)
         if chosen == ".":  # what is a number as it stands stays it: inf is judged later
             styled = np.where(np.isnan(values[role]), styled, values[role])
         present = np.asarray(written[role].is_valid().to_numpy(zero_copy_only=False))
         values[role], text[role] = styled, present & np.isnan(styled)
         notes += said
     return Numbers(values, text, tuple(dict.fromkeys(notes)))
+
+
+def _floats(cells: pa.Array) -> np.ndarray:
+    numbers = pd.to_numeric(pd.Series(cells.to_pandas()), errors="coerce")
+    return np.asarray(numbers.to_numpy(np.float64, na_value=np.nan))
 
 
 def _strip(cells: pa.Array, role: str) -> tuple[pa.Array, np.ndarray, tuple[str, ...]]:

@@ -25,7 +25,7 @@ PRICE_LIMIT = 1e12
 PRICE_FLOOR = 1e-30
 """Below this float32 loses digits, and then the price."""
 _GLUED = 0.2
-"""Share of rows that repeat a time with other prices, from which several series must be mixed."""
+"""Share of rows that repeat a time with other prices, from which several series must be mixed under one name."""
 _MOMENT = re.compile(r"\s*(19|20)\d\d([-/.]?)[01]\d\2[0-3]\d[ T]?\d\d:?\d\d")
 _CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,6}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
 
@@ -199,107 +199,69 @@ class _Validator:
                          "Use a larger unit, for example volume in thousands.")  # fmt: skip
 
     def _group(self, values: np.ndarray, keep: np.ndarray) -> list[Bars]:
-        ticks = self.index.asi8
-        if keep.all() and (bars := self._in_order(ticks, values)):
-            return bars
-        newest_first, back = self._direction(ticks)
-        if back.any() and self.options.unsorted == "error":
-            self._step_back(back)
-        order = np.lexsort((ticks, self.codes))  # stable: of equal times the last row stays last
-        before = np.cumsum(~keep[order])[keep[order]]  # rows left out so far: a step marks a split
-        order = order[keep[order]]
-        codes, times = self.codes[order], ticks[order]
-        again = np.zeros(len(order), bool)
-        again[:-1] = (codes[1:] == codes[:-1]) & (times[1:] == times[:-1])
-        repeated = np.zeros(len(values), bool)
-        repeated[order[again]] = True
-        if again.any():
-            self._glued(values, order, again)
-            self.notes.append(("{} repeated a timestamp: the last of them stays", repeated))
-        steps = np.bincount(self.codes[back], minlength=len(self.symbols))
-        counts = self._counts()
-        order, before = order[~again], before[~again]
-        values, index = values[order], self.index[order]
-        edges = np.searchsorted(self.codes[order], np.arange(len(self.symbols) + 1))
-        bars, split = [], self.options.missing == "split"
-        for code, symbol in enumerate(self.symbols):
-            lo, hi = edges[code], edges[code + 1]
-            notes = _notes_of(counts, code)
-            if steps[code] or newest_first[code]:
-                notes.append(f"rows were {'not in time order' if steps[code] else 'newest first'}: sorted")
-            if hi > lo:
-                cuts = np.flatnonzero(np.diff(before[lo:hi])) + 1
-                segments = cut_segments(cuts, int(hi - lo)) if split else None
-                bars.append(Bars(symbol, index[lo:hi], values[lo:hi], self.table.source, tuple(notes), segments))
+        """The bars of each symbol: its rows in time order, without those to leave out; of equal times the last stays."""
+        ticks, closes = self.index.asi8, values[:, 3]
+        back, repeated, mixed = (np.zeros(len(ticks), bool) for _ in range(3))
+        parts, found = self._by_symbol(), []
+        for rows in parts:
+            times, told, cuts = ticks[rows], "", np.empty(0, np.int64)
+            if not ((times[1:] > times[:-1]).all() and keep[rows].all()):
+                rows = np.arange(len(ticks))[rows]
+                falls = np.diff(times) < 0
+                if falls.any():
+                    newest_first = not (np.diff(times) > 0).any()
+                    told = f"rows were {'newest first' if newest_first else 'not in time order'}: sorted"
+                    back[rows[1:][falls]] = not newest_first
+                rows = rows[np.argsort(times, kind="stable")]
+                before = np.cumsum(~keep[rows])[keep[rows]]  # rows left out so far: a step marks a split
+                rows = rows[keep[rows]]
+                again = np.append(ticks[rows[1:]] == ticks[rows[:-1]], np.zeros(len(rows[:1]), bool))
+                repeated[rows[again]] = True
+                other = rows[1:][again[:-1] & (closes[rows[1:]] != closes[rows[:-1]])]
+                mixed[other] = len(other) > _GLUED * len(rows)
+                rows, before = rows[~again], before[~again]
+                if self.options.missing == "split":
+                    cuts = np.flatnonzero(np.diff(before)) + 1
+            found.append((rows, cuts, told))
+        if self.options.unsorted == "error":
+            self._refuse_back(back)
+        if mixed.sum() > 2:  # most times come again with other prices
+            self._refuse(mixed, "the same time again with other prices", None,
+                         "Several series are mixed: split them, or name the symbol's column, "
+                         "columns={'symbol': ...}.")  # fmt: skip
+        self.notes.append(("{} repeated a timestamp: the last of them stays", repeated))
+        plain = [note for note, about in self.notes if about is None]
+        counted = [(note, about) for note, about in self.notes if about is not None and about.any()]
+        bars = []
+        for symbol, own, (rows, cuts, told) in zip(self.symbols, parts, found, strict=True):
+            counts = [(note, int(np.count_nonzero(about[own]))) for note, about in counted]
+            notes = (*plain, *(note.format(count(n, "row")) for note, n in counts if n), *([told] if told else []))
+            index, prices = self.index[rows], values[rows]
+            if len(index):
+                bars.append(Bars(symbol, index, prices, self.table.source, notes, cut_segments(cuts, len(index))))
         return bars
 
-    def _in_order(self, ticks: np.ndarray, values: np.ndarray) -> list[Bars]:
-        """The bars of the usual table, in which times only rise and no row is left out; none for any other."""
+    def _by_symbol(self) -> list[Any]:
+        """Which rows each symbol has, in their order: slices where that can be, for these copy nothing."""
         symbols = len(self.symbols)
         if symbols == 1:
-            rows: list[Any] = [slice(None)] if (ticks[1:] > ticks[:-1]).all() else []
-        else:
-            new = np.flatnonzero(self.codes[1:] != self.codes[:-1]) + 1
-            if len(new) == symbols - 1:  # one symbol after the other
-                edges = [0, *new.tolist(), len(ticks)]
-                owner = self.codes[edges[:-1]]
-                parts: list[Any] = [slice(*edges[at : at + 2]) for at in np.argsort(owner)]
-            else:
-                # Stable, and by few bits: numpy then sorts by counting.
-                order = np.argsort(self.codes.astype(np.min_scalar_type(symbols)), kind="stable")
-                parts = np.split(order, np.cumsum(np.bincount(self.codes, minlength=symbols))[:-1])
-            rows = parts if all((np.diff(ticks[part]) > 0).all() for part in parts) else []
-        counts = self._counts() if rows else []
-        return [
-            Bars(symbol, self.index[part], values[part], self.table.source, tuple(_notes_of(counts, code)))
-            for code, (symbol, part) in enumerate(zip(self.symbols, rows, strict=False))
-        ]
+            return [slice(None)]
+        new = np.flatnonzero(self.codes[1:] != self.codes[:-1]) + 1
+        if len(new) == symbols - 1:  # one symbol after the other
+            edges = [0, *new.tolist(), len(self.codes)]
+            return [slice(*edges[at : at + 2]) for at in np.argsort(self.codes[edges[:-1]])]
+        # Stable, and by few bits: numpy then sorts by counting.
+        order = np.argsort(self.codes.astype(np.min_scalar_type(symbols)), kind="stable")
+        return np.split(order, np.cumsum(np.bincount(self.codes, minlength=symbols))[:-1])
 
-    def _counts(self) -> list[tuple[str, np.ndarray | None]]:
-        """Each note, with the number of rows it is about per symbol (S,) if it is about rows."""
-        return [
-            (note, None if mask is None else np.bincount(self.codes[mask], minlength=len(self.symbols)))
-            for note, mask in self.notes
-        ]
-
-    def _direction(self, ticks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which symbols (S,) run backward throughout, and the rows (N,) that step back in any other one."""
-        if len(self.symbols) == 1:
-            steps = np.diff(ticks)
-            rises = bool((steps > 0).any())
-            back = np.zeros(len(ticks), bool)
-            back[1:] = (steps < 0) & rises
-            return np.array([not rises and bool((steps < 0).any())]), back
-        order = np.argsort(self.codes, kind="stable")
-        same = self.codes[order][1:] == self.codes[order][:-1]
-        steps = np.diff(ticks[order])
-        owner = self.codes[order][1:]
-        forward = np.bincount(owner[same & (steps > 0)], minlength=len(self.symbols))
-        backward = np.bincount(owner[same & (steps < 0)], minlength=len(self.symbols))
-        newest_first = (backward > 0) & (forward == 0)
-        back = np.zeros(len(ticks), bool)
-        back[order[1:][same & (steps < 0) & ~newest_first[owner]]] = True
-        return newest_first, back
-
-    def _step_back(self, back: np.ndarray) -> None:
-        row = int(np.flatnonzero(back)[0])
+    def _refuse_back(self, back: np.ndarray) -> None:
+        if not back.any():
+            return
+        row = int(np.argmax(back))
         before = row - 1 - int(np.argmax(self.codes[:row][::-1] == self.codes[row]))
         self._refuse(back, f"time steps back in {count(int(back.sum()), 'place')}, after {self.index[before]}",
                    None, 'Sort the rows or pass unsorted="sort" (--sort); several series in one file need a symbol '
                    "column.", rows=False)  # fmt: skip
-
-    def _glued(self, values: np.ndarray, order: np.ndarray, again: np.ndarray) -> None:
-        """Refuse rows that are several series under one name: most times come again with other prices."""
-        other = np.zeros(len(order), bool)
-        other[1:] = again[:-1] & (values[order[1:], 3] != values[order[:-1], 3])
-        share = np.bincount(self.codes[order[other]], minlength=len(self.symbols)) / np.maximum(
-            np.bincount(self.codes[order], minlength=len(self.symbols)), 1)  # fmt: skip
-        mixed = np.zeros(len(values), bool)
-        mixed[order[other & (share[self.codes[order]] > _GLUED)]] = True
-        if mixed.sum() > 2:
-            self._refuse(mixed, "the same time again with other prices", None,
-                       "Several series are mixed: split them, or name the symbol's column, "
-                       "columns={'symbol': ...}.")  # fmt: skip
 
     def _refuse(self, bad: np.ndarray, what: str, raw: pd.Series | None, remedy: str, rows: bool = True) -> None:
         """Raise, where there are bad rows, what they deserve: where, what, how many, the first, its value, the remedy."""
@@ -314,11 +276,6 @@ class _Validator:
             f"{self.where}{symbol}{what}{f' in {how_many}' if rows else ''}, "
             f"first{time} ({self.table.at(row)}){value}. {remedy}"
         )
-
-
-def _notes_of(counts: list[tuple[str, np.ndarray | None]], code: int) -> list[str]:
-    notes = [note for note, rows in counts if rows is None]
-    return notes + [note.format(count(int(n[code]), "row")) for note, n in counts if n is not None and n[code]]
 
 
 def _shown(value: Any) -> str:
