@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -156,10 +156,8 @@ def _forex(first: int, last: int) -> Sessions:
     None ends on Christmas Day or New Year's Day: the two days on which banks are closed everywhere.
     """
     day = np.arange(first, last + 1)
-    dates = day.astype("M8[D]")
-    months = dates.astype("M8[M]")
-    month, of_month = months.astype(np.int64) % 12 + 1, (dates - months).astype(np.int64) + 1
-    closed = ((month == 12) & (of_month == 25)) | ((month == 1) & (of_month == 1))
+    dates = pd.DatetimeIndex(day.astype("M8[D]"))
+    closed = (dates.month == 12) & (dates.day == 25) | (dates.month == 1) & (dates.day == 1)
     day = day[(weekdays(day) < 5) & ~closed]
     end = day * NS_DAY + 17 * _HOUR
     return Sessions(day, end - NS_DAY, end, end, end)
@@ -172,7 +170,13 @@ def _exchange(name: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pandas, about the inside of exchange_calendars
         try:
-            return _longest(exchange_calendars.get_calendar, name)
+            # As far as it goes: some exchanges publish their holidays year by year.
+            bounds = exchange_calendars.get_calendar(name, start="2022-01-01", end="2022-02-01")
+            least, most = bounds.bound_min(), bounds.bound_max()
+            start, end = pd.Timestamp("1950-01-01"), pd.Timestamp.now().normalize() + pd.DateOffset(years=15)
+            return exchange_calendars.get_calendar(
+                name, start=start if least is None else max(start, least), end=end if most is None else min(end, most)
+            )
         except Exception as error:  # some of its calendars break with some releases of pandas
             raise DataError(
                 f"calendar {name!r} cannot be built by exchange_calendars {exchange_calendars.__version__} "
@@ -180,54 +184,24 @@ def _exchange(name: str) -> Any:
             ) from error
 
 
-def _longest(make: Any, name: str) -> Any:
-    """As far as it goes: some exchanges publish their holidays year by year."""
-    bounds = make(name, start=pd.Timestamp("2022-01-01"), end=pd.Timestamp("2022-02-01"))
-    least, most = bounds.bound_min(), bounds.bound_max()
-    begin = pd.Timestamp("1950-01-01")
-    start = max(begin, least) if least is not None else begin
-    horizon = pd.Timestamp.now().normalize() + pd.DateOffset(years=15)
-    end = min(horizon, most) if most is not None else horizon
-    return make(name, start=start, end=end)
-
-
 @lru_cache(maxsize=64)
 def _schedule(name: str) -> dict[str, np.ndarray]:
-    """All recorded sessions in the exchange's wall clock."""
+    """All recorded sessions in the exchange's wall clock: the fields of `Sessions`."""
     calendar = _exchange(name)
     table = calendar.schedule
-    wall = {
-        key: pd.DatetimeIndex(table[key]).tz_convert(calendar.tz).tz_localize(None).as_unit("ns").asi8
+    wall = [
+        wall_clock(pd.DatetimeIndex(table[key].fillna(table["close"])), str(calendar.tz), None)
         for key in ("open", "close", "break_start", "break_end")
-    }
-    missing = np.asarray(table["break_start"].isna())
-    return {
-        "day": np.asarray(pd.DatetimeIndex(table.index).tz_localize(None).as_unit("ns").asi8 // NS_DAY),
-        "open": wall["open"],
-        "close": wall["close"],
-        "pause": np.where(missing, wall["close"], wall["break_start"]),
-        "resume": np.where(missing, wall["close"], wall["break_end"]),
-    }
+    ]
+    days = wall_clock(pd.DatetimeIndex(table.index), None, None) // NS_DAY
+    return dict(zip(("day", "open", "close", "pause", "resume"), (days, *wall), strict=True))
 
 
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """How the bars of a history stand in the sessions of an exchange."""
+def fit_exchange(name: str, width: int, recent: pd.DatetimeIndex, whole: bool) -> dict[str, Any]:
+    """How the bars of a history stand in the sessions of a calendar, as fields of a `Schedule`.
 
-    label: Label
-    notes: tuple[str, ...]
-    zone: str
-    """Of the exchange; `ticks` are in its wall clock."""
-    reading: str | None
-    """The zone that naive times were taken to be in; None where they carry one."""
-    ticks: Callable[[int, int], np.ndarray]
-    """(first day, last day) since 1970 -> moments at which bars are expected, ns."""
-
-
-def fit_exchange(name: str, width: int, recent: pd.DatetimeIndex, whole: bool) -> Fitted:
-    """Learns slots of `width` ns inside the sessions of a calendar; its holidays and short days come on top.
-
-    `whole`: all bars count alike, even if the clock changed on the way.
+    Slots of `width` ns inside the sessions are learned; holidays and short days come on top. `whole`: all bars count
+    alike, even if the clock changed on the way.
     """
     zone = exchange_timezone(name)
     choices = [zone, "UTC"] if recent.tz is None else [None]
@@ -260,7 +234,7 @@ def fit_exchange(name: str, width: int, recent: pd.DatetimeIndex, whole: bool) -
         found = grid.ticks(inside)
         return found[(found >= lo * NS_DAY) & (found < (hi + 1) * NS_DAY)]
 
-    return Fitted(label, tuple(notes), zone, reading, ticks)
+    return {"label": label, "notes": tuple(notes), "zone": zone, "assumed_timezone": reading, "_days": ticks}
 
 
 def _hour_off(wall: np.ndarray, width: int, around: Sessions) -> tuple[str, ...]:
