@@ -195,20 +195,17 @@ class _Run:
     def take(self, outcome: ReadResult) -> None:
         """Write one outcome, or note why not."""
         self.done += 1
-        problem, fresh = outcome.problem, []
-        if not problem and not outcome.unchanged:
-            try:
-                fresh = [self._fresh(one, outcome.source) for one in outcome.found]
-            except DataError as error:
-                problem = str(error)
-        if problem:
-            self.problems.append(problem)
-            fresh = []
-        before = self.known.get(outcome.source)
-        again = before is not None and before.problem == problem and before.sha256 == outcome.sha256
-        if not outcome.unchanged and not (problem and again):
-            pieces = tuple(self._write(one) for one in fresh if len(one.arrays["values"]))
-            entry = ManifestEntry(outcome.source, outcome.size, outcome.modified, outcome.sha256, pieces, problem)
+        entry, fresh = outcome.entry, []
+        try:
+            fresh = [self._fresh(one, entry.source) for one in outcome.found]
+        except DataError as error:
+            entry = replace(entry, problem=str(error))
+        if entry.problem:
+            self.problems.append(entry.problem)
+        before = self.known.get(entry.source)
+        again = before is not None and (before.problem, before.sha256) == (entry.problem, entry.sha256)
+        if not outcome.unchanged and not (entry.problem and again):
+            entry = replace(entry, pieces=tuple(self._write(one) for one in fresh if len(one.arrays["values"])))
             self._know(entry)
             self.writer.record(entry)
         self.report(Progress(self.done, self.total, self.writer.rows, len(self.problems)))
@@ -287,14 +284,10 @@ class SymbolArrays:
 
 @dataclass(frozen=True)
 class ReadResult:
-    """What reading made of a source; no `found` and no problem where it is unchanged."""
+    """What reading made of a source: its line in the manifest, as yet without pieces, and its symbols."""
 
-    source: str
-    size: int = 0
-    modified: int = 0
-    sha256: str = ""
+    entry: ManifestEntry
     found: tuple[SymbolArrays, ...] = ()
-    problem: str = ""
     unchanged: bool = False
 
 
@@ -305,25 +298,27 @@ def _read(job: tuple[Source, ManifestEntry | None], *, options: ReadingOptions, 
     try:
         state = source.path.stat()
         if known and not known.problem and (known.size, known.modified) == (state.st_size, state.st_mtime_ns):
-            return ReadResult(name, unchanged=True)
+            return ReadResult(known, unchanged=True)
         with source.path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        return ReadResult(name, problem=str(source.unreadable(error)))
-    if known and not known.problem and known.sha256 == sha256:
-        return ReadResult(name, unchanged=True)
-    seen = ReadResult(name, state.st_size, state.st_mtime_ns, sha256)
+        return ReadResult(ManifestEntry(name, 0, 0, "", problem=str(source.unreadable(error))))
+    seen = ManifestEntry(name, state.st_size, state.st_mtime_ns, sha256)
     try:
-        return _with_bars(seen, lambda: read_file(source, options, threads=threads), options)
+        return _unless_known(seen, known, lambda: read_file(source, options, threads=threads), options)
     except MemoryError:
-        return replace(seen, problem=f"{source}: too big for the memory there is. Split the file.")
+        return ReadResult(replace(seen, problem=f"{source}: too big for the memory there is. Split the file."))
 
 
-def _with_bars(seen: ReadResult, read: Callable[[], list[Bars]], options: ReadingOptions) -> ReadResult:
+def _unless_known(
+    seen: ManifestEntry, known: ManifestEntry | None, read: Callable[[], list[Bars]], options: ReadingOptions
+) -> ReadResult:
+    if known and not known.problem and known.sha256 == seen.sha256:
+        return ReadResult(known, unchanged=True)
     try:
-        return replace(seen, found=tuple(map(_arrays, options.select(read()))))
+        return ReadResult(seen, tuple(map(_arrays, options.select(read()))))
     except DataError as error:
-        return replace(seen, problem=str(error))
+        return ReadResult(replace(seen, problem=str(error)))
 
 
 def _arrays(bars: Bars) -> SymbolArrays:
@@ -345,10 +340,8 @@ def _read_qlib(source: str, entries: Mapping[str, ManifestEntry], options: Readi
         state = path.stat()
         size, modified = size + state.st_size, max(modified, state.st_mtime_ns)
         seen.update(f"{path.relative_to(folder)} {state.st_size} {state.st_mtime_ns}\n".encode())
-    known = entries.get(name)
-    if known and not known.problem and known.sha256 == seen.hexdigest():
-        return ReadResult(name, unchanged=True)
-    return _with_bars(ReadResult(name, size, modified, seen.hexdigest()), lambda: read_market(folder, options), options)
+    entry = ManifestEntry(name, size, modified, seen.hexdigest())
+    return _unless_known(entry, entries.get(name), lambda: read_market(folder, options), options)
 
 
 def _read_all(

@@ -25,7 +25,7 @@ from chandler.data.calendars.inferred import (
     since_clock_change,
     weekdays,
 )
-from chandler.data.calendars.time_features import NS_DAY, wall_clock
+from chandler.data.calendars.time_features import NS_DAY, NS_HOUR, wall_clock
 from chandler.errors import DataError
 
 ALWAYS, FOREX = "24/7", "24/5"
@@ -34,7 +34,6 @@ USUAL = -1
 """The group of parts of which the days of a history had none."""
 _NEW_YORK = "America/New_York"
 _SPELT = {"crypto": ALWAYS, "forex": FOREX, "fx": FOREX, "24x7": ALWAYS, "24x5": FOREX, "247": ALWAYS}
-_HOUR = 3_600_000_000_000
 _MARGIN = 14
 """Days of sessions around a history: more than the longest holidays."""
 
@@ -120,16 +119,18 @@ def sessions(name: str, first: int, last: int) -> Sessions:
         return _forex(first, last)
     table = _schedule(name)
     day = table["day"]
-    regular = day[-1] + 1, day[0] - 1  # what is not recorded
-    lo, hi = np.searchsorted(day, [first, last + 1])
-    parts = {key: values[lo:hi] for key, values in table.items()}
-    later, earlier = np.arange(max(regular[0], first), last + 1), np.arange(first, min(regular[1], last) + 1)
-    for days, where in ((later, -1), (earlier, 0)):
-        days = days[np.isin(weekdays(days), _trading_weekdays(day))]
-        if len(days):
-            extra = {key: values[where] + (days - day[where]) * NS_DAY for key, values in table.items()}
-            extra["day"] = days
-            parts = {key: np.concatenate([parts[key], extra[key]][:: 1 if where else -1]) for key in parts}
+    trading = _trading_weekdays(day)
+
+    def ordinary(lo: int, hi: int, like: int) -> dict[str, np.ndarray]:
+        """Sessions of days that are not recorded, at the hours of the recorded one at `like`."""
+        days = np.arange(lo, hi + 1)
+        days = days[np.isin(weekdays(days), trading)]
+        return {key: values[like] + (days - day[like]) * NS_DAY for key, values in table.items()} | {"day": days}
+
+    before = ordinary(first, min(int(day[0]) - 1, last), 0)
+    after = ordinary(max(int(day[-1]) + 1, first), last, -1)
+    recorded = slice(*np.searchsorted(day, [first, last + 1]))
+    parts = {key: np.concatenate([before[key], values[recorded], after[key]]) for key, values in table.items()}
     return Sessions(**parts)
 
 
@@ -159,7 +160,7 @@ def _forex(first: int, last: int) -> Sessions:
     dates = pd.DatetimeIndex(day.astype("M8[D]"))
     closed = (dates.month == 12) & (dates.day == 25) | (dates.month == 1) & (dates.day == 1)
     day = day[(weekdays(day) < 5) & ~closed]
-    end = day * NS_DAY + 17 * _HOUR
+    end = day * NS_DAY + 17 * NS_HOUR
     return Sessions(day, end - NS_DAY, end, end, end)
 
 
@@ -244,9 +245,9 @@ def _hour_off(wall: np.ndarray, width: int, around: Sessions) -> tuple[str, ...]
     traded = after > first
     begin = wall[first[traded]] - around.open[traded]
     end = wall[after[traded] - 1] - around.close[traded]
-    for hour, word in ((_HOUR, "later"), (-_HOUR, "earlier")):
+    for hour, word in ((NS_HOUR, "later"), (-NS_HOUR, "earlier")):
         off = (np.abs(begin - hour) <= width) & (np.abs(end - hour) <= width)
-        if width < _HOUR and off.sum() > 2 and off.mean() > 0.02:
+        if width < NS_HOUR and off.sum() > 2 and off.mean() > 0.02:
             day = pd.Timestamp(int(around.day[traded][off.argmax()]) * NS_DAY).date()
             return (
                 f"on {int(off.sum()):,} of {len(off):,} days, such as {day}, the bars begin and end an hour {word} than "

@@ -30,11 +30,9 @@ from chandler.data.calendars.inferred import (
     since_clock_change,
     weekdays,
 )
-from chandler.data.calendars.time_features import NS_DAY, infer_interval, wall_clock
+from chandler.data.calendars.time_features import DAY, HOUR, NS_DAY, infer_interval, wall_clock
 from chandler.errors import DataError
 
-DAY = pd.Timedelta(days=1)
-HOUR = pd.Timedelta(hours=1)
 RECENT = pd.Timedelta(days=60)
 """How far back an intraday history speaks for its sessions; older hours may have been others."""
 INFERRED = "inferred"

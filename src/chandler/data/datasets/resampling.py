@@ -16,12 +16,11 @@ import pandas as pd
 from chandler.data.bars import Bars, cut_segments, join_segments, segment_numbers
 from chandler.data.calendars.gaps import short
 from chandler.data.calendars.schedule import Schedule, fit_schedule
-from chandler.data.calendars.time_features import NS_DAY
+from chandler.data.calendars.time_features import DAY, NS_DAY
 from chandler.data.store.store import BarStore
 from chandler.errors import DataError
 
-_DAY = pd.Timedelta(days=1)
-_WEEK = pd.Timedelta(days=7)
+_WEEK = 7 * DAY
 _text = partial(short, minute="min")
 
 
@@ -59,7 +58,7 @@ def resample_bars(bars: Bars, interval: str | pd.Timedelta, calendar: str | None
             f"{bars.symbol}: bars of {short(step, 'min')} cannot make bars of {short(width, 'min')}: "
             f"choose a multiple of {short(step, 'min')}."
         )
-    if width > _DAY and width % _WEEK and width % _DAY:
+    if width > DAY and width % _WEEK and width % DAY:
         raise DataError(f"bars of {short(width, 'min')} are neither hours of a day nor whole days: choose 1D or 1W.")
     shift = step.value if schedule.label == "close" else 0  # from here on, times are openings
     wall = schedule.clock(bars.timestamps) - shift
@@ -92,7 +91,7 @@ def _bins(wall: np.ndarray, width: pd.Timedelta, schedule: Schedule) -> tuple[np
         monday = dates - (dates // NS_DAY + 3) % 7 * NS_DAY
         monday -= (monday // (7 * NS_DAY)) % (span // (7 * NS_DAY)) * 7 * NS_DAY
         return monday, monday + span
-    if width >= _DAY:
+    if width >= DAY:
         begin = dates // span * span
         return begin, begin + span
     stretches = schedule.stretches()
@@ -126,13 +125,13 @@ def _aggregate(
     owner = segment[first][kept]
     cuts = np.flatnonzero((np.diff(owner) != 0) | (np.diff(kept) != 1)) + 1
     labels = key[first][kept]
-    if shift and width < _DAY:
+    if shift and width < DAY:
         labels = end[first][kept]
     dropped = len(first) - len(kept)
     note = f"resampled from {short(schedule.step, 'min')} to {short(width, 'min')} (calendar: {schedule.name})"
     if dropped:
         note += f"; left out {dropped:,} bar{'s' * (dropped > 1)} that the rows do not fill"
-    times = schedule.times(labels, dates=width >= _DAY)
+    times = schedule.times(labels, dates=width >= DAY)
     return replace(
         bars, timestamps=times, values=found[kept], notes=(*bars.notes, note), segments=cut_segments(cuts, len(kept))
     )
@@ -142,7 +141,7 @@ def _reaches(wall: np.ndarray, schedule: Schedule, edge: int, width: pd.Timedelt
     """Whether the rows reach to the beginning (side -1) or the end (1) of the first or the last bin."""
     step = schedule.step.value
     moment = int(wall[0]) if side < 0 else int(wall[-1]) + step
-    if width < _DAY:
+    if width < DAY:
         return moment <= edge if side < 0 else moment >= edge
     # Days and weeks: to the opening of the first, the close of the last trading day that the bin has.
     [day] = schedule.trading_days(np.array([moment if side < 0 else moment - step]))

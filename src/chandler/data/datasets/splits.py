@@ -119,9 +119,10 @@ def split_ranges(store: BarStore, settings: SplitSettings) -> dict[str, np.ndarr
     if settings.train_end is not None:
         edges = _by_date(store, settings)
     elif settings.per == "timeline":
-        edges = _by_timeline(store, settings)
+        moments = distinct(np.asarray(store.timestamps))
+        edges = _at_moments(store, moments, _fractions(settings, np.array(len(moments))))
     else:
-        edges = _by_symbol(store, settings)
+        edges = store.offsets[:-1, None] + _fractions(settings, np.diff(store.offsets))
     in_time = settings.per == "timeline" or settings.train_end is not None
     parts = _parts(edges, settings.purge, settings.embargo, store if in_time else None)
     if not (settings.val_end if settings.train_end else settings.test > 0):
@@ -130,15 +131,20 @@ def split_ranges(store: BarStore, settings: SplitSettings) -> dict[str, np.ndarr
 
 
 def _parts(edges: np.ndarray, purge: int, embargo: int, in_time: BarStore | None = None) -> dict[str, np.ndarray]:
-    """The parts between `edges` (S, 4), with their gaps; of the store `in_time`, none has a row after the next begins."""
+    """The parts between `edges` (S, 4), a gap of `purge` rows before one and of `embargo` rows behind one where a symbol
+    has rows in both. Of the store `in_time`, no part has a row after the next one begins: zones differ by hours."""
     ranges = [np.ascontiguousarray(edges[:, [part, part + 1]]) for part in range(3)]
-    for earlier, later in ((1, 2), (0, 1), (0, 2)):
-        if in_time is not None:
-            _end_before(in_time, ranges[earlier], ranges[later])
-        _purge(ranges[earlier], ranges[later], purge)
-    whole = [part.copy() for part in ranges]
-    for later in (1, 2):
-        _embargo(whole[:later], ranges[later], embargo)
+    for earlier, later in ((ranges[1], ranges[2]), (ranges[0], ranges[1]), (ranges[0], ranges[2])):
+        filled = later[:, 1] > later[:, 0]
+        limit = np.where(filled, later[:, 0] - purge, earlier[:, 1])
+        if in_time is not None and filled.any():
+            first = int(in_time.timestamps[later[filled, 0]].min())
+            limit = np.minimum(limit, [_row(in_time, number, first) for number in range(len(in_time))])
+        earlier[:, 1] = np.maximum(earlier[:, 0], np.minimum(earlier[:, 1], limit))
+    used = [part[:, 1] > part[:, 0] for part in ranges]
+    for number in (1, 2):
+        gap = np.where(np.any(used[:number], axis=0), embargo, 0)
+        ranges[number][:, 0] = np.minimum(ranges[number][:, 1], ranges[number][:, 0] + gap)
     return dict(zip(PARTS, ranges, strict=True))
 
 
@@ -147,16 +153,6 @@ def _fractions(settings: SplitSettings, count: np.ndarray) -> np.ndarray:
     shares = np.cumsum([0, settings.train, settings.val, settings.test])
     edges: np.ndarray = np.floor(count[..., None] * shares + 1e-6).astype(np.int64)  # 0.1 + 0.2 is 0.3 here
     return edges
-
-
-def _by_symbol(store: BarStore, settings: SplitSettings) -> np.ndarray:
-    edges: np.ndarray = store.offsets[:-1, None] + _fractions(settings, np.diff(store.offsets))
-    return edges
-
-
-def _by_timeline(store: BarStore, settings: SplitSettings) -> np.ndarray:
-    moments = distinct(np.asarray(store.timestamps))
-    return _at_moments(store, moments, _fractions(settings, np.array(len(moments))))
 
 
 def _at_moments(store: BarStore, moments: np.ndarray, marks: Iterable[int]) -> np.ndarray:
@@ -184,29 +180,6 @@ def _row(store: BarStore, number: int, moment: int | None) -> int:
     """The first absolute row of a symbol at or after `moment` (ns UTC); its end for None."""
     lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
     return hi if moment is None else lo + int(np.searchsorted(store.timestamps[lo:hi], moment))
-
-
-def _purge(earlier: np.ndarray, later: np.ndarray, gap: int) -> None:
-    """Cut `earlier` in place to rows at least `gap` before `later`, for symbols that have rows there."""
-    filled = later[:, 1] > later[:, 0]
-    limit = np.where(filled, later[:, 0] - gap, earlier[:, 1])
-    earlier[:, 1] = np.maximum(earlier[:, 0], np.minimum(earlier[:, 1], limit))
-
-
-def _embargo(before: list[np.ndarray], later: np.ndarray, gap: int) -> None:
-    """Begin `later` in place `gap` rows later, for symbols that have rows in a part before it."""
-    earlier = np.any([part[:, 1] > part[:, 0] for part in before], axis=0)
-    later[:, 0] = np.minimum(later[:, 1], later[:, 0] + np.where(earlier, gap, 0))
-
-
-def _end_before(store: BarStore, earlier: np.ndarray, later: np.ndarray) -> None:
-    """Cut `earlier` in place to rows before the first row of `later`: zones differ by hours."""
-    filled = later[:, 1] > later[:, 0]
-    if not filled.any():
-        return
-    first = int(np.asarray(store.timestamps)[later[filled, 0]].min())
-    for number in range(len(store)):
-        earlier[number, 1] = max(int(earlier[number, 0]), min(int(earlier[number, 1]), _row(store, number, first)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ PRICE_LIMIT = 1e12
 """No market quotes a unit this high: such a column is none of prices, or in a broken unit."""
 PRICE_FLOOR = 1e-30
 """Below this float32 loses digits, and then the price."""
+_LARGER = "Use a larger unit, for example volume in thousands."
 _GLUED = 0.2
 """Share of rows that repeat a time with other prices, from which several series must be mixed under one name."""
 _MOMENT = re.compile(r"\s*(19|20)\d\d([-/.]?)[01]\d\2[0-3]\d[ T]?\d\d:?\d\d")
@@ -66,7 +67,7 @@ class _Validator:
         self.index = self._times()
         found = {role: table.frame[table.roles[role]] for role in (*FEATURES, "adj_close") if role in table.roles}
         self.numbers = parse_numbers(found, decimal=options.decimal, where=self.where, place=table.at)
-        self.notes += [(note, None) for note in self.numbers.notes]
+        self._note(*self.numbers.notes)
         values, unusable = self._values()
         if options.adjust == "auto" and "adj_close" in table.roles:
             self._adjust(values, unusable)
@@ -85,7 +86,12 @@ class _Validator:
         inner, distinct = pd.factorize(names.mask(names == ""), sort=True)
         self.codes = np.append(inner, -1)[cells]  # an empty cell, -1, takes the last one
         self.symbols = [str(name) for name in distinct]
-        self._refuse(self.codes < 0, f"no symbol in {self.table.named('symbol')!r}", None, "Fill in the symbol.")
+        self._refuse(self.codes < 0, f"no symbol in {self.table.named('symbol')!r}", "Fill in the symbol.")
+
+    def _note(self, *notes: str, about: np.ndarray | None = None) -> None:
+        """Tell the notes of all symbols; or of those that have rows they are `about` (N,), with how many."""
+        if about is None or about.any():
+            self.notes += [(note, about) for note in notes]
 
     def _times(self) -> pd.DatetimeIndex:
         raw, clock = self.table.column("timestamp"), self.table.column("time")
@@ -93,16 +99,21 @@ class _Validator:
         if clock is not None and not all(_CLOCK.match(str(one)) for one in clock.dropna().head(100)):
             if all(_MOMENT.match(str(one)) for one in clock.dropna().head(100)):
                 raw = clock
-                self.notes.append((f"times: from {self.table.named('time')!r}, which has the date as well", None))
+                self._note(f"times: from {self.table.named('time')!r}, which has the date as well")
             clock = None  # a column named `time` that holds something else
         times = parse_times(
             raw, clock, timezone=self.options.timezone, date_format=self.options.date_format,
             stated=self.table.stated_zone, where=self.where, place=self.table.at,
         )  # fmt: skip
         remedy = "Correct these rows, or give the format, for example date_format='%d/%m/%Y %H:%M'."
-        self._refuse(np.asarray(times.index.isna()), f"unreadable timestamp in {self.table.named('timestamp')!r}", raw,
-                     f"{times.hint} {remedy}".strip())  # fmt: skip
-        self.notes += [(note, None) for note in times.notes]
+        self._refuse(
+            np.asarray(times.index.isna()),
+            "unreadable timestamp in {}",
+            f"{times.hint} {remedy}".strip(),
+            "timestamp",
+            raw,
+        )
+        self._note(*times.notes)
         return times.index
 
     def _values(self) -> tuple[np.ndarray, np.ndarray]:
@@ -112,59 +123,52 @@ class _Validator:
             values[:, position] = self._numbers(name) if name in self.table.roles else np.nan
         prices = values[:, :4]
         if self.plain >= set(PRICES):
-            nothing = np.zeros(len(values), bool)
-            return values, nothing
+            return values, np.zeros(len(values), bool)
         absent, below = np.isnan(prices), prices <= 0
         for position, name in enumerate(PRICES if self.options.missing == "error" else ()):
-            raw, label = self.table.column(name), repr(self.table.named(name))
-            self._refuse(absent[:, position], f"missing value in {label}", raw,
-                         'Drop or fill these rows, or pass missing="drop".')  # fmt: skip
-            self._refuse(below[:, position], f"{label} is not positive", raw,
-                         'Prices must be above 0: correct these rows, or pass missing="drop".')  # fmt: skip
+            remedy = 'Drop or fill these rows, or pass missing="drop".'
+            self._refuse(absent[:, position], "missing value in {}", remedy, name)
+            remedy = 'Prices must be above 0: correct these rows, or pass missing="drop".'
+            self._refuse(below[:, position], "{} is not positive", remedy, name)
         gaps = np.asarray(absent.any(axis=1))
         low = np.asarray(below.any(axis=1)) & ~gaps
-        self.notes += [(note, rows) for note, rows in (("dropped {} with a missing price", gaps),
-                       ("dropped {} with a price that is not above 0", low)) if rows.any()]  # fmt: skip
+        self._note("dropped {} with a missing price", about=gaps)
+        self._note("dropped {} with a price that is not above 0", about=low)
         return values, gaps | low
 
     def _numbers(self, name: str) -> np.ndarray:
         """A column as (N,) float64, NaN where empty; text, infinite and oversized values are errors."""
-        raw, label, numbers = self.table.column(name), repr(self.table.named(name)), self.numbers.values[name]
+        numbers = self.numbers.values[name]
         if name in self.numbers.text:
-            self._refuse(self.numbers.text[name], f"text in {label}", raw,
-                         "Correct or drop these rows: numbers only.")  # fmt: skip
+            self._refuse(self.numbers.text[name], "text in {}", "Correct or drop these rows: numbers only.", name)
         least, most = (PRICE_FLOOR, PRICE_LIMIT) if name in PRICES else (0, FLOAT32_MAX)
         if numbers.min() >= least and numbers.max() <= most:  # false for NaN
             self.plain.add(name)
             return numbers
-        self._refuse(np.isinf(numbers), f"infinite value in {label}", raw, "Correct or drop these rows.")
+        self._refuse(np.isinf(numbers), "infinite value in {}", "Correct or drop these rows.", name)
         if name in PRICES:
-            self._refuse(np.abs(numbers) > PRICE_LIMIT, f"{label} is above {PRICE_LIMIT:.0e}, higher than any price",
-                         raw, "Correct these rows, or use a larger unit, for example prices in millions.")  # fmt: skip
-            tiny = (numbers > 0) & (numbers < PRICE_FLOOR)
-            self._refuse(tiny, f"{label} is below {PRICE_FLOOR:.0e}, less than float32 can tell from 0", raw,
-                         "Correct these rows, or use a smaller unit.")  # fmt: skip
-        self._refuse(np.abs(numbers) > FLOAT32_MAX, f"{label} is beyond what float32 holds", raw,
-                     "Use a larger unit, for example volume in thousands.")  # fmt: skip
+            what = f"{{}} is above {PRICE_LIMIT:.0e}, higher than any price"
+            remedy = "Correct these rows, or use a larger unit, for example prices in millions."
+            self._refuse(np.abs(numbers) > PRICE_LIMIT, what, remedy, name)
+            what = f"{{}} is below {PRICE_FLOOR:.0e}, less than float32 can tell from 0"
+            remedy = "Correct these rows, or use a smaller unit."
+            self._refuse((numbers > 0) & (numbers < PRICE_FLOOR), what, remedy, name)
+        self._refuse(np.abs(numbers) > FLOAT32_MAX, "{} is beyond what float32 holds", _LARGER, name)
         return numbers
 
     def _adjust(self, values: np.ndarray, unusable: np.ndarray) -> None:
         adjusted = self._numbers("adj_close")
-        raw = self.table.column("adj_close")
-        label = repr(self.table.named("adj_close"))
-        self._refuse(~(adjusted > 0) & ~unusable, f"{label} is missing or not positive", raw,
-                     'Correct these rows, or pass adjust="none" to use prices as traded.')  # fmt: skip
+        remedy = 'Correct these rows, or pass adjust="none" to use prices as traded.'
+        self._refuse(~(adjusted > 0) & ~unusable, "{} is missing or not positive", remedy, "adj_close")
         factor = np.ones(len(values))
         np.divide(adjusted, values[:, 3], out=factor, where=~unusable)
         values[:, :4] *= factor[:, None]
         values[:, 4] /= factor
         beyond = ~unusable & ((np.abs(values[:, 4]) > FLOAT32_MAX) | (values[:, :4].min(axis=1) < PRICE_FLOOR))
         beyond |= ~unusable & (values[:, :4].max(axis=1) > PRICE_LIMIT)
-        self._refuse(beyond, f"scaling by {label} leaves no usable price or volume", raw,
-                     'Correct these rows, or pass adjust="none" to use prices as traded.')  # fmt: skip
+        self._refuse(beyond, "scaling by {} leaves no usable price or volume", remedy, "adj_close")
         if np.abs(factor - 1).max() > 1e-9:
-            note = 'scaled prices by adj_close / close, volume by the inverse; adjust="none" leaves them'
-            self.notes.append((note, None))
+            self._note('scaled prices by adj_close / close, volume by the inverse; adjust="none" leaves them')
 
     def _derive(self, values: np.ndarray) -> None:
         """Fill volume and amount in place as the module says."""
@@ -173,17 +177,15 @@ class _Validator:
             if name in self.plain:
                 continue
             negative = values[:, position] < 0
-            if negative.any():
-                self.notes.append((f"{{}} with negative {name}: taken as 0", negative))
-                values[negative, position] = 0
+            values[negative, position] = 0
             gaps = np.isnan(values[:, position])
-            if name in roles and gaps.any():
-                self.notes.append((f"{{}} without {name}: taken as 0", gaps))
+            self._note(f"{{}} with negative {name}: taken as 0", about=negative)
+            if name in roles:
+                self._note(f"{{}} without {name}: taken as 0", about=gaps)
             if name in roles or name == "volume":
                 values[gaps, position] = 0
         if "volume" not in roles:
-            also = "" if "amount" in roles else ", amount too"
-            self.notes.append((f"no volume column: volume is 0{also}", None))
+            self._note(f"no volume column: volume is 0{'' if 'amount' in roles else ', amount too'}")
         if "amount" not in roles:
             amount = values[:, 5]
             np.add(values[:, 0], values[:, 1], out=amount)
@@ -194,9 +196,8 @@ class _Validator:
             if not self.plain >= {*PRICES, "volume"}:
                 amount[~(values[:, 4] > 0)] = 0
             if "volume" in roles:
-                self.notes.append(("no amount column: amount is volume x mean(open, high, low, close)", None))
-            self._refuse(amount > FLOAT32_MAX, "volume x price is beyond what float32 holds", None,
-                         "Use a larger unit, for example volume in thousands.")  # fmt: skip
+                self._note("no amount column: amount is volume x mean(open, high, low, close)")
+            self._refuse(amount > FLOAT32_MAX, "volume x price is beyond what float32 holds", _LARGER)
 
     def _group(self, values: np.ndarray, keep: np.ndarray) -> list[Bars]:
         """The bars of each symbol: its rows in time order, without those to leave out; of equal times the last stays."""
@@ -226,12 +227,11 @@ class _Validator:
         if self.options.unsorted == "error":
             self._refuse_back(back)
         if mixed.sum() > 2:  # most times come again with other prices
-            self._refuse(mixed, "the same time again with other prices", None,
-                         "Several series are mixed: split them, or name the symbol's column, "
-                         "columns={'symbol': ...}.")  # fmt: skip
-        self.notes.append(("{} repeated a timestamp: the last of them stays", repeated))
+            remedy = "Several series are mixed: split them, or name the symbol's column, columns={'symbol': ...}."
+            self._refuse(mixed, "the same time again with other prices", remedy)
+        self._note("{} repeated a timestamp: the last of them stays", about=repeated)
         plain = [note for note, about in self.notes if about is None]
-        counted = [(note, about) for note, about in self.notes if about is not None and about.any()]
+        counted = [(note, about) for note, about in self.notes if about is not None]
         bars = []
         for symbol, own, (rows, cuts, told) in zip(self.symbols, parts, found, strict=True):
             counts = [(note, int(np.count_nonzero(about[own]))) for note, about in counted]
@@ -259,14 +259,21 @@ class _Validator:
             return
         row = int(np.argmax(back))
         before = row - 1 - int(np.argmax(self.codes[:row][::-1] == self.codes[row]))
-        self._refuse(back, f"time steps back in {count(int(back.sum()), 'place')}, after {self.index[before]}",
-                   None, 'Sort the rows or pass unsorted="sort" (--sort); several series in one file need a symbol '
-                   "column.", rows=False)  # fmt: skip
+        what = f"time steps back in {count(int(back.sum()), 'place')}, after {self.index[before]}"
+        remedy = 'Sort the rows or pass unsorted="sort" (--sort); several series in one file need a symbol column.'
+        self._refuse(back, what, remedy, rows=False)
 
-    def _refuse(self, bad: np.ndarray, what: str, raw: pd.Series | None, remedy: str, rows: bool = True) -> None:
-        """Raise, where there are bad rows, what they deserve: where, what, how many, the first, its value, the remedy."""
+    def _refuse(
+        self, bad: np.ndarray, what: str, remedy: str, role: str = "", raw: pd.Series | None = None, rows: bool = True
+    ) -> None:
+        """Raise, where there are bad rows, what they deserve: where, what, how many, the first, its value, the remedy.
+
+        `what` names the column of `role` at its braces; the value is that of `raw`, by default of this column.
+        """
         if not bad.any():
             return
+        if role:
+            what, raw = what.format(repr(self.table.named(role))), self.table.column(role) if raw is None else raw
         row, how_many = int(np.argmax(bad)), count(int(np.count_nonzero(bad)), "row")
         code = self.codes[row]
         symbol = f"{self.symbols[code]}: " if code >= 0 and self.symbols[code] != "series" else ""

@@ -141,6 +141,14 @@ class BarStore:
     def __contains__(self, symbol: object) -> bool:
         return symbol in self._positions
 
+    def keys(self) -> tuple[str, ...]:
+        """The symbols, so that `dict(store)` is symbol -> bars. (`values` are the arrays, iterating gives the bars.)"""
+        return self.symbols
+
+    def items(self) -> Iterator[tuple[str, Bars]]:
+        """Symbol and bars, in order."""
+        return ((symbol, self[symbol]) for symbol in self.symbols)
+
     def __iter__(self) -> Iterator[Bars]:
         return (self[symbol] for symbol in self.symbols)
 
