@@ -153,7 +153,7 @@ def test_the_python_of_the_readme_runs(run: Path, bars: Path) -> None:
         (["forecast", "BARS", "--model", "RUN", "--memory", "0"], "its memory budget leaves 0.0 MB"),
         (["forecast", "none.csv", "--model", "RUN"], "none.csv"),
         (["forecast", "BARS", "--model", "RUN", "--calendar", "XNSY"], "near names are XNYS"),
-        (["inspect", "BARS", "--column", "close"], "expected NAME=COLUMN"),
+        (["inspect", "BARS", "--column", "close"], "expected NAME=VALUE, as in --column close=ClosePrice"),
         (["inspect", "none.csv"], "none.csv"),
         (["finetune", "none.yaml"], "no such file"),
         (["finetune", "configs/csv.yaml", "--set", "tokeniser.epochs=1"], "did you mean tokenizer?"),

@@ -55,9 +55,8 @@ def test_empty_and_negative_volumes_count_as_zero_and_are_reported():
     assert "1 row with negative volume: taken as 0" in bars.notes
 
 
-def test_rows_are_sorted_and_of_equal_times_the_last_stays():
+def test_rows_are_sorted_and_equal_ones_dropped():
     data = frame().iloc[[3, 1, 0, 2, 4, 1]].reset_index(drop=True)
-    data.loc[5, "close"] = 999.0
     with pytest.raises(
         DataError, match=r"time steps back in 3 places, after 2000-03-06.*\(row 2\).*unsorted=\"sort\" \(--sort\)"
     ):
@@ -65,9 +64,13 @@ def test_rows_are_sorted_and_of_equal_times_the_last_stays():
     bars = Bars.from_frame(data, unsorted="sort")
     assert bars.timestamps.is_monotonic_increasing
     assert len(bars) == 5
-    assert bars.values[1, 3] == 999.0
-    assert any("1 row repeated a timestamp" in note for note in bars.notes)
+    assert any("dropped 1 row that came twice" in note for note in bars.notes)
     assert any("not in time order" in note for note in bars.notes)
+    data.loc[5, "close"] = 121.0
+    with pytest.raises(
+        DataError, match=r"the same time again with other values \(row 2: close 122.0; row 6: close 121.0\)"
+    ):
+        Bars.from_frame(data, unsorted="sort")
 
 
 def test_newest_first_is_named_as_such():
@@ -86,7 +89,12 @@ def test_adjusted_close_scales_prices_and_volume_but_not_amount():
 
 
 def test_high_below_close_is_kept():
-    assert Bars.from_frame(frame(high=[1.0] * 5)).values[0, 1] == 1.0
+    highs = frame()["high"].to_list()
+    bars = Bars.from_frame(frame(high=[1.0, *highs[1:]]))
+    assert bars.values[0, 1] == 1.0
+    assert "high below low in 1 row: kept" in bars.notes
+    with pytest.raises(DataError, match=r"high is below low in 5 rows, first .*columns=\{'high': \.\.\.\}"):
+        Bars.from_frame(frame(high=[1.0] * 5))
 
 
 def test_missing_prices_are_an_error_or_dropped():

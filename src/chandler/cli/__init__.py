@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from chandler.cli import bars, evaluation, forecasting, training
+from chandler.cli.remedies import as_typed
 from chandler.errors import ChandlerError
 from chandler.printing import patient_streams
 from chandler.version import __version__
@@ -81,7 +82,7 @@ def _run() -> int:
             raise
         # Under torchrun every process of a machine meets the same failure; the first one tells it.
         if os.environ.get("LOCAL_RANK", "0") == "0":
-            typer.echo(f"chandler: {error}", err=True)
+            typer.echo(f"chandler: {as_typed(str(error), next(iter(sys.argv[1:]), ''))}", err=True)
         code = 2
     except SystemExit as done:
         code = done.code

@@ -52,7 +52,15 @@ class SourceOptions:
     ] = None
     freq: Annotated[str | None, typer.Option(help="Of a Qlib folder: the bars, such as 1min; default: day.")] = None
     column: Annotated[
-        list[str] | None, typer.Option("--column", help="Name a column yourself: close=ClosePrice. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--column",
+            help="Name a column yourself: close=ClosePrice; symbol= means that no column is the symbol. Repeatable.",
+        ),
+    ] = None
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", help="Only rows whose cell in a column is this text: SctySrs=EQ. Repeatable."),
     ] = None
     timezone: Annotated[
         str | None, typer.Option(help="Zone of timestamps that carry none, such as America/New_York.")
@@ -88,7 +96,9 @@ class SourceOptions:
         if asked.pop("sort", False):
             asked["unsorted"] = "sort"
         if columns := asked.pop("column", None):
-            asked["columns"] = dict(map(_named_column, columns))
+            asked["columns"] = dict(_pair(one, "--column", "close=ClosePrice") for one in columns)
+        if "where" in asked:
+            asked["where"] = dict(_pair(one, "--where", "SctySrs=EQ") for one in asked["where"])
         return asked
 
 
@@ -112,11 +122,11 @@ def takes_source(command: Callable[..., None]) -> Callable[..., None]:
     return with_options
 
 
-def _named_column(pair: str) -> tuple[str, str]:
-    name, equals, found = pair.partition("=")
+def _pair(text: str, option: str, example: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
     if not equals:
-        raise ConfigError(f"--column {pair}: expected NAME=COLUMN, as in --column close=ClosePrice.")
-    return name, found
+        raise ConfigError(f"{option} {text}: expected NAME=VALUE, as in {option} {example}.")
+    return name, value
 
 
 def source_of(data: list[str] | None) -> str | list[str] | None:

@@ -24,6 +24,7 @@ class TableKeywords(TypedDict, total=False):
     """How one table is read: see `load_bars`."""
 
     columns: Mapping[str, str] | None
+    where: Mapping[str, str] | None
     timezone: str | None
     date_format: str | None
     decimal: Decimal

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+import numpy as np
 import pandas as pd
 
 from chandler.errors import DataError
@@ -113,6 +114,10 @@ class RawTable:
     """The zone of naive times and why, where names or banners state one."""
     typed: bool = False
     """Whether the CSV engine made numbers and times of the cells: a message cannot show what was written."""
+    written: Callable[[int], Mapping[str, str]] | None = None
+    """Column name -> cell of a row of the source, all columns, for messages."""
+    rows: np.ndarray | None = None
+    """The row of the source that each row was, where some were left out."""
 
     def column(self, role: str) -> pd.Series | None:
         """The column that has this role, or None."""
@@ -127,15 +132,35 @@ class RawTable:
         column = self.roles.get(role, role)
         return self.names.get(column, column) or "the unnamed column"
 
+    def only(self, kept: np.ndarray) -> RawTable:
+        """The table with the rows that a mask (N,) keeps."""
+        if kept.all():
+            return self
+        rows = np.flatnonzero(kept)
+        return replace(self, frame=self.frame.iloc[rows], rows=rows if self.rows is None else self.rows[rows])
+
+    def origin(self, row: int) -> int:
+        """The row of the source, from 0."""
+        return row if self.rows is None else int(self.rows[row])
+
     def at(self, row: int) -> str:
         """`row 118, line 119`: a place that can be looked up; rows count from 1 and leave out the header."""
-        return f"row {row + 1}" + (f", line {self.line(row)}" if self.line else "")
+        place = self.origin(row)
+        return f"row {place + 1}" + (f", line {self.line(place)}" if self.line else "")
+
+    def cells(self, row: int) -> dict[str, str]:
+        """Column name -> cell as it was written, of all columns that can still be told."""
+        if self.written is not None:
+            return dict(self.written(self.origin(row)))
+        cells = self.frame.iloc[row]
+        return {self.names.get(str(key), str(key)): str(cells[key]) for key in self.frame.columns}
 
 
 def match_columns(
     names: Sequence[str], columns: Mapping[str, str] | None = None, *, source: str = ""
 ) -> dict[str, int]:
-    """Role -> position of its column in `names`. `columns` (role -> name) goes before any spelling.
+    """Role -> position of its column in `names`. `columns` (role -> name) goes before any spelling; an empty name takes
+    the role away from every column.
 
     Date and time of day may stand in two columns. An unnamed column serves as the timestamp where no other
     column does. Raises DataError where `columns` names an unknown role or an absent column, and where two
@@ -153,9 +178,13 @@ def _match(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict
     for position, name in enumerate(names):
         spelt.setdefault(normalized_name(name), []).append(position)
     found: dict[str, int] = {}
+    nobody = set()
     for role, name in columns:
         if role not in ROLES:
             raise DataError(f"columns= maps {role!r}, which is none of {', '.join(ROLES)}.")
+        if not name:
+            nobody.add(role)
+            continue
         if name not in names:
             raise DataError(
                 f"columns= says that {role!r} is in column {name!r}, but there is no such column. "
@@ -164,7 +193,7 @@ def _match(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict
         found[role] = names.index(name)
     taken = set(found.values())
     for role, spellings in COLUMN_ALIASES.items():
-        if role in found or role == "time":
+        if role in found or role in nobody or role == "time":
             continue
         for spelling in spellings:
             free = [position for position in spelt.get(spelling, []) if position not in taken]
@@ -178,10 +207,14 @@ def _match(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict
                 found[role] = free[0]
                 taken.add(free[0])
                 break
-    if "timestamp" not in found and len(spelt.get("", [])) == 1 and spelt[""][0] not in taken:
+    if not {"timestamp"} & {*found, *nobody} and len(spelt.get("", [])) == 1 and spelt[""][0] not in taken:
         found["timestamp"] = spelt[""][0]
         taken.add(spelt[""][0])
-    if "time" not in found and "timestamp" in found and normalized_name(names[found["timestamp"]]).endswith(_DATES):
+    if (
+        not {"time"} & {*found, *nobody}
+        and "timestamp" in found
+        and normalized_name(names[found["timestamp"]]).endswith(_DATES)
+    ):
         for spelling in COLUMN_ALIASES["time"]:
             free = [position for position in spelt.get(spelling, []) if position not in taken]
             if free:

@@ -34,7 +34,9 @@ class SourceSettings(StrictModel):
     symbols: list[str] | None = None
     """Only these symbols."""
     columns: dict[str, str] | None = None
-    """Canonical name -> name in the file, where the usual spellings do not fit."""
+    """Canonical name -> name in the file, where the usual spellings do not fit; "" takes the role from every column."""
+    where: dict[str, str] | None = None
+    """Only rows whose cell in a column is this text: {SctySrs: EQ}."""
     timezone: str | None = None
     """Zone of timestamps that carry none."""
     date_format: str | None = None

@@ -98,7 +98,7 @@ def test_a_day_without_any_symbol_is_a_holiday_of_the_panel():
 def test_stale_runs_duplicates_sessions_and_what_cleaning_would_take():
     index = pd.DatetimeIndex([day + pd.Timedelta(hours=hour) for day in pd.bdate_range("2024-01-01", periods=60)
                               for hour in (9, 10, 11, 13, 14)])  # fmt: skip
-    one = bars("A", index, notes=("3 rows repeated a timestamp: the last of them stays",))
+    one = bars("A", index, notes=("dropped 3 rows that came twice",))
     one.values[:, 3] += 0.01 * (np.arange(len(one)) % 2)
     one.values[100:120, 3] = 10.5
     report = inspect_store(BarStore.from_bars([one]), lookback=30, horizon=5, split=SplitSettings())

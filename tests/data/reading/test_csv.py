@@ -161,7 +161,9 @@ def test_whatever_the_short_way_reads_the_long_way_reads_too(rows, missing, tmp_
 def test_a_cell_of_another_kind_ends_the_short_way(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("2024-01-03,1.5\nfrom here on text,1.6\n")
-    layout = Layout(Source(path), Encoded("utf-8"), ["t", "p"], ["t", "p"], {"timestamp": "t", "close": "p"}, 0, ",")
+    layout = Layout(
+        Source(path), Encoded("utf-8"), ["t", "p"], ["t", "p"], {"timestamp": "t", "close": "p"}, ["t"], 0, ","
+    )
     assert parse_typed(layout, {"t": "2024-01-03"}, threads=False) is None
 
 

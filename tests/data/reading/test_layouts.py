@@ -390,7 +390,7 @@ def test_arrow_files_and_tables(tmp_path):
 @pytest.mark.parametrize("ticker_first", [False, True])
 def test_frames_of_several_tickers(ticker_first):
     index = pd.date_range("2024-01-15", periods=3, name="Date")
-    fields = ["Close", "High", "Low", "Open", "Volume"]
+    fields = ["Low", "Close", "Open", "High", "Volume"]
     columns = pd.MultiIndex.from_product([fields, ["AAPL", "GONE", "MSFT"]], names=["Price", "Ticker"])
     frame = pd.DataFrame(np.arange(1.0, 46).reshape(3, 15), index=index, columns=columns)
     frame.loc[:, (slice(None), "GONE")] = np.nan
@@ -399,7 +399,7 @@ def test_frames_of_several_tickers(ticker_first):
         frame = frame.swaplevel(axis=1).sort_index(axis=1)
     store = load_bars(frame)
     assert store.symbols == ("AAPL", "MSFT")
-    assert store["AAPL"].values[0, :5].tolist() == [10, 4, 7, 1, 13]
+    assert store["AAPL"].values[0, :5].tolist() == [7, 10, 1, 4, 13]
     assert len(store["MSFT"]) == 2
     assert any("GONE" in note for note in store.notes["AAPL"])
 
@@ -423,6 +423,13 @@ def test_polars_both_ways():
     assert load_bars(frame.lazy()).rows == 2
 
 
+def some_values() -> np.ndarray:
+    """(48, 6) of bars, the lowest price of each its low and the highest its high."""
+    values = np.random.default_rng(0).uniform(1, 2, (48, 6))
+    values[:, :4] = np.sort(values[:, :4], axis=1)[:, [1, 3, 0, 2]]
+    return values
+
+
 @pytest.mark.parametrize(
     ("zone", "there"),
     [
@@ -438,7 +445,7 @@ def test_polars_keeps_moments_zones_and_values(zone, there):
 
     index = pd.date_range("2024-03-09", periods=48, freq="h", tz=None if zone is None else "UTC").as_unit("ns")
     index = index if zone is None else index.tz_convert(zone)
-    values = np.random.default_rng(0).uniform(1, 2, (48, 6))
+    values = some_values()
     values[3, 4:] = 0
     bars = Bars("A", index, values)
     frame = bars.to_polars()
@@ -456,7 +463,7 @@ def test_polars_keeps_moments_zones_and_values(zone, there):
 def test_pandas_both_ways_keeps_values_times_and_zone():
     for zone in (None, "UTC", "America/New_York"):
         index = pd.date_range("2024-03-09", periods=48, freq="h", tz=zone, name="timestamp")
-        values = np.random.default_rng(0).uniform(1, 2, (48, 6))
+        values = some_values()
         bars = Bars("A", index.as_unit("ns"), values)
         again = Bars.from_frame(bars.to_frame(), symbol="A")
         assert again.timestamps.equals(bars.timestamps)

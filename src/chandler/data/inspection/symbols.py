@@ -16,7 +16,7 @@ from chandler.data.store.store import BarStore
 
 TRACE = 120
 """Points of the little price charts; a large one, where there is one symbol, has five times as many."""
-_REPEATED = re.compile(r"(\d[\d,]*).*repeated a timestamp")
+_REPEATED = re.compile(r"dropped (\d[\d,]*) rows? that came twice")
 
 
 @dataclass(frozen=True)

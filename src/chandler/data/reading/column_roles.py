@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,16 @@ from chandler.data.columns import PRICES, RawTable, normalized_name
 
 _ORDERS = (PRICES, ("low", "high", "open", "close"), ("open", "close", "high", "low"))
 """How exchanges order four prices; the first that fits is taken."""
+ANY_ORDER = (*_ORDERS, *permutations(PRICES))
+"""For a proposal: of open and close none can tell which is which."""
 _FITS = 0.98
 _MONEY = ("usd", "usdt", "usdc", "busd", "fdusd", "tusd", "dai", "eur", "gbp", "jpy", "krw", "cny", "rmb", "inr", "try",
          "brl", "aud", "cad", "chf", "rub", "idr", "vnd", "quote")  # fmt: skip
+_COINS = frozenset(("btc", "xbt", "eth", "ltc", "xrp", "bch", "bnb", "sol", "doge", "ada", "dot", "trx", "link", "avax", "matic",
+          "shib", "etc", "xlm", "xmr", "eos", "atom", "uni", "neo", "dash"))  # fmt: skip
+"""Coins known by name. Others are where the file or the symbol is called after them, or where cells show it."""
+_STATISTICS = frozenset(("ma", "sma", "ema", "wma", "vwma", "avg", "mean", "prev", "last", "chg", "diff", "delta", "std",
+               "rank", "buy", "sell", "bid", "ask", "up", "down"))  # fmt: skip
 _RATE = 1e-3
 """A "turnover" this small beside volume x close is the share of stock that changed hands, not money."""
 
@@ -29,7 +37,7 @@ def infer_roles(rows: Sequence[Sequence[Any]], first: int, *, usual: bool = Fals
     """
     width = len(rows[0])
     cells = _as_numbers(rows, first)
-    order = None if cells is None else _price_order(cells[:, :4])
+    order = None if cells is None else price_order(cells[:, :4])
     if order is None:
         if not usual or not (cells is None or _usual_order(cells[:, :4])):
             return None
@@ -44,12 +52,12 @@ def infer_roles(rows: Sequence[Sequence[Any]], first: int, *, usual: bool = Fals
     return prices | {name: first + 4 + position for name, position in behind.items()}
 
 
-def _price_order(prices: np.ndarray) -> tuple[str, ...] | None:
-    """The order of four columns of prices (N, 4): the first of _ORDERS whose high and low fit 98% of the rows.
+def price_order(prices: np.ndarray, orders: Sequence[tuple[str, ...]] = _ORDERS) -> tuple[str, ...] | None:
+    """The order of four columns of prices (N, 4): the first of `orders` whose high and low fit 98% of the rows.
 
     None where none fits, and where flat bars alone prove nothing.
     """
-    for order in _ORDERS:
+    for order in orders:
         opens, highs, lows, closes = (prices[:, order.index(name)] for name in PRICES)
         upper, lower = np.maximum(opens, closes), np.minimum(opens, closes)
         fits = (highs >= upper).mean() > _FITS and (lows <= lower).mean() > _FITS
@@ -112,40 +120,52 @@ def _taken(table: RawTable, note: str, **roles: str) -> RawTable:
 
 
 def _by_coin(table: RawTable) -> RawTable:
+    """Volumes named after what they count. Any other word behind `volume` (ma, prev, buy, z, 1) makes it no volume."""
     volume, no_amount = table.roles.get("volume"), "amount" not in table.roles
     other = {role: key for role, key in table.roles.items() if role != "volume"}.values()
-    named = {
-        key: name
-        for key, name in table.names.items()
-        if key not in other and re.match(r"vol(ume)?s?[ _(.-]+\w", name.casefold())
-    }
-    coins = [key for key, name in named.items() if _unit(name) not in ("", *_MONEY)]
-    money = [key for key, name in named.items() if _unit(name) in _MONEY]
+    units = {key: _unit(name) for key, name in table.names.items() if key not in other and key in table.frame}
+    money = [key for key, unit in units.items() if unit in _MONEY]
+    named = _called(table)
+    coins = [
+        key
+        for key, unit in units.items()
+        if unit not in ("", *_MONEY, *_STATISTICS)
+        and (unit in _COINS or unit in named or any(_is_value(table, key, one) for one in money))
+    ]
+    names = table.names
     if volume is None and len(coins) == 1 and len(money) <= 1:
         both = money and no_amount
-        note = f"took {named[coins[0]]!r} as volume" + (f"; took {named[money[0]]!r} as amount" if both else "")
+        note = f"took {names[coins[0]]!r} as volume" + (f"; took {names[money[0]]!r} as amount" if both else "")
         return _taken(table, note, volume=coins[0], **({"amount": money[0]} if both else {}))
     if volume is None and len(coins) == 2 and no_amount:
         for base, quote in (coins, coins[::-1]):
             if _is_value(table, base, quote):
-                note = f"{named[quote]!r} is {named[base]!r} x price: took the first as amount, the second as volume"
+                note = f"{names[quote]!r} is {names[base]!r} x price: took the first as amount, the second as volume"
                 return _taken(table, note, volume=base, amount=quote)
     if volume is not None and no_amount:
         for key in (key for key in (*coins, *money) if key != volume):
-            own, new = repr(table.names[volume]), repr(named[key])
+            own, new = repr(names[volume]), repr(names[key])
             if _is_value(table, key, volume):
                 note = f"{own} is {new} x price: took {new} as volume and {own} as amount"
                 return _taken(table, note, volume=key, amount=volume)
             if _is_value(table, volume, key):
                 return _taken(table, f"{new} is {own} x price: took it as amount", amount=key)
     if volume is None and money and not coins and no_amount:
-        return _taken(table, f"took {named[money[0]]!r} as amount", amount=money[0])
+        return _taken(table, f"took {names[money[0]]!r} as amount", amount=money[0])
     return table
 
 
+def _called(table: RawTable) -> str:
+    """What the file and the first row's symbol are called, in small letters."""
+    symbol = table.column("symbol")
+    first = "" if symbol is None or not len(symbol) else str(symbol.iloc[0])
+    return f"{table.source.rpartition('/')[2]} {first}".casefold()
+
+
 def _unit(name: str) -> str:
-    """`usdt` of `Volume USDT` or `volume_usdt`."""
-    return re.sub(r"^vol(ume)?s?", "", normalized_name(name))
+    """`usdt` of `Volume USDT`, `volume_usdt` or `Vol.(USDT)`; empty where more or less than one word follows."""
+    found = re.fullmatch(r"vol(?:ume)?s?[ _(.-]+([a-z0-9]*[a-z][a-z0-9]*)\)?", name.strip().casefold())
+    return found[1] if found else ""
 
 
 def _numbers(table: RawTable, key: str) -> np.ndarray:
@@ -166,7 +186,17 @@ def _ratio(table: RawTable, units: str, value: str) -> float:
 
 
 def _is_value(table: RawTable, units: str, value: str) -> bool:
-    return bool(0.8 < _ratio(table, units, value) < 1.25)
+    """Whether `value` is `units` x price: within the bar's low and high in all but a few rows.
+
+    Near a price of 1 any two volumes look so: nothing is concluded there.
+    """
+    coin, money, low, high = (_numbers(table, key) for key in (units, value, table.roles["low"], table.roles["high"]))
+    both = (coin > 0) & (money > 0) & (low > 0)
+    if not both.any() or 0.5 < np.median(high[both]) < 2:
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        price = money[both] / coin[both]
+        return bool(((price >= 0.99 * low[both]) & (price <= 1.01 * high[both])).mean() > _FITS)
 
 
 def _rate(table: RawTable) -> RawTable:
@@ -187,5 +217,7 @@ def _ticks(table: RawTable) -> RawTable:
     if volume is None or not ticks or ticks[0] not in table.frame:
         return table
     if not np.nan_to_num(_numbers(table, volume)).any() and np.nan_to_num(_numbers(table, ticks[0])).any():
-        return _taken(table, f"{table.names[volume]!r} is all 0: took {table.names[ticks[0]]!r} as volume", volume=ticks[0])
+        return _taken(
+            table, f"{table.names[volume]!r} is all 0: took {table.names[ticks[0]]!r} as volume", volume=ticks[0]
+        )
     return table

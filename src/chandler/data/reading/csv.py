@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,12 +58,18 @@ class _Header:
 
 
 def read_text(
-    source: Source, columns: Mapping[str, str] | None = None, *, typed: bool = False, threads: bool = True
+    source: Source,
+    columns: Mapping[str, str] | None = None,
+    *,
+    also: Collection[str] = (),
+    typed: bool = False,
+    threads: bool = True,
 ) -> RawTable:
     """A CSV, TSV or TXT file (also packed) as a RawTable of its known columns, rows in the order of the file.
 
-    `typed`: try the short way, in which the CSV engine makes numbers and times of the cells (`RawTable.typed` says whether
-    it could); cells then are no text that a message could show. `threads`: of the engine, for one file.
+    `also`: names of further columns, as text. `typed`: try the short way, in which the CSV engine makes numbers and times
+    of the cells (`RawTable.typed` says whether it could); cells then are no text that a message could show. `threads`: of
+    the engine, for one file.
     Raises DataError for a file that is empty, no text, without the needed columns, or with ragged lines.
     """
     head, encoded = head_of(source)
@@ -76,8 +82,10 @@ def read_text(
     require_columns(found, header.names, source=str(source))
     roles = {role: header.ids[position] for role, position in found.items()}
     volumes = [key for key, name in names.items() if re.search(r"vol|turnover|成交", name, re.IGNORECASE)]
-    used = list(dict.fromkeys([*roles.values(), *volumes]))
-    layout = Layout(source, encoded, header.ids, used, roles, header.line + 1, header.delimiter)
+    further = [key for key, name in names.items() if name in also]
+    used = list(dict.fromkeys([*roles.values(), *volumes, *further]))
+    texts = [*(roles[role] for role in ("timestamp", "time", "symbol") if role in roles), *further]
+    layout = Layout(source, encoded, header.ids, used, roles, texts, header.line + 1, header.delimiter)
     frame = None
     below: tuple[str, ...] = ()
     if typed:
@@ -97,15 +105,17 @@ def read_text(
     if header.delimiter != ",":
         notes.append(f"file: fields separated by {header.delimiter!r}")
     notes += [*header.notes, *below]
+    line = _Lines(source, encoded, header.line)
     table = RawTable(
         frame,
         roles,
         str(source),
-        _Lines(source, encoded, header.line),
+        line,
         tuple(notes),
         names,
         stated_zone=_banner_zone(banner),
         typed=short,
+        written=lambda row: dict(zip(header.names, names_of(line.text(row), header.delimiter), strict=False)),
     )
     return column_notes(resolve_volume_columns(table))
 
@@ -236,10 +246,18 @@ class _Lines:
     header: int
 
     def __call__(self, row: int) -> int:
+        return self._found(row)[0]
+
+    def text(self, row: int) -> str:
+        """The line itself."""
+        return self._found(row)[1]
+
+    def _found(self, row: int) -> tuple[int, str]:
         with utf8_bytes(self.source, self.encoded) as stream:
             lines = bytes(stream.read()).splitlines()
-        filled = [number for number, line in enumerate(lines, 1) if number > self.header + 1 and line]
-        return filled[row] if row < len(filled) else self.header + 2 + row
+        filled = [found for found in enumerate(lines, 1) if found[0] > self.header + 1 and found[1]]
+        number, line = filled[row] if row < len(filled) else (self.header + 2 + row, b"")
+        return number, line.decode(errors="replace")
 
 
 @dataclass(frozen=True)
@@ -253,14 +271,11 @@ class Layout:
     used: Sequence[str]
     roles: Mapping[str, str]
     """Role -> column."""
+    texts: Sequence[str]
+    """The columns of times and symbols, and those by which rows are chosen."""
     skip: int
     """Lines above the rows."""
     delimiter: str
-
-    @property
-    def texts(self) -> list[str]:
-        """The columns of times and symbols."""
-        return [self.roles[role] for role in ("timestamp", "time", "symbol") if role in self.roles]
 
     def parse(
         self,

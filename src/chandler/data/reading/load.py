@@ -29,9 +29,9 @@ from chandler.data.reading.discovery import (
 from chandler.data.reading.formats import read_columnar, read_json
 from chandler.data.reading.frames import as_pandas, frame_table, is_rows, rows_table
 from chandler.data.reading.merging import archive_symbol, merge_files
-from chandler.data.reading.options import ReadingKeywords, ReadingOptions, takes_options
+from chandler.data.reading.options import LeftOut, ReadingKeywords, ReadingOptions, takes_options
 from chandler.data.reading.validation import validate_table
-from chandler.data.store.store import META, BarStore
+from chandler.data.store.store import META, BarStore, no_such_symbol
 from chandler.errors import DataError
 
 SHOWN = 20
@@ -50,7 +50,8 @@ def load_bars(source: Any, **options: Unpack[ReadingKeywords]) -> BarStore:
 
     `symbols` picks symbols.
     `columns` maps canonical names (timestamp, time, symbol, open, high, low, close, volume, amount, adj_close)
-    to those in the data; columns of a file without header are called "1", "2", ...
+    to those in the data, "" to none of them; columns of a file without header are called "1", "2", ...
+    `where`: only rows whose cell in a column (by its name in the data) is this text: {"SctySrs": "EQ"}.
     `timezone` is the zone of naive times, and the zone that others are converted to.
     `date_format` is a strptime pattern, for dates that read both ways.
     `decimal` is "." or ",", for numbers that read both ways.
@@ -67,20 +68,7 @@ def load_bars(source: Any, **options: Unpack[ReadingKeywords]) -> BarStore:
     What was decided in reading is in `BarStore.notes`. Raises DataError, naming file, row and remedy, for
     whatever cannot be used; where several files are bad, one error names them all.
     """
-    wanted = ReadingOptions(**options)
-    store = _Loader(wanted).load(source)
-    if wanted.symbols is not None:
-        store = store.select(wanted.symbols)
-    if wanted.start is None and wanted.end is None:
-        return store
-    kept = wanted.select(store)
-    if not kept:
-        ends = [(str(bars.timestamps[0]), str(bars.timestamps[-1])) for bars in store if len(bars)]
-        begin, finish = min(one for one, _ in ends), max(one for _, one in ends)
-        raise DataError(
-            f"no rows between start={wanted.start} and end={wanted.end}; the data goes from {begin} to {finish}."
-        )
-    return replace(BarStore.from_bars(kept), skipped=store.skipped)
+    return _Loader(ReadingOptions(**options)).load(source)
 
 
 def read_frame(frame: Any, symbol: str, source: str, timestamps: Any, options: TableKeywords) -> Bars:
@@ -103,16 +91,21 @@ def read_frame(frame: Any, symbol: str, source: str, timestamps: Any, options: T
 register_frame_reader(read_frame)
 
 
-def read_file(source: Source, options: ReadingOptions, *, threads: bool = True) -> list[Bars]:
-    """The bars of one file. DataError, and no other error, where that fails. `threads`: of the CSV engine."""
+def read_file(
+    source: Source, options: ReadingOptions, *, threads: bool = True, left: dict[str, LeftOut] | None = None
+) -> list[Bars]:
+    """The bars of one file that the options ask for; the symbols of others go into `left`. `threads`: of the CSV engine.
+
+    DataError, and no other error, where that fails.
+    """
     symbol = archive_symbol(source.stem) or source.stem
     try:
-        table = _table(source, options.columns, threads, typed=options.date_format is None)
+        table = _table(source, options, threads, typed=options.date_format is None)
         if table.typed:
             with suppress(DataError):  # the long way finds the words for it, in what was written
-                return validate_table(table, options, symbol)
-            table = _table(source, options.columns, threads)
-        return validate_table(table, options, symbol)
+                return validate_table(table, options, symbol, left)
+            table = _table(source, options, threads)
+        return validate_table(table, options, symbol, left)
     except DataError:
         raise
     except Exception as error:  # a file must not end in a traceback, whatever is in it
@@ -135,20 +128,36 @@ class _Loader:
     options: ReadingOptions
     problems: list[str] = field(default_factory=list)
     files: int = 0
+    left: dict[str, LeftOut] = field(default_factory=dict)
+    """Symbols that have no row among those asked for."""
 
     def load(self, source: Any) -> BarStore:
-        if isinstance(source, BarStore):
-            return source
+        o = self.options
         if isinstance(source, (str, Path)) and _is_store(source):
-            return BarStore.open(source)
-        skip_bad = self.options.skip_bad
-        bars = merge_files(list(self.bars(source)), self.options.join, self.problems if skip_bad else None)
-        if self.problems and (not skip_bad or not bars):
+            source = BarStore.open(source)
+        if isinstance(source, BarStore) and (o.symbols, o.start, o.end) == (None, None, None):
+            return source
+        chosen = [one for found in self.bars(source) for one in o.select([found], self.left)]
+        bars = merge_files(chosen, o.join, self.problems if o.skip_bad else None)
+        if self.problems and (not o.skip_bad or not bars):
             raise problems_error(self.problems, self.files)
+        there = {one.symbol: one for one in bars}
+        for symbol in o.symbols or ():
+            if symbol not in there and self.left.get(symbol) is None:
+                raise no_such_symbol(symbol, sorted({*there, *self.left}))
+        dated = {symbol: ends for symbol, ends in self.left.items() if ends and symbol not in there}
+        between = f"between start={o.start} and end={o.end}"
+        if not bars and dated:
+            begin, finish = min(ends[0] for ends in dated.values()), max(ends[1] for ends in dated.values())
+            raise DataError(f"no rows {between}; the data goes from {begin} to {finish}.")
         if not bars:
             raise DataError("nothing to load: the list of sources is empty.")
+        if o.symbols is not None:
+            bars = [there[symbol] for symbol in o.symbols if symbol in there]
         store = BarStore.from_bars(bars)
-        return replace(store, skipped=tuple(self.problems)) if self.problems else store
+        told = [f"{symbol}: no row {between}; its rows go from {a} to {b}" for symbol, (a, b) in dated.items()]
+        earlier = source.skipped if isinstance(source, BarStore) else ()
+        return replace(store, skipped=(*earlier, *self.problems, *told))
 
     def bars(self, source: Any) -> Iterable[Bars]:
         if isinstance(source, Bars):
@@ -163,7 +172,7 @@ class _Loader:
         elif isinstance(source, (str, Path)):
             yield from self.path(str(source))
         elif (table := self.table(source)) is not None:
-            yield from validate_table(table, self.options)
+            yield from validate_table(table, self.options, left=self.left)
         elif isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray)):
             for one in source:
                 yield from self.bars(one)
@@ -181,7 +190,7 @@ class _Loader:
         if table is None:
             raise DataError(f"{symbol}: expected a DataFrame, but got a {type(frame).__name__}.")
         # The key names the symbol: a symbol column inside has no say.
-        yield from validate_table(replace(table.without("symbol"), source=""), self.options, symbol)
+        yield from validate_table(replace(table.without("symbol"), source=""), self.options, symbol, self.left)
 
     def table(self, source: Any, name: str = "") -> RawTable | None:
         """Rows or a frame as a table; None for anything else."""
@@ -201,7 +210,7 @@ class _Loader:
 
         def read(source: Source) -> list[Bars] | DataError:
             try:
-                return read_file(source, self.options, threads=threads == 1)
+                return read_file(source, self.options, threads=threads == 1, left=self.left)
             except DataError as error:
                 return error
 
@@ -216,8 +225,16 @@ def problems_error(problems: Sequence[str], files: int) -> DataError:
     """One error for all bad files: the message itself of a single file, a list of messages otherwise."""
     if files <= 1 and len(problems) == 1:
         return DataError(problems[0])
-    shown = "\n".join(f"- {one}" for one in problems[:SHOWN])
-    more = f"\n... and {len(problems) - SHOWN:,} more." if len(problems) > SHOWN else ""
+    alike: dict[str, list[str]] = {}
+    for one in problems:  # FILE: what is wrong with it
+        file, _, what = one.partition(": ")
+        alike.setdefault(what, []).append(file)
+    lines = [
+        f"- {files[0]}{f' and {len(files) - 1:,} more' if len(files) > 1 else ''}: {what}"
+        for what, files in alike.items()
+    ]
+    shown = "\n".join(lines[:SHOWN])
+    more = f"\n... and {len(lines) - SHOWN:,} more." if len(lines) > SHOWN else ""
     return DataError(
         f"{len(problems):,} of {files:,} files cannot be used:\n{shown}{more}\n"
         "Correct them, or leave them out with skip_bad=True (--skip-bad)."
@@ -246,9 +263,10 @@ def _is_store(path: str | Path) -> bool:
         return False
 
 
-def _table(source: Source, columns: Mapping[str, str] | None, threads: bool, typed: bool = False) -> RawTable:
+def _table(source: Source, options: ReadingOptions, threads: bool, typed: bool = False) -> RawTable:
+    columns = options.columns
     if source.suffix in TEXT:
-        return read_text(source, columns, typed=typed, threads=threads)
+        return read_text(source, columns, also=options.where or (), typed=typed, threads=threads)
     if source.suffix in ROWS:
         return read_json(source, columns)
     if source.suffix in COLUMNAR:

@@ -17,6 +17,14 @@ _ARCHIVE = re.compile(r"(?P<symbol>[A-Z0-9_]{3,})-\d+(s|m|h|d|w|mo)-\d{4}-\d{2}(
 """How crypto exchanges name the pieces of their archives."""
 
 
+_CALENDAR_WORDS = frozenset((
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "january", "february", "march",
+    "april", "june", "july", "august", "september", "october", "november", "december", "part", "q", "h", "csv", "data",
+    "history", "hist", "bars", "train", "test", "val", "old", "new", "first", "second",
+))  # fmt: skip
+"""Words in names of files that tell pieces of a series apart, and no series."""
+
+
 def merge_files(bars: Sequence[Bars], join: bool, problems: list[str] | None = None) -> list[Bars]:
     """The bars with every symbol once, in the order in which symbols first come.
 
@@ -33,6 +41,7 @@ def merge_files(bars: Sequence[Bars], join: bool, problems: list[str] | None = N
         if len(found) == 1:
             settled.append(found[0])
             continue
+        _refuse_strangers(found)
         if join or all(_archive(one, symbol) for one in found):
             settled.append(_joined(found))
             continue
@@ -59,6 +68,28 @@ def archive_symbol(stem: str) -> str:
 
 def _archive(one: Bars, symbol: str) -> bool:
     return archive_symbol(one.source.rsplit("/", 1)[-1].split(".")[0]) == symbol
+
+
+def _refuse_strangers(found: Sequence[Bars]) -> None:
+    """Refuse files called after different things whose symbol, a number or a word, is the same in all of them.
+
+    `BTC_2023` and `BTC_2024` differ in digits alone, `AAPL_part1` names its symbol: those are pieces of one.
+    """
+    symbol, stems = found[0].symbol, [one.source.rpartition("/")[2].partition(".")[0] for one in found]
+    if not all(stems) or any(symbol.casefold() in stem.casefold() for stem in stems):
+        return
+    words = {tuple(re.findall(r"[^\W\d_]+", stem.casefold())) for stem in stems}
+    distinct = [set(one) - _CALENDAR_WORDS for one in words]
+    if (
+        len(distinct) > 1
+        and all(distinct)
+        and not any(one <= two for one in distinct for two in distinct if one != two)
+    ):
+        raise DataError(
+            f"{symbol}: {found[0].source} and {found[1].source} have this symbol in every row, and are called after "
+            "different things. Where the file names are the symbols, pass columns={'symbol': ''}; where these are pieces of "
+            "one series, put its symbol into their names."
+        )
 
 
 def _joined(found: list[Bars]) -> Bars:

@@ -13,6 +13,10 @@ from chandler.errors import DataError
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+LeftOut = tuple[str, str] | None
+"""Why a symbol has no rows: none of them lies in the period asked for, and these are its ends; None: it was not asked for."""
+
+
 class ReadingKeywords(TableKeywords, total=False):
     """The options of `load_bars` and `prepare`, which says what they are."""
 
@@ -33,6 +37,7 @@ class ReadingOptions:
     """
 
     columns: Mapping[str, str] | None = None
+    where: Mapping[str, str] | None = None
     timezone: str | None = None
     date_format: str | None = None
     adjust: Adjust = "auto"
@@ -58,11 +63,21 @@ class ReadingOptions:
         moment_of(self.start)
         moment_of(self.end)
 
-    def select(self, bars: Iterable[Bars]) -> list[Bars]:
-        """The wanted symbols, cut to the wanted dates; what has no row then is left out."""
-        wanted = [one for one in bars if self.symbols is None or one.symbol in self.symbols]
-        cut = [one.slice(*rows_between(one.timestamps, self.start, self.end)) for one in wanted]
-        return [one for one in cut if len(one)]
+    def select(self, bars: Iterable[Bars], left: dict[str, LeftOut] | None = None) -> list[Bars]:
+        """The wanted symbols, cut to the wanted dates; what has no row then is left out, and told in `left`."""
+        kept = []
+        for one in bars:
+            if self.symbols is not None and one.symbol not in self.symbols:
+                ends = None
+            else:
+                cut = one.slice(*rows_between(one.timestamps, self.start, self.end))
+                if len(cut):
+                    kept.append(cut)
+                    continue
+                ends = (str(one.timestamps[0]), str(one.timestamps[-1])) if len(one) else None
+            if left is not None:
+                left[one.symbol] = ends
+        return kept
 
 
 def takes_options(function: Function) -> Function:

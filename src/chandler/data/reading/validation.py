@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chandler.data.bars import Bars, cut_segments
+from chandler.data.bars import Bars, cut_segments, rows_between
 from chandler.data.columns import FEATURES, PRICES, RawTable
+from chandler.data.reading.column_roles import ANY_ORDER, price_order
 from chandler.data.reading.numbers import Numbers, parse_numbers
-from chandler.data.reading.options import ReadingOptions
+from chandler.data.reading.options import LeftOut, ReadingOptions
 from chandler.data.reading.timestamps import parse_times
 from chandler.errors import DataError
-from chandler.text import count
+from chandler.text import count, listed
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 PRICE_LIMIT = 1e12
@@ -25,14 +26,23 @@ PRICE_LIMIT = 1e12
 PRICE_FLOOR = 1e-30
 """Below this float32 loses digits, and then the price."""
 _LARGER = "Use a larger unit, for example volume in thousands."
+_IMPOSSIBLE = 0.01
+"""Share of bars with high below low, from which the columns must be others than their names say."""
 _GLUED = 0.2
-"""Share of rows that repeat a time with other prices, from which several series must be mixed under one name."""
+"""Share of rows that repeat a time with other prices, from which several series must be mixed under one name; and share
+of bars whose high or low lies within the body, from which another order of columns is believed where it fits."""
 _MOMENT = re.compile(r"\s*(19|20)\d\d([-/.]?)[01]\d\2[0-3]\d[ T]?\d\d:?\d\d")
+_WORD = re.compile(r"(?=.*[A-Za-z\u4e00-\u9fff])[^\s,;]{1,40}")
+"""A cell that could be the name of a series: no number, no sentence."""
 _CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,6}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
 
 
-def validate_table(table: RawTable, options: ReadingOptions, symbol: str = "") -> list[Bars]:
+def validate_table(
+    table: RawTable, options: ReadingOptions, symbol: str = "", left: dict[str, LeftOut] | None = None
+) -> list[Bars]:
     """The bars of every symbol of a table, validated, sorted by time; `symbol` names rows that name none.
+
+    Rows and symbols that the options do not ask for are not looked at; symbols that have none then go into `left`.
 
     No volume column: volume 0, and amount 0 unless given. No amount column: volume x mean(open, high, low,
     close). Missing and negative cells of volume and amount count as 0. Of equal timestamps the last row
@@ -46,14 +56,14 @@ def validate_table(table: RawTable, options: ReadingOptions, symbol: str = "") -
     if not len(table.frame):
         where = where or (f"{symbol}: " if symbol else "")
         raise DataError(f"{where}there are column names but no rows. Give data with at least one row.")
-    return _Validator(table, options, symbol or "series", where).read()
+    return _Validator(table, options, symbol or "series", where, {} if left is None else left).read()
 
 
 class _Validator:
     """One pass over a table: checks in order, then one sort that groups symbols and orders time."""
 
-    def __init__(self, table: RawTable, options: ReadingOptions, symbol: str, where: str):
-        self.table, self.options, self.where = table, options, where
+    def __init__(self, table: RawTable, options: ReadingOptions, symbol: str, where: str, left: dict[str, LeftOut]):
+        self.table, self.options, self.where, self.left = table, options, where, left
         self.notes: list[tuple[str, np.ndarray | None]] = [(note, None) for note in table.notes]
         self.index = pd.DatetimeIndex([])
         self.codes, self.symbols = np.zeros(len(table.frame), np.intp), [symbol]
@@ -62,19 +72,65 @@ class _Validator:
         """Columns of which every cell is a number in its range, 0 or more."""
 
     def read(self) -> list[Bars]:
-        table, options = self.table, self.options
+        options = self.options
+        self._keep(self._chosen())
         self._name_symbols()
+        if options.symbols is not None:
+            wanted = [code for code, one in enumerate(self.symbols) if one in options.symbols]
+            self.left |= dict.fromkeys(one for one in self.symbols if one not in options.symbols)
+            self._keep(np.isin(self.codes, wanted))
+        if not len(self.table.frame):
+            return []
         self.index = self._times()
+        if options.start is not None or options.end is not None:
+            self._keep(self._within())
+        table = self.table
+        if not len(table.frame):
+            return []
         found = {role: table.frame[table.roles[role]] for role in (*FEATURES, "adj_close") if role in table.roles}
         self.numbers = parse_numbers(found, decimal=options.decimal, where=self.where, place=table.at)
         self._note(*self.numbers.notes)
         values, unusable = self._values()
+        self._refuse_impossible(values[:, :4], ~unusable)
         if options.adjust == "auto" and "adj_close" in table.roles:
             self._adjust(values, unusable)
         self._derive(values)
         if unusable.all():
             raise DataError(f"{self.where}no row has four prices above 0. Give at least one whole row.")
         return self._group(values, ~unusable)
+
+    def _chosen(self) -> np.ndarray:
+        """The rows (N,) that `where` asks for. What nobody asked for is not looked at any further."""
+        kept = np.ones(len(self.table.frame), bool)
+        keys = {name: key for key, name in self.table.names.items() if key in self.table.frame}
+        for name, text in (self.options.where or {}).items():
+            if name not in keys:
+                raise DataError(
+                    f"{self.where}where= asks for rows with {text!r} in column {name!r}, but there is no such column. "
+                    f"The columns are {listed([one for one in self.table.names.values() if one])}."
+                )
+            kept &= (self.table.frame[keys[name]].astype("string").str.strip() == text).fillna(False).to_numpy(bool)
+        if self.options.where:
+            self._note(f"rows: {int(kept.sum()):,} of {len(kept):,} are as asked by where=")
+        return kept
+
+    def _within(self) -> np.ndarray:
+        """The rows (N,) between start and end; those whose time cannot be read have been refused."""
+        kept = np.zeros(len(self.index), bool)
+        order = np.argsort(self.index.asi8, kind="stable")
+        lo, hi = rows_between(self.index[order], self.options.start, self.options.end)
+        kept[order[lo:hi]] = True
+        for code in set(self.codes.tolist()) - set(self.codes[kept].tolist()):
+            own = self.index[self.codes == code]
+            self.left[self.symbols[code]] = str(own.min()), str(own.max())
+        return kept
+
+    def _keep(self, kept: np.ndarray) -> None:
+        """Go on with some of the rows."""
+        if not kept.all():
+            self.table, self.codes = self.table.only(kept), self.codes[kept]
+            self.index = self.index[kept] if len(self.index) else self.index
+            self.notes = [(note, about if about is None else about[kept]) for note, about in self.notes]
 
     def _name_symbols(self) -> None:
         """Number the symbols of a symbol column in alphabetical order: `codes` (N,), -1 for an empty cell."""
@@ -156,6 +212,28 @@ class _Validator:
         self._refuse(np.abs(numbers) > FLOAT32_MAX, "{} is beyond what float32 holds", _LARGER, name)
         return numbers
 
+    def _refuse_impossible(self, prices: np.ndarray, usable: np.ndarray) -> None:
+        """Refuse prices (N, 4) that are no open, high, low, close but something else under these names."""
+        opens, highs, lows, closes = prices.T
+        upside_down = usable & (highs < lows)
+        if not upside_down.any() and self.plain >= set(PRICES) and (highs >= closes).all() and (lows <= closes).all():
+            return
+        outside = usable & ((highs < np.maximum(opens, closes)) | (lows > np.minimum(opens, closes)))
+        of = max(1, int(usable.sum()))
+        order = price_order(prices[usable], ANY_ORDER) if outside.sum() > 2 else None
+        named = dict(zip(order, (self.table.named(role) for role in PRICES), strict=True)) if order else {}
+        if order == PRICES:
+            named = {}
+        remedy = "Correct these rows, or name the columns, columns={'high': ...}."
+        if named:
+            fits = ", ".join(f"{role!r}: {named[role]!r}" for role in PRICES)
+            remedy = f"In another order they fit: columns={{{fits}}}."
+        if upside_down.sum() > 2 and upside_down.sum() > _IMPOSSIBLE * of:
+            self._refuse(upside_down, "high is below low", remedy)
+        if named and outside.sum() >= 20 and outside.sum() > _GLUED * of:
+            self._refuse(outside, "high or low lies within the body", remedy)
+        self._note("high below low in {}: kept", about=upside_down)
+
     def _adjust(self, values: np.ndarray, unusable: np.ndarray) -> None:
         adjusted = self._numbers("adj_close")
         remedy = 'Correct these rows, or pass adjust="none" to use prices as traded.'
@@ -201,7 +279,7 @@ class _Validator:
 
     def _group(self, values: np.ndarray, keep: np.ndarray) -> list[Bars]:
         """The bars of each symbol: its rows in time order, without those to leave out; of equal times the last stays."""
-        ticks, closes = self.index.asi8, values[:, 3]
+        ticks, twin = self.index.asi8, np.full(len(values), -1)
         back, repeated, mixed = (np.zeros(len(ticks), bool) for _ in range(3))
         parts, found = self._by_symbol(), []
         for rows in parts:
@@ -218,18 +296,22 @@ class _Validator:
                 rows = rows[keep[rows]]
                 again = np.append(ticks[rows[1:]] == ticks[rows[:-1]], np.zeros(len(rows[:1]), bool))
                 repeated[rows[again]] = True
-                other = rows[1:][again[:-1] & (closes[rows[1:]] != closes[rows[:-1]])]
-                mixed[other] = len(other) > _GLUED * len(rows)
+                other = rows[1:][again[:-1] & (values[rows[1:]] != values[rows[:-1]]).any(axis=1)]
+                mixed[other] = len(other) > max(2, _GLUED * len(rows))
+                first = rows[:-1][again[:-1] & (values[rows[1:]] != values[rows[:-1]]).any(axis=1)]
+                twin[other] = first
                 rows, before = rows[~again], before[~again]
                 if self.options.missing == "split":
                     cuts = np.flatnonzero(np.diff(before)) + 1
             found.append((rows, cuts, told))
         if self.options.unsorted == "error":
             self._refuse_back(back)
-        if mixed.sum() > 2:  # most times come again with other prices
+        if mixed.any():  # most times come again with other prices
             remedy = "Several series are mixed: split them, or name the symbol's column, columns={'symbol': ...}."
-            self._refuse(mixed, "the same time again with other prices", remedy)
-        self._note("{} repeated a timestamp: the last of them stays", about=repeated)
+            self._refuse(mixed, "the same time again with other prices", self._telling(mixed, twin) or remedy)
+        if (twin >= 0).any():
+            self._refuse_twins(twin)
+        self._note("dropped {} that came twice", about=repeated)
         plain = [note for note, about in self.notes if about is None]
         counted = [(note, about) for note, about in self.notes if about is not None]
         bars = []
@@ -253,6 +335,35 @@ class _Validator:
         # Stable, and by few bits: numpy then sorts by counting.
         order = np.argsort(self.codes.astype(np.min_scalar_type(symbols)), kind="stable")
         return np.split(order, np.cumsum(np.bincount(self.codes, minlength=symbols))[:-1])
+
+    def _refuse_twins(self, twin: np.ndarray) -> None:
+        """Refuse rows that have the time of the row `twin` (N,), -1 for none, and say something else."""
+        row = int(np.argmax(twin >= 0))
+        one, two = (self.table.cells(place) for place in (int(twin[row]), row))
+        shared = [name for name in one if name in two and one[name] != two[name]]
+        first, second = (", ".join(f"{name} {cells[name]}" for name in shared[:6]) for cells in (one, two))
+        told = f" ({self.table.at(int(twin[row]))}: {first}; {self.table.at(row)}: {second})" if shared else ""
+        remedy = self._telling(twin >= 0, twin) or (
+            _clock_change(self.index[row])
+            or "Nothing tells which of them is right: remove one of each, or name the symbol's column, "
+            "columns={'symbol': ...}."
+        )
+        self._refuse(twin >= 0, f"the same time again with other values{told}", remedy)
+
+    def _telling(self, rows: np.ndarray, twin: np.ndarray) -> str:
+        """The remedy that a column of words gives, which tells rows from their twins; empty without one."""
+        pairs = [(self.table.cells(int(twin[row])), self.table.cells(int(row))) for row in np.flatnonzero(rows)[:20]]
+        taken = {self.table.named(role) for role in self.table.roles if role != "symbol"}
+        for name in pairs[0][0]:
+            cells = [(one.get(name, ""), two.get(name, "")) for one, two in pairs]
+            words = all(a != b and _WORD.fullmatch(a) and _WORD.fullmatch(b) for a, b in cells)
+            if name and name not in taken and words:
+                one, two = cells[0]
+                return (
+                    f"Column {name!r} tells them apart, as {one!r} and {two!r}: pick rows with "
+                    f"where={{{name!r}: {one!r}}}, or, where each is a series, columns={{'symbol': {name!r}}}."
+                )
+        return ""
 
     def _refuse_back(self, back: np.ndarray) -> None:
         if not back.any():
@@ -283,6 +394,18 @@ class _Validator:
             f"{self.where}{symbol}{what}{f' in {how_many}' if rows else ''}, "
             f"first{time} ({self.table.at(row)}){value}. {remedy}"
         )
+
+
+def _clock_change(time: pd.Timestamp) -> str:
+    """The remedy where local time came twice as clocks went back; empty on other days and where a zone is known."""
+    if time.tz is not None or time.day_of_week != 6 or time.hour > 3:
+        return ""
+    zone = {11: "America/New_York", 10: "Europe/Berlin"}.get(time.month)
+    if zone is None or (time.month == 11 and time.day > 7) or (time.month == 10 and time.day < 25):
+        return ""
+    return (
+        f"On that day clocks go back and an hour comes twice: give the zone, timezone={zone!r} or that of the exchange."
+    )
 
 
 def _shown(value: Any) -> str:

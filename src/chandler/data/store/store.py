@@ -58,6 +58,12 @@ def require_new(folder: Path, but: str, layout: Layout | None = None) -> None:
         raise DataError(f"{folder}: this is the working folder, which cannot be replaced. Call from outside of it.")
 
 
+def no_such_symbol(symbol: str, known: Sequence[str]) -> DataError:
+    """The error for a symbol that is not there, which names the nearest ones that are."""
+    near = difflib.get_close_matches(str(symbol), known, n=3, cutoff=0.5) or known[:5]
+    return DataError(f"{symbol}: no such symbol among {len(known)}; there are, for example, {', '.join(near)}.")
+
+
 @dataclass(frozen=True, eq=False)
 class BarStore:
     """Bars of S symbols one after another: rows [offsets[s], offsets[s + 1]) belong to symbols[s].
@@ -174,8 +180,7 @@ class BarStore:
     def number(self, symbol: str) -> int:
         """The position of a symbol; DataError that names the nearest ones where there is none."""
         if symbol not in self._positions:
-            near = difflib.get_close_matches(str(symbol), self.symbols, n=3, cutoff=0.5) or self.symbols[:5]
-            raise DataError(f"{symbol}: no such symbol among {len(self)}; there are, for example, {', '.join(near)}.")
+            raise no_such_symbol(symbol, self.symbols)
         return self._positions[symbol]
 
     def index(self, number: int, lo: int, hi: int) -> pd.DatetimeIndex:

@@ -1,0 +1,231 @@
+"""Files that could become wrong bars without a word: each ends in the right bars, or in one message that helps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chandler.data import load_bars
+from chandler.errors import DataError
+
+HEADER = "time,open,high,low,close,volume"
+
+
+def rows(
+    start: str = "2024-03-04 09:00", count: int = 60, level: float = 1.08, freq: str = "h", seed: int = 0
+) -> pd.DataFrame:
+    """Bars as a vendor might write them: time, prices rounded to five digits, whole volumes."""
+    rng = np.random.default_rng(seed)
+    close = level * np.exp(np.cumsum(rng.normal(0, 0.002, count)))
+    opens = np.append(level, close[:-1])
+    spread = np.abs(rng.normal(0, 0.001, (2, count))) + 1e-4
+    frame = pd.DataFrame({"time": pd.date_range(start, periods=count, freq=freq).astype(str), "open": opens})
+    frame["high"] = np.maximum(opens, close) * (1 + spread[0])
+    frame["low"] = np.minimum(opens, close) * (1 - spread[1])
+    frame["close"] = close
+    frame = frame.round({"open": 5, "high": 5, "low": 5, "close": 5})
+    frame["volume"] = rng.integers(4_000, 12_000, count)
+    return frame
+
+
+def write(path: Path, frame: pd.DataFrame) -> Path:
+    frame.to_csv(path, index=False)
+    return path
+
+
+def refused(source: Any, pattern: str, **options: Any) -> str:
+    with pytest.raises(DataError, match=pattern) as caught:
+        load_bars(source, **options)
+    return str(caught.value)
+
+
+# --- a column has its role by its cells, not by its name alone ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Volume MA", "Volume SMA", "Vol EMA", "Volume_prev", "vol_yesterday", "Volume Buy", "volume.1", "volume_change",
+        "volume_zscore", "Avg Volume", "Volume MA 20",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("level", [1.08, 130.0])
+def test_a_statistic_of_the_volume_is_never_the_volume(tmp_path: Path, name: str, level: float) -> None:
+    frame = rows(level=level)
+    statistic = frame["volume"].rolling(9, min_periods=1).mean()
+    whole = write(
+        tmp_path / "OANDA_EURUSD, 60.csv", frame.rename(columns={"volume": "Volume"}).assign(**{name: statistic})
+    )
+    bars = load_bars(whole)["OANDA_EURUSD, 60"]
+    assert bars.values[:, 4] == pytest.approx(frame["volume"])
+    assert bars.values[:, 5] == pytest.approx(frame["volume"] * frame[["open", "high", "low", "close"]].mean(axis=1))
+    alone = write(tmp_path / "alone.csv", frame.drop(columns="volume").assign(**{name: statistic}))
+    assert load_bars(alone)["alone"].values[:, 4].tolist() == [0] * len(frame)
+
+
+def test_a_volume_in_money_is_one_where_every_row_says_so(tmp_path: Path) -> None:
+    frame = rows(level=40_000.0)
+    coins = frame["volume"] / 1000
+    named = {"volume": coins * frame["close"], "volume_btc": coins}
+    assert load_bars(write(tmp_path / "a.csv", frame.assign(**named)))["a"].values[:, 4] == pytest.approx(coins)
+    # Half of the rows say otherwise: the name decides.
+    half = named["volume"].where(np.arange(len(frame)) % 2 == 0, coins)
+    bars = load_bars(write(tmp_path / "b.csv", frame.assign(volume=half, volume_btc=coins)))["b"]
+    assert bars.values[:, 4] == pytest.approx(half)
+    # Near a price of 1 any two volumes look so.
+    bars = load_bars(write(tmp_path / "c.csv", rows().assign(volume_btc=rows()["volume"] * 1.01)))["c"]
+    assert bars.values[:, 4] == pytest.approx(rows()["volume"])
+
+
+def test_a_coin_is_known_by_the_name_of_the_file(tmp_path: Path) -> None:
+    frame = rows(level=0.05).drop(columns="volume").assign(**{"Volume PEPE": 100.0, "Volume USDT": 5.0})
+    bars = load_bars(write(tmp_path / "Binance_PEPEUSDT_1h.csv", frame))["Binance_PEPEUSDT_1h"]
+    assert bars.values[0, 4:].tolist() == [100, 5]
+
+
+def test_prices_under_the_names_of_others_are_refused_with_the_order_that_fits(tmp_path: Path) -> None:
+    frame = rows()
+    wrong = frame[["time", "open", "close", "high", "low", "volume"]].set_axis(HEADER.split(","), axis=1)
+    path = write(tmp_path / "wrong.csv", wrong)
+    told = refused(path, r"high is below low in \d+ rows, first at 2024-03-04 09:00:00 \(row 1, line 2\)")
+    fits = {"open": "open", "high": "low", "low": "close", "close": "high"}
+    assert f"In another order they fit: columns={fits}" in told.replace("'open', 'high'", "'open', 'high'")
+    assert load_bars(path, columns=fits)["wrong"].values[:, :4] == pytest.approx(
+        frame[["open", "high", "low", "close"]].to_numpy()
+    )
+    # The high and the close have changed places: no high is below a low, and yet no bar is one.
+    wrong = frame.rename(columns={"high": "close", "close": "high"})
+    refused(write(tmp_path / "body.csv", wrong), "high or low lies within the body in .*columns=.*'high': 'close'")
+
+
+def test_a_few_impossible_bars_are_kept_and_counted(tmp_path: Path) -> None:
+    frame = rows(count=400)
+    frame.loc[[7, 90], ["high", "low"]] = frame.loc[[7, 90], ["low", "high"]].to_numpy()
+    bars = load_bars(write(tmp_path / "a.csv", frame))["a"]
+    assert "high below low in 2 rows: kept" in bars.notes
+
+
+# --- rows that disagree are never settled by position ------------------------------------------------------------
+
+
+def doubled(frame: pd.DataFrame, places: Iterable[int], **changes: Any) -> pd.DataFrame:
+    """The frame with some rows written twice, the second time with other values."""
+    twice = frame.iloc[list(places)].assign(**changes)
+    return pd.concat([frame, twice]).sort_index(kind="stable")
+
+
+def test_equal_rows_are_dropped_and_counted(tmp_path: Path) -> None:
+    bars = load_bars(write(tmp_path / "a.csv", doubled(rows(), [3, 4, 50])))["a"]
+    assert len(bars) == 60
+    assert "dropped 3 rows that came twice" in bars.notes
+
+
+@pytest.mark.parametrize("change", [{"close": 1.0801}, {"volume": 1}])
+def test_rows_of_one_time_that_differ_are_refused(tmp_path: Path, change: dict[str, float]) -> None:
+    frame = rows()
+    path = write(tmp_path / "a.csv", doubled(frame, [3], **change))
+    [(name, other)] = change.items()
+    told = refused(
+        path, r"the same time again with other values .* in 1 row, first at 2024-03-04 12:00:00 \(row 5, line 6\)"
+    )
+    assert f"(row 4, line 5: {name} {frame[name][3]}; row 5, line 6: {name} {other})" in told
+
+
+def test_the_column_that_tells_rows_apart_is_named_and_picks_rows(tmp_path: Path) -> None:
+    frame = rows(freq="D", count=45).assign(SctySrs="EQ", Id=1000)
+    path = write(tmp_path / "a.csv", doubled(frame, range(0, 45, 3), close=1.01, low=1.0, SctySrs="BL", Id=1001))
+    told = refused(path, "Column 'SctySrs' tells them apart, as 'EQ' and 'BL'")
+    assert "where={'SctySrs': 'EQ'}" in told
+    assert "columns={'symbol': 'SctySrs'}" in told
+    bars = load_bars(path, where={"SctySrs": "EQ"})["a"]
+    assert bars.values[:, :5] == pytest.approx(frame[["open", "high", "low", "close", "volume"]].to_numpy())
+    assert "rows: 45 of 60 are as asked by where=" in bars.notes
+    assert load_bars(path, columns={"symbol": "SctySrs"}).symbols == ("BL", "EQ")
+    refused(
+        path, "where= asks for rows with 'EQ' in column 'Series', but there is no such column", where={"Series": "EQ"}
+    )
+
+
+def test_one_row_a_file_is_enough_to_be_refused(tmp_path: Path) -> None:
+    """Many small files: no share of rows decides, one row does."""
+    frame = rows(freq="D", count=12).assign(symbol="RELIANCE")
+    for day in range(12):
+        part = frame.iloc[[day]]
+        write(tmp_path / f"bhav{day:02d}.csv", doubled(part, [0], close=1.01, low=1.0) if day == 7 else part)
+    refused(tmp_path, r"bhav07\.csv: RELIANCE: the same time again with other values", join=True)
+
+
+def test_an_hour_that_came_twice_is_told_as_that(tmp_path: Path) -> None:
+    frame = rows("2024-11-02 00:00", 60)
+    twice = doubled(frame, [25], close=1.0801)
+    told = refused(write(tmp_path / "a.csv", twice), "On that day clocks go back and an hour comes twice")
+    assert "timezone='America/New_York'" in told
+
+
+# --- selection comes first --------------------------------------------------------------------------------------
+
+
+def test_what_nobody_asked_for_refuses_nothing(tmp_path: Path) -> None:
+    good, bad = rows().assign(symbol="GOOD"), rows().assign(symbol="BAD")
+    bad.loc[5, "close"] = -1.0
+    path = write(tmp_path / "both.csv", pd.concat([good, bad]))
+    refused(path, "BAD: 'close' is not positive")
+    assert load_bars(path, symbols=["GOOD"]).symbols == ("GOOD",)
+    early = rows().astype({"open": object})
+    early.loc[2, "open"] = "n/a?"
+    path = write(tmp_path / "early.csv", early)
+    refused(path, r"text in 'open' in 1 row, first at 2024-03-04 11:00:00 \(row 3, line 4\)")
+    assert len(load_bars(path, start="2024-03-04 12:00")["early"]) == 57
+
+
+def test_messages_name_rows_of_the_file_after_a_selection(tmp_path: Path) -> None:
+    frame = pd.concat([rows().assign(symbol="A"), rows().assign(symbol="B")])
+    frame["close"] = frame["close"].where(np.arange(120) != 70, -1.0)
+    refused(
+        write(tmp_path / "a.csv", frame), r"B: 'close' is not positive in 1 row.*\(row 71, line 72\)", symbols=["B"]
+    )
+
+
+# --- a role can be taken away ------------------------------------------------------------------------------------
+
+
+def test_a_role_can_be_taken_from_a_column(tmp_path: Path) -> None:
+    path = write(tmp_path / "Bitcoin.csv", rows().assign(name="2781"))
+    assert load_bars(path).symbols == ("2781",)
+    assert load_bars(path, columns={"symbol": ""}).symbols == ("Bitcoin",)
+    bars = load_bars(path, columns={"symbol": "", "volume": ""})["Bitcoin"]
+    assert bars.values[:, 4].tolist() == [0] * 60
+
+
+def test_two_series_under_one_symbol_are_not_joined(tmp_path: Path) -> None:
+    """An export that writes the same id into every row: two coins over different months are not one series."""
+    bitcoin, ether = rows("2024-01-01", level=42_000.0), rows("2024-04-01", level=2_700.0)
+    write(tmp_path / "Bitcoin_2024_historical.csv", bitcoin.assign(name="2781"))
+    write(tmp_path / "Ethereum_2024_historical.csv", ether.assign(name="2781"))
+    for join in (False, True):
+        told = refused(tmp_path, "2781: .*Bitcoin.* and .*Ethereum.* are called after different things", join=join)
+        assert "columns={'symbol': ''}" in told
+    store = load_bars(tmp_path, columns={"symbol": ""})
+    assert store.symbols == ("Bitcoin_2024_historical", "Ethereum_2024_historical")
+
+
+@pytest.mark.parametrize(
+    "names", [("AAPL_2023", "AAPL_2024"), ("x_part1", "x_part2"), ("bars_jan", "bars_feb"), ("2023", "2024")]
+)
+def test_pieces_of_one_series_are_joined(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name, start in zip(names, ("2024-01-01", "2024-04-01"), strict=True):
+        write(tmp_path / f"{name}.csv", rows(start).assign(symbol="AAPL"))
+    assert load_bars(tmp_path, join=True).rows == 120
+
+
+def test_equal_messages_of_many_files_are_one_line(tmp_path: Path) -> None:
+    for number in range(45):
+        write(tmp_path / f"{number:02d}.csv", rows(count=3).rename(columns={"close": "ClsPric"}))
+    told = refused(tmp_path, "45 of 45 files cannot be used")
+    assert told.count("missing column close") == 1
+    assert "00.csv and 44 more: missing column close" in told
