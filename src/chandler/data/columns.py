@@ -67,7 +67,7 @@ COLUMN_ALIASES: dict[str, tuple[str, ...]] = {
     ),
     "amount": (
         "amount", "amt", "quotevolume", "quoteassetvolume", "volumequote", "quotevol", "turnover", "tradedvalue",
-        "value", "dollarvolume", "totalturnover", "money", "traderamount", "成交额", "成交金额", "成交額", "成交金額",
+        "value", "dollarvolume", "totalturnover", "money", "traderamount", "成交额", "成交金额", "金额", "成交額", "成交金額",
         "总金额", "売買代金", "거래대금", "turnovervalue", "tottrdval", "totalturnoverrs", "volumen",
     ),
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """Dates as people write them."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -109,3 +110,50 @@ def test_time_features_are_the_fields_of_the_wall_clock(zone):
     fields = (index.minute, index.hour, index.day_of_week, index.day, index.month)
     assert (list(fields) == time_features(index).T).all()
     assert time_features(index[:0]).shape == (0, 5)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["2022-01-04,二", "2022-01-05,三"],
+        ["2022-01-04 Tue", "2022-01-05 Wed"],
+        ["Tue 2022-01-04", "Wed 2022-01-05"],
+        ["2022-01-04(火)", "2022-01-05(水)"],
+        ["2022-01-04 星期二", "2022-01-05 星期三"],
+        ["2022-01-04 (Tuesday)", "2022-01-05 (Wednesday)"],
+        ["2022-01-04 화", "2022-01-05 수"],
+        ["Di. 2022-01-04", "Mi. 2022-01-05"],
+    ],
+)
+def test_weekdays_beside_dates_are_checked_and_left_out(cells):
+    times = parse_times(pd.Series(cells))
+    assert times.index.astype(str).tolist() == ["2022-01-04", "2022-01-05"]
+    assert "times: weekdays beside the dates agree with them" in times.notes
+    wrong = parse_times(pd.Series([*cells, cells[0].replace("2022-01-04", "2022-01-07")]))
+    assert np.asarray(wrong.index.isna()).tolist() == [False, False, True]
+    assert "The weekday that is written there is not that of the date." in wrong.hint
+
+
+def test_dates_as_javascript_prints_them():
+    cells = [
+        "Mon Jan 01 2024 09:30:00 GMT+0800 (China Standard Time)",
+        "Tue Jan 02 2024 09:30:00 GMT+0800 (China Standard Time)",
+    ]
+    assert [str(one) for one in parse_times(pd.Series(cells)).index.tz_convert("UTC")] == [
+        "2024-01-01 01:30:00+00:00",
+        "2024-01-02 01:30:00+00:00",
+    ]
+
+
+def test_a_format_is_of_the_date_without_its_weekday():
+    times = parse_times(pd.Series(["01/02/2024 (Thu)", "02/02/2024 (Fri)"]), date_format="%d/%m/%Y")
+    assert times.index.astype(str).tolist() == ["2024-02-01", "2024-02-02"]
+
+
+@pytest.mark.parametrize("odd", ["open_time", "2024-01-01 10:00", "?"])
+def test_most_cells_say_how_a_column_is_read_and_the_odd_one_is_told(odd):
+    cells = [str(1640995200000 + 300_000 * number) for number in range(200)]
+    cells[150] = odd
+    times = parse_times(pd.Series(cells))
+    assert np.flatnonzero(times.index.isna()).tolist() == [150]
+    assert str(times.index[0]) == "2022-01-01 00:00:00+00:00"

@@ -229,3 +229,21 @@ def test_equal_messages_of_many_files_are_one_line(tmp_path: Path) -> None:
     told = refused(tmp_path, "45 of 45 files cannot be used")
     assert told.count("missing column close") == 1
     assert "00.csv and 44 more: missing column close" in told
+
+
+def test_column_names_between_the_rows_are_left_out_and_told(tmp_path: Path) -> None:
+    """Monthly archives put behind one another, the first without a header."""
+    times = (pd.date_range("2022-01-01", periods=600, freq="5min") - pd.Timestamp(0)) // pd.Timedelta("1ms")
+    frame = rows(count=600).assign(time=times)
+    text = frame.to_csv(index=False, header=False, lineterminator="\n").splitlines()
+    names = "open_time,open,high,low,close,volume"
+    path = tmp_path / "BTCUSDT.csv"
+    path.write_text("\n".join([*text[:200], names, *text[200:400], names, *text[400:]]) + "\n")
+    bars = load_bars(path)["BTCUSDT"]
+    assert len(bars) == 600
+    assert bars.values[:, 3] == pytest.approx(frame["close"])
+    assert any(
+        note.startswith("left out 2 lines of column names between the rows: row 201, line 201") for note in bars.notes
+    )
+    path.write_text("\n".join([*text[:200], "?" + text[200], *text[201:]]) + "\n")
+    refused(path, r"unreadable timestamp in '1' in 1 row, first \(row 201, line 201\)")

@@ -43,6 +43,22 @@ _EXCHANGE_ZONES = (
     "Europe/Istanbul", "Asia/Tehran",
 )  # fmt: skip
 
+_DAYS = {
+    word: day
+    for words in (
+        "mon tue wed thu fri sat sun", "monday tuesday wednesday thursday friday saturday sunday",
+        "mo di mi do fr sa so", "montag dienstag mittwoch donnerstag freitag samstag sonntag",
+        "lundi mardi mercredi jeudi vendredi samedi dimanche", "lunes martes miércoles jueves viernes sábado domingo",
+        "пн вт ср чт пт сб вс", "一 二 三 四 五 六 日", "周一 周二 周三 周四 周五 周六 周日",
+        "星期一 星期二 星期三 星期四 星期五 星期六 星期日", "星期一 星期二 星期三 星期四 星期五 星期六 星期天",
+        "月 火 水 木 金 土 日", "月曜日 火曜日 水曜日 木曜日 金曜日 土曜日 日曜日", "월 화 수 목 금 토 일",
+        "월요일 화요일 수요일 목요일 금요일 토요일 일요일",
+    )
+    for day, word in enumerate(words.split())
+}  # fmt: skip
+_DAY = "|".join(sorted(_DAYS, key=len, reverse=True))
+_WEEKDAY = rf"(?i)^(?:({_DAY})[.,]?\s+)|[\s,]*(?<=[\s,])({_DAY})\.?$|\s*[(\uff08\[]({_DAY})[)\uff09\]]$"
+_NOTHING = pd.DatetimeIndex([pd.NaT]).as_unit("ns")
 _ONE_AT_A_TIME = threading.Lock()
 _UNITS = (("seconds", 10**9, 1e11), ("milliseconds", 10**6, 1e14), ("microseconds", 10**3, 1e17),
           ("nanoseconds", 1, 9.2e18))  # fmt: skip
@@ -217,8 +233,9 @@ def _from_objects(
         return place(int(np.flatnonzero(codes == position)[0]))
 
     if date_format is not None:
-        text = values.astype("string").str.strip()
-        return Times(_by_pandas(text, where, format=date_format), hint=f"They do not fit date_format={date_format!r}.")
+        text, days = _without_weekdays(values.astype("string").str.strip())
+        times = Times(_by_pandas(text, where, format=date_format), hint=f"They do not fit date_format={date_format!r}.")
+        return _checked(times, days)
     kinds = {isinstance(value, str) for value in values}
     if kinds == {True, False}:  # cells of both kinds: dates as they print, and text
         values = values.map(str)
@@ -226,14 +243,49 @@ def _from_objects(
         if pd.api.types.infer_dtype(values) in ("integer", "floating", "mixed-integer-float", "decimal"):
             return _from_numbers(values.to_numpy(np.float64))
         return Times(_by_pandas(values, where))
-    text = values.astype("string").str.strip()
-    numbers = pc.match_substring_regex(arrow_text(text), r"^[-+]?\d+(\.\d*)?$")
-    if len(text) and pc.all(numbers).as_py():
-        numbers = pd.to_numeric(text.astype(object))  # whole ones stay so: nanoseconds have more digits than a float64
-        return _from_epochs(numbers) or _from_numbers(
-            np.asarray(numbers if numbers.dtype == np.int64 else numbers.to_numpy(np.float64))
+    text, days = _without_weekdays(values.astype("string").str.strip())
+    numeric = np.asarray(pc.fill_null(pc.match_substring_regex(arrow_text(text), r"^[-+]?\d+(\.\d*)?$"), False))
+    if 2 * numeric.sum() > len(
+        numeric
+    ):  # most cells say how the column is read; the others are the ones that are wrong
+        numbers = pd.to_numeric(text[numeric].astype(object))  # whole ones stay so: a float64 has too few digits for ns
+        whole = numbers.dtype == np.int64
+        times = (_from_epochs(numbers) if whole else None) or _from_numbers(
+            np.asarray(numbers if whole else numbers.to_numpy(np.float64))
         )
-    return _from_text(text, where, first)
+        places = np.where(numeric, np.cumsum(numeric) - 1, -1)
+        return replace(
+            times, index=pd.DatetimeIndex(times.index.append(_NOTHING.tz_localize(times.index.tz)).take(places))
+        )
+    return _checked(_from_text(text, where, first), days)
+
+
+def _without_weekdays(text: pd.Series) -> tuple[pd.Series, np.ndarray]:
+    """Dates without what repeats them: the name of the weekday, the name of a zone in brackets behind its offset.
+
+    Returns:
+        The text, and the weekday (N,) that was written, Monday 0; -1 for none. A column in which most cells have
+        none is left as it is.
+    """
+    none = np.full(len(text), -1)
+    sample = text.iloc[:: max(1, len(text) // 50)].dropna()
+    if 2 * sum(re.search(_WEEKDAY, cell) is not None for cell in sample) <= len(sample):
+        return text, none
+    plain = text.str.replace(r"([+-]\d\d:?\d\d)\s*\([A-Za-z .'-]+\)$", r"\1", regex=True)
+    plain = plain.str.replace(r"\b(?:GMT|UTC)([+-]\d)", r"\1", regex=True)
+    found = plain.str.extract(_WEEKDAY).bfill(axis=1).iloc[:, 0]
+    days = found.str.casefold().map(_DAYS).fillna(-1).to_numpy(np.int64)
+    return plain.str.replace(_WEEKDAY, "", regex=True).str.strip(), days
+
+
+def _checked(times: Times, days: np.ndarray) -> Times:
+    """The times without those whose weekday is another one than was written (N,), -1 where none was."""
+    written = days >= 0
+    if not written.any():
+        return times
+    good = ~written | (np.asarray(times.index.day_of_week) == days)
+    hint = times.hint or ("" if good.all() else "The weekday that is written there is not that of the date.")
+    return Times(_masked(times.index, good), (*times.notes, "times: weekdays beside the dates agree with them"), hint)
 
 
 def _by_pandas(values: pd.Series, where: str, **options: Any) -> pd.DatetimeIndex:

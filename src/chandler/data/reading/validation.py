@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.bars import Bars, cut_segments, rows_between
-from chandler.data.columns import FEATURES, PRICES, RawTable
+from chandler.data.columns import FEATURES, PRICES, RawTable, is_alias
 from chandler.data.reading.column_roles import ANY_ORDER, price_order
 from chandler.data.reading.numbers import Numbers, parse_numbers
 from chandler.data.reading.options import LeftOut, ReadingOptions
@@ -73,6 +73,7 @@ class _Validator:
 
     def read(self) -> list[Bars]:
         options = self.options
+        self._keep(~self._headers())
         self._keep(self._chosen())
         self._name_symbols()
         if options.symbols is not None:
@@ -98,6 +99,25 @@ class _Validator:
         if unusable.all():
             raise DataError(f"{self.where}no row has four prices above 0. Give at least one whole row.")
         return self._group(values, ~unusable)
+
+    def _headers(self) -> np.ndarray:
+        """The rows (N,) that are column names once more, as where files were put behind one another."""
+        table, none = self.table, np.zeros(len(self.table.frame), bool)
+        times = table.column("timestamp")
+        if times is None or not pd.api.types.is_string_dtype(times.dtype):
+            return none
+        words = np.flatnonzero(~times.astype("string").str.contains(r"\d", regex=True).fillna(True).to_numpy(bool))
+        keys = [key for role, key in table.roles.items() if role in ("timestamp", *PRICES)]
+        for row in words[:1000].tolist():
+            cells = [str(table.frame[key].iloc[row]) for key in keys]
+            none[row] = all(
+                is_alias(cell) or cell == table.names.get(key) for key, cell in zip(keys, cells, strict=True)
+            )
+        lines = ", ".join(table.at(row) for row in np.flatnonzero(none)[:3].tolist())
+        self._note(
+            f"left out {count(int(none.sum()), 'line')} of column names between the rows: {lines}" if none.any() else ""
+        )
+        return none
 
     def _chosen(self) -> np.ndarray:
         """The rows (N,) that `where` asks for. What nobody asked for is not looked at any further."""
@@ -147,7 +167,7 @@ class _Validator:
     def _note(self, *notes: str, about: np.ndarray | None = None) -> None:
         """Tell the notes of all symbols; or of those that have rows they are `about` (N,), with how many."""
         if about is None or about.any():
-            self.notes += [(note, about) for note in notes]
+            self.notes += [(note, about) for note in notes if note]
 
     def _times(self) -> pd.DatetimeIndex:
         raw, clock = self.table.column("timestamp"), self.table.column("time")
