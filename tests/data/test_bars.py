@@ -106,7 +106,7 @@ def test_missing_prices_are_an_error_or_dropped():
     assert 'missing="drop"' in str(error.value)
     bars = Bars.from_frame(data, missing="drop")
     assert len(bars) == 3
-    assert "dropped 2 rows with a missing price" in bars.notes
+    assert "dropped 2 rows with a missing price (2000-03-02 00:00:00 to 2000-03-06 00:00:00)" in bars.notes
 
 
 def test_zero_prices_are_an_error_or_dropped():

@@ -74,6 +74,17 @@ COLUMN_ALIASES: dict[str, tuple[str, ...]] = {
 
 _CHINESE_UNIT = re.compile(r"[(\uff08](元|港元|美元|千元|万元|亿元|股|千股|万股|手|张|份)[)\uff09]\s*$")
 """Behind a name: 成交量(手). The name is shown as it is; numbers stay as they are."""
+ZONES = {
+    "UTC": "UTC", "GMT": "UTC", "ET": "America/New_York", "EST": "America/New_York", "EDT": "America/New_York",
+    "CET": "Europe/Berlin", "CEST": "Europe/Berlin", "EET": "Europe/Athens", "EEST": "Europe/Athens",
+    "MSK": "Europe/Moscow", "JST": "Asia/Tokyo", "KST": "Asia/Seoul", "HKT": "Asia/Hong_Kong", "SGT": "Asia/Singapore",
+    "AEST": "Australia/Sydney", "AEDT": "Australia/Sydney",
+}  # fmt: skip
+"""Zones by the letters that stand in names of columns, each with its daylight saving. CST and IST are several zones."""
+_UNITS = frozenset((
+    "usd", "usdt", "usdc", "eur", "gbp", "jpy", "krw", "cny", "rmb", "hkd", "inr", "chf", "aud", "cad", "btc", "eth", "$",
+    "\u20ac", "\u00a3", "\u00a5", "shares", "lots", "lot", "contracts", "units", "coins", "quote", "base", "local", "ccy",
+))  # fmt: skip
 _DATES = ("date", "日期", "datum", "дата", "fecha", "dtyyyymmdd")
 """Ends of names of columns that have the time of day in another column."""
 ROLES = tuple(COLUMN_ALIASES)
@@ -93,7 +104,18 @@ def _plain(name: str) -> str:
 
 def is_alias(name: str) -> bool:
     """Whether a name could be any role's."""
-    return normalized_name(name) in _ALL
+    return normalized_name(name) in _ALL or normalized_name(without_unit(name)[0]) in _ALL
+
+
+def without_unit(name: object) -> tuple[str, str]:
+    """`Time (EET)` -> `Time`, `eet`: a name without the zone or unit in brackets behind it, and that; "" for none.
+
+    Other brackets, such as `Close (prev)` or `Volume (20d avg)`, make it another column.
+    """
+    found = re.fullmatch(r"(.*\S)\s*[(\[]\s*([A-Za-z$\u20ac\u00a3\u00a5/_]+)\s*[)\]]\s*", str(name))
+    if found is None or (found[2].casefold() not in _UNITS and found[2] not in ZONES):
+        return str(name), ""
+    return found[1], found[2]
 
 
 @dataclass(frozen=True)
@@ -177,6 +199,10 @@ def _match(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict
     spelt: dict[str, list[int]] = {}
     for position, name in enumerate(names):
         spelt.setdefault(normalized_name(name), []).append(position)
+    for position, name in enumerate(names):  # `Time (EET)`, `Vol.(BTC)`: only where no column has the plain name
+        plain = normalized_name(without_unit(name)[0])
+        if plain != normalized_name(name) and plain not in spelt:
+            spelt[plain] = [position]
     found: dict[str, int] = {}
     nobody = set()
     for role, name in columns:
@@ -223,6 +249,23 @@ def _match(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict
     return found
 
 
+def without_twins(names: Sequence[str], equal: Callable[[int, int], bool]) -> tuple[list[str], tuple[str, ...]]:
+    """Names of columns, empty for one that repeats another in name and in every cell; and notes that say so.
+
+    `equal`: whether the cells of two columns are the same; asked of those that share the spelling of a role.
+    """
+    kept, notes, seen = list(names), [], dict[str, int]()
+    for position, name in enumerate(names):
+        plain = normalized_name(name)
+        if plain not in _ALL:
+            continue
+        first = seen.setdefault(plain, position)
+        if first != position and equal(first, position):
+            kept[position] = ""
+            notes.append(f"columns: {name!r} is there twice, equal in every row: the first was taken")
+    return kept, tuple(notes)
+
+
 def require_columns(found: Iterable[str], names: Sequence[str], *, source: str = "") -> None:
     """Raise DataError, naming what is missing and what is there, unless timestamp and prices are found."""
     found = set(found)
@@ -245,6 +288,10 @@ def column_notes(table: RawTable) -> RawTable:
     rest = [name for column, name in table.names.items() if column not in table.roles.values() and name]
     note = f"columns: {', '.join(taken)}" + (f"; not used: {listed(rest, 8)}" if rest else "")
     zone = table.stated_zone
-    if zone is None and re.search(r"(?<![a-z])(utc|gmt)(?![a-z])", table.named("timestamp").casefold()):
-        zone = ("UTC", f"because the column is called {table.named('timestamp')!r}")
+    name = table.named("timestamp")
+    stated = ZONES.get(without_unit(name)[1]) or (
+        "UTC" if re.search(r"(?<![a-z])(utc|gmt)(?![a-z])", name.casefold()) else None
+    )
+    if zone is None and stated:
+        zone = (stated, f"because the column is called {name!r}")
     return replace(table, notes=(*table.notes, note), stated_zone=zone)

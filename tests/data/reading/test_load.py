@@ -110,7 +110,7 @@ def test_what_the_reader_decided_is_in_the_notes(tmp_path):
         (GOOD + "2024-01-17,11,13,10\n",
          r"bars\.csv: 1 line\(s\) with another number of fields.*\(line 4\) has 4.*Correct"),
         (HEADER + "01/02/2024,1,2,1,1,5\n", r"bars\.csv: day or month first\? '01/02/2024' \(row 1, line 2\)"),
-        ("date,open,Open,high,low,close\n2024-01-15,1,1,2,1,1\n", r"'open' and 'Open' could both be 'open'"),
+        ("date,open,Open,high,low,close\n2024-01-15,1,2,2,1,1\n", r"'open' and 'Open' could both be 'open'"),
         (GOOD.replace("10,12,9,11", '"1,000",1200,900,1100'), r"comma or thousands\? '1,000' \(row 1, line 2\)"),
     ],
 )  # fmt: skip

@@ -110,6 +110,59 @@ def test_a_few_impossible_bars_are_kept_and_counted(tmp_path: Path) -> None:
     assert "high below low in 2 rows: kept" in bars.notes
 
 
+@pytest.mark.parametrize(
+    ("name", "zone"), [("Time (EET)", "Europe/Athens"), ("Date (UTC)", "UTC"), ("Timestamp [ET]", "America/New_York")]
+)
+def test_zones_and_units_in_names_are_cut_off_used_and_noted(tmp_path: Path, name: str, zone: str) -> None:
+    frame = rows().set_axis([name, "Open ($)", "High ($)", "Low ($)", "Close/Last", "Vol.(BTC)"], axis=1)
+    bars = load_bars(write(tmp_path / "a.csv", frame))["a"]
+    assert str(bars.timestamps.tz) == zone
+    assert bars.values[:, :5] == pytest.approx(frame.iloc[:, 1:].to_numpy())
+    assert any(f"wall clock in {zone}, because the column is called {name!r}" in note for note in bars.notes)
+
+
+def test_other_words_in_brackets_make_another_column(tmp_path: Path) -> None:
+    frame = rows().rename(columns={"close": "Close (prev)"})
+    refused(write(tmp_path / "a.csv", frame), "missing column close")
+
+
+def test_a_name_that_comes_twice_over_equal_cells_is_one_column(tmp_path: Path) -> None:
+    frame = rows()
+    text = frame.assign(again=frame["close"]).to_csv(index=False).replace("again", "close")
+    (tmp_path / "a.csv").write_text(text)
+    bars = load_bars(tmp_path / "a.csv")["a"]
+    assert bars.values[:, 3] == pytest.approx(frame["close"])
+    assert "columns: 'close' is there twice, equal in every row: the first was taken" in bars.notes
+    both = pd.concat([frame, frame[["close"]]], axis=1)
+    assert load_bars({"a": both})["a"].values[:, 3] == pytest.approx(frame["close"])
+    (tmp_path / "a.csv").write_text(frame.assign(again=frame["open"]).to_csv(index=False).replace("again", "close"))
+    refused(tmp_path / "a.csv", "columns 'close' and 'close' could both be 'close'")
+    refused({"a": pd.concat([frame, frame[["open"]].set_axis(["close"], axis=1)], axis=1)}, "could both be 'close'")
+
+
+def test_a_daily_bar_is_dated_by_its_day_where_its_last_instant_is_written(tmp_path: Path) -> None:
+    frame = rows("2024-01-01", freq="D").assign(
+        time=pd.date_range("2024-01-01", periods=60).astype(str) + "T23:59:59.999Z"
+    )
+    bars = load_bars(write(tmp_path / "a.csv", frame))["a"]
+    assert [str(bars.timestamps[0]), str(bars.timestamps[-1])] == [
+        "2024-01-01 00:00:00+00:00",
+        "2024-02-29 00:00:00+00:00",
+    ]
+    assert any("dated by the day" in note for note in bars.notes)
+
+
+def test_rows_at_or_below_zero_are_told_with_their_dates(tmp_path: Path) -> None:
+    """The April of oil: one day's close and the next day's open, and both days are named."""
+    frame = rows("2020-04-01", 30, 20.0, "D")
+    frame.loc[19, ["low", "close"]] = [-40.32, -37.63]
+    frame.loc[20, ["open", "low"]] = [-14.0, -16.74]
+    path = write(tmp_path / "CL.csv", frame)
+    refused(path, r"'low' is not positive in 2 rows, first at 2020-04-20 00:00:00 \(row 20, line 21\): -40.32")
+    bars = load_bars(path, missing="drop")["CL"]
+    assert "dropped 2 rows with a price that is not above 0 (2020-04-20 00:00:00 to 2020-04-21 00:00:00)" in bars.notes
+
+
 # --- rows that disagree are never settled by position ------------------------------------------------------------
 
 

@@ -19,7 +19,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from chandler.data.columns import PRICES, RawTable, column_notes, is_alias, match_columns, require_columns
+from chandler.data.columns import (
+    PRICES,
+    RawTable,
+    column_notes,
+    is_alias,
+    match_columns,
+    require_columns,
+    without_twins,
+)
 from chandler.data.reading.column_roles import infer_roles, resolve_volume_columns
 from chandler.data.reading.discovery import Source
 from chandler.data.reading.encoding import Encoded, head_of, utf8_bytes
@@ -76,7 +84,7 @@ def read_text(
     lines = (head[:_ENOUGH] if "\n" in head[:_ENOUGH] else head).splitlines()
     if _is_wide(lines):
         return _read_wide(source, encoded, columns)
-    header = _header(source, lines, columns)
+    header = _once(source, encoded, _header(source, lines, columns))
     names = dict(zip(header.ids, header.names, strict=True))
     found = header.roles or match_columns(header.names, columns, source=str(source))
     require_columns(found, header.names, source=str(source))
@@ -152,6 +160,19 @@ def _header(source: Source, lines: list[str], columns: Mapping[str, str] | None)
         if bare is not None:
             return _Header(first - 1, bare.delimiter, bare.names, bare.notes, bare.roles)
     return _trailing(best, lines)
+
+
+def _once(source: Source, encoded: Encoded, header: _Header) -> _Header:
+    """The header without names that come twice over equal cells."""
+
+    def equal(one: int, two: int) -> bool:
+        keys = [header.ids[one], header.ids[two]]
+        layout = Layout(source, encoded, header.ids, keys, {}, keys, header.line + 1, header.delimiter)
+        frame, _ = parse_text(layout, threads=False)
+        return bool(frame[keys[0]].equals(frame[keys[1]]))
+
+    names, notes = without_twins(header.names, equal)
+    return replace(header, names=names, notes=(*header.notes, *notes)) if notes else header
 
 
 def _delimiter(line: str) -> str:

@@ -17,6 +17,7 @@ from chandler.data.columns import (
     column_notes,
     match_columns,
     require_columns,
+    without_twins,
 )
 from chandler.data.reading.column_roles import infer_roles, resolve_volume_columns
 from chandler.data.reading.timestamps import looks_like_time
@@ -59,12 +60,14 @@ def frame_table(
         frame = pd.concat([index.loc[:, new], frame.reset_index(drop=True)], axis=1)
     names = [str(name) for name in frame.columns]
     frame = frame.set_axis([f"c{position}" for position in range(len(names))], axis=1)
+    names, twins = without_twins(names, lambda one, two: frame.iloc[:, one].equals(frame.iloc[:, two]))
     found = match_columns(names, columns, source=source)
     require_columns(found, names, source=source)
     table = RawTable(
         frame,
         {role: f"c{position}" for role, position in found.items()},
         source,
+        notes=twins,
         names={f"c{position}": name for position, name in enumerate(names)},
     )
     return column_notes(resolve_volume_columns(table))

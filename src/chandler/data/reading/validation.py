@@ -190,7 +190,17 @@ class _Validator:
             raw,
         )
         self._note(*times.notes)
-        return times.index
+        return self._by_day(times.index)
+
+    def _by_day(self, index: pd.DatetimeIndex) -> pd.DatetimeIndex:
+        """Daily bars that are dated by the last instant of their day, dated by the day."""
+        clock = index - index.normalize()
+        if not len(index) or clock.min() != clock.max() or clock.min() < pd.Timedelta("23:59:00"):
+            return index
+        self._note(
+            f"times: {clock.min()} on every day, the last instant of a day: dated by the day".replace("0 days ", "")
+        )
+        return index.normalize()
 
     def _values(self) -> tuple[np.ndarray, np.ndarray]:
         """(N, 6) float64, NaN for absent volumes and amounts, and which rows (N,) to drop."""
@@ -201,15 +211,15 @@ class _Validator:
         if self.plain >= set(PRICES):
             return values, np.zeros(len(values), bool)
         absent, below = np.isnan(prices), prices <= 0
-        for position, name in enumerate(PRICES if self.options.missing == "error" else ()):
-            remedy = 'Drop or fill these rows, or pass missing="drop".'
-            self._refuse(absent[:, position], "missing value in {}", remedy, name)
-            remedy = 'Prices must be above 0: correct these rows, or pass missing="drop".'
-            self._refuse(below[:, position], "{} is not positive", remedy, name)
         gaps = np.asarray(absent.any(axis=1))
         low = np.asarray(below.any(axis=1)) & ~gaps
-        self._note("dropped {} with a missing price", about=gaps)
-        self._note("dropped {} with a price that is not above 0", about=low)
+        if self.options.missing == "error":
+            remedy = 'Drop or fill these rows, or pass missing="drop".'
+            self._refuse(gaps, "missing value in {}", remedy, _first_of(absent))
+            remedy = 'Prices must be above 0: correct these rows, or pass missing="drop".'
+            self._refuse(low, "{} is not positive", remedy, _first_of(below))
+        self._note("dropped {} with a missing price ({})", about=gaps)
+        self._note("dropped {} with a price that is not above 0 ({})", about=low)
         return values, gaps | low
 
     def _numbers(self, name: str) -> np.ndarray:
@@ -336,12 +346,20 @@ class _Validator:
         counted = [(note, about) for note, about in self.notes if about is not None]
         bars = []
         for symbol, own, (rows, cuts, told) in zip(self.symbols, parts, found, strict=True):
-            counts = [(note, int(np.count_nonzero(about[own]))) for note, about in counted]
-            notes = (*plain, *(note.format(count(n, "row")) for note, n in counts if n), *([told] if told else []))
+            notes = [*plain, *(self._counted(note, about, own) for note, about in counted if about[own].any())]
+            notes += [told] if told else []
             index, prices = self.index[rows], values[rows]
             if len(index):
-                bars.append(Bars(symbol, index, prices, self.table.source, notes, cut_segments(cuts, len(index))))
+                bars.append(
+                    Bars(symbol, index, prices, self.table.source, tuple(notes), cut_segments(cuts, len(index)))
+                )
         return bars
+
+    def _counted(self, note: str, about: np.ndarray, own: Any) -> str:
+        """A note with the number of a symbol's rows that it is about, and their first and last time."""
+        times = self.index[own][about[own]]
+        span = str(times.min()) if len(times) == 1 else f"{times.min()} to {times.max()}"
+        return note.format(count(len(times), "row"), span)
 
     def _by_symbol(self) -> list[Any]:
         """Which rows each symbol has, in their order: slices where that can be, for these copy nothing."""
@@ -414,6 +432,11 @@ class _Validator:
             f"{self.where}{symbol}{what}{f' in {how_many}' if rows else ''}, "
             f"first{time} ({self.table.at(row)}){value}. {remedy}"
         )
+
+
+def _first_of(bad: np.ndarray) -> str:
+    """The price of the first bad cell (N, 4), by rows."""
+    return PRICES[int(np.argmax(bad[int(np.argmax(bad.any(axis=1)))]))]
 
 
 def _clock_change(time: pd.Timestamp) -> str:
