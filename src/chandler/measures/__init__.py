@@ -13,7 +13,7 @@ from typing import Literal
 from chandler.measures.adaptive_conformal import AdaptiveBands, adaptive_bands
 from chandler.measures.bootstrap import Interval, block_bootstrap, optimal_block
 from chandler.measures.conformal import ConformalBands
-from chandler.measures.correlation import cross_section, ic, rank_correlation, rank_ic, ranks
+from chandler.measures.correlation import Kind, cross_section, ic, rank_correlation, rank_ic, ranks
 from chandler.measures.distribution import band, crps, inside, pinball, pit
 from chandler.measures.ensemble import ReturnKind, band_levels
 from chandler.measures.point import direction, log_returns, naive_error, scaled
@@ -57,6 +57,7 @@ __all__ = [
     "ConformalBands",
     "Estimate",
     "Interval",
+    "Kind",
     "ReturnKind",
     "adaptive_bands",
     "band",

@@ -14,6 +14,7 @@ from chandler.data.store.store import BarStore
 from chandler.errors import DataError
 
 Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 YEAR = pd.Timedelta(days=365.25)
 

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from chandler.data.sources import SourceSettings
 from chandler.evaluation.backtest.performance import EQUAL
 from chandler.evaluation.backtest.portfolio import PortfolioSettings
-from chandler.evaluation.tasks.paper import SAMPLING
+from chandler.evaluation.walk_forward import SAMPLING
 from chandler.settings import StrictModel
 
 _PAPER = SAMPLING["investment"]

@@ -14,15 +14,13 @@ from chandler.data.columns import CLOSE, LOW
 from chandler.data.datasets.splits import SplitSettings, split_ranges
 from chandler.data.sources import SourceSettings, load_clean
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation.walk_forward.forecasters import window_seed
-from chandler.evaluation.walk_forward.origins import Origins, find_origins
+from chandler.evaluation.walk_forward.forecasters import forecast_windows
+from chandler.evaluation.walk_forward.origins import Ints, find_origins
+from chandler.evaluation.walk_forward.part_store import chunks_of, in_chunks
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
-from chandler.forecasting.calibration import Calibration
+from chandler.forecasting import PRICE_FLOOR, Calibration, Forecaster, ForecastSettings
 from chandler.forecasting.engine.sampling import Sampling
-from chandler.forecasting.forecaster import Forecaster
-from chandler.forecasting.repair import PRICE_FLOOR
-from chandler.forecasting.settings import ForecastSettings
-from chandler.measures.conformal import ConformalBands
+from chandler.measures import ConformalBands
 from chandler.progress import Progress
 
 Array = NDArray[np.float64]
@@ -77,26 +75,17 @@ def calibrate(
             f"a calibration needs at least {LEAST} windows in the validation period, found {len(origins)}. Lower the stride, "
             "or train with a longer validation period."
         )
-    closes: list[Array] = []
-    truths: list[Array] = []
-    with shown.track(f"Calibrating {folder.name}", len(origins), 0) as report:
-        for lo in range(0, len(origins), _CHUNK):
-            windows = range(lo, min(lo + _CHUNK, len(origins)))
-            pairs = [origins.bars(window) for window in windows]
-            forecasts = forecaster.forecast_with(
-                how,
-                [history for history, _ in pairs],
-                steps,
-                seed=[_seed(seed, origins, window) for window in windows],
-                timestamps=[truth.timestamps for _, truth in pairs],
-                progress=False,
-            )
-            for (history, truth), made in zip(pairs, forecasts, strict=True):
-                closes.append(np.maximum(made.paths[:, :, CLOSE], PRICE_FLOOR * float(history.values[:, LOW].min())))
-                truths.append(truth.values[:, CLOSE])
-            report(len(windows))
+
+    def closes_of(windows: Ints) -> list[Array]:
+        floors = [PRICE_FLOOR * float(origins.bars(window)[0].values[:, LOW].min()) for window in windows]
+        made = forecast_windows(forecaster, how, origins, windows, seed)
+        return [np.maximum(one.paths[:, :, CLOSE], floor) for one, floor in zip(made, floors, strict=True)]
+
+    track = shown.track(f"Calibrating {folder.name}", len(origins))
+    closes = [one for found in in_chunks(chunks_of(len(origins), _CHUNK), closes_of, track) for one in found]
+    truths = np.stack([origins.bars(window)[1].values[:, CLOSE] for window in range(len(origins))])
     levels = [level for level in LEVELS if len(origins) >= (1 + level) / (1 - level)]
-    bands = ConformalBands.fit(closes, np.stack(truths), levels)
+    bands = ConformalBands.fit(closes, truths, levels)
     targets = origins.targets()
     ends = np.asarray(store.timestamps)[origins.rows + steps]
     found = Calibration(
@@ -118,6 +107,7 @@ def calibrate_missing(settings: EvaluationSettings, progress: Progress | None = 
     What is no run folder (a release, a pair) has no validation period and is passed over with a word.
     """
     shown, done = progress or Progress(), []
+    how = settings.model_dump(include={"horizon", "paths", "temperature", "top_p", "top_k", "seed", "device"})
     for name, source in settings.models.items():
         folder = Path(source).expanduser()
         if Calibration.load(folder) is not None:
@@ -125,17 +115,7 @@ def calibrate_missing(settings: EvaluationSettings, progress: Progress | None = 
         if not (folder / "config.yaml").is_file():
             shown.note(f"{name} is no run folder: it has no validation period to calibrate on.")
             continue
-        calibrate(
-            folder,
-            horizon=settings.horizon,
-            paths=settings.paths,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            top_k=settings.top_k,
-            seed=settings.seed,
-            device=settings.device,
-            progress=shown,
-        )
+        calibrate(folder, **how, progress=shown)
         done.append(name)
     return done
 
@@ -152,10 +132,6 @@ def calibration_text(found: Calibration) -> str:
         f"{found.windows:,} forecasts of {found.first[:10]} to {found.last[:10]}: the edges of the {found.bands.levels[place]:.0%} band "
         f"move, {words} of its width (mean over the steps)."
     )
-
-
-def _seed(seed: int, origins: Origins, window: int) -> int:
-    return window_seed(seed, origins.symbol(window), int(origins.store.timestamps[origins.rows[window]]))
 
 
 def _data_of(folder: Path, moved: str | None) -> tuple[SourceSettings, SplitSettings, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,6 +52,13 @@ class Origins:
         """(W,) ns: the time of the first bar that each window forecasts."""
         found: Ints = np.asarray(self.store.timestamps)[self.rows + 1]
         return found
+
+    def seeds(self, seed: int, windows: Ints) -> list[int]:
+        """A seed for each of the windows: the same for all contenders, whatever chunk a window is in."""
+        times = np.asarray(self.store.timestamps)[self.rows[windows]]
+        names = (zlib.crc32(self.symbol(window).encode()) for window in windows)
+        pairs = zip(names, times, strict=True)
+        return [int(np.random.SeedSequence([seed, name, int(time)]).generate_state(1)[0]) for name, time in pairs]
 
     def take(self, chosen: NDArray[np.bool_]) -> Origins:
         """The chosen windows."""

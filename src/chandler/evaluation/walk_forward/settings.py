@@ -13,7 +13,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from chandler.data.sources import SourceSettings
 from chandler.data.store.store import BarStore
 from chandler.errors import ConfigError
-from chandler.evaluation.tasks.paper import SAMPLING, window_for
+from chandler.evaluation.baselines import BASELINES, TRAINED
+from chandler.evaluation.walk_forward.paper import SAMPLING, window_for
 from chandler.evaluation.walk_forward.scores import LEVELS
 from chandler.settings import StrictModel, did_you_mean, load
 
@@ -172,10 +173,8 @@ def load_evaluation(
         ConfigError: as `settings.load`; a baseline that there is not.
     """
     settings = load(EvaluationSettings, source, overrides, final)
-    from chandler.evaluation.baselines import BASELINES
-
+    known = (*BASELINES, *TRAINED, VOLUME_BASELINE)
     for name in settings.baselines:
-        known = (*BASELINES, VOLUME_BASELINE)
         if name not in known:
             raise ConfigError(f"baselines: {name} is unknown{did_you_mean(name, known)}.")
     return settings

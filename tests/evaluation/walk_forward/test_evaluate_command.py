@@ -11,7 +11,7 @@ from tests.shell import chandler
 
 from chandler.evaluation.walk_forward.settings import load_evaluation
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ASSET = ROOT / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"
 SMALL = [
     "--set", "lookback=24", "--set", "horizon=4", "--set", "stride=20", "--set", "paths=20", "--set", "device=cpu",

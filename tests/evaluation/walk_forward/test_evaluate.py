@@ -20,8 +20,8 @@ from chandler.forecasting.forecaster import Forecaster
 from chandler.measures import significance
 from chandler.reports import evaluation_summary, evaluation_text, write_evaluation_report
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-ASSET = Path(__file__).parents[2] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"
+GOLDEN = Path(__file__).parents[2] / "golden"
+ASSET = Path(__file__).parents[3] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"
 
 
 def settings(out: Path, **more: Any) -> EvaluationSettings:

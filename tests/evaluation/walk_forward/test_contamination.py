@@ -117,8 +117,8 @@ def test_seen_windows_are_refused_unless_forced(tmp_path: Path) -> None:
 
 # --- what a start knew travels with the run -----------------------------------------------------------------------
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-ASSET = Path(__file__).parents[2] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"
+GOLDEN = Path(__file__).parents[2] / "golden"
+ASSET = Path(__file__).parents[3] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"
 
 
 def train(out: Path, start: str, symbol: str, train_end: str, val_end: str, **more: Any) -> Path:

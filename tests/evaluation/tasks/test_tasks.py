@@ -15,11 +15,11 @@ from chandler.data import load_bars
 from chandler.errors import ConfigError
 from chandler.evaluation.backtest.runner import load_backtest
 from chandler.evaluation.tasks.generation import past_stretch, shuffled_bars
-from chandler.evaluation.tasks.paper import SAMPLING, window_for
+from chandler.evaluation.walk_forward.paper import SAMPLING, window_for
 from chandler.evaluation.walk_forward.settings import load_evaluation
 
 ASSET = Path(chandler.__file__).parent / "assets" / "bokeh_stocks_1d.csv.gz"
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden"
 MODEL = f"tiny={GOLDEN / 'tokenizer'}+{GOLDEN / 'predictor'}"
 TINY = [part for one in ("data.start=2012-09-01", "lookback=20", "horizon=4", "baselines=[bootstrap, ewma, last_close]")

@@ -1,16 +1,26 @@
-"""Naive walks say what they claim to say and nothing more."""
+"""Naive walks say what they claim to say and nothing more; volumes are means of what the history had at that time."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from chandler.errors import DataError
-from chandler.evaluation.baselines import bootstrap, ewma, gaussian_walk, last_close, random_walk
+from chandler.evaluation.baselines import (
+    bootstrap,
+    ewma,
+    gaussian_walk,
+    last_close,
+    random_walk,
+    volume_by_time_of_day,
+)
+
+NAN = float("nan")
 
 
 def test_last_close_is_carried_forward() -> None:
-    assert last_close([10.0, 12.0, 11.0], 3).tolist() == [11.0, 11.0, 11.0]
+    assert last_close([10.0, 12.0, 11.0], 3).tolist() == [[11.0, 11.0, 11.0]]
 
 
 def test_random_walk_steps_are_returns_of_the_history() -> None:
@@ -85,3 +95,34 @@ def test_ewma_weighs_the_latest_bar_most() -> None:
     even = np.diff(np.log(gaussian_walk(closes_of(calm_then_wild), 2, 4000, seed=0)), axis=1).std()
     assert wild == pytest.approx(0.03 * np.sqrt(1 - 0.94**30), rel=0.05)
     assert even == pytest.approx(0.03 * np.sqrt(30 / 330), rel=0.05)
+
+
+def test_each_bar_gets_the_mean_of_its_time_of_day() -> None:
+    history = pd.DatetimeIndex(
+        ["2024-01-02 09:30", "2024-01-02 10:30", "2024-01-03 09:30", "2024-01-03 10:30"], tz="America/New_York"
+    )
+    future = pd.DatetimeIndex(["2024-01-04 10:30", "2024-01-04 09:30", "2024-01-04 11:30"], tz="America/New_York")
+    # 11:30 was never seen: the mean of all.
+    assert volume_by_time_of_day([100.0, 10.0, 300.0, 30.0], history, future).tolist() == [20.0, 200.0, 110.0]
+    assert volume_by_time_of_day([100.0, 10.0, NAN, 30.0], history, future).tolist()[1] == 100.0
+
+
+def test_the_wall_clock_counts_also_when_it_was_changed() -> None:
+    history = pd.DatetimeIndex(["2024-03-08 09:30", "2024-03-08 10:30"], tz="America/New_York")
+    after = pd.DatetimeIndex(["2024-03-11 09:30"], tz="America/New_York")  # an hour earlier in UTC
+    assert volume_by_time_of_day([7.0, 1.0], history, after).tolist() == [7.0]
+
+
+def test_daily_bars_get_the_mean() -> None:
+    days = pd.date_range("2024-01-01", periods=5)
+    assert volume_by_time_of_day([1.0, 2.0, 6.0], days[:3], days[3:]).tolist() == [3.0, 3.0]
+
+
+def test_what_cannot_be_averaged_is_refused() -> None:
+    days = pd.date_range("2024-01-01", periods=3)
+    with pytest.raises(DataError, match="zone"):
+        volume_by_time_of_day([1.0, 2.0], days[:2], days[2:].tz_localize("UTC"))
+    with pytest.raises(DataError, match="as many volumes"):
+        volume_by_time_of_day(np.ones(3), days[:2], days[2:])
+    with pytest.raises(DataError, match="at least one volume"):
+        volume_by_time_of_day([NAN, NAN], days[:2], days[2:])

@@ -1,4 +1,4 @@
-"""Naive distributions of the close: carried forward, or walking along returns as the history had them.
+"""Naive distributions of the close, carried forward or walking along returns as the history had them, and of the volume.
 
 `random_walk` keeps the history's mean return; all others are driftless: the median path stays at the last close.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from chandler.errors import DataError
@@ -15,18 +16,19 @@ DECAY = 0.94
 """Of the EWMA per bar. RiskMetrics (1996) found it for daily returns; for other bars it is a convention."""
 
 
-def last_close(history: ArrayLike, horizon: int) -> Array:
-    """The last close carried forward: (horizon,), in price units. The best point forecast of a martingale.
+def last_close(history: ArrayLike, horizon: int, paths: int = 1, *, seed: int = 0) -> Array:
+    """The last close carried forward: (1, horizon), in price units. The best point forecast of a martingale.
 
     Args:
         history: closes (T,), T >= 1, the newest last.
         horizon: bars ahead, >= 1.
+        paths, seed: as the others; it is one path all the same, and nothing is drawn.
 
     Raises:
         DataError: no history, or a last close that is not finite.
     """
     closes = _closes(history, least=1)
-    return np.full(horizon, closes[-1])
+    return np.full((1, horizon), closes[-1])
 
 
 def random_walk(history: ArrayLike, horizon: int, paths: int, *, seed: int) -> Array:
@@ -76,6 +78,36 @@ def ewma(history: ArrayLike, horizon: int, paths: int, *, seed: int) -> Array:
     return along(history, scale * np.random.default_rng(seed).standard_normal((paths, horizon)))
 
 
+def volume_by_time_of_day(
+    volumes: ArrayLike, timestamps: pd.DatetimeIndex, future_timestamps: pd.DatetimeIndex
+) -> Array:
+    """Mean of the past volumes at the same wall-clock time, for each bar to come: (H,), in units of the volumes.
+
+    A time of day that the history does not have gets the mean of all; so daily bars all get that.
+
+    Args:
+        volumes: (T,), T >= 1; NaNs are left out.
+        timestamps: (T,), of the history.
+        future_timestamps: (H,), of the forecast, in the same zone.
+
+    Raises:
+        DataError: lengths that differ, zones that differ, no volume, or an infinite one.
+    """
+    past = np.asarray(volumes, np.float64)
+    if past.shape != (len(timestamps),):
+        raise DataError(f"{len(timestamps)} bars need as many volumes, found shape {past.shape}.")
+    if str(timestamps.tz) != str(future_timestamps.tz):
+        raise DataError(
+            f"the history's zone is {timestamps.tz} and that of the bars to come {future_timestamps.tz}; "
+            "times of the day would not match. Convert one (tz_convert)."
+        )
+    if np.isinf(past).any() or np.isnan(past).all():
+        raise DataError("a mean volume needs at least one volume that is known, and none that is infinite.")
+    known = ~np.isnan(past)
+    by_time = pd.Series(past[known]).groupby(_time_of_day(timestamps)[known]).mean()
+    return np.asarray(by_time.reindex(_time_of_day(future_timestamps)).fillna(past[known].mean()), np.float64)
+
+
 def past_returns(history: ArrayLike) -> Array:
     """Log returns (T - 1,) of closes (T,). DataError as `random_walk`."""
     closes = _closes(history, least=2)
@@ -101,3 +133,8 @@ def _closes(history: ArrayLike, least: int) -> Array:
     if not np.isfinite(closes).all():
         raise DataError(f"the history has {int((~np.isfinite(closes)).sum())} closes that are not finite.")
     return closes
+
+
+def _time_of_day(times: pd.DatetimeIndex) -> NDArray[np.int64]:
+    """Seconds on the wall clock, also on days when the clock is changed."""
+    return np.asarray(times.hour * 3600 + times.minute * 60 + times.second, np.int64)

@@ -20,7 +20,7 @@ from chandler.evaluation.backtest.signals import read_signals, score, score_matr
 from chandler.forecasting.forecaster import Forecaster
 
 ASSET = Path(chandler.__file__).parent / "assets" / "bokeh_stocks_1d.csv.gz"
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 MODEL = f"{GOLDEN / 'tokenizer'}+{GOLDEN / 'predictor'}"
 SMALL = ["data.start=2012-08-01", "data.end=2012-10-31", "lookback=20", "horizon=3", "paths=2", "every=10", "chunk=8",
          "random=3", "momentum=10", "portfolio.k=2"]  # fmt: skip
