@@ -75,35 +75,29 @@ class Panel:
             flat=self.flat[:bar],
         )  # fmt: skip
 
-    def buyable(self, limit: float | None, one_price: bool) -> Mask:
-        """(T, S) whether a buy at the open is filled: see `_blocked`."""
-        return self.traded & ~self._blocked(limit, one_price, up=True)
+    def fillable(self, limit: float | None, one_price: bool, up: bool) -> Mask:
+        """(T, S) whether a buy (`up`) or a sale at the open is filled: the symbol trades, and not one way only.
 
-    def sellable(self, limit: float | None, one_price: bool) -> Mask:
-        """(T, S) whether a sale at the open is filled: see `_blocked`."""
-        return self.traded & ~self._blocked(limit, one_price, up=False)
-
-    def _blocked(self, limit: float | None, one_price: bool, up: bool) -> Mask:
-        """Bars that open at the limit (against the close before), or have one price only, in the wrong direction.
-
+        A bar that opens at the limit (against the close before), or has one price, is blocked in the wrong direction.
         At limit-up nobody sells, so a buy is not filled and a sale is; at limit-down the other way round. A bar of
         one price that is the close before had no move to tell the side: neither is filled.
         """
-        before = np.vstack([np.full((1, len(self.symbols)), np.nan), self.value[:-1]])
-        move = self.open / before - 1
+        move = self.open / self._before() - 1
         away = move if up else -move
         blocked = np.zeros(self.open.shape, bool)
         if limit is not None:
             blocked |= away >= limit - 1e-9  # prices are float32: 10.0 % may read 9.9999999 %
         if one_price:
             blocked |= self.flat & ~(away < 0)
-        return blocked
+        return self.traded & ~blocked
 
     def returns(self) -> Array:
         """(T, S) value now over value one bar ago, less 1; NaN before a symbol's second bar."""
-        before = np.vstack([np.full((1, len(self.symbols)), np.nan), self.value[:-1]])
-        result: Array = self.value / before - 1
-        return result
+        return self.value / self._before() - 1
+
+    def _before(self) -> Array:
+        """(T, S) `value` one bar ago."""
+        return np.vstack([np.full((1, len(self.symbols)), np.nan), self.value[:-1]])
 
     def bars_per_year(self) -> float:
         """Bars of the calendar per 365.25 days, measured from the first to the last."""

@@ -35,8 +35,7 @@ def universe(scores: Array) -> Mask:
     rows = np.flatnonzero(np.isfinite(scores).any(axis=1))
     last = np.searchsorted(rows, np.arange(len(scores)), side="left") - 1
     found = np.zeros(scores.shape, bool)
-    known = last >= 0
-    found[known] = np.isfinite(scores[rows[last[known]]])
+    found[last >= 0] = np.isfinite(scores[rows[last[last >= 0]]])
     return found
 
 
@@ -101,8 +100,7 @@ def persistence(scores: Array) -> float:
         return 0.0
     frame = pd.DataFrame(rows).T
     found = [frame[i].corr(frame[i + 1], method="spearman", min_periods=3) for i in range(len(rows) - 1)]
-    mean = float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
-    return mean
+    return float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
 
 
 def random_scores(like: Array, rho: float, seed: int) -> NDArray[np.float64]:
