@@ -1,8 +1,4 @@
-"""Calibrated bands: the static ones, which a run carries, and those that follow a changing market.
-
-`ConformalBands` lives where forecasts are made; `adaptive_bands` replays a sequence of forecasts and looks at no truth
-before it was known.
-"""
+"""Bands that follow a changing market: a sequence of forecasts is replayed, and no truth looked at before it was known."""
 
 from __future__ import annotations
 
@@ -12,10 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chandler.errors import ConfigError, DataError
-from chandler.measures.conformal import LEVELS, ConformalBands, quantile_levels, scores
+from chandler.measures.conformal import scores
 from chandler.measures.ensemble import band_levels
-
-__all__ = ["LEVELS", "AdaptiveBands", "ConformalBands", "adaptive_bands", "quantile_levels"]
 
 Array = NDArray[np.float64]
 GAMMA = 0.02

@@ -92,8 +92,8 @@ def generation(
     marks = check_contamination(origins, exposures, force)
     for text in not_on_record(exposures):
         shown.note(text)
-    for name, source in settings.models.items():
-        ModelForecaster(name, source, settings)  # what cannot be loaded is said before anything is removed
+    # What cannot be loaded is said before anything is removed.
+    models = {name: ModelForecaster(name, source, settings) for name, source in settings.models.items()}
     GENERATION.claim(folder, OTHER)
     if overwrite:
         GENERATION.clear(folder)
@@ -104,27 +104,22 @@ def generation(
         f"{len(origins):,} windows of {settings.lookback} + {settings.horizon} bars; the last {int(test.sum()):,} judge"
     )
     rows: list[dict[str, Any]] = []
-    notes: list[str] = []
-    for name, make, facts in _contenders(settings, origins, notes):
-        track = shown.track(name, len(origins))
-        made = _sampled(
-            folder / SAMPLES / f"{slug(name)}.npz",
-            _claim(settings, origins, facts),
-            make,
-            origins,
-            settings.chunk,
-            track,
-        )
+    notes = [note for model in models.values() for note in model.notes if "calibration" not in note]
+    for name, make, facts in _contenders(settings, models, origins):
+        path, claim = folder / SAMPLES / f"{slug(name)}.npz", _claim(settings, origins, facts)
+        made = _sampled(path, claim, make, origins, settings.chunk, shown.track(name, len(origins)))
         rows.append({"name": name, **judge(real, made, test, origins.rounds, seed=settings.seed)})
         shown.note(
             f"{name}: told apart with error {rows[-1]['discriminative']:.3f}, TSTR MAE {rows[-1]['tstr_mae']:.4f}"
         )
     notes += [note for name, found in marks.items() for note in mark_notes(found, f"windows of {name}")]
+    learned = _learned(real, real, test, settings.seed)
+    learned["no_change_mae"] = float(np.abs(np.diff(real[test][:, :, CLOSE], axis=1)).mean())
     result = {
         "chandler": __version__, "task": "generation", "windows": len(origins), "test_windows": int(test.sum()),
         "rounds": len(np.unique(origins.rounds)), "symbols": len(np.unique(origins.numbers)), "lookback": settings.lookback,
         "horizon": settings.horizon, "start": start, "seen": any(bool(np.isin(one, REFUSED).any()) for one in marks.values()),
-        "models": list(settings.models), "results": rows, "real": _from_real(real, test, settings.seed), "notes": notes,
+        "models": list(settings.models), "results": rows, "real": learned, "notes": notes,
     }  # fmt: skip
     write_text(folder / RESULT, json.dumps(result, indent=1, ensure_ascii=False))
     return folder
@@ -137,24 +132,22 @@ def judge(
     rounds of the test) and `tstr_mae`, `tstr_rank_ic`."""
     wrong = np.mean([discriminative_score(real, made, test, seed=seed + one) for one in range(SEEDS)], axis=0)
     by_round = np.array([wrong[rounds[test] == one].mean() for one in np.unique(rounds[test])])
-    interval = block_bootstrap(by_round, seed=seed)
-    learned = [train_on_synthetic_score(made, real, test, CLOSE, seed=seed + one) for one in range(SEEDS)]
+    interval, learned = block_bootstrap(by_round, seed=seed), _learned(made, real, test, seed)
     return {
         "discriminative": float(wrong.mean()),
         "discriminative_low": float(max(0.0, interval.low)),
         "discriminative_high": float(min(1.0, interval.high)),
-        "tstr_mae": float(np.mean([one.mae for one in learned])),
-        "tstr_rank_ic": float(np.mean([one.rank_ic for one in learned])),
+        "tstr_mae": learned["mae"],
+        "tstr_rank_ic": learned["rank_ic"],
     }
 
 
-def _from_real(real: Array, test: NDArray[np.bool_], seed: int) -> dict[str, float]:
-    """What TSTR is held against: the same network trained on the real sequences, and no change predicted at all."""
-    learned = [train_on_synthetic_score(real, real, test, CLOSE, seed=seed + one) for one in range(SEEDS)]
+def _learned(source: Array, real: Array, test: NDArray[np.bool_], seed: int) -> dict[str, float]:
+    """What networks learn from sequences, of the close; from the real ones: what TSTR is held against."""
+    found = [train_on_synthetic_score(source, real, test, CLOSE, seed=seed + one) for one in range(SEEDS)]
     return {
-        "mae": float(np.mean([one.mae for one in learned])),
-        "rank_ic": float(np.mean([one.rank_ic for one in learned])),
-        "no_change_mae": float(np.abs(np.diff(real[test][:, :, CLOSE], axis=1)).mean()),
+        "mae": float(np.mean([one.mae for one in found])),
+        "rank_ic": float(np.mean([one.rank_ic for one in found])),
     }
 
 
@@ -184,13 +177,14 @@ Make = Callable[[Ints], list[Array]]
 NAIVE = {"shuffled_bars": shuffled_bars, "past_stretch": past_stretch}
 
 
-def _contenders(settings: EvaluationSettings, origins: Origins, notes: list[str]) -> Iterator[tuple[str, Make, Any]]:
-    """Name, what makes futures of some windows, and what they depend on."""
+def _contenders(
+    settings: EvaluationSettings, models: dict[str, ModelForecaster], origins: Origins
+) -> Iterator[tuple[str, Make, Any]]:
+    """Name, what makes futures of some windows, and what they depend on; `models` are taken out, to be freed."""
     for name, draw in NAIVE.items():
         yield name, partial(_drawn, draw, origins, settings.seed), name
-    for name, source in settings.models.items():
-        model = ModelForecaster(name, source, settings)
-        notes += [note for note in model.notes if "calibration" not in note]
+    for name in settings.models:
+        model = models.pop(name)
         yield name, partial(_forecast, model, origins), model.facts["weights"]
 
 

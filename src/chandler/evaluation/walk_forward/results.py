@@ -246,10 +246,6 @@ class Results:
             for name, (made, came) in pairs.items() if np.isfinite(made).all()
         })  # fmt: skip
 
-    def inside(self, model: str, level: float) -> NDArray[np.bool_]:
-        """(W, H) whether the true close lies in the central band, edges included."""
-        return inside(*self.band(model, level), self.truth("truth_close"))
-
     def band(self, model: str, level: float) -> tuple[Array, Array]:
         """(W, H) lower and upper edges, in price units."""
         names = [quantile_name(round(0.5 + sign * level / 2, 6)) for sign in (-1, 1)]
@@ -257,8 +253,9 @@ class Results:
 
     @_kept
     def coverage(self, model: str, level: float) -> tuple[float, float, float]:
-        """Share of true closes inside, and its 95% block bootstrap interval over the rounds."""
-        by_round = self.by_round(self.inside(model, level).mean(1)).to_numpy()
+        """Share of true closes inside, edges included, and its 95% block bootstrap interval over the rounds."""
+        held = inside(*self.band(model, level), self.truth("truth_close"))
+        by_round = self.by_round(held.mean(1)).to_numpy()
         found = significance.block_bootstrap(by_round, max(float(self.overlap), optimal_block(by_round)))
         return float(found.mean), float(found.low), float(found.high)
 
