@@ -17,7 +17,7 @@ from chandler.evaluation.walk_forward.results import QUESTIONS, Results
 from chandler.evaluation.walk_forward.runner import evaluate, read_state
 from chandler.evaluation.walk_forward.settings import EvaluationSettings, load_evaluation, name_models
 from chandler.forecasting.forecaster import Forecaster
-from chandler.measures import significance
+from chandler.measures import adaptive_bands, significance
 from chandler.reports import evaluation_summary, evaluation_text, write_evaluation_report
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -188,6 +188,41 @@ def test_losses_are_what_the_columns_give_by_hand(done: Path) -> None:
     assert results.naive(QUESTIONS[0]) == "bootstrap"
     assert results.naive(QUESTIONS[1]) == "last_close"
     assert not np.isfinite(results.losses("last_close")["qlike"]).any()
+
+
+def test_tails_rounds_and_symbols_are_what_the_columns_give_by_hand(done: Path) -> None:
+    results, scores = Results(done), pd.read_parquet(done / "scores.parquet")
+    tiny, naive = (scores[scores["model"] == name].copy() for name in ("tiny", "bootstrap"))
+    for rows in (tiny, naive):
+        rows["crps"] *= 100 / rows["last"]
+    above = {level: tiny["truth_close"] - tiny[column] for level, column in ((0.05, "q05"), (0.95, "q95"))}
+    tails = [above[level].where(above[level] > 0, 0) * level for level in above]
+    tails += [-above[level].where(above[level] < 0, 0) * (1 - level) for level in above]
+    by_round = (sum(tails) / 2 / tiny["last"] * 100).groupby(tiny["round"]).mean()
+    assert results.pinball("tiny") == pytest.approx(by_round.mean())
+    assert np.isnan(results.pinball("last_close"))
+    by_round = tiny.pivot_table(values="crps", index="round", columns="step")
+    assert results.crps_by_round("tiny") * 100 == pytest.approx(by_round.to_numpy())
+    ours, theirs = (rows.groupby("symbol")["crps"].mean() for rows in (tiny, naive))
+    assert results.crps_by_symbol("tiny").to_dict() == pytest.approx(ours.to_dict())
+    assert results.crps_by_symbol("tiny", "bootstrap").to_dict() == pytest.approx(((ours / theirs - 1) * 100).to_dict())
+
+
+def test_adaptive_bands_are_replayed_step_by_step(done: Path) -> None:
+    results, scores = Results(done), pd.read_parquet(done / "scores.parquet")
+    tiny = scores[scores["model"] == "tiny"]
+    shares, widths = [], []
+    for step in range(1, 5):
+        rows = tiny[tiny["step"] == step].pivot(
+            index="round", columns="symbol", values=["q05", "q95", "truth_close", "last"]
+        )
+        low, high, came, last = (rows[name].to_numpy(np.float64) for name in ("q05", "q95", "truth_close", "last"))
+        found = adaptive_bands(
+            low, high, came, 0.9, delay=1
+        )  # rounds are 5 bars apart: a truth is known one round later
+        shares.append(found.coverage())
+        widths.append(np.mean((found.high - found.low) / last) * 100)
+    assert results.adaptive_coverage("tiny", 0.9) == pytest.approx((np.mean(shares), np.mean(widths)))
 
 
 def test_calibration_is_stored_applied_and_helps_on_later_bars(done: Path, run: Path) -> None:

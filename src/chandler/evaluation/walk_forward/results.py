@@ -93,7 +93,6 @@ class Results:
         codes = index["model"].map({name: code for code, name in enumerate(self.names)}).to_numpy()
         self._place = (codes, index["window"].to_numpy(), index["step"].to_numpy() - 1)
         self._shape = (len(self.names), *(int(part.max()) + 1 for part in self._place[1:]))
-        self._columns: dict[str, NDArray[Any]] = {}
         self._found: dict[Any, Any] = {}
 
     @property
@@ -118,13 +117,16 @@ class Results:
 
     def column(self, model: str, name: str) -> NDArray[Any]:
         """One column of one model, (W, H)."""
-        if name not in self._columns:
-            values = pq.read_table(self.folder / SCORES, columns=[name]).column(0).to_pandas().to_numpy()
-            whole = np.empty(self._shape, values.dtype)
-            whole[self._place] = values
-            self._columns[name] = whole
-        found: NDArray[Any] = self._columns[name][self.names.index(model)]
+        found: NDArray[Any] = self._whole(name)[self.names.index(model)]
         return found
+
+    @_kept
+    def _whole(self, name: str) -> NDArray[Any]:
+        """One column of all models, (models, W, H)."""
+        values = pq.read_table(self.folder / SCORES, columns=[name]).column(0).to_pandas().to_numpy()
+        whole = np.empty(self._shape, values.dtype)
+        whole[self._place] = values
+        return whole
 
     def truth(self, name: str) -> NDArray[Any]:
         """A column that is the same for all models, (W, H)."""
