@@ -50,8 +50,7 @@ def signal_bars(store: BarStore, panel: Panel, lookback: int, every: int, start:
     end = panel.times[-1].isoformat()
     found = find_origins(store, lookback, 0, stride=every, start=start, end=end)
     last = int(panel.times.as_unit("ns").asi8[-1])
-    kept = found.take(np.asarray(store.timestamps)[found.rows] < last)
-    return SignalBars(store, lookback, 0, kept.numbers, kept.rows, kept.rounds, kept.apart)
+    return SignalBars(**vars(found)).take(np.asarray(store.timestamps)[found.rows] < last)
 
 
 def score(paths: Array, last: float) -> float:

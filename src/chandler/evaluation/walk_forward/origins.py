@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -60,7 +61,7 @@ class Origins:
         pairs = zip(names, times, strict=True)
         return [int(np.random.SeedSequence([seed, name, int(time)]).generate_state(1)[0]) for name, time in pairs]
 
-    def take(self, chosen: NDArray[np.bool_]) -> Origins:
+    def take(self, chosen: NDArray[np.bool_]) -> Self:
         """The chosen windows."""
         return replace(self, numbers=self.numbers[chosen], rows=self.rows[chosen], rounds=self.rounds[chosen])
 
