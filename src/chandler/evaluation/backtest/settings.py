@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from chandler.data.sources import SourceSettings
 from chandler.evaluation.backtest.performance import EQUAL
 from chandler.evaluation.backtest.portfolio import PortfolioSettings
-from chandler.evaluation.walk_forward import SAMPLING, Day
+from chandler.evaluation.walk_forward import SAMPLING
 from chandler.settings import StrictModel
 
 _PAPER = SAMPLING["investment"]
@@ -31,10 +32,10 @@ class BacktestSettings(StrictModel):
     """Instead of a model: a CSV or Parquet file of timestamp, symbol, score."""
     every: int = Field(1, ge=1)
     """Bars between two signals of the model."""
-    start: Day = None
+    start: str | None = None
     """First day or time that may be forecast and traded; null: the first that the model was not trained or validated
     on. Signals of a file begin where they begin."""
-    end: Day = None
+    end: str | None = None
     """Last day or time; null: the last of the data."""
     lookback: int | None = Field(None, ge=2)
     """Bars of history of every forecast; null: as the paper for the interval of the bars (daily: 90)."""
@@ -65,6 +66,11 @@ class BacktestSettings(StrictModel):
     """So many random signals show what luck does with the same rule; 0: none."""
     bars_per_year: float | None = Field(None, gt=0)
     """For annual numbers; null: measured on the calendar of the data."""
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        return str(value) if isinstance(value, datetime.date) else value  # YAML makes dates of 2024-06-30
 
     @model_validator(mode="after")
     def _sensible(self) -> BacktestSettings:

@@ -26,7 +26,7 @@ from chandler.evaluation.walk_forward.paper import SAMPLING, window_for
 from chandler.evaluation.walk_forward.part_store import PartStore, chunks_of, in_chunks, inputs, slug, write_table
 from chandler.evaluation.walk_forward.results import QUESTIONS, ComparisonSpec, Results
 from chandler.evaluation.walk_forward.runner import EVALUATION, EXAMPLES, STATE, evaluate, read_state
-from chandler.evaluation.walk_forward.settings import Day, EvaluationSettings, load_evaluation, name_models
+from chandler.evaluation.walk_forward.settings import EvaluationSettings, load_evaluation, name_models
 
 __all__ = [
     "CALIBRATED",
@@ -38,7 +38,6 @@ __all__ = [
     "SAYS",
     "STATE",
     "ComparisonSpec",
-    "Day",
     "EvaluationSettings",
     "ModelForecaster",
     "Origins",

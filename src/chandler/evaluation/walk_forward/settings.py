@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from chandler.data.sources import SourceSettings
 from chandler.data.store.store import BarStore
@@ -25,8 +25,6 @@ BANDS = tuple(round(1 - 2 * low, 3) for low in sorted(LEVELS, reverse=True) if l
 """Central bands whose edges are among the quantiles that are kept: 0.5, 0.8, ..."""
 
 
-Day = Annotated[str | None, BeforeValidator(lambda value: str(value) if isinstance(value, datetime.date) else value)]
-"""YAML makes dates of 2024-06-30."""
 EvaluationTask = Literal["price", "return", "volatility", "generation"]
 AUTO = 0
 """A window that the interval of the bars decides; null in YAML."""
@@ -56,9 +54,9 @@ class EvaluationSettings(StrictModel):
     """Bars between two origins; null: the horizon, so that no bar is forecast twice."""
     origins: int | None = Field(None, ge=1)
     """At most so many origins a symbol, evenly spaced over the period; null: all."""
-    start: Day = None
+    start: str | None = None
     """First day or time that may be forecast; null: the first that no model was trained or validated on."""
-    end: Day = None
+    end: str | None = None
     """Last day or time that may be forecast; null: the last of the data."""
     paths: int = Field(100, ge=1)
     """Sampled futures of each window, of models and baselines alike."""
@@ -98,6 +96,11 @@ class EvaluationSettings(StrictModel):
         if isinstance(value, int) and not isinstance(value, bool) and value != AUTO and value < least:
             raise ValueError(f"give {least} or more, or null for the paper's")
         return AUTO if value is None else value
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        return str(value) if isinstance(value, datetime.date) else value  # YAML makes dates of 2024-06-30
 
     @field_validator("models", mode="before")
     @classmethod
