@@ -58,7 +58,7 @@ class Panel:
             times = times.tz_localize("UTC")
             only = zones.pop() if len(zones) == 1 else None
             times = times if only is None else times.tz_convert(only)
-        return cls(store.symbols, times, opens, _forward(closes), traded, flat)
+        return cls(store.symbols, times, opens, pd.DataFrame(closes).ffill().to_numpy(), traded, flat)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -109,10 +109,3 @@ class Panel:
     def interval(self) -> pd.Timedelta:
         """The most common spacing of the calendar."""
         return infer_interval(self.times)
-
-
-def _forward(values: Array) -> Array:
-    """Each column with its last known value carried forward."""
-    rows = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])
-    np.maximum.accumulate(rows, axis=0, out=rows)
-    return np.asarray(np.take_along_axis(values, rows, axis=0), np.float64)

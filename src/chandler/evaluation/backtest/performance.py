@@ -32,11 +32,9 @@ FORMULAS = {
 
 def universe(scores: Array) -> Mask:
     """(T, S) who can be chosen for a bar: the symbols with a score on the last bar before it that has scores."""
-    rows = np.flatnonzero(np.isfinite(scores).any(axis=1))
-    last = np.searchsorted(rows, np.arange(len(scores)), side="left") - 1
-    found = np.zeros(scores.shape, bool)
-    found[last >= 0] = np.isfinite(scores[rows[last[last >= 0]]])
-    return found
+    known = np.isfinite(scores)
+    signalled = pd.DataFrame(known.astype(float))[known.any(axis=1)]
+    return signalled.reindex(range(len(scores))).shift().ffill().eq(1).to_numpy()
 
 
 def equal_weight(panel: Panel, chosen: Mask | None = None) -> Array:
