@@ -187,5 +187,7 @@ def _ticks(table: RawTable) -> RawTable:
     if volume is None or not ticks or ticks[0] not in table.frame:
         return table
     if not np.nan_to_num(_numbers(table, volume)).any() and np.nan_to_num(_numbers(table, ticks[0])).any():
-        return _taken(table, f"{table.names[volume]!r} is all 0: took {table.names[ticks[0]]!r} as volume", volume=ticks[0])
+        return _taken(
+            table, f"{table.names[volume]!r} is all 0: took {table.names[ticks[0]]!r} as volume", volume=ticks[0]
+        )
     return table

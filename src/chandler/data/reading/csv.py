@@ -101,7 +101,7 @@ def read_text(
         frame,
         roles,
         str(source),
-        _Lines(source, encoded, header.line),
+        _lines(source, encoded, header.line),
         tuple(notes),
         names,
         stated_zone=_banner_zone(banner),
@@ -222,24 +222,21 @@ def _read_wide(source: Source, encoded: Encoded, columns: Mapping[str, str] | No
     frame.index.name = "Date"
     table = wide_table(frame, source=str(source), columns=columns)
     alone = table.frame[table.roles["symbol"]].nunique() == 1
-    line = _Lines(source, encoded, 2) if alone else None
+    line = _lines(source, encoded, 2) if alone else None
     notes = ("file: two lines of column names, one of them the tickers", *table.notes)
     return replace(table, line=line, notes=notes)
 
 
-@dataclass(frozen=True)
-class _Lines:
+def _lines(source: Source, encoded: Encoded, header: int) -> Callable[[int], int]:
     """The line in the file, from 1, of a 0-based row. The file is read again only when a message needs it."""
 
-    source: Source
-    encoded: Encoded
-    header: int
-
-    def __call__(self, row: int) -> int:
-        with utf8_bytes(self.source, self.encoded) as stream:
+    def line(row: int) -> int:
+        with utf8_bytes(source, encoded) as stream:
             lines = bytes(stream.read()).splitlines()
-        filled = [number for number, line in enumerate(lines, 1) if number > self.header + 1 and line]
-        return filled[row] if row < len(filled) else self.header + 2 + row
+        filled = [number for number, text in enumerate(lines, 1) if number > header + 1 and text]
+        return filled[row] if row < len(filled) else header + 2 + row
+
+    return line
 
 
 @dataclass(frozen=True)
