@@ -46,14 +46,17 @@ def validate_table(table: RawTable, options: ReadingOptions, symbol: str = "") -
     if not len(table.frame):
         where = where or (f"{symbol}: " if symbol else "")
         raise DataError(f"{where}there are column names but no rows. Give data with at least one row.")
-    return _Validator(table, options, symbol or "series", where).read()
+    try:
+        return _Validator(table, options, symbol or "series").read()
+    except DataError as error:
+        raise DataError(f"{where}{error}") from None
 
 
 class _Validator:
     """One pass over a table: checks in order, then one sort that groups symbols and orders time."""
 
-    def __init__(self, table: RawTable, options: ReadingOptions, symbol: str, where: str):
-        self.table, self.options, self.where = table, options, where
+    def __init__(self, table: RawTable, options: ReadingOptions, symbol: str):
+        self.table, self.options = table, options
         self.notes: list[tuple[str, np.ndarray | None]] = [(note, None) for note in table.notes]
         self.index = pd.DatetimeIndex([])
         self.codes, self.symbols = np.zeros(len(table.frame), np.intp), [symbol]
@@ -66,14 +69,14 @@ class _Validator:
         self._name_symbols()
         self.index = self._times()
         found = {role: table.frame[table.roles[role]] for role in (*FEATURES, "adj_close") if role in table.roles}
-        self.numbers = parse_numbers(found, decimal=options.decimal, where=self.where, place=table.at)
+        self.numbers = parse_numbers(found, decimal=options.decimal, place=table.at)
         self._note(*self.numbers.notes)
         values, unusable = self._values()
         if options.adjust == "auto" and "adj_close" in table.roles:
             self._adjust(values, unusable)
         self._derive(values)
         if unusable.all():
-            raise DataError(f"{self.where}no row has four prices above 0. Give at least one whole row.")
+            raise DataError("no row has four prices above 0. Give at least one whole row.")
         return self._group(values, ~unusable)
 
     def _name_symbols(self) -> None:
@@ -103,7 +106,7 @@ class _Validator:
             clock = None  # a column named `time` that holds something else
         times = parse_times(
             raw, clock, timezone=self.options.timezone, date_format=self.options.date_format,
-            stated=self.table.stated_zone, where=self.where, place=self.table.at,
+            stated=self.table.stated_zone, place=self.table.at,
         )  # fmt: skip
         remedy = "Correct these rows, or give the format, for example date_format='%d/%m/%Y %H:%M'."
         self._refuse(
@@ -280,8 +283,7 @@ class _Validator:
         value = "" if raw is None else f": {_shown(raw.iloc[row])}"
         time = f" at {self.index[row]}" if len(self.index) and not pd.isna(self.index[row]) else ""
         raise DataError(
-            f"{self.where}{symbol}{what}{f' in {how_many}' if rows else ''}, "
-            f"first{time} ({self.table.at(row)}){value}. {remedy}"
+            f"{symbol}{what}{f' in {how_many}' if rows else ''}, first{time} ({self.table.at(row)}){value}. {remedy}"
         )
 
 
