@@ -31,7 +31,7 @@ def listed(names: Sequence[object], limit: int = 12) -> str:
 
 def shortened(texts: Sequence[str], limit: int) -> str:
     """The first ones, and how many more there are."""
-    return ", ".join(texts[:limit]) + (f" and {len(texts) - limit} more" if len(texts) > limit else "")
+    return ", ".join(texts[:limit]) + (f" and {len(texts) - limit:,} more" if len(texts) > limit else "")
 
 
 def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> list[str]:

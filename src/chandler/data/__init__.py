@@ -15,12 +15,13 @@ from chandler.data.calendars import (
     infer_interval,
     time_features,
 )
-from chandler.data.columns import FEATURES, PRICES
+from chandler.data.columns import AMOUNT, CLOSE, FEATURES, HIGH, LOW, OPEN, PRICES, VOLUME
 from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_rows, clean_store
 from chandler.data.datasets.resampling import resample_bars, resample_store
 from chandler.data.datasets.splits import SplitSettings, WalkForwardSettings, split_ranges, walk_forward
 from chandler.data.datasets.windows import WindowBatch, Windows, denormalise, epoch_order, normalise, require_windows
 from chandler.data.inspection import InspectReport, inspect_store
+from chandler.data.parallel import cores
 from chandler.data.prepare import Progress, prepare
 from chandler.data.qlib import read_qlib, write_qlib
 from chandler.data.reading import ReadingOptions, load_bars, opened
@@ -28,8 +29,14 @@ from chandler.data.sources import InspectSettings, SourceSettings, load_clean, l
 from chandler.data.store.store import BarStore
 
 __all__ = [
+    "AMOUNT",
+    "CLOSE",
     "FEATURES",
+    "HIGH",
+    "LOW",
+    "OPEN",
     "PRICES",
+    "VOLUME",
     "BarStore",
     "Bars",
     "CleaningReport",
@@ -47,6 +54,7 @@ __all__ = [
     "calendar_names",
     "clean_rows",
     "clean_store",
+    "cores",
     "denormalise",
     "epoch_order",
     "fit_schedule",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timezone
 from typing import Any, Literal, TypedDict, Unpack
@@ -111,10 +111,7 @@ class Bars:
     def slice(self, lo: int, hi: int) -> Bars:
         """Rows [lo, hi), as a Python slice takes them."""
         lo, hi, _ = slice(lo, hi).indices(len(self))
-        segments = self.segments
-        if segments is not None:
-            segments = np.clip(segments - lo, 0, max(0, hi - lo))
-            segments = segments[segments[:, 1] > segments[:, 0]]
+        segments = slice_segments(self.segments, lo, hi)
         return replace(self, timestamps=self.timestamps[lo:hi], values=self.values[lo:hi], segments=segments)
 
     def tail(self, n: int) -> Bars:
@@ -127,10 +124,44 @@ class Bars:
         return infer_interval(self.timestamps)
 
 
-def pieces(cuts: np.ndarray, rows: int) -> np.ndarray:
-    """The ranges (G, 2) int64 that `rows` rows fall into when new ones begin at `cuts` (increasing, inside)."""
+def cut_segments(cuts: np.ndarray, rows: int) -> np.ndarray | None:
+    """The segments (G, 2) int64 that `rows` rows fall into when new ones begin at `cuts` (increasing, inside); None
+    without a cut."""
+    if not len(cuts):
+        return None
     edges = np.concatenate([[0], cuts, [rows]]).astype(np.int64)
     return np.stack([edges[:-1], edges[1:]], axis=1)
+
+
+def slice_segments(segments: np.ndarray | None, lo: int, hi: int) -> np.ndarray | None:
+    """What is left of segments (G, 2) in the rows [lo, hi), counted from `lo`; None for None."""
+    if segments is None:
+        return None
+    inside = np.clip(segments - lo, 0, max(0, hi - lo))
+    return inside[inside[:, 1] > inside[:, 0]]
+
+
+def join_segments(parts: Iterable[tuple[Any, int]]) -> np.ndarray:
+    """The segments (G, 2) int64 of rows that follow one another: of each part its own (None: one of all its rows) and how
+    many rows it has. The joint of two parts splits nothing."""
+    joined: list[list[int]] = []
+    offset = 0
+    for segments, rows in parts:
+        for lo, hi in [(0, rows)] if segments is None else segments:
+            if joined and lo == 0 and joined[-1][1] == offset:
+                joined[-1][1] = offset + hi
+            else:
+                joined.append([offset + lo, offset + hi])
+        offset += rows
+    return np.array(joined, np.int64).reshape(-1, 2)
+
+
+def segment_numbers(segments: np.ndarray, rows: int) -> np.ndarray:
+    """(rows,) int64: which of the segments (G, 2) each row is in; -1 for none."""
+    numbers = np.full(rows, -1)
+    for number, (lo, hi) in enumerate(segments):
+        numbers[lo:hi] = number
+    return numbers
 
 
 def rows_between(index: pd.DatetimeIndex, start: Any, end: Any) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from functools import lru_cache
 import pandas as pd
 
 from chandler.errors import DataError
+from chandler.text import listed
 
 PRICES = ("open", "high", "low", "close")
 FEATURES = (*PRICES, "volume", "amount")
@@ -203,12 +204,6 @@ def require_columns(found: Iterable[str], names: Sequence[str], *, source: str =
         f"{where}missing {word} {', '.join(missing)}; the columns are {listed(names)}. {hint}"
         f"Rename columns or say which is which, for example columns={{{missing[0]!r}: 'name in the data'}}."
     )
-
-
-def listed(names: Sequence[object], limit: int = 12) -> str:
-    """Names for a message, cut after `limit`."""
-    shown = ", ".join(repr(str(name)) for name in names[:limit])
-    return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def column_notes(table: RawTable) -> RawTable:

@@ -17,11 +17,11 @@ from typing import Any, Unpack
 import numpy as np
 
 from chandler.atomic import write_text
-from chandler.data.bars import Bars
+from chandler.data.bars import Bars, slice_segments
 from chandler.data.calendars import time_features
-from chandler.data.columns import FEATURES, listed
+from chandler.data.columns import FEATURES
 from chandler.data.parallel import map_threads, ordered_map
-from chandler.data.qlib import PREFIX, read_qlib, require_qlib
+from chandler.data.qlib import PREFIX, require_qlib
 from chandler.data.reading import (
     ReadingKeywords,
     ReadingOptions,
@@ -31,11 +31,13 @@ from chandler.data.reading import (
     find_files,
     problems_error,
     read_file,
+    read_market,
     takes_options,
     worker_count,
 )
 from chandler.data.store import LAYOUT, META, VERSION, BarStore, Chunk, ManifestEntry, StoreWriter, latest_entries
 from chandler.errors import DataError
+from chandler.text import listed
 
 SAME = 1e-5
 """Relative difference up to which a row read again counts as the row that is there: float32 and rounding."""
@@ -77,9 +79,10 @@ def prepare(
     that no source has (unless dates are given: they may lie outside), and for a folder that is no such store.
     """
     chosen = ReadingOptions(**options)
-    # As the folder's file has them.
-    first, last = (None if moment is None else str(moment) for moment in (chosen.start, chosen.end))
-    chosen = replace(chosen, start=first, end=last)
+    dates: dict[str, Any] = {
+        name: str(value) for name in ("start", "end") if (value := getattr(chosen, name)) is not None
+    }
+    chosen = replace(chosen, **dates)  # as the folder's file has them
     folder = Path(folder).expanduser()
     paths = [str(source)] if isinstance(source, (str, Path)) else [str(one) for one in source]
     require_qlib(paths, chosen.market, chosen.freq)
@@ -92,9 +95,9 @@ def prepare(
             raise DataError(f"{folder}: {path} is read, and lies in the folder to write. Prepare into another folder.")
         if path.startswith(PREFIX):
             continue
-        found = find_files(path)
-        sources += found.sources
-        problems += found.problems
+        files, unlisted = find_files(path)
+        sources += files
+        problems += unlisted
     # A store within the folder that is read is no source of itself.
     sources = [one for one in dict.fromkeys(sources) if inside not in one.path.resolve().parents]
     qlib = list(dict.fromkeys(path for path in paths if path.startswith(PREFIX)))
@@ -118,7 +121,7 @@ def prepare(
             raise problems_error(problems, run.total) if problems else DataError(
                 f"{', '.join(paths)}: there is nothing to prepare{f' of {what}' if what else ''}.")  # fmt: skip
         absent = [symbol for symbol in chosen.symbols or () if symbol not in run.pieces]
-        if absent and first is None and last is None:
+        if absent and not dates:
             raise DataError(
                 f"{absent[0]}: no such symbol among {len(run.pieces)}; there are, for example, {listed(list(run.pieces), 5)}. "
                 "Prepare into a new folder without it."
@@ -128,13 +131,7 @@ def prepare(
 
 
 def _write_meta(folder: Path, options: dict[str, Any], complete: bool) -> None:
-    meta = {
-        "version": VERSION,
-        "layout": LAYOUT,
-        "features": list(FEATURES),
-        "complete": complete,
-        "options": options,
-    }
+    meta = {"version": VERSION, "layout": LAYOUT, "features": list(FEATURES), "complete": complete, "options": options}
     write_text(folder / META, json.dumps(meta, ensure_ascii=False, indent=1))
 
 
@@ -187,31 +184,30 @@ class _Run:
         self.pieces: dict[str, list[tuple[Chunk, str]]] = {}
         """Symbol -> its pieces in the store, each with its source."""
         for entry in writer.entries:
-            for piece in entry.pieces:
-                self.pieces.setdefault(piece.symbol, []).append((piece, entry.source))
+            self._know(entry)
         self.problems: list[str] = []
         self.done = 0
+
+    def _know(self, entry: ManifestEntry) -> None:
+        for piece in entry.pieces:
+            self.pieces.setdefault(piece.symbol, []).append((piece, entry.source))
 
     def take(self, outcome: ReadResult) -> None:
         """Write one outcome, or note why not."""
         self.done += 1
-        problem, fresh = outcome.problem, []
-        if not problem and not outcome.unchanged:
-            try:
-                fresh = [self._fresh(one, outcome.source) for one in outcome.found]
-            except DataError as error:
-                problem = str(error)
-        if problem:
-            self.problems.append(problem)
-        before = self.known.get(outcome.source)
-        again = before is not None and before.problem == problem and before.sha256 == outcome.sha256
-        if not outcome.unchanged and not (problem and again):
-            pieces = () if problem else tuple(self._write(one) for one in fresh if len(one.arrays["values"]))
-            for piece in pieces:
-                self.pieces.setdefault(piece.symbol, []).append((piece, outcome.source))
-            self.writer.record(
-                ManifestEntry(outcome.source, outcome.size, outcome.modified, outcome.sha256, pieces, problem)
-            )
+        entry, fresh = outcome.entry, []
+        try:
+            fresh = [self._fresh(one, entry.source) for one in outcome.found]
+        except DataError as error:
+            entry = replace(entry, problem=str(error))
+        if entry.problem:
+            self.problems.append(entry.problem)
+        before = self.known.get(entry.source)
+        again = before is not None and (before.problem, before.sha256) == (entry.problem, entry.sha256)
+        if not outcome.unchanged and not (entry.problem and again):
+            entry = replace(entry, pieces=tuple(self._write(one) for one in fresh if len(one.arrays["values"])))
+            self._know(entry)
+            self.writer.record(entry)
         self.report(Progress(self.done, self.total, self.writer.rows, len(self.problems)))
 
     def _write(self, one: SymbolArrays) -> Chunk:
@@ -247,11 +243,7 @@ class _Run:
         self._compare(one, own, where)
         new = int(np.searchsorted(ticks, max(piece.last for piece in own), side="right"))
         arrays = {name: array[new:] for name, array in one.arrays.items()}
-        segments = one.segments
-        if segments is not None:
-            segments = np.clip(segments - new, 0, None)
-            segments = segments[segments[:, 1] > segments[:, 0]]
-        return replace(one, arrays=arrays, segments=segments)
+        return replace(one, arrays=arrays, segments=slice_segments(one.segments, new, len(ticks)))
 
     def _compare(self, one: SymbolArrays, there: list[Chunk], where: str) -> None:
         ticks, values = one.arrays["timestamps"], one.arrays["values"]
@@ -276,7 +268,7 @@ class _Run:
 
 def _source_name(source: Source) -> str:
     """What the manifest calls a source: its absolute path, and the member of an archive."""
-    return str(source.path.resolve()) + (f"/{source.member}" if source.member else "")
+    return str(replace(source, path=source.path.resolve()))
 
 
 @dataclass(frozen=True)
@@ -292,14 +284,10 @@ class SymbolArrays:
 
 @dataclass(frozen=True)
 class ReadResult:
-    """What reading made of a source; no `found` and no problem where it is unchanged."""
+    """What reading made of a source: its line in the manifest, as yet without pieces, and its symbols."""
 
-    source: str
-    size: int = 0
-    modified: int = 0
-    sha256: str = ""
+    entry: ManifestEntry
     found: tuple[SymbolArrays, ...] = ()
-    problem: str = ""
     unchanged: bool = False
 
 
@@ -310,20 +298,27 @@ def _read(job: tuple[Source, ManifestEntry | None], *, options: ReadingOptions, 
     try:
         state = source.path.stat()
         if known and not known.problem and (known.size, known.modified) == (state.st_size, state.st_mtime_ns):
-            return ReadResult(name, unchanged=True)
+            return ReadResult(known, unchanged=True)
         with source.path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        return ReadResult(name, problem=str(source.unreadable(error)))
-    if known and not known.problem and known.sha256 == sha256:
-        return ReadResult(name, unchanged=True)
-    seen = ReadResult(name, state.st_size, state.st_mtime_ns, sha256)
+        return ReadResult(ManifestEntry(name, 0, 0, "", problem=str(source.unreadable(error))))
+    seen = ManifestEntry(name, state.st_size, state.st_mtime_ns, sha256)
     try:
-        return replace(seen, found=tuple(map(_arrays, options.select(read_file(source, options, threads=threads)))))
-    except DataError as error:
-        return replace(seen, problem=str(error))
+        return _unless_known(seen, known, lambda: read_file(source, options, threads=threads), options)
     except MemoryError:
-        return replace(seen, problem=f"{source}: too big for the memory there is. Split the file.")
+        return ReadResult(replace(seen, problem=f"{source}: too big for the memory there is. Split the file."))
+
+
+def _unless_known(
+    seen: ManifestEntry, known: ManifestEntry | None, read: Callable[[], list[Bars]], options: ReadingOptions
+) -> ReadResult:
+    if known and not known.problem and known.sha256 == seen.sha256:
+        return ReadResult(known, unchanged=True)
+    try:
+        return ReadResult(seen, tuple(map(_arrays, options.select(read()))))
+    except DataError as error:
+        return ReadResult(replace(seen, problem=str(error)))
 
 
 def _arrays(bars: Bars) -> SymbolArrays:
@@ -345,16 +340,8 @@ def _read_qlib(source: str, entries: Mapping[str, ManifestEntry], options: Readi
         state = path.stat()
         size, modified = size + state.st_size, max(modified, state.st_mtime_ns)
         seen.update(f"{path.relative_to(folder)} {state.st_size} {state.st_mtime_ns}\n".encode())
-    known = entries.get(name)
-    if known and not known.problem and known.sha256 == seen.hexdigest():
-        return ReadResult(name, unchanged=True)
-    outcome = ReadResult(name, size, modified, seen.hexdigest())
-    try:
-        found = read_qlib(folder, market=options.market, freq=options.freq, start=options.start, end=options.end,
-                          adjust=options.adjust)  # fmt: skip
-        return replace(outcome, found=tuple(map(_arrays, options.select(found))))
-    except DataError as error:
-        return replace(outcome, problem=str(error))
+    entry = ManifestEntry(name, size, modified, seen.hexdigest())
+    return _unless_known(entry, entries.get(name), lambda: read_market(folder, options), options)
 
 
 def _read_all(

@@ -14,15 +14,15 @@ import numpy as np
 import pandas as pd
 
 from chandler.atomic import atomic_folder
-from chandler.data.bars import Adjust, Bars, pieces, rows_between
-from chandler.data.calendars.time_features import infer_interval
-from chandler.data.columns import FEATURES, PRICES, listed
+from chandler.data.bars import Adjust, Bars, cut_segments, rows_between
+from chandler.data.calendars.time_features import DAY, infer_interval
+from chandler.data.columns import FEATURES, PRICES
 from chandler.data.store.store import BarStore, require_new
 from chandler.errors import DataError
+from chandler.text import listed
 
 PREFIX = "qlib:"
 _MONEY = ("amount", "money", "turnover_value")
-_DAY = pd.Timedelta(days=1)
 
 
 def require_qlib(paths: Sequence[str], market: str, freq: str) -> None:
@@ -124,7 +124,7 @@ def _instruments(folder: Path, market: str) -> dict[str, list[tuple[pd.Timestamp
                 f"{path}: line {number} is not 'symbol, start, end', separated by tabs: {line[:60]!r}. Correct it."
             ) from None
         if finish == finish.normalize() and finish != pd.Timestamp.max:
-            finish += _DAY - pd.Timedelta(1, "ns")
+            finish += DAY - pd.Timedelta(1, "ns")
         spans.setdefault(parts[0].strip(), []).append((begin, finish))
     if not spans:
         raise DataError(f"{path}: the market lists no instrument.")
@@ -171,11 +171,8 @@ def _read_symbol(
     freq: str,
     adjust: Adjust,
 ) -> Bars | None:
-    fields: dict[str, np.ndarray] = {}
-    for name in (*PRICES, "volume", "vwap", "factor", *_MONEY):
-        found = _field(place, name, freq, len(calendar))
-        if found is not None:
-            fields[name] = found
+    names = (*PRICES, "volume", "vwap", "factor", *_MONEY)
+    fields = {name: one for name in names if (one := _field(place, name, freq, len(calendar))) is not None}
     missing = [name for name in PRICES if name not in fields]
     if missing:
         raise DataError(f"{place}: no {missing[0]}.{freq}.bin. Every instrument needs open, high, low and close.")
@@ -203,20 +200,21 @@ def _read_symbol(
     if holes:
         notes.append(f"qlib: {holes:,} calendar entries without prices, left out: windows do not cross them")
     money = next((name for name in _MONEY if name in fields), "")
-    volume = np.where(np.isfinite(volume) & (volume > 0), volume, 0.0)
+    volume = _positive(volume, 0.0)
     if money:
         amount = fields[money]
         notes.append(f"qlib: amount from the field {money!r}")
     else:
-        price = fields["vwap"] if "vwap" in fields else prices.mean(axis=1)
-        price = np.where(np.isfinite(price) & (price > 0), price, prices.mean(axis=1))
-        amount = volume * price
+        mean = prices.mean(axis=1)
+        amount = volume * _positive(fields.get("vwap", mean), mean)
         notes.append(f"qlib: amount is volume x {'vwap' if 'vwap' in fields else 'mean(open, high, low, close)'}")
-    amount = np.where(np.isfinite(amount) & (amount > 0), amount, 0.0)
-    values = np.concatenate([prices, volume[:, None], amount[:, None]], axis=1)[rows]
-    cuts = np.flatnonzero(np.diff(rows) > 1) + 1
-    segments = pieces(cuts, len(rows)) if len(cuts) else None
+    values = np.column_stack([prices, volume, _positive(amount, 0.0)])[rows]
+    segments = cut_segments(np.flatnonzero(np.diff(rows) > 1) + 1, len(rows))
     return Bars(symbol, calendar[rows], values, str(place), tuple(notes), segments)
+
+
+def _positive(values: np.ndarray, other: np.ndarray | float) -> np.ndarray:
+    return np.where(np.isfinite(values) & (values > 0), values, other)
 
 
 def write_qlib(store: BarStore, folder: str | Path, *, market: str = "all", freq: str | None = None) -> Path:
@@ -257,11 +255,10 @@ def write_qlib(store: BarStore, folder: str | Path, *, market: str = "all", freq
 
 
 def _freq(indices: list[pd.DatetimeIndex]) -> str:
-    long = max(indices, key=len)
-    step = infer_interval(long)
-    if step >= 28 * _DAY:
+    step = infer_interval(max(indices, key=len))
+    if step >= 28 * DAY:
         return "month"
-    if step >= 7 * _DAY:
+    if step >= 7 * DAY:
         return "week"
     return "day" if step >= pd.Timedelta(hours=23) else f"{max(1, int(step / pd.Timedelta(minutes=1)))}min"
 
@@ -275,8 +272,7 @@ def _write_symbol(place: Path, bars: Bars, rows: np.ndarray, length: int, freq: 
     begin, finish = int(rows[0]), int(rows[-1]) + 1
     fields = dict(zip(FEATURES, bars.values.T, strict=True))
     with np.errstate(divide="ignore", invalid="ignore"):
-        vwap = fields["amount"] / fields["volume"]
-    fields["vwap"] = np.where(np.isfinite(vwap) & (vwap > 0), vwap, np.nan)
+        fields["vwap"] = _positive(fields["amount"] / fields["volume"], np.nan)
     close = fields["close"]
     fields["change"] = np.concatenate([[np.nan], close[1:] / close[:-1] - 1])
     fields["factor"] = np.ones(len(bars))

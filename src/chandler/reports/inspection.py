@@ -9,6 +9,7 @@ from datetime import date
 from typing import Any
 
 from chandler.data.datasets.cleaning import REASONS
+from chandler.data.inspection import SymbolReport
 from chandler.data.inspection.report import (
     FoldReport,
     InspectReport,
@@ -19,7 +20,6 @@ from chandler.data.inspection.report import (
     trouble,
     whose,
 )
-from chandler.data.inspection.symbols import SymbolReport
 from chandler.reports.render import Pairs, render
 
 _NAMES = {"train": "training", "val": "validation", "test": "test"}

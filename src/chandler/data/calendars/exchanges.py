@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -25,7 +25,7 @@ from chandler.data.calendars.inferred import (
     since_clock_change,
     weekdays,
 )
-from chandler.data.calendars.time_features import NS_DAY, wall_clock
+from chandler.data.calendars.time_features import NS_DAY, NS_HOUR, wall_clock
 from chandler.errors import DataError
 
 ALWAYS, FOREX = "24/7", "24/5"
@@ -34,7 +34,6 @@ USUAL = -1
 """The group of parts of which the days of a history had none."""
 _NEW_YORK = "America/New_York"
 _SPELT = {"crypto": ALWAYS, "forex": FOREX, "fx": FOREX, "24x7": ALWAYS, "24x5": FOREX, "247": ALWAYS}
-_HOUR = 3_600_000_000_000
 _MARGIN = 14
 """Days of sessions around a history: more than the longest holidays."""
 
@@ -120,16 +119,18 @@ def sessions(name: str, first: int, last: int) -> Sessions:
         return _forex(first, last)
     table = _schedule(name)
     day = table["day"]
-    regular = day[-1] + 1, day[0] - 1  # what is not recorded
-    lo, hi = np.searchsorted(day, [first, last + 1])
-    parts = {key: values[lo:hi] for key, values in table.items()}
-    later, earlier = np.arange(max(regular[0], first), last + 1), np.arange(first, min(regular[1], last) + 1)
-    for days, where in ((later, -1), (earlier, 0)):
-        days = days[np.isin(weekdays(days), _trading_weekdays(day))]
-        if len(days):
-            extra = {key: values[where] + (days - day[where]) * NS_DAY for key, values in table.items()}
-            extra["day"] = days
-            parts = {key: np.concatenate([parts[key], extra[key]][:: 1 if where else -1]) for key in parts}
+    trading = _trading_weekdays(day)
+
+    def ordinary(lo: int, hi: int, like: int) -> dict[str, np.ndarray]:
+        """Sessions of days that are not recorded, at the hours of the recorded one at `like`."""
+        days = np.arange(lo, hi + 1)
+        days = days[np.isin(weekdays(days), trading)]
+        return {key: values[like] + (days - day[like]) * NS_DAY for key, values in table.items()} | {"day": days}
+
+    before = ordinary(first, min(int(day[0]) - 1, last), 0)
+    after = ordinary(max(int(day[-1]) + 1, first), last, -1)
+    recorded = slice(*np.searchsorted(day, [first, last + 1]))
+    parts = {key: np.concatenate([before[key], values[recorded], after[key]]) for key, values in table.items()}
     return Sessions(**parts)
 
 
@@ -156,12 +157,10 @@ def _forex(first: int, last: int) -> Sessions:
     None ends on Christmas Day or New Year's Day: the two days on which banks are closed everywhere.
     """
     day = np.arange(first, last + 1)
-    dates = day.astype("M8[D]")
-    months = dates.astype("M8[M]")
-    month, of_month = months.astype(np.int64) % 12 + 1, (dates - months).astype(np.int64) + 1
-    closed = ((month == 12) & (of_month == 25)) | ((month == 1) & (of_month == 1))
+    dates = pd.DatetimeIndex(day.astype("M8[D]"))
+    closed = (dates.month == 12) & (dates.day == 25) | (dates.month == 1) & (dates.day == 1)
     day = day[(weekdays(day) < 5) & ~closed]
-    end = day * NS_DAY + 17 * _HOUR
+    end = day * NS_DAY + 17 * NS_HOUR
     return Sessions(day, end - NS_DAY, end, end, end)
 
 
@@ -172,7 +171,13 @@ def _exchange(name: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pandas, about the inside of exchange_calendars
         try:
-            return _longest(exchange_calendars.get_calendar, name)
+            # As far as it goes: some exchanges publish their holidays year by year.
+            bounds = exchange_calendars.get_calendar(name, start="2022-01-01", end="2022-02-01")
+            least, most = bounds.bound_min(), bounds.bound_max()
+            start, end = pd.Timestamp("1950-01-01"), pd.Timestamp.now().normalize() + pd.DateOffset(years=15)
+            return exchange_calendars.get_calendar(
+                name, start=start if least is None else max(start, least), end=end if most is None else min(end, most)
+            )
         except Exception as error:  # some of its calendars break with some releases of pandas
             raise DataError(
                 f"calendar {name!r} cannot be built by exchange_calendars {exchange_calendars.__version__} "
@@ -180,54 +185,24 @@ def _exchange(name: str) -> Any:
             ) from error
 
 
-def _longest(make: Any, name: str) -> Any:
-    """As far as it goes: some exchanges publish their holidays year by year."""
-    bounds = make(name, start=pd.Timestamp("2022-01-01"), end=pd.Timestamp("2022-02-01"))
-    least, most = bounds.bound_min(), bounds.bound_max()
-    begin = pd.Timestamp("1950-01-01")
-    start = max(begin, least) if least is not None else begin
-    horizon = pd.Timestamp.now().normalize() + pd.DateOffset(years=15)
-    end = min(horizon, most) if most is not None else horizon
-    return make(name, start=start, end=end)
-
-
 @lru_cache(maxsize=64)
 def _schedule(name: str) -> dict[str, np.ndarray]:
-    """All recorded sessions in the exchange's wall clock."""
+    """All recorded sessions in the exchange's wall clock: the fields of `Sessions`."""
     calendar = _exchange(name)
     table = calendar.schedule
-    wall = {
-        key: pd.DatetimeIndex(table[key]).tz_convert(calendar.tz).tz_localize(None).as_unit("ns").asi8
+    wall = [
+        wall_clock(pd.DatetimeIndex(table[key].fillna(table["close"])), str(calendar.tz), None)
         for key in ("open", "close", "break_start", "break_end")
-    }
-    missing = np.asarray(table["break_start"].isna())
-    return {
-        "day": np.asarray(pd.DatetimeIndex(table.index).tz_localize(None).as_unit("ns").asi8 // NS_DAY),
-        "open": wall["open"],
-        "close": wall["close"],
-        "pause": np.where(missing, wall["close"], wall["break_start"]),
-        "resume": np.where(missing, wall["close"], wall["break_end"]),
-    }
+    ]
+    days = wall_clock(pd.DatetimeIndex(table.index), None, None) // NS_DAY
+    return dict(zip(("day", "open", "close", "pause", "resume"), (days, *wall), strict=True))
 
 
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """How the bars of a history stand in the sessions of an exchange."""
+def fit_exchange(name: str, width: int, recent: pd.DatetimeIndex, whole: bool) -> dict[str, Any]:
+    """How the bars of a history stand in the sessions of a calendar, as fields of a `Schedule`.
 
-    label: Label
-    notes: tuple[str, ...]
-    zone: str
-    """Of the exchange; `ticks` are in its wall clock."""
-    reading: str | None
-    """The zone that naive times were taken to be in; None where they carry one."""
-    ticks: Callable[[int, int], np.ndarray]
-    """(first day, last day) since 1970 -> moments at which bars are expected, ns."""
-
-
-def fit_exchange(name: str, width: int, recent: pd.DatetimeIndex, whole: bool) -> Fitted:
-    """Learns slots of `width` ns inside the sessions of a calendar; its holidays and short days come on top.
-
-    `whole`: all bars count alike, even if the clock changed on the way.
+    Slots of `width` ns inside the sessions are learned; holidays and short days come on top. `whole`: all bars count
+    alike, even if the clock changed on the way.
     """
     zone = exchange_timezone(name)
     choices = [zone, "UTC"] if recent.tz is None else [None]
@@ -253,14 +228,14 @@ def fit_exchange(name: str, width: int, recent: pd.DatetimeIndex, whole: bool) -
         notes += [MOVED] * moved
     first, last = int(wall[0] // NS_DAY) - _MARGIN, int(wall[-1] // NS_DAY) + _MARGIN
     label = _label(wall, around)
-    grid = _learned(wall, width, around, label)
+    bars_of = _learned(wall, width, around, label)
 
     def ticks(lo: int, hi: int) -> np.ndarray:
         inside = around if first <= lo - 3 and hi + 3 <= last else sessions(name, lo - 3, hi + 3)
-        found = grid.ticks(inside)
+        found = bars_of(inside)
         return found[(found >= lo * NS_DAY) & (found < (hi + 1) * NS_DAY)]
 
-    return Fitted(label, tuple(notes), zone, reading, ticks)
+    return {"label": label, "notes": tuple(notes), "zone": zone, "assumed_timezone": reading, "_days": ticks}
 
 
 def _hour_off(wall: np.ndarray, width: int, around: Sessions) -> tuple[str, ...]:
@@ -270,9 +245,9 @@ def _hour_off(wall: np.ndarray, width: int, around: Sessions) -> tuple[str, ...]
     traded = after > first
     begin = wall[first[traded]] - around.open[traded]
     end = wall[after[traded] - 1] - around.close[traded]
-    for hour, word in ((_HOUR, "later"), (-_HOUR, "earlier")):
+    for hour, word in ((NS_HOUR, "later"), (-NS_HOUR, "earlier")):
         off = (np.abs(begin - hour) <= width) & (np.abs(end - hour) <= width)
-        if width < _HOUR and off.sum() > 2 and off.mean() > 0.02:
+        if width < NS_HOUR and off.sum() > 2 and off.mean() > 0.02:
             day = pd.Timestamp(int(around.day[traded][off.argmax()]) * NS_DAY).date()
             return (
                 f"on {int(off.sum()):,} of {len(off):,} days, such as {day}, the bars begin and end an hour {word} than "
@@ -294,42 +269,13 @@ def _label(wall: np.ndarray, around: Sessions) -> Label:
     return "both" if left >= OPEN_SHARE else "close"
 
 
-@dataclass(frozen=True, eq=False)
-class _Grid:
-    """Where bars stand in the sessions of an exchange, as a history shows: `ticks` of any of its sessions.
+def _learned(wall: np.ndarray, width: int, around: Sessions, label: Label) -> Callable[[Sessions], np.ndarray]:
+    """Where the bars of a history (N,) ns of the exchange's wall clock stand in its sessions: the bars of any sessions.
 
-    Moments inside a session count from the opening of their part of it, so that they move with its hours.
+    Moments inside a session count from the opening of their part of it, so that they move with its hours. A bar comes
+    where at least `OPEN_SHARE` of the sessions that reached the moment had one, and where none has reached it yet, every
+    `width`.
     """
-
-    offsets: Mapping[int, np.ndarray]
-    """Of each group of parts (see `_parts`): ns after the opening at which a bar comes, however long the part is."""
-    at_end: Mapping[int, bool]
-    """And whether one comes at its very end: a closing auction, or the last bar where the close names it."""
-    outside: tuple[np.ndarray, np.ndarray]
-    """Times of day that have bars although the exchange is closed: before the opening, and after the close."""
-    overnight: bool
-
-    def ticks(self, found: Sessions) -> np.ndarray:
-        if not len(found.day):
-            return np.empty(0, np.int64)
-        begin, end, _, group = _parts(found, self.overnight)
-        parts = []
-        for number in np.unique(group).tolist():
-            opening, closing = begin[group == number], end[group == number]
-            offsets = self.offsets.get(number, self.offsets[USUAL])
-            moments = opening[:, None] + offsets[offsets < (closing - opening).max()]
-            parts.append(moments[moments < closing[:, None]])
-            if self.at_end.get(number, self.at_end[USUAL]):
-                parts.append(closing)
-        for clocks, edge in zip(self.outside, (found.open, found.close), strict=True):
-            extra = (found.day[_ordinary(edge, found.day)][:, None] * NS_DAY + clocks).ravel()
-            parts.append(extra[~(found.holds(extra, False) | found.holds(extra, True))])
-        return distinct(np.concatenate(parts))
-
-
-def _learned(wall: np.ndarray, width: int, around: Sessions, label: Label) -> _Grid:
-    """The grid of a history (N,) ns of the exchange's wall clock: a bar comes where at least `OPEN_SHARE` of the
-    sessions that reached the moment had one, and where none has reached it yet, every `width`."""
     overnight = around.overnight
     begin, end, session, group = _parts(around, overnight)
     at = np.searchsorted(begin, wall, side="left" if label == "close" else "right") - 1
@@ -345,6 +291,8 @@ def _learned(wall: np.ndarray, width: int, around: Sessions, label: Label) -> _G
         return every[every > 0] if label == "close" else every
 
     usual = offset[inside & ~closing]
+    # By group of parts: how long after the opening a bar comes, however long the part is; and whether one comes at its
+    # very end: a closing auction, or the last bar where the close names it.
     offsets, at_end = {USUAL: grid(usual)}, {USUAL: label != "open"}
     for number in np.unique(group).tolist():
         mine, parts = group[at] == number, traded[session] & (group == number)
@@ -359,7 +307,26 @@ def _learned(wall: np.ndarray, width: int, around: Sessions, label: Label) -> _G
         ended = int((parts & (end >= wall[0]) & (end <= wall[-1])).sum())
         at_end[number] = bool((closing & mine).sum() >= OPEN_SHARE * ended) if ended else at_end[USUAL]
     nothing = np.empty(0, np.int64)
-    return _Grid(offsets, at_end, (nothing, nothing) if overnight else _outside(wall, inside, around), overnight)
+    outside = (nothing, nothing) if overnight else _outside(wall, inside, around)
+
+    def ticks(sessions: Sessions) -> np.ndarray:
+        if not len(sessions.day):
+            return nothing
+        begin, end, _, group = _parts(sessions, overnight)
+        found = []
+        for number in np.unique(group).tolist():
+            opening, closing = begin[group == number], end[group == number]
+            own = offsets.get(number, offsets[USUAL])
+            moments = opening[:, None] + own[own < (closing - opening).max()]
+            found.append(moments[moments < closing[:, None]])
+            if at_end.get(number, at_end[USUAL]):
+                found.append(closing)
+        for clocks, edge in zip(outside, (sessions.open, sessions.close), strict=True):
+            extra = (sessions.day[_ordinary(edge, sessions.day)][:, None] * NS_DAY + clocks).ravel()
+            found.append(extra[~(sessions.holds(extra, False) | sessions.holds(extra, True))])
+        return distinct(np.concatenate(found))
+
+    return ticks
 
 
 def _outside(wall: np.ndarray, inside: np.ndarray, around: Sessions) -> tuple[np.ndarray, np.ndarray]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from chandler.data.calendars.time_features import NS_DAY
+from chandler.data.calendars.time_features import NS_DAY, NS_HOUR
 
 MOVED = "sessions moved by an hour lately: learned from the days since"
 OPEN_SHARE = 0.25
 """Low, because illiquid symbols skip minutes; above 0, because one special session makes no rule."""
-_NS_HOUR = 3_600_000_000_000
 _LIMIT = 50_000_000
 """Cells of the day-by-slot table; a longer history speaks with its latest days."""
 _TYPICAL: dict[str | None, tuple[tuple[str, str], ...]] = {
@@ -73,11 +73,7 @@ def since_clock_change(wall: np.ndarray) -> tuple[np.ndarray, bool]:
     begin = wall[at] % NS_DAY
     changed = np.flatnonzero(begin != begin[-1])
     since = int(changed[-1]) + 1 if len(changed) else 0
-    if (
-        since < 3
-        or len(day) - since < 3
-        or not (np.abs(begin[max(0, since - 3) : since] - begin[-1]) == _NS_HOUR).all()
-    ):
+    if since < 3 or len(day) - since < 3 or not (np.abs(begin[max(0, since - 3) : since] - begin[-1]) == NS_HOUR).all():
         return wall, False
     return wall[at[since] :], True
 
@@ -88,24 +84,9 @@ def phase(ticks: np.ndarray, width: int) -> int:
     return int(phases[counts.argmax()]) if counts.max() > 0.5 * len(ticks) else int(ticks[-1] % width)
 
 
-@dataclass(frozen=True, eq=False)
-class Presence:
-    """Which slot had a bar on which day: `seen` (D, K) on days `day` (D,), and where there was a chance, `known`."""
-
-    clocks: np.ndarray
-    day: np.ndarray
-    seen: np.ndarray
-    known: np.ndarray
-
-    def share(self, rows: np.ndarray) -> np.ndarray:
-        """(K,): in which share of its chances on these days a slot had a bar; NaN without a chance."""
-        chances = self.known[rows].sum(axis=0)
-        hits = (self.seen[rows] & self.known[rows]).sum(axis=0)
-        return np.where(chances > 0, hits / np.maximum(chances, 1), np.nan)
-
-
-def presence_table(wall: np.ndarray, width: int) -> Presence:
-    """The table of an increasing wall clock (N,) ns with bars of `width` ns."""
+def presence_table(wall: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Which slot had a bar on which day, of an increasing wall clock (N,) ns with bars of `width` ns: times of day (K,),
+    days (D,), `seen` (D, K), and where there was a chance, `known` (D, K)."""
     clock = wall % NS_DAY
     clocks = distinct(clock)
     if NS_DAY % width == 0:  # times that the history jumped over are slots too, closed or not yet reached
@@ -119,7 +100,7 @@ def presence_table(wall: np.ndarray, width: int) -> Presence:
     known = np.ones_like(seen)
     known[0] &= clocks >= wall[0] % NS_DAY
     known[-1] &= clocks <= wall[-1] % NS_DAY
-    return Presence(clocks, day, seen, known)
+    return clocks, day, seen, known
 
 
 def infer_hours(wall: np.ndarray, width: int, zone: str | None, common: float | None = None) -> TradingHours:
@@ -131,37 +112,39 @@ def infer_hours(wall: np.ndarray, width: int, zone: str | None, common: float | 
     `common`: a slot must be had as often as this share of the best slot; what is expected of every day is more
     than what may come.
     """
-    table = presence_table(wall, width)
-    weekday = weekdays(table.day)
-    traded, times = np.zeros(7, int), np.zeros(7, int)
-    np.add.at(times, weekday, 1)
-    np.add.at(traded, weekday, table.seen.any(axis=1))
+    clocks, day, seen, known = presence_table(wall, width)
+    weekday = weekdays(day)
+    times, traded = np.bincount(weekday, minlength=7), np.bincount(weekday, seen.any(axis=1), minlength=7)
     usual_closed = (traded == 0) & (times >= 3)  # Fridays in Riyadh
     working = (weekday < 5) & ~usual_closed[weekday]
-    known = table.known
-    if table.seen[working].any():
-        known = known & ~(working & ~table.seen.any(axis=1))[:, None]  # a working day without any bar is a holiday
-    table = Presence(table.clocks, table.day, table.seen, known)
-    usual = table.share(working)
-    evening = _typical(wall, width, zone, table.clocks)
+    if seen[working].any():
+        known &= ~(working & ~seen.any(axis=1))[:, None]  # a working day without any bar is a holiday
+
+    def share(rows: np.ndarray) -> np.ndarray:
+        """(K,): in which share of its chances on these days a slot had a bar; NaN without a chance."""
+        chances, hits = known[rows].sum(axis=0), (seen[rows] & known[rows]).sum(axis=0)
+        return np.where(chances > 0, hits / np.maximum(chances, 1), np.nan)
+
+    usual = share(working)
+    evening = _typical(wall, width, zone, clocks)
     if evening is not None:
         usual = np.where(np.isnan(usual), evening, usual)
     best = np.nan if np.isnan(usual).all() else float(np.nanmax(usual))
     least = OPEN_SHARE if common is None or np.isnan(best) else common * best
     breaks = bool((usual < least).any())
-    is_open = np.zeros((7, len(table.clocks)), bool)
+    is_open = np.zeros((7, len(clocks)), bool)
     for number in range(7):
         rows = weekday == number
-        own = table.share(rows)
+        own = share(rows)
         weekend = number >= 5
         if not weekend:
             own = np.where(known[rows].sum(axis=0) < 3, np.nan, own)
         # No word on a weekend: closed where the working days have a closing time, else open.
-        other = np.full(len(table.clocks), 0.0 if breaks else 1.0) if weekend else usual
+        other = np.full(len(clocks), 0.0 if breaks else 1.0) if weekend else usual
         value = np.where(np.isnan(own), other, own)
         is_open[number] = (np.isnan(value) | (value >= least)) & ~usual_closed[number]
     used = is_open.any(axis=0)
-    return TradingHours(table.clocks[used], is_open[:, used])
+    return TradingHours(clocks[used], is_open[:, used])
 
 
 def _typical(wall: np.ndarray, width: int, zone: str | None, clocks: np.ndarray) -> np.ndarray | None:
@@ -169,13 +152,13 @@ def _typical(wall: np.ndarray, width: int, zone: str | None, clocks: np.ndarray)
     hours = _TYPICAL.get(zone)
     if hours is None or wall[0] // NS_DAY != wall[-1] // NS_DAY:
         return None
-    parts = [tuple(int(text[:2]) * 3600 + int(text[3:]) * 60 for text in part) for part in hours]
-    opening, closing = parts[0][0] * 10**9, parts[-1][1] * 10**9
+    parts = [tuple(pd.Timedelta(f"{text}:00").value for text in part) for part in hours]
+    opening, closing = parts[0][0], parts[-1][1]
     by_close = wall[0] % NS_DAY == opening + width  # labelled by the close of a bar
     if not (wall[0] % NS_DAY == opening or by_close) or wall[-1] % NS_DAY > closing:
         return None
     inside = np.zeros(len(clocks))
     shift = width if by_close else 0
     for lo, hi in parts:
-        inside[(clocks - shift >= lo * 10**9) & (clocks - shift < hi * 10**9)] = 1.0
+        inside[(clocks - shift >= lo) & (clocks - shift < hi)] = 1.0
     return inside

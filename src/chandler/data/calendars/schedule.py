@@ -30,11 +30,9 @@ from chandler.data.calendars.inferred import (
     since_clock_change,
     weekdays,
 )
-from chandler.data.calendars.time_features import NS_DAY, infer_interval, wall_clock
+from chandler.data.calendars.time_features import DAY, HOUR, NS_DAY, infer_interval, wall_clock
 from chandler.errors import DataError
 
-DAY = pd.Timedelta(days=1)
-HOUR = pd.Timedelta(hours=1)
 RECENT = pd.Timedelta(days=60)
 """How far back an intraday history speaks for its sessions; older hours may have been others."""
 INFERRED = "inferred"
@@ -244,7 +242,7 @@ def fit_schedule(
     if name == ALWAYS:
         return Schedule(name, step, "intraday", history)
     if name != INFERRED:
-        return _exchange(name, step, history, recent, whole)
+        return Schedule(name, step, "intraday", history, **fit_exchange(name, step.value, recent, whole))
     gaps = np.diff(recent.asi8)
     if not len(gaps) or (gaps <= step.value * 1.5).mean() < 0.3:  # too short or too irregular to have sessions
         return Schedule(name, step, "intraday", history)
@@ -263,13 +261,11 @@ def _daily(name: str, step: pd.Timedelta, history: pd.DatetimeIndex) -> Schedule
     own = wall_clock(history, None, None)
     if name == INFERRED:
         traded = _traded(own[-750:])
-        return Schedule(name, step, "daily", history, _days=_dates(own, lambda day: np.isin(weekdays(day), traded)))
+        return Schedule(
+            name, step, "daily", history, _days=_dates(own, lambda day: day[np.isin(weekdays(day), traded)])
+        )
     if name == ALWAYS:
-        return Schedule(name, step, "daily", history, _days=_dates(own, lambda day: np.ones(len(day), bool)))
-
-    def trades(day: np.ndarray) -> np.ndarray:
-        return np.isin(day, sessions(name, int(day[0]), int(day[-1])).day)
-
+        return Schedule(name, step, "daily", history, _days=_dates(own, lambda day: day))
     # Midnight in Hong Kong is the day before in UTC: count in the zone whose dates are the sessions.
     zone = exchange_timezone(name) if history.tz is not None else None
     market = wall_clock(history, zone, None)
@@ -278,19 +274,14 @@ def _daily(name: str, step: pd.Timedelta, history: pd.DatetimeIndex) -> Schedule
     fits = [np.isin(clock[-750:] // NS_DAY, day).mean() for clock in (own, market)]
     if zone is None or fits[0] >= fits[1]:
         zone, market = None, own
-    return Schedule(name, step, "daily", history, notes=unrecorded(name, market), zone=zone,
-                    _days=_dates(market, trades))  # fmt: skip
+    days = _dates(market, lambda day: sessions(name, int(day[0]), int(day[-1])).day)
+    return Schedule(name, step, "daily", history, notes=unrecorded(name, market), zone=zone, _days=days)
 
 
-def _dates(wall: np.ndarray, trades: Callable[[np.ndarray], np.ndarray]) -> Ticks:
+def _dates(wall: np.ndarray, trading: Callable[[np.ndarray], np.ndarray]) -> Ticks:
+    """Bars at the time of day of the last one, on those of the days that `trading` picks."""
     clock = int(wall[-1] % NS_DAY)
-
-    def ticks(first: int, last: int) -> np.ndarray:
-        day = np.arange(first, last + 1)
-        found: np.ndarray = day[trades(day)] * NS_DAY + clock
-        return found
-
-    return ticks
+    return lambda first, last: trading(np.arange(first, last + 1)) * NS_DAY + clock
 
 
 def _traded(wall: np.ndarray) -> np.ndarray:
@@ -300,14 +291,6 @@ def _traded(wall: np.ndarray) -> np.ndarray:
         weekend = counts[5:].any() or counts[:5].sum() == 0
         return np.arange(7) if weekend else np.arange(5)
     return np.flatnonzero(counts >= np.maximum(1, OPEN_SHARE * counts.max()))
-
-
-def _exchange(
-    name: str, step: pd.Timedelta, history: pd.DatetimeIndex, recent: pd.DatetimeIndex, whole: bool
-) -> Schedule:
-    fitted = fit_exchange(name, step.value, recent, whole)
-    return Schedule(name, step, "intraday", history, fitted.label, fitted.notes, fitted.zone, fitted.reading,
-                    fitted.ticks)  # fmt: skip
 
 
 def _periods_after(

@@ -7,7 +7,10 @@ import pandas as pd
 
 from chandler.errors import DataError
 
-NS_DAY = 86_400_000_000_000
+DAY = pd.Timedelta(days=1)
+HOUR = pd.Timedelta(hours=1)
+NS_DAY = DAY.value
+NS_HOUR = HOUR.value
 _BLOCK = 1 << 14
 
 
@@ -26,11 +29,8 @@ def time_features(index: pd.DatetimeIndex, out: np.ndarray | None = None) -> np.
     day = np.arange(first, last + 1)
     dates = day.astype("M8[D]")
     months = dates.astype("M8[M]")
-    of_day = (
-        (day + 3) % 7,  # 1970-01-01 was a Thursday
-        (dates - months).astype(np.int64) + 1,
-        months.astype(np.int64) % 12 + 1,
-    )
+    weekday = (day + 3) % 7  # 1970-01-01 was a Thursday
+    of_day = weekday, (dates - months).astype(np.int64) + 1, months.astype(np.int64) % 12 + 1
     tables = [table.astype(np.uint8) for table in of_day]
     for lo in range(0, len(ticks), _BLOCK):
         block = features[lo : lo + _BLOCK]

@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from chandler.data.bars import segment_numbers
 from chandler.data.calendars.schedule import fit_schedule
 from chandler.data.calendars.time_features import infer_interval
 from chandler.data.store.store import BarStore
+from chandler.text import count
 
 COLUMNS = ("symbol", "reason", "rows", "first", "last")
 REASONS = {
@@ -107,18 +109,15 @@ def clean_rows(
     were split before row lo. Splits come first, then runs inside the stretches, then the lengths that are left.
     Where no row has a volume, amount stands in for it; where no row has either, nothing is illiquid.
     """
-    count = len(values)
-    segments = np.array([[0, count]][:count]).reshape(-1, 2) if segments is None else segments
+    size = len(values)
+    segments = np.array([[0, size]][:size]).reshape(-1, 2) if segments is None else segments
     events: list[tuple[str, int, int]] = []
     events += [("read", int(lo), int(lo)) for lo in segments[1:, 0]]
     if not len(segments):
         return segments, events
-    inside = np.zeros(count, bool)
-    begins = np.zeros(count + 1, bool)  # where stretches begin; an end is where the next begins or inside stops
-    inside[_indices(segments)] = True
-    begins[segments[:, 0]] = True
-    follows = np.zeros(count, bool)
-    follows[1:] = inside[1:] & inside[:-1] & ~begins[1:-1]
+    number = segment_numbers(segments, size)
+    keep = number >= 0
+    follows = keep & _after(number[1:] == number[:-1])
     opens, closes, traded = values[:, 0], values[:, 3], values[:, 4]
 
     def split(reason: str, where: np.ndarray) -> None:
@@ -126,25 +125,24 @@ def clean_rows(
         events.extend((reason, int(row), int(row)) for row in at)
         follows[at] = False
 
+    def cut(reason: str, member: np.ndarray, joined: np.ndarray, limit: int) -> None:
+        runs = _runs(member, joined)
+        gone = keep & (segment_numbers(runs[runs[:, 1] - runs[:, 0] > limit], size) >= 0)
+        keep[gone] = False
+        events.extend((reason, int(lo), int(hi)) for lo, hi in _runs(gone, joined))
+
     if holes is not None:
-        split("hole", np.concatenate([[False], holes[: count - 1]]))
+        split("hole", _after(holes))
     if limits.jump is not None:
-        jumped = np.zeros(count, bool)
-        jumped[1:] = np.abs(opens[1:].astype(np.float64) / closes[:-1] - 1) > limits.jump
-        split("jump", jumped)
-    keep = inside.copy()
+        split("jump", _after(np.abs(opens[1:].astype(np.float64) / closes[:-1] - 1) > limits.jump))
+    inside = keep.copy()
     if not traded.any():
         traded = values[:, 5]
     if limits.illiquid is not None and traded.any():
-        idle = inside & (traded == 0)
-        joined = follows & idle & np.concatenate([[False], idle[:-1]])
-        _cut(events, keep, "illiquid", idle, joined, limits.illiquid)
-    if limits.stagnant is not None:
-        same = follows & np.concatenate([[False], closes[1:] == closes[:-1]])
-        # Rows that are illiquid too are listed once, as illiquid.
-        _cut(events, keep, "stagnant", inside, same, limits.stagnant)
-    joined = follows & keep & np.concatenate([[False], keep[:-1]])
-    found = _runs(keep, joined)
+        cut("illiquid", inside & (traded == 0), follows, limits.illiquid)
+    if limits.stagnant is not None:  # rows that are illiquid too are listed once, as illiquid
+        cut("stagnant", inside, follows & _after(closes[1:] == closes[:-1]), limits.stagnant)
+    found = _runs(keep, follows)
     if limits.min_rows is not None:
         short = found[:, 1] - found[:, 0] < limits.min_rows
         events += [("short", int(lo), int(hi)) for lo, hi in found[short]]
@@ -152,33 +150,17 @@ def clean_rows(
     return found, events
 
 
-def _indices(ranges: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.arange(lo, hi) for lo, hi in ranges]) if len(ranges) else np.empty(0, np.int64)
+def _after(pairs: np.ndarray) -> np.ndarray:
+    """What holds between each row and the one before, as (N,): False for the first row."""
+    return np.concatenate([[False], pairs])
 
 
-def _runs(member: np.ndarray, joined: np.ndarray) -> np.ndarray:
-    """Maximal runs (R, 2) of `member` rows; a row belongs to the run of the row before where `joined`."""
+def _runs(member: np.ndarray, follows: np.ndarray) -> np.ndarray:
+    """Maximal runs (R, 2) of `member` rows; two of them beside each other are in one where the second `follows`."""
+    joined = follows & member & _after(member[:-1])
     first = np.flatnonzero(member & ~joined)
-    continues = np.concatenate([joined[1:], [False]])
-    last = np.flatnonzero(member & ~continues)
+    last = np.flatnonzero(member & ~np.append(joined[1:], False))
     return np.stack([first, last + 1], axis=1).astype(np.int64)
-
-
-def _cut(
-    events: list[tuple[str, int, int]],
-    keep: np.ndarray,
-    reason: str,
-    member: np.ndarray,
-    joined: np.ndarray,
-    limit: int,
-) -> None:
-    runs = _runs(member, joined & member)
-    gone = np.zeros(len(keep), bool)
-    gone[_indices(runs[runs[:, 1] - runs[:, 0] > limit])] = True
-    gone &= keep
-    keep &= ~gone
-    again = gone & np.concatenate([[False], gone[:-1]]) & joined
-    events += [(reason, int(lo), int(hi)) for lo, hi in _runs(gone, again)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,15 +199,13 @@ class CleaningReport:
         """A few lines: totals by reason, then the symbols that lost most."""
         lines = [f"cleaning keeps {self.kept:,} of {self.rows:,} rows"]
         for reason, part in self.events.groupby("reason", sort=False):
-            what = _many(int(part["rows"].sum()), "row") if part["rows"].any() else _many(len(part), "split")
-            lines.append(f"- {REASONS[str(reason)]}: {what}, {_many(part['symbol'].nunique(), 'symbol')}")
+            what = count(int(part["rows"].sum()), "row") if part["rows"].any() else count(len(part), "split")
+            lines.append(f"- {REASONS[str(reason)]}: {what}, {count(part['symbol'].nunique(), 'symbol')}")
         table = self.summary().sort_values("rows", ascending=False, kind="stable")
         for row in table.head(limit).to_dict("records"):
             symbol, reason, times, rows = row["symbol"], row["reason"], row["times"], row["rows"]
-            count = (
-                f"{rows:,} rows in {times:,} run{'s' * (times > 1)}" if rows else f"{times:,} split{'s' * (times > 1)}"
-            )
-            lines.append(f"  {symbol}: {reason}, {count}, {row['first']} to {row['last']}")
+            what = f"{rows:,} rows in {count(times, 'run')}" if rows else count(times, "split")
+            lines.append(f"  {symbol}: {reason}, {what}, {row['first']} to {row['last']}")
         if len(table) > limit:
             lines.append(f"  ... and {len(table) - limit:,} more")
         return "\n".join(lines)
@@ -264,10 +244,6 @@ def clean_store(
     kept = int((whole[:, 1] - whole[:, 0]).sum())
     report = CleaningReport(pd.DataFrame(events, columns=list(COLUMNS)), store.rows, kept)
     return store.with_segments(whole), report
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _listed(symbol: str, index: pd.DatetimeIndex, events: list[tuple[str, int, int]]) -> list[Sequence[object]]:

@@ -12,14 +12,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from chandler.data.bars import Bars
+from chandler.data.bars import Bars, cut_segments, join_segments, segment_numbers
+from chandler.data.calendars.gaps import short
 from chandler.data.calendars.schedule import Schedule, fit_schedule
-from chandler.data.calendars.time_features import NS_DAY
+from chandler.data.calendars.time_features import DAY, NS_DAY
 from chandler.data.store.store import BarStore
 from chandler.errors import DataError
 
-_DAY = pd.Timedelta(days=1)
-_WEEK = pd.Timedelta(days=7)
+_WEEK = 7 * DAY
 
 
 def resample_store(store: BarStore, interval: str | pd.Timedelta, calendar: str | None = None) -> BarStore:
@@ -53,11 +53,11 @@ def resample_bars(bars: Bars, interval: str | pd.Timedelta, calendar: str | None
         return bars
     if width < step or width % step:
         raise DataError(
-            f"{bars.symbol}: bars of {_text(step)} cannot make bars of {_text(width)}: "
-            f"choose a multiple of {_text(step)}."
+            f"{bars.symbol}: bars of {short(step, 'min')} cannot make bars of {short(width, 'min')}: "
+            f"choose a multiple of {short(step, 'min')}."
         )
-    if width > _DAY and width % _WEEK and width % _DAY:
-        raise DataError(f"bars of {_text(width)} are neither hours of a day nor whole days: choose 1D or 1W.")
+    if width > DAY and width % _WEEK and width % DAY:
+        raise DataError(f"bars of {short(width, 'min')} are neither hours of a day nor whole days: choose 1D or 1W.")
     shift = step.value if schedule.label == "close" else 0  # from here on, times are openings
     wall = schedule.clock(bars.timestamps) - shift
     key, end = _bins(wall, width, schedule)
@@ -89,7 +89,7 @@ def _bins(wall: np.ndarray, width: pd.Timedelta, schedule: Schedule) -> tuple[np
         monday = dates - (dates // NS_DAY + 3) % 7 * NS_DAY
         monday -= (monday // (7 * NS_DAY)) % (span // (7 * NS_DAY)) * 7 * NS_DAY
         return monday, monday + span
-    if width >= _DAY:
+    if width >= DAY:
         begin = dates // span * span
         return begin, begin + span
     stretches = schedule.stretches()
@@ -115,54 +115,43 @@ def _aggregate(
     found[:, 1] = np.maximum.reduceat(values[:, 1], first)
     found[:, 2] = np.minimum.reduceat(values[:, 2], first)
     found[:, 4:] = np.add.reduceat(values[:, 4:], first, axis=0)
-    segments = np.array([[0, count]]) if bars.segments is None else bars.segments
-    segment = np.full(count, -1)
-    for number, (lo, hi) in enumerate(segments):
-        segment[lo:hi] = number
+    segment = segment_numbers(join_segments([(bars.segments, count)]), count)
     whole = (segment[first] == segment[last]) & (np.minimum.reduceat(segment, first) >= 0)
     whole[0] &= _reaches(wall, schedule, int(key[0]), width, -1)
     whole[-1] &= _reaches(wall, schedule, int(end[-1]), width, 1)
     kept = np.flatnonzero(whole)
     owner = segment[first][kept]
-    cuts = np.flatnonzero((np.diff(owner) != 0) | (np.diff(kept) != 1)) + 1 if len(kept) else np.empty(0, np.int64)
-    edges = np.concatenate([[0], cuts, [len(kept)]]).astype(np.int64)
-    pieces = np.stack([edges[:-1], edges[1:]], axis=1) if len(cuts) else None
+    cuts = np.flatnonzero((np.diff(owner) != 0) | (np.diff(kept) != 1)) + 1
     labels = key[first][kept]
-    if shift and width < _DAY:
+    if shift and width < DAY:
         labels = end[first][kept]
     dropped = len(first) - len(kept)
-    note = f"resampled from {_text(schedule.step)} to {_text(width)} (calendar: {schedule.name})"
+    note = f"resampled from {short(schedule.step, 'min')} to {short(width, 'min')} (calendar: {schedule.name})"
     if dropped:
         note += f"; left out {dropped:,} bar{'s' * (dropped > 1)} that the rows do not fill"
-    times = schedule.times(labels, dates=width >= _DAY)
-    return replace(bars, timestamps=times, values=found[kept], notes=(*bars.notes, note), segments=pieces)
+    times = schedule.times(labels, dates=width >= DAY)
+    return replace(
+        bars, timestamps=times, values=found[kept], notes=(*bars.notes, note), segments=cut_segments(cuts, len(kept))
+    )
 
 
 def _reaches(wall: np.ndarray, schedule: Schedule, edge: int, width: pd.Timedelta, side: int) -> bool:
     """Whether the rows reach to the beginning (side -1) or the end (1) of the first or the last bin."""
-    step = schedule.step.value
-    moment = int(wall[0]) if side < 0 else int(wall[-1]) + step
-    if width < _DAY:
-        return moment <= edge if side < 0 else moment >= edge
+    moment = int(wall[0]) if side < 0 else int(wall[-1]) + schedule.step.value
+
+    def reached(limit: int) -> bool:
+        return moment <= limit if side < 0 else moment >= limit
+
+    if width < DAY:
+        return reached(edge)
     # Days and weeks: to the opening of the first, the close of the last trading day that the bin has.
-    [day] = schedule.trading_days(np.array([moment if side < 0 else moment - step]))
-    others = (
-        schedule.open_days(edge // NS_DAY, day - 1) if side < 0 else schedule.open_days(day + 1, edge // NS_DAY - 1)
-    )
-    if len(others):
+    [day] = schedule.trading_days(wall[[0 if side < 0 else -1]])
+    if len(schedule.open_days(*((edge // NS_DAY, day - 1) if side < 0 else (day + 1, edge // NS_DAY - 1)))):
         return False
-    stretches = schedule.stretches()
     if schedule.kind != "intraday":
         return True
+    stretches = schedule.stretches()
     if stretches is None:
-        return moment <= edge if side < 0 else moment >= edge
+        return reached(edge)
     own = stretches[schedule.trading_days(stretches[:, 0]) == day]
-    if not len(own):
-        return True
-    return moment <= own[:, 0].min() if side < 0 else moment >= own[:, 1].max()
-
-
-def _text(span: pd.Timedelta) -> str:
-    parts = span.components
-    units = ((parts.days, "d"), (parts.hours, "h"), (parts.minutes, "min"), (parts.seconds, "s"))
-    return " ".join(f"{number}{unit}" for number, unit in units if number) or str(span)
+    return not len(own) or reached(int(own[:, 0].min() if side < 0 else own[:, 1].max()))

@@ -5,7 +5,7 @@ Once (`split_ranges`), or again and again along time (`walk_forward`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice, pairwise
@@ -119,21 +119,33 @@ def split_ranges(store: BarStore, settings: SplitSettings) -> dict[str, np.ndarr
     if settings.train_end is not None:
         edges = _by_date(store, settings)
     elif settings.per == "timeline":
-        edges = _by_timeline(store, settings)
+        moments = distinct(np.asarray(store.timestamps))
+        edges = _at_moments(store, moments, _fractions(settings, np.array(len(moments))))
     else:
-        edges = _by_symbol(store, settings)
-    ranges = [np.ascontiguousarray(edges[:, [part, part + 1]]) for part in range(3)]
-    for earlier, later in ((1, 2), (0, 1), (0, 2)):
-        if settings.per == "timeline" or settings.train_end is not None:
-            _end_before(store, ranges[earlier], ranges[later])
-        _purge(ranges[earlier], ranges[later], settings.purge)
-    whole = [part.copy() for part in ranges]
-    for later in (1, 2):
-        _embargo(whole[:later], ranges[later], settings.embargo)
-    parts = dict(zip(PARTS, ranges, strict=True))
+        edges = store.offsets[:-1, None] + _fractions(settings, np.diff(store.offsets))
+    in_time = settings.per == "timeline" or settings.train_end is not None
+    parts = _parts(edges, settings.purge, settings.embargo, store if in_time else None)
     if not (settings.val_end if settings.train_end else settings.test > 0):
         del parts["test"]
     return parts
+
+
+def _parts(edges: np.ndarray, purge: int, embargo: int, in_time: BarStore | None = None) -> dict[str, np.ndarray]:
+    """The parts between `edges` (S, 4), a gap of `purge` rows before one and of `embargo` rows behind one where a symbol
+    has rows in both. Of the store `in_time`, no part has a row after the next one begins: zones differ by hours."""
+    ranges = [np.ascontiguousarray(edges[:, [part, part + 1]]) for part in range(3)]
+    for earlier, later in ((ranges[1], ranges[2]), (ranges[0], ranges[1]), (ranges[0], ranges[2])):
+        filled = later[:, 1] > later[:, 0]
+        limit = np.where(filled, later[:, 0] - purge, earlier[:, 1])
+        if in_time is not None and filled.any():
+            first = int(in_time.timestamps[later[filled, 0]].min())
+            limit = np.minimum(limit, [_row(in_time, number, first) for number in range(len(in_time))])
+        earlier[:, 1] = np.maximum(earlier[:, 0], np.minimum(earlier[:, 1], limit))
+    used = [part[:, 1] > part[:, 0] for part in ranges]
+    for number in (1, 2):
+        gap = np.where(np.any(used[:number], axis=0), embargo, 0)
+        ranges[number][:, 0] = np.minimum(ranges[number][:, 1], ranges[number][:, 0] + gap)
+    return dict(zip(PARTS, ranges, strict=True))
 
 
 def _fractions(settings: SplitSettings, count: np.ndarray) -> np.ndarray:
@@ -143,18 +155,10 @@ def _fractions(settings: SplitSettings, count: np.ndarray) -> np.ndarray:
     return edges
 
 
-def _by_symbol(store: BarStore, settings: SplitSettings) -> np.ndarray:
-    edges: np.ndarray = store.offsets[:-1, None] + _fractions(settings, np.diff(store.offsets))
-    return edges
-
-
-def _by_timeline(store: BarStore, settings: SplitSettings) -> np.ndarray:
-    moments = distinct(np.asarray(store.timestamps))
-    marks = _fractions(settings, np.array(len(moments)))
-    return np.array([
-        [_row(store, number, int(moments[mark]) if mark < len(moments) else None) for mark in marks]
-        for number in range(len(store))
-    ])  # fmt: skip
+def _at_moments(store: BarStore, moments: np.ndarray, marks: Iterable[int]) -> np.ndarray:
+    """(S, 4) the row of each symbol at each of the moments that are numbered `marks`."""
+    at = [int(moments[mark]) if mark < len(moments) else None for mark in marks]
+    return np.array([[_row(store, number, moment) for moment in at] for number in range(len(store))])
 
 
 def _by_date(store: BarStore, settings: SplitSettings) -> np.ndarray:
@@ -176,29 +180,6 @@ def _row(store: BarStore, number: int, moment: int | None) -> int:
     """The first absolute row of a symbol at or after `moment` (ns UTC); its end for None."""
     lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
     return hi if moment is None else lo + int(np.searchsorted(store.timestamps[lo:hi], moment))
-
-
-def _purge(earlier: np.ndarray, later: np.ndarray, gap: int) -> None:
-    """Cut `earlier` in place to rows at least `gap` before `later`, for symbols that have rows there."""
-    filled = later[:, 1] > later[:, 0]
-    limit = np.where(filled, later[:, 0] - gap, earlier[:, 1])
-    earlier[:, 1] = np.maximum(earlier[:, 0], np.minimum(earlier[:, 1], limit))
-
-
-def _embargo(before: list[np.ndarray], later: np.ndarray, gap: int) -> None:
-    """Begin `later` in place `gap` rows later, for symbols that have rows in a part before it."""
-    earlier = np.any([part[:, 1] > part[:, 0] for part in before], axis=0)
-    later[:, 0] = np.minimum(later[:, 1], later[:, 0] + np.where(earlier, gap, 0))
-
-
-def _end_before(store: BarStore, earlier: np.ndarray, later: np.ndarray) -> None:
-    """Cut `earlier` in place to rows before the first row of `later`: zones differ by hours."""
-    filled = later[:, 1] > later[:, 0]
-    if not filled.any():
-        return
-    first = int(np.asarray(store.timestamps)[later[filled, 0]].min())
-    for number in range(len(store)):
-        earlier[number, 1] = max(int(earlier[number, 0]), min(int(earlier[number, 1]), _row(store, number, first)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,7 +226,31 @@ def walk_forward(
             f"{folds} folds of {test} to test, {val} to validate and {train or 'at least 1'} to train need {need:,} "
             f"{what}; there are {longest:,}. Take fewer or shorter folds."
         )
-    return _folds(store, moments, folds, (train, val, test), purge, embargo, per)
+
+    def cut(fold: int) -> Fold:
+        back = (folds - fold) * test  # from the end of the data to the beginning of this test
+        marks = [None if train is None else back + val + train, back + val, back, back - test]
+        if per == "timeline":
+            edges = _at_moments(store, moments, [0 if mark is None else len(moments) - mark for mark in marks])
+        else:
+            lo, hi = store.offsets[:-1], store.offsets[1:]
+            edges = np.stack([lo if mark is None else np.maximum(lo, hi - mark) for mark in marks], axis=1)
+        parts = _parts(edges, purge, embargo)
+        spans = {name: span for name, part in parts.items() if (span := part_span(store, part))}
+        end = spans["test"][1] if "test" in spans else 0
+        if not val:
+            del parts["val"]
+        return Fold(fold, parts, {name: spans[name][0] for name in parts if name in spans}, end)
+
+    return map(cut, range(folds))
+
+
+def part_span(store: BarStore, part: np.ndarray) -> tuple[int, int] | None:
+    """The first and the last moment (ns, as a store keeps them) of the rows of a part (S, 2); None where it is empty."""
+    used = part[part[:, 1] > part[:, 0]]
+    if not len(used):
+        return None
+    return int(store.timestamps[used[:, 0]].min()), int(store.timestamps[used[:, 1] - 1].max())
 
 
 def walk_folds(store: BarStore, settings: SplitSettings) -> Iterator[Fold]:
@@ -258,58 +263,13 @@ def walk_folds(store: BarStore, settings: SplitSettings) -> Iterator[Fold]:
     )  # fmt: skip
 
 
-def _folds(
-    store: BarStore,
-    moments: np.ndarray,
-    folds: int,
-    sizes: tuple[int | None, int, int],
-    purge: int,
-    embargo: int,
-    per: str,
-) -> Iterator[Fold]:
-    train, val, test = sizes
-    for fold in range(folds):
-        back = (folds - fold) * test  # from the end of the data to the beginning of this test
-        marks = [None if train is None else back + val + train, back + val, back, back - test]
-        if per == "timeline":
-            at = [0 if mark is None else len(moments) - mark for mark in marks]
-            edges = np.array([
-                [_row(store, number, int(moments[mark]) if mark < len(moments) else None) for mark in at]
-                for number in range(len(store))
-            ])  # fmt: skip
-        else:
-            lo, hi = store.offsets[:-1], store.offsets[1:]
-            edges = np.stack([lo if mark is None else np.maximum(lo, hi - mark) for mark in marks], axis=1)
-        ranges = [np.ascontiguousarray(edges[:, [part, part + 1]]) for part in range(3)]
-        for earlier, later in ((1, 2), (0, 1), (0, 2)):
-            _purge(ranges[earlier], ranges[later], purge)
-        whole = [part.copy() for part in ranges]
-        for later in (1, 2):
-            _embargo(whole[:later], ranges[later], embargo)
-        parts = dict(zip(PARTS, ranges, strict=True))
-        if not val:
-            del parts["val"]
-        times = np.asarray(store.timestamps)
-        begins = {
-            name: int(times[part[part[:, 1] > part[:, 0], 0]].min())
-            for name, part in parts.items()
-            if (part[:, 1] > part[:, 0]).any()
-        }
-        ended = ranges[2][ranges[2][:, 1] > ranges[2][:, 0], 1]
-        yield Fold(fold, parts, begins, int(times[ended - 1].max()) if len(ended) else 0)
-
-
 def before_cutoff(store: BarStore, ranges: dict[str, np.ndarray]) -> dict[str, tuple[date, date]]:
     """The evaluated parts (val, test) that have rows before the checkpoints' cutoff: first and last day of each."""
     found = {}
     for name, part in ranges.items():
-        used = part[part[:, 1] > part[:, 0]]
-        if name == "train" or not len(used):
-            continue
-        times = np.asarray(store.timestamps)
-        first, last = (
-            pd.Timestamp(int(moment)).date() for moment in (times[used[:, 0]].min(), times[used[:, 1] - 1].max())
-        )
-        if first <= PRETRAINING_CUTOFF:
-            found[name] = (first, last)
+        span = None if name == "train" else part_span(store, part)
+        if span is not None:
+            first, last = (pd.Timestamp(moment).date() for moment in span)
+            if first <= PRETRAINING_CUTOFF:
+                found[name] = (first, last)
     return found

@@ -3,18 +3,71 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from chandler.data.datasets.cleaning import REASONS
-from chandler.data.inspection.symbols import SymbolReport
+from chandler.text import aligned, count, shortened
 
 SHOWN = 20
 """Symbols that the text report lists; more than that drown what matters."""
 _NOTES = 12
+
+
+@dataclass(frozen=True)
+class SymbolReport:
+    """One symbol. Counts are rows unless said otherwise."""
+
+    symbol: str
+    rows: int
+    first: str
+    last: str
+    interval: str
+    """The most common spacing; empty below 2 rows."""
+    zone: str
+    """Empty for wall clock without a zone."""
+    calendar: str
+    """What said which bars are expected: an exchange, 24/7, 24/5, or `inferred`."""
+    sessions: str
+    """When it trades, in the local wall clock."""
+    closings: int
+    """Breaks in time that the calendar expects, or that look like holidays where it is inferred."""
+    gaps: int
+    """Breaks in time in which bars are missing: real holes."""
+    missing: int
+    """Bars missing in all of them."""
+    largest_gap: str
+    """The longest of them; empty without gaps."""
+    largest_gap_after: str
+    """The last row before it."""
+    duplicates: int
+    """Rows that repeated a timestamp and were left out when reading."""
+    bad_bars: int
+    """Bars with high < max(open, close) or low > min(open, close)."""
+    zero_volume: float
+    """Share of rows with volume 0, from 0 to 1."""
+    stale: int
+    """Rows in runs of the same close that are longer than the paper allows for this interval."""
+    longest_stale: int
+    """The longest run of rows with the same close."""
+    jumps: int
+    """Bars that open further from the close before than the paper allows: splits, bad ticks."""
+    largest_jump: float
+    """The largest |open / previous close - 1|."""
+    largest_jump_at: str
+    cleaning: dict[str, int]
+    """What the paper's cleaning would cut or split, reason -> rows (splits: times)."""
+    kept: int
+    """Rows that would be left for windows."""
+    windows: dict[str, int]
+    """Windows in each part of the split, with the settings of the report."""
+    notes: tuple[str, ...]
+    """What was decided when reading, and about the calendar."""
+    trace: tuple[float, ...] = field(default=(), repr=False)
+    """At most TRACE closes, evenly spaced in rows."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +152,14 @@ def totals(report: InspectReport) -> list[tuple[str, str]]:
         ("symbols with some bars of volume 0", len(idle) - len(bare),
          f"up to {_share(max([one.zero_volume for one in idle if one.zero_volume < 1], default=0))} of the bars"),
     )  # fmt: skip
-    return [(what, f"{count:,} ({detail})") for what, count, detail in counts if count]
+    return [(what, f"{times:,} ({detail})") for what, times, detail in counts if times]
 
 
 def overview(report: InspectReport) -> list[tuple[str, str]]:
     """What the report is about, in words."""
     symbols = report.symbols
     return [
-        ("bars", f"{_many(len(symbols), 'symbol')}, {report.rows:,} rows, "
+        ("bars", f"{count(len(symbols), 'symbol')}, {report.rows:,} rows, "
                  f"{min(one.first for one in symbols)[:16]} to {max(one.last for one in symbols)[:16]}"),
         ("interval", f"{_tally(one.interval or '?' for one in symbols)}; times in "
                      f"{_tally(one.zone or 'local wall clock' for one in symbols)}"),
@@ -121,12 +174,12 @@ def _head(report: InspectReport) -> list[str]:
     lines = [bars, f"interval {interval}", f"calendar {calendar}"]
     lines.append(
         f"windows of {length} rows ({report.lookback} lookback + {report.horizon} horizon + 1), in "
-        f"{_many(report.segments, 'unbroken stretch', 'unbroken stretches')}, {counted(report)}:"
+        f"{report.segments:,} unbroken stretch{'' if report.segments == 1 else 'es'}, {counted(report)}:"
     )
-    for name, count in report.windows.items():
+    for name, windows in report.windows.items():
         first, last = report.split_spans.get(name, ("", ""))
         span = f"{first} to {last}, " if first else ""
-        lines.append(f"  {name:<6}{count:>11,}  ({span}{report.split_rows[name]:,} rows)")
+        lines.append(f"  {name:<6}{windows:>11,}  ({span}{report.split_rows[name]:,} rows)")
     lines += [f"{what}: {text}" for what, text in totals(report)]
     return lines
 
@@ -148,14 +201,16 @@ def _folds(report: InspectReport) -> list[str]:
         for name in parts:
             cells += [" to ".join(fold.spans.get(name, ("no rows",))), f"{fold.windows[name]:,}"]
         rows.append(cells)
-    return ["folds of the walk forward (* is the one above):", *_aligned(rows, left={0, *range(1, len(rows[0]), 2)})]
+    return ["folds of the walk forward (* is the one above):", *aligned(rows, left={0, *range(1, len(rows[0]), 2)})]
 
 
 def _verdict(report: InspectReport) -> list[str]:
     lines = [f"PROBLEM: {problem}" for problem in report.problems]
     lines += [f"WARNING: {warning}" for warning in report.warnings]
     lines.append("Training would begin." if report.ok else "Training would FAIL: see the problems above.")
-    return [piece for line in lines for piece in _wrapped(line, 100)]
+    return [
+        piece for line in lines for piece in textwrap.wrap(line, 100, subsequent_indent="  ", break_long_words=False)
+    ]
 
 
 def _table(report: InspectReport) -> list[str]:
@@ -169,7 +224,7 @@ def _table(report: InspectReport) -> list[str]:
          *(f"{one.windows[name]:,}" for name in report.windows)]
         for one in shown
     ]  # fmt: skip
-    lines = _aligned([header, *body], left={0})
+    lines = aligned([header, *body])
     if len(shown) < len(report.symbols):
         left = len(report.symbols) - len(shown)
         lines.append(f"... and {left:,} more symbols; shown are those with most to look at.")
@@ -181,12 +236,12 @@ def _cleaning(report: InspectReport) -> list[str]:
     who = "cleaning" if report.cleaned else "the paper's cleaning (data.cleaning.enabled=true)"
     if not removed:
         return [f"{who} {'leaves' if report.cleaned else 'would leave'} all rows as they are"]
-    left = ", ".join(f"{count:,} in {name}" for name, count in report.cleaning["windows"].items())
+    left = ", ".join(f"{windows:,} in {name}" for name, windows in report.cleaning["windows"].items())
     verb = "keeps" if report.cleaned else "would keep"
     lines = [f"{who} {verb} {kept:,} of {rows:,} rows:"]
     for reason, found in removed.items():
-        what = _many(found["rows"], "row") if found["rows"] else _many(found["times"], "time")
-        lines.append(f"- {REASONS[reason]}: {what}, {_many(found['symbols'], 'symbol')}")
+        what = count(found["rows"], "row") if found["rows"] else count(found["times"], "time")
+        lines.append(f"- {REASONS[reason]}: {what}, {count(found['symbols'], 'symbol')}")
     return [*lines, f"- windows {'that are left' if report.cleaned else 'then'}: {left}"]
 
 
@@ -201,9 +256,7 @@ def grouped_notes(report: InspectReport) -> list[tuple[str, list[str]]]:
 
 def whose(symbols: list[str], report: InspectReport) -> str:
     """`A, B, C and 4 more`; empty where the note is about all symbols."""
-    if len(symbols) == len(report.symbols):
-        return ""
-    return ", ".join(symbols[:3]) + (f" and {len(symbols) - 3:,} more" if len(symbols) > 3 else "")
+    return "" if len(symbols) == len(report.symbols) else shortened(symbols, 3)
 
 
 def _notes(report: InspectReport) -> list[str]:
@@ -219,31 +272,11 @@ def _notes(report: InspectReport) -> list[str]:
     return lines
 
 
-def _many(count: int, what: str, several: str = "") -> str:
-    return f"{count:,} {what if count == 1 else several or what + 's'}"
-
-
 def _tally(values: Iterable[Any]) -> str:
     counts = pd.Series(list(values)).value_counts()
     if len(counts) == 1:
         return str(counts.index[0])
-    shown = ", ".join(f"{value} ({_many(int(count), 'symbol')})" for value, count in counts.head(3).items())
-    return shown + (f" and {len(counts) - 3} more" if len(counts) > 3 else "")
-
-
-def _wrapped(line: str, width: int) -> list[str]:
-    return textwrap.wrap(line, width, subsequent_indent="  ", break_long_words=False)
-
-
-def _aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column in left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    return shortened([f"{value} ({count(int(times), 'symbol')})" for value, times in counts.items()], 3)
 
 
 def _share(value: float) -> str:

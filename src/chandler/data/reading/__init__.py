@@ -6,7 +6,7 @@ validation, which reads its numbers and timestamps and makes Bars; merging settl
 """
 
 from chandler.data.reading.discovery import STOCKS, Source, by_threads, find_files, worker_count
-from chandler.data.reading.load import load_bars, opened, problems_error, read_file
+from chandler.data.reading.load import load_bars, opened, problems_error, read_file, read_market
 from chandler.data.reading.merging import archive_symbol
 from chandler.data.reading.options import ReadingKeywords, ReadingOptions, takes_options
 
@@ -22,6 +22,7 @@ __all__ = [
     "opened",
     "problems_error",
     "read_file",
+    "read_market",
     "takes_options",
     "worker_count",
 ]

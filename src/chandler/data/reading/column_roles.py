@@ -103,47 +103,43 @@ def resolve_volume_columns(table: RawTable) -> RawTable:
     Handles `volume_<coin>` beside `volume` or `volume_<money>`, a volume of zeros beside a tick volume, and
     a turnover that is a rate.
     """
-    table = _by_coin(table)
-    table = _rate(table)
-    return _ticks(table)
+    return _ticks(_rate(_by_coin(table)))
+
+
+def _taken(table: RawTable, note: str, **roles: str) -> RawTable:
+    """The table with columns (role -> column) taken as the note says."""
+    return replace(table, roles={**table.roles, **roles}, notes=(*table.notes, note))
 
 
 def _by_coin(table: RawTable) -> RawTable:
-    roles = dict(table.roles)
-    named = {key: name for key, name in table.names.items() if re.match(r"vol(ume)?s?[ _(.-]+\w", name.casefold())}
-    named = {key: name for key, name in named.items() if key not in roles.values() or roles.get("volume") == key}
+    volume, no_amount = table.roles.get("volume"), "amount" not in table.roles
+    other = {role: key for role, key in table.roles.items() if role != "volume"}.values()
+    named = {
+        key: name
+        for key, name in table.names.items()
+        if key not in other and re.match(r"vol(ume)?s?[ _(.-]+\w", name.casefold())
+    }
     coins = [key for key, name in named.items() if _unit(name) not in ("", *_MONEY)]
     money = [key for key, name in named.items() if _unit(name) in _MONEY]
-    if not coins and not money:
-        return table
-    volume = roles.get("volume")
     if volume is None and len(coins) == 1 and len(money) <= 1:
-        roles["volume"] = coins[0]
-        notes = [f"took {named[coins[0]]!r} as volume"]
-        if money and "amount" not in roles:
-            roles["amount"] = money[0]
-            notes.append(f"took {named[money[0]]!r} as amount")
-        return replace(table, roles=roles, notes=(*table.notes, "; ".join(notes)))
-    candidates = [key for key in (*coins, *money) if key != volume]
-    if volume is None and len(coins) == 2 and "amount" not in roles:
-        for base, quote in ((coins[0], coins[1]), (coins[1], coins[0])):
+        both = money and no_amount
+        note = f"took {named[coins[0]]!r} as volume" + (f"; took {named[money[0]]!r} as amount" if both else "")
+        return _taken(table, note, volume=coins[0], **({"amount": money[0]} if both else {}))
+    if volume is None and len(coins) == 2 and no_amount:
+        for base, quote in (coins, coins[::-1]):
             if _is_value(table, base, quote):
                 note = f"{named[quote]!r} is {named[base]!r} x price: took the first as amount, the second as volume"
-                return replace(table, roles={**roles, "volume": base, "amount": quote}, notes=(*table.notes, note))
-    if volume is not None and "amount" not in roles:
-        for key in candidates:
+                return _taken(table, note, volume=base, amount=quote)
+    if volume is not None and no_amount:
+        for key in (key for key in (*coins, *money) if key != volume):
+            own, new = repr(table.names[volume]), repr(named[key])
             if _is_value(table, key, volume):
-                note = (
-                    f"{table.names[volume]!r} is {named[key]!r} x price: took {named[key]!r} as volume and "
-                    f"{table.names[volume]!r} as amount"
-                )
-                return replace(table, roles={**roles, "volume": key, "amount": volume}, notes=(*table.notes, note))
+                note = f"{own} is {new} x price: took {new} as volume and {own} as amount"
+                return _taken(table, note, volume=key, amount=volume)
             if _is_value(table, volume, key):
-                note = f"{named[key]!r} is {table.names[volume]!r} x price: took it as amount"
-                return replace(table, roles={**roles, "amount": key}, notes=(*table.notes, note))
-    if volume is None and money and not coins and "amount" not in roles:
-        note = f"took {named[money[0]]!r} as amount"
-        return replace(table, roles={**roles, "amount": money[0]}, notes=(*table.notes, note))
+                return _taken(table, f"{new} is {own} x price: took it as amount", amount=key)
+    if volume is None and money and not coins and no_amount:
+        return _taken(table, f"took {named[money[0]]!r} as amount", amount=money[0])
     return table
 
 
@@ -191,6 +187,7 @@ def _ticks(table: RawTable) -> RawTable:
     if volume is None or not ticks or ticks[0] not in table.frame:
         return table
     if not np.nan_to_num(_numbers(table, volume)).any() and np.nan_to_num(_numbers(table, ticks[0])).any():
-        note = f"{table.names[volume]!r} is all 0: took {table.names[ticks[0]]!r} as volume"
-        return replace(table, roles={**table.roles, "volume": ticks[0]}, notes=(*table.notes, note))
+        return _taken(
+            table, f"{table.names[volume]!r} is all 0: took {table.names[ticks[0]]!r} as volume", volume=ticks[0]
+        )
     return table

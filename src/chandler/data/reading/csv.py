@@ -11,7 +11,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -87,13 +87,13 @@ def read_text(
     short = frame is not None
     if frame is None:
         frame, below = parse_text(layout, threads)
-        if any(_has_comma(frame[key]) for role, key in roles.items() if role not in ("timestamp", "time", "symbol")):
+        if any(_has_comma(frame[key]) for key in roles.values() if key not in layout.texts):
             # Numbers such as 1.234,5 came as text, but 1.234 beside them as a float: all have to be text.
             frame, below = parse_text(layout, threads, used)
     notes = [encoded.note] if encoded.note else []
-    banner = next((line.strip() for line in reversed(lines[: max(header.line, 0)]) if line.strip()), "")
+    banner = [line.strip() for line in lines[: max(header.line, 0)] if line.strip()]
     if banner:
-        notes.append(f"skipped {header.line} line(s) above the header: {banner[:80]!r}")
+        notes.append(f"skipped {header.line} line(s) above the header: {banner[-1][:80]!r}")
     if header.delimiter != ",":
         notes.append(f"file: fields separated by {header.delimiter!r}")
     notes += [*header.notes, *below]
@@ -101,20 +101,18 @@ def read_text(
         frame,
         roles,
         str(source),
-        _Lines(source, encoded, header.line),
+        _lines(source, encoded, header.line),
         tuple(notes),
         names,
-        stated_zone=_banner_zone(lines[: max(header.line, 0)]),
+        stated_zone=_banner_zone(banner),
         typed=short,
     )
     return column_notes(resolve_volume_columns(table))
 
 
 def _banner_zone(banner: list[str]) -> tuple[str, str] | None:
-    for line in banner:
-        if re.search(r"\btime(stamp)?s?\b.*\b(UTC|GMT)\b|\b(UTC|GMT)\b.*\btime(stamp)?s?\b", line, re.IGNORECASE):
-            return "UTC", "because the line above the header says so"
-    return None
+    zone = re.compile(r"\btime(stamp)?s?\b.*\b(UTC|GMT)\b|\b(UTC|GMT)\b.*\btime(stamp)?s?\b", re.IGNORECASE)
+    return ("UTC", "because the line above the header says so") if any(map(zone.search, banner)) else None
 
 
 def _header(source: Source, lines: list[str], columns: Mapping[str, str] | None) -> _Header:
@@ -162,11 +160,9 @@ def names_of(line: str, delimiter: str) -> list[str]:
 def _trailing(header: _Header, lines: list[str]) -> _Header:
     """Rows that all end in one delimiter more than the header have an empty last column."""
     rows = [line for line in lines[header.line + 1 : header.line + 1 + _SAMPLE] if line.strip()]
-    if not rows or not rows[0].endswith(header.delimiter):
-        return header
-    more = [row for row in rows if row.endswith(header.delimiter) and row.count(header.delimiter) == len(header.names)]
-    if len(more) == len(rows):
-        return _Header(header.line, header.delimiter, [*header.names, ""], header.notes, header.roles)
+    width = len(header.names)
+    if rows and all(row.endswith(header.delimiter) and row.count(header.delimiter) == width for row in rows):
+        return replace(header, names=[*header.names, ""])
     return header
 
 
@@ -226,33 +222,21 @@ def _read_wide(source: Source, encoded: Encoded, columns: Mapping[str, str] | No
     frame.index.name = "Date"
     table = wide_table(frame, source=str(source), columns=columns)
     alone = table.frame[table.roles["symbol"]].nunique() == 1
-    line = _Lines(source, encoded, 2) if alone else None
+    line = _lines(source, encoded, 2) if alone else None
     notes = ("file: two lines of column names, one of them the tickers", *table.notes)
-    return RawTable(table.frame, table.roles, table.source, line, notes, table.names)
+    return replace(table, line=line, notes=notes)
 
 
-@dataclass(frozen=True)
-class _Lines:
+def _lines(source: Source, encoded: Encoded, header: int) -> Callable[[int], int]:
     """The line in the file, from 1, of a 0-based row. The file is read again only when a message needs it."""
 
-    source: Source
-    encoded: Encoded
-    header: int
+    def line(row: int) -> int:
+        with utf8_bytes(source, encoded) as stream:
+            lines = bytes(stream.read()).splitlines()
+        filled = [number for number, text in enumerate(lines, 1) if number > header + 1 and text]
+        return filled[row] if row < len(filled) else header + 2 + row
 
-    def __call__(self, row: int) -> int:
-        left = row
-        with utf8_bytes(self.source, self.encoded) as stream:
-            for number, line in enumerate(_lines(stream), 1):
-                if number <= self.header + 1 or not line.strip(b"\r\n"):
-                    continue
-                if left == 0:
-                    return number
-                left -= 1
-        return self.header + 2 + row
-
-
-def _lines(stream: io.BytesIO | pa.NativeFile) -> list[bytes]:
-    return bytes(stream.read()).splitlines()
+    return line
 
 
 @dataclass(frozen=True)
@@ -269,6 +253,11 @@ class Layout:
     skip: int
     """Lines above the rows."""
     delimiter: str
+
+    @property
+    def texts(self) -> list[str]:
+        """The columns of times and symbols."""
+        return [self.roles[role] for role in ("timestamp", "time", "symbol") if role in self.roles]
 
     def parse(
         self,
@@ -295,10 +284,7 @@ def parse_typed(layout: Layout, first: Mapping[str, str], threads: bool) -> pd.D
     Times come as datetime64[ns] or int64, symbols as text, all else as float64, NaN where empty.
     """
     roles = layout.roles
-    types = {name: pa.float64() for name in layout.used}
-    for role in ("timestamp", "time", "symbol"):
-        if role in roles:
-            types[roles[role]] = pa.string()
+    types = dict.fromkeys(layout.used, pa.float64()) | dict.fromkeys(layout.texts, pa.string())
     if "time" not in roles:
         types[roles["timestamp"]] = _kind_of_time(first.get(roles["timestamp"], ""))
     try:
@@ -326,7 +312,7 @@ def parse_text(layout: Layout, threads: bool, text: Sequence[str] = ()) -> tuple
     another number of fields, and for what is no table.
     """
     source, used = layout.source, layout.used
-    text = [layout.roles[role] for role in ("timestamp", "time", "symbol") if role in layout.roles] + list(text)
+    text = [*layout.texts, *text]
     ragged: list[pacsv.InvalidRow] = []
 
     def note(row: pacsv.InvalidRow) -> str:

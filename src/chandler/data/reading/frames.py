@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -14,14 +15,13 @@ from chandler.data.columns import (
     PRICES,
     RawTable,
     column_notes,
-    listed,
     match_columns,
-    normalized_name,
     require_columns,
 )
 from chandler.data.reading.column_roles import infer_roles, resolve_volume_columns
 from chandler.data.reading.timestamps import looks_like_time
 from chandler.errors import DataError
+from chandler.text import listed
 
 _MOMENTS = (int, float, np.number, datetime, np.datetime64)
 
@@ -53,9 +53,6 @@ def frame_table(
         index = frame.index.to_frame(index=False)
         index.columns = ["" if name is None else str(name) for name in frame.index.names]
         new = ~index.columns.isin([str(name) for name in frame.columns])
-        if frame.index.nlevels == 1 and not new.any():
-            # An index and a column of one name: the index of a frame that was indexed without dropping.
-            new = np.zeros(1, bool)
         frame = pd.concat([index.loc[:, new], frame.reset_index(drop=True)], axis=1)
     names = [str(name) for name in frame.columns]
     frame = frame.set_axis([f"c{position}" for position in range(len(names))], axis=1)
@@ -101,16 +98,11 @@ def wide_table(frame: pd.DataFrame, *, source: str = "", columns: Mapping[str, s
     notes = (f"columns: two levels of names, {order}: one symbol per ticker", *table.notes)
     if empty:
         notes += (f"tickers without a row, left out: {listed(empty, 6)}",)
-    return RawTable(table.frame, table.roles, source, table.line, notes, table.names)
+    return replace(table, notes=notes)
 
 
 def _known(name: object) -> list[str]:
-    if normalized_name(name) == "":
-        return []
-    try:
-        return [role for role in match_columns([str(name)]) if role not in ("symbol", "timestamp", "time")]
-    except DataError:
-        return []
+    return [role for role in match_columns([str(name)]) if role not in ("symbol", "timestamp", "time")]
 
 
 def rows_table(rows: Sequence[Any], *, source: str = "", columns: Mapping[str, str] | None = None) -> RawTable:
@@ -134,7 +126,7 @@ def rows_table(rows: Sequence[Any], *, source: str = "", columns: Mapping[str, s
             raise DataError(f"{where}row {number + 1} has {size} values where row 1 has {width}. Correct it.")
     names, note = _unnamed(rows, where)
     table = frame_table(pd.DataFrame(list(rows), columns=names), source=source, columns=columns)
-    return RawTable(table.frame, table.roles, source, table.line, (note, *table.notes), table.names)
+    return replace(table, notes=(note, *table.notes))
 
 
 def _unnamed(rows: Sequence[Any], where: str) -> tuple[list[str], str]:
@@ -172,13 +164,12 @@ def as_pandas(source: Any) -> pd.DataFrame | None:
     """A polars frame or an Arrow table as a pandas frame; None for anything else."""
     if isinstance(source, pd.DataFrame):
         return source
-    if isinstance(source, (pa.Table, pa.RecordBatch)):
-        frame: pd.DataFrame = source.to_pandas()
-        return frame
     if type(source).__module__.split(".")[0] == "polars":
         if hasattr(source, "collect"):
             source = source.collect()
         if hasattr(source, "to_arrow") and hasattr(source, "columns"):
-            converted: pd.DataFrame = source.to_arrow().to_pandas()
-            return converted
+            source = source.to_arrow()
+    if isinstance(source, (pa.Table, pa.RecordBatch)):
+        frame: pd.DataFrame = source.to_pandas()
+        return frame
     return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -122,15 +122,19 @@ def read_file(source: Source, options: ReadingOptions, *, threads: bool = True) 
         ) from error
 
 
+def read_market(folder: str | Path, options: ReadingOptions) -> list[Bars]:
+    """The bars of a Qlib folder that the options ask for."""
+    o = options
+    return read_qlib(folder, market=o.market, start=o.start, end=o.end, freq=o.freq, adjust=o.adjust)
+
+
 @dataclass
 class _Loader:
     """One call of load_bars: yields bars, gathers the messages of files that are bad."""
 
     options: ReadingOptions
-
-    def __post_init__(self) -> None:
-        self.problems: list[str] = []
-        self.files = 0
+    problems: list[str] = field(default_factory=list)
+    files: int = 0
 
     def load(self, source: Any) -> BarStore:
         if isinstance(source, BarStore):
@@ -155,15 +159,11 @@ class _Loader:
             for symbol, frame in source.items():
                 yield from self.named(str(symbol), frame)
         elif isinstance(source, str) and source.startswith(PREFIX):
-            o = self.options
-            yield from read_qlib(source.removeprefix(PREFIX), market=o.market, start=o.start, end=o.end, freq=o.freq,
-                                 adjust=o.adjust)  # fmt: skip
+            yield from read_market(source.removeprefix(PREFIX), self.options)
         elif isinstance(source, (str, Path)):
             yield from self.path(str(source))
-        elif is_rows(source):
-            yield from validate_table(rows_table(source, columns=self.options.columns), self.options)
-        elif (frame := as_pandas(source)) is not None:
-            yield from validate_table(frame_table(frame, columns=self.options.columns), self.options)
+        elif (table := self.table(source)) is not None:
+            yield from validate_table(table, self.options)
         elif isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray)):
             for one in source:
                 yield from self.bars(one)
@@ -177,24 +177,27 @@ class _Loader:
         if isinstance(frame, Bars):
             yield replace(frame, symbol=symbol)
             return
-        if is_rows(frame):
-            table = rows_table(frame, source=symbol, columns=self.options.columns)
-        else:
-            converted = as_pandas(frame)
-            if converted is None:
-                raise DataError(f"{symbol}: expected a DataFrame, but got a {type(frame).__name__}.")
-            table = frame_table(converted, source=symbol, columns=self.options.columns)
+        table = self.table(frame, symbol)
+        if table is None:
+            raise DataError(f"{symbol}: expected a DataFrame, but got a {type(frame).__name__}.")
         # The key names the symbol: a symbol column inside has no say.
         yield from validate_table(replace(table.without("symbol"), source=""), self.options, symbol)
+
+    def table(self, source: Any, name: str = "") -> RawTable | None:
+        """Rows or a frame as a table; None for anything else."""
+        if is_rows(source):
+            return rows_table(source, source=name, columns=self.options.columns)
+        frame = as_pandas(source)
+        return None if frame is None else frame_table(frame, source=name, columns=self.options.columns)
 
     def path(self, text: str) -> Iterable[Bars]:
         if _is_store(text):
             yield from BarStore.open(text)
             return
-        found = find_files(text)
-        self.problems += found.problems
-        self.files += len(found.sources) + len(found.problems)
-        threads = worker_count(found.sources) if by_threads(found.sources) else 1
+        sources, problems = find_files(text)
+        self.problems += problems
+        self.files += len(sources) + len(problems)
+        threads = worker_count(sources) if by_threads(sources) else 1
 
         def read(source: Source) -> list[Bars] | DataError:
             try:
@@ -202,7 +205,7 @@ class _Loader:
             except DataError as error:
                 return error
 
-        for result in map_threads(read, found.sources, threads):
+        for result in map_threads(read, sources, threads):
             if isinstance(result, DataError):
                 self.problems.append(str(result))
             else:
@@ -232,7 +235,7 @@ def opened(source: str | Sequence[str]) -> list[Path]:
         if path.exists():
             found.append(path)
         if not text.startswith(PREFIX) and not _is_store(text):
-            found += [one.path for one in find_files(text).sources]
+            found += [one.path for one in find_files(text)[0]]
     return found
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from chandler.data.bars import Bars
+from chandler.data.bars import Bars, join_segments
 from chandler.errors import DataError
 
 _ARCHIVE = re.compile(r"(?P<symbol>[A-Z0-9_]{3,})-\d+(s|m|h|d|w|mo)-\d{4}-\d{2}(-\d{2})?")
@@ -77,17 +77,9 @@ def _joined(found: list[Bars]) -> Bars:
                 f"{after.timestamps[0]}. Files of one symbol must not overlap: leave one out."
             )
     index = pd.DatetimeIndex(found[0].timestamps.append([one.timestamps for one in found[1:]]))
-    edges = np.cumsum([0, *(len(one) for one in found)])
     segments = None
     if any(one.segments is not None for one in found):
-        segments = np.concatenate(
-            [np.array([[0, len(one)]]) + lo if one.segments is None else one.segments + lo
-             for one, lo in zip(found, edges, strict=False)]
-        )  # fmt: skip
-        joints = [row for row in range(1, len(segments)) if segments[row, 0] in edges and _whole(segments, row)]
-        for row in reversed(joints):  # a joint of two files is no split
-            segments[row - 1, 1] = segments[row, 1]
-            segments = np.delete(segments, row, axis=0)
+        segments = join_segments((one.segments, len(one)) for one in found)
     notes = tuple(dict.fromkeys(note for one in found for note in one.notes))
     note = f"joined {len(found):,} files, from {found[0].source} to {found[-1].source}"
     return replace(
@@ -97,7 +89,3 @@ def _joined(found: list[Bars]) -> Bars:
         notes=(*notes, note),
         segments=segments,
     )
-
-
-def _whole(segments: np.ndarray, row: int) -> bool:
-    return bool(segments[row - 1, 1] == segments[row, 0])

@@ -44,7 +44,6 @@ def parse_numbers(
     columns: Mapping[str, pd.Series],
     *,
     decimal: Decimal = "auto",
-    where: str = "",
     place: Callable[[int], str] = lambda row: f"row {row + 1}",
 ) -> Numbers:
     """The columns (N,) of a table as float64, every one read by the same decimal sign.
@@ -65,25 +64,28 @@ def parse_numbers(
         cells = pc.utf8_trim_whitespace(arrow_text(raw))
         empty = pc.fill_null(pc.is_in(pc.utf8_lower(cells), pa.array(EMPTY)), True)
         cells = pc.if_else(empty, None, cells)
-        numbers = pd.to_numeric(pd.Series(cells.to_pandas()), errors="coerce")
-        values[role] = np.asarray(numbers.to_numpy(np.float64, na_value=np.nan))
+        values[role] = _floats(cells)
         bad = np.isnan(values[role]) & ~np.asarray(empty.to_numpy(zero_copy_only=False))
         written[role], text[role] = cells, bad
     if decimal != "," and not any(bad.any() for bad in text.values()):
         return Numbers(values, text)
     stripped = {role: _strip(cells, role) for role, cells in written.items()}
-    chosen, notes = _decide([cells for cells, _, _ in stripped.values()], decimal, where, place)
+    chosen, notes = _decide([cells for cells, _, _ in stripped.values()], decimal, place)
     pattern, thousands, point = (_POINT, ",", ".") if chosen == "." else (_COMMA, ".", ",")
     for role, (cells, factor, said) in stripped.items():
         plain = pc.replace_substring(pc.replace_substring(cells, thousands, ""), point, ".")
-        parsed = pd.to_numeric(pd.Series(plain.to_pandas()), errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        styled = np.where(_matches(cells, pattern), parsed * factor, np.nan)
+        styled = np.where(_matches(cells, pattern), _floats(plain) * factor, np.nan)
         if chosen == ".":  # what is a number as it stands stays it: inf is judged later
             styled = np.where(np.isnan(values[role]), styled, values[role])
         present = np.asarray(written[role].is_valid().to_numpy(zero_copy_only=False))
         values[role], text[role] = styled, present & np.isnan(styled)
         notes += said
     return Numbers(values, text, tuple(dict.fromkeys(notes)))
+
+
+def _floats(cells: pa.Array) -> np.ndarray:
+    numbers = pd.to_numeric(pd.Series(cells.to_pandas()), errors="coerce")
+    return np.asarray(numbers.to_numpy(np.float64, na_value=np.nan))
 
 
 def _strip(cells: pa.Array, role: str) -> tuple[pa.Array, np.ndarray, tuple[str, ...]]:
@@ -109,9 +111,7 @@ def _matches(cells: pa.Array, pattern: str) -> np.ndarray:
     return np.asarray(pc.fill_null(found, False).to_numpy(zero_copy_only=False))
 
 
-def _decide(
-    columns: list[pa.Array], decimal: Decimal, where: str, place: Callable[[int], str]
-) -> tuple[str, tuple[str, ...]]:
+def _decide(columns: list[pa.Array], decimal: Decimal, place: Callable[[int], str]) -> tuple[str, tuple[str, ...]]:
     """The decimal sign of all columns together, and a note if it was a finding."""
     if decimal != "auto":
         return decimal, (f"numbers: decimal={decimal!r}, as asked",)
@@ -127,14 +127,14 @@ def _decide(
                                                    by_point & by_comma & with_comma))  # fmt: skip
     if point and comma:
         raise DataError(
-            f"{where}numbers that contradict each other: {point[0]!r} ({place(point[1])}) has a decimal point, "
+            f"numbers that contradict each other: {point[0]!r} ({place(point[1])}) has a decimal point, "
             f"{comma[0]!r} ({place(comma[1])}) a decimal comma. Write all of them the same way."
         )
     if comma:
         return ",", (f"numbers: decimal comma, as in {comma[0]!r}",)
     if either and not point:
         raise DataError(
-            f"{where}decimal comma or thousands? {either[0]!r} ({place(either[1])}) reads both ways, and no row "
+            f"decimal comma or thousands? {either[0]!r} ({place(either[1])}) reads both ways, and no row "
             "decides. Say which, decimal='.' (the comma groups thousands) or decimal=','."
         )
     if point and (by_point & with_comma).any():

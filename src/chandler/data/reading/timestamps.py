@@ -9,7 +9,8 @@ import re
 import threading
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ _COMPACT = (
     r"^\s*(?P<a>\d{4})(?P<b>\d{2})(?P<c>\d{2})"
     rf"(?:[T _]*{_CLOCK.replace('[.,](?P<f>', '[.,]?(?P<f>')})?\s*$"  # 20240102093500000
 )
+_OFFSET = re.compile(r"(Z|[+-]\d\d(:?\d\d)?)$")
 _NAMED = r"^(?P<wall>.*\d)\s+(?P<zone>[A-Z][A-Za-z]+/[A-Za-z_/]+)$"
 
 # Tried in this order where a file mixes offsets because of daylight saving.
@@ -63,7 +65,6 @@ def parse_times(
     timezone: str | None = None,
     date_format: str | None = None,
     stated: tuple[str, str] | None = None,
-    where: str = "",
     place: Callable[[int], str] = lambda row: f"row {row + 1}",
 ) -> Times:
     """Timestamps (N,) of a column, with a second column for the time of day where there is one.
@@ -79,29 +80,27 @@ def parse_times(
     if times is not None:
         pass
     elif date_format is None and pd.api.types.is_numeric_dtype(raw.dtype):
-        times = _from_numbers(raw.to_numpy(np.float64, na_value=np.nan))
+        times = _from_numbers(np.asarray(raw if raw.dtype == np.int64 else raw.to_numpy(np.float64, na_value=np.nan)))
     elif pd.api.types.is_datetime64_any_dtype(raw.dtype):
-        times = Times(_nanoseconds(pd.DatetimeIndex(raw), where))
+        times = Times(_nanoseconds(pd.DatetimeIndex(raw)))
     else:
         # Panels repeat every date once per symbol: parse what is distinct.
         codes, distinct = pd.factorize(raw)
-        times = _from_objects(pd.Series(distinct), codes, date_format, where, place)
+        times = _from_objects(pd.Series(distinct), codes, date_format, place)
         index = times.index
-        if (codes < 0).any():
-            # Code -1, an empty cell, takes the last one.
-            nat = pd.DatetimeIndex([pd.NaT], tz=index.tz).as_unit("ns")
-            index = pd.DatetimeIndex(index.append(nat))
-        times = Times(index.take(codes), times.notes, times.hint)
-    asked, reason = (stated or (None, "")) if timezone is None and times.index.tz is None else (timezone, "as asked")
-    index = _in_zone(times.index, asked, where)
+        if (codes < 0).any():  # an empty cell takes the last one
+            index = pd.DatetimeIndex(index.append(pd.DatetimeIndex([pd.NaT], tz=index.tz).as_unit("ns")))
+        times = replace(times, index=index.take(codes))
+    naive = times.index.tz is None
+    asked, reason = (stated or (None, "")) if timezone is None and naive else (timezone, "as asked")
+    index = _in_zone(times.index, asked)
+    zone = ""
     if asked is not None:
-        verb = "in" if times.index.tz is None else f"from {times.index.tz} to"
-        zone = f"times: wall clock {verb} {asked}, {reason}" if verb == "in" else f"times: {verb} {asked}, {reason}"
-    elif index.tz is None:
+        zone = f"times: {'wall clock in' if naive else f'from {times.index.tz} to'} {asked}, {reason}"
+    elif naive:
         zone = "times: no zone stated, kept as local wall clock"
-    else:
-        zone = "" if "zone" in "".join(times.notes) or "1970" in "".join(times.notes) else (
-            f"times: in {index.tz}, by the offsets written")  # fmt: skip
+    elif not re.search("zone|1970", "".join(times.notes)):
+        zone = f"times: in {index.tz}, by the offsets written"
     return Times(index, times.notes + ((zone,) if zone else ()), times.hint)
 
 
@@ -117,31 +116,30 @@ def _iso(raw: pd.Series) -> Times | None:
     """Text that is 2024-01-13[ 09:30[:00[.5]]][offset] throughout, by Arrow's own parser; None for anything else."""
     if not len(raw) or not isinstance(raw.iloc[0], str) or not re.match(r"\d{4}-\d\d-\d\d", raw.iloc[0]):
         return None
+    zoned = _OFFSET.search(raw.iloc[0], 10)
     try:
         text = arrow_text(raw)
         if text.null_count:
             return None
-        if re.search(r"(Z|[+-]\d\d(:?\d\d)?)$", raw.iloc[0][10:]) is None:
-            wall = pc.cast(text, pa.timestamp("ns"))
-            return Times(pd.DatetimeIndex(np.asarray(wall.to_numpy(zero_copy_only=False)).view("M8[ns]")))
-        moments = np.asarray(pc.cast(text, pa.timestamp("ns", "UTC")).cast(pa.int64()).to_numpy(zero_copy_only=False))
+        ticks = pc.cast(text, pa.timestamp("ns", "UTC" if zoned else None)).cast(pa.int64())
     except (pa.ArrowException, TypeError):
         return None
+    index = pd.DatetimeIndex(np.asarray(ticks.to_numpy(zero_copy_only=False)).view("M8[ns]"))
+    if not zoned:
+        return Times(index)
     # The offset is in the last six characters at most; few of these endings differ.
     endings = pc.dictionary_encode(pc.utf8_slice_codeunits(text, -6))
-    found = [re.search(r"(Z|[+-]\d\d(:?\d\d)?)$", ending) for ending in endings.dictionary.to_pylist()]
-    seconds = np.array([_seconds(match.group(1)) if match else 0 for match in found], np.int64)
-    offsets = seconds[np.asarray(endings.indices.to_numpy(zero_copy_only=False))]
-    index = pd.DatetimeIndex(moments.view("M8[ns]")).tz_localize("UTC")
-    zone, note = _zone_of(index, offsets)
-    return Times(index.tz_convert(zone), (note,) if note else ())
+    found = [_OFFSET.search(ending) for ending in endings.dictionary.to_pylist()]
+    seconds = np.array([_seconds(match.group()) if match else 0 for match in found], np.int64)
+    zone, notes = _zone_of(index, seconds[np.asarray(endings.indices.to_numpy(zero_copy_only=False))])
+    return Times(index.tz_localize("UTC").tz_convert(zone), notes)
 
 
-def _nanoseconds(index: pd.DatetimeIndex, where: str) -> pd.DatetimeIndex:
+def _nanoseconds(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
     try:
         return index.as_unit("ns")
     except pd.errors.OutOfBoundsDatetime as error:
-        raise DataError(f"{where}timestamps must lie between 1678 and 2262: {error}.") from None
+        raise DataError(f"timestamps must lie between 1678 and 2262: {error}.") from None
 
 
 def _masked(index: pd.DatetimeIndex, good: np.ndarray) -> pd.DatetimeIndex:
@@ -181,11 +179,11 @@ def _from_numbers(values: np.ndarray) -> Times:
     """Numbers: yyyymmdd[hhmm[ss]] where every one reads as a date, else seconds, ms, us or ns since 1970."""
     bad = ~np.isfinite(values)
     whole = np.where(bad, values[~bad][0] if (~bad).any() else 0, values)
-    lowest, highest = np.abs(whole).min(initial=np.inf), np.abs(whole).max(initial=0)
+    lowest, highest = (np.abs(whole).min(), np.abs(whole).max()) if len(whole) else (np.inf, 0)
     for digits in (8, 12, 14, 17):
         if lowest >= 10 ** (digits - 1) and highest < 10**digits:
             text = pd.Series(whole.astype(np.int64)).astype("string")
-            index = _from_text(text, "", lambda row: "").index
+            index = _from_text(text, str).index
             if np.asarray(index.notna()).mean() > 0.5:  # a few bad dates are bad dates, not epochs
                 return Times(_masked(index, ~bad), ("times: read the dates as yyyymmdd numbers",))
     if highest < 1e8:
@@ -202,16 +200,14 @@ def _from_numbers(values: np.ndarray) -> Times:
     whole = np.where(bad | (np.abs(whole) > 9.2e18 / factor), 0, whole)
     bad |= (whole == 0) & (np.abs(values) > 0)
     # Whole and fractional part apart: float64 cannot hold nanoseconds of today.
-    ticks = np.floor(whole).astype(np.int64) * factor + np.round((whole % 1) * factor).astype(np.int64)
+    ticks = (whole // 1).astype(np.int64) * factor + np.round((whole % 1) * factor).astype(np.int64)
     index = _masked(pd.DatetimeIndex(ticks.view("M8[ns]")), ~bad).tz_localize("UTC")
     names = " and ".join(_UNITS[one][0] for one in used if one < len(_UNITS))
     note = f"times: read as {names} since 1970, UTC" + (", each by its size" if len(used) > 1 else "")
     return Times(index, (note,))
 
 
-def _from_objects(
-    values: pd.Series, codes: np.ndarray, date_format: str | None, where: str, place: Callable[[int], str]
-) -> Times:
+def _from_objects(values: pd.Series, codes: np.ndarray, date_format: str | None, place: Callable[[int], str]) -> Times:
     """Distinct values of a column of text, dates or timestamps."""
 
     def first(position: int) -> str:
@@ -219,43 +215,44 @@ def _from_objects(
 
     if date_format is not None:
         text = values.astype("string").str.strip()
-        try:
-            index = pd.DatetimeIndex(pd.to_datetime(text, format=date_format, errors="coerce"))
-        except ValueError:  # offsets that differ
-            index = pd.DatetimeIndex(pd.to_datetime(text, format=date_format, errors="coerce", utc=True))
-        return Times(_nanoseconds(index, where), hint=f"They do not fit date_format={date_format!r}.")
+        return Times(_by_pandas(text, format=date_format), hint=f"They do not fit date_format={date_format!r}.")
     kinds = {isinstance(value, str) for value in values}
     if kinds == {True, False}:  # cells of both kinds: dates as they print, and text
         values = values.map(str)
     elif False in kinds:
         if pd.api.types.infer_dtype(values) in ("integer", "floating", "mixed-integer-float", "decimal"):
             return _from_numbers(values.to_numpy(np.float64))
-        try:
-            index = pd.DatetimeIndex(pd.to_datetime(values, errors="coerce"))
-        except ValueError:
-            index = pd.DatetimeIndex(pd.to_datetime(values, errors="coerce", utc=True))
-        return Times(_nanoseconds(index, where))
+        return Times(_by_pandas(values))
     text = values.astype("string").str.strip()
     numbers = pc.match_substring_regex(arrow_text(text), r"^[-+]?\d+(\.\d*)?$")
     if len(text) and pc.all(numbers).as_py():
-        if text.str.fullmatch(r"(19|20)\d{15}").all():  # to the millisecond, and more digits than a float64 holds
-            return _from_text(text, where, first)
-        if text.str.fullmatch(r"\d{18,20}").all():  # nanoseconds: more digits than a float64 holds
-            return Times(
-                pd.DatetimeIndex(text.astype("int64").to_numpy().view("M8[ns]")).tz_localize("UTC"),
-                ("times: read as nanoseconds since 1970, UTC",),
-            )
-        return _from_numbers(text.astype("float64").to_numpy())
-    return _from_text(text, where, first)
+        numbers = pd.to_numeric(text.astype(object))  # whole ones stay so: nanoseconds have more digits than a float64
+        return _from_epochs(numbers) or _from_numbers(
+            np.asarray(numbers if numbers.dtype == np.int64 else numbers.to_numpy(np.float64))
+        )
+    return _from_text(text, first)
 
 
-def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Times:
+def _by_pandas(values: pd.Series, **options: Any) -> pd.DatetimeIndex:
+    """What pandas reads of each value, NaT where nothing; in UTC where offsets differ."""
+    try:
+        index = pd.to_datetime(values, errors="coerce", **options)
+    except ValueError:
+        index = pd.to_datetime(values, errors="coerce", utc=True, **options)
+    return _nanoseconds(pd.DatetimeIndex(index))
+
+
+def _from_text(text: pd.Series, first: Callable[[int], str]) -> Times:
     """Written dates: year first, day or month first, compact, with or without clock, am/pm and offset."""
+
+    def shown(row: int) -> str:
+        return f"{text.iloc[row]!r} ({first(row)})"
+
     array = arrow_text(text)
     named = pc.extract_regex(array, _NAMED)
     if len(array) and not named.null_count and len(zone := pc.unique(pc.struct_field(named, "zone"))) == 1:
-        times = _from_text(pd.Series(pc.struct_field(named, "wall").to_pandas(), dtype="string"), where, first)
-        return Times(_in_zone(times.index, zone[0].as_py(), where), times.notes, times.hint)
+        times = _from_text(pd.Series(pc.struct_field(named, "wall").to_pandas(), dtype="string"), first)
+        return Times(_in_zone(times.index, zone[0].as_py()), times.notes, times.hint)
     parts = _fields(array, _SEPARATED)
     use = parts["found"] == 0
     if use.any():
@@ -267,8 +264,7 @@ def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Time
         named = text.where(text.str.contains(_MONTH, regex=True).fillna(False).astype(bool))
         with _ONE_AT_A_TIME, warnings.catch_warnings():  # the filters of warnings are all threads' own
             warnings.simplefilter("ignore")  # of zones by letters: such cells stay unreadable
-            index = pd.DatetimeIndex(pd.to_datetime(named, format="mixed", errors="coerce", utc=False))
-        return Times(_nanoseconds(index, where))
+            return Times(_by_pandas(named, format="mixed"))
 
     year_first = parts["a"] >= 1000
     other = good & ~year_first
@@ -277,11 +273,11 @@ def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Time
     month, day = parts["b"], np.where(year_first, parts["c"], parts["a"])
     notes: tuple[str, ...] = ()
     if (good & other).any():
-        day_first, proof = _day_first(parts["a"], parts["b"], good & other, text, where, first)
+        day_first, proof = _day_first(parts["a"], parts["b"], good & other, shown)
         if not day_first:
             month, day = np.where(other, parts["a"], month), np.where(other, parts["b"], day)
         order = "day/month/year" if day_first else "month/day/year"
-        notes = (f"times: read the dates as {order}, because of {proof!r}",)
+        notes = (f"times: read the dates as {order}, because of {str(text.iloc[proof])!r}",)
 
     hour = np.where(parts["p"] > 0, parts["H"] % 12 + 12 * (parts["p"] == 2), parts["H"])
     good &= (year >= 1678) & (year < 2262) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
@@ -293,44 +289,37 @@ def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Time
     wall = wall + ((hour * 60 + parts["M"]) * 60 + parts["S"]) * 10**9 + parts["f"]
 
     offset, zoned = parts["offset"], parts["zoned"] > 0
-    index = _masked(pd.DatetimeIndex(wall.view("M8[ns]")), good)
     if not (good & zoned).any():
-        return Times(index, notes)
+        return Times(_masked(pd.DatetimeIndex(wall.view("M8[ns]")), good), notes)
     if (good & ~zoned).any():
-        row = int(np.flatnonzero(good & ~zoned)[0])
         raise DataError(
-            f"{where}some timestamps have an offset from UTC and some have none, such as {text.iloc[row]!r} "
-            f"({first(row)}). Write all of them the same way."
+            "some timestamps have an offset from UTC and some have none, such as "
+            f"{shown(int(np.flatnonzero(good & ~zoned)[0]))}. Write all of them the same way."
         )
-    moments = _masked(pd.DatetimeIndex((wall - offset * 10**9).view("M8[ns]")), good).tz_localize("UTC")
-    zone, note = _zone_of(moments[good], offset[good])
-    return Times(moments.tz_convert(zone), notes + ((note,) if note else ()))
+    moments = _masked(pd.DatetimeIndex((wall - offset * 10**9).view("M8[ns]")), good)
+    zone, chosen = _zone_of(moments[good], offset[good])
+    return Times(moments.tz_localize("UTC").tz_convert(zone), notes + chosen)
 
 
-def _day_first(
-    a: np.ndarray, b: np.ndarray, rows: np.ndarray, text: pd.Series, where: str, first: Callable[[int], str]
-) -> tuple[bool, str]:
-    """Whether a/b/year is day/month/year, decided by any component above 12, and the cell that decided."""
-    days, months = rows & (a > 12), rows & (b > 12)
-    example = int(np.flatnonzero(rows)[0])
-    if days.any() and months.any():
-        one, two = int(np.flatnonzero(days)[0]), int(np.flatnonzero(months)[0])
+def _day_first(a: np.ndarray, b: np.ndarray, rows: np.ndarray, shown: Callable[[int], str]) -> tuple[bool, int]:
+    """Whether a/b/year is day/month/year, decided by any component above 12, and the row that decided."""
+    days, months = np.flatnonzero(rows & (a > 12)), np.flatnonzero(rows & (b > 12))
+    if len(days) and len(months):
         raise DataError(
-            f"{where}dates that contradict each other: {text.iloc[one]!r} ({first(one)}) has the day first, "
-            f"{text.iloc[two]!r} ({first(two)}) the month. Write all of them the same way."
+            f"dates that contradict each other: {shown(int(days[0]))} has the day first, "
+            f"{shown(int(months[0]))} the month. Write all of them the same way."
         )
-    if not days.any() and not months.any():
+    if not len(days) and not len(months):
         raise DataError(
-            f"{where}day or month first? {text.iloc[example]!r} ({first(example)}) reads both ways, and no "
+            f"day or month first? {shown(int(np.flatnonzero(rows)[0]))} reads both ways, and no "
             "row decides. Say which, for example date_format='%d/%m/%Y' or date_format='%m/%d/%Y'."
         )
-    return bool(days.any()), str(text.iloc[int(np.flatnonzero(days | months)[0])])
+    return len(days) > 0, int((days if len(days) else months)[0])
 
 
 def _fields(array: pa.Array, pattern: str) -> dict[str, np.ndarray]:
     """The number fields of a pattern in (N,) strings, int64, 0 where absent; `found`, `zoned`: 1 or 0."""
     matched = pc.extract_regex(array, pattern)
-    found = matched.is_valid().to_numpy(zero_copy_only=False).astype(np.int64)
 
     def text(key: str) -> pa.Array:
         return pc.fill_null(pc.struct_field(matched, key), "")
@@ -345,9 +334,9 @@ def _fields(array: pa.Array, pattern: str) -> dict[str, np.ndarray]:
     half = pc.utf8_lower(text("p"))
     fields["p"] = np.asarray(pc.index_in(half, pa.array(["", "am", "pm"])).to_numpy(zero_copy_only=False), np.int64)
     codes, zones = pd.factorize(text("z").to_numpy(zero_copy_only=False))
-    fields["offset"] = np.array([_seconds(zone) for zone in zones], np.int64)[codes] if len(zones) else found
-    fields["zoned"] = np.array([zone != "" for zone in zones], np.int64)[codes] if len(zones) else found
-    fields["found"] = found
+    fields["offset"] = np.array([_seconds(zone) for zone in zones], np.int64)[codes]
+    fields["zoned"] = np.array([zone != "" for zone in zones], np.int64)[codes]
+    fields["found"] = np.asarray(matched.is_valid().to_numpy(zero_copy_only=False), np.int64)
     return fields
 
 
@@ -360,34 +349,31 @@ def _seconds(offset: str) -> int:
     return (-1 if offset[0] == "-" else 1) * (int(digits[:2]) * 3600 + int(digits[2:]) * 60)
 
 
-def _in_zone(index: pd.DatetimeIndex, timezone: str | None, where: str) -> pd.DatetimeIndex:
+def _in_zone(index: pd.DatetimeIndex, timezone: str | None) -> pd.DatetimeIndex:
     """Naive times become wall clock of `timezone`, others are converted to it; None leaves them. DataError."""
     if timezone is None:
         return index
     try:
         return index.tz_localize(timezone, ambiguous="infer") if index.tz is None else index.tz_convert(timezone)
     except KeyError:
-        raise DataError(
-            f"{where}timezone={timezone!r} is not a known zone; say, for example, 'Europe/Berlin'."
-        ) from None
+        raise DataError(f"timezone={timezone!r} is not a known zone; say, for example, 'Europe/Berlin'.") from None
     except ValueError as error:
         raise DataError(
-            f"{where}wall-clock times that do not exist once and only once in {timezone}: {error}. "
+            f"wall-clock times that do not exist once and only once in {timezone}: {error}. "
             "Give timestamps with an offset, or in UTC with timezone='UTC'."
         ) from None
 
 
-def _zone_of(moments: pd.DatetimeIndex, offsets: np.ndarray) -> tuple[str, str]:
-    """The zone of moments (UTC) whose wall clock is `offsets` seconds ahead; a note if it was a choice."""
+def _zone_of(moments: pd.DatetimeIndex, offsets: np.ndarray) -> tuple[str, tuple[str, ...]]:
+    """The zone of moments (UTC, without saying so) whose wall clock is `offsets` seconds ahead; a note if it was a choice."""
     distinct = np.unique(offsets)
     if len(distinct) == 1:
         minutes = int(distinct[0]) // 60
-        if minutes == 0:
-            return "UTC", ""
         sign = "-" if minutes < 0 else "+"
-        return f"UTC{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}", ""
+        return f"UTC{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}" if minutes else "UTC", ()
+    moments = moments.tz_localize("UTC")
     for zone in _EXCHANGE_ZONES:
         local = moments.tz_convert(zone).tz_localize(None).asi8
         if np.array_equal(local - moments.asi8, offsets * 10**9):
-            return zone, f"times: the offsets from UTC change with daylight saving as in {zone}: took that zone"
-    return "UTC", "times: the offsets from UTC fit no common exchange zone: times are in UTC"
+            return zone, (f"times: the offsets from UTC change with daylight saving as in {zone}: took that zone",)
+    return "UTC", ("times: the offsets from UTC fit no common exchange zone: times are in UTC",)

@@ -11,20 +11,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chandler.data.bars import Bars, pieces
+from chandler.data.bars import Bars, cut_segments
 from chandler.data.columns import FEATURES, PRICES, RawTable
 from chandler.data.reading.numbers import Numbers, parse_numbers
 from chandler.data.reading.options import ReadingOptions
 from chandler.data.reading.timestamps import parse_times
 from chandler.errors import DataError
+from chandler.text import count
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 PRICE_LIMIT = 1e12
 """No market quotes a unit this high: such a column is none of prices, or in a broken unit."""
 PRICE_FLOOR = 1e-30
 """Below this float32 loses digits, and then the price."""
+_LARGER = "Use a larger unit, for example volume in thousands."
 _GLUED = 0.2
-"""Share of rows that repeat a time with other prices, from which several series must be mixed."""
+"""Share of rows that repeat a time with other prices, from which several series must be mixed under one name."""
 _MOMENT = re.compile(r"\s*(19|20)\d\d([-/.]?)[01]\d\2[0-3]\d[ T]?\d\d:?\d\d")
 _CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,6}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
 
@@ -44,14 +46,17 @@ def validate_table(table: RawTable, options: ReadingOptions, symbol: str = "") -
     if not len(table.frame):
         where = where or (f"{symbol}: " if symbol else "")
         raise DataError(f"{where}there are column names but no rows. Give data with at least one row.")
-    return _Validator(table, options, symbol or "series", where).read()
+    try:
+        return _Validator(table, options, symbol or "series").read()
+    except DataError as error:
+        raise DataError(f"{where}{error}") from None
 
 
 class _Validator:
     """One pass over a table: checks in order, then one sort that groups symbols and orders time."""
 
-    def __init__(self, table: RawTable, options: ReadingOptions, symbol: str, where: str):
-        self.table, self.options, self.where = table, options, where
+    def __init__(self, table: RawTable, options: ReadingOptions, symbol: str):
+        self.table, self.options = table, options
         self.notes: list[tuple[str, np.ndarray | None]] = [(note, None) for note in table.notes]
         self.index = pd.DatetimeIndex([])
         self.codes, self.symbols = np.zeros(len(table.frame), np.intp), [symbol]
@@ -64,14 +69,14 @@ class _Validator:
         self._name_symbols()
         self.index = self._times()
         found = {role: table.frame[table.roles[role]] for role in (*FEATURES, "adj_close") if role in table.roles}
-        self.numbers = parse_numbers(found, decimal=options.decimal, where=self.where, place=table.at)
-        self.notes += [(note, None) for note in self.numbers.notes]
+        self.numbers = parse_numbers(found, decimal=options.decimal, place=table.at)
+        self._note(*self.numbers.notes)
         values, unusable = self._values()
         if options.adjust == "auto" and "adj_close" in table.roles:
             self._adjust(values, unusable)
         self._derive(values)
         if unusable.all():
-            raise DataError(f"{self.where}no row has four prices above 0. Give at least one whole row.")
+            raise DataError("no row has four prices above 0. Give at least one whole row.")
         return self._group(values, ~unusable)
 
     def _name_symbols(self) -> None:
@@ -84,7 +89,12 @@ class _Validator:
         inner, distinct = pd.factorize(names.mask(names == ""), sort=True)
         self.codes = np.append(inner, -1)[cells]  # an empty cell, -1, takes the last one
         self.symbols = [str(name) for name in distinct]
-        self._refuse(self.codes < 0, f"no symbol in {self.table.named('symbol')!r}", None, "Fill in the symbol.")
+        self._refuse(self.codes < 0, f"no symbol in {self.table.named('symbol')!r}", "Fill in the symbol.")
+
+    def _note(self, *notes: str, about: np.ndarray | None = None) -> None:
+        """Tell the notes of all symbols; or of those that have rows they are `about` (N,), with how many."""
+        if about is None or about.any():
+            self.notes += [(note, about) for note in notes]
 
     def _times(self) -> pd.DatetimeIndex:
         raw, clock = self.table.column("timestamp"), self.table.column("time")
@@ -92,16 +102,21 @@ class _Validator:
         if clock is not None and not all(_CLOCK.match(str(one)) for one in clock.dropna().head(100)):
             if all(_MOMENT.match(str(one)) for one in clock.dropna().head(100)):
                 raw = clock
-                self.notes.append((f"times: from {self.table.named('time')!r}, which has the date as well", None))
+                self._note(f"times: from {self.table.named('time')!r}, which has the date as well")
             clock = None  # a column named `time` that holds something else
         times = parse_times(
             raw, clock, timezone=self.options.timezone, date_format=self.options.date_format,
-            stated=self.table.stated_zone, where=self.where, place=self.table.at,
+            stated=self.table.stated_zone, place=self.table.at,
         )  # fmt: skip
         remedy = "Correct these rows, or give the format, for example date_format='%d/%m/%Y %H:%M'."
-        self._refuse(np.asarray(times.index.isna()), f"unreadable timestamp in {self.table.named('timestamp')!r}", raw,
-                     f"{times.hint} {remedy}".strip())  # fmt: skip
-        self.notes += [(note, None) for note in times.notes]
+        self._refuse(
+            np.asarray(times.index.isna()),
+            "unreadable timestamp in {}",
+            f"{times.hint} {remedy}".strip(),
+            "timestamp",
+            raw,
+        )
+        self._note(*times.notes)
         return times.index
 
     def _values(self) -> tuple[np.ndarray, np.ndarray]:
@@ -111,59 +126,52 @@ class _Validator:
             values[:, position] = self._numbers(name) if name in self.table.roles else np.nan
         prices = values[:, :4]
         if self.plain >= set(PRICES):
-            nothing = np.zeros(len(values), bool)
-            return values, nothing
+            return values, np.zeros(len(values), bool)
         absent, below = np.isnan(prices), prices <= 0
         for position, name in enumerate(PRICES if self.options.missing == "error" else ()):
-            raw, label = self.table.column(name), repr(self.table.named(name))
-            self._refuse(absent[:, position], f"missing value in {label}", raw,
-                         'Drop or fill these rows, or pass missing="drop".')  # fmt: skip
-            self._refuse(below[:, position], f"{label} is not positive", raw,
-                         'Prices must be above 0: correct these rows, or pass missing="drop".')  # fmt: skip
+            remedy = 'Drop or fill these rows, or pass missing="drop".'
+            self._refuse(absent[:, position], "missing value in {}", remedy, name)
+            remedy = 'Prices must be above 0: correct these rows, or pass missing="drop".'
+            self._refuse(below[:, position], "{} is not positive", remedy, name)
         gaps = np.asarray(absent.any(axis=1))
         low = np.asarray(below.any(axis=1)) & ~gaps
-        self.notes += [(note, rows) for note, rows in (("dropped {} with a missing price", gaps),
-                       ("dropped {} with a price that is not above 0", low)) if rows.any()]  # fmt: skip
+        self._note("dropped {} with a missing price", about=gaps)
+        self._note("dropped {} with a price that is not above 0", about=low)
         return values, gaps | low
 
     def _numbers(self, name: str) -> np.ndarray:
         """A column as (N,) float64, NaN where empty; text, infinite and oversized values are errors."""
-        raw, label, numbers = self.table.column(name), repr(self.table.named(name)), self.numbers.values[name]
+        numbers = self.numbers.values[name]
         if name in self.numbers.text:
-            self._refuse(self.numbers.text[name], f"text in {label}", raw,
-                         "Correct or drop these rows: numbers only.")  # fmt: skip
+            self._refuse(self.numbers.text[name], "text in {}", "Correct or drop these rows: numbers only.", name)
         least, most = (PRICE_FLOOR, PRICE_LIMIT) if name in PRICES else (0, FLOAT32_MAX)
         if numbers.min() >= least and numbers.max() <= most:  # false for NaN
             self.plain.add(name)
             return numbers
-        self._refuse(np.isinf(numbers), f"infinite value in {label}", raw, "Correct or drop these rows.")
+        self._refuse(np.isinf(numbers), "infinite value in {}", "Correct or drop these rows.", name)
         if name in PRICES:
-            self._refuse(np.abs(numbers) > PRICE_LIMIT, f"{label} is above {PRICE_LIMIT:.0e}, higher than any price",
-                         raw, "Correct these rows, or use a larger unit, for example prices in millions.")  # fmt: skip
-            tiny = (numbers > 0) & (numbers < PRICE_FLOOR)
-            self._refuse(tiny, f"{label} is below {PRICE_FLOOR:.0e}, less than float32 can tell from 0", raw,
-                         "Correct these rows, or use a smaller unit.")  # fmt: skip
-        self._refuse(np.abs(numbers) > FLOAT32_MAX, f"{label} is beyond what float32 holds", raw,
-                     "Use a larger unit, for example volume in thousands.")  # fmt: skip
+            what = f"{{}} is above {PRICE_LIMIT:.0e}, higher than any price"
+            remedy = "Correct these rows, or use a larger unit, for example prices in millions."
+            self._refuse(np.abs(numbers) > PRICE_LIMIT, what, remedy, name)
+            what = f"{{}} is below {PRICE_FLOOR:.0e}, less than float32 can tell from 0"
+            remedy = "Correct these rows, or use a smaller unit."
+            self._refuse((numbers > 0) & (numbers < PRICE_FLOOR), what, remedy, name)
+        self._refuse(np.abs(numbers) > FLOAT32_MAX, "{} is beyond what float32 holds", _LARGER, name)
         return numbers
 
     def _adjust(self, values: np.ndarray, unusable: np.ndarray) -> None:
         adjusted = self._numbers("adj_close")
-        raw = self.table.column("adj_close")
-        label = repr(self.table.named("adj_close"))
-        self._refuse(~(adjusted > 0) & ~unusable, f"{label} is missing or not positive", raw,
-                     'Correct these rows, or pass adjust="none" to use prices as traded.')  # fmt: skip
+        remedy = 'Correct these rows, or pass adjust="none" to use prices as traded.'
+        self._refuse(~(adjusted > 0) & ~unusable, "{} is missing or not positive", remedy, "adj_close")
         factor = np.ones(len(values))
         np.divide(adjusted, values[:, 3], out=factor, where=~unusable)
         values[:, :4] *= factor[:, None]
         values[:, 4] /= factor
         beyond = ~unusable & ((np.abs(values[:, 4]) > FLOAT32_MAX) | (values[:, :4].min(axis=1) < PRICE_FLOOR))
         beyond |= ~unusable & (values[:, :4].max(axis=1) > PRICE_LIMIT)
-        self._refuse(beyond, f"scaling by {label} leaves no usable price or volume", raw,
-                     'Correct these rows, or pass adjust="none" to use prices as traded.')  # fmt: skip
+        self._refuse(beyond, "scaling by {} leaves no usable price or volume", remedy, "adj_close")
         if np.abs(factor - 1).max() > 1e-9:
-            note = 'scaled prices by adj_close / close, volume by the inverse; adjust="none" leaves them'
-            self.notes.append((note, None))
+            self._note('scaled prices by adj_close / close, volume by the inverse; adjust="none" leaves them')
 
     def _derive(self, values: np.ndarray) -> None:
         """Fill volume and amount in place as the module says."""
@@ -172,17 +180,15 @@ class _Validator:
             if name in self.plain:
                 continue
             negative = values[:, position] < 0
-            if negative.any():
-                self.notes.append((f"{{}} with negative {name}: taken as 0", negative))
-                values[negative, position] = 0
+            values[negative, position] = 0
             gaps = np.isnan(values[:, position])
-            if name in roles and gaps.any():
-                self.notes.append((f"{{}} without {name}: taken as 0", gaps))
+            self._note(f"{{}} with negative {name}: taken as 0", about=negative)
+            if name in roles:
+                self._note(f"{{}} without {name}: taken as 0", about=gaps)
             if name in roles or name == "volume":
                 values[gaps, position] = 0
         if "volume" not in roles:
-            also = "" if "amount" in roles else ", amount too"
-            self.notes.append((f"no volume column: volume is 0{also}", None))
+            self._note(f"no volume column: volume is 0{'' if 'amount' in roles else ', amount too'}")
         if "amount" not in roles:
             amount = values[:, 5]
             np.add(values[:, 0], values[:, 1], out=amount)
@@ -193,136 +199,92 @@ class _Validator:
             if not self.plain >= {*PRICES, "volume"}:
                 amount[~(values[:, 4] > 0)] = 0
             if "volume" in roles:
-                self.notes.append(("no amount column: amount is volume x mean(open, high, low, close)", None))
-            self._refuse(amount > FLOAT32_MAX, "volume x price is beyond what float32 holds", None,
-                         "Use a larger unit, for example volume in thousands.")  # fmt: skip
+                self._note("no amount column: amount is volume x mean(open, high, low, close)")
+            self._refuse(amount > FLOAT32_MAX, "volume x price is beyond what float32 holds", _LARGER)
 
     def _group(self, values: np.ndarray, keep: np.ndarray) -> list[Bars]:
-        ticks = self.index.asi8
-        if keep.all() and (bars := self._in_order(ticks, values)):
-            return bars
-        newest_first, back = self._direction(ticks)
-        if back.any() and self.options.unsorted == "error":
-            self._step_back(back)
-        order = np.lexsort((ticks, self.codes))  # stable: of equal times the last row stays last
-        before = np.cumsum(~keep[order])[keep[order]]  # rows left out so far: a step marks a split
-        order = order[keep[order]]
-        codes, times = self.codes[order], ticks[order]
-        again = np.zeros(len(order), bool)
-        again[:-1] = (codes[1:] == codes[:-1]) & (times[1:] == times[:-1])
-        repeated = np.zeros(len(values), bool)
-        repeated[order[again]] = True
-        if again.any():
-            self._glued(values, order, again)
-            self.notes.append(("{} repeated a timestamp: the last of them stays", repeated))
-        steps = np.bincount(self.codes[back], minlength=len(self.symbols))
-        counts = self._counts()
-        order, before = order[~again], before[~again]
-        values, index = values[order], self.index[order]
-        edges = np.searchsorted(self.codes[order], np.arange(len(self.symbols) + 1))
-        bars, split = [], self.options.missing == "split"
-        for code, symbol in enumerate(self.symbols):
-            lo, hi = edges[code], edges[code + 1]
-            notes = _notes_of(counts, code)
-            if steps[code] or newest_first[code]:
-                notes.append(f"rows were {'not in time order' if steps[code] else 'newest first'}: sorted")
-            if hi > lo:
-                cuts = np.flatnonzero(np.diff(before[lo:hi])) + 1 if split else np.empty(0, np.int64)
-                segments = pieces(cuts, int(hi - lo)) if len(cuts) else None
-                bars.append(Bars(symbol, index[lo:hi], values[lo:hi], self.table.source, tuple(notes), segments))
+        """The bars of each symbol: its rows in time order, without those to leave out; of equal times the last stays."""
+        ticks, closes = self.index.asi8, values[:, 3]
+        back, repeated, mixed = (np.zeros(len(ticks), bool) for _ in range(3))
+        parts, found = self._by_symbol(), []
+        for rows in parts:
+            times, told, cuts = ticks[rows], "", np.empty(0, np.int64)
+            if not ((times[1:] > times[:-1]).all() and keep[rows].all()):
+                rows = np.arange(len(ticks))[rows]
+                falls = np.diff(times) < 0
+                if falls.any():
+                    newest_first = not (np.diff(times) > 0).any()
+                    told = f"rows were {'newest first' if newest_first else 'not in time order'}: sorted"
+                    back[rows[1:][falls]] = not newest_first
+                rows = rows[np.argsort(times, kind="stable")]
+                before = np.cumsum(~keep[rows])[keep[rows]]  # rows left out so far: a step marks a split
+                rows = rows[keep[rows]]
+                again = np.append(ticks[rows[1:]] == ticks[rows[:-1]], np.zeros(len(rows[:1]), bool))
+                repeated[rows[again]] = True
+                other = rows[1:][again[:-1] & (closes[rows[1:]] != closes[rows[:-1]])]
+                mixed[other] = len(other) > _GLUED * len(rows)
+                rows, before = rows[~again], before[~again]
+                if self.options.missing == "split":
+                    cuts = np.flatnonzero(np.diff(before)) + 1
+            found.append((rows, cuts, told))
+        if self.options.unsorted == "error":
+            self._refuse_back(back)
+        if mixed.sum() > 2:  # most times come again with other prices
+            remedy = "Several series are mixed: split them, or name the symbol's column, columns={'symbol': ...}."
+            self._refuse(mixed, "the same time again with other prices", remedy)
+        self._note("{} repeated a timestamp: the last of them stays", about=repeated)
+        plain = [note for note, about in self.notes if about is None]
+        counted = [(note, about) for note, about in self.notes if about is not None]
+        bars = []
+        for symbol, own, (rows, cuts, told) in zip(self.symbols, parts, found, strict=True):
+            counts = [(note, int(np.count_nonzero(about[own]))) for note, about in counted]
+            notes = (*plain, *(note.format(count(n, "row")) for note, n in counts if n), *([told] if told else []))
+            index, prices = self.index[rows], values[rows]
+            if len(index):
+                bars.append(Bars(symbol, index, prices, self.table.source, notes, cut_segments(cuts, len(index))))
         return bars
 
-    def _in_order(self, ticks: np.ndarray, values: np.ndarray) -> list[Bars]:
-        """The bars of the usual table, in which times only rise and no row is left out; none for any other."""
-        count = len(self.symbols)
-        if count == 1:
-            rows: list[Any] = [slice(None)] if (ticks[1:] > ticks[:-1]).all() else []
-        else:
-            new = np.flatnonzero(self.codes[1:] != self.codes[:-1]) + 1
-            if len(new) == count - 1:  # one symbol after the other
-                edges = [0, *new.tolist(), len(ticks)]
-                owner = self.codes[edges[:-1]]
-                parts: list[Any] = [slice(*edges[at : at + 2]) for at in np.argsort(owner)]
-            else:
-                # Stable, and by few bits: numpy then sorts by counting.
-                order = np.argsort(self.codes.astype(np.min_scalar_type(count)), kind="stable")
-                parts = np.split(order, np.cumsum(np.bincount(self.codes, minlength=count))[:-1])
-            rows = parts if all((np.diff(ticks[part]) > 0).all() for part in parts) else []
-        counts = self._counts() if rows else []
-        return [
-            Bars(symbol, self.index[part], values[part], self.table.source, tuple(_notes_of(counts, code)))
-            for code, (symbol, part) in enumerate(zip(self.symbols, rows, strict=False))
-        ]
+    def _by_symbol(self) -> list[Any]:
+        """Which rows each symbol has, in their order: slices where that can be, for these copy nothing."""
+        symbols = len(self.symbols)
+        if symbols == 1:
+            return [slice(None)]
+        new = np.flatnonzero(self.codes[1:] != self.codes[:-1]) + 1
+        if len(new) == symbols - 1:  # one symbol after the other
+            edges = [0, *new.tolist(), len(self.codes)]
+            return [slice(*edges[at : at + 2]) for at in np.argsort(self.codes[edges[:-1]])]
+        # Stable, and by few bits: numpy then sorts by counting.
+        order = np.argsort(self.codes.astype(np.min_scalar_type(symbols)), kind="stable")
+        return np.split(order, np.cumsum(np.bincount(self.codes, minlength=symbols))[:-1])
 
-    def _counts(self) -> list[tuple[str, np.ndarray | None]]:
-        """Each note, with the number of rows it is about per symbol (S,) if it is about rows."""
-        return [
-            (note, None if mask is None else np.bincount(self.codes[mask], minlength=len(self.symbols)))
-            for note, mask in self.notes
-        ]
-
-    def _direction(self, ticks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which symbols (S,) run backward throughout, and the rows (N,) that step back in any other one."""
-        if len(self.symbols) == 1:
-            steps = np.diff(ticks)
-            rises = bool((steps > 0).any())
-            back = np.zeros(len(ticks), bool)
-            back[1:] = (steps < 0) & rises
-            return np.array([not rises and bool((steps < 0).any())]), back
-        order = np.argsort(self.codes, kind="stable")
-        same = self.codes[order][1:] == self.codes[order][:-1]
-        steps = np.diff(ticks[order])
-        owner = self.codes[order][1:]
-        forward = np.bincount(owner[same & (steps > 0)], minlength=len(self.symbols))
-        backward = np.bincount(owner[same & (steps < 0)], minlength=len(self.symbols))
-        newest_first = (backward > 0) & (forward == 0)
-        back = np.zeros(len(ticks), bool)
-        back[order[1:][same & (steps < 0) & ~newest_first[owner]]] = True
-        return newest_first, back
-
-    def _step_back(self, back: np.ndarray) -> None:
-        row = int(np.flatnonzero(back)[0])
+    def _refuse_back(self, back: np.ndarray) -> None:
+        if not back.any():
+            return
+        row = int(np.argmax(back))
         before = row - 1 - int(np.argmax(self.codes[:row][::-1] == self.codes[row]))
-        places = int(back.sum())
-        self._refuse(back, f"time steps back in {places:,} place{'s' if places > 1 else ''}, after {self.index[before]}",
-                   None, 'Sort the rows or pass unsorted="sort" (--sort); several series in one file need a symbol '
-                   "column.", rows=False)  # fmt: skip
+        what = f"time steps back in {count(int(back.sum()), 'place')}, after {self.index[before]}"
+        remedy = 'Sort the rows or pass unsorted="sort" (--sort); several series in one file need a symbol column.'
+        self._refuse(back, what, remedy, rows=False)
 
-    def _glued(self, values: np.ndarray, order: np.ndarray, again: np.ndarray) -> None:
-        """Refuse rows that are several series under one name: most times come again with other prices."""
-        other = np.zeros(len(order), bool)
-        other[1:] = again[:-1] & (values[order[1:], 3] != values[order[:-1], 3])
-        share = np.bincount(self.codes[order[other]], minlength=len(self.symbols)) / np.maximum(
-            np.bincount(self.codes[order], minlength=len(self.symbols)), 1)  # fmt: skip
-        mixed = np.zeros(len(values), bool)
-        mixed[order[other & (share[self.codes[order]] > _GLUED)]] = True
-        if mixed.sum() > 2:
-            self._refuse(mixed, "the same time again with other prices", None,
-                       "Several series are mixed: split them, or name the symbol's column, "
-                       "columns={'symbol': ...}.")  # fmt: skip
+    def _refuse(
+        self, bad: np.ndarray, what: str, remedy: str, role: str = "", raw: pd.Series | None = None, rows: bool = True
+    ) -> None:
+        """Raise, where there are bad rows, what they deserve: where, what, how many, the first, its value, the remedy.
 
-    def _refuse(self, bad: np.ndarray, what: str, raw: pd.Series | None, remedy: str, rows: bool = True) -> None:
-        """Raise, where there are bad rows, what they deserve: where, what, how many, the first, its value, the remedy."""
+        `what` names the column of `role` at its braces; the value is that of `raw`, by default of this column.
+        """
         if not bad.any():
             return
-        row, count = int(np.argmax(bad)), int(np.count_nonzero(bad))
+        if role:
+            what, raw = what.format(repr(self.table.named(role))), self.table.column(role) if raw is None else raw
+        row, how_many = int(np.argmax(bad)), count(int(np.count_nonzero(bad)), "row")
         code = self.codes[row]
         symbol = f"{self.symbols[code]}: " if code >= 0 and self.symbols[code] != "series" else ""
         value = "" if raw is None else f": {_shown(raw.iloc[row])}"
         time = f" at {self.index[row]}" if len(self.index) and not pd.isna(self.index[row]) else ""
         raise DataError(
-            f"{self.where}{symbol}{what}{f' in {_rows(count)}' if rows else ''}, "
-            f"first{time} ({self.table.at(row)}){value}. {remedy}"
+            f"{symbol}{what}{f' in {how_many}' if rows else ''}, first{time} ({self.table.at(row)}){value}. {remedy}"
         )
-
-
-def _notes_of(counts: list[tuple[str, np.ndarray | None]], code: int) -> list[str]:
-    notes = [note for note, count in counts if count is None]
-    return notes + [note.format(_rows(int(n[code]))) for note, n in counts if n is not None and n[code]]
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row" + ("s" if count != 1 else "")
 
 
 def _shown(value: Any) -> str:

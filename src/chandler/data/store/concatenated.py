@@ -40,18 +40,18 @@ class ConcatenatedArray:
         return whole if dtype is None else whole.astype(dtype)
 
     def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, tuple):
+            rows = self[key[0]]
+            return rows[key[1:]] if np.isscalar(key[0]) else rows[(slice(None), *key[1:])]
         if isinstance(key, slice):
             lo, hi, step = key.indices(len(self))
-            if step != 1:
-                return self[np.arange(lo, hi, step)]
-            return self._range(lo, max(lo, hi))
-        if isinstance(key, tuple):
-            return self[key[0]][(slice(None), *key[1:])] if not np.isscalar(key[0]) else self[key[0]][key[1:]]
+            if step == 1:
+                return self._range(lo, hi)
+            key = np.arange(lo, hi, step)
         rows = np.asarray(key)
         if rows.dtype == bool:
             rows = np.flatnonzero(rows)
-        rows = np.where(rows < 0, rows + len(self), rows)
-        return self.base[self._places(rows)]
+        return self.base[self._places(np.where(rows < 0, rows + len(self), rows))]
 
     def _places(self, rows: np.ndarray) -> np.ndarray:
         stretch = np.searchsorted(self.edges, rows, side="right") - 1
@@ -61,14 +61,9 @@ class ConcatenatedArray:
     def _range(self, lo: int, hi: int) -> np.ndarray:
         if lo >= hi:
             return self.base[:0]
-        first = int(np.searchsorted(self.edges, lo, side="right")) - 1
-        last = int(np.searchsorted(self.edges, hi, side="left"))
-        parts = []
-        for stretch in range(first, last):
-            begin = max(lo, int(self.edges[stretch])) - int(self.edges[stretch])
-            end = min(hi, int(self.edges[stretch + 1])) - int(self.edges[stretch])
-            start = int(self.starts[stretch])
-            parts.append(self.base[start + begin : start + end])
+        first, last = np.searchsorted(self.edges, lo, side="right"), np.searchsorted(self.edges, hi, side="left")
+        cuts = np.array([lo, *self.edges[first:last], hi])
+        parts = [self.base[at : at + rows] for at, rows in zip(self._places(cuts[:-1]), np.diff(cuts), strict=True)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
@@ -76,7 +71,7 @@ def gather_windows(rows: np.ndarray | ConcatenatedArray, starts: np.ndarray, len
     """Windows (B, length, C) of rows (N, C), beginning at `starts` (B,), copied."""
     if isinstance(rows, ConcatenatedArray):
         return np.asarray(rows[starts[:, None] + np.arange(length)])
-    rows = np.ascontiguousarray(rows) if not rows.flags.c_contiguous else rows
+    rows = np.ascontiguousarray(rows)
     step, item = rows.strides
     count = max(0, len(rows) - length + 1)
     # Each window contiguous: one gather, cheap to copy.

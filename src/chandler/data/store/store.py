@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from chandler.atomic import atomic_folder
-from chandler.data.bars import Bars, to_polars
+from chandler.data.bars import Bars, join_segments, to_polars
 from chandler.data.calendars.time_features import time_features
 from chandler.data.columns import FEATURES
 from chandler.data.store.concatenated import ConcatenatedArray
@@ -105,7 +105,7 @@ class BarStore:
                 )
             seen[one.symbol] = one
         offsets = np.concatenate([[0], np.cumsum([len(one) for one in bars])]).astype(np.int64)
-        segments = [_whole(np.array([0, len(one)])) if one.segments is None else one.segments for one in bars]
+        segments = [join_segments([(one.segments, len(one))]) for one in bars]
         rows = int(offsets[-1])
         values, timestamps = np.empty((rows, len(FEATURES)), np.float32), np.empty(rows, np.int64)
         stamps = np.empty((rows, 5), np.uint8)
@@ -130,16 +130,24 @@ class BarStore:
         return len(self.symbols)
 
     def __repr__(self) -> str:
-        spans = [(int(lo), int(hi) - 1) for lo, hi in zip(self.offsets[:-1], self.offsets[1:], strict=True) if hi > lo]
+        spans = _whole(self.offsets)
         what = f"{count(len(self), 'symbol')}: {shortened(self.symbols, 5)}; {self.rows:,} rows"
-        if not spans:
+        if not len(spans):
             return f"BarStore({what})"
-        first, last = min(self.timestamps[lo] for lo, _ in spans), max(self.timestamps[hi] for _, hi in spans)
+        first, last = self.timestamps[spans[:, 0]].min(), self.timestamps[spans[:, 1] - 1].max()
         span = " to ".join(str(pd.Timestamp(int(moment))).removesuffix(" 00:00:00") for moment in (first, last))
         return f"BarStore({what}, {span})"
 
     def __contains__(self, symbol: object) -> bool:
         return symbol in self._positions
+
+    def keys(self) -> tuple[str, ...]:
+        """The symbols, so that `dict(store)` is symbol -> bars. (`values` are the arrays, iterating gives the bars.)"""
+        return self.symbols
+
+    def items(self) -> Iterator[tuple[str, Bars]]:
+        """Symbol and bars, in order."""
+        return ((symbol, self[symbol]) for symbol in self.symbols)
 
     def __iter__(self) -> Iterator[Bars]:
         return (self[symbol] for symbol in self.symbols)
@@ -181,14 +189,12 @@ class BarStore:
 
         Times are naive where no symbol has a zone, in the zone where all have the same, else in UTC.
         """
-        zones = set(self.zones)
+        mixed = len(set(self.zones)) > 1
         frames = []
         for bars in self:
             frame = bars.to_frame().reset_index()
-            if len(zones) > 1:
-                naive = bars.timestamps.tz is None
-                frame["timestamp"] = frame["timestamp"].dt.tz_localize("UTC") if naive else frame[
-                    "timestamp"].dt.tz_convert("UTC")  # fmt: skip
+            if mixed:  # naive times are kept as if they were UTC
+                frame["timestamp"] = pd.to_datetime(frame["timestamp"], utc=True)
             frame.insert(0, "symbol", bars.symbol)
             frames.append(frame)
         return pd.concat(frames, ignore_index=True)
@@ -217,11 +223,15 @@ class BarStore:
         """A store of these symbols only, in this order. DataError for an unknown one."""
         return replace(BarStore.from_bars([self[symbol] for symbol in dict.fromkeys(symbols)]), skipped=self.skipped)
 
+    def _bases(self) -> list[np.ndarray]:
+        """The arrays of rows as they lie in memory or on disk."""
+        arrays: tuple[Any, ...] = (self.values, self.stamps, self.timestamps)
+        return [array.base if isinstance(array, ConcatenatedArray) else array for array in arrays]
+
     def release(self) -> None:
         """Hand the pages of a mapped store back to the system: resident memory falls, nothing is lost."""
-        arrays: tuple[Any, ...] = (self.values, self.stamps, self.timestamps)
-        for array in arrays:
-            mapped = getattr(array.base if isinstance(array, ConcatenatedArray) else array, "_mmap", None)
+        for base in self._bases():
+            mapped = getattr(base, "_mmap", None)
             if mapped is not None and hasattr(mapped, "madvise"):
                 mapped.madvise(mmap.MADV_DONTNEED)
 
@@ -233,9 +243,7 @@ class BarStore:
         """
         folder = Path(folder)
         require_new(folder, "is no bar store", STORE)
-        arrays: tuple[Any, ...] = (self.values, self.timestamps, self.stamps)
-        bases = (array.base if isinstance(array, ConcatenatedArray) else array for array in arrays)
-        files = [Path(name) for base in bases if (name := getattr(base, "filename", None))]
+        files = [Path(name) for base in self._bases() if (name := getattr(base, "filename", None))]
         if any(folder.resolve() in file.resolve().parents for file in files):
             raise DataError(f"{folder}: these bars are read from there. Save them into another folder.")
         with atomic_folder(folder) as scratch:
@@ -263,12 +271,13 @@ class BarStore:
             if meta.get("layout") == LAYOUT and meta.get("version") == VERSION:  # as `prepare` writes it
                 return cls(**prepared_fields(folder, meta))
             arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+            arrays["offsets"] = np.array(arrays["offsets"])
             lengths = {len(arrays[name]) for name in ("values", "timestamps", "stamps")}
             if lengths != {int(arrays["offsets"][-1])}:
                 raise ValueError(f"its arrays have {sorted(lengths)} rows")
             cut = folder / f"{SEGMENTS}.npy"
-            segments = np.load(cut) if cut.is_file() else _whole(arrays["offsets"])
-            _check_segments(segments, arrays["offsets"])
+            arrays[SEGMENTS] = np.load(cut) if cut.is_file() else _whole(arrays["offsets"])
+            _check_segments(arrays[SEGMENTS], arrays["offsets"])
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{folder}: the bar store is damaged: {error}. Make it again from the data.") from None
         if meta.get("version") != VERSION or meta.get("features") != list(FEATURES):
@@ -277,15 +286,11 @@ class BarStore:
                 f"version {VERSION}. Make it again from the data."
             )
         return cls(
-            values=arrays["values"],
-            timestamps=arrays["timestamps"],
-            stamps=arrays["stamps"],
-            offsets=np.array(arrays["offsets"]),
+            **arrays,
             symbols=tuple(meta["symbols"]),
             zones=tuple(meta["zones"]),
             notes={symbol: tuple(notes) for symbol, notes in meta["notes"].items()},
             sources=meta["sources"],
-            segments=segments,
         )
 
 

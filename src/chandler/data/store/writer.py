@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chandler.atomic import write_text
+from chandler.data.bars import join_segments
 from chandler.data.columns import FEATURES
 from chandler.data.store.concatenated import ConcatenatedArray
 from chandler.errors import DataError
 
 MANIFEST = "manifest.jsonl"
 LAYOUT = "log"
-ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
-    "values": ("<f4", (len(FEATURES),)),
-    "timestamps": ("<i8", ()),
-    "stamps": ("|u1", (5,)),
+ARRAYS = {
+    "values": np.dtype(("<f4", (len(FEATURES),))),
+    "timestamps": np.dtype("<i8"),
+    "stamps": np.dtype(("|u1", (5,))),
 }
+"""What a row is in each of them."""
 
 
 @dataclass(frozen=True)
@@ -93,25 +94,20 @@ def latest_entries(entries: list[ManifestEntry]) -> dict[str, ManifestEntry]:
     return {entry.source: entry for entry in entries}
 
 
-@dataclass
 class StoreWriter:
     """Appends rows and manifest lines to a folder; whatever a killed run left behind the last line is cut off."""
 
-    folder: Path
-    entries: list[ManifestEntry] = field(init=False)
-    rows: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.entries = read_manifest(self.folder)
+    def __init__(self, folder: Path):
+        self.folder, self.entries = folder, read_manifest(folder)
         self.rows = max((one.start + one.rows for entry in self.entries for one in entry.pieces), default=0)
         whole = "".join(entry.to_line() + "\n" for entry in self.entries)
         path = self.folder / MANIFEST
         if path.exists() and path.stat().st_size != len(whole.encode()):
             write_text(path, whole)
         self._files = {}
-        for name, (kind, shape) in ARRAYS.items():
+        for name, row in ARRAYS.items():
             file = (self.folder / f"{name}.bin").open("ab")
-            size = self.rows * np.dtype(kind).itemsize * int(np.prod(shape, dtype=np.int64))
+            size = self.rows * row.itemsize
             if file.tell() < size:
                 raise DataError(f"{self.folder}: {name}.bin is shorter than the manifest says. Prepare it again.")
             file.truncate(size)
@@ -123,21 +119,18 @@ class StoreWriter:
         """Values (count, 6) and timestamps (count,) that are in the arrays already."""
         for file in self._files.values():
             file.flush()
-        found = []
-        for name in ("values", "timestamps"):
-            kind, shape = ARRAYS[name]
-            width = int(np.prod(shape, dtype=np.int64))
-            at = start * np.dtype(kind).itemsize * width
-            raw = np.fromfile(self.folder / f"{name}.bin", kind, count * width, offset=at)
-            found.append(raw.reshape(count, *shape))
-        return found[0], found[1]
+        values, timestamps = (
+            np.fromfile(self.folder / f"{name}.bin", ARRAYS[name], count, offset=start * ARRAYS[name].itemsize)
+            for name in ("values", "timestamps")
+        )
+        return values, timestamps
 
     def append(self, arrays: dict[str, np.ndarray]) -> int:
         """Write rows behind all others; the number of the first."""
         start, count = self.rows, len(arrays["values"])
-        for name, (kind, shape) in ARRAYS.items():
-            assert arrays[name].shape == (count, *shape), (name, arrays[name].shape)
-            np.ascontiguousarray(arrays[name], kind).tofile(self._files[name])
+        for name, row in ARRAYS.items():
+            assert arrays[name].shape == (count, *row.shape), (name, arrays[name].shape)
+            np.ascontiguousarray(arrays[name], row.base).tofile(self._files[name])
         self.rows += count
         return start
 
@@ -173,16 +166,16 @@ def prepared_fields(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
     for found in by_symbol.values():
         ordered = [piece for piece, _ in sorted(found, key=lambda one: one[0].first)]
         pieces += ordered
-        segments += list(_segments(ordered, offsets[-1]))
+        segments.append(join_segments((piece.segments, piece.rows) for piece in ordered) + offsets[-1])
         offsets.append(offsets[-1] + sum(piece.rows for piece in ordered))
     starts = np.array([piece.start for piece in pieces], np.int64)
     lengths = np.array([piece.rows for piece in pieces], np.int64)
     total = int((starts + lengths).max())
     in_order = bool((starts == np.concatenate([[0], np.cumsum(lengths)[:-1]])).all())
     arrays: dict[str, Any] = {}
-    for name, (kind, shape) in ARRAYS.items():
+    for name, row in ARRAYS.items():
         try:
-            base = np.memmap(folder / f"{name}.bin", kind, "r", shape=(total, *shape))
+            base = np.memmap(folder / f"{name}.bin", row, "r", shape=(total,))
         except (OSError, ValueError) as error:
             raise DataError(f"{folder}: {name}.bin is damaged: {error}. Prepare the store again.") from None
         arrays[name] = base if in_order else ConcatenatedArray(base, starts, lengths)
@@ -190,7 +183,7 @@ def prepared_fields(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
     return {
         **arrays,
         "offsets": np.array(offsets, np.int64),
-        "segments": np.array(segments, np.int64).reshape(-1, 2),
+        "segments": np.concatenate(segments),
         "symbols": tuple(by_symbol),
         "zones": tuple(found[0][0].zone for found in by_symbol.values()),
         "notes": {symbol: tuple(dict.fromkeys(note for one, _ in found for note in one.notes))
@@ -198,19 +191,3 @@ def prepared_fields(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
         "sources": {symbol: found[0][1] for symbol, found in by_symbol.items()},
         "skipped": tuple(problems),
     }  # fmt: skip
-
-
-def _segments(pieces: list[Chunk], offset: int) -> Iterator[list[int]]:
-    """The segments of one symbol, counted from `offset`: the joint of two pieces splits nothing."""
-    open_segment: list[int] | None = None
-    for piece in pieces:
-        for lo, hi in piece.segments if piece.segments is not None else [[0, piece.rows]]:
-            if open_segment is not None and lo == 0 and open_segment[1] == offset:
-                open_segment[1] = offset + hi
-                continue
-            if open_segment is not None:
-                yield open_segment
-            open_segment = [offset + lo, offset + hi]
-        offset += piece.rows
-    if open_segment is not None:
-        yield open_segment
