@@ -19,9 +19,9 @@ from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.places import existing, require_apart
+from chandler.training.datasets.batching import derive_seed
 from chandler.training.datasets.device_placement import nbytes, place_on_device
 from chandler.training.datasets.sources import RunData, data_inputs, load_sources
-from chandler.training.engine.batching import derive_seed
 from chandler.training.engine.checkpoints import CheckpointManager
 from chandler.training.engine.distributed import close, make_accelerator, report_lost_processes
 from chandler.training.engine.forecast_validation import ForecastScorer

@@ -12,11 +12,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from chandler.data.datasets.device_cache import gather_tensors
 from chandler.data.datasets.samplers import weighted_sample
 from chandler.data.datasets.windows import Windows, epoch_order, feistel_permutation
 from chandler.errors import ConfigError
-from chandler.training.engine.batching import derive_seed
+from chandler.training.datasets.batching import derive_seed
+from chandler.training.datasets.device_cache import gather_tensors
 
 
 @dataclass(frozen=True, eq=False)

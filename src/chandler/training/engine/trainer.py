@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from chandler.data.datasets.windows import Windows, require_windows
 from chandler.devices import bring
 from chandler.errors import ConfigError, TrainingError
-from chandler.training.datasets.augment import drop_volume, random_lookback
+from chandler.training.datasets.augment import Batch, drop_volume, random_lookback, to_device
+from chandler.training.datasets.batching import BatchPlan, derive_seed
 from chandler.training.datasets.mixture import TrainingSet
-from chandler.training.engine.batching import BatchPlan, derive_seed
 from chandler.training.engine.checkpoints import BestScore, CheckpointManager, TrainerState
 from chandler.training.engine.distributed import max_over_ranks, mean_over_ranks
 from chandler.training.engine.evaluator import Evaluator, measure_for_best
@@ -24,8 +24,8 @@ from chandler.training.engine.forecast_validation import ForecastScorer
 from chandler.training.engine.fsdp import PreparedModel, is_sharded, prepare_model
 from chandler.training.engine.interrupts import Interrupted, StopRequest
 from chandler.training.engine.optim import make_optimizer, make_schedule
-from chandler.training.engine.stages import Batch, Stage
-from chandler.training.engine.validation import diverged, find_nonfinite_windows, to_device, weights_finite
+from chandler.training.engine.stages import Stage
+from chandler.training.engine.validation import diverged, find_nonfinite_windows, weights_finite
 from chandler.training.logging.callbacks import Callback, LossAverager, StageResult
 from chandler.training.settings.stage import StageSettings
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from chandler.data.datasets.device_cache import gather_tensors
 from chandler.data.datasets.windows import Windows
 from chandler.errors import TrainingError
+from chandler.training.datasets.augment import to_device
 from chandler.training.datasets.mixture import TrainingSet
 from chandler.training.engine.checkpoints import CheckpointManager
 from chandler.training.engine.distributed import gathered, sum_over_ranks
-from chandler.training.engine.stages import Batch, Stage
+from chandler.training.engine.stages import Stage
 from chandler.training.logging.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -84,15 +84,6 @@ def validate(
     row = torch.tensor([*sums.values(), float(len(mine))], dtype=torch.float64)
     *values, count = sum_over_ranks(accelerator, row).tolist()
     return {name: value / count for name, value in zip(sums, values, strict=True)}
-
-
-def to_device(windows: Windows | TrainingSet, indices: np.ndarray, uniforms: Tensor, device: torch.device) -> Batch:
-    """Gather windows and hand them to the device of the model."""
-    if isinstance(windows, TrainingSet):
-        values, stamps = windows.gather_tensors(indices, device)
-    else:
-        values, stamps = gather_tensors(windows, indices, device)
-    return Batch(values, stamps, uniforms.to(device))
 
 
 def weights_finite(model: nn.Module) -> bool:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from chandler.errors import ConfigError
+from chandler.training.settings.run import TrackerName
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-TrackerName = Literal["tensorboard", "wandb", "mlflow", "comet"]
 PROJECT = "chandler"
 _MODULES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow", "comet": "comet_ml"}
 _KEYS = {

@@ -17,10 +17,11 @@ from chandler.errors import ConfigError
 from chandler.forecasting.pretrained import recommended_settings
 from chandler.nn.predictor import DependencyPositions
 from chandler.settings import StrictModel, load, read
-from chandler.training.logging.trackers import TrackerName
 from chandler.training.settings.data import DataSettings
 from chandler.training.settings.reference import ReferenceSettings, is_reference, is_theirs
 from chandler.training.settings.stage import RANDOM, PredictorSettings, TokenizerSettings
+
+TrackerName = Literal["tensorboard", "wandb", "mlflow", "comet"]
 
 
 class Settings(StrictModel):

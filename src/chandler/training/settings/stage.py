@@ -13,10 +13,10 @@ from chandler.nn.predictor import PredictorConfig
 from chandler.nn.presets import PREDICTORS, TOKENIZERS
 from chandler.nn.tokenizer import TokenizerConfig
 from chandler.settings import StrictModel, did_you_mean
-from chandler.training.engine.optim import ScheduleKind
 
 RANDOM = "random"
 """The `start` of weights that are drawn, not loaded."""
+ScheduleKind = Literal["onecycle", "cosine", "constant"]
 PromoteOn = Literal["loss", "crps", "rank_ic"]
 """What chooses the best checkpoint."""
 

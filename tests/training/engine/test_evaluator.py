@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.conftest import GOLDEN
 
 from chandler.reports import write_report
 from chandler.training.engine.watch import OverfittingMonitor
 from chandler.training.run import finetune
-from tests.conftest import GOLDEN
 
 
 def watched(*intervals: tuple[float, bool]) -> OverfittingMonitor:

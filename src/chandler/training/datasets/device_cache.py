@@ -1,7 +1,4 @@
-"""Windows as tensors on a device: gathered there from bars that live there, or on the CPU and then moved.
-
-The one module of `data` that needs torch; nothing else here imports it.
-"""
+"""Windows as tensors on a device: gathered there from bars that live there, or on the CPU and then moved."""
 
 from __future__ import annotations
 

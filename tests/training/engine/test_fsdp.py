@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from tests.conftest import GOLDEN
 
 from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
@@ -21,7 +22,6 @@ from chandler.training.engine.distributed import make_accelerator
 from chandler.training.engine.fsdp import make_plugin
 from chandler.training.run import finetune
 from chandler.training.runs.folder import Run
-from tests.conftest import GOLDEN
 
 SCRIPT = """
 import os, signal, sys
