@@ -33,7 +33,8 @@ from chandler.training.logging.console import RunProgress
 from chandler.training.logging.metrics_log import MetricsLogger, verdict
 from chandler.training.logging.trackers import Tracking, accelerate_names, require_trackers
 from chandler.training.runs.folder import RUN, STARTS, Run, flattened, prepare_folder, require_folder, write_json
-from chandler.training.runs.lineage import RECORD, Known, known, known_of, read_mapping, record_of, write_record
+from chandler.training.runs.history import read_mapping
+from chandler.training.runs.lineage import RECORD, Known, known, known_of, record_of, write_record
 from chandler.training.settings.run import Settings, settings_to_run
 from chandler.training.settings.stage import RANDOM, PredictorSettings, ScoringSettings, StageSettings
 from chandler.version import __version__

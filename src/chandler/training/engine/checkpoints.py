@@ -18,19 +18,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from chandler.atomic import atomic_folder, stands_for
-from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME, PretrainedMixin
+from chandler.checkpoint import PretrainedMixin
 from chandler.errors import TrainingError
 from chandler.measures import is_better
-from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS, merged, save_adapters
-from chandler.places import Layout
+from chandler.nn.lora import merged, save_adapters
 from chandler.training.engine.watch import OverfittingMonitor
+from chandler.training.runs.folder import STATES
 
-STATE_FILES = (
-    "step-*/model.safetensors", "step-*/optimizer.safetensors", "step-*/state.json", "step-*/checksums.json",
-    "best-*/.tmp??????", f"best-*/{CONFIG_NAME}", f"best-*/{WEIGHTS_NAME}", f"best-*/{ADAPTER_CONFIG}", f"best-*/{ADAPTER_WEIGHTS}",
-)  # fmt: skip
-STATES = Layout("saved states", STATE_FILES, {})
-"""What the folder of a stage's states holds, and all that is ever removed from it."""
 KEPT = 2
 """Saved states kept per stage: if the newest is damaged, the one before it serves."""
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chandler.errors import ConfigError
+from chandler.training.runs.folder import TRACKERS
 from chandler.training.settings.run import TrackerName
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-PROJECT = "chandler"
 _MODULES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow", "comet": "comet_ml"}
 _KEYS = {
     "wandb": ("WANDB_API_KEY", "WANDB_MODE", "WANDB_MODE=offline keeps everything on this machine"),
@@ -54,7 +54,7 @@ class Tracking:
             return
         plain = {key: v if isinstance(v, int | float | str) else str(v) for key, v in settings.items()}
         try:
-            accelerator.init_trackers(PROJECT, config=plain)
+            accelerator.init_trackers(TRACKERS, config=plain)
         except Exception as error:  # each tracker has errors of its own
             raise ConfigError(f"trackers: {accelerator.log_with[0]} or another could not start: {error}") from error
         self._trackers = list(accelerator.trackers)

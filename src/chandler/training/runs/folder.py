@@ -9,12 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from chandler.atomic import atomic_file, write_text
+from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from chandler.errors import ConfigError
+from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chandler.places import Layout
-from chandler.training.engine.checkpoints import STATE_FILES
-from chandler.training.logging.trackers import PROJECT
+from chandler.training.runs.history import read_mapping, read_records
 from chandler.training.settings.run import Settings, load_settings
 
+TRACKERS = "chandler"
+"""The project that trackers log to, and the folder of TensorBoard's files."""
+STATES = Layout(
+    "saved states",
+    (
+        "step-*/model.safetensors", "step-*/optimizer.safetensors", "step-*/state.json", "step-*/checksums.json",
+        "best-*/.tmp??????", f"best-*/{CONFIG_NAME}", f"best-*/{WEIGHTS_NAME}", f"best-*/{ADAPTER_CONFIG}",
+        f"best-*/{ADAPTER_WEIGHTS}",
+    ),
+    {},
+)  # fmt: skip
+"""What the folder of a stage's states holds, and all that is ever removed from it."""
 STARTS = "checkpoints/starts.json"
 """What the starts of a run know, until its summary.json says so."""
 RUN = Layout(
@@ -24,9 +37,9 @@ RUN = Layout(
         "tokenizer/config.json", "tokenizer/model.safetensors", "predictor/config.json", "predictor/model.safetensors",
         "tokenizer/exposure.json", "predictor/exposure.json", STARTS,
         "tokenizer/.tmp??????", "predictor/.tmp??????",  # safetensors' own, where it was killed
-        "adapters/*/adapter.json", "adapters/*/adapter.safetensors", *(f"checkpoints/*/{name}" for name in STATE_FILES),
+        "adapters/*/adapter.json", "adapters/*/adapter.safetensors", *(f"checkpoints/*/{name}" for name in STATES.files),
         # Of TensorBoard, and of MLflow: a folder for each experiment, by its number.
-        f"trackers/{PROJECT}/**", "trackers/[0-9]*/**",
+        f"trackers/{TRACKERS}/**", "trackers/[0-9]*/**",
     ),
     {"config.yaml": "predictor", "summary.json": "stages"},
 )  # fmt: skip
@@ -47,13 +60,11 @@ class Run:
     @property
     def summary(self) -> dict[str, Any]:
         """summary.json; empty before the first stage has finished."""
-        path = self.folder / "summary.json"
-        return dict(json.loads(path.read_text())) if path.is_file() else {}
+        return read_mapping(self.folder / "summary.json", strict=True)
 
     def metrics(self) -> list[dict[str, Any]]:
         """metrics.jsonl, a dict per line."""
-        path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        return read_records(self.folder)
 
 
 def require_folder(folder: Path, settings: Settings, *, overwrite: bool, resume: bool, force: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -68,24 +69,28 @@ class RunHistory:
     """Time of the first record of metrics.jsonl, in seconds since 1970."""
 
     @classmethod
-    def read(cls, folder: str | Path) -> RunHistory:
-        """Read a run folder.
+    def read(cls, folder: str | Path, *, strict: bool = True) -> RunHistory:
+        """Read a run folder. The half line that a process left as it died counts as none.
+
+        Args:
+            strict: whether a file that cannot be read is an error, rather than as good as missing.
 
         Raises:
-            ConfigError: no run folder, or a file in it that cannot be read.
+            ConfigError: no run folder; a file in it that cannot be read.
         """
         folder = Path(folder)
         if not (folder / "config.yaml").is_file():
             raise ConfigError(
                 f"{folder}: no run folder (config.yaml is missing). Give a folder that `chandler finetune` wrote."
             )
-        config = _read(folder / "config.yaml", yaml.safe_load) or {}
-        summary = _read(folder / "summary.json", json.loads) or {}
-        records = (
-            _read(folder / "metrics.jsonl", lambda text: [json.loads(line) for line in text.splitlines() if line]) or []
-        )
-        stages = tuple(_stage(folder, name, config, summary, records) for name in STAGES)
-        return cls(folder, config, summary, stages, records[0].get("time") if records else None)
+        config = read_mapping(folder / "config.yaml", strict=strict)
+        summary = read_mapping(folder / "summary.json", strict=strict)
+        records = read_records(folder)
+        stages = []
+        for name in STAGES:
+            model = read_mapping(folder / name / "config.json", strict=strict)
+            stages.append(_stage(name, config, summary, records, model))
+        return cls(folder, config, summary, tuple(stages), records[0].get("time") if records else None)
 
     @property
     def seconds(self) -> float:
@@ -94,7 +99,11 @@ class RunHistory:
 
 
 def _stage(
-    folder: Path, name: str, config: Mapping[str, Any], summary: Mapping[str, Any], records: list[dict[str, Any]]
+    name: str,
+    config: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    records: list[dict[str, Any]],
+    model: Mapping[str, Any],
 ) -> StageHistory:
     mine = [record for record in records if record.get("stage") == name]
     # A stage that was interrupted and begun again has two beginnings: the later one counts.
@@ -106,8 +115,36 @@ def _stage(
         settings=config.get(name) or {},
         train=[record for record in mine if record.get("kind") == "train"],
         validation=[record for record in mine if record.get("kind") == "validation"],
-        model=_read(folder / name / "config.json", json.loads) or {},
+        model=model,
     )
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl of a run, a dict per line; without the half line that a process left as it died."""
+    path = folder / "metrics.jsonl"
+    records = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        with suppress(ValueError):
+            records.append(json.loads(line))
+    return [record for record in records if isinstance(record, dict)]
+
+
+def read_mapping(path: Path, *, strict: bool = False) -> dict[str, Any]:
+    """The keys of a JSON or YAML file; none where there is no such file, or (unless `strict`) none that can be read.
+
+    Raises:
+        ConfigError: `strict`, and it cannot be read.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        if strict:
+            raise ConfigError(f"{path}: cannot be read ({error}). Run again with --overwrite.") from error
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def short(value: object) -> str:
@@ -127,13 +164,3 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
             values = value if isinstance(value, list) else [value]
             pairs.append((f"{prefix}{key}", ", ".join("-" if one is None else short(one) for one in values)))
     return pairs
-
-
-def _read(path: Path, parse: Any) -> Any:
-    """The parsed content of a file, None if there is no such file."""
-    if not path.is_file():
-        return None
-    try:
-        return parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}). Run again with --overwrite.") from error

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pandas as pd
-import yaml
 
 from chandler.atomic import write_text
 from chandler.checkpoint import WEIGHTS_NAME, bundled_checkpoint
 from chandler.data.datasets.splits import PRETRAINING_CUTOFF
+from chandler.training.runs.history import read_mapping
 from chandler.training.settings.stage import RANDOM
 
 RECORD = "exposure.json"
@@ -126,7 +126,7 @@ def _known(source: str, visited: frozenset[str]) -> Known:
     if isinstance(summary.get("starts"), Mapping):
         return own | found | _union(map(record_of, summary["starts"].values()))
     # A run that did not write down what its starts knew: as it may still be read where they were.
-    settings = read_mapping(home / "config.yaml", yaml.safe_load)
+    settings = read_mapping(home / "config.yaml")
     starts = [(settings.get(stage) or {}).get("start") for stage in ("tokenizer", "predictor")]
     return own | found | _union(_known(str(start), visited | {source}) for start in starts if start)
 
@@ -186,12 +186,3 @@ def _digest(path: Path) -> str | None:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         return None
-
-
-def read_mapping(path: Path, parse: Callable[[str], Any] = json.loads) -> dict[str, Any]:
-    """A file's mapping; empty where there is none that can be read."""
-    try:
-        value = parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return value if isinstance(value, dict) else {}
