@@ -179,8 +179,8 @@ class StoppedAt(RunProgress):
         super().__init__()
         self.step = step
 
-    def validation(self, record: dict[str, Any]) -> None:
-        super().validation(record)
+    def on_validation(self, record: dict[str, Any]) -> None:
+        super().on_validation(record)
         if record["step"] == self.step:
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -35,8 +35,8 @@ class Stopped(RunProgress):
         super().__init__()
         self.step = step
 
-    def validation(self, record):
-        super().validation(record)
+    def on_validation(self, record):
+        super().on_validation(record)
         if record["stage"] == "predictor" and record["step"] == self.step:
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -1,3 +1,68 @@
-"""Run folders as plain files: `folder` (what may be written and replaced), `history` (metrics of a run), `lineage` (what a model was
-trained on), `listing` (`chandler runs`).
+"""Run folders as files, without the trainer: `folder` (what one holds), `history` (its one reader), `listing` (the runs below a
+folder), `lineage` (what weights know of bars).
+
+What needs no torch is here at once, so that `chandler runs` is quick; the rest on first use.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from chandler.training.runs.history import RunHistory, StageHistory, flat, read_mapping, read_records, short
+from chandler.training.runs.listing import list_runs, runs_json, runs_table
+
+if TYPE_CHECKING:
+    from chandler.training.runs.folder import (
+        RUN,
+        STARTS,
+        STATES,
+        TRACKERS,
+        Run,
+        changed_keys,
+        flattened,
+        prepare_folder,
+        require_folder,
+        write_json,
+    )
+    from chandler.training.runs.lineage import RECORD, Known, known, known_of, record_of, write_record
+
+_FOLDER = (
+    "RUN", "STARTS", "STATES", "TRACKERS", "Run", "changed_keys", "flattened", "prepare_folder", "require_folder", "write_json",
+)  # fmt: skip
+_LINEAGE = ("RECORD", "Known", "known", "known_of", "record_of", "write_record")
+
+__all__ = [
+    "RECORD",
+    "RUN",
+    "STARTS",
+    "STATES",
+    "TRACKERS",
+    "Known",
+    "Run",
+    "RunHistory",
+    "StageHistory",
+    "changed_keys",
+    "flat",
+    "flattened",
+    "known",
+    "known_of",
+    "list_runs",
+    "prepare_folder",
+    "read_mapping",
+    "read_records",
+    "record_of",
+    "require_folder",
+    "runs_json",
+    "runs_table",
+    "short",
+    "write_json",
+    "write_record",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = "folder" if name in _FOLDER else "lineage" if name in _LINEAGE else None
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
