@@ -19,52 +19,15 @@ from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.places import existing, require_apart
+from chandler.training import engine, runs
 from chandler.training.datasets import RunData, data_inputs, derive_seed, load_sources, nbytes, place_on_device
-from chandler.training.engine import (
-    CheckpointManager,
-    ForecastScorer,
-    ParameterSummary,
-    PredictorStage,
-    RunContext,
-    StopRequest,
-    TokenizerStage,
-    Trainer,
-    close,
-    make_accelerator,
-    report_lost_processes,
-    select_parameters,
-    stop_on_signal,
-)
-from chandler.training.logging import (
-    MetricsLogger,
-    RunProgress,
-    Tracking,
-    accelerate_names,
-    require_trackers,
-    verdict,
-)
-from chandler.training.runs import (
-    RECORD,
-    RUN,
-    STARTS,
-    Known,
-    Run,
-    flattened,
-    known,
-    known_of,
-    prepare_folder,
-    read_mapping,
-    record_of,
-    require_folder,
-    write_json,
-    write_record,
-)
+from chandler.training.logging import MetricsLogger, RunProgress, Tracking, accelerate_names, require_trackers, verdict
+from chandler.training.runs import Known, Run
 from chandler.training.settings import (
     RANDOM,
     PredictorSettings,
     ScoringSettings,
     Settings,
-    StageSettings,
     TokenizerSettings,
     settings_to_run,
 )
@@ -103,7 +66,7 @@ def finetune(
     """
     settings, told = (config, "") if isinstance(config, Settings) else settings_to_run(config, overrides)
     require_trackers(settings.trackers)
-    accelerator = make_accelerator(
+    accelerator = engine.make_accelerator(
         settings.device,
         settings.precision,
         accelerate_names(settings.trackers),
@@ -116,12 +79,12 @@ def finetune(
     try:
         # Dropout seeds torch's global generator; the caller gets its own state back.
         seeded = [accelerator.device] if accelerator.device.type == "cuda" else []
-        with torch.random.fork_rng(seeded), stop_on_signal() as stop, report_lost_processes(accelerator):
+        with torch.random.fork_rng(seeded), engine.stop_on_signal() as stop, engine.report_lost_processes(accelerator):
             run = _finetune(settings, accelerator, shown, stop, overwrite, resume, force)
     finally:
         shown.close()
     # Not after a failure: the others may be anywhere, and torchrun ends them.
-    close(accelerator)
+    engine.close(accelerator)
     return run
 
 
@@ -129,21 +92,21 @@ def _finetune(
     settings: Settings,
     accelerator: Accelerator,
     progress: RunProgress,
-    stop: StopRequest,
+    stop: engine.StopRequest,
     overwrite: bool,
     resume: bool,
     force: bool,
 ) -> Run:
     folder = Path(settings.out)
-    require_folder(folder, settings, overwrite=overwrite, resume=resume, force=force)
+    runs.require_folder(folder, settings, overwrite=overwrite, resume=resume, force=force)
     data, home = place_on_device(load_sources(settings), settings.data.device, accelerator.device)
     # Every rank reads what an earlier run finished, and opens what it starts from, before rank 0 writes anything new.
     stages = _open_stages(settings, folder, overwrite=overwrite, resume=resume)
     opened = {f"{stage.name}.start": existing([stage.settings.start]) for stage in stages if stage.model is not None}
-    require_apart(folder, data_inputs(settings) | opened, entries=RUN.found(folder))
+    require_apart(folder, data_inputs(settings) | opened, entries=runs.RUN.found(folder))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        prepare_folder(folder, settings, overwrite=overwrite)
+        runs.prepare_folder(folder, settings, overwrite=overwrite)
     accelerator.wait_for_everyone()
     pasts = {stage.name: stage.past for stage in stages if stage.past is not None}
     summary: dict[str, Any] = {
@@ -157,22 +120,22 @@ def _finetune(
     }
     if accelerator.is_main_process:
         # Until summary.json has them: what stands where a start was may be another model when the run is resumed.
-        write_json(folder / STARTS, summary["starts"])
+        runs.write_json(folder / runs.STARTS, summary["starts"])
         _announce(progress, settings, data, stages, home)
-    plain = flattened(settings.model_dump(mode="json"))
+    plain = runs.flattened(settings.model_dump(mode="json"))
     with closing(Tracking(accelerator, plain, progress.on_warning)) as tracking:
         callbacks = [MetricsLogger(folder), tracking, progress]
-        context = RunContext(settings, data, accelerator, callbacks, stop, resume)
+        context = engine.RunContext(settings, data, accelerator, callbacks, stop, resume)
         while stages:
             stage = stages.pop(0)
             outcome = _run_stage(stage, context, folder, progress)
             summary["stages"][stage.name] = outcome
             if accelerator.is_main_process:
-                _record(folder / stage.name, stage, known_of(summary["data"]), pasts, outcome)
-                write_json(folder / "summary.json", summary)
-                (folder / STARTS).unlink(missing_ok=True)
+                _record(folder / stage.name, stage, runs.known_of(summary["data"]), pasts, outcome)
+                runs.write_json(folder / "summary.json", summary)
+                (folder / runs.STARTS).unlink(missing_ok=True)
                 # Only now: until the summary names its result, an interrupted stage goes on from here.
-                CheckpointManager(folder / "checkpoints" / stage.name).clear()
+                engine.CheckpointManager(folder / "checkpoints" / stage.name).clear()
             tracking.stage_over(int(outcome.get("steps", 0)))
             accelerator.wait_for_everyone()
     return Run(folder)
@@ -183,7 +146,7 @@ class _StageStart:
     """A stage as it is found before anything is written: what it starts from, or which result of it stays."""
 
     name: str
-    settings: StageSettings
+    settings: TokenizerSettings | PredictorSettings
     seed: int
     earlier: dict[str, Any] | None
     """What the summary of an earlier run in the folder says of it."""
@@ -194,7 +157,7 @@ class _StageStart:
     """What the weights at `origin` know; None of a predictor that is switched off."""
     model: Any
     """The starting weights, chosen parts unfrozen; None where nothing is to be done."""
-    trained: ParameterSummary | None
+    trained: engine.ParameterSummary | None
     """None: the model is used as it is."""
 
 
@@ -206,7 +169,7 @@ def _open_stages(settings: Settings, folder: Path, *, overwrite: bool, resume: b
     """
     summary = {} if overwrite else Run(folder).summary
     # Of a run that goes on: what it wrote down at first.
-    written = (summary.get("starts") or read_mapping(folder / STARTS)) if resume and not overwrite else {}
+    written = (summary.get("starts") or runs.read_mapping(folder / runs.STARTS)) if resume and not overwrite else {}
     found: list[_StageStart] = []
     for number, (name, stage) in enumerate(settings.stages()):
         earlier, seed = summary.get("stages", {}).get(name), derive_seed(settings.seed, number)
@@ -224,11 +187,11 @@ def _open_stages(settings: Settings, folder: Path, *, overwrite: bool, resume: b
                     )
                 if stage.enabled:
                     drawn = torch.Generator().manual_seed(derive_seed(seed, 1))
-                    trained = select_parameters(model, name, stage, drawn)
+                    trained = engine.select_parameters(model, name, stage, drawn)
         origin, past = str(folder / name) if kept else stage.start, None
         if written.get(name, {}).get("start") == stage.start:
-            origin, past = stage.start, record_of(written[name])
-        past = None if is_off else past or known(origin)
+            origin, past = stage.start, runs.record_of(written[name])
+        past = None if is_off else past or runs.known(origin)
         found.append(_StageStart(name, stage, seed, earlier, kept, origin, past, model, trained))
     return found
 
@@ -286,7 +249,7 @@ def _announce(
         progress.note(data.cleaned.to_text(limit=5))
 
 
-def _run_stage(start: _StageStart, run: RunContext, folder: Path, progress: RunProgress) -> dict[str, Any]:
+def _run_stage(start: _StageStart, run: engine.RunContext, folder: Path, progress: RunProgress) -> dict[str, Any]:
     """One stage from start to published checkpoint; what happened, for summary.json."""
     name, settings, earlier, result = start.name, start.settings, start.earlier, folder / start.name
     is_main = run.accelerator.is_main_process
@@ -307,15 +270,15 @@ def _run_stage(start: _StageStart, run: RunContext, folder: Path, progress: RunP
         note(f"switched off, {settings.start} is used as it is")
         return {"status": "off", "start": settings.start}
     note(str(start.trained))
-    checkpoints = CheckpointManager(folder / "checkpoints" / name)
-    stage: Any = TokenizerStage(start.model)
+    checkpoints = engine.CheckpointManager(folder / "checkpoints" / name)
+    stage: Any = engine.TokenizerStage(start.model)
     scorer = None
     if isinstance(settings, PredictorSettings):
         tokenizer = KronosTokenizer.from_pretrained(folder / "tokenizer").requires_grad_(False)
         lookback = run.settings.data.lookback
-        stage = PredictorStage(start.model, tokenizer, lookback, settings.condition, settings.loss)
+        stage = engine.PredictorStage(start.model, tokenizer, lookback, settings.condition, settings.loss)
         scorer = _make_scorer(tokenizer, settings, run, derive_seed(start.seed, 0, 0, 4))
-    outcome = Trainer(stage, settings, run, checkpoints, start.seed, scorer).fit()
+    outcome = engine.Trainer(stage, settings, run, checkpoints, start.seed, scorer).fit()
     if is_main:
         best = checkpoints.best(outcome.best_step)
         type(stage.model).from_pretrained(best).save_pretrained(result)
@@ -333,25 +296,27 @@ def _run_stage(start: _StageStart, run: RunContext, folder: Path, progress: RunP
 
 
 def _make_scorer(
-    tokenizer: KronosTokenizer, settings: PredictorSettings, run: RunContext, seed: int
-) -> ForecastScorer | None:
+    tokenizer: KronosTokenizer, settings: PredictorSettings, run: engine.RunContext, seed: int
+) -> engine.ForecastScorer | None:
     """What a predictor's forecasts are asked in validation; None where nobody asked for scores."""
     if settings.scoring is None and settings.promote_on == "loss":
         return None
     part = run.accelerator.process_index, run.accelerator.num_processes
     scoring, whole = settings.scoring or ScoringSettings(), run.settings
-    return ForecastScorer(run.data.validation, tokenizer, whole.context(), scoring, whole.positions(), seed, part)
+    return engine.ForecastScorer(
+        run.data.validation, tokenizer, whole.context(), scoring, whole.positions(), seed, part
+    )
 
 
 def _record(
     checkpoint: Path, stage: _StageStart, own: Known, pasts: Mapping[str, Known], outcome: Mapping[str, Any]
 ) -> None:
     """What a stage's result knows, beside its weights."""
-    if stage.past is None or ((checkpoint / RECORD).is_file() and outcome.get("reused")):
+    if stage.past is None or ((checkpoint / runs.RECORD).is_file() and outcome.get("reused")):
         return
     knows = stage.past if outcome.get("reused") or not stage.settings.enabled else stage.past | own
     # A predictor has learned the tokens of its tokenizer.
-    write_record(checkpoint, knows | pasts["tokenizer"] if stage.name == "predictor" else knows)
+    runs.write_record(checkpoint, knows | pasts["tokenizer"] if stage.name == "predictor" else knows)
 
 
 def is_main_process() -> bool:

@@ -27,11 +27,6 @@ if TYPE_CHECKING:
     )
     from chandler.training.runs.lineage import RECORD, Known, known, known_of, record_of, write_record
 
-_FOLDER = (
-    "RUN", "STARTS", "STATES", "TRACKERS", "Run", "changed_keys", "flattened", "prepare_folder", "require_folder", "write_json",
-)  # fmt: skip
-_LINEAGE = ("RECORD", "Known", "known", "known_of", "record_of", "write_record")
-
 __all__ = [
     "RECORD",
     "RUN",
@@ -62,7 +57,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    module = "folder" if name in _FOLDER else "lineage" if name in _LINEAGE else None
-    if module is None:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    folder, lineage = (importlib.import_module(f"{__name__}.{module}") for module in ("folder", "lineage"))
+    return getattr(folder if hasattr(folder, name) else lineage, name)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -114,21 +116,20 @@ def _known(source: str, visited: frozenset[str]) -> Known:
     if (folder / RECORD).is_file():
         return _beside(folder)
     parts = [folder / name for name in ("tokenizer", "predictor") if (folder / name / RECORD).is_file()]
-    own = _union(map(_beside, parts))
+    own = reduce(or_, map(_beside, parts), Known())
+    beside = own if parts else UNKNOWN
     # A checkpoint inside a run folder, of a run that wrote no record beside it, has the past of the run.
     home = next((place for place in (folder, folder.parent) if (place / "summary.json").is_file()), None)
-    if home is None:
-        return own if parts else UNKNOWN
-    summary = read_mapping(home / "summary.json")
+    summary = read_mapping(home / "summary.json") if home else {}
     found = known_of(summary.get("data"))
-    if not found.seen:
-        return own if parts else UNKNOWN
+    if home is None or not found.seen:
+        return beside
     if isinstance(summary.get("starts"), Mapping):
-        return own | found | _union(map(record_of, summary["starts"].values()))
+        return reduce(or_, map(record_of, summary["starts"].values()), own | found)
     # A run that did not write down what its starts knew: as it may still be read where they were.
     settings = read_mapping(home / "config.yaml")
     starts = [(settings.get(stage) or {}).get("start") for stage in ("tokenizer", "predictor")]
-    return own | found | _union(_known(str(start), visited | {source}) for start in starts if start)
+    return reduce(or_, (_known(str(start), visited | {source}) for start in starts if start), own | found)
 
 
 def _beside(folder: Path) -> Known:
@@ -136,13 +137,6 @@ def _beside(folder: Path) -> Known:
     raw = read_mapping(folder / RECORD)
     found = record_of(raw)
     return found if raw.get("weights") == _digest(folder / WEIGHTS_NAME) else found | UNKNOWN
-
-
-def _union(parts: Iterable[Known]) -> Known:
-    whole = Known()
-    for one in parts:
-        whole |= one
-    return whole
 
 
 def _splits(data: Any) -> Iterator[Seen]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from chandler.atomic import write_text
@@ -112,10 +111,6 @@ class Settings(StrictModel):
                 "dependency_positions", "reference"
             ),
         )
-
-    def to_yaml(self, *, short: bool = False) -> str:
-        """The resolved settings, or `short` those that were given; loading them gives the same object."""
-        return yaml.safe_dump(self.model_dump(mode="json", exclude_unset=short), sort_keys=False, allow_unicode=True)
 
 
 PRETRAINING: Mapping[str, Any] = {
