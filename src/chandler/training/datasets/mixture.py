@@ -35,8 +35,6 @@ class TrainingSet:
     """(S,) > 0: what each symbol counts on top of `temperature`; None: all the same."""
 
     def __post_init__(self) -> None:
-        assert self.replay is None or (self.replay.length == self.main.length and len(self.replay))
-        assert 0 <= self.share < 1
         assert self.replay is not None or self.share == 0
         everything = self.limit is None or self.limit >= len(self.main)
         if self._weighted and everything and np.count_nonzero(self.main.counts) > 1:

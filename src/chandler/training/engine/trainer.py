@@ -54,37 +54,37 @@ class RunContext:
     """Whether a stage goes on from the newest whole state of an earlier run."""
 
 
+@dataclass(eq=False)
 class Trainer:
     """Trains one stage: its model, all that trains and measures it, and how far it is.
-
-    Args:
-        stage: what is optimised and measured.
-        settings: of this stage.
-        run: what it shares with the other one.
-        checkpoints: where its states go, and its best model.
-        seed: of its windows, dropout and draws.
-        scorer: scores forecasts beside the likelihood, where that is asked for.
 
     Raises:
         TrainingError: fewer windows than processes; a saved state that chose its best by another measure.
         ConfigError: settings that do not go together.
     """
 
-    def __init__(
-        self,
-        stage: Stage,
-        settings: StageSettings,
-        run: RunContext,
-        checkpoints: CheckpointManager,
-        seed: int,
-        scorer: ForecastScorer | None = None,
-    ) -> None:
-        self.stage, self.settings, self.run, self.checkpoints, self.seed = stage, settings, run, checkpoints, seed
-        self.accelerator, self.data = accelerator, data = run.accelerator, run.data
-        s, distributed = settings, run.settings.distributed
+    stage: Stage
+    settings: StageSettings
+    """Of this stage."""
+    run: RunContext
+    checkpoints: CheckpointManager
+    """Where its states go, and its best model."""
+    seed: int
+    """Of its windows, dropout and draws."""
+    scorer: ForecastScorer | None = None
+    """Scores forecasts beside the likelihood, where that is asked for."""
+
+    def __post_init__(self) -> None:
+        stage, s, data, accelerator = self.stage, self.settings, self.run.data, self.run.accelerator
+        self.data, self.accelerator, distributed = data, accelerator, self.run.settings.distributed
         self.begun = time.monotonic()
         self.plan = plan = BatchPlan(
-            data.train.drawn, data.train.length, s.batch_size, s.accumulation_steps, accelerator.num_processes, seed
+            data.train.drawn,
+            data.train.length,
+            s.batch_size,
+            s.accumulation_steps,
+            accelerator.num_processes,
+            self.seed,
         )
         if not plan.steps_per_epoch:
             raise TrainingError(
@@ -95,15 +95,11 @@ class Trainer:
         if not is_sharded(accelerator, distributed):
             bring(accelerator.device, stage.model)
         self.optimizer = make_optimizer(stage.model, lr=s.learning_rate, betas=s.betas, weight_decay=s.weight_decay)
-        self.schedule = make_schedule(
-            self.optimizer,
-            lr=s.learning_rate,
-            steps=self.steps,
-            warmup=s.warmup,
-            div_factor=s.div_factor,
-            kind=s.schedule,
+        how = {"lr": s.learning_rate, "warmup": s.warmup, "div_factor": s.div_factor}
+        self.schedule = make_schedule(self.optimizer, steps=self.steps, kind=s.schedule, **how)
+        saved = (
+            self.checkpoints.load(stage.model, self.optimizer, self.schedule, self._warn) if self.run.resume else None
         )
-        saved = checkpoints.load(stage.model, self.optimizer, self.schedule, self._warn) if run.resume else None
         measure = stage.measures[0] if s.promote_on == "loss" else s.promote_on
         self.state = saved or TrainerState(BestScore(measure))
         self.resumed, self.seconds_before = saved is not None, self.state.seconds
@@ -118,7 +114,12 @@ class Trainer:
         if self._compiles():
             self.model = cast(nn.Module, torch.compile(self.model))
         self.evaluator = Evaluator(
-            stage, data, s.batch_size, accelerator, scorer, lambda *work: self._tell(lambda c: c.on_validating(*work))
+            stage,
+            data,
+            s.batch_size,
+            accelerator,
+            self.scorer,
+            lambda *work: self._tell(lambda c: c.on_validating(*work)),
         )
         self.order, self.order_epoch = np.empty(0, np.int64), 0
         self.losses: list[str] = []

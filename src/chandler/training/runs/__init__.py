@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from chandler.training.runs.history import RunHistory, StageHistory, flat, read_mapping, read_records, short
+from chandler.training.runs.history import RunHistory, StageHistory, flat, flattened, read_mapping, read_records, short
 from chandler.training.runs.listing import list_runs, runs_json, runs_table
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         TRACKERS,
         Run,
         changed_keys,
-        flattened,
         prepare_folder,
         require_folder,
         write_json,

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chandler.atomic import atomic_file, write_text
-from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from chandler.errors import ConfigError
-from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from chandler.places import Layout
-from chandler.training.runs.history import read_mapping, read_records
+from chandler.training.runs.history import flattened, read_mapping, read_records
 from chandler.training.settings.run import Settings, load_settings
 
 TRACKERS = "chandler"
@@ -22,8 +19,7 @@ STATES = Layout(
     "saved states",
     (
         "step-*/model.safetensors", "step-*/optimizer.safetensors", "step-*/state.json", "step-*/checksums.json",
-        "best-*/.tmp??????", f"best-*/{CONFIG_NAME}", f"best-*/{WEIGHTS_NAME}", f"best-*/{ADAPTER_CONFIG}",
-        f"best-*/{ADAPTER_WEIGHTS}",
+        "best-*/.tmp??????", "best-*/config.json", "best-*/model.safetensors", "best-*/adapter.json", "best-*/adapter.safetensors",
     ),
     {},
 )  # fmt: skip
@@ -116,14 +112,6 @@ def changed_keys(old: Settings, new: Settings) -> list[str]:
     a, b = flattened(old.model_dump(mode="json")), flattened(new.model_dump(mode="json"))
     keys = sorted((a.keys() | b.keys()) - {"out", "device", "data.device", "distributed", "trackers"})
     return [f"{key} {a.get(key)} -> {b.get(key)}" for key in keys if a.get(key) != b.get(key)]
-
-
-def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as "key.sub" -> value."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -154,13 +154,15 @@ def short(value: object) -> str:
     return PurePath(text).name if PurePath(text).is_absolute() else text
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flat(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Nested settings as (dotted key, text) pairs."""
-    pairs: list[tuple[str, str]] = []
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            pairs += flat(value, f"{prefix}{key}.")
-        else:
-            values = value if isinstance(value, list) else [value]
-            pairs.append((f"{prefix}{key}", ", ".join("-" if one is None else short(one) for one in values)))
-    return pairs
+    values = ((key, value if isinstance(value, list) else [value]) for key, value in flattened(config).items())
+    return [(key, ", ".join("-" if one is None else short(one) for one in every)) for key, every in values]
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as "key.sub" -> value."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat

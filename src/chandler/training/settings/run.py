@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
@@ -98,19 +97,17 @@ class Settings(StrictModel):
             return self.max_context
         if self.predictor.start == RANDOM:
             return self.data.lookback + self.data.horizon
-        return int(recommended_settings(self.predictor.start, self.predictor.revision).get("max_context", 512))
+        return int(self._recommended().get("max_context", 512))
 
     def positions(self) -> DependencyPositions:
         """How the finished model sees positions when it forecasts: as its start does; from random weights, as in
         training."""
         if self.predictor.start == RANDOM:
             return "rotary"
-        return cast(
-            DependencyPositions,
-            recommended_settings(self.predictor.start, self.predictor.revision).get(
-                "dependency_positions", "reference"
-            ),
-        )
+        return cast(DependencyPositions, self._recommended().get("dependency_positions", "reference"))
+
+    def _recommended(self) -> Mapping[str, Any]:
+        return recommended_settings(self.predictor.start, self.predictor.revision)
 
 
 PRETRAINING: Mapping[str, Any] = {
@@ -126,7 +123,7 @@ def load_settings(
     overrides: Iterable[str] = (),
     *,
     out: str | None = None,
-    defaults: Mapping[str, Any] = MappingProxyType({}),
+    defaults: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Read a YAML file (or take a mapping), apply `key.sub=value` overrides, validate.
 
@@ -144,7 +141,7 @@ def settings_to_run(
     overrides: Iterable[str] = (),
     *,
     out: str | None = None,
-    defaults: Mapping[str, Any] = MappingProxyType({}),
+    defaults: Mapping[str, Any] | None = None,
 ) -> tuple[Settings, str]:
     """As `load_settings`, for a run that begins: also what to tell of settings of the reference, what they became and
     what a run does in another way; "" of our own.
@@ -164,7 +161,10 @@ def settings_to_run(
 
 
 def _read(
-    source: str | Path | Mapping[str, Any], overrides: Iterable[str], out: str | None, defaults: Mapping[str, Any]
+    source: str | Path | Mapping[str, Any],
+    overrides: Iterable[str],
+    out: str | None,
+    defaults: Mapping[str, Any] | None,
 ) -> tuple[Settings, ReferenceSettings | None]:
     raw, where = read(source)
     final = {} if out is None else {"out": out}
