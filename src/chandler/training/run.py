@@ -21,7 +21,7 @@ from chandler.nn.tokenizer import KronosTokenizer
 from chandler.places import existing, require_apart
 from chandler.training import engine, runs
 from chandler.training.datasets import RunData, data_inputs, derive_seed, load_sources, nbytes, place_on_device
-from chandler.training.logging import MetricsLogger, RunProgress, Tracking, accelerate_names, require_trackers, verdict
+from chandler.training.logging import MetricsLogger, RunProgress, Tracking, require_trackers, verdict
 from chandler.training.runs import Known, Run
 from chandler.training.settings import (
     RANDOM,
@@ -69,7 +69,7 @@ def finetune(
     accelerator = engine.make_accelerator(
         settings.device,
         settings.precision,
-        accelerate_names(settings.trackers),
+        settings.trackers,
         Path(settings.out) / "trackers",
         settings.distributed,
     )
@@ -111,7 +111,7 @@ def _finetune(
     pasts = {stage.name: stage.past for stage in stages if stage.past is not None}
     summary: dict[str, Any] = {
         "chandler": __version__,
-        "data": _described(data),
+        "data": data.describe(),
         "starts": {
             stage.name: {"start": stage.origin, **stage.past.to_dict()} for stage in stages if stage.past is not None
         },
@@ -211,11 +211,6 @@ def _require_pair(tokenizer: KronosTokenizer, predictor: Kronos) -> None:
             f"the tokenizer has {want.s1_bits} + {want.s2_bits} bits but the predictor reads "
             f"{have.s1_bits} + {have.s2_bits}. Choose a predictor that belongs to this tokenizer."
         )
-
-
-def _described(data: RunData) -> dict[str, Any]:
-    cleaning = {} if data.cleaned is None else {"cleaning": data.cleaned.to_dict()}
-    return {**data.describe(), **cleaning}
 
 
 def _forecast_settings(settings: Settings) -> dict[str, Any]:

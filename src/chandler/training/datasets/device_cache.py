@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from chandler.data.columns import FEATURES
-from chandler.data.datasets.windows import EPSILON, Windows
-from chandler.data.store.store import BarStore
+from chandler.data.datasets import EPSILON, Windows
+from chandler.data.store import BarStore
 
 STAMPS = 5
 BYTES_PER_ROW = 4 * len(FEATURES) + STAMPS

@@ -12,8 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from chandler.data.datasets.samplers import weighted_sample
-from chandler.data.datasets.windows import Windows, epoch_order, feistel_permutation
+from chandler.data.datasets import Windows, epoch_order, feistel_permutation, weighted_sample
 from chandler.errors import ConfigError
 from chandler.training.datasets.batching import derive_seed
 from chandler.training.datasets.device_cache import gather_tensors

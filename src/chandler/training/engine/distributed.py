@@ -31,7 +31,7 @@ def make_accelerator(
     """The process's accelerator: joins the process group when started by torchrun (nccl on GPUs, gloo on CPU).
 
     `device` is as in `devices.resolve`; of several processes each takes the CUDA device of its own number, and may not
-    be given one. `trackers` (in accelerate's spelling) are started later; those that write files do so in `logging_dir`.
+    be given one. `trackers` are started later; those that write files do so in `logging_dir`.
 
     Raises:
         ConfigError: the device asked for is not there; or accelerate was told to use FSDP, and the settings say ddp.
@@ -58,7 +58,7 @@ def make_accelerator(
             cpu=cpu,
             mixed_precision="bf16" if precision == "bfloat16" else "no",
             step_scheduler_with_optimizer=False,
-            log_with=list(trackers) or None,
+            log_with=["comet_ml" if name == "comet" else name for name in trackers] or None,
             project_config=ProjectConfiguration(logging_dir=str(logging_dir) if logging_dir else None),
             kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
         )

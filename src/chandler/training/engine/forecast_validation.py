@@ -13,17 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from chandler.data.columns import CLOSE
-from chandler.data.datasets.windows import Windows, denormalise
+from chandler.data.datasets import Windows, denormalise
 from chandler.devices import bring, device_of
-from chandler.forecasting.engine.decoding import decode_paths
-from chandler.forecasting.engine.generation import generate
-from chandler.forecasting.engine.prompts import Prompt, eval_mode
-from chandler.forecasting.engine.sampling import Sampling, path_uniforms
+from chandler.forecasting.engine import Prompt, Sampling, decode_paths, eval_mode, generate, path_uniforms
 from chandler.measures import crps, rank_correlation
 from chandler.nn.lora import merged
 from chandler.nn.predictor import DependencyPositions, Kronos
 from chandler.nn.tokenizer import KronosTokenizer
-from chandler.training.settings.stage import ScoringSettings
+from chandler.training.settings import ScoringSettings
 
 MEMORY = 1 << 30
 """Bytes for caches of the engine: fixed, so that what is computed together does not depend on what is free."""

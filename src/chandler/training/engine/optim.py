@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from chandler.training.settings.stage import ScheduleKind
+from chandler.training.settings import ScheduleKind
 
 
 def make_optimizer(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from chandler.devices import wide
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
-from chandler.training.datasets.augment import Batch
+from chandler.training.datasets import Batch
 
 
 class Stage(Protocol):

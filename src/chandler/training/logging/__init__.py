@@ -4,7 +4,7 @@
 
 from chandler.training.logging.callbacks import Callback, StagePlan, StageResult, verdict
 from chandler.training.logging.console import RunProgress
-from chandler.training.logging.metrics_log import MetricsLogger, Tracking, accelerate_names, require_trackers
+from chandler.training.logging.metrics_log import MetricsLogger, Tracking, require_trackers
 
 __all__ = [
     "Callback",
@@ -13,7 +13,6 @@ __all__ = [
     "StagePlan",
     "StageResult",
     "Tracking",
-    "accelerate_names",
     "require_trackers",
     "verdict",
 ]

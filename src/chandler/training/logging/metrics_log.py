@@ -66,11 +66,6 @@ def require_trackers(names: Sequence[TrackerName]) -> None:
             raise ConfigError(f"trackers: {name} needs its key in the environment variable {key}; {how}.")
 
 
-def accelerate_names(names: Sequence[TrackerName]) -> list[str]:
-    """As accelerate spells them."""
-    return ["comet_ml" if name == "comet" else name for name in names]
-
-
 class Tracking(Callback):
     """Passes records to the trackers of an accelerator; without any, to nobody."""
 

@@ -11,7 +11,7 @@ from chandler.atomic import atomic_file, write_text
 from chandler.errors import ConfigError
 from chandler.places import Layout
 from chandler.training.runs.history import flattened, read_mapping, read_records
-from chandler.training.settings.run import Settings, load_settings
+from chandler.training.settings import Settings, load_settings
 
 TRACKERS = "chandler"
 """The project that trackers log to, and the folder of TensorBoard's files."""

@@ -19,9 +19,9 @@ import pandas as pd
 
 from chandler.atomic import write_text
 from chandler.checkpoint import WEIGHTS_NAME, bundled_checkpoint
-from chandler.data.datasets.splits import PRETRAINING_CUTOFF
+from chandler.data.datasets import PRETRAINING_CUTOFF
 from chandler.training.runs.history import read_mapping
-from chandler.training.settings.stage import RANDOM
+from chandler.training.settings import RANDOM
 
 RECORD = "exposure.json"
 """Beside config.json and model.safetensors, which alone make a checkpoint: who loads one need not know of it."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from chandler.checkpoint import CONFIG_NAME, bundled_checkpoint
-from chandler.data.datasets.windows import CLIP
+from chandler.data.datasets import CLIP
 from chandler.errors import ConfigError
-from chandler.forecasting.pretrained import RELEASES
+from chandler.forecasting import RELEASES
 from chandler.settings import StrictModel, put, read
 from chandler.training.settings.stage import RANDOM
 

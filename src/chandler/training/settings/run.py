@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from chandler.atomic import write_text
 from chandler.devices import require_name
 from chandler.errors import ConfigError
-from chandler.forecasting.pretrained import recommended_settings
+from chandler.forecasting import recommended_settings
 from chandler.nn.predictor import DependencyPositions
 from chandler.settings import StrictModel, load, read
 from chandler.training.settings.data import DataSettings
