@@ -88,35 +88,26 @@ class RunHistory:
         records = read_records(folder)
         stages = []
         for name in STAGES:
-            model = read_mapping(folder / name / "config.json", strict=strict)
-            stages.append(_stage(name, config, summary, records, model))
+            mine = [record for record in records if record.get("stage") == name]
+            # A stage that was interrupted and begun again has two beginnings: the later one counts.
+            begins = [i for i, one in enumerate(mine) if one.get("kind") == "validation" and one.get("step") == 0]
+            mine = mine[begins[-1] :] if begins else []
+            stages.append(
+                StageHistory(
+                    name=name,
+                    outcome=summary.get("stages", {}).get(name, {"status": "unfinished"}),
+                    settings=config.get(name) or {},
+                    train=[record for record in mine if record.get("kind") == "train"],
+                    validation=[record for record in mine if record.get("kind") == "validation"],
+                    model=read_mapping(folder / name / "config.json", strict=strict),
+                )
+            )
         return cls(folder, config, summary, tuple(stages), records[0].get("time") if records else None)
 
     @property
     def seconds(self) -> float:
         """Training and validation of the stages that ran, in seconds."""
         return float(sum(stage.outcome.get("seconds", 0.0) for stage in self.stages if stage.ran))
-
-
-def _stage(
-    name: str,
-    config: Mapping[str, Any],
-    summary: Mapping[str, Any],
-    records: list[dict[str, Any]],
-    model: Mapping[str, Any],
-) -> StageHistory:
-    mine = [record for record in records if record.get("stage") == name]
-    # A stage that was interrupted and begun again has two beginnings: the later one counts.
-    begins = [i for i, record in enumerate(mine) if record.get("kind") == "validation" and record.get("step") == 0]
-    mine = mine[begins[-1] :] if begins else []
-    return StageHistory(
-        name=name,
-        outcome=summary.get("stages", {}).get(name, {"status": "unfinished"}),
-        settings=config.get(name) or {},
-        train=[record for record in mine if record.get("kind") == "train"],
-        validation=[record for record in mine if record.get("kind") == "validation"],
-        model=model,
-    )
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
