@@ -6,7 +6,7 @@
 
 from chandler.training.datasets.augment import Batch, drop_volume, random_lookback, to_device
 from chandler.training.datasets.batching import BatchPlan, MicroBatch, derive_seed
-from chandler.training.datasets.device_placement import nbytes, place_on_device
+from chandler.training.datasets.device_placement import nbytes, place, place_on_device
 from chandler.training.datasets.mixture import TrainingSet
 from chandler.training.datasets.sources import RunData, data_inputs, load_sources
 
@@ -21,6 +21,7 @@ __all__ = [
     "drop_volume",
     "load_sources",
     "nbytes",
+    "place",
     "place_on_device",
     "random_lookback",
     "to_device",

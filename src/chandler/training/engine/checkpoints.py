@@ -6,7 +6,6 @@ randomness is a function of (seed, step), so no generator and no order of window
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from chandler.checkpoint import PretrainedMixin
 from chandler.errors import TrainingError
 from chandler.nn.lora import merged, save_adapters
 from chandler.training.engine.evaluator import BestScore, OverfittingMonitor
-from chandler.training.runs import STATES
+from chandler.training.runs import STATES, digest
 
 KEPT = 2
 """Saved states kept per stage: if the newest is damaged, the one before it serves."""
@@ -108,7 +107,7 @@ class CheckpointManager:
             save_file(tensors, folder / "optimizer.safetensors")
             content = {"state": asdict(state), "groups": groups, "schedule": schedule.state_dict()}
             (folder / "state.json").write_text(json.dumps(content))
-            sums = {path.name: _checksum(path) for path in sorted(folder.iterdir())}
+            sums = {path.name: digest(path) for path in sorted(folder.iterdir())}
             (folder / "checksums.json").write_text(json.dumps(sums))
         self._prune()
 
@@ -201,11 +200,6 @@ def _unpack(tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> dict[st
     return {"state": state, "param_groups": groups}
 
 
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _damage(path: Path, deep: bool = True) -> str:
     """What is wrong with a saved state; empty if it is whole."""
     try:
@@ -213,7 +207,7 @@ def _damage(path: Path, deep: bool = True) -> str:
         for name, expected in sums.items():
             if not (path / name).is_file():
                 return f"{name} is missing"
-            if deep and _checksum(path / name) != expected:
+            if deep and digest(path / name) != expected:
                 return f"{name} does not match its checksum"
     except (OSError, ValueError) as error:
         return f"checksums.json cannot be read: {error}"

@@ -37,7 +37,7 @@ def make_accelerator(
         ConfigError: the device asked for is not there; or accelerate was told to use FSDP, and the settings say ddp.
     """
     place = own_device(device)
-    # Models are cut in `sharding`, on any device; to accelerate itself these are plain processes.
+    # Models are cut in `fsdp`, on any device; to accelerate itself these are plain processes.
     if os.environ.pop("ACCELERATE_USE_FSDP", "false").lower() == "true" and distributed != "fsdp":
         raise ConfigError("accelerate was configured for FSDP, and the settings say otherwise. Set distributed: fsdp.")
     from accelerate import Accelerator

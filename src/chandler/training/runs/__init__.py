@@ -9,7 +9,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from chandler.training.runs.history import RunHistory, StageHistory, flat, flattened, read_mapping, read_records, short
+from chandler.training.runs.history import (
+    RunHistory,
+    StageHistory,
+    digest,
+    flat,
+    flattened,
+    read_mapping,
+    read_records,
+    short,
+)
 from chandler.training.runs.listing import list_runs, runs_json, runs_table
 
 if TYPE_CHECKING:
@@ -37,6 +46,7 @@ __all__ = [
     "RunHistory",
     "StageHistory",
     "changed_keys",
+    "digest",
     "flat",
     "flattened",
     "known",

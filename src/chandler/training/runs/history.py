@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -136,6 +137,15 @@ def read_mapping(path: Path, *, strict: bool = False) -> dict[str, Any]:
             raise ConfigError(f"{path}: cannot be read ({error}). Run again with --overwrite.") from error
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def digest(path: Path) -> str | None:
+    """SHA-256 of a file; None where there is none that can be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def short(value: object) -> str:

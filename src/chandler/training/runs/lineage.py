@@ -6,7 +6,6 @@ checkpoints all that they know. Folders can be moved, renamed, deleted or copied
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import pandas as pd
 from chandler.atomic import write_text
 from chandler.checkpoint import WEIGHTS_NAME, bundled_checkpoint
 from chandler.data.datasets import PRETRAINING_CUTOFF
-from chandler.training.runs.history import read_mapping
+from chandler.training.runs.history import digest, read_mapping
 from chandler.training.settings import RANDOM
 
 RECORD = "exposure.json"
@@ -101,7 +100,7 @@ def record_of(raw: Any) -> Known:
 
 def write_record(folder: Path, knows: Known) -> None:
     """Lay the record of a checkpoint beside its weights."""
-    record = {**knows.to_dict(), "weights": _digest(folder / WEIGHTS_NAME)}
+    record = {**knows.to_dict(), "weights": digest(folder / WEIGHTS_NAME)}
     write_text(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -136,7 +135,7 @@ def _beside(folder: Path) -> Known:
     """The record of a checkpoint; of other weights than those that it was written for, it may not be all."""
     raw = read_mapping(folder / RECORD)
     found = record_of(raw)
-    return found if raw.get("weights") == _digest(folder / WEIGHTS_NAME) else found | UNKNOWN
+    return found if raw.get("weights") == digest(folder / WEIGHTS_NAME) else found | UNKNOWN
 
 
 def _splits(data: Any) -> Iterator[Seen]:
@@ -172,11 +171,3 @@ def _released(source: str, folder: Path) -> bool:
     if folder.is_dir():
         return f"models--{_RELEASER}--" in str(folder.resolve())
     return source.startswith(f"{_RELEASER}/")
-
-
-def _digest(path: Path) -> str | None:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError:
-        return None

@@ -35,7 +35,7 @@ class LoraSettings(StrictModel):
 
 
 class ScoringSettings(StrictModel):
-    """Forecasts of validation windows, made and scored in each validation: see `training.exam`."""
+    """Forecasts of validation windows, made and scored in each validation: see `training.engine.forecast_validation`."""
 
     windows: int = Field(64, ge=2)
     """So many validation windows, evenly spaced, the same in each validation."""
@@ -46,7 +46,7 @@ class ScoringSettings(StrictModel):
     top_p: float = Field(1.0, gt=0, le=1)
     """1 samples what the model believes; a nucleus makes the distribution narrower."""
     overflow: Overflow = "block"
-    """What happens when lookback and horizon exceed max_context; see `forecasting.generation.generate`."""
+    """What happens when lookback and horizon exceed max_context; see `forecasting.engine.generate`."""
 
 
 class StageSettings(StrictModel):
