@@ -64,7 +64,7 @@ def main() -> None:
         if lost is not None:
             typer.echo(f"chandler: the output could not be written ({lost.strerror or lost}).", err=True)
             number = number or 1
-    if "torch" in sys.modules:
+    if "torch" in sys.modules and "WORLD_SIZE" in os.environ:
         from chandler.training.engine.distributed import leave
 
         leave(number)

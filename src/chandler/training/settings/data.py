@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator, model_validator
 
-from chandler.data.datasets.splits import SplitSettings
+from chandler.data.datasets import SplitSettings
 from chandler.data.sources import SourceSettings
 from chandler.devices import require_name
 

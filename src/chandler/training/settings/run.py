@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, cast
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from chandler.atomic import write_text
 from chandler.devices import require_name
 from chandler.errors import ConfigError
-from chandler.forecasting.pretrained import recommended_settings
+from chandler.forecasting import recommended_settings
 from chandler.nn.predictor import DependencyPositions
 from chandler.settings import StrictModel, load, read
-from chandler.training.logging.trackers import TrackerName
 from chandler.training.settings.data import DataSettings
 from chandler.training.settings.reference import ReferenceSettings, is_reference, is_theirs
 from chandler.training.settings.stage import RANDOM, PredictorSettings, TokenizerSettings
+
+TrackerName = Literal["tensorboard", "wandb", "mlflow", "comet"]
 
 
 class Settings(StrictModel):
@@ -98,23 +97,17 @@ class Settings(StrictModel):
             return self.max_context
         if self.predictor.start == RANDOM:
             return self.data.lookback + self.data.horizon
-        return int(recommended_settings(self.predictor.start, self.predictor.revision).get("max_context", 512))
+        return int(self._recommended().get("max_context", 512))
 
     def positions(self) -> DependencyPositions:
         """How the finished model sees positions when it forecasts: as its start does; from random weights, as in
         training."""
         if self.predictor.start == RANDOM:
             return "rotary"
-        return cast(
-            DependencyPositions,
-            recommended_settings(self.predictor.start, self.predictor.revision).get(
-                "dependency_positions", "reference"
-            ),
-        )
+        return cast(DependencyPositions, self._recommended().get("dependency_positions", "reference"))
 
-    def to_yaml(self, *, short: bool = False) -> str:
-        """The resolved settings, or `short` those that were given; loading them gives the same object."""
-        return yaml.safe_dump(self.model_dump(mode="json", exclude_unset=short), sort_keys=False, allow_unicode=True)
+    def _recommended(self) -> Mapping[str, Any]:
+        return recommended_settings(self.predictor.start, self.predictor.revision)
 
 
 PRETRAINING: Mapping[str, Any] = {
@@ -130,7 +123,7 @@ def load_settings(
     overrides: Iterable[str] = (),
     *,
     out: str | None = None,
-    defaults: Mapping[str, Any] = MappingProxyType({}),
+    defaults: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Read a YAML file (or take a mapping), apply `key.sub=value` overrides, validate.
 
@@ -148,7 +141,7 @@ def settings_to_run(
     overrides: Iterable[str] = (),
     *,
     out: str | None = None,
-    defaults: Mapping[str, Any] = MappingProxyType({}),
+    defaults: Mapping[str, Any] | None = None,
 ) -> tuple[Settings, str]:
     """As `load_settings`, for a run that begins: also what to tell of settings of the reference, what they became and
     what a run does in another way; "" of our own.
@@ -168,7 +161,10 @@ def settings_to_run(
 
 
 def _read(
-    source: str | Path | Mapping[str, Any], overrides: Iterable[str], out: str | None, defaults: Mapping[str, Any]
+    source: str | Path | Mapping[str, Any],
+    overrides: Iterable[str],
+    out: str | None,
+    defaults: Mapping[str, Any] | None,
 ) -> tuple[Settings, ReferenceSettings | None]:
     raw, where = read(source)
     final = {} if out is None else {"out": out}

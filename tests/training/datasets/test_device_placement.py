@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.training.conftest import ASSET
 
 from chandler.errors import ConfigError
+from chandler.training.datasets.augment import to_device
 from chandler.training.datasets.device_placement import nbytes, on_device, place_on_device
 from chandler.training.datasets.sources import load_sources
-from chandler.training.engine.validation import to_device
 from chandler.training.run import finetune
 from chandler.training.settings.run import load_settings
-from tests.training.conftest import ASSET
 
 CPU = torch.device("cpu")
 

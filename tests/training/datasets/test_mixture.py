@@ -11,21 +11,20 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.training.conftest import ASSET
+from tests.training.engine.test_parameters import torchrun
 
 from chandler.checkpoint import WEIGHTS_NAME
 from chandler.data.bars import Bars
 from chandler.data.datasets.windows import Windows, epoch_order, normalise
 from chandler.data.store.store import BarStore
 from chandler.errors import ConfigError
-from chandler.training.datasets.augment import drop_volume
+from chandler.training.datasets.augment import Batch, drop_volume
+from chandler.training.datasets.batching import BatchPlan
 from chandler.training.datasets.mixture import TrainingSet
 from chandler.training.datasets.sources import load_sources
-from chandler.training.engine.batching import BatchPlan
-from chandler.training.engine.stages import Batch
 from chandler.training.run import finetune
 from chandler.training.settings.run import load_settings
-from tests.training.conftest import ASSET
-from tests.training.test_trainable import torchrun
 
 
 def windows(*rows: int, level: float = 100.0) -> Windows:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chandler.data.datasets.windows import epoch_order
-from chandler.training.engine.batching import BatchPlan, derive_seed
+from chandler.training.datasets.batching import BatchPlan, derive_seed
 
 
 @given(

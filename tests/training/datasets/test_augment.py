@@ -6,8 +6,7 @@ import numpy as np
 import torch
 
 from chandler.data.datasets.windows import normalise
-from chandler.training.datasets.augment import random_lookback
-from chandler.training.engine.stages import Batch
+from chandler.training.datasets.augment import Batch, random_lookback
 
 LENGTH, LOOKBACK = 30, 20
 

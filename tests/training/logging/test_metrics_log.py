@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chandler.errors import ConfigError
-from chandler.training.logging.trackers import Tracking, require_trackers
+from chandler.training.logging import Tracking, require_trackers
 from chandler.training.run import finetune
 from chandler.training.settings.run import load_settings
 
@@ -82,6 +82,6 @@ def test_a_tracker_that_fails_is_left_out_with_a_warning() -> None:
     said: list[str] = []
     tracking = Tracking(Stub(), {"a": None}, said.append)  # type: ignore[arg-type]
     for step in (1, 2):
-        tracking.log({"stage": "tokenizer", "kind": "train", "step": step, "loss": 1.0})
+        tracking.on_step({"stage": "tokenizer", "kind": "train", "step": step, "loss": 1.0})
     tracking.close()
     assert said == ["tracker failing failed and is left out from here: no route to host"]

@@ -14,6 +14,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 from rich.console import Console
+from tests.shell import chandler
+from tests.training.conftest import ASSET, NO_DROPOUT, TINY
 
 from chandler.errors import ConfigError
 from chandler.evaluation.backtest.settings import BacktestSettings
@@ -22,10 +24,8 @@ from chandler.training.logging.console import RunProgress
 from chandler.training.run import finetune
 from chandler.training.runs.folder import Run
 from chandler.training.settings.run import PRETRAINING, Settings, load_settings, save_settings, settings_to_run
-from tests.shell import chandler
-from tests.training.conftest import ASSET, NO_DROPOUT, TINY
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = (ROOT / "docs" / "from-the-reference.md").read_text(encoding="utf-8")
 THEIRS: dict[str, Any] = {

@@ -14,6 +14,8 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from tests.conftest import GOLDEN
+from tests.training.killing import outcome, start
 
 from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
@@ -23,8 +25,6 @@ from chandler.training.engine.parameters import select_parameters
 from chandler.training.run import finetune
 from chandler.training.settings.run import load_settings
 from chandler.training.settings.stage import TokenizerSettings
-from tests.conftest import GOLDEN
-from tests.training.killing import outcome, start
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import torch
 from tests.data.datasets.test_windows import all_rows, store_of
 
 from chandler.data import Windows
-from chandler.data.datasets.device_cache import BYTES_PER_ROW, DeviceRows, DeviceWindows, gather_tensors
+from chandler.training.datasets.device_cache import BYTES_PER_ROW, DeviceRows, DeviceWindows, gather_tensors
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ import pytest
 from chandler.errors import ConfigError
 from chandler.training.settings.run import PRETRAINING, load_settings, save_settings
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 MINIMAL = {"out": "runs/x", "data": {"path": "bars.csv"}}
 
 

@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tests.training.conftest import ASSET
 
 from chandler.errors import ChandlerError
+from chandler.training.datasets.augment import Batch
 from chandler.training.datasets.corpus import read_corpus
 from chandler.training.datasets.sources import load_sources
-from chandler.training.engine.stages import Batch, PredictorStage
+from chandler.training.engine.stages import PredictorStage
 from chandler.training.run import finetune
 from chandler.training.settings.run import PRETRAINING, DataSettings, load_settings
-from tests.training.conftest import ASSET
 
 
 def minutes(folder: Path, days: int = 10, symbol: str = "X") -> None:

@@ -1,7 +1,4 @@
-"""Windows as tensors on a device: gathered there from bars that live there, or on the CPU and then moved.
-
-The one module of `data` that needs torch; nothing else here imports it.
-"""
+"""Windows as tensors on a device: gathered there from bars that live there, or on the CPU and then moved."""
 
 from __future__ import annotations
 
@@ -10,8 +7,8 @@ import torch
 from torch import Tensor
 
 from chandler.data.columns import FEATURES
-from chandler.data.datasets.windows import EPSILON, Windows
-from chandler.data.store.store import BarStore
+from chandler.data.datasets import EPSILON, Windows
+from chandler.data.store import BarStore
 
 STAMPS = 5
 BYTES_PER_ROW = 4 * len(FEATURES) + STAMPS

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.conftest import GOLDEN
+from tests.training.conftest import ASSET
 
 from chandler.data.reading.load import load_bars
 from chandler.errors import TrainingError
@@ -16,8 +18,6 @@ from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.run import finetune
 from chandler.training.runs.folder import Run
-from tests.conftest import GOLDEN
-from tests.training.conftest import ASSET
 
 BAD_ROW = 1000
 """Of AAPL: in the training part."""

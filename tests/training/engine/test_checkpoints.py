@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.training.killing import kill_until_done, outcome, start
 
 from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
 from chandler.training.run import finetune
-from tests.training.killing import kill_until_done, outcome, start
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from tests.conftest import GOLDEN
 
 from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
@@ -21,7 +22,6 @@ from chandler.training.engine.distributed import make_accelerator
 from chandler.training.engine.fsdp import make_plugin
 from chandler.training.run import finetune
 from chandler.training.runs.folder import Run
-from tests.conftest import GOLDEN
 
 SCRIPT = """
 import os, signal, sys
@@ -35,8 +35,8 @@ class Stopped(RunProgress):
         super().__init__()
         self.step = step
 
-    def validation(self, record):
-        super().validation(record)
+    def on_validation(self, record):
+        super().on_validation(record)
         if record["stage"] == "predictor" and record["step"] == self.step:
             os.kill(os.getpid(), signal.SIGTERM)
 

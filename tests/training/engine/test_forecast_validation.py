@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.conftest import GOLDEN
+from tests.training.conftest import ASSET
+from tests.training.killing import outcome
 
 from chandler.data.datasets.windows import Windows
 from chandler.data.reading.load import load_bars
@@ -18,17 +21,14 @@ from chandler.measures import crps, gain, is_better, rank_correlation
 from chandler.nn.lora import adapters, add_adapters, merged
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
+from chandler.training.datasets.batching import derive_seed
 from chandler.training.datasets.sources import load_sources
-from chandler.training.engine.batching import derive_seed
 from chandler.training.engine.forecast_validation import ForecastScorer, aggregate_scores, evenly_spaced
 from chandler.training.engine.interrupts import Interrupted
 from chandler.training.logging.console import RunProgress
 from chandler.training.run import finetune
 from chandler.training.settings.run import load_settings
 from chandler.training.settings.stage import ScoringSettings
-from tests.conftest import GOLDEN
-from tests.training.conftest import ASSET
-from tests.training.killing import outcome
 
 LOOKBACK, HORIZON = 30, 5
 
@@ -179,8 +179,8 @@ class StoppedAt(RunProgress):
         super().__init__()
         self.step = step
 
-    def validation(self, record: dict[str, Any]) -> None:
-        super().validation(record)
+    def on_validation(self, record: dict[str, Any]) -> None:
+        super().on_validation(record)
         if record["step"] == self.step:
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from tests.shell import chandler
+from tests.training.conftest import ASSET
 
 from chandler.demo import run_demo
 from chandler.errors import ChandlerError, CheckpointError, ConfigError
 from chandler.training.run import finetune
-from tests.shell import chandler
-from tests.training.conftest import ASSET
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 Config = dict[str, Any]
 
 
