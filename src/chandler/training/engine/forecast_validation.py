@@ -16,6 +16,7 @@ from chandler.data.datasets.windows import Windows, denormalise
 from chandler.devices import bring, device_of
 from chandler.forecasting.engine.decoding import decode_paths
 from chandler.forecasting.engine.generation import generate
+from chandler.forecasting.engine.planning import GenerationSettings
 from chandler.forecasting.engine.prompts import Prompt, eval_mode
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.measures import crps, rank_correlation
@@ -82,11 +83,13 @@ class ForecastScorer:
             continued = generate(
                 merged(model),
                 prompts,
-                horizon=self.horizon,
-                sampling=Sampling(temperature=s.temperature, top_p=s.top_p),
-                max_context=self.max_context,
-                positions=self.positions,
-                overflow=s.overflow,
+                GenerationSettings(
+                    self.horizon,
+                    self.max_context,
+                    Sampling(temperature=s.temperature, top_p=s.top_p),
+                    self.positions,
+                    s.overflow,
+                ),
                 memory_budget=MEMORY,
                 progress=progress,
             )

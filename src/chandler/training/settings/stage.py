@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from chandler.forecasting.engine.generation import Overflow
+from chandler.forecasting.engine.planning import Overflow
 from chandler.nn.predictor import PredictorConfig
 from chandler.nn.presets import PREDICTORS, TOKENIZERS
 from chandler.nn.tokenizer import TokenizerConfig
