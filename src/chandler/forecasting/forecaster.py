@@ -17,10 +17,10 @@ from chandler.data.calendars.schedule import known_calendar
 from chandler.devices import bring, device_of, resolve
 from chandler.errors import ConfigError
 from chandler.forecasting.calibration import Calibration, required
-from chandler.forecasting.engine import planning
 from chandler.forecasting.engine.decoding import decode_paths
-from chandler.forecasting.engine.generation import Overflow, generate
+from chandler.forecasting.engine.generation import generate
 from chandler.forecasting.engine.memory import free_memory
+from chandler.forecasting.engine.planning import GenerationSettings, Overflow
 from chandler.forecasting.engine.prompts import Prompt, eval_mode
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.forecasting.forecast import Forecast
@@ -406,9 +406,16 @@ class Forecaster:
         drawn = 1 if settings.sampling.greedy else paths
         # One set of numbers for each seed, shared by its windows.
         uniforms = {one: path_uniforms(one, 0, drawn, horizon) for one in dict.fromkeys(seeds)}
-        keep = planning.ContextWindow(horizon, self.max_context, settings.overflow).keep
+        generation = GenerationSettings(
+            horizon,
+            self.max_context,
+            settings.sampling,
+            self.positions,
+            settings.overflow,
+            torch.bfloat16 if settings.precision == "bfloat16" else torch.float32,
+        )
         lengths = [len(window.values) for window in windows]
-        history = sum(lengths) + sum(min(rows, keep) for rows in lengths)
+        history = sum(lengths) + sum(min(rows, generation.keep) for rows in lengths)
         work = _Work(history + 2 * drawn * horizon * len(windows), progress)
         prompts = []
         with eval_mode(self.tokenizer):
@@ -421,12 +428,7 @@ class Forecaster:
         continued = generate(
             self.predictor,
             prompts,
-            horizon=horizon,
-            sampling=settings.sampling,
-            max_context=self.max_context,
-            positions=self.positions,
-            overflow=settings.overflow,
-            dtype=torch.bfloat16 if settings.precision == "bfloat16" else torch.float32,
+            generation,
             memory_budget=settings.memory_budget,
             progress=work.generated,
             encoded=work.add,

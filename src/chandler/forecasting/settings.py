@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from chandler.errors import ConfigError
-from chandler.forecasting.engine.generation import Overflow
+from chandler.forecasting.engine.planning import Overflow
 from chandler.forecasting.engine.sampling import Sampling
 from chandler.forecasting.preprocessing import MIN_HISTORY
 

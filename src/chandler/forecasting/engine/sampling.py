@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from chandler.errors import ConfigError
+from chandler.forecasting.engine.kernels import suits_cpu
 from chandler.nn.predictor import draw
 
 
@@ -85,6 +86,29 @@ def sample(logits: Tensor, sampling: Sampling, uniforms: Tensor) -> Tensor:
     if sampling.greedy:
         return logits.argmax(-1)
     return draw(probabilities(logits, sampling), uniforms)
+
+
+def choose(logits: Tensor, sampling: Sampling, uniforms: Tensor) -> Tensor:
+    """The ids that `sample` gives, without its argsort.
+
+    top_p needs to know only where the nucleus ends. Values alone are sorted some 15 times faster than values
+    with their places (100 rows of 1,024: 0.2 ms against 3.5 ms); the token at the end of the nucleus is the
+    threshold for all others.
+    """
+    if sampling.greedy or sampling.top_p in (None, 1) or not suits_cpu(logits.device):
+        return sample(logits, sampling, uniforms)
+    kept = logits.float() if sampling.temperature == 1 else logits.float() / sampling.temperature
+    if sampling.top_k and sampling.top_k < logits.shape[-1]:
+        kth = kept.topk(sampling.top_k, dim=-1).values[..., -1:]
+        kept = kept.masked_fill(kept < kth, -torch.inf)
+    ordered = -np.sort(-kept.numpy(), axis=-1)
+    beyond = torch.from_numpy(ordered).softmax(-1).cumsum(-1).numpy() > sampling.top_p
+    last = np.where(beyond[:, -1], beyond.argmax(-1), beyond.shape[-1] - 1)  # the token that crosses the line
+    out = kept < torch.from_numpy(ordered[np.arange(len(ordered)), last, None])
+    if bool((out.sum(-1, dtype=torch.int32).numpy() + last != out.shape[-1] - 1).any()):
+        return sample(logits, sampling, uniforms)  # equal logits at the end of the nucleus: places decide after all
+    # As good as -inf, and without a branch for every number: masked_fill takes six times as long.
+    return draw(kept.add(out, alpha=torch.finfo(torch.float32).min / 2).softmax(-1), uniforms)
 
 
 def path_uniforms(seed: int, series_key: int, paths: int, horizon: int) -> Tensor:

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from chandler.data.columns import CLOSE
 from chandler.data.datasets import Windows, denormalise
 from chandler.devices import bring, device_of
-from chandler.forecasting.engine import Prompt, Sampling, decode_paths, eval_mode, generate, path_uniforms
+from chandler.forecasting.engine import (
+    GenerationSettings,
+    Prompt,
+    Sampling,
+    decode_paths,
+    eval_mode,
+    generate,
+    path_uniforms,
+)
 from chandler.measures import crps, rank_correlation
 from chandler.nn.lora import merged
 from chandler.nn.predictor import DependencyPositions, Kronos
@@ -73,11 +81,13 @@ class ForecastScorer:
             continued = generate(
                 merged(model),
                 prompts,
-                horizon=self.windows.horizon,
-                sampling=Sampling(temperature=s.temperature, top_p=s.top_p),
-                max_context=self.max_context,
-                positions=self.positions,
-                overflow=s.overflow,
+                GenerationSettings(
+                    self.windows.horizon,
+                    self.max_context,
+                    Sampling(temperature=s.temperature, top_p=s.top_p),
+                    self.positions,
+                    s.overflow,
+                ),
                 memory_budget=MEMORY,
                 progress=progress,
             )
