@@ -55,6 +55,10 @@ def test_values_say_what_they_are() -> None:
 def test_the_shell_completes_words(monkeypatch: pytest.MonkeyPatch) -> None:
     # Asked as the shell's own script asks. `--show-completion` guesses the shell from the processes above it, which
     # are another program's on every machine.
-    for name, value in {"_CHANDLER_COMPLETE": "complete_bash", "COMP_WORDS": "chandler fore", "COMP_CWORD": "1"}.items():
+    for name, value in {
+        "_CHANDLER_COMPLETE": "complete_bash",
+        "COMP_WORDS": "chandler fore",
+        "COMP_CWORD": "1",
+    }.items():
         monkeypatch.setenv(name, value)
     assert _output(str(Path(sysconfig.get_path("scripts")) / "chandler")) == "forecast"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,17 @@ from chandler.errors import ConfigError
 from chandler.reports import write_report
 from chandler.reports.backtest import backtest_page
 from chandler.reports.generation import generation_page
-from chandler.reports.render import Cell, Table, render
+from chandler.reports.render import (
+    change,
+    decimal,
+    environment,
+    listed,
+    number,
+    percent,
+    render,
+    signed,
+    terminal_text,
+)
 
 EVIL = "<b>&\"'</script>"
 
@@ -54,8 +65,11 @@ def test_a_backtest_with_hostile_names_is_text() -> None:
     assert EVIL not in html
     assert html.count("&lt;b&gt;&amp;&#34;&#39;&lt;/script&gt;") >= 4  # title, heading, source, note
     assert page.how[0] == ("Rule", "hold 2 of 5, replace at most 1 a bar, hold at least 5 bars")
-    assert page.numbers.rows[0][1][:3] == ["+10.0%", "\N{MINUS SIGN}2.0%", "\N{MINUS SIGN}5.0% to +1.0%"]
-    assert {len(cells) for _, cells in page.numbers.rows} == {len(page.numbers.head) - 1}
+    [table] = re.findall("(?s)<caption>.*?</table>", html)
+    assert "<td>+10.0%</td><td>\N{MINUS SIGN}2.0%</td><td>\N{MINUS SIGN}5.0% to +1.0%</td>" in table
+    rows = re.findall("(?s)<tr>.*?</tr>", table)
+    assert {len(re.findall("<t[dh]", row)) for row in rows} == {11}
+    assert len(rows) == 3  # the head, the signal, the benchmark
     assert [len(drawn(chart.figure).data) for chart in (page.growth, page.relative)] == [2, 2]
 
 
@@ -81,25 +95,46 @@ def test_the_page_of_a_generation_task_needs_no_script() -> None:
         "real": {"mae": 0.4, "rank_ic": 0.2, "no_change_mae": 0.6},
     }  # fmt: skip
     page = generation_page(result, "g")
-    assert page.numbers.rows[2] == (EVIL, ["0.250", "0.200 to 0.300", "0.5000", "\N{MINUS SIGN}0.100"])
     html = render("generation", page)
+    cells = "<td>0.250</td><td>0.200 to 0.300</td><td>0.5000</td><td>\N{MINUS SIGN}0.100</td>"
+    assert re.search(f'<th scope="row">&lt;b&gt;[^<]*</th>{cells}', html)
     assert "the first 70% of the windows train" in html
     assert "<script" not in html
     assert EVIL not in html
 
 
 def test_a_cell_is_escaped_and_its_note_stands_beside_it() -> None:
-    made = Table(["", "Inside", "Width"], [("a < b", [Cell("<i>", "mark better", "(1 & 2)"), "3"])], ["50% band"])
-    page = generation_page(
-        {"results": [], "models": [], "seen": False, "notes": [], "windows": 2, "test_windows": 1, "lookback": 1, "horizon": 1,
-         "symbols": 1, "real": {"mae": 1.0, "rank_ic": 0.0, "no_change_mae": 1.0}}, "g",
-    )  # fmt: skip
-    html = render("generation", type(page)(**{**vars(page), "numbers": made}))
-    assert (
-        '<th scope="row">a &lt; b</th><td><span class="mark better">&lt;i&gt;</span> <small>(1 &amp; 2)</small></td>'
-        in html
+    template = environment().from_string(
+        '{% from "macros.html.j2" import table, row, mark, noted %}'
+        '{% call table("t", "a", ["", "Inside", "Width"], ["50% band"]) %}'
+        '{{ row("a < b", [mark("<i>", "better"), noted("3", "(1 & 2)")]) }}{% endcall %}'
     )
+    html = str(template.render())
+    assert '<th scope="row">a &lt; b</th><td><span class="mark better">&lt;i&gt;</span></td>' in html
+    assert "<td>3 <small>(1 &amp; 2)</small></td>" in html
     assert '<th scope="colgroup" colspan="2">50% band</th>' in html
+
+
+def test_numbers_are_written_one_way() -> None:
+    nothing = [form(value) for form in (decimal, signed, percent, change, number) for value in (None, math.nan)]
+    assert nothing == ["-"] * 10
+    assert [decimal(-1234.5, 1), signed(0.05), percent(0.256, 1), change(-7.43)] == [
+        "\N{MINUS SIGN}1,234.5", "+0.050", "25.6%", "\N{MINUS SIGN}7.4%",
+    ]  # fmt: skip
+    assert [number(value) for value in (4.8765, 0.05375, 12.0, 1234.6)] == ["4.88", "0.0537", "12.0", "1,235"]
+    assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+def test_what_is_said_to_a_terminal_is_what_stands_on_the_page() -> None:
+    told = summary(luck=None, random={"draws": 0, "annual_excess": []}, seen=["trained"], notes=["signals: 2 of 3"])
+    page = backtest_page(told, SETTINGS, {"model": daily(1.1)}, pd.DataFrame(), "b")
+    assert [about for about, _ in page.lines] == ["Seen before!", "Above benchmark", "In all", "Risk", "Length"]
+    assert page.lines[0][1] == "signals: 2 of 3"
+    assert page.lines[1][1].startswith("\N{MINUS SIGN}2.0% a year after costs, 95% interval")
+    assert terminal_text(page.headline, page.lines[2:3]) == (
+        "The model's portfolio shows no difference from the benchmark, after costs.\n"
+        "In all: 1 became 1.100, in the benchmark 1.200."
+    )
 
 
 def test_every_class_of_the_templates_has_a_style() -> None:

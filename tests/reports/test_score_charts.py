@@ -13,7 +13,7 @@ from chandler.evaluation.walk_forward.results import Results
 from chandler.evaluation.walk_forward.runner import evaluate
 from chandler.evaluation.walk_forward.settings import load_evaluation
 from chandler.reports import score_charts, write_evaluation_report
-from chandler.reports.evaluation import symbol_shares
+from chandler.reports.score_means import symbol_shares
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SYMBOLS = 13

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chandler.evaluation.walk_forward.results import Results
-from chandler.measures import significance
+from chandler.measures import block_bootstrap
 from chandler.reports.charts import (
     Figure,
     bar_labels,
@@ -20,6 +20,7 @@ from chandler.reports.charts import (
     prices_on_hover,
     rounded,
 )
+from chandler.reports.score_means import crps_by_hour, crps_by_step
 
 COLOURS = ("--model", "--truth", "--third", "--fourth")
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -34,14 +35,12 @@ def style(number: int) -> tuple[str, str]:
 def by_step(results: Results, models: Sequence[str], naive: str) -> Figure:
     """CRPS of each model against naive at each step, in %, with 95% intervals over the origins; below 0 is better."""
     steps = list(range(1, results.horizon + 1))
-    last = results.truth("last")
-    base = pd.DataFrame(results.column(naive, "crps") / last).groupby(results.rounds).mean().to_numpy()
+    base = crps_by_step(results, naive)
     scale = base.mean(0) / 100
     traces: list[Figure] = []
     for number, model in enumerate(models):
         colour, dash = style(number)
-        own = pd.DataFrame(results.column(model, "crps") / last).groupby(results.rounds).mean().to_numpy()
-        found = significance.block_bootstrap(own - base, max(1.0, float(results.overlap)))
+        found = block_bootstrap(crps_by_step(results, model) - base, max(1.0, float(results.overlap)))
         middle, low, high = found.mean / scale, found.low / scale, found.high / scale
         edge = {"hoverinfo": "skip", "legendgroup": model, "showlegend": False}
         if number == 0:
@@ -58,14 +57,12 @@ def by_step(results: Results, models: Sequence[str], naive: str) -> Figure:
 
 def by_hour(results: Results, models: Sequence[str], naive: str) -> Figure:
     """CRPS of each model against naive by the hour at which a forecast bar begins, in %."""
-    hours, last = results.truth("hour"), results.truth("last")
-    present = sorted(np.unique(hours).tolist())
-    base = _hourly(results.column(naive, "crps") / last, hours)
+    base = crps_by_hour(results, naive)
+    present = base.index.to_list()
     traces = []
     for number, model in enumerate(models):
         colour, dash = style(number)
-        own = _hourly(results.column(model, "crps") / last, hours)
-        trace = curve(present, (own / base - 1) * 100, colour, name=model, width=2, dash=dash)
+        trace = curve(present, (crps_by_hour(results, model) / base - 1) * 100, colour, name=model, width=2, dash=dash)
         traces.append(trace | _dots(colour, f"{model}, %{{x}} h: %{{y:+.1f}}%"))
     return _against(traces, "hour of the day", present)
 
@@ -178,7 +175,3 @@ def _against(traces: list[Figure], title: str, ticks: Sequence[int] | None) -> F
         "zerolinewidth": 1.4,
     }
     return {"data": traces, "layout": layout}
-
-
-def _hourly(values: NDArray[np.float64], hours: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.asarray(pd.Series(values.ravel()).groupby(hours.ravel()).mean(), np.float64)
