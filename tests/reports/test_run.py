@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import yaml
 from tests.reports.drawn import drawn
@@ -180,15 +179,6 @@ def test_figures_are_valid_plotly() -> None:
     ]  # fmt: skip
     for figure in (both, alone):
         assert "--" not in figure.to_json()  # no variable is left without its colour
-
-
-def test_a_chart_has_one_place_per_bar_and_none_for_weekends() -> None:
-    index = pd.date_range("2024-01-01", periods=34, freq="B")
-    layout = charts.layout_of(hover="x unified")
-    charts.candle_axis(layout, index, charts.bar_labels(index), 30)
-    places = layout["xaxis"]["categoryarray"]
-    assert len(places) == len(set(places)) == 34
-    assert not {"10 Feb 2024", "11 Feb 2024"} & set(places)  # a Saturday and a Sunday
 
 
 def test_a_failed_write_leaves_the_old_report(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,35 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.data.bars import FEATURES
+from chandler.candles import candlestick
 
 Figure = dict[str, Any]
-OPEN, HIGH, LOW, CLOSE = (FEATURES.index(name) for name in ("open", "high", "low", "close"))
-TICKS = 6
 POINTS = 1500
 """Bars drawn at most: more than a screen has columns."""
 STYLES = (("--truth", "solid"), ("--ink-soft", "dash"), ("--muted", "dashdot"))
 """Of a backtest's signals after the first, in their order."""
 _WIDE = 5.0
 """Losses that fall by more than this factor get a logarithmic axis."""
-
-
-def candle_axis(layout: Figure, index: pd.DatetimeIndex, labels: Sequence[str], history: int) -> None:
-    """Evenly spaced bars with a few dates below them, and a line after the last bar of the history."""
-    every = max(1, -(-len(labels) // TICKS))
-    layout["xaxis"] |= {
-        "type": "category",
-        "categoryorder": "array",
-        "categoryarray": list(labels),
-        "tickmode": "array",
-        "tickvals": list(labels[::every]),
-        "ticktext": tick_texts(index[::every]),
-        "unifiedhovertitle": {"text": "%{x}"},  # else a bar with a tick would show its short label
-        "range": [-0.7, len(labels) - 0.3],
-        "rangeslider": {"visible": False},
-    }
-    boundary = {"x0": history - 0.5, "x1": history - 0.5, "y0": 0, "y1": 1, "yref": "paper"}
-    layout["shapes"] = [{"type": "line", **boundary, "line": {"color": "--rule-strong", "width": 1, "dash": "dash"}}]
 
 
 def losses(
@@ -85,45 +65,19 @@ def _decades(low: float, high: float) -> Figure:
     return {"tickvals": values, "ticktext": [f"{value:g}" for value in values]}
 
 
-def bar_labels(index: pd.DatetimeIndex) -> list[str]:
-    """A distinct, readable label per bar: the date, with the time where bars are shorter than days."""
-    daily = bool((index == index.normalize()).all())
-    labels = [f"{moment:%d %b %Y}" if daily else f"{moment:%d %b %Y %H:%M}" for moment in index]
-    # The hour that clocks repeat in autumn, and bars of seconds, would share a label and so a place.
-    return labels if len(set(labels)) == len(labels) else [str(moment) for moment in index]
-
-
-def tick_texts(index: pd.DatetimeIndex) -> list[str]:
-    """Short labels of some bars: the day, the time where it matters, and the year where it is new."""
-    texts, year = [], None
-    for moment in index:
-        time = "" if moment == moment.normalize() else f" {moment:%H:%M}"
-        texts.append(f"{moment.day} {moment:%b}{time}" + (f"<br>{moment.year}" if moment.year != year else ""))
-        year = moment.year
-    return texts
-
-
 def curve(x: Sequence[Any], y: Any, colour: str, *, name: str = "", width: float = 1.0, dash: str = "solid") -> Figure:
     line = {"color": colour, "width": width, "dash": dash}
     return {"type": "scatter", "mode": "lines", "x": list(x), "y": rounded(y), "name": name, "line": line}
 
 
-def candlestick(x: Sequence[str], values: NDArray[np.float64], colour: str, fill: str, name: str) -> Figure:
-    prices = {key: rounded(values[:, i]) for key, i in (("open", OPEN), ("high", HIGH), ("low", LOW), ("close", CLOSE))}
-    rising = {"line": {"color": colour, "width": 1.1}, "fillcolor": "--page"}
-    falling = {"line": {"color": colour, "width": 1.1}, "fillcolor": fill}
-    shape = {"type": "candlestick", "x": list(x), "name": name, "whiskerwidth": 0, "hoverinfo": "skip", "zorder": 2}
-    return {**shape, **prices, "increasing": rising, "decreasing": falling, "showlegend": True}
-
-
-def prices_on_hover(x: Sequence[str], values: NDArray[np.float64], name: str) -> Figure:
-    """An unseen line that puts one row of prices into the unified hover; a candlestick would take five."""
-    texts = [
-        "  ".join(f"{key} {_price(row[i])}" for key, i in zip("OHLC", (OPEN, HIGH, LOW, CLOSE), strict=True))
-        for row in values
-    ]
-    trace = curve(x, values[:, CLOSE], "rgba(0,0,0,0)", width=0)
-    return trace | {"text": texts, "hovertemplate": f"{name}: %{{text}}<extra></extra>", "showlegend": False}
+def candles(x: Sequence[str], bars: NDArray[np.float64], colour: str, fill: str, name: str) -> list[Figure]:
+    """Bars (N, 4), open to close, and an unseen line that puts one row of prices into the unified hover; a candlestick would
+    take five."""
+    trace = candlestick(x, [rounded(column) for column in bars.T], name, (colour, "--page"), (colour, fill))
+    texts = ["  ".join(f"{key} {_price(price)}" for key, price in zip("OHLC", row, strict=True)) for row in bars]
+    unseen = curve(x, bars[:, -1], "rgba(0,0,0,0)", width=0)
+    hover = {"text": texts, "hovertemplate": f"{name}: %{{text}}<extra></extra>", "showlegend": False}
+    return [trace | {"hoverinfo": "skip", "zorder": 2, "showlegend": True}, unseen | hover]
 
 
 def layout_of(*, hover: str) -> Figure:

@@ -8,18 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from chandler.candles import bar_labels, candle_axis
 from chandler.evaluation.walk_forward.results import Results
 from chandler.measures import block_bootstrap
-from chandler.reports.charts import (
-    Figure,
-    bar_labels,
-    candle_axis,
-    candlestick,
-    curve,
-    layout_of,
-    prices_on_hover,
-    rounded,
-)
+from chandler.reports.charts import Figure, candles, curve, layout_of, rounded
 from chandler.reports.score_means import crps_by_hour, crps_by_step
 
 COLOURS = ("--model", "--truth", "--third", "--fourth")
@@ -122,9 +114,7 @@ def example(history: pd.DataFrame, results: Results, window: int, model: str, na
     Args:
         history: its last rows, with columns timestamp, open, high, low, close.
     """
-    times = pd.DatetimeIndex(results.truth("timestamp")[window])
-    past_times = pd.DatetimeIndex(history["timestamp"])
-    index = pd.DatetimeIndex(past_times.append(times))
+    index = pd.DatetimeIndex([*history["timestamp"], *pd.DatetimeIndex(results.truth("timestamp")[window])])
     labels = bar_labels(index)
     past, future = labels[: len(history)], labels[len(history) :]
     last = float(results.truth("last")[window, 0])
@@ -148,10 +138,10 @@ def example(history: pd.DataFrame, results: Results, window: int, model: str, na
     )
     bars = history[["open", "high", "low", "close"]].to_numpy(np.float64)
     came = np.stack([results.truth(f"truth_{name}")[window] for name in ("open", "high", "low", "close")], axis=1)
-    traces += [candlestick(past, bars, "--ink", "--ink-soft", "history"), prices_on_hover(past, bars, "history")]
-    traces += [candlestick(future, came, "--truth", "--truth", "came true"), prices_on_hover(future, came, "came true")]
+    traces += candles(past, bars, "--ink", "--ink-soft", "history")
+    traces += candles(future, came, "--truth", "--truth", "came true")
     layout = layout_of(hover="x unified") | {"showlegend": False}
-    candle_axis(layout, index, labels, len(history))
+    candle_axis(layout, index, len(history), "--rule-strong")
     return {"data": traces, "layout": layout}
 
 

@@ -15,47 +15,34 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from chandler.data.bars import Bars
 from chandler.data.columns import CLOSE, HIGH, LOW, OPEN
-from chandler.forecasting.forecast import Forecast
-from chandler.forecasting.plots.common import AHEAD, FAINT, FALL, INK, MUTED, RISE, drawn_history, matching
+from chandler.forecasting.plots.common import AHEAD, FAINT, FALL, INK, MUTED, RISE, Picture
 from chandler.forecasting.plots.fonts import dress
 
 TICKS = 8
 
 
-def draw_forecast(
-    forecast: Forecast, *, truth: Bars | pd.DataFrame | None = None, band: float = 0.8, history_rows: int = 60
-) -> Figure:
-    """The figure of `Forecast.plot`, whose arguments and errors these are."""
-    history = drawn_history(forecast, band, history_rows)
-    past, horizon = len(history), forecast.horizon
-    ahead = np.arange(past, past + horizon)
-    close = forecast.paths[:, :, CLOSE]
-    low, high = np.quantile(close, [(1 - band) / 2, (1 + band) / 2], axis=0)
-
+def draw_forecast(picture: Picture, model: str) -> Figure:
+    """The figure of `Forecast.plot`; `model` is named below the title."""
+    past, horizon = len(picture.past), len(picture.timestamps)
     figure = Figure(figsize=(10, 5), dpi=150, layout="constrained", facecolor="white")
     axes = figure.add_subplot()
-    _candles(axes, np.arange(past), history.values)
+    _candles(axes, np.arange(past), picture.past.values)
 
-    # Band and mean begin at the last known close: the forecast grows out of it.
-    last = history.values[-1, CLOSE]
-    x = np.r_[past - 1, ahead]
+    x, (mean, low, high) = np.arange(past - 1, past + horizon), picture.lines()
     axes.axvspan(past - 0.5, past + horizon - 0.5, color=AHEAD, alpha=0.05, linewidth=0, zorder=0)
     axes.axvline(past - 0.5, color=AHEAD, linewidth=0.8, alpha=0.5, zorder=1)
-    if len(close) > 1:
-        label = f"{band:.0%} of {len(close)} paths"
-        axes.fill_between(x, np.r_[last, low], np.r_[last, high], color=AHEAD, alpha=0.22, linewidth=0, label=label)
-    label = "mean forecast close" if len(close) > 1 else "forecast close (1 path)"
-    axes.plot(x, np.r_[last, close.mean(axis=0)], color=AHEAD, linewidth=2, label=label, zorder=4)
-    if truth is not None:
-        at, came = matching(truth, forecast)
-        _candles(axes, past + at, came, alpha=0.35)
-        axes.plot(past + at, came[:, CLOSE], color=INK, linewidth=1.4, marker="o", markersize=2.5,
+    if len(picture.close) > 1:
+        axes.fill_between(x, low, high, color=AHEAD, alpha=0.22, linewidth=0, label=picture.band_name)
+    axes.plot(x, mean, color=AHEAD, linewidth=2, label=picture.mean_name, zorder=4)
+    if picture.truth is not None:
+        steps, came = picture.came_true()
+        _candles(axes, past + steps, came, alpha=0.35)
+        axes.plot(past + steps, came[:, CLOSE], color=INK, linewidth=1.4, marker="o", markersize=2.5,
                   label="actual close", zorder=5)  # fmt: skip
 
-    _dates(axes, pd.DatetimeIndex(history.timestamps.append(forecast.timestamps)))
-    _finish(axes, figure, forecast, band)
+    _dates(axes, picture.index)
+    _finish(axes, figure, picture, model)
     dress(figure)
     return figure
 
@@ -95,20 +82,15 @@ def _dates(axes: Axes, index: pd.DatetimeIndex) -> None:
     axes.set_xlim(-1, len(index))
 
 
-def _finish(axes: Axes, figure: Figure, forecast: Forecast, band: float) -> None:
+def _finish(axes: Axes, figure: Figure, picture: Picture, model: str) -> None:
     """Titles, labels and a legend below the axes, where it covers no bar."""
-    paths, last = len(forecast.paths), forecast.history.timestamps[-1]
-    after = f"{last:%d %b %Y}" if last == last.normalize() else f"{last:%d %b %Y %H:%M}"
-    bars = "bar" if forecast.horizon == 1 else f"{forecast.horizon} bars"
-    what = f"{paths} sampled paths, {band:.0%} band" if paths > 1 else "1 sampled path"
-    model = Path(forecast.model).name
+    paths = len(picture.close)
+    what = f"{paths} sampled paths, {picture.band:.0%} band" if paths > 1 else "1 sampled path"
     # Under the title rather than beside it: symbols can be long.
-    title = f"{forecast.symbol}: next {bars} after {after}"
-    axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=22)
-    subtitle = f"{what}  |  {model}" if model else what
+    axes.set_title(picture.title, loc="left", fontsize=13, fontweight="bold", pad=22)
+    subtitle = f"{what}  |  {Path(model).name}" if model else what
     axes.annotate(subtitle, (0, 1), (0, 8), "axes fraction", "offset points", fontsize=9, color=MUTED)
-    zone = forecast.timestamps.tz
-    axes.set_xlabel(f"time of bar ({zone})" if zone is not None else "time of bar", color=MUTED)
+    axes.set_xlabel(picture.time_title, color=MUTED)
     axes.set_ylabel("price", color=MUTED)
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
