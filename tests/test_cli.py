@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,20 @@ def test_finetune_leaves_a_run_folder_with_a_report(run: Path) -> None:
         p.name for p in run.iterdir()
     }
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["lookback"] == 20
+
+
+def test_changed_settings_are_accepted_when_asked_and_by_the_old_name_with_a_warning(
+    run: Path, bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(run, tmp_path / "run")
+    command = ["finetune", "configs/csv.yaml", "--set", f"data.path={bars}", "--out", folder, *SMALL_RUN, "--resume"]
+    changed = [*command, "--set", "predictor.learning_rate=0.5"]
+    assert chandler(*changed) == 2
+    assert "--resume --accept-changed-settings" in capsys.readouterr().err
+    assert chandler(*changed, "--accept-changed-settings") == 0
+    assert "--force" not in capsys.readouterr().err
+    assert chandler(*command, "--force") == 0
+    assert "--force is called --accept-changed-settings now" in capsys.readouterr().err
 
 
 def test_forecast_writes_paths_and_a_picture(run: Path, bars: Path, capsys: pytest.CaptureFixture[str]) -> None:

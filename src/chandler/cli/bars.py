@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from chandler.cli.options import SourceOptions, source_of, takes_source, tell_skipped
+from chandler.cli.options import SourceOptions, source_of, takes_options, tell_skipped
 from chandler.errors import ConfigError
 from chandler.places import require_apart
 from chandler.printing import printable
 
 
-@takes_source
+@takes_options
 def inspect(
     data: Annotated[
         list[str] | None,
@@ -111,7 +112,7 @@ def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str])
     return load(Inspection, {}, [*flags, *overrides]).data
 
 
-@takes_source
+@takes_options
 def prepare(
     data: Annotated[
         list[str],
@@ -133,22 +134,20 @@ def prepare(
 
     Example: [bold]chandler prepare bars/ bars.store[/bold], then [bold]chandler inspect bars.store[/bold]
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    from chandler.data.prepare import Progress
+    from chandler.data.prepare import Progress as Prepared
     from chandler.data.prepare import prepare as run_prepare
+    from chandler.progress import Counter, Progress
 
     if len(data) < 2:
         raise ConfigError("give the data and the folder to write: chandler prepare bars/ bars.store")
-    columns = (TextColumn("{task.fields[rows]:,} rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None, rows=0)
+    counters: list[Counter] = []
 
-        def report(progress: Progress) -> None:
-            bar.update(task, completed=progress.done, total=progress.total, rows=progress.rows)
+    def report(found: Prepared) -> None:
+        if not counters:
+            counters.append(shown.start("", found.total, unit="files"))
+        counters[0].update(found.done, detail=f"{found.rows:,} rows")
 
+    with closing(Progress()) as shown:
         store = run_prepare(
             data[:-1], data[-1], workers=workers, skip_bad=source.skip_bad, report=report, **source.given()
         )

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from chandler.cli.options import Data, SourceOptions, source_of, takes_source, tell_skipped
+from chandler.cli.options import Data, SourceOptions, source_of, takes_options, tell_skipped
 from chandler.errors import ConfigError
 from chandler.places import require_apart
 
 
-@takes_source
+@takes_options
 def forecast(
     data: Data,
     model: Annotated[

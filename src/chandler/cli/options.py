@@ -6,7 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -24,25 +24,45 @@ Data = Annotated[
         show_default=False,
     ),
 ]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Override any key: --set data.path=bars.csv. Repeatable.")
-]
-RunFolder = Annotated[str | None, typer.Option("--out", help="The run folder, instead of the YAML's.")]
-SaveAs = Annotated[
-    Path | None, typer.Option(help="Also write the settings, overrides included, to this YAML.", show_default=False)
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace an earlier run in that folder, and an earlier file of --save-as.")
-]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on where the run in that folder stopped; start if there is none.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Resume although settings have changed.")]
+
+
+def _renamed(old: bool) -> bool:
+    if old:
+        typer.echo(
+            "chandler: --force is called --accept-changed-settings now; the old name goes with the next release.",
+            err=True,
+        )
+    return old
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a training run is written and how it begins: the same options for finetune and pretrain."""
+
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override any key: --set data.path=bars.csv. Repeatable.")
+    ] = None
+    out: Annotated[str | None, typer.Option("--out", help="The run folder, instead of the YAML's.")] = None
+    save_as: Annotated[
+        Path | None,
+        typer.Option(help="Also write the settings, overrides included, to this YAML.", show_default=False),
+    ] = None
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace an earlier run in that folder, and an earlier file of --save-as."),
+    ] = False
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the run in that folder stopped; start if there is none.")
+    ] = False
+    accept_changed_settings: Annotated[
+        bool, typer.Option("--accept-changed-settings", help="Resume although settings have changed.")
+    ] = False
+    force: Annotated[bool, typer.Option("--force", hidden=True, callback=_renamed)] = False
 
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Which bars of DATA, and how they are read: the same options for every command that `takes_source`."""
+    """Which bars of DATA, and how they are read: the same options for every command that reads bars."""
 
     symbols: Annotated[str | None, typer.Option(help="Only these symbols, comma-separated.")] = None
     start: Annotated[str | None, typer.Option(help="Only rows from this date or time on.")] = None
@@ -92,23 +112,26 @@ class SourceOptions:
         return asked
 
 
-def takes_source(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the fields of `SourceOptions` as its last options, in the place of its argument `source`."""
+def takes_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the fields of each argument that is a dataclass of options as its last options, in its place."""
     own = inspect.signature(command, eval_str=True)
-    hints = get_type_hints(SourceOptions, include_extras=True)
-    shared = [
-        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name])
-        for one in fields(SourceOptions)
-    ]
+    kinds: dict[str, Any] = {
+        name: one.annotation for name, one in own.parameters.items() if is_dataclass(one.annotation)
+    }
+    shared = {
+        one.name: inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hint)
+        for kind in kinds.values()
+        for one, hint in zip(fields(kind), get_type_hints(kind, include_extras=True).values(), strict=True)
+    }
 
     @wraps(command)
     def with_options(**values: Any) -> None:
-        source = SourceOptions(**{one.name: values.pop(one.name) for one in shared})
-        command(**values, source=source)
+        made = {name: kind(**{one.name: values.pop(one.name) for one in fields(kind)}) for name, kind in kinds.items()}
+        command(**values, **made)
 
-    kept = [one for name, one in own.parameters.items() if name != "source"]
-    with_options.__signature__ = own.replace(parameters=[*kept, *shared])  # type: ignore[attr-defined]
-    with_options.__annotations__ = {one.name: one.annotation for one in (*kept, *shared)}
+    parameters = [*(one for name, one in own.parameters.items() if name not in kinds), *shared.values()]
+    with_options.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {one.name: one.annotation for one in parameters}
     return with_options
 
 
@@ -125,10 +148,9 @@ def source_of(data: list[str] | None) -> str | list[str] | None:
 
 
 def tell_skipped(skipped: tuple[str, ...]) -> None:
-    for one in skipped[:20]:
+    rest = [f"and {len(skipped) - 20:,} more"] if len(skipped) > 20 else []
+    for one in (*skipped[:20], *rest):
         typer.echo(f"skipped: {one}", err=True)
-    if len(skipped) > 20:
-        typer.echo(f"skipped: and {len(skipped) - 20:,} more", err=True)
 
 
 def path_setting(data: list[str] | None) -> list[str]:
