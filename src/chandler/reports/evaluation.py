@@ -209,7 +209,7 @@ def _calibration(results: Results, naive: str | None) -> Calibration | None:
     }
     pit = []
     for place, name in enumerate(shown):
-        figure = score_charts.pit_histogram(results.column(name, "pit").ravel(), score_charts.style(place)[0])
+        figure = score_charts.pit_histogram(results.column(name, "pit").ravel(), score_charts.style(place).color)
         pit.append((display_name(name), Chart(figure, f"PIT histogram of {display_name(name)}")))
     reliability = Chart(score_charts.reliability(lines), "Coverage of bands")
     return Calibration(any(name.endswith(CALIBRATED) for name in spread), levels, bands, reliability, pit)
@@ -220,7 +220,7 @@ def _by_step(results: Results, naive: str) -> Steps:
     steps = sorted({1, *(max(1, round(horizon * share)) for share in (0.25, 0.5, 0.75)), horizon})
     rows = []
     for name in [*results.models, naive]:
-        mean = score_means.crps_by_step(results, name).mean(0) * 100
+        mean = score_means.crps_by_round(results, name).mean(0) * 100
         rows.append((display_name(name), [float(mean[step - 1]) for step in steps]))
     chart = Chart(score_charts.by_step(results, results.raw_models, naive), "CRPS against naive by step ahead")
     return Steps(chart, steps, rows)
@@ -230,7 +230,7 @@ def _by_symbol(results: Results, naive: str) -> Symbols | None:
     base, counts = score_means.crps_by_symbol(results, naive), pd.Series(results.symbols).value_counts()
     if len(base) < 2:
         return None
-    shares = score_means.symbol_shares(results, results.raw_models, naive)
+    shares = {model: score_means.crps_by_symbol(results, model, naive) for model in results.raw_models}
     chart = Chart(score_charts.by_symbol(shares), "CRPS against naive by symbol") if len(base) > CHART_SYMBOLS else None
     won = [(model, int((values < 0).sum()), len(values)) for model, values in shares.items()]
     order, ranked = list(base.index), 0

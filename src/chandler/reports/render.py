@@ -26,6 +26,7 @@ from chandler.atomic import write_text
 from chandler.measures import Comparison
 from chandler.reports.charts import Figure
 from chandler.text import count, duration
+from chandler.training.runs.history import short
 
 NAME = "report.html"
 Pairs = Sequence[tuple[str, str]]
@@ -130,7 +131,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for one in (change, day, decimal, duration, listed, number, percent, signed):
+    for one in (change, day, decimal, duration, listed, number, percent, short, signed):
         made.filters[one.__name__] = one
     made.filters |= {
         "about": lambda what: f"{_NEXT}{what}{_IS}",

@@ -9,7 +9,7 @@ from pathlib import Path
 from chandler.measures import higher_is_better
 from chandler.reports import charts
 from chandler.reports.render import Chart, Pairs, number, sentences, write, written_with
-from chandler.training.runs.history import RunHistory, StageHistory, flat, short
+from chandler.training.runs.history import RunHistory, StageHistory, flat
 
 MEASURES: Mapping[str, str] = {
     "mse": "reconstruction error (MSE)",
@@ -21,17 +21,6 @@ MEASURES: Mapping[str, str] = {
     "crps": "CRPS of forecast closes, % of the last close",
     "rank_ic": "RankIC of forecast returns, to be high",
 }
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage of the run, and the weights it began with; empty if they are not on record."""
-
-    history: StageHistory
-    start: str
-    measure: str
-    higher: bool
-    """What chose its checkpoint, in words, and whether that is to rise."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +50,10 @@ class RunPage:
 
     name: str
     log: RunHistory
-    stages: Sequence[Stage]
+    names: Mapping[str, str]
+    """Of measures, in words."""
+    higher: Sequence[str]
+    """Measures that are to rise."""
     improved: Sequence[str]
     kept: Sequence[str]
     """Names of the stages that ran and beat their start, and of those that did not."""
@@ -100,20 +92,16 @@ def run_page(log: RunHistory) -> RunPage:
     return RunPage(
         name=log.folder.resolve().name,
         log=log,
-        stages=[_stage(stage) for stage in log.stages],
+        names=MEASURES,
+        higher=[name for name in MEASURES if higher_is_better(name)],
         improved=[stage.name for stage in ran if stage.status == "improved"],
         kept=[stage.name for stage in ran if stage.status != "improved"],
         measures=[one for stage in log.stages if stage.known for one in _measures(stage)],
         curves=curves,
-        ran=sentences("run", "ran", log, short, written_with()),
+        ran=sentences("run", "ran", log, written_with()),
         settings=flat(log.config),
         pretrained=any(not stage.random_start for stage in ran),
     )
-
-
-def _stage(stage: StageHistory) -> Stage:
-    measure, start = stage.outcome.get("measure", ""), stage.outcome.get("start")
-    return Stage(stage, short(start) if start else "", MEASURES.get(measure, measure), higher_is_better(measure))
 
 
 def _measures(stage: StageHistory) -> list[Measure]:

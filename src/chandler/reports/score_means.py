@@ -1,8 +1,6 @@
-"""Means of an evaluation's scores that its page alone shows: by step, symbol and hour, of tails, of adaptive bands."""
+"""Means of an evaluation's scores that its page alone shows: by step and symbol, of tails, of adaptive bands."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,27 +12,16 @@ from chandler.measures import adaptive_bands
 Array = NDArray[np.float64]
 
 
-def crps_by_step(results: Results, name: str) -> Array:
-    """(rounds, H) of the close, as a share of the last close: means over the symbols of each round."""
-    each = pd.DataFrame(results.column(name, "crps") / results.truth("last"))
+def crps_by_round(results: Results, model: str) -> Array:
+    """(rounds, H) CRPS over the last close, means over the windows of each round, in order of time."""
+    each = pd.DataFrame(results.column(model, "crps") / results.truth("last"))
     return each.groupby(results.rounds).mean().to_numpy()
 
 
-def crps_by_symbol(results: Results, name: str) -> pd.Series:
-    """In % of the last close, by symbol."""
-    return pd.Series(results.losses(name)["crps"]).groupby(results.symbols).mean()
-
-
-def symbol_shares(results: Results, models: Sequence[str], naive: str) -> dict[str, pd.Series]:
-    """CRPS of each model against naive by symbol, in %."""
-    base = crps_by_symbol(results, naive)
-    return {model: (crps_by_symbol(results, model) / base - 1) * 100 for model in models}
-
-
-def crps_by_hour(results: Results, name: str) -> pd.Series:
-    """As a share of the last close, by the hour at which a forecast bar begins."""
-    values = results.column(name, "crps") / results.truth("last")
-    return pd.Series(values.ravel()).groupby(results.truth("hour").ravel()).mean()
+def crps_by_symbol(results: Results, model: str, rival: str | None = None) -> pd.Series:
+    """CRPS in % of the last close by symbol; with a rival, by how many % it differs from the rival's."""
+    own = pd.Series(results.losses(model)["crps"]).groupby(results.symbols).mean()
+    return own if rival is None else (own / crps_by_symbol(results, rival) - 1) * 100
 
 
 def pinball(results: Results, name: str) -> float:
