@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from chandler.cli.options import SourceOptions, source_of, takes_options, tell_skipped
 from chandler.errors import ConfigError
@@ -19,26 +20,26 @@ from chandler.printing import printable
 def inspect(
     data: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="DATA...",
             help="Files, folders or globs of bars, a prepared store, qlib:FOLDER; or data.path of the YAML.",
             show_default=False,
         ),
     ] = None,
-    lookback: Annotated[int | None, typer.Option(min=2, help="Bars that a forecast sees; default: 90.")] = None,
-    horizon: Annotated[int | None, typer.Option(min=1, help="Bars to forecast; default: 10.")] = None,
+    lookback: Annotated[int | None, Option(min=2, help="Bars that a forecast sees; default: 90.")] = None,
+    horizon: Annotated[int | None, Option(min=1, help="Bars to forecast; default: 10.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Take source, windows, split, calendar and cleaning from this run's YAML.")
+        Path | None, Option(help="Take source, windows, split, calendar and cleaning from this run's YAML.")
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any key of a run's data: --set data.cleaning.enabled=true. Repeatable."),
+        Option("--set", help="Any key of a run's data: --set data.cleaning.enabled=true. Repeatable."),
     ] = None,
     calendar: Annotated[
-        str | None, typer.Option(help="When it trades: XNYS, XSHG, ..., 24/7, 24/5; default: learned from the bars.")
+        str | None, Option(help="When it trades: XNYS, XSHG, ..., 24/7, 24/5; default: learned from the bars.")
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the report as one self-contained page.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    html: Annotated[Path | None, Option(help="Write the report as one self-contained page.")] = None,
+    as_json: Annotated[bool, Option("--json", help="Print the report as JSON.")] = False,
     *,
     source: SourceOptions,
 ) -> None:
@@ -116,14 +117,14 @@ def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str])
 def prepare(
     data: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="DATA... STORE",
             help="Files, folders or globs of bars, qlib:FOLDER; the folder to write last.",
             show_default=False,
         ),
     ],
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads or processes; default: one per core, if worth it.")
+        int | None, Option(min=1, help="Threads or processes; default: one per core, if worth it.")
     ] = None,
     *,
     source: SourceOptions,

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
+from typer import Argument, Option
 
 from chandler.errors import ConfigError
 
 Data = Annotated[
     list[str],
-    typer.Argument(
+    Argument(
         metavar="DATA...",
         help="Files (CSV, Parquet, JSON, zip ...), folders or globs of bars, a prepared store, qlib:FOLDER, "
         "chandler-stocks (bundled).",
@@ -40,64 +41,56 @@ class RunOptions:
     """Where a training run is written and how it begins: the same options for finetune and pretrain."""
 
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override any key: --set data.path=bars.csv. Repeatable.")
+        list[str] | None, Option("--set", help="Override any key: --set data.path=bars.csv. Repeatable.")
     ] = None
-    out: Annotated[str | None, typer.Option("--out", help="The run folder, instead of the YAML's.")] = None
+    out: Annotated[str | None, Option("--out", help="The run folder, instead of the YAML's.")] = None
     save_as: Annotated[
         Path | None,
-        typer.Option(help="Also write the settings, overrides included, to this YAML.", show_default=False),
+        Option(help="Also write the settings, overrides included, to this YAML.", show_default=False),
     ] = None
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace an earlier run in that folder, and an earlier file of --save-as."),
+        Option("--overwrite", help="Replace an earlier run in that folder, and an earlier file of --save-as."),
     ] = False
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the run in that folder stopped; start if there is none.")
+        bool, Option("--resume", help="Go on where the run in that folder stopped; start if there is none.")
     ] = False
     accept_changed_settings: Annotated[
-        bool, typer.Option("--accept-changed-settings", help="Resume although settings have changed.")
+        bool, Option("--accept-changed-settings", help="Resume although settings have changed.")
     ] = False
-    force: Annotated[bool, typer.Option("--force", hidden=True, callback=_renamed)] = False
+    force: Annotated[bool, Option("--force", hidden=True, callback=_renamed)] = False
 
 
 @dataclass(frozen=True)
 class SourceOptions:
     """Which bars of DATA, and how they are read: the same options for every command that reads bars."""
 
-    symbols: Annotated[str | None, typer.Option(help="Only these symbols, comma-separated.")] = None
-    start: Annotated[str | None, typer.Option(help="Only rows from this date or time on.")] = None
-    end: Annotated[str | None, typer.Option(help="Only rows up to this date or time, inclusive.")] = None
+    symbols: Annotated[str | None, Option(help="Only these symbols, comma-separated.")] = None
+    start: Annotated[str | None, Option(help="Only rows from this date or time on.")] = None
+    end: Annotated[str | None, Option(help="Only rows up to this date or time, inclusive.")] = None
     market: Annotated[
-        str | None, typer.Option(help="Of a Qlib folder: the instrument list, such as csi300; default: all.")
+        str | None, Option(help="Of a Qlib folder: the instrument list, such as csi300; default: all.")
     ] = None
-    freq: Annotated[str | None, typer.Option(help="Of a Qlib folder: the bars, such as 1min; default: day.")] = None
+    freq: Annotated[str | None, Option(help="Of a Qlib folder: the bars, such as 1min; default: day.")] = None
     column: Annotated[
-        list[str] | None, typer.Option("--column", help="Name a column yourself: close=ClosePrice. Repeatable.")
+        list[str] | None, Option("--column", help="Name a column yourself: close=ClosePrice. Repeatable.")
     ] = None
-    timezone: Annotated[
-        str | None, typer.Option(help="Zone of timestamps that carry none, such as America/New_York.")
-    ] = None
-    date_format: Annotated[str | None, typer.Option(help="strptime format of ambiguous dates, such as %d/%m/%Y.")] = (
-        None
-    )
+    timezone: Annotated[str | None, Option(help="Zone of timestamps that carry none, such as America/New_York.")] = None
+    date_format: Annotated[str | None, Option(help="strptime format of ambiguous dates, such as %d/%m/%Y.")] = None
     adjust: Annotated[
         Literal["auto", "none"],
-        typer.Option(help="auto: scale prices by an adjusted close if there is one; none: leave them."),
+        Option(help="auto: scale prices by an adjusted close if there is one; none: leave them."),
     ] = "auto"
     missing: Annotated[
         Literal["error", "drop", "split"],
-        typer.Option(help="Rows without prices: error (stop and say where), drop, or split (no window crosses them)."),
+        Option(help="Rows without prices: error (stop and say where), drop, or split (no window crosses them)."),
     ] = "error"
     decimal: Annotated[
-        Literal["auto", ".", ","], typer.Option("--decimal", help="Decimal sign of numbers that read both ways.")
+        Literal["auto", ".", ","], Option("--decimal", help="Decimal sign of numbers that read both ways.")
     ] = "auto"
-    sort: Annotated[bool, typer.Option("--sort", help="Sort rows whose time steps back, instead of stopping.")] = False
-    join: Annotated[bool, typer.Option("--join", help="Files of one symbol follow one another: put them together.")] = (
-        False
-    )
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out files that cannot be used, and say which.")
-    ] = False
+    sort: Annotated[bool, Option("--sort", help="Sort rows whose time steps back, instead of stopping.")] = False
+    join: Annotated[bool, Option("--join", help="Files of one symbol follow one another: put them together.")] = False
+    skip_bad: Annotated[bool, Option("--skip-bad", help="Leave out files that cannot be used, and say which.")] = False
 
     def given(self) -> dict[str, Any]:
         """What was asked for, as `SourceSettings`, `load_bars` and `prepare` call it; nothing left at its default."""

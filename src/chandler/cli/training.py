@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from chandler.cli.options import RunOptions, takes_options
 from chandler.errors import ConfigError, DataError
@@ -15,9 +16,7 @@ from chandler.places import require_apart
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Run folder to write; an earlier demo there is replaced.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[Path, Option(help="Run folder to write; an earlier demo there is replaced.")] = Path("runs/demo"),
 ) -> None:
     """Finetune chandler-nano on five bundled US stocks, then hold it against the untouched model and naive forecasts.
 
@@ -32,7 +31,7 @@ def demo(
 def finetune(
     config: Annotated[
         Path,
-        typer.Argument(
+        Argument(
             help="YAML that describes the run; see configs/. One of the reference's CSV pipeline is read as it is.",
             show_default=False,
         ),
@@ -51,7 +50,7 @@ def finetune(
 
 @takes_options
 def pretrain(
-    config: Annotated[Path, typer.Argument(help="YAML that describes the run; see configs/nano.yaml.")],
+    config: Annotated[Path, Argument(help="YAML that describes the run; see configs/nano.yaml.")],
     *,
     options: RunOptions,
 ) -> None:
@@ -99,8 +98,8 @@ def _train(config: Path, options: RunOptions, defaults: Mapping[str, Any]) -> No
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Where to look for run folders.")] = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    folder: Annotated[Path, Argument(help="Where to look for run folders.")] = Path("runs"),
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List runs: stages, epochs, score at step 0 and at best, size on disk, date."""
     from chandler.training.runs.listing import runs_json, runs_table
