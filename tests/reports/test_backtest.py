@@ -1,8 +1,7 @@
-"""Every page: text of the data stays text, a typed context says what will be on it, and one style sheet serves all."""
+"""The page of a backtest, and its verdict in words: no more than interval and random signals allow."""
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -10,23 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests.reports.drawn import STYLE, drawn
+from tests.reports.drawn import drawn
 
 from chandler.errors import ConfigError
 from chandler.reports import write_report
-from chandler.reports.backtest import backtest_page
-from chandler.reports.generation import generation_page
-from chandler.reports.render import (
-    change,
-    decimal,
-    environment,
-    listed,
-    number,
-    percent,
-    render,
-    signed,
-    terminal_text,
-)
+from chandler.reports.backtest import backtest_page, headline
+from chandler.reports.render import render, terminal_text
 
 EVIL = "<b>&\"'</script>"
 
@@ -80,49 +68,22 @@ def test_luck_is_shown_where_there_is_any(draws: int) -> None:
     assert ("What luck does" in html) == bool(draws)
 
 
-def test_the_page_of_a_generation_task_needs_no_script() -> None:
-    one = {
-        "discriminative": 0.25,
-        "discriminative_low": 0.2,
-        "discriminative_high": 0.3,
-        "tstr_mae": 0.5,
-        "tstr_rank_ic": -0.1,
-    }
-    names = ("shuffled_bars", "past_stretch", EVIL)
-    result = {
-        "results": [{"name": name, **one} for name in names], "models": [EVIL], "seen": False, "notes": [], "windows": 50,
-        "test_windows": 15, "lookback": 20, "horizon": 4, "symbols": 5,
-        "real": {"mae": 0.4, "rank_ic": 0.2, "no_change_mae": 0.6},
-    }  # fmt: skip
-    page = generation_page(result, "g")
-    html = render("generation", page)
-    cells = "<td>0.250</td><td>0.200 to 0.300</td><td>0.5000</td><td>\N{MINUS SIGN}0.100</td>"
-    assert re.search(f'<th scope="row">&lt;b&gt;[^<]*</th>{cells}', html)
-    assert "the first 70% of the windows train" in html
-    assert "<script" not in html
-    assert EVIL not in html
-
-
-def test_a_cell_is_escaped_and_its_note_stands_beside_it() -> None:
-    template = environment().from_string(
-        '{% from "macros.html.j2" import table, row, mark, noted %}'
-        '{% call table("t", "a", ["", "Inside", "Width"], ["50% band"]) %}'
-        '{{ row("a < b", [mark("<i>", "better"), noted("3", "(1 & 2)")]) }}{% endcall %}'
-    )
-    html = str(template.render())
-    assert '<th scope="row">a &lt; b</th><td><span class="mark better">&lt;i&gt;</span></td>' in html
-    assert "<td>3 <small>(1 &amp; 2)</small></td>" in html
-    assert '<th scope="colgroup" colspan="2">50% band</th>' in html
-
-
-def test_numbers_are_written_one_way() -> None:
-    nothing = [form(value) for form in (decimal, signed, percent, change, number) for value in (None, math.nan)]
-    assert nothing == ["-"] * 10
-    assert [decimal(-1234.5, 1), signed(0.05), percent(0.256, 1), change(-7.43)] == [
-        "\N{MINUS SIGN}1,234.5", "+0.050", "25.6%", "\N{MINUS SIGN}7.4%",
-    ]  # fmt: skip
-    assert [number(value) for value in (4.8765, 0.05375, 12.0, 1234.6)] == ["4.88", "0.0537", "12.0", "1,235"]
-    assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+@pytest.mark.parametrize(
+    ("low", "high", "share", "text"),
+    [
+        (0.01, 0.2, 0.01, "beat the benchmark in this period, after costs."),
+        (0.01, 0.2, 0.3, "beat the benchmark in this period, after costs, but random signals often did as well."),
+        (-0.1, 0.2, 0.01, "shows no difference from the benchmark, after costs."),
+        (-0.2, -0.1, 0.9, "lost to the benchmark in this period, after costs; random signals mostly lost as well."),
+        (None, None, 0.5, "was too short-lived to say anything."),
+    ],
+)
+def test_the_headline_claims_no_more_than_interval_and_luck_allow(
+    low: float | None, high: float | None, share: float, text: str
+) -> None:
+    summary = {"kind": "model", "signal": "model", "luck": {"share": share, "high": -0.01},
+               "results": {"model": {"annual_excess_low": low, "annual_excess_high": high}}}  # fmt: skip
+    assert headline(summary) == f"The model's portfolio {text}"
 
 
 def test_what_is_said_to_a_terminal_is_what_stands_on_the_page() -> None:
@@ -135,16 +96,6 @@ def test_what_is_said_to_a_terminal_is_what_stands_on_the_page() -> None:
         "The model's portfolio shows no difference from the benchmark, after costs.\n"
         "In all: 1 became 1.100, in the benchmark 1.200."
     )
-
-
-def test_every_class_of_the_templates_has_a_style() -> None:
-    style = STYLE.read_text()
-    used = set()
-    for template in STYLE.parent.glob("*.j2"):
-        for names in re.findall(r'class="([a-z ]+)"', template.read_text()):
-            used |= set(names.split())
-    assert {"verdict", "legend", "sortable", "facts", "scroll"} <= used
-    assert {name for name in used if f".{name}" not in style} <= {"history"}  # the plain candle
 
 
 def test_a_folder_of_nothing(tmp_path: Path) -> None:

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from tests.shell import chandler
 
 from chandler import load_bars
 from chandler.data import write_qlib
-from tests.shell import chandler
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-ASSET = Path(__file__).parents[1] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"
+README = (Path(__file__).parents[2] / "README.md").read_text()
+ASSET = Path(__file__).parents[2] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"
 TINY_TOKENIZER = "{d_model: 16, n_heads: 2, ff_dim: 32, s1_bits: 4, s2_bits: 4, n_enc_layers: 2, n_dec_layers: 2}"
 TINY_PREDICTOR = "{d_model: 16, n_heads: 2, ff_dim: 32, s1_bits: 4, s2_bits: 4, n_layers: 1}"
 SMALL_RUN = [
@@ -53,7 +53,7 @@ def run(bars: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(Path(__file__).parents[1])
+    monkeypatch.chdir(Path(__file__).parents[2])
 
 
 def test_every_command_has_help_for_a_first_time_reader(capsys: pytest.CaptureFixture[str]) -> None:
