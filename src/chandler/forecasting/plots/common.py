@@ -54,29 +54,24 @@ class Picture:
 
     @cached_property
     def labels(self) -> list[str]:
-        """Of all bars that are drawn."""
         return bar_labels(self.index)
 
     @property
     def title(self) -> str:
-        """What is forecast, and after which bar."""
         bars = "bar" if len(self.timestamps) == 1 else f"{len(self.timestamps)} bars"
         return f"{self.symbol}: next {bars} after {self.labels[len(self.past) - 1]}"
 
     @property
     def time_title(self) -> str:
-        """Of the axis of times."""
         zone = self.timestamps.tz
         return "time of bar" if zone is None else f"time of bar ({zone})"
 
     @property
     def mean_name(self) -> str:
-        """Of the line of the mean."""
         return "mean forecast close" if len(self.close) > 1 else "forecast close (1 path)"
 
     @property
     def band_name(self) -> str:
-        """Of the band."""
         return f"{self.band:.0%} of {len(self.close)} paths"
 
     def lines(self) -> NDArray[np.float64]:

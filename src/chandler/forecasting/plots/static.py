@@ -8,13 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PatchCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from chandler.candles import tick_texts
 from chandler.data.columns import CLOSE, HIGH, LOW, OPEN
 from chandler.forecasting.plots.common import AHEAD, FAINT, FALL, INK, MUTED, RISE, Picture
 from chandler.forecasting.plots.fonts import dress
@@ -27,6 +26,7 @@ def draw_forecast(picture: Picture, model: str) -> Figure:
     past, horizon = len(picture.past), len(picture.timestamps)
     figure = Figure(figsize=(10, 5), dpi=150, layout="constrained", facecolor="white")
     axes = figure.add_subplot()
+    axes.use_sticky_edges = False  # bars would take the margin below them
     _candles(axes, np.arange(past), picture.past.values)
 
     x, (mean, low, high) = np.arange(past - 1, past + horizon), picture.lines()
@@ -41,7 +41,9 @@ def draw_forecast(picture: Picture, model: str) -> Figure:
         axes.plot(past + steps, came[:, CLOSE], color=INK, linewidth=1.4, marker="o", markersize=2.5,
                   label="actual close", zorder=5)  # fmt: skip
 
-    _dates(axes, picture.index)
+    ticks = np.arange(0, past + horizon, max(1, -(-(past + horizon) // TICKS)))
+    axes.set_xticks(ticks, [text.replace("<br>", "\n") for text in tick_texts(picture.index[ticks])])
+    axes.set_xlim(-1, past + horizon)
     _finish(axes, figure, picture, model)
     dress(figure)
     return figure
@@ -49,37 +51,13 @@ def draw_forecast(picture: Picture, model: str) -> Figure:
 
 def _candles(axes: Axes, x: NDArray[np.integer], bars: NDArray[np.float64], alpha: float = 1.0) -> None:
     """Bars (N, 6) at x (N,): hollow where the close is at or above the open, filled where it is below."""
-    for falling, colour in ((False, RISE), (True, FALL)):
+    for falling, colour, face in ((False, RISE, "white"), (True, FALL, FALL)):
         chosen = (bars[:, CLOSE] < bars[:, OPEN]) == falling
         at, rows = x[chosen], bars[chosen]
         bottom, top = rows[:, [OPEN, CLOSE]].min(axis=1), rows[:, [OPEN, CLOSE]].max(axis=1)
-        ends = ((rows[:, LOW], bottom), (top, rows[:, HIGH]))
-        wicks = np.concatenate([np.stack((np.c_[at, a], np.c_[at, b]), axis=1) for a, b in ends])  # (2N, 2, 2)
-        axes.add_collection(LineCollection(list(wicks), colors=colour, linewidths=0.9, alpha=alpha, zorder=2))
-        bodies = [Rectangle((i - 0.32, b), 0.64, t - b) for i, b, t in zip(at, bottom, top, strict=True)]
-        face = colour if falling else "white"
-        axes.add_collection(
-            PatchCollection(bodies, facecolor=face, edgecolor=colour, linewidths=0.9, alpha=alpha, zorder=3)
-        )
-    axes.autoscale_view()
-
-
-def _dates(axes: Axes, index: pd.DatetimeIndex) -> None:
-    """Label about TICKS of the evenly spaced bars with their dates, or dates and times within days."""
-    step = max(1, -(-len(index) // TICKS))
-    at = np.arange(0, len(index), step)
-    daily = bool((index == index.normalize()).all())
-    labels = []
-    for before, now in zip([None, *index[at][:-1]], index[at], strict=True):
-        if daily:
-            labels.append(
-                f"{now:%d %b}" if before is not None and before.year == now.year else f"{now:%d %b}\n{now:%Y}"
-            )
-        else:
-            same = before is not None and before.date() == now.date()
-            labels.append(f"{now:%H:%M}" if same else f"{now:%H:%M}\n{now:%d %b %Y}")
-    axes.set_xticks(at, labels)
-    axes.set_xlim(-1, len(index))
+        ends = np.r_[rows[:, LOW], top], np.r_[bottom, rows[:, HIGH]]
+        axes.vlines(np.r_[at, at], *ends, colors=colour, linewidths=0.9, alpha=alpha, zorder=2)
+        axes.bar(at, top - bottom, 0.64, bottom, color=face, edgecolor=colour, linewidth=0.9, alpha=alpha, zorder=3)
 
 
 def _finish(axes: Axes, figure: Figure, picture: Picture, model: str) -> None:
