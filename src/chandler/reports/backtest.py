@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,6 @@ class BacktestPage:
     lines: Pairs
     growth: Chart
     relative: Chart
-    results: Sequence[tuple[str, Mapping[str, Any]]]
-    """What each signal came to, that in question first."""
     luck: Chart | None
     """None where no random signals were traded."""
     how: Pairs
@@ -70,7 +68,6 @@ def backtest_page(
         lines=verdict_lines(summary),
         growth=Chart(growth, "Growth of 1 over time"),
         relative=Chart(relative, "Growth of 1 over time, relative to the benchmark"),
-        results=list(summary["results"].items()),
         luck=Chart(luck, "Annual excess returns of random signals") if luck else None,
         how=sentences("backtest", "how", summary, settings),
     )

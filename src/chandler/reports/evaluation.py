@@ -31,14 +31,6 @@ CHART_SYMBOLS = 12
 
 
 @dataclass(frozen=True)
-class Question:
-    """What a model may be better at than naive, and its comparisons: (model, rival, comparison)."""
-
-    asked: ComparisonSpec
-    answers: Sequence[tuple[str, str, Comparison]]
-
-
-@dataclass(frozen=True)
 class Band:
     """Share of the true closes inside, with its interval (None for adaptive bands), and width in % of the last close."""
 
@@ -97,14 +89,6 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Example:
-    """One window's forecast; `origin` is the bar it was made after."""
-
-    origin: str
-    chart: Chart
-
-
-@dataclass(frozen=True)
 class EvaluationPage:
     """What the page says."""
 
@@ -117,7 +101,8 @@ class EvaluationPage:
     marked: Pairs
     """(model, sentence) of windows that it has seen or may have seen."""
     task: TaskTable | None
-    questions: Sequence[Question]
+    questions: Sequence[tuple[ComparisonSpec, Sequence[tuple[str, str, Comparison]]]]
+    """What a model may be better at than naive, each with its comparisons: (model, rival, comparison)."""
     naive: str
     """What naive means for distributions, as the page calls it."""
     calibration: Calibration | None
@@ -127,7 +112,8 @@ class EvaluationPage:
     scores: Sequence[Scored]
     volume: Sequence[tuple[str, float]]
     """Errors of those that say something of it; empty: fewer than two do."""
-    examples: Sequence[Example]
+    examples: Sequence[tuple[str, Chart]]
+    """Forecasts of single windows, by the bar that each was made after."""
     example_band: str
     """The baseline whose band is drawn beside the model's; empty: none."""
     ran: Pairs
@@ -160,7 +146,7 @@ def evaluation_page(results: Results) -> EvaluationPage:
         lines=summary.verdict_lines(results, judged),
         marked=summary.marked(results),
         task=None if task is None else task_table(results, task),
-        questions=[Question(one, _answers(results, one.loss)) for one in QUESTIONS if against and results.naive(one)],
+        questions=[(one, _answers(results, one.loss)) for one in QUESTIONS if against and results.naive(one)],
         naive=display_name(naive or ""),
         calibration=_calibration(results, naive),
         by_step=None if against is None else _by_step(results, against),
@@ -276,7 +262,7 @@ def _example_models(results: Results) -> list[str]:
     return [name for name in results.raw_models if drawn and results.spreads(name)][:2]
 
 
-def _examples(results: Results, models: Sequence[str], band: str | None) -> list[Example]:
+def _examples(results: Results, models: Sequence[str], band: str | None) -> list[tuple[str, Chart]]:
     if not models:
         return []
     histories, found = pd.read_parquet(results.folder / EXAMPLES), []
@@ -287,7 +273,7 @@ def _examples(results: Results, models: Sequence[str], band: str | None) -> list
             figure = score_charts.example(history, results, int(window), model, band)
             title = symbol if len(models) == 1 else f"{symbol}, {model}"
             chart = Chart(figure, f"Forecast of {symbol} by {model}", title)
-            found.append(Example(day(history["timestamp"].iloc[-1]), chart))
+            found.append((day(history["timestamp"].iloc[-1]), chart))
     return found
 
 

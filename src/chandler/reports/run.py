@@ -37,14 +37,6 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Losses of a stage by a validation measure; `kind` is the measure's name."""
-
-    chart: Chart
-    kind: str
-
-
-@dataclass(frozen=True)
 class RunPage:
     """What the page says."""
 
@@ -58,7 +50,8 @@ class RunPage:
     kept: Sequence[str]
     """Names of the stages that ran and beat their start, and of those that did not."""
     measures: Sequence[Measure]
-    curves: Sequence[Curve]
+    curves: Sequence[tuple[str, Chart]]
+    """Losses of each stage, by the validation measure they are of."""
     ran: Pairs
     settings: Pairs
     pretrained: bool
@@ -129,7 +122,7 @@ def gain(name: str, ours: float, theirs: float) -> str:
     return "equal" if share < 0.0005 else f"{share:.0%} {word}" if share >= 0.095 else f"{share:.1%} {word}"
 
 
-def _curve(stage: StageHistory, measure: str) -> Curve:
+def _curve(stage: StageHistory, measure: str) -> tuple[str, Chart]:
     """The curve of a validation measure; training's line beside it where the log has it in the same unit."""
     alike = {"mse": ("mse",), "nll": ("ce_s1", "ce_s2")}.get(measure, ())
     found = [record for record in stage.train if alike and all(key in record for key in alike)]
@@ -137,4 +130,4 @@ def _curve(stage: StageHistory, measure: str) -> Curve:
     validation = [(int(record["step"]), float(record[measure])) for record in stage.validation if measure in record]
     figure = charts.losses(train, validation, best_step=stage.outcome.get("best_step"))
     title = f"{stage.name.capitalize()}: {MEASURES.get(measure, measure)}"
-    return Curve(Chart(figure, f"Loss curves of the {stage.name}", title), measure)
+    return measure, Chart(figure, f"Loss curves of the {stage.name}", title)
