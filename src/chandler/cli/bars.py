@@ -137,18 +137,17 @@ def prepare(
     """
     from chandler.data.prepare import Progress as Prepared
     from chandler.data.prepare import prepare as run_prepare
-    from chandler.progress import Counter, Progress
+    from chandler.progress import Progress
 
     if len(data) < 2:
         raise ConfigError("give the data and the folder to write: chandler prepare bars/ bars.store")
-    counters: list[Counter] = []
-
-    def report(found: Prepared) -> None:
-        if not counters:
-            counters.append(shown.start("", found.total, unit="files"))
-        counters[0].update(found.done, detail=f"{found.rows:,} rows")
-
     with closing(Progress()) as shown:
+        counter = shown.start("", 0, unit="files")
+
+        def report(found: Prepared) -> None:
+            counter.total = found.total
+            counter.update(found.done, detail=f"{found.rows:,} rows")
+
         store = run_prepare(
             data[:-1], data[-1], workers=workers, skip_bad=source.skip_bad, report=report, **source.given()
         )
