@@ -6,7 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -106,25 +106,22 @@ class SourceOptions:
 
 
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the fields of each argument that is a dataclass of options as its last options, in its place."""
+    """The command with the fields of its last argument, a dataclass of options, as its last options in its place."""
     own = inspect.signature(command, eval_str=True)
-    kinds: dict[str, Any] = {
-        name: one.annotation for name, one in own.parameters.items() if is_dataclass(one.annotation)
-    }
-    shared = {
-        one.name: inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hint)
-        for kind in kinds.values()
-        for one, hint in zip(fields(kind), get_type_hints(kind, include_extras=True).values(), strict=True)
-    }
+    *kept, last = own.parameters.values()
+    hints = get_type_hints(last.annotation, include_extras=True)
+    shared = [
+        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name])
+        for one in fields(last.annotation)
+    ]
 
     @wraps(command)
     def with_options(**values: Any) -> None:
-        made = {name: kind(**{one.name: values.pop(one.name) for one in fields(kind)}) for name, kind in kinds.items()}
-        command(**values, **made)
+        values[last.name] = last.annotation(**{one.name: values.pop(one.name) for one in shared})
+        command(**values)
 
-    parameters = [*(one for name, one in own.parameters.items() if name not in kinds), *shared.values()]
-    with_options.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-    with_options.__annotations__ = {one.name: one.annotation for one in parameters}
+    with_options.__signature__ = own.replace(parameters=[*kept, *shared])  # type: ignore[attr-defined]
+    with_options.__annotations__ = {one.name: one.annotation for one in (*kept, *shared)}
     return with_options
 
 
