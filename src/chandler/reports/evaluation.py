@@ -134,8 +134,7 @@ def evaluation_page(results: Results) -> EvaluationPage:
     judged, task = summary.judge(results), results.config.get("task")
     naive = results.naive(QUESTIONS[0])
     against = naive if results.raw_models else None  # without models nothing stands against it
-    shown = _example_models(results)
-    band = naive if naive is not None and shown and results.spreads(naive) else None
+    examples, band = _examples(results, naive)
     left_out = results.state.get("left_out", {})
     return EvaluationPage(
         name=results.folder.resolve().name,
@@ -154,8 +153,8 @@ def evaluation_page(results: Results) -> EvaluationPage:
         by_hour=None if against is None else _by_hour(results, against),
         scores=[_scored(results, name) for name in [*results.models, *results.baselines] if results.prices(name)],
         volume=_volume(results),
-        examples=_examples(results, shown, band),
-        example_band=display_name(band or ""),
+        examples=examples,
+        example_band=band,
         ran=_ran(results),
         all_settings=flat(results.config),
         comparisons=len(results.models) * sum(len(results.rivals(question.loss)) for question in QUESTIONS),
@@ -256,15 +255,12 @@ def _volume(results: Results) -> list[tuple[str, float]]:
     return rows if len(rows) > 1 else []
 
 
-def _example_models(results: Results) -> list[str]:
-    """The models whose examples are drawn: two at most, of those that spread."""
-    drawn = (results.folder / EXAMPLES).is_file()
-    return [name for name in results.raw_models if drawn and results.spreads(name)][:2]
-
-
-def _examples(results: Results, models: Sequence[str], band: str | None) -> list[tuple[str, Chart]]:
-    if not models:
-        return []
+def _examples(results: Results, naive: str | None) -> tuple[list[tuple[str, Chart]], str]:
+    """Windows by two models at most, of those that spread, beside the band of naive; what that is called, "" for none."""
+    models = [name for name in results.raw_models if results.spreads(name)][:2]
+    if not models or not (results.folder / EXAMPLES).is_file():
+        return [], ""
+    band = naive if naive is not None and results.spreads(naive) else None
     histories, found = pd.read_parquet(results.folder / EXAMPLES), []
     for window in list(dict.fromkeys(histories["window"]))[: EXAMPLE_CHARTS // len(models)]:
         history = histories[histories["window"] == window]
@@ -274,7 +270,7 @@ def _examples(results: Results, models: Sequence[str], band: str | None) -> list
             title = symbol if len(models) == 1 else f"{symbol}, {model}"
             chart = Chart(figure, f"Forecast of {symbol} by {model}", title)
             found.append((day(history["timestamp"].iloc[-1]), chart))
-    return found
+    return found, display_name(band or "")
 
 
 def _ran(results: Results) -> Pairs:
