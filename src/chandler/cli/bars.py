@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
-from chandler.cli.options import SourceOptions, source_of, takes_source, tell_skipped
+from chandler.cli.options import SourceOptions, source_of, takes_options, tell_skipped
 from chandler.errors import ConfigError
 from chandler.places import require_apart
 from chandler.printing import printable
 
 
-@takes_source
+@takes_options
 def inspect(
     data: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="DATA...",
             help="Files, folders or globs of bars, a prepared store, qlib:FOLDER; or data.path of the YAML.",
             show_default=False,
         ),
     ] = None,
-    lookback: Annotated[int | None, typer.Option(min=2, help="Bars that a forecast sees; default: 90.")] = None,
-    horizon: Annotated[int | None, typer.Option(min=1, help="Bars to forecast; default: 10.")] = None,
+    lookback: Annotated[int | None, Option(min=2, help="Bars that a forecast sees; default: 90.")] = None,
+    horizon: Annotated[int | None, Option(min=1, help="Bars to forecast; default: 10.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Take source, windows, split, calendar and cleaning from this run's YAML.")
+        Path | None, Option(help="Take source, windows, split, calendar and cleaning from this run's YAML.")
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any key of a run's data: --set data.cleaning.enabled=true. Repeatable."),
+        Option("--set", help="Any key of a run's data: --set data.cleaning.enabled=true. Repeatable."),
     ] = None,
     calendar: Annotated[
-        str | None, typer.Option(help="When it trades: XNYS, XSHG, ..., 24/7, 24/5; default: learned from the bars.")
+        str | None, Option(help="When it trades: XNYS, XSHG, ..., 24/7, 24/5; default: learned from the bars.")
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the report as one self-contained page.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    html: Annotated[Path | None, Option(help="Write the report as one self-contained page.")] = None,
+    as_json: Annotated[bool, Option("--json", help="Print the report as JSON.")] = False,
     *,
     source: SourceOptions,
 ) -> None:
@@ -111,18 +113,18 @@ def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str])
     return load(Inspection, {}, [*flags, *overrides]).data
 
 
-@takes_source
+@takes_options
 def prepare(
     data: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="DATA... STORE",
             help="Files, folders or globs of bars, qlib:FOLDER; the folder to write last.",
             show_default=False,
         ),
     ],
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads or processes; default: one per core, if worth it.")
+        int | None, Option(min=1, help="Threads or processes; default: one per core, if worth it.")
     ] = None,
     *,
     source: SourceOptions,
@@ -133,21 +135,18 @@ def prepare(
 
     Example: [bold]chandler prepare bars/ bars.store[/bold], then [bold]chandler inspect bars.store[/bold]
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    from chandler.data.prepare import Progress
+    from chandler.data.prepare import Progress as Prepared
     from chandler.data.prepare import prepare as run_prepare
+    from chandler.progress import Progress
 
     if len(data) < 2:
         raise ConfigError("give the data and the folder to write: chandler prepare bars/ bars.store")
-    columns = (TextColumn("{task.fields[rows]:,} rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None, rows=0)
+    with closing(Progress()) as shown:
+        counter = shown.start("", 0, unit="files")
 
-        def report(progress: Progress) -> None:
-            bar.update(task, completed=progress.done, total=progress.total, rows=progress.rows)
+        def report(found: Prepared) -> None:
+            counter.total = found.total
+            counter.update(found.done, detail=f"{found.rows:,} rows")
 
         store = run_prepare(
             data[:-1], data[-1], workers=workers, skip_bad=source.skip_bad, report=report, **source.given()

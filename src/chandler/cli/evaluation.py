@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from chandler.cli.options import going_on_later, path_setting
 from chandler.errors import ConfigError
@@ -14,28 +15,26 @@ from chandler.errors import ConfigError
 def evaluate(
     data: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[DATA...]", help="Bars, as in forecast; or data.path of the YAML.", show_default=False),
+        Argument(metavar="[DATA...]", help="Bars, as in forecast; or data.path of the YAML.", show_default=False),
     ] = None,
     models: Annotated[
         str | None,
-        typer.Option(
-            help="Comma-separated: run folders, repositories, TOKENIZER+PREDICTOR, each as NAME=SOURCE or SOURCE."
-        ),
+        Option(help="Comma-separated: run folders, repositories, TOKENIZER+PREDICTOR, each as NAME=SOURCE or SOURCE."),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML of settings; every key can be set without one.")] = None,
+    config: Annotated[Path | None, Option(help="YAML of settings; every key can be set without one.")] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Any key: --set horizon=12 --set start=2024-07-01. Repeatable.")
+        list[str] | None, Option("--set", help="Any key: --set horizon=12 --set start=2024-07-01. Repeatable.")
     ] = None,
-    out: Annotated[str | None, typer.Option(help="Folder of the evaluation; default: runs/evaluation.")] = None,
+    out: Annotated[str | None, Option(help="Folder of the evaluation; default: runs/evaluation.")] = None,
     calibrate: Annotated[
         bool,
-        typer.Option("--calibrate", help="First fit a calibration for each run that has none; see chandler calibrate."),
+        Option("--calibrate", help="First fit a calibration for each run that has none; see chandler calibrate."),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also forecast bars that a model has seen in training; they are marked.")
+        bool, Option("--force", help="Also forecast bars that a model has seen in training; they are marked.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an evaluation with other settings in that folder.")
+        bool, Option("--overwrite", help="Replace an evaluation with other settings in that folder.")
     ] = False,
 ) -> None:
     """Does it beat naive? Forecast many past windows of DATA with models and baselines, and hold all against what came.
@@ -82,18 +81,16 @@ def evaluate(
 
 
 def calibrate(
-    run: Annotated[Path, typer.Argument(help="A finished run folder.", show_default=False)],
-    data: Annotated[str | None, typer.Option(help="Where the run's bars lie now, if they were moved.")] = None,
-    horizon: Annotated[int | None, typer.Option(min=1, help="Bars ahead; default: as trained.")] = None,
-    stride: Annotated[int | None, typer.Option(min=1, help="Bars between two forecasts; default: the horizon.")] = None,
-    origins: Annotated[
-        int | None, typer.Option(min=1, help="At most so many forecasts per symbol, evenly spaced.")
-    ] = None,
-    paths: Annotated[int, typer.Option(min=20, help="Sampled futures of each forecast.")] = 100,
-    temperature: Annotated[float, typer.Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of the paths.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    run: Annotated[Path, Argument(help="A finished run folder.", show_default=False)],
+    data: Annotated[str | None, Option(help="Where the run's bars lie now, if they were moved.")] = None,
+    horizon: Annotated[int | None, Option(min=1, help="Bars ahead; default: as trained.")] = None,
+    stride: Annotated[int | None, Option(min=1, help="Bars between two forecasts; default: the horizon.")] = None,
+    origins: Annotated[int | None, Option(min=1, help="At most so many forecasts per symbol, evenly spaced.")] = None,
+    paths: Annotated[int, Option(min=20, help="Sampled futures of each forecast.")] = 100,
+    temperature: Annotated[float, Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
+    top_p: Annotated[float, Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
+    seed: Annotated[int, Option(help="Of the paths.")] = 0,
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
 ) -> None:
     """Make the bands of a run cover what they say: fit corrections on its validation period, store them in the run folder.
 
@@ -116,7 +113,7 @@ def calibrate(
 def backtest(
     data: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="[DATA...]",
             help="Files, folders or globs of bars; default: data.path of the config.",
             show_default=False,
@@ -124,20 +121,18 @@ def backtest(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="A run folder, a repository, or TOKENIZER+PREDICTOR: its forecasts are traded."),
+        Option(help="A run folder, a repository, or TOKENIZER+PREDICTOR: its forecasts are traded."),
     ] = None,
     signals: Annotated[
-        Path | None, typer.Option(help="Instead of a model: a CSV or Parquet file of timestamp, symbol, score.")
+        Path | None, Option(help="Instead of a model: a CSV or Parquet file of timestamp, symbol, score.")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML of the backtest, such as configs/tasks/investment.yaml.")
-    ] = None,
+    config: Annotated[Path | None, Option(help="YAML of the backtest, such as configs/tasks/investment.yaml.")] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override any key: --set portfolio.k=10. Repeatable.")
+        list[str] | None, Option("--set", help="Override any key: --set portfolio.k=10. Repeatable.")
     ] = None,
-    out: Annotated[str | None, typer.Option(help="The folder to write; default: runs/backtest.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier backtest in that folder.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Trade bars that the model has seen, and say so.")] = False,
+    out: Annotated[str | None, Option(help="The folder to write; default: runs/backtest.")] = None,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace an earlier backtest in that folder.")] = False,
+    force: Annotated[bool, Option("--force", help="Trade bars that the model has seen, and say so.")] = False,
 ) -> None:
     """Trade forecasts as a portfolio: hold the k best, signal at the close, traded at the next open, after costs.
 
@@ -165,7 +160,7 @@ def backtest(
 
 def report(
     folder: Annotated[
-        Path, typer.Argument(help="A run folder, or the folder of an evaluation or a backtest.", show_default=False)
+        Path, Argument(help="A run folder, or the folder of an evaluation or a backtest.", show_default=False)
     ],
 ) -> None:
     """Write report.html of a training run, an evaluation or a backtest again, from the files in its folder."""

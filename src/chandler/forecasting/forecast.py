@@ -239,9 +239,11 @@ class Forecast:
             ConfigError: an impossible `band` or `history_rows`.
             DataError: a truth without any of the forecast's timestamps.
         """
-        from chandler.forecasting.plots import draw_forecast  # matplotlib is slow to import
+        from chandler.forecasting.plots import Picture, draw_forecast  # matplotlib is slow to import
 
-        figure = draw_forecast(self, truth=truth, band=band, history_rows=history_rows)
+        close = self._column("close")
+        picture = Picture(self.symbol, self.history, self.timestamps, close, truth, band, history_rows)
+        figure = draw_forecast(picture, self.model)
         if path is not None:
             with atomic_file(Path(path)) as scratch:
                 figure.savefig(scratch, format=Path(path).suffix.lstrip(".").lower() or "png")
@@ -251,9 +253,10 @@ class Forecast:
         self, truth: Bars | pd.DataFrame | None = None, band: float = 0.8, history_rows: int = 60
     ) -> PlotlyFigure:
         """`plot` for pages: an interactive plotly figure, with the same arguments and errors."""
-        from chandler.forecasting.plots import forecast_figure  # plotly is slow to import
+        from chandler.forecasting.plots import Picture, forecast_figure  # plotly is slow to import
 
-        return forecast_figure(self, truth=truth, band=band, history_rows=history_rows)
+        close = self._column("close")
+        return forecast_figure(Picture(self.symbol, self.history, self.timestamps, close, truth, band, history_rows))
 
     def plot_html(self, path: str | Path | None = None, **drawing: Any) -> str:
         """`figure` as a web page that needs no network.

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.test_cli import chandler as shell
+from tests.shell import chandler as shell
 
 import chandler
 from chandler.data import load_bars

@@ -11,7 +11,6 @@ from chandler.data.store.store import BarStore
 from chandler.errors import DataError
 from chandler.evaluation.backtest import performance
 from chandler.evaluation.backtest.panel import Panel
-from chandler.reports.backtest import headline
 
 NAN = float("nan")
 DAYS = pd.date_range("2024-01-02", periods=5, freq="D")
@@ -99,19 +98,3 @@ def test_luck_is_the_share_of_random_results_at_least_as_good():
     found = performance.permutation_test(0.5, [0.1 * one for one in range(1, 10)])
     assert found["share"] == pytest.approx((1 + 5) / 10)
     assert found["median"] == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "share", "text"),
-    [
-        (0.01, 0.2, 0.01, "beat the benchmark in this period, after costs."),
-        (0.01, 0.2, 0.3, "beat the benchmark in this period, after costs, but random signals often did as well."),
-        (-0.1, 0.2, 0.01, "shows no difference from the benchmark, after costs."),
-        (-0.2, -0.1, 0.9, "lost to the benchmark in this period, after costs; random signals mostly lost as well."),
-        (None, None, 0.5, "was too short-lived to say anything."),
-    ],
-)
-def test_the_headline_claims_no_more_than_interval_and_luck_allow(low, high, share, text):
-    summary = {"kind": "model", "signal": "model", "luck": {"share": share, "high": -0.01},
-               "results": {"model": {"annual_excess_low": low, "annual_excess_high": high}}}  # fmt: skip
-    assert headline(summary) == f"The model's portfolio {text}"

@@ -114,7 +114,8 @@ def test_changed_settings_are_refused_with_their_names(config: dict[str, Any], t
     config["tokenizer"]["learning_rate"] = 1e-3
     config["data"]["horizon"] = 5
     with pytest.raises(
-        ConfigError, match=r"data\.horizon 4 -> 5; tokenizer\.learning_rate 0\.0002 -> 0\.001.*--resume --force"
+        ConfigError,
+        match=r"data\.horizon 4 -> 5; tokenizer\.learning_rate 0\.0002 -> 0\.001.*--resume --accept-changed-settings",
     ):
         finetune(config, resume=True)
     finetune(config, resume=True, force=True)

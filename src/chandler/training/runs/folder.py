@@ -79,7 +79,7 @@ def require_folder(folder: Path, settings: Settings, *, overwrite: bool, resume:
             if changed:
                 raise ConfigError(
                     f"{folder} was started with other settings: {'; '.join(changed)}. Undo the changes, start anew in "
-                    "another folder with --out, or go on all the same with --resume --force."
+                    "another folder with --out, or go on all the same with --resume --accept-changed-settings."
                 )
     elif earlier and not overwrite and not kept:
         raise ConfigError(

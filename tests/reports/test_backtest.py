@@ -1,4 +1,4 @@
-"""Every page: text of the data stays text, a typed context says what will be on it, and one style sheet serves all."""
+"""The page of a backtest, and its verdict in words: no more than interval and random signals allow."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests.reports.drawn import STYLE, drawn
+from tests.reports.drawn import drawn
 
 from chandler.errors import ConfigError
 from chandler.reports import write_report
-from chandler.reports.backtest import backtest_page
-from chandler.reports.generation import generation_page
-from chandler.reports.render import Cell, Table, render
+from chandler.reports.backtest import backtest_page, headline
+from chandler.reports.render import render, terminal_text
 
 EVIL = "<b>&\"'</script>"
 
@@ -54,8 +53,11 @@ def test_a_backtest_with_hostile_names_is_text() -> None:
     assert EVIL not in html
     assert html.count("&lt;b&gt;&amp;&#34;&#39;&lt;/script&gt;") >= 4  # title, heading, source, note
     assert page.how[0] == ("Rule", "hold 2 of 5, replace at most 1 a bar, hold at least 5 bars")
-    assert page.numbers.rows[0][1][:3] == ["+10.0%", "\N{MINUS SIGN}2.0%", "\N{MINUS SIGN}5.0% to +1.0%"]
-    assert {len(cells) for _, cells in page.numbers.rows} == {len(page.numbers.head) - 1}
+    [table] = re.findall("(?s)<caption>.*?</table>", html)
+    assert "<td>+10.0%</td><td>\N{MINUS SIGN}2.0%</td><td>\N{MINUS SIGN}5.0% to +1.0%</td>" in table
+    rows = re.findall("(?s)<tr>.*?</tr>", table)
+    assert {len(re.findall("<t[dh]", row)) for row in rows} == {11}
+    assert len(rows) == 3  # the head, the signal, the benchmark
     assert [len(drawn(chart.figure).data) for chart in (page.growth, page.relative)] == [2, 2]
 
 
@@ -66,50 +68,34 @@ def test_luck_is_shown_where_there_is_any(draws: int) -> None:
     assert ("What luck does" in html) == bool(draws)
 
 
-def test_the_page_of_a_generation_task_needs_no_script() -> None:
-    one = {
-        "discriminative": 0.25,
-        "discriminative_low": 0.2,
-        "discriminative_high": 0.3,
-        "tstr_mae": 0.5,
-        "tstr_rank_ic": -0.1,
-    }
-    names = ("shuffled_bars", "past_stretch", EVIL)
-    result = {
-        "results": [{"name": name, **one} for name in names], "models": [EVIL], "seen": False, "notes": [], "windows": 50,
-        "test_windows": 15, "lookback": 20, "horizon": 4, "symbols": 5,
-        "real": {"mae": 0.4, "rank_ic": 0.2, "no_change_mae": 0.6},
-    }  # fmt: skip
-    page = generation_page(result, "g")
-    assert page.numbers.rows[2] == (EVIL, ["0.250", "0.200 to 0.300", "0.5000", "\N{MINUS SIGN}0.100"])
-    html = render("generation", page)
-    assert "the first 70% of the windows train" in html
-    assert "<script" not in html
-    assert EVIL not in html
+@pytest.mark.parametrize(
+    ("low", "high", "share", "text"),
+    [
+        (0.01, 0.2, 0.01, "beat the benchmark in this period, after costs."),
+        (0.01, 0.2, 0.3, "beat the benchmark in this period, after costs, but random signals often did as well."),
+        (-0.1, 0.2, 0.01, "shows no difference from the benchmark, after costs."),
+        (-0.2, -0.1, 0.9, "lost to the benchmark in this period, after costs; random signals mostly lost as well."),
+        (None, None, 0.5, "was too short-lived to say anything."),
+    ],
+)
+def test_the_headline_claims_no_more_than_interval_and_luck_allow(
+    low: float | None, high: float | None, share: float, text: str
+) -> None:
+    summary = {"kind": "model", "signal": "model", "luck": {"share": share, "high": -0.01},
+               "results": {"model": {"annual_excess_low": low, "annual_excess_high": high}}}  # fmt: skip
+    assert headline(summary) == f"The model's portfolio {text}"
 
 
-def test_a_cell_is_escaped_and_its_note_stands_beside_it() -> None:
-    made = Table(["", "Inside", "Width"], [("a < b", [Cell("<i>", "mark better", "(1 & 2)"), "3"])], ["50% band"])
-    page = generation_page(
-        {"results": [], "models": [], "seen": False, "notes": [], "windows": 2, "test_windows": 1, "lookback": 1, "horizon": 1,
-         "symbols": 1, "real": {"mae": 1.0, "rank_ic": 0.0, "no_change_mae": 1.0}}, "g",
-    )  # fmt: skip
-    html = render("generation", type(page)(**{**vars(page), "numbers": made}))
-    assert (
-        '<th scope="row">a &lt; b</th><td><span class="mark better">&lt;i&gt;</span> <small>(1 &amp; 2)</small></td>'
-        in html
+def test_what_is_said_to_a_terminal_is_what_stands_on_the_page() -> None:
+    told = summary(luck=None, random={"draws": 0, "annual_excess": []}, seen=["trained"], notes=["signals: 2 of 3"])
+    page = backtest_page(told, SETTINGS, {"model": daily(1.1)}, pd.DataFrame(), "b")
+    assert [about for about, _ in page.lines] == ["Seen before!", "Above benchmark", "In all", "Risk", "Length"]
+    assert page.lines[0][1] == "signals: 2 of 3"
+    assert page.lines[1][1].startswith("\N{MINUS SIGN}2.0% a year after costs, 95% interval")
+    assert terminal_text(page.headline, page.lines[2:3]) == (
+        "The model's portfolio shows no difference from the benchmark, after costs.\n"
+        "In all: 1 became 1.100, in the benchmark 1.200."
     )
-    assert '<th scope="colgroup" colspan="2">50% band</th>' in html
-
-
-def test_every_class_of_the_templates_has_a_style() -> None:
-    style = STYLE.read_text()
-    used = set()
-    for template in STYLE.parent.glob("*.j2"):
-        for names in re.findall(r'class="([a-z ]+)"', template.read_text()):
-            used |= set(names.split())
-    assert {"verdict", "legend", "sortable", "facts", "scroll"} <= used
-    assert {name for name in used if f".{name}" not in style} <= {"history"}  # the plain candle
 
 
 def test_a_folder_of_nothing(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from tests.shell import chandler
 
 from chandler import load_bars
 from chandler.data import write_qlib
-from tests.shell import chandler
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-ASSET = Path(__file__).parents[1] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"
+README = (Path(__file__).parents[2] / "README.md").read_text()
+ASSET = Path(__file__).parents[2] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"
 TINY_TOKENIZER = "{d_model: 16, n_heads: 2, ff_dim: 32, s1_bits: 4, s2_bits: 4, n_enc_layers: 2, n_dec_layers: 2}"
 TINY_PREDICTOR = "{d_model: 16, n_heads: 2, ff_dim: 32, s1_bits: 4, s2_bits: 4, n_layers: 1}"
 SMALL_RUN = [
@@ -52,7 +53,7 @@ def run(bars: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(Path(__file__).parents[1])
+    monkeypatch.chdir(Path(__file__).parents[2])
 
 
 def test_every_command_has_help_for_a_first_time_reader(capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,6 +82,20 @@ def test_finetune_leaves_a_run_folder_with_a_report(run: Path) -> None:
         p.name for p in run.iterdir()
     }
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["lookback"] == 20
+
+
+def test_changed_settings_are_accepted_when_asked_and_by_the_old_name_with_a_warning(
+    run: Path, bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(run, tmp_path / "run")
+    command = ["finetune", "configs/csv.yaml", "--set", f"data.path={bars}", "--out", folder, *SMALL_RUN, "--resume"]
+    changed = [*command, "--set", "predictor.learning_rate=0.5"]
+    assert chandler(*changed) == 2
+    assert "--resume --accept-changed-settings" in capsys.readouterr().err
+    assert chandler(*changed, "--accept-changed-settings") == 0
+    assert "--force" not in capsys.readouterr().err
+    assert chandler(*command, "--force") == 0
+    assert "--force is called --accept-changed-settings now" in capsys.readouterr().err
 
 
 def test_forecast_writes_paths_and_a_picture(run: Path, bars: Path, capsys: pytest.CaptureFixture[str]) -> None:
