@@ -16,7 +16,7 @@ from chandler.evaluation.walk_forward.results import QUESTIONS, ComparisonSpec, 
 from chandler.evaluation.walk_forward.runner import EXAMPLES
 from chandler.measures import Comparison, Estimate
 from chandler.reports import evaluation_summary as summary
-from chandler.reports import score_charts, score_means
+from chandler.reports import score_charts
 from chandler.reports.evaluation_summary import display_name
 from chandler.reports.render import Chart, Pairs, day, sentences, write, written_with
 from chandler.training.runs.history import flat
@@ -186,7 +186,7 @@ def _calibration(results: Results, naive: str | None) -> Calibration | None:
         found = [(*results.coverage(name, level), results.width(name, level)) for level in levels]
         bands.append((display_name(name), [Band(share, (low, high), width) for share, low, high, width in found]))
         if name in results.raw_models:
-            adaptive = [score_means.adaptive_coverage(results, name, level) for level in levels]
+            adaptive = [results.adaptive_coverage(name, level) for level in levels]
             bands.append((f"{name} (adaptive)", [Band(share, None, width) for share, width in adaptive]))
     lines = {
         display_name(name): {level: results.coverage(name, level)[0] for level in (0.5, 0.8, 0.9, 0.95)}
@@ -205,17 +205,17 @@ def _by_step(results: Results, naive: str) -> Steps:
     steps = sorted({1, *(max(1, round(horizon * share)) for share in (0.25, 0.5, 0.75)), horizon})
     rows = []
     for name in [*results.models, naive]:
-        mean = score_means.crps_by_round(results, name).mean(0) * 100
+        mean = results.crps_by_round(name).mean(0) * 100
         rows.append((display_name(name), [float(mean[step - 1]) for step in steps]))
     chart = Chart(score_charts.by_step(results, results.raw_models, naive), "CRPS against naive by step ahead")
     return Steps(chart, steps, rows)
 
 
 def _by_symbol(results: Results, naive: str) -> Symbols | None:
-    base, counts = score_means.crps_by_symbol(results, naive), pd.Series(results.symbols).value_counts()
+    base, counts = results.crps_by_symbol(naive), pd.Series(results.symbols).value_counts()
     if len(base) < 2:
         return None
-    shares = {model: score_means.crps_by_symbol(results, model, naive) for model in results.raw_models}
+    shares = {model: results.crps_by_symbol(model, naive) for model in results.raw_models}
     chart = Chart(score_charts.by_symbol(shares), "CRPS against naive by symbol") if len(base) > CHART_SYMBOLS else None
     won = [(model, int((values < 0).sum()), len(values)) for model, values in shares.items()]
     order, ranked = list(base.index), 0
@@ -243,7 +243,7 @@ def _scored(results: Results, name: str) -> Scored:
         display_name(name),
         losses,
         float(np.sqrt(losses["rmse"])),
-        score_means.pinball(results, name),
+        results.pinball(name),
         results.r2(name),
         *found,
     )

@@ -13,7 +13,6 @@ from chandler.candles import bar_labels, candle_axis
 from chandler.evaluation.walk_forward.results import Results
 from chandler.measures import block_bootstrap
 from chandler.reports.charts import Figure, Line, candles, curve, figure, rounded, title
-from chandler.reports.score_means import crps_by_round
 
 COLOURS = ("--model", "--truth", "--third", "--fourth")
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -27,12 +26,12 @@ def style(number: int, width: float = 2.0) -> Line:
 
 def by_step(results: Results, models: Sequence[str], naive: str) -> Figure:
     """CRPS of each model against naive at each step, in %, with 95% intervals over the origins; below 0 is better."""
-    steps, base = list(range(1, results.horizon + 1)), crps_by_round(results, naive)
+    steps, base = list(range(1, results.horizon + 1)), results.crps_by_round(naive)
     scale = base.mean(0) / 100
     traces: list[Figure] = []
     for number, model in enumerate(models):
         line = style(number, 2.2)
-        found = block_bootstrap(crps_by_round(results, model) - base, max(1.0, float(results.overlap)))
+        found = block_bootstrap(results.crps_by_round(model) - base, max(1.0, float(results.overlap)))
         middle, low, high = found.mean / scale, found.low / scale, found.high / scale
         # One shaded interval is read, several lie over one another: the others get thin lines.
         edge = Line(line.color, 0.8, "dot") if number else Line(line.color, 0)
