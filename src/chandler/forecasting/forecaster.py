@@ -27,12 +27,11 @@ from chandler.forecasting.forecast import Forecast
 from chandler.forecasting.preprocessing import (
     MIN_HISTORY,
     ModelInput,
-    PreparedSeries,
     many_series,
     one_series,
     prepare_series,
 )
-from chandler.forecasting.pretrained import load_models, push_models, save_models, validate_pair
+from chandler.forecasting.pretrained import SETTINGS, ModelPair, load_models, push_models, save_models, validate_pair
 from chandler.forecasting.settings import ForecastSettings, Precision, require_int
 from chandler.hub import HubOptions, PushOptions
 from chandler.nn.predictor import DependencyPositions, Kronos
@@ -126,31 +125,30 @@ class Forecaster:
         Raises:
             CheckpointError: nothing there, not reachable, or not two models that belong together.
         """
-        found = load_models(source, revision=revision, tokenizer_revision=tokenizer_revision, **hub)
-        settings = found.settings
+        pair = load_models(source, revision=revision, tokenizer_revision=tokenizer_revision, **hub)
         made = cls(
-            found.tokenizer,
-            found.predictor,
+            pair.tokenizer,
+            pair.predictor,
             device=device,
-            max_context=max_context if max_context is not None else settings.get("max_context", 512),
-            lookback=settings.get("lookback"),
-            calendar=settings.get("calendar"),
-            positions=positions or cast(DependencyPositions, settings.get("dependency_positions", "reference")),
-            name=found.name,
-            calibration=found.home,
+            max_context=max_context if max_context is not None else pair.settings.get("max_context", 512),
+            lookback=pair.settings.get("lookback"),
+            calendar=pair.settings.get("calendar"),
+            positions=positions or cast(DependencyPositions, pair.settings.get("dependency_positions", "reference")),
+            name=pair.name,
+            calibration=pair.calibration,
         )
-        made._base_model = found.base_model
+        made._base_model = pair.base_model
         return made
 
     def save_pretrained(self, save_directory: str | Path) -> Path:
         """Write both models and how they are used into a folder, beside whatever is there, for `from_pretrained`:
-        tokenizer/, predictor/, summary.json and the calibration.
+        tokenizer/, predictor/, summary.json, the calibration, and where it is known what they were trained on.
 
         Raises:
             CheckpointError: the folder is a file, a run's, or holds another kind of checkpoint in one of these places.
             OSError: there is no room, or the place cannot be written.
         """
-        return save_models(Path(save_directory).expanduser(), *self._saved())
+        return save_models(Path(save_directory).expanduser(), self._pair())
 
     def push_to_hub(self, repo_id: str, **options: Unpack[PushOptions]) -> str:
         """Write what `save_pretrained` writes into a hub repository, in one commit, with a model card where there is
@@ -166,19 +164,12 @@ class Forecaster:
         Raises:
             CheckpointError: nothing was written: the repository holds a run, refused, or could not be reached.
         """
-        return push_models(repo_id, *self._saved(), **options)
+        return push_models(repo_id, self._pair(), **options)
 
-    def _saved(
-        self,
-    ) -> tuple[KronosTokenizer, Kronos, dict[str, Any], Calibration | None, str | None]:
-        """What `save_models` writes."""
-        settings = {
-            "max_context": self.max_context,
-            "lookback": self.lookback,
-            "calendar": self.calendar,
-            "dependency_positions": self.positions,
-        }
-        return self.tokenizer, self.predictor, settings, self.calibration, self._base_model
+    def _pair(self) -> ModelPair:
+        values = self.max_context, self.lookback, self.calendar, self.positions
+        settings = dict(zip(SETTINGS, values, strict=True))
+        return ModelPair(self.tokenizer, self.predictor, settings, self.name, self.calibration, self._base_model)
 
     def __repr__(self) -> str:
         seen = f"sees {self.max_context} bars"
@@ -352,22 +343,24 @@ class Forecaster:
         with patient_bar(f"Forecasting {what}", progress) as report:
             windows = [one.window for one in ready]
             sampled = self._sample(settings, windows, horizon, seeds, report)
-        forecasts = [
-            Forecast(
-                symbol=one.history.symbol,
-                timestamps=one.times.index,
-                paths=_finish(one, z, calibration),
-                history=one.history,
-                sampling=settings.sampling,
-                seed=int(own),
-                calendar=one.times.calendar,
-                model=self.name,
-                calibrated=settings.calibrated,
-                sessions=one.times.sessions,
-                calendar_notes=one.times.notes,
+        forecasts = []
+        for one, z, own in zip(ready, sampled, seeds, strict=True):
+            bars = one.restore(z)
+            forecasts.append(
+                Forecast(
+                    symbol=one.history.symbol,
+                    timestamps=one.times.index,
+                    paths=bars if calibration is None else calibration.apply(bars, one.history.values),
+                    history=one.history,
+                    sampling=settings.sampling,
+                    seed=int(own),
+                    calendar=one.times.calendar,
+                    model=self.name,
+                    calibrated=settings.calibrated,
+                    sessions=one.times.sessions,
+                    calendar_notes=one.times.notes,
+                )
             )
-            for one, z, own in zip(ready, sampled, seeds, strict=True)
-        ]
         return [forecast.repair() for forecast in forecasts] if settings.repair else forecasts
 
     def sample(
@@ -450,22 +443,13 @@ class _Work:
     def add(self, rows: int) -> None:
         """So many rows of something more."""
         self.done += rows
-        self._tell()
+        if self.report is not None:
+            self.report(self.done, self.total)
 
     def generated(self, done: int, total: int) -> None:
         """What the engine calls: rows generated so far, of `total`."""
-        self.new = done
-        self._tell()
-
-    def _tell(self) -> None:
-        if self.report is not None:
-            self.report(self.done + self.new, self.total)
-
-
-def _finish(one: PreparedSeries, z: NDArray[np.float64], calibration: Calibration | None) -> NDArray[np.float64]:
-    """Paths in the units of the history, moved where there is a calibration."""
-    paths = one.restore(z)
-    return paths if calibration is None else calibration.apply(paths, one.history.values)
+        rows, self.new = done - self.new, done
+        self.add(rows)
 
 
 def _check_size(series: int, paths: int, horizon: int) -> None:
