@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from chandler.checkpoint import PretrainedMixin
 from chandler.nn.functional import Dropout
-from chandler.nn.layers import Attention, Block, RMSNorm, initialise, run_blocks
+from chandler.nn.layers import Attention, RMSNorm, initialise, make_blocks, run_blocks
 
 DependencyPositions = Literal["reference", "rotary"]
 """How the dependency-aware layer sees positions when one new step is decoded.
@@ -130,17 +130,7 @@ class Kronos(PretrainedMixin, nn.Module):
         self.embedding = TokenEmbedding(c.s1_bits, c.s2_bits, c.d_model)
         self.time_emb = TimeEmbedding(c.d_model, c.learn_te)
         self.token_drop = Dropout(c.token_dropout_p)
-        self.transformer = nn.ModuleList(
-            Block(
-                c.d_model,
-                c.n_heads,
-                c.ff_dim,
-                ffn_dropout=c.ffn_dropout_p,
-                attn_dropout=c.attn_dropout_p,
-                resid_dropout=c.resid_dropout_p,
-            )
-            for _ in range(c.n_layers)
-        )
+        self.transformer = make_blocks(c, c.n_layers)
         self.norm = RMSNorm(c.d_model)
         self.dep_layer = DependencyLayer(c.d_model)
         self.head = Heads(c.s1_bits, c.s2_bits, c.d_model)
