@@ -1,6 +1,6 @@
 """Token generation at the speed of the hardware: histories encoded once, one new row per path and step.
 
-Token ids in, token ids out; the same as `reencoding.generate`, which defines them. Knows nothing of bars.
+Token ids in, token ids out; the same as `reference.generate`, which defines them. Knows nothing of bars.
 """
 
 from __future__ import annotations
