@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack, cast
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -17,13 +17,10 @@ from chandler.data.calendars.schedule import known_calendar
 from chandler.devices import bring, device_of, resolve
 from chandler.errors import ConfigError
 from chandler.forecasting.calibration import Calibration, required
-from chandler.forecasting.engine import planning
-from chandler.forecasting.engine.decoding import decode_paths
-from chandler.forecasting.engine.generation import Overflow, generate
-from chandler.forecasting.engine.memory import free_memory
-from chandler.forecasting.engine.prompts import Prompt, eval_mode
-from chandler.forecasting.engine.sampling import Sampling, path_uniforms
+from chandler.forecasting.engine.generation import Overflow
+from chandler.forecasting.engine.sampling import Sampling
 from chandler.forecasting.forecast import Forecast
+from chandler.forecasting.paths import require_room, sample_paths, seeds_per_series
 from chandler.forecasting.preprocessing import (
     MIN_HISTORY,
     ModelInput,
@@ -31,17 +28,12 @@ from chandler.forecasting.preprocessing import (
     one_series,
     prepare_series,
 )
-from chandler.forecasting.pretrained import SETTINGS, ModelPair, load_models, push_models, save_models, validate_pair
+from chandler.forecasting.pretrained import ModelPair, load_models, push_models, save_models, validate_pair
 from chandler.forecasting.settings import ForecastSettings, Precision, require_int
 from chandler.hub import HubOptions, PushOptions
 from chandler.nn.predictor import DependencyPositions, Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.progress import Report, patient_bar
-
-RESULT_BYTES = 128
-"""Memory of one forecast bar while it is made: random numbers, ids, decoded and in price units."""
-SMALL_RESULT = 256 << 20
-"""Bytes that are tried without asking what is free."""
 
 
 class Forecaster:
@@ -130,10 +122,10 @@ class Forecaster:
             pair.tokenizer,
             pair.predictor,
             device=device,
-            max_context=max_context if max_context is not None else pair.settings.get("max_context", 512),
-            lookback=pair.settings.get("lookback"),
-            calendar=pair.settings.get("calendar"),
-            positions=positions or cast(DependencyPositions, pair.settings.get("dependency_positions", "reference")),
+            max_context=pair.max_context if max_context is None else max_context,
+            lookback=pair.lookback,
+            calendar=pair.calendar,
+            positions=positions or pair.dependency_positions,
             name=pair.name,
             calibration=pair.calibration,
         )
@@ -167,9 +159,10 @@ class Forecaster:
         return push_models(repo_id, self._pair(), **options)
 
     def _pair(self) -> ModelPair:
-        values = self.max_context, self.lookback, self.calendar, self.positions
-        settings = dict(zip(SETTINGS, values, strict=True))
-        return ModelPair(self.tokenizer, self.predictor, settings, self.name, self.calibration, self._base_model)
+        return ModelPair(
+            self.tokenizer, self.predictor, self.max_context, self.lookback, self.calendar, self.positions, self.name,
+            self._calibration, self._base_model,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         seen = f"sees {self.max_context} bars"
@@ -336,13 +329,14 @@ class Forecaster:
         if len(times) != len(each):
             raise ConfigError(f"timestamps must be one entry per series: {len(each)} series, found {len(times)}.")
         seeds = seeds_per_series(seed, len(each))
-        _check_size(len(each), settings.paths, horizon)
+        require_room(len(each), settings.paths, horizon)
         calendar = self.calendar if settings.calendar is None else settings.calendar
         ready = [prepare_series(bars, horizon, rows, given, calendar) for bars, given in zip(each, times, strict=True)]
         what = ready[0].history.symbol if len(ready) == 1 else f"{len(ready)} series"
         with patient_bar(f"Forecasting {what}", progress) as report:
+            self.bring_models()
             windows = [one.window for one in ready]
-            sampled = self._sample(settings, windows, horizon, seeds, report)
+            sampled = sample_paths(self._pair(), settings, windows, horizon, seeds, report)
         forecasts = []
         for one, z, own in zip(ready, sampled, seeds, strict=True):
             bars = one.restore(z)
@@ -383,90 +377,5 @@ class Forecaster:
         `seed`, `overflow`, `precision` and `memory_budget` are those of `forecast_many`.
         """
         settings = ForecastSettings(paths, sampling, None, overflow, precision, memory_budget)
-        return self._sample(settings, windows, horizon, seeds_per_series(seed, len(windows)), progress)
-
-    @torch.no_grad()
-    def _sample(
-        self,
-        settings: ForecastSettings,
-        windows: Sequence[ModelInput],
-        horizon: int,
-        seeds: list[int],
-        progress: Report | None,
-    ) -> list[NDArray[np.float64]]:
-        device = self.bring_models()
-        paths = settings.paths
-        drawn = 1 if settings.sampling.greedy else paths
-        # One set of numbers for each seed, shared by its windows.
-        uniforms = {one: path_uniforms(one, 0, drawn, horizon) for one in dict.fromkeys(seeds)}
-        keep = planning.ContextWindow(horizon, self.max_context, settings.overflow).keep
-        lengths = [len(window.values) for window in windows]
-        history = sum(lengths) + sum(min(rows, keep) for rows in lengths)
-        work = _Work(history + 2 * drawn * horizon * len(windows), progress)
-        prompts = []
-        with eval_mode(self.tokenizer):
-            # One at a time: which side of 0 a bit falls on must not depend on the company.
-            for window, one in zip(windows, seeds, strict=True):
-                x = torch.as_tensor(window.values, dtype=torch.float32).to(device)
-                s1, s2 = self.tokenizer.encode(x[None])
-                prompts.append(Prompt(s1[0], s2[0], torch.as_tensor(window.stamps), uniforms[one]))
-                work.add(len(x))
-        continued = generate(
-            self.predictor,
-            prompts,
-            horizon=horizon,
-            sampling=settings.sampling,
-            max_context=self.max_context,
-            positions=self.positions,
-            overflow=settings.overflow,
-            dtype=torch.bfloat16 if settings.precision == "bfloat16" else torch.float32,
-            memory_budget=settings.memory_budget,
-            progress=work.generated,
-            encoded=work.add,
-        )
-        decoded = []
-        for prompt, new in zip(prompts, continued, strict=True):
-            bars = decode_paths(self.tokenizer, (prompt.s1, prompt.s2), new, max_context=self.max_context)
-            # Greedy paths are all equal: one is computed.
-            decoded.append(bars.cpu().double().numpy().repeat(paths // drawn, axis=0))
-            work.add(bars.shape[0] * horizon)
-        return decoded
-
-
-class _Work:
-    """Counts rows: of the history in the tokenizer and in the predictor, of the paths generated and decoded."""
-
-    def __init__(self, total: int, report: Report | None) -> None:
-        self.total, self.report = total, report
-        self.done = self.new = 0
-
-    def add(self, rows: int) -> None:
-        """So many rows of something more."""
-        self.done += rows
-        if self.report is not None:
-            self.report(self.done, self.total)
-
-    def generated(self, done: int, total: int) -> None:
-        """What the engine calls: rows generated so far, of `total`."""
-        rows, self.new = done - self.new, done
-        self.add(rows)
-
-
-def _check_size(series: int, paths: int, horizon: int) -> None:
-    """Refuse what could not even hold its result, before hours of work end in a MemoryError."""
-    need, free = series * paths * horizon * RESULT_BYTES, free_memory(torch.device("cpu"))
-    # What is free is an estimate (a container counts its file cache as used): small results are never refused.
-    if need > max(free, SMALL_RESULT):
-        raise ConfigError(
-            f"{series} series x {paths} paths x {horizon} bars need {need / 1e9:,.1f} GB of memory, "
-            f"{free / 1e9:,.1f} GB are free. Lower paths or horizon, or forecast fewer series at a time."
-        )
-
-
-def seeds_per_series(seed: int | Sequence[int], series: int) -> list[int]:
-    """A seed for each series, from one for all or from as many; ConfigError for another number of them."""
-    if not isinstance(seed, Sequence):
-        return [seed] * series
-    if len(seed) != series:
-        raise ConfigError(f"seed must be one number or one per series: {series} series, found {len(seed)} seeds.")
-    return list(seed)
+        self.bring_models()
+        return sample_paths(self._pair(), settings, windows, horizon, seeds_per_series(seed, len(windows)), progress)

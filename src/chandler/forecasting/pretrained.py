@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
@@ -15,7 +16,7 @@ from chandler.errors import CheckpointError
 from chandler.forecasting.calibration import NAME as CALIBRATION_NAME
 from chandler.forecasting.calibration import Calibration
 from chandler.hub import HubOptions, PushOptions, fetch, is_repository, model_card, push
-from chandler.nn.predictor import Kronos
+from chandler.nn.predictor import DependencyPositions, Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 
 
@@ -38,18 +39,26 @@ SETTINGS = "max_context", "lookback", "calendar", "dependency_positions"
 """How two models want to be used, as far as it is known: "forecast" in summary.json."""
 
 
-class ModelPair(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class ModelPair:
     """Two models that belong together and how they want to be used."""
 
     tokenizer: KronosTokenizer
     predictor: Kronos
-    settings: dict[str, Any]
-    """Any of `SETTINGS`."""
+    max_context: int = 512
+    lookback: int | None = None
+    calendar: str | None = None
+    dependency_positions: DependencyPositions = "reference"
     name: str = ""
     calibration: Calibration | Path | None = None
     """Or the folder that may hold it."""
     base_model: str | None = None
     """The repository that they were finetuned from, where it is known."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those of `SETTINGS` that are set."""
+        return {name: value for name in SETTINGS if (value := getattr(self, name)) is not None}
 
 
 def load_models(
@@ -97,10 +106,10 @@ def load_models(
     return ModelPair(
         KronosTokenizer.from_pretrained(tokenizer, revision=tokenizer_revision, **hub),
         Kronos.from_pretrained(predictor, revision=revision, **hub),
-        settings,
-        name,
-        home,
-        _base_model(predictor, home),
+        name=name,
+        calibration=home,
+        base_model=_base_model(predictor, home),
+        **settings,
     )
 
 
@@ -163,7 +172,9 @@ def save_models(folder: Path, pair: ModelPair) -> Path:
         CheckpointError: as `PretrainedMixin.save_pretrained`; or the folder is a run's.
         OSError: there is no room, or the place cannot be written.
     """
-    models = pair.tokenizer, pair.predictor
+    models, calibration = (pair.tokenizer, pair.predictor), pair.calibration
+    if isinstance(calibration, Path):
+        calibration = Calibration.load(calibration)
     for model in models:
         may_save(model, folder / model.part)
     _may_replace(str(folder), inside(folder))
@@ -175,11 +186,10 @@ def save_models(folder: Path, pair: ModelPair) -> Path:
         if model.exposure is not None:
             with atomic_file(folder / model.part / EXPOSURE_NAME) as scratch:
                 scratch.write_bytes(model.exposure)
-    summary = {"forecast": {name: value for name, value in pair.settings.items() if value is not None}}
     base = {"base_model": pair.base_model} if pair.base_model else {}
-    write_text(folder / SUMMARY_NAME, json.dumps(summary | base, indent=1))
-    if isinstance(pair.calibration, Calibration):
-        pair.calibration.save(folder)
+    write_text(folder / SUMMARY_NAME, json.dumps({"forecast": pair.settings} | base, indent=1))
+    if calibration is not None:
+        calibration.save(folder)
     return folder
 
 
@@ -197,13 +207,13 @@ def push_models(repo_id: str, pair: ModelPair, **options: Unpack[PushOptions]) -
     """
 
     def card(repo: str, base_model: str | None) -> str:
-        used = ", ".join(f"{name} {value}" for name, value in pair.settings.items() if value is not None)
+        used = ", ".join(f"{name} {value}" for name, value in pair.settings.items())
         code = f'from chandler import Forecaster\n\nforecaster = Forecaster.from_pretrained("{repo}")'
         what = f"A Kronos {describe(pair.tokenizer)}, and a {describe(pair.predictor)}; forecasts with {used}."
         return model_card(repo, what, code, base_model)
 
     options.setdefault("base_model", pair.base_model)
-    pair = pair._replace(base_model=options["base_model"])
+    pair = replace(pair, base_model=options["base_model"])
     return push(partial(save_models, pair=pair), repo_id, card, _may_replace, _OF_THE_WEIGHTS, **options)
 
 

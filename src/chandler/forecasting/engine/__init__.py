@@ -7,11 +7,14 @@ says what it may use), `decoding` turns ids into bars.
 
 from chandler.forecasting.engine.decoding import decode_paths
 from chandler.forecasting.engine.generation import Overflow, generate
-from chandler.forecasting.engine.memory import free_memory
+from chandler.forecasting.engine.memory import SHARE, free_memory
+from chandler.forecasting.engine.planning import ContextWindow
 from chandler.forecasting.engine.prompts import Prompt, eval_mode
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 
 __all__ = [
+    "SHARE",
+    "ContextWindow",
     "Overflow",
     "Prompt",
     "Sampling",
