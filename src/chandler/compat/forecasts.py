@@ -15,10 +15,10 @@ from chandler.data.bars import FEATURES
 from chandler.data.calendars.time_features import time_features
 from chandler.data.datasets.windows import denormalise, normalise
 from chandler.errors import DataError
-from chandler.forecasting.engine.sampling import Sampling
+from chandler.forecasting.engine.sampling import Sampling, require_int
 from chandler.forecasting.forecaster import Forecaster
 from chandler.forecasting.preprocessing import ModelInput, given_times, read_times
-from chandler.forecasting.settings import ForecastSettings, require_int
+from chandler.forecasting.settings import ForecastSettings
 from chandler.nn.predictor import TIME_TABLES, Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.progress import patient_bar

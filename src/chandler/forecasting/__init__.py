@@ -7,14 +7,14 @@ The way through: `Forecaster` (forecaster) loads a pair of models (pretrained), 
 """
 
 from chandler.forecasting.calibration import Calibration, recalibrate_bars
-from chandler.forecasting.engine.sampling import Sampling
+from chandler.forecasting.engine.sampling import Sampling, require_int
 from chandler.forecasting.export import table_text, write_plots, write_table
 from chandler.forecasting.forecast import Forecast, forecasts_to_frame
 from chandler.forecasting.forecaster import Forecaster
 from chandler.forecasting.preprocessing import MIN_HISTORY, ModelInput, given_times, prepare_series, read_times
 from chandler.forecasting.pretrained import RELEASES, recommended_settings
 from chandler.forecasting.repair import PRICE_FLOOR, repair_bars
-from chandler.forecasting.settings import ForecastSettings, Precision, require_int
+from chandler.forecasting.settings import ForecastSettings, Precision
 
 __all__ = [
     "MIN_HISTORY",

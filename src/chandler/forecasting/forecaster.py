@@ -18,7 +18,7 @@ from chandler.devices import bring, device_of, resolve
 from chandler.errors import ConfigError
 from chandler.forecasting.calibration import Calibration, required
 from chandler.forecasting.engine.generation import Overflow
-from chandler.forecasting.engine.sampling import Sampling
+from chandler.forecasting.engine.sampling import Sampling, require_int
 from chandler.forecasting.forecast import Forecast
 from chandler.forecasting.paths import require_room, sample_paths, seeds_per_series
 from chandler.forecasting.preprocessing import (
@@ -29,7 +29,7 @@ from chandler.forecasting.preprocessing import (
     prepare_series,
 )
 from chandler.forecasting.pretrained import ModelPair, load_models, push_models, save_models, validate_pair
-from chandler.forecasting.settings import ForecastSettings, Precision, require_int
+from chandler.forecasting.settings import ForecastSettings, Precision
 from chandler.hub import HubOptions, PushOptions
 from chandler.nn.predictor import DependencyPositions, Kronos
 from chandler.nn.tokenizer import KronosTokenizer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -84,11 +85,8 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, stamps: Tensor) -> Tensor:
         """stamps (B, T, 5), integral -> (B, T, dim)."""
-        names = list(TIME_TABLES)
-        total = getattr(self, f"{names[0]}_embed")(stamps[..., 0].long())
-        for place, name in enumerate(names[1:], start=1):
-            total = total + getattr(self, f"{name}_embed")(stamps[..., place].long())
-        return total
+        tables = (getattr(self, f"{name}_embed")(stamps[..., i].long()) for i, name in enumerate(TIME_TABLES))
+        return reduce(torch.add, tables)
 
 
 class DependencyLayer(nn.Module):
