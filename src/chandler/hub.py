@@ -57,9 +57,17 @@ def fetch(name: str, files: Iterable[str], revision: str | None = None, **hub: U
         CheckpointError: no such repository or revision, no access, a transfer that failed.
     """
     from huggingface_hub import snapshot_download
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class BytesOnly(tqdm):
+        """The client's bars but for that of whole files, which says nothing where they are in the cache."""
+
+        def __init__(self, *args: Any, **named: Any) -> None:
+            super().__init__(*args, **named | ({} if named.get("unit") == "B" else {"disable": True}))
 
     with _explained(name, revision, hub):
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(files), **hub))
+        found = snapshot_download(name, revision=revision, allow_patterns=list(files), tqdm_class=BytesOnly, **hub)
+    return Path(found)
 
 
 @contextmanager
