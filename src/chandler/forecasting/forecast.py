@@ -100,12 +100,8 @@ class Forecast:
         levels = [float(level) for level in levels]
         if not levels or not all(0 <= level <= 1 for level in levels):
             raise ConfigError(f"quantile levels must lie in [0, 1], found {levels}. For example: [0.1, 0.5, 0.9].")
-        if column is not None and column not in COLUMNS:
-            raise ConfigError(f"a forecast has no column {column!r}. Choose from: {', '.join(COLUMNS)}.")
-        wanted = COLUMNS if column is None else [column]
-        places = [COLUMNS.index(name) for name in wanted]
-        values = np.quantile(self.paths[:, :, places], levels, axis=0)  # (levels, H, features)
-        flat = np.moveaxis(values, 0, -1).reshape(self.horizon, -1)
+        values = np.quantile(self.paths if column is None else self._column(column)[..., None], levels, axis=0)
+        flat = np.moveaxis(values, 0, -1).reshape(self.horizon, -1)  # from (levels, horizon, features)
         if column is None:
             header: pd.Index = pd.MultiIndex.from_product([COLUMNS, levels], names=["feature", "quantile"])
         else:

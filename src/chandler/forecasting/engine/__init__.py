@@ -7,12 +7,13 @@ says what it may use), `decoding` turns ids into bars.
 
 from chandler.forecasting.engine.decoding import decode_paths
 from chandler.forecasting.engine.generation import generate
-from chandler.forecasting.engine.memory import free_memory
+from chandler.forecasting.engine.memory import SHARE, free_memory
 from chandler.forecasting.engine.planning import GenerationSettings, Overflow
 from chandler.forecasting.engine.prompts import Prompt, eval_mode
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 
 __all__ = [
+    "SHARE",
     "GenerationSettings",
     "Overflow",
     "Prompt",

@@ -1,6 +1,6 @@
 """Turns token ids into normalised bars: the history passes through the decoder once, however many paths follow it.
 
-The result is that of `reencoding.decode_tail`, which repeats the history for every path.
+The result is that of `reference.decode_tail`, which repeats the history for every path.
 """
 
 from __future__ import annotations

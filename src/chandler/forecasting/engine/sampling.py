@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,8 +37,8 @@ class Sampling:
     def __post_init__(self) -> None:
         if not (_is_number(self.temperature) and 0 < self.temperature < math.inf):
             raise ConfigError(f"temperature must be a number above 0, found {self.temperature!r}. 1.0 is neutral.")
-        if self.top_k is not None and not (_is_integer(self.top_k) and self.top_k >= 0):
-            raise ConfigError(f"top_k must be a whole number >= 0, found {self.top_k!r}. 0 keeps every token.")
+        if self.top_k is not None:
+            require_int("top_k", self.top_k, 0, " 0 keeps every token.")
         if self.top_p is not None and not (_is_number(self.top_p) and 0 < self.top_p <= 1):
             raise ConfigError(f"top_p must be above 0 and at most 1, found {self.top_p!r}. 1 keeps every token.")
 
@@ -124,26 +125,25 @@ def path_uniforms(seed: int, series_key: int, paths: int, horizon: int) -> Tenso
     Raises:
         ConfigError: a seed or key that is no whole number >= 0.
     """
-    for name, value in (("seed", seed), ("series_key", series_key)):
-        if not (_is_integer(value) and value >= 0):
-            raise ConfigError(f"{name} must be a whole number >= 0, found {value!r}.")
+    seed, series_key = require_int("seed", seed, 0), require_int("series_key", series_key, 0)
     numbers = np.empty((paths, horizon * 2), dtype=np.float32)
     for path in range(paths):
-        stream = np.random.PCG64(np.random.SeedSequence(int(seed), spawn_key=(int(series_key), path)))
+        stream = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(series_key, path)))
         # Raw words rather than Generator.random: numpy promises that these never change between releases.
         # 24 bits are all that a float32 below 1 can hold.
         numbers[path] = (stream.random_raw(horizon * 2) >> 40).astype(np.float32) * np.float32(2**-24)
     return torch.from_numpy(numbers).view(paths, horizon, 2)
 
 
-def _is_integer(value: object) -> bool:
-    if isinstance(value, bool | np.bool_):
-        return False
+def require_int(name: str, value: Any, least: int, hint: str = "") -> int:
+    """`value` as an int; ConfigError by `name` unless it is a whole number >= `least`."""
     try:
-        operator.index(value)  # type: ignore[arg-type]
+        number = operator.index(value)
     except TypeError:
-        return False
-    return True
+        number = least - 1
+    if number < least or isinstance(value, bool):
+        raise ConfigError(f"{name} must be a whole number >= {least}, found {value!r}.{hint}")
+    return number
 
 
 def _is_number(value: object) -> bool:
