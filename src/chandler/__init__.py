@@ -15,26 +15,22 @@ from chandler.version import __version__
 if TYPE_CHECKING:
     from chandler.data import Bars, BarStore, inspect_store, load_bars, prepare
     from chandler.errors import ChandlerError, CheckpointError, ConfigError, DataError, TrainingError
-    from chandler.evaluation.backtest.runner import backtest
-    from chandler.evaluation.backtest.settings import BacktestSettings
-    from chandler.evaluation.walk_forward.calibrate import calibrate
-    from chandler.evaluation.walk_forward.runner import evaluate
-    from chandler.evaluation.walk_forward.settings import EvaluationSettings
+    from chandler.evaluation.backtest import BacktestSettings, backtest
+
+    # mypy meets one definition twice here, by way of the circle of packages.
+    from chandler.evaluation.walk_forward import EvaluationSettings, calibrate, evaluate  # type: ignore[no-redef]
     from chandler.forecasting import Forecast, Forecaster
     from chandler.nn import Kronos, KronosTokenizer
-    from chandler.training.run import finetune
+    from chandler.training import finetune
 
 _HOMES = {
     "chandler.data": ("BarStore", "Bars", "inspect_store", "load_bars", "prepare"),
     "chandler.errors": ("ChandlerError", "CheckpointError", "ConfigError", "DataError", "TrainingError"),
-    "chandler.evaluation.backtest.runner": ("backtest",),
-    "chandler.evaluation.backtest.settings": ("BacktestSettings",),
-    "chandler.evaluation.walk_forward.calibrate": ("calibrate",),
-    "chandler.evaluation.walk_forward.runner": ("evaluate",),
-    "chandler.evaluation.walk_forward.settings": ("EvaluationSettings",),
+    "chandler.evaluation.backtest": ("BacktestSettings", "backtest"),
+    "chandler.evaluation.walk_forward": ("EvaluationSettings", "calibrate", "evaluate"),
     "chandler.forecasting": ("Forecast", "Forecaster"),
     "chandler.nn": ("Kronos", "KronosTokenizer"),
-    "chandler.training.run": ("finetune",),
+    "chandler.training": ("finetune",),
 }
 """Where the public names are, as type checkers are told above."""
 

@@ -8,19 +8,16 @@ from importlib import resources
 from pathlib import Path
 
 from chandler.checkpoint import NANO
-from chandler.data.sources import SourceSettings
+from chandler.data import SourceSettings
 from chandler.errors import ConfigError
-from chandler.evaluation.walk_forward.calibrate import calibrate, calibration_text
-from chandler.evaluation.walk_forward.results import Results
-from chandler.evaluation.walk_forward.runner import evaluate
-from chandler.evaluation.walk_forward.settings import EvaluationSettings
+from chandler.evaluation.walk_forward import EvaluationSettings, Results, calibrate, calibration_text, evaluate
 from chandler.progress import Progress
 from chandler.reports import evaluation_text, write_evaluation_report, write_run_report
 from chandler.text import duration
-from chandler.training.logging.console import RunProgress
-from chandler.training.run import Run, finetune
-from chandler.training.runs.folder import RUN, changed_keys
-from chandler.training.settings.run import Settings, load_settings
+from chandler.training import Run, finetune
+from chandler.training.logging import RunProgress
+from chandler.training.runs import RUN, changed_keys
+from chandler.training.settings import Settings, load_settings
 
 PATHS = 100
 BASELINES = ["last_close", "bootstrap", "gaussian_walk", "ewma", "volume_by_time_of_day"]

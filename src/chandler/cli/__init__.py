@@ -66,7 +66,7 @@ def main() -> None:
             typer.echo(f"chandler: the output could not be written ({lost.strerror or lost}).", err=True)
             number = number or 1
     if "torch" in sys.modules and "WORLD_SIZE" in os.environ:
-        from chandler.training.engine.distributed import leave
+        from chandler.training.engine import leave
 
         leave(number)
     sys.exit(number)

@@ -51,9 +51,9 @@ def inspect(
     As a run would see it: [bold]chandler inspect --config run.yaml --set data.cleaning.enabled=true[/bold]
     """
     from chandler.atomic import write_text
+    from chandler.data import load_source
     from chandler.data.inspection import inspect_store
-    from chandler.data.reading.load import opened
-    from chandler.data.sources import load_source
+    from chandler.data.reading import opened
     from chandler.reports import inspection_html
 
     own = {"path": source_of(data), "lookback": lookback, "horizon": horizon, "calendar": calendar}
@@ -89,14 +89,14 @@ def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str])
     """The settings of an inspection: those of a run's YAML where there is one, flags over them."""
     import json
 
-    from chandler.data.sources import InspectSettings
+    from chandler.data import InspectSettings
     from chandler.settings import StrictModel, load
 
     flags = [f"data.{key}={json.dumps(value)}" for key, value in given.items()]
     if config is None and "path" not in given:
         raise ConfigError("give the data, chandler inspect bars.csv, or a run's YAML with --config.")
     if config is not None:  # of a run, with all its other keys
-        from chandler.training.settings.run import load_settings
+        from chandler.training.settings import load_settings
 
         if "path" in given:
             flags.append("data.sources=[]")
@@ -135,8 +135,8 @@ def prepare(
 
     Example: [bold]chandler prepare bars/ bars.store[/bold], then [bold]chandler inspect bars.store[/bold]
     """
-    from chandler.data.prepare import Progress as Prepared
-    from chandler.data.prepare import prepare as run_prepare
+    from chandler.data import Progress as Prepared
+    from chandler.data import prepare as run_prepare
     from chandler.progress import Progress
 
     if len(data) < 2:

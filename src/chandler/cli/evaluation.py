@@ -48,9 +48,8 @@ def evaluate(
 
     Baselines alone, on 1-hour bars: [bold]chandler evaluate btc.csv --set horizon=24 --set lookback=240[/bold]
     """
-    from chandler.evaluation.walk_forward.results import Results
-    from chandler.evaluation.walk_forward.runner import evaluate as run_evaluate
-    from chandler.evaluation.walk_forward.settings import load_evaluation
+    from chandler.evaluation.walk_forward import Results, load_evaluation
+    from chandler.evaluation.walk_forward import evaluate as run_evaluate
     from chandler.reports import evaluation_text, generation_text, write_evaluation_report, write_generation_report
 
     if not data and config is None:
@@ -58,12 +57,12 @@ def evaluate(
     final = {key: value for key, value in (("out", out), ("models", models)) if value is not None}
     settings = load_evaluation(config or {}, [*path_setting(data), *(overrides or ())], final)
     if calibrate:
-        from chandler.evaluation.walk_forward.calibrate import calibrate_missing
+        from chandler.evaluation.walk_forward import calibrate_missing
 
         calibrate_missing(settings)
     run = run_evaluate
     if settings.task == "generation":
-        from chandler.evaluation.tasks.generation import generation as run
+        from chandler.evaluation.tasks import generation as run
     with going_on_later():
         folder = run(settings, force=force, overwrite=overwrite)
     if settings.task == "generation":
@@ -72,7 +71,7 @@ def evaluate(
         return
     results = Results(folder)
     if settings.task is not None:
-        from chandler.evaluation.tasks.measures import task_table
+        from chandler.evaluation.tasks import task_table
 
         typer.echo(task_table(results, settings.task).to_text())
     typer.echo(evaluation_text(results))
@@ -99,8 +98,8 @@ def calibrate(
 
     Example: [bold]chandler calibrate runs/mine --stride 5[/bold]
     """
-    from chandler.evaluation.walk_forward.calibrate import calibrate as run_calibrate
-    from chandler.evaluation.walk_forward.calibrate import calibration_text
+    from chandler.evaluation.walk_forward import calibrate as run_calibrate
+    from chandler.evaluation.walk_forward import calibration_text
 
     found = run_calibrate(
         run, horizon=horizon, stride=stride, limit=origins, paths=paths, temperature=temperature, top_p=top_p, seed=seed,
@@ -141,8 +140,8 @@ def backtest(
 
     Example: [bold]chandler backtest bars/ --model runs/mine --set portfolio.k=10 --out runs/backtest[/bold]
     """
-    from chandler.evaluation.backtest.runner import backtest as run_backtest
-    from chandler.evaluation.backtest.runner import load_backtest
+    from chandler.evaluation.backtest import backtest as run_backtest
+    from chandler.evaluation.backtest import load_backtest
     from chandler.reports import backtest_text, write_backtest_report
 
     final = {"model": model, "signals": None if signals is None else str(signals), "out": out}

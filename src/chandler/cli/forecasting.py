@@ -70,11 +70,10 @@ def forecast(
 
     Example: [bold]chandler forecast bars.csv --model runs/mine --horizon 24 --out f.parquet --plot f.png[/bold]
     """
-    from chandler.data.calendars.schedule import known_calendar
-    from chandler.data.reading.load import opened
-    from chandler.data.sources import SourceSettings, load_source
-    from chandler.forecasting.export import table_text, write_plots, write_table
-    from chandler.forecasting.forecaster import Forecaster
+    from chandler.data import SourceSettings, load_source
+    from chandler.data.calendars import known_calendar
+    from chandler.data.reading import opened
+    from chandler.forecasting import Forecaster, table_text, write_plots, write_table
 
     # What cannot be written is refused before the long part.
     for target, kinds in ((out, (".parquet", ".csv")), (plot, (".png", ".svg", ".pdf", ".html"))):

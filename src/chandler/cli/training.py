@@ -59,18 +59,18 @@ def pretrain(
 
     Example: [bold]chandler pretrain configs/nano.yaml --set data.folder=BARS --out runs/nano[/bold]
     """
-    from chandler.training.settings.run import PRETRAINING
+    from chandler.training.settings import PRETRAINING
 
     _train(config, options, PRETRAINING)
 
 
 def _train(config: Path, options: RunOptions, defaults: Mapping[str, Any]) -> None:
     """Say what is to be said of the settings and keep them where asked; run both stages; the report at the end."""
-    from chandler.training.datasets.sources import data_inputs
-    from chandler.training.engine.interrupts import Interrupted
-    from chandler.training.run import finetune as run_finetune
-    from chandler.training.run import is_main_process
-    from chandler.training.settings.run import save_settings, settings_to_run
+    from chandler.training import finetune as run_finetune
+    from chandler.training import is_main_process
+    from chandler.training.datasets import data_inputs
+    from chandler.training.engine import Interrupted
+    from chandler.training.settings import save_settings, settings_to_run
 
     settings, told = settings_to_run(config, options.overrides or (), out=options.out, defaults=defaults)
     save_as, overwrite = options.save_as, options.overwrite
@@ -102,6 +102,6 @@ def runs(
     as_json: Annotated[bool, Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List runs: stages, epochs, score at step 0 and at best, size on disk, date."""
-    from chandler.training.runs.listing import runs_json, runs_table
+    from chandler.training.runs import runs_json, runs_table
 
     typer.echo(runs_json(folder) if as_json else runs_table(folder))

@@ -11,16 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chandler.data.bars import FEATURES
-from chandler.data.calendars.time_features import time_features
-from chandler.data.datasets.windows import denormalise, normalise
+from chandler.data import FEATURES
+from chandler.data.calendars import time_features
+from chandler.data.datasets import denormalise, normalise
 from chandler.errors import DataError
-from chandler.forecasting.engine.sampling import Sampling, require_int
-from chandler.forecasting.forecaster import Forecaster
-from chandler.forecasting.preprocessing import ModelInput, given_times, read_times
-from chandler.forecasting.settings import ForecastSettings
-from chandler.nn.predictor import TIME_TABLES, Kronos
-from chandler.nn.tokenizer import KronosTokenizer
+from chandler.forecasting import Forecaster, ForecastSettings, ModelInput, given_times, read_times
+from chandler.forecasting.engine import Sampling, require_int
+from chandler.nn import TIME_TABLES, Kronos, KronosTokenizer
 from chandler.progress import patient_bar
 
 PRICES = list(FEATURES[:4])

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from chandler.devices import bring, resolve
 from chandler.errors import ConfigError
-from chandler.nn import predictor, tokenizer
-from chandler.nn.quantizer import signs_to_ids
+from chandler.nn import Heads, signs_to_ids
+from chandler.nn import Kronos as NativeKronos
+from chandler.nn import KronosTokenizer as NativeTokenizer
 
 
 class _Reference:
@@ -63,11 +64,11 @@ class _Reference:
         return view
 
 
-class KronosTokenizer(_Reference, tokenizer.KronosTokenizer):
+class KronosTokenizer(_Reference, NativeTokenizer):
     """The tokenizer with the reference's signatures. Its keywords are the keys of config.json, in their order:
     `KronosTokenizer(d_in=6, d_model=256, ...)`."""
 
-    native_class = tokenizer.KronosTokenizer
+    native_class = NativeTokenizer
 
     def encode(self, x: Tensor, half: bool = False) -> Any:
         """Normalised bars x (B, T, d_in) -> full token ids (B, T) int64; with `half` coarse and fine ids (s1, s2)."""
@@ -90,10 +91,10 @@ class KronosTokenizer(_Reference, tokenizer.KronosTokenizer):
         return (out.recon_s1, out.recon), out.bsq_loss, out.quantized, signs_to_ids(out.quantized.detach())
 
 
-class _Head(predictor.Heads):
+class _Head(Heads):
     """The output projections, with the loss over them."""
 
-    def __init__(self, heads: predictor.Heads) -> None:
+    def __init__(self, heads: Heads) -> None:
         nn.Module.__init__(self)
         self.proj_s1, self.proj_s2 = heads.proj_s1, heads.proj_s2
 
@@ -121,7 +122,7 @@ class _Head(predictor.Heads):
         return (s1_loss + s2_loss) / 2, s1_loss, s2_loss
 
 
-class Kronos(_Reference, predictor.Kronos):
+class Kronos(_Reference, NativeKronos):
     """The predictor with the reference's signatures. Its keywords are the keys of config.json, in their order:
     `Kronos(s1_bits=10, s2_bits=10, n_layers=8, ...)`.
 
@@ -129,7 +130,7 @@ class Kronos(_Reference, predictor.Kronos):
     them. Padding elsewhere is refused.
     """
 
-    native_class = predictor.Kronos
+    native_class = NativeKronos
     head: _Head
 
     def __init__(self, *values: Any, **keys: Any) -> None:

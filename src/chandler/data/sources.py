@@ -6,13 +6,11 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from chandler.data.calendars.exchanges import resolve_calendar
-from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_store
-from chandler.data.datasets.resampling import resample_store
-from chandler.data.datasets.splits import SplitSettings
+from chandler.data.calendars import resolve_calendar
+from chandler.data.datasets import CleaningReport, CleaningSettings, SplitSettings, clean_store, resample_store
 from chandler.data.qlib import require_qlib
 from chandler.data.reading import ReadingKeywords, load_bars
-from chandler.data.store.store import BarStore
+from chandler.data.store import BarStore
 from chandler.errors import DataError
 from chandler.settings import Moment, StrictModel
 

@@ -7,7 +7,7 @@ The way through: `Forecaster` (forecaster) loads a pair of models (pretrained), 
 """
 
 from chandler.forecasting.calibration import Calibration, recalibrate_bars
-from chandler.forecasting.engine.sampling import Sampling, require_int
+from chandler.forecasting.engine import Sampling, require_int
 from chandler.forecasting.export import table_text, write_plots, write_table
 from chandler.forecasting.forecast import Forecast, forecasts_to_frame
 from chandler.forecasting.forecaster import Forecaster

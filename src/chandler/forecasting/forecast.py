@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from chandler import measures
 from chandler.atomic import atomic_file, write_text
-from chandler.data.bars import FEATURES, Bars
-from chandler.data.columns import CLOSE, LOW
+from chandler.data import CLOSE, FEATURES, LOW, Bars
 from chandler.errors import ConfigError, DataError
-from chandler.forecasting.engine.sampling import Sampling
+from chandler.forecasting.engine import Sampling
 from chandler.forecasting.repair import repair_bars
-from chandler.measures import ensemble as measures
-from chandler.measures.ensemble import ReturnKind
+from chandler.measures import ReturnKind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -168,7 +167,7 @@ class Forecast:
         Raises:
             DataError: a path closes at or below 0, where there is no log return; `repair` lifts such prices.
         """
-        return measures.realised_variance(self._column("close"), self._last)
+        return measures.path_variance(self._column("close"), self._last)
 
     def realised_volatility(self) -> NDArray[np.float64]:
         """Square root of `realised_variance`: (paths,), in log return over the whole horizon, not annualised.

@@ -12,13 +12,12 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from chandler.data.bars import Bars
-from chandler.data.calendars.schedule import known_calendar
+from chandler.data import Bars
+from chandler.data.calendars import known_calendar
 from chandler.devices import bring, device_of, resolve
 from chandler.errors import ConfigError
 from chandler.forecasting.calibration import Calibration, required
-from chandler.forecasting.engine.planning import Overflow
-from chandler.forecasting.engine.sampling import Sampling, require_int
+from chandler.forecasting.engine import Overflow, Sampling, require_int
 from chandler.forecasting.forecast import Forecast
 from chandler.forecasting.paths import require_room, sample_paths, seeds_per_series
 from chandler.forecasting.preprocessing import (
@@ -31,8 +30,7 @@ from chandler.forecasting.preprocessing import (
 from chandler.forecasting.pretrained import ModelPair, load_models, push_models, save_models, validate_pair
 from chandler.forecasting.settings import ForecastSettings, Precision
 from chandler.hub import HubOptions, PushOptions
-from chandler.nn.predictor import DependencyPositions, Kronos
-from chandler.nn.tokenizer import KronosTokenizer
+from chandler.nn import DependencyPositions, Kronos, KronosTokenizer
 from chandler.progress import Report, patient_bar
 
 

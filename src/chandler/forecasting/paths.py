@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from chandler.devices import device_of
 from chandler.errors import ConfigError
-from chandler.forecasting.engine.decoding import decode_paths
-from chandler.forecasting.engine.generation import generate
-from chandler.forecasting.engine.memory import free_memory
-from chandler.forecasting.engine.planning import GenerationSettings
-from chandler.forecasting.engine.prompts import Prompt, eval_mode
-from chandler.forecasting.engine.sampling import path_uniforms
+from chandler.forecasting.engine import (
+    GenerationSettings,
+    Prompt,
+    decode_paths,
+    eval_mode,
+    free_memory,
+    generate,
+    path_uniforms,
+)
 from chandler.forecasting.preprocessing import ModelInput
 from chandler.forecasting.pretrained import ModelPair
 from chandler.forecasting.settings import ForecastSettings

@@ -13,12 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.data.bars import Bars
-from chandler.data.calendars.gaps import describe_sessions, short
-from chandler.data.calendars.schedule import INFERRED, fit_schedule
-from chandler.data.calendars.time_features import time_features
-from chandler.data.datasets.windows import denormalise, normalise
-from chandler.data.reading.load import load_bars
+from chandler.data import Bars
+from chandler.data.calendars import INFERRED, describe_sessions, fit_schedule, short, time_features
+from chandler.data.datasets import denormalise, normalise
+from chandler.data.reading import load_bars
 from chandler.errors import DataError
 from chandler.text import count
 

@@ -11,13 +11,12 @@ from typing import Any, NamedTuple, Unpack
 
 from chandler.atomic import atomic_file, write_text
 from chandler.checkpoint import CONFIG_NAME, EXPOSURE_NAME, NAMES, NANO, bundled_checkpoint, describe, inside, may_save
-from chandler.data.bars import FEATURES
+from chandler.data import FEATURES
 from chandler.errors import CheckpointError
 from chandler.forecasting.calibration import NAME as CALIBRATION_NAME
 from chandler.forecasting.calibration import Calibration
 from chandler.hub import HubOptions, PushOptions, fetch, is_repository, model_card, push
-from chandler.nn.predictor import DependencyPositions, Kronos
-from chandler.nn.tokenizer import KronosTokenizer
+from chandler.nn import DependencyPositions, Kronos, KronosTokenizer
 
 
 class Release(NamedTuple):

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from chandler.errors import ConfigError
-from chandler.forecasting.engine.planning import Overflow
-from chandler.forecasting.engine.sampling import Sampling, require_int
+from chandler.forecasting.engine import Overflow, Sampling, require_int
 from chandler.forecasting.preprocessing import MIN_HISTORY
 
 Precision = Literal["float32", "bfloat16"]

@@ -15,7 +15,7 @@ from chandler.nn.lora import (
     merged,
     save_adapters,
 )
-from chandler.nn.predictor import TIME_TABLES, DependencyPositions, Kronos, PredictorConfig, draw
+from chandler.nn.predictor import TIME_TABLES, DependencyPositions, Heads, Kronos, PredictorConfig, draw
 from chandler.nn.presets import PREDICTORS, TOKENIZERS
 from chandler.nn.quantizer import ids_to_signs, signs_to_ids
 from chandler.nn.released import Part, matches, released_parts
@@ -30,6 +30,7 @@ __all__ = [
     "Attention",
     "Block",
     "DependencyPositions",
+    "Heads",
     "Kronos",
     "KronosTokenizer",
     "Part",

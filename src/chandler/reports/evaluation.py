@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chandler.evaluation.tasks.measures import TaskTable, task_table
-from chandler.evaluation.walk_forward.forecasters import CALIBRATED
-from chandler.evaluation.walk_forward.results import QUESTIONS, ComparisonSpec, Results
-from chandler.evaluation.walk_forward.runner import EXAMPLES
+from chandler.evaluation.tasks import TaskTable, task_table
+from chandler.evaluation.walk_forward import CALIBRATED, EXAMPLES, QUESTIONS, ComparisonSpec, Results
 from chandler.measures import Comparison, Estimate
 from chandler.reports import evaluation_summary as summary
 from chandler.reports import score_charts
 from chandler.reports.evaluation_summary import display_name
 from chandler.reports.render import Chart, Pairs, day, sentences, write, written_with
-from chandler.training.runs.history import flat
+from chandler.training.runs import flat
 
 EXAMPLE_CHARTS = 6
 DRIFTLESS = ("last_close", "bootstrap", "gaussian_walk", "ewma", "garch")

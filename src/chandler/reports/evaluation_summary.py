@@ -9,9 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from chandler.evaluation.walk_forward.contamination import SAYS
-from chandler.evaluation.walk_forward.forecasters import CALIBRATED
-from chandler.evaluation.walk_forward.results import QUESTIONS, ComparisonSpec, Results
+from chandler.evaluation.walk_forward import CALIBRATED, QUESTIONS, SAYS, ComparisonSpec, Results
 from chandler.measures import Comparison
 from chandler.reports.render import Pairs, day, number, sentence, sentences
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chandler.evaluation.tasks.generation import SEEDS, read_generation
+from chandler.evaluation.tasks import SEEDS, read_generation
 from chandler.reports.render import NAME, Pairs, sentence, sentences, terminal_text, write
 
 NAIVE = ("shuffled_bars", "past_stretch")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from chandler.data.datasets.cleaning import REASONS
+from chandler.data.datasets import REASONS
 from chandler.data.inspection import (
     InspectReport,
     SymbolReport,

@@ -26,7 +26,7 @@ from chandler.atomic import write_text
 from chandler.measures import Comparison
 from chandler.reports.charts import Figure
 from chandler.text import count, duration
-from chandler.training.runs.history import short
+from chandler.training.runs import short
 
 NAME = "report.html"
 Pairs = Sequence[tuple[str, str]]

@@ -9,7 +9,7 @@ from pathlib import Path
 from chandler.measures import higher_is_better
 from chandler.reports import charts
 from chandler.reports.render import Chart, Pairs, number, sentences, write, written_with
-from chandler.training.runs.history import RunHistory, StageHistory, flat
+from chandler.training.runs import RunHistory, StageHistory, flat
 
 MEASURES: Mapping[str, str] = {
     "mse": "reconstruction error (MSE)",

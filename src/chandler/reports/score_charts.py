@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chandler.candles import bar_labels, candle_axis
-from chandler.evaluation.walk_forward.results import Results
+from chandler.evaluation.walk_forward import Results
 from chandler.measures import block_bootstrap
 from chandler.reports.charts import Figure, Line, candles, curve, figure, rounded, title
 
@@ -40,7 +40,7 @@ def by_step(results: Results, models: Sequence[str], naive: str) -> Figure:
         traces += [sides[0], sides[1] | shade]
         texts = [f"{m:+.1f}% ({a:+.1f}% to {b:+.1f}%)" for m, a, b in zip(middle, low, high, strict=True)]
         said = f"{model}, step %{{x}}: %{{text}}"
-        traces.append(curve(steps, middle, line, model, hover=said, dots=6, legendgroup=model, text=texts))
+        traces.append(curve(steps, middle, line, model, hover=said, dots=6, text=texts) | {"legendgroup": model})
     return _against(traces, title("step ahead, bars") | _ticks(steps))
 
 

@@ -15,9 +15,7 @@ import torch
 from chandler.atomic import atomic_file
 from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from chandler.errors import ConfigError
-from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from chandler.nn.predictor import Kronos
-from chandler.nn.tokenizer import KronosTokenizer
+from chandler.nn import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Kronos, KronosTokenizer
 from chandler.places import existing, require_apart
 from chandler.training import engine, runs
 from chandler.training.datasets import RunData, data_inputs, derive_seed, load_sources, nbytes, place_on_device

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation.walk_forward.calibrate import calibrate, calibration_text
+from chandler.evaluation.walk_forward.calibration import calibrate, calibration_text
 from chandler.evaluation.walk_forward.results import QUESTIONS, Results
 from chandler.evaluation.walk_forward.runner import evaluate, read_state
 from chandler.evaluation.walk_forward.settings import EvaluationSettings, load_evaluation, name_models

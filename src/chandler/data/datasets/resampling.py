@@ -13,10 +13,8 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.bars import Bars, cut_segments, join_segments, segment_numbers
-from chandler.data.calendars.gaps import short
-from chandler.data.calendars.schedule import Schedule, fit_schedule
-from chandler.data.calendars.time_features import DAY, NS_DAY
-from chandler.data.store.store import BarStore
+from chandler.data.calendars import DAY, NS_DAY, Schedule, fit_schedule, short
+from chandler.data.store import BarStore
 from chandler.errors import DataError
 
 _WEEK = 7 * DAY

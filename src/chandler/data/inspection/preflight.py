@@ -8,23 +8,33 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from chandler.data.calendars.exchanges import resolve_calendar
-from chandler.data.calendars.gaps import NO_GAPS, describe_sessions, find_gaps, short
-from chandler.data.calendars.inferred import distinct
-from chandler.data.calendars.schedule import fit_schedule
-from chandler.data.calendars.time_features import NS_DAY, infer_interval
-from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_store, paper_limits
-from chandler.data.datasets.splits import (
+from chandler.data.calendars import (
+    NO_GAPS,
+    NS_DAY,
+    describe_sessions,
+    distinct,
+    find_gaps,
+    fit_schedule,
+    infer_interval,
+    resolve_calendar,
+    short,
+)
+from chandler.data.datasets import (
     PRETRAINING_CUTOFF,
+    CleaningReport,
+    CleaningSettings,
     SplitSettings,
+    Windows,
     before_cutoff,
+    clean_store,
+    paper_limits,
     part_span,
     split_ranges,
+    untrainable,
     walk_folds,
 )
-from chandler.data.datasets.windows import Windows, untrainable
 from chandler.data.inspection.report import FoldReport, InspectReport, SymbolReport
-from chandler.data.store.store import BarStore
+from chandler.data.store import BarStore
 from chandler.text import shortened
 
 TRACE = 120

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from chandler.data.datasets.cleaning import REASONS
+from chandler.data.datasets import REASONS
 from chandler.text import aligned, count, shortened
 
 SHOWN = 20

@@ -31,7 +31,7 @@ from chandler.data.reading.frames import as_pandas, frame_table, is_rows, rows_t
 from chandler.data.reading.merging import archive_symbol, merge_files
 from chandler.data.reading.options import ReadingKeywords, ReadingOptions, takes_options
 from chandler.data.reading.validation import validate_table
-from chandler.data.store.store import META, BarStore
+from chandler.data.store import META, BarStore
 from chandler.errors import DataError
 
 SHOWN = 20

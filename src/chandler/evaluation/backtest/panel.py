@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.data.calendars.time_features import infer_interval
-from chandler.data.columns import AMOUNT, CLOSE, HIGH, LOW, OPEN, VOLUME
-from chandler.data.store.store import BarStore
+from chandler.data import AMOUNT, CLOSE, HIGH, LOW, OPEN, VOLUME
+from chandler.data.calendars import infer_interval
+from chandler.data.store import BarStore
 from chandler.errors import DataError
 
 Array = NDArray[np.float64]

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from chandler.atomic import write_text
-from chandler.data.sources import load_clean
-from chandler.data.store.store import BarStore
+from chandler.data import load_clean
+from chandler.data.store import BarStore
 from chandler.errors import DataError
 from chandler.evaluation.backtest import performance
 from chandler.evaluation.backtest.panel import Array, Panel

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from chandler.data.sources import SourceSettings
+from chandler.data import SourceSettings
 from chandler.evaluation.backtest.performance import EQUAL
 from chandler.evaluation.backtest.portfolio import PortfolioSettings
 from chandler.evaluation.walk_forward import SAMPLING

@@ -13,15 +13,15 @@ import pandas as pd
 import pyarrow as pa
 
 from chandler.atomic import write_text
-from chandler.data.calendars.schedule import future_timestamps
-from chandler.data.columns import CLOSE
-from chandler.data.store.store import BarStore
+from chandler.data import CLOSE
+from chandler.data.calendars import future_timestamps
+from chandler.data.store import BarStore
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.backtest.panel import Array, Ints, Panel
 from chandler.evaluation.backtest.settings import BacktestSettings
 from chandler.evaluation.walk_forward import Origins, PartStore, find_origins, weights_hash
 from chandler.forecasting import Forecaster, ForecastSettings
-from chandler.forecasting.engine.sampling import Sampling
+from chandler.forecasting.engine import Sampling
 from chandler.progress import Progress
 
 _NAMES = {"timestamp": ("timestamp", "date", "datetime", "time", "origin"), "symbol": ("symbol", "instrument"),

@@ -9,10 +9,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from chandler.data.columns import CLOSE
-from chandler.data.datasets.windows import Windows
-from chandler.data.store.concatenated import gather_windows
-from chandler.data.store.store import BarStore
+from chandler.data import CLOSE
+from chandler.data.datasets import Windows
+from chandler.data.store import BarStore, gather_windows
 from chandler.errors import ConfigError, DataError
 
 Array = NDArray[np.float64]

@@ -15,10 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chandler.atomic import atomic_file, write_text
-from chandler.data.bars import Bars
-from chandler.data.columns import CLOSE
-from chandler.data.datasets.windows import normalise
-from chandler.data.sources import load_clean
+from chandler.data import CLOSE, Bars, load_clean
+from chandler.data.datasets import normalise
 from chandler.errors import ConfigError
 from chandler.evaluation.tasks.discriminators import discriminative_score, train_on_synthetic_score
 from chandler.evaluation.walk_forward import (

@@ -3,7 +3,7 @@
 `results` (tables and comparisons), `calibrate`.
 """
 
-from chandler.evaluation.walk_forward.calibrate import calibrate, calibrate_missing, calibration_text
+from chandler.evaluation.walk_forward.calibration import calibrate, calibrate_missing, calibration_text
 from chandler.evaluation.walk_forward.contamination import (
     REFUSED,
     SAYS,

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.data.datasets.splits import PRETRAINING_CUTOFF
-from chandler.data.store.store import BarStore
+from chandler.data.datasets import PRETRAINING_CUTOFF
+from chandler.data.store import BarStore
 from chandler.errors import DataError
 from chandler.evaluation.walk_forward.origins import Origins
 from chandler.evaluation.walk_forward.part_store import model_parts
-from chandler.training.runs.lineage import RECORD, Known, known
+from chandler.training.runs import RECORD, Known, known
 
 ContaminationFlag = Literal["", "trained", "validated", "released", "period", "unknown"]
 """What is to be said of an origin, the worst first: its bars trained the model; chose its checkpoint; lie before a

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chandler.data.columns import CLOSE, FEATURES, VOLUME
+from chandler.data import CLOSE, FEATURES, VOLUME
 from chandler.errors import DataError
 from chandler.evaluation.baselines import BASELINES, TRAINED, close_windows, garch, volume_by_time_of_day
 from chandler.evaluation.walk_forward.origins import Ints, Origins
@@ -22,7 +22,7 @@ from chandler.evaluation.walk_forward.part_store import model_parts
 from chandler.evaluation.walk_forward.scores import ForecastSummary
 from chandler.evaluation.walk_forward.settings import VOLUME_BASELINE, EvaluationSettings
 from chandler.forecasting import Calibration, Forecast, Forecaster, ForecastSettings
-from chandler.forecasting.engine.sampling import Sampling
+from chandler.forecasting.engine import Sampling
 
 CALIBRATED = " (calibrated)"
 """Ends the name of a model's calibrated twin."""

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.data.bars import Bars
-from chandler.data.calendars.time_features import infer_interval
-from chandler.data.store.store import BarStore
+from chandler.data import Bars
+from chandler.data.calendars import infer_interval
+from chandler.data.store import BarStore
 from chandler.errors import DataError
 
 Ints = NDArray[np.int64]

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from chandler.atomic import atomic_file
+from chandler.data import SourceSettings
 from chandler.data.reading import opened
-from chandler.data.sources import SourceSettings
 from chandler.places import existing
 from chandler.progress import Progress
 

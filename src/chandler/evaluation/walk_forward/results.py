@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
-from chandler.data.bars import FEATURES
+from chandler.data import FEATURES
 from chandler.errors import ConfigError
 from chandler.evaluation.walk_forward.forecasters import CALIBRATED
 from chandler.evaluation.walk_forward.runner import CONFIG, SCORES, read_state
@@ -24,18 +24,20 @@ from chandler.measures import (
     Estimate,
     Kind,
     adaptive_bands,
+    block_bootstrap,
     cross_section,
     direction,
     ic,
     inside,
+    newey_west_t,
     optimal_block,
     pinball,
     qlike,
     r2,
     rank_ic,
     scaled,
-    significance,
 )
+from chandler.measures import compare as compare_origins
 
 Array = NDArray[np.float64]
 P = ParamSpec("P")
@@ -258,7 +260,7 @@ class Results:
         """Share of true closes inside, edges included, and its 95% block bootstrap interval over the rounds."""
         held = inside(*self.band(model, level), self.truth("truth_close"))
         by_round = self.by_round(held.mean(1)).to_numpy()
-        found = significance.block_bootstrap(by_round, max(float(self.overlap), optimal_block(by_round)))
+        found = block_bootstrap(by_round, max(float(self.overlap), optimal_block(by_round)))
         return float(found.mean), float(found.low), float(found.high)
 
     @_kept
@@ -294,7 +296,7 @@ class Results:
 
     def compare_losses(self, mine: Array, theirs: Array) -> Comparison:
         """Losses (W,) against others, over the origins."""
-        return significance.compare(mine, theirs, self.rounds, self.horizon, stride=self.apart)
+        return compare_origins(mine, theirs, self.rounds, self.horizon, stride=self.apart)
 
     def naive(self, question: ComparisonSpec) -> str | None:
         """What "naive" means for a question; None where no baseline answers it."""
@@ -333,4 +335,4 @@ class Results:
         """Of a mean over rounds, whose windows may overlap."""
         count = int(by_round.notna().sum())
         lags = None if count < 4 else min(max(self.overlap, int(4 * (count / 100) ** (2 / 9))), count - 1)
-        return significance.newey_west_t(by_round.to_numpy(), lags)
+        return newey_west_t(by_round.to_numpy(), lags)

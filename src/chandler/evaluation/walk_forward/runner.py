@@ -18,8 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from chandler.atomic import write_text
-from chandler.data.columns import CLOSE
-from chandler.data.sources import load_clean
+from chandler.data import CLOSE, load_clean
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward.contamination import (
     check_contamination,

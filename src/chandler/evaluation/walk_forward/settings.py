@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from chandler.data.sources import SourceSettings
-from chandler.data.store.store import BarStore
+from chandler.data import SourceSettings
+from chandler.data.store import BarStore
 from chandler.errors import ConfigError
 from chandler.evaluation.baselines import BASELINES, TRAINED
 from chandler.evaluation.walk_forward.paper import SAMPLING, window_for

@@ -10,7 +10,7 @@ from chandler.forecasting.engine.generation import generate
 from chandler.forecasting.engine.memory import SHARE, free_memory
 from chandler.forecasting.engine.planning import GenerationSettings, Overflow
 from chandler.forecasting.engine.prompts import Prompt, eval_mode
-from chandler.forecasting.engine.sampling import Sampling, path_uniforms
+from chandler.forecasting.engine.sampling import Sampling, path_uniforms, require_int
 
 __all__ = [
     "SHARE",
@@ -23,4 +23,5 @@ __all__ = [
     "free_memory",
     "generate",
     "path_uniforms",
+    "require_int",
 ]

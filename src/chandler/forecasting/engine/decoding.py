@@ -11,10 +11,7 @@ from torch import Tensor
 
 from chandler.forecasting.engine.prompts import eval_mode
 from chandler.forecasting.engine.reference import decode_tail
-from chandler.nn.functional import RotaryTable, rotate
-from chandler.nn.layers import Block
-from chandler.nn.quantizer import ids_to_signs
-from chandler.nn.tokenizer import KronosTokenizer
+from chandler.nn import Block, KronosTokenizer, RotaryTable, ids_to_signs, rotate
 
 Memory = tuple[Tensor, Tensor]
 """Keys and values of a block, each (1, heads, rows, head_dim)."""

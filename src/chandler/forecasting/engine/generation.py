@@ -17,7 +17,7 @@ from chandler.forecasting.engine.memory import SHARE, free_memory, trim_heap
 from chandler.forecasting.engine.planning import Chunk, GenerationSettings, plan
 from chandler.forecasting.engine.prompts import Prompt
 from chandler.forecasting.engine.sampling import choose
-from chandler.nn.predictor import Kronos
+from chandler.nn import Kronos
 
 
 def generate(

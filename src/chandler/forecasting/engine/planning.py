@@ -13,7 +13,7 @@ from chandler.forecasting.engine.cache import PREFILL_ROWS, bytes_per_row, padde
 from chandler.forecasting.engine.kernels import GenerationWeights, suits_cpu
 from chandler.forecasting.engine.prompts import Prompt
 from chandler.forecasting.engine.sampling import Sampling
-from chandler.nn.predictor import DependencyPositions
+from chandler.nn import DependencyPositions
 
 Overflow = Literal["exact", "block", "trim"]
 """What happens to rows beyond `max_context`; see `GenerationSettings.overflow`."""

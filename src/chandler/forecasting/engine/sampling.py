@@ -16,7 +16,7 @@ from torch import Tensor
 
 from chandler.errors import ConfigError
 from chandler.forecasting.engine.kernels import suits_cpu
-from chandler.nn.predictor import draw
+from chandler.nn import draw
 
 
 @dataclass(frozen=True)

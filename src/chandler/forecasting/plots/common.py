@@ -10,8 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chandler.candles import bar_labels
-from chandler.data.bars import Bars
-from chandler.data.columns import CLOSE
+from chandler.data import CLOSE, Bars
 from chandler.errors import ConfigError, DataError
 
 RISE, FALL, AHEAD, INK, MUTED, FAINT = "#0072B2", "#D55E00", "#7A3E9D", "#1A1A1A", "#555555", "#D9D9D9"

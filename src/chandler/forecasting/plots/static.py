@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from chandler.candles import tick_texts
-from chandler.data.columns import CLOSE, HIGH, LOW, OPEN
+from chandler.data import CLOSE, HIGH, LOW, OPEN
 from chandler.forecasting.plots.common import AHEAD, FAINT, FALL, INK, MUTED, RISE, Picture
 from chandler.forecasting.plots.fonts import dress
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chandler.data.columns import VOLUME
+from chandler.data import VOLUME
 from chandler.data.datasets import CLIP, EPSILON, Windows
 from chandler.training.datasets.device_cache import gather_tensors
 from chandler.training.datasets.mixture import TrainingSet

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from chandler.data import load_source
 from chandler.data.datasets import CleaningReport, SplitSettings, clean_store, resample_store, split_ranges
-from chandler.data.sources import load_source
 from chandler.data.store import BarStore
 from chandler.errors import ConfigError, DataError
 from chandler.training.settings import CorpusSource, DataSettings

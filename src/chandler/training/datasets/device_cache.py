@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chandler.data.columns import FEATURES
+from chandler.data import FEATURES
 from chandler.data.datasets import EPSILON, Windows
 from chandler.data.store import BarStore
 

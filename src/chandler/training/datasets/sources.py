@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from chandler.data import load_clean
 from chandler.data.datasets import CleaningReport, Windows, require_windows, split_ranges, untrainable
 from chandler.data.reading import opened
-from chandler.data.sources import load_clean
 from chandler.data.store import BarStore
 from chandler.errors import DataError
 from chandler.training.datasets.corpus import Corpus, place_of, read_corpus

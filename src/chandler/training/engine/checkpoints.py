@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from chandler.atomic import atomic_folder, stands_for
 from chandler.checkpoint import PretrainedMixin
 from chandler.errors import TrainingError
-from chandler.nn.lora import merged, save_adapters
+from chandler.nn import merged, save_adapters
 from chandler.training.engine.evaluator import BestScore, OverfittingMonitor
 from chandler.training.runs import STATES, digest
 

@@ -13,7 +13,7 @@ from torch import nn
 from chandler.data.datasets import Windows
 from chandler.forecasting.engine import eval_mode
 from chandler.measures import is_better
-from chandler.nn.predictor import Kronos
+from chandler.nn import Kronos
 from chandler.progress import Report
 from chandler.training.datasets import RunData, TrainingSet, to_device
 from chandler.training.engine.distributed import gathered, sum_over_ranks

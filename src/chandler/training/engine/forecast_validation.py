@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chandler.data.columns import CLOSE
+from chandler.data import CLOSE
 from chandler.data.datasets import Windows, denormalise
 from chandler.devices import bring, device_of
 from chandler.forecasting.engine import (
@@ -25,9 +25,7 @@ from chandler.forecasting.engine import (
     path_uniforms,
 )
 from chandler.measures import crps, rank_correlation
-from chandler.nn.lora import merged
-from chandler.nn.predictor import DependencyPositions, Kronos
-from chandler.nn.tokenizer import KronosTokenizer
+from chandler.nn import DependencyPositions, Kronos, KronosTokenizer, merged
 from chandler.training.settings import ScoringSettings
 
 MEMORY = 1 << 30

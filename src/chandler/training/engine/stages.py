@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chandler.devices import wide
-from chandler.nn.predictor import Kronos
-from chandler.nn.tokenizer import KronosTokenizer
+from chandler.nn import Kronos, KronosTokenizer
 from chandler.training.datasets import Batch
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -14,10 +14,8 @@ from chandler.data.datasets import CLIP
 from chandler.errors import ConfigError
 from chandler.forecasting import RELEASES
 from chandler.settings import StrictModel, put, read
+from chandler.training.settings.run import Settings
 from chandler.training.settings.stage import RANDOM
-
-if TYPE_CHECKING:
-    from chandler.training.settings.run import Settings
 
 _OURS = {"out", "tokenizer", "predictor"}
 _THEIRS = {"training", "model_paths", "experiment"}

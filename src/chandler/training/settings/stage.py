@@ -9,9 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from chandler.forecasting.engine import Overflow
-from chandler.nn.predictor import PredictorConfig
-from chandler.nn.presets import PREDICTORS, TOKENIZERS
-from chandler.nn.tokenizer import TokenizerConfig
+from chandler.nn import PREDICTORS, TOKENIZERS, PredictorConfig, TokenizerConfig
 from chandler.settings import StrictModel, did_you_mean
 
 RANDOM = "random"

@@ -10,16 +10,15 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from chandler.data.columns import CLOSE, LOW
-from chandler.data.datasets.splits import SplitSettings, split_ranges
-from chandler.data.sources import SourceSettings, load_clean
+from chandler.data import CLOSE, LOW, SourceSettings, load_clean
+from chandler.data.datasets import SplitSettings, split_ranges
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward.forecasters import forecast_windows
 from chandler.evaluation.walk_forward.origins import Ints, find_origins
 from chandler.evaluation.walk_forward.part_store import chunks_of, in_chunks
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
 from chandler.forecasting import PRICE_FLOOR, Calibration, Forecaster, ForecastSettings
-from chandler.forecasting.engine.sampling import Sampling
+from chandler.forecasting.engine import Sampling
 from chandler.measures import ConformalBands
 from chandler.progress import Progress
 
