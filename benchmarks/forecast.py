@@ -24,6 +24,7 @@ import torch
 
 from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.generation import generate
+from chandler.forecasting.engine.planning import GenerationSettings
 from chandler.forecasting.engine.prompts import Prompt
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.nn.predictor import Kronos, PredictorConfig
@@ -133,10 +134,7 @@ def run(
         generate(
             model,
             prompts,
-            horizon=sizes.horizon,
-            sampling=SAMPLING,
-            max_context=context,
-            dtype=dtype,
+            GenerationSettings(sizes.horizon, context, SAMPLING, dtype=dtype),
             progress=lambda done, total, ticks=ticks: ticks.append(time.perf_counter()),
         )
         totals.append(time.perf_counter() - ticks[0])

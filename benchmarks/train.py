@@ -26,9 +26,9 @@ from chandler.data.store.store import BarStore
 from chandler.nn.predictor import Kronos, PredictorConfig
 from chandler.nn.presets import PREDICTORS, TOKENIZERS
 from chandler.nn.tokenizer import KronosTokenizer, TokenizerConfig
+from chandler.training.datasets.augment import to_device
 from chandler.training.engine.optim import make_optimizer
 from chandler.training.engine.stages import PredictorStage, TokenizerStage
-from chandler.training.engine.validation import to_device
 
 LOOKBACK, HORIZON, BATCH = 90, 10, 50
 ROWS = LOOKBACK + HORIZON + 1

@@ -144,16 +144,24 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _files(self) -> None:
         self.served.asked.append(f"{self.command} {self.path}")
-        found = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
+        path = self.path.partition("?")[0]
+        listed = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(revision|tree)/([^/]+)()", path)
+        found = listed or re.fullmatch(r"/([^/]+/[^/]+)/(resolve)/([^/]+)/(.+)", path)
         repository = self.served.repositories.get(found[1]) if found else None
         known = self.headers.get("Authorization") in (f"Bearer {WRITER}", f"Bearer {READER}")
         if found is None or repository is None or (repository.private and not known):
             return self._answer(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
-        number = repository.at(unquote(found[2]))
+        number = repository.at(unquote(found[3]))
         if number is None:
             return self._answer(404, {"error": "Revision not found"}, {"X-Error-Code": "RevisionNotFound"})
         commit = {"X-Repo-Commit": commit_id(number)}
-        data = repository.commits[number].get(unquote(found[3]))
+        if found[2] == "revision":
+            return self._answer(200, {"id": found[1], "sha": commit_id(number)}, commit)
+        if found[2] == "tree":
+            files = repository.commits[number].items()
+            tree = [{"type": "file", "path": n, "size": len(d), "oid": hashlib.sha1(d).hexdigest()} for n, d in files]
+            return self._answer(200, tree, commit)
+        data = repository.commits[number].get(unquote(found[4]))
         if data is None:
             return self._answer(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound", **commit})
         return self._answer(200, data, {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', **commit})

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 import yaml
 
-from chandler import CheckpointError, Forecaster, Kronos
-from tests.hub import READER, WRITER, Hub, run
+from chandler import CheckpointError, Forecaster, Kronos, KronosTokenizer
+from chandler.training.runs.lineage import Known, Seen, known, write_record
+from tests.hub import READER, WRITER, Hub, commit_id, run
 
 LOAD = "with told(): print('loaded', {cls}.from_pretrained({given}).config.d_model)\n"
+
+
+COMMIT = commit_id(1)
+"""Of the files that `Hub.add` adds."""
 
 
 def load(given: str, cls: str = "Kronos") -> str:
@@ -43,11 +51,14 @@ def test_what_cannot_be_reached_says_so_and_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_mirror_is_used_kept_in_the_cache_and_then_enough_offline(hub: Hub, tmp_path: Path) -> None:
-    script = load("'owner/model'") + load("'owner/model', revision='0000000000000000000000000000000000000001'")
+    script = load("'owner/model'") + load(f"'owner/model', revision={COMMIT!r}")
     assert run(script, tmp_path, HF_ENDPOINT=hub.address) == ["loaded 32"] * 2
-    assert "GET /owner/model/resolve/main/config.json" in hub.asked
-    # After the first file the commit, so that a push in between cannot give half of each.
-    assert "GET /owner/model/resolve/0000000000000000000000000000000000000001/model.safetensors" in hub.asked
+    assert "GET /api/models/owner/model/revision/main" in hub.asked
+    # Every file of that commit, so that a push in between cannot give half of each.
+    given = [request for request in hub.asked if request.startswith("GET /owner/model/resolve/")]
+    assert sorted(given) == [
+        f"GET /owner/model/resolve/{COMMIT}/{name}" for name in ("config.json", "model.safetensors")
+    ]
     assert (tmp_path / "hub" / "models--owner--model").is_dir()
     assert run(load("'owner/model'"), tmp_path, HF_HUB_OFFLINE="1") == ["loaded 32"]
 
@@ -89,7 +100,7 @@ def test_the_client_s_keywords_mean_what_they_mean_there(hub: Hub, tmp_path: Pat
     assert "no such repository, or it is private" in said[5]
     assert said[6] == "loaded 32"
     assert (tmp_path / "elsewhere" / "models--owner--model").is_dir()
-    assert hub.asked.count("GET /owner/model/resolve/main/config.json") == 2, "once, and once by force"
+    assert hub.asked.count(f"GET /owner/model/resolve/{COMMIT}/config.json") == 2, "once, and once by force"
 
 
 def front_matter(card: bytes) -> dict[str, object]:
@@ -231,3 +242,34 @@ def test_a_saved_forecaster_comes_back_and_runs_are_left_alone(tmp_path: Path, r
     with pytest.raises(CheckpointError, match="run holds a run"):
         back.save_pretrained(run_folder)
     assert {p: p.read_bytes() for p in run_folder.rglob("*.*")} == before
+
+
+def test_what_a_model_was_trained_on_goes_with_it(hub: Hub, tmp_path: Path, run_folder: Path) -> None:
+    """The record beside the weights is of their very bytes: it holds for a copy, not for weights that were trained on."""
+    until = pd.Timestamp("2020-03-01").value
+    for part in ("tokenizer", "predictor"):
+        type_ = KronosTokenizer if part == "tokenizer" else Kronos
+        type_.from_pretrained(run_folder / part).save_pretrained(run_folder / part)
+        write_record(run_folder / part, Known((Seen("trained", until, frozenset({part})),)))
+    mine = Forecaster.from_pretrained(run_folder, device="cpu")
+    saved = mine.save_pretrained(tmp_path / "saved")
+    assert known(saved) == known(run_folder / "tokenizer") | known(run_folder / "predictor")
+    assert not known(saved).unknown
+    script = f"Forecaster.from_pretrained({str(saved)!r}, device='cpu').push_to_hub('me/pair', token={WRITER!r})\n"
+    back = (
+        "print(Forecaster.from_pretrained('me/pair', device='cpu').predictor.exposure == open('record', 'rb').read())\n"
+    )
+    shutil.copy(run_folder / "predictor" / "exposure.json", tmp_path / "record")
+    assert run(script + back, tmp_path, HF_ENDPOINT=hub.address) == ["True"]
+    # Trained on, they know more; other models bring their own record or none.
+    torch.nn.init.zeros_(mine.predictor.norm.weight)
+    assert known(mine.save_pretrained(saved)).unknown
+    plain = Forecaster(mine.tokenizer, Kronos(mine.predictor.config), device="cpu")
+    plain.save_pretrained(saved)
+    assert not (saved / "predictor" / "exposure.json").exists()
+    hub.repositories["me/pair"].files["notes.txt"] = b"kept"
+    script = f"pair = Forecaster.from_pretrained({str(saved)!r}, device='cpu')\npair.push_to_hub('me/pair', token={WRITER!r})\n"
+    run(script, tmp_path, HF_ENDPOINT=hub.address)
+    names = hub.repositories["me/pair"].files.keys()
+    assert {"tokenizer/exposure.json", "notes.txt"} <= names
+    assert "predictor/exposure.json" not in names

@@ -13,49 +13,50 @@ from typing import TYPE_CHECKING, Any
 from chandler.version import __version__
 
 if TYPE_CHECKING:
-    from chandler.data.bars import Bars
-    from chandler.data.reading.load import load_bars
-    from chandler.data.store.store import BarStore
+    from chandler.data import Bars, BarStore, inspect_store, load_bars, prepare
     from chandler.errors import ChandlerError, CheckpointError, ConfigError, DataError, TrainingError
-    from chandler.forecasting.forecast import Forecast
-    from chandler.forecasting.forecaster import Forecaster
-    from chandler.nn.predictor import Kronos
-    from chandler.nn.tokenizer import KronosTokenizer
-    from chandler.training.run import finetune
+    from chandler.evaluation.backtest import BacktestSettings, backtest
+
+    # mypy meets one definition twice here, by way of the circle of packages.
+    from chandler.evaluation.walk_forward import EvaluationSettings, calibrate, evaluate  # type: ignore[no-redef]
+    from chandler.forecasting import Forecast, Forecaster
+    from chandler.nn import Kronos, KronosTokenizer
+    from chandler.training import finetune
 
 _HOMES = {
-    "Bars": "chandler.data.bars",
-    "BarStore": "chandler.data.store.store",
-    "ChandlerError": "chandler.errors",
-    "CheckpointError": "chandler.errors",
-    "ConfigError": "chandler.errors",
-    "DataError": "chandler.errors",
-    "Forecast": "chandler.forecasting.forecast",
-    "Forecaster": "chandler.forecasting.forecaster",
-    "Kronos": "chandler.nn.predictor",
-    "KronosTokenizer": "chandler.nn.tokenizer",
-    "TrainingError": "chandler.errors",
-    "finetune": "chandler.training.run",
-    "load_bars": "chandler.data.reading.load",
+    "chandler.data": ("BarStore", "Bars", "inspect_store", "load_bars", "prepare"),
+    "chandler.errors": ("ChandlerError", "CheckpointError", "ConfigError", "DataError", "TrainingError"),
+    "chandler.evaluation.backtest": ("BacktestSettings", "backtest"),
+    "chandler.evaluation.walk_forward": ("EvaluationSettings", "calibrate", "evaluate"),
+    "chandler.forecasting": ("Forecast", "Forecaster"),
+    "chandler.nn": ("Kronos", "KronosTokenizer"),
+    "chandler.training": ("finetune",),
 }
+"""Where the public names are, as type checkers are told above."""
 
 __all__ = [
+    "BacktestSettings",
     "BarStore",
     "Bars",
     "ChandlerError",
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "EvaluationSettings",
     "Forecast",
     "Forecaster",
     "Kronos",
     "KronosTokenizer",
     "TrainingError",
     "__version__",
+    "backtest",
+    "calibrate",
+    "evaluate",
     "finetune",
+    "inspect_store",
     "load_bars",
+    "prepare",
 ]
-
 
 # GNU OpenMP threads spin while they wait for one another. On cores that others use as well, that costs many times the
 # work itself: after a short spin they sleep. It is read once, as torch loads, and what the user set stays.
@@ -64,9 +65,10 @@ if "torch" not in sys.modules and not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'chandler' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(home), name)
+    raise AttributeError(f"module 'chandler' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tempfile
 import warnings
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, NoReturn, Self, Unpack, cast
 
 from safetensors import SafetensorError, safe_open
@@ -19,10 +19,13 @@ from torch import nn
 
 from chandler.atomic import atomic_file
 from chandler.errors import CheckpointError, ConfigError
-from chandler.hub import HubOptions, PushOptions, Repository, is_repository, model_card, push
+from chandler.hub import HubOptions, PushOptions, fetch, is_repository, model_card, push
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+NAMES = CONFIG_NAME, WEIGHTS_NAME
+EXPOSURE_NAME = "exposure.json"
+"""Beside them where training wrote it: what these very weights were trained on."""
 NANO = "chandler-nano"
 """The checkpoint that comes with the package: no network is needed."""
 KINDS = {"tokenizer": ("d_in", "KronosTokenizer"), "predictor": ("n_layers", "Kronos")}
@@ -44,6 +47,8 @@ class PretrainedMixin:
     part: ClassVar[str]
     """Its kind, and its folder within a run: "tokenizer" or "predictor"."""
     config: Any
+    exposure: bytes | None = None
+    """What stood in exposure.json beside the weights; `Forecaster.save_pretrained` lays it beside them again."""
 
     @property
     def native(self) -> Self:
@@ -137,15 +142,7 @@ class PretrainedMixin:
             code = f'from chandler import {kind}\n\nmodel = {kind}.from_pretrained("{repo}")'
             return model_card(repo, f"A Kronos {describe(self)}.", code, base_model)
 
-        with tempfile.TemporaryDirectory() as scratch:
-            self.save_pretrained(scratch)
-            return push(
-                {name: Path(scratch, name) for name in (CONFIG_NAME, WEIGHTS_NAME)},
-                repo_id,
-                card,
-                lambda there: _may_replace(self, there.name, there.get),
-                **options,
-            )
+        return push(self.save_pretrained, repo_id, card, partial(_may_replace, self), **options)
 
 
 def may_save(model: PretrainedMixin, folder: Path) -> None:
@@ -203,6 +200,8 @@ def _load(cls: type[Any], folder: Path, source: str) -> Any:
             + ". Check that both files belong together: an interrupted save or copy can leave one old and one new."
         )
     model.load_state_dict(state)
+    if (folder / EXPOSURE_NAME).is_file():
+        model.exposure = (folder / EXPOSURE_NAME).read_bytes()
     return model.eval()
 
 
@@ -264,7 +263,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return raw
 
 
-def _kind(raw: Mapping[str, Any]) -> str | None:
+def _kind(raw: dict[str, Any]) -> str | None:
     """Which kind of checkpoint a config.json is of; None for neither, or something else."""
     found = [kind for kind, (key, _) in KINDS.items() if key in raw and "s1_bits" in raw]
     return found[0] if len(found) == 1 else None
@@ -309,29 +308,29 @@ def resolve(
     Raises:
         CheckpointError: as `PretrainedMixin.from_pretrained`.
     """
-    folder = (bundled_checkpoint(source) or Path(source).expanduser()) / subfolder
-    if folder.is_dir():
-        for place in (folder, folder / part):
-            if all((place / name).is_file() for name in (CONFIG_NAME, WEIGHTS_NAME)):
-                return place
-        absent = [name for name in (CONFIG_NAME, WEIGHTS_NAME) if not (folder / name).is_file()]
+    folder, repository = (bundled_checkpoint(source) or Path(source).expanduser()) / subfolder, ""
+    if not folder.is_dir():
+        if not is_repository(source):
+            raise CheckpointError(
+                f"{source}: there is no such folder, and it is no repository id (owner/name). "
+                "Give an existing checkpoint folder or an id such as NeoQuasar/Kronos-small."
+            )
+        repository, inner = str(source), PurePosixPath(subfolder.strip("/"))
+        files = [str(inner / place / name) for place in ("", part) for name in (*NAMES, EXPOSURE_NAME)]
+        folder = fetch(repository, files, revision, **hub) / inner
+    places = [place for place in (folder, folder / part) if (place / CONFIG_NAME).is_file()]
+    for place in places:
+        if (place / WEIGHTS_NAME).is_file():
+            return place
+    if not repository:
+        absent = [name for name in NAMES if not (folder / name).is_file()]
         inside = sorted(p.name for p in folder.iterdir())
         raise CheckpointError(
             f"{folder} holds no {' and no '.join(absent)}; it has: {', '.join(inside[:8]) or 'nothing'}. "
             f"Give the folder that holds both, or a run folder with {part}/."
         )
-    if not is_repository(source):
-        raise CheckpointError(
-            f"{source}: there is no such folder, and it is no repository id (owner/name). "
-            "Give an existing checkpoint folder or an id such as NeoQuasar/Kronos-small."
-        )
-    repository = Repository(str(source), revision, **hub)
-    prefixes = [f"{subfolder.strip('/')}/"] if subfolder else ["", f"{part}/"]
-    for prefix in prefixes:
-        config = repository.get(prefix + CONFIG_NAME)
-        if config is not None:
-            if repository.get(prefix + WEIGHTS_NAME) is None:
-                raise repository.lacks(f"it has {prefix}{CONFIG_NAME} but no {prefix}{WEIGHTS_NAME}.")
-            return config.parent
-    looked = " and no ".join(prefix + CONFIG_NAME for prefix in prefixes)
-    raise repository.lacks(f"the repository exists but has no {looked}: it is no Kronos {part}.")
+    configs = [str(inner / place.relative_to(folder) / CONFIG_NAME) for place in places or (folder, folder / part)]
+    if places:
+        raise CheckpointError(f"{source}: it has {configs[0]} but no {configs[0].replace(CONFIG_NAME, WEIGHTS_NAME)}.")
+    looked = " and no ".join(configs)
+    raise CheckpointError(f"{source}: the repository exists but has no {looked}: it is no Kronos {part}.")

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
 from chandler.checkpoint import NANO
-from chandler.data.sources import SourceSettings
+from chandler.data import SourceSettings
 from chandler.errors import ConfigError
-from chandler.evaluation.walk_forward.calibrate import calibrate, calibration_text
-from chandler.evaluation.walk_forward.results import Results
-from chandler.evaluation.walk_forward.runner import evaluate
-from chandler.evaluation.walk_forward.settings import EvaluationSettings
+from chandler.evaluation.walk_forward import EvaluationSettings, Results, calibrate, calibration_text, evaluate
 from chandler.progress import Progress
 from chandler.reports import evaluation_text, write_evaluation_report, write_run_report
 from chandler.text import duration
-from chandler.training.logging.console import RunProgress
-from chandler.training.run import Run, finetune
-from chandler.training.runs.folder import RUN, changed_keys
-from chandler.training.settings.run import Settings, load_settings
+from chandler.training import Run, finetune
+from chandler.training.logging import RunProgress
+from chandler.training.runs import RUN, changed_keys
+from chandler.training.settings import Settings, load_settings
 
 PATHS = 100
 BASELINES = ["last_close", "bootstrap", "gaussian_walk", "ewma", "volume_by_time_of_day"]
@@ -72,19 +69,13 @@ def run_demo(
     training, walking = progress or (RunProgress(), Progress())
     settings = demo_settings(out, overrides)
     _require_demo(Path(out), settings)
-    _step(
-        walking,
-        "Finetune chandler-nano, which has never seen these stocks",
-        ["finetune", "configs/demo.yaml", "--out", str(out)],
-    )
+    what = "Finetune chandler-nano, which has never seen these stocks"
+    _step(walking, what, f"finetune configs/demo.yaml --out {out}")
     run = finetune(settings, overwrite=True, progress=training)
     write_run_report(run.folder)
 
-    _step(
-        walking,
-        "Calibrate its bands on the validation years",
-        ["calibrate", str(run.folder), "--seed", str(settings.seed)],
-    )
+    what = "Calibrate its bands on the validation years"
+    _step(walking, what, f"calibrate {run.folder} --seed {settings.seed}")
     found = calibrate(run.folder, paths=paths, seed=settings.seed, device=settings.device, progress=walking)
     walking.note(calibration_text(found))
 
@@ -93,20 +84,8 @@ def run_demo(
     _step(
         walking,
         "Hold it against the untouched model and naive forecasts, on the two years after",
-        [
-            "evaluate",
-            str(settings.data.path),
-            "--models",
-            models,
-            "--out",
-            compared.out,
-            "--set",
-            f"lookback={compared.lookback}",
-            "--set",
-            f"horizon={compared.horizon}",
-            "--set",
-            f"seed={compared.seed}",
-        ],
+        f"evaluate {settings.data.path} --models {models} --out {compared.out} --set lookback={compared.lookback} "
+        f"--set horizon={compared.horizon} --set seed={compared.seed}",
     )
     results = Results(evaluate(compared, overwrite=True, progress=walking))
     walking.note(f"\n{evaluation_text(results)}")
@@ -127,6 +106,6 @@ def _require_demo(folder: Path, settings: Settings) -> None:
             )
 
 
-def _step(shown: Progress, what: str, command: Sequence[str]) -> None:
+def _step(shown: Progress, what: str, command: str) -> None:
     """Name a step, and the command that does it; a user's own bars take the same one."""
-    shown.note(f"\n{what}\n  $ chandler {' '.join(command)}")
+    shown.note(f"\n{what}\n  $ chandler {command}")

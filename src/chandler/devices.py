@@ -23,26 +23,16 @@ def resolve(device: str | torch.device) -> torch.device:
     Raises:
         ConfigError: no such device here, or one without memory ("meta").
     """
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        tried = torch.ones((), device=_best() if device == "auto" else torch.device(device))
+        tried = torch.ones((), device=torch.device(best if device == "auto" else device))
         if tried.is_meta:
             raise RuntimeError("it has shapes and no memory")
         tried.item()
-    except NotImplementedError as error:
-        raise _refusal(device, "torch was built without it") from error
     except (RuntimeError, AssertionError, ImportError, TypeError) as error:
-        raise _refusal(device, _first_line(error)) from error
+        reason = "torch was built without it" if isinstance(error, NotImplementedError) else _first_line(error)
+        raise ConfigError(f"device {str(device)!r} cannot be used here: {reason}. Try auto or cpu.") from error
     return tried.device
-
-
-def _best() -> torch.device:
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _refusal(device: object, reason: str) -> ConfigError:
-    return ConfigError(f"device {str(device)!r} cannot be used here: {reason}. Try auto or cpu.")
 
 
 def _first_line(error: Exception) -> str:

@@ -6,14 +6,15 @@ HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE and HF_TOKEN are respected, as by every cli
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 from chandler.errors import CheckpointError
 
 CARD_NAME = "README.md"
-LIBRARY = "chandler"
 
 
 class HubOptions(TypedDict, total=False):
@@ -49,95 +50,68 @@ def is_repository(name: str | Path) -> bool:
     return isinstance(name, str) and re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) is not None
 
 
-class Repository:
-    """Files of a repository, all of one commit: the one that the first of them comes from.
+def fetch(name: str, files: Iterable[str], revision: str | None = None, **hub: Unpack[HubOptions]) -> Path:
+    """A local folder with those of these files that a repository has, all of one commit.
 
-    Args:
-        name: owner/name.
-        revision: branch, tag or commit; None for main.
-        hub: see `HubOptions`.
+    Raises:
+        CheckpointError: no such repository or revision, no access, a transfer that failed.
     """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils.tqdm import tqdm
 
-    def __init__(self, name: str, revision: str | None = None, **hub: Any) -> None:
-        self.name, self.revision, self.hub = name, revision, hub
-        self._unreachable: CheckpointError | None = None
+    class BytesOnly(tqdm):
+        """The client's bars but for that of whole files, which says nothing where they are in the cache."""
 
-    def get(self, file: str) -> Path | None:
-        """The local copy of a file; None where the repository lacks it, or where neither cache nor hub has it now.
+        def __init__(self, *args: Any, **named: Any) -> None:
+            super().__init__(*args, **named | ({} if named.get("unit") == "B" else {"disable": True}))
 
-        Raises:
-            CheckpointError: no such repository or revision, no access, a transfer that failed.
-        """
-        from huggingface_hub import constants, hf_hub_download
-        from huggingface_hub.errors import (
-            EntryNotFoundError,
-            GatedRepoError,
-            LocalEntryNotFoundError,
-            OfflineModeIsEnabled,
-            RepositoryNotFoundError,
-            RevisionNotFoundError,
-        )
+    with _explained(name, revision, hub):
+        found = snapshot_download(name, revision=revision, allow_patterns=list(files), tqdm_class=BytesOnly, **hub)
+    return Path(found)
 
-        at = self.name + (f" (revision {self.revision})" if self.revision else "")
-        elsewhere = (
-            "Point to a local folder instead, or set HF_ENDPOINT to a mirror (HF_HOME says where downloads are kept)."
-        )
-        try:
-            path = Path(hf_hub_download(self.name, file, revision=self.revision, **self.hub))
-        except GatedRepoError as error:
-            raise CheckpointError(f"{at}: access is restricted. Ask for it on the hub and set HF_TOKEN.") from error
-        except RepositoryNotFoundError as error:
-            raise CheckpointError(
-                f"{self.name}: {constants.ENDPOINT} has no such repository, or it is private (set HF_TOKEN). "
-                f"It is no local folder either. {elsewhere}"
-            ) from error
-        except RevisionNotFoundError as error:
-            raise CheckpointError(
-                f"{self.name}: there is no revision {self.revision!r} at {constants.ENDPOINT}."
-            ) from error
-        except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-            if self._unreachable is not None:
-                return None
-            if self.hub.get("local_files_only"):
-                why = "local_files_only is set"
-            else:
-                why = "offline mode is on (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else "no connection"
-            self._unreachable = CheckpointError(
-                f"{at}: there is no such folder, {constants.ENDPOINT} could not be reached ({why}), and the checkpoint is "
-                f"not in the local cache {self.hub.get('cache_dir') or constants.HF_HUB_CACHE}. {elsewhere}"
-            )
-            self._unreachable.__cause__ = error
-            # The client waited long enough for a connection: it is not asked to again.
-            self.hub = {**self.hub, "local_files_only": True}
-            return None
-        except EntryNotFoundError:
-            return None
-        except Exception as error:  # The hub client's transport errors have no common base across its releases.
-            raise CheckpointError(
-                f"{at}: could not be fetched from {constants.ENDPOINT}: {_reason(error)}. {elsewhere}"
-            ) from error
-        # From here on the commit, not the branch: somebody may push between two files.
-        self.revision = path.parents[file.count("/")].name
-        return path
 
-    def lacks(self, text: str) -> CheckpointError:
-        """The error for files that are not there: `text`, unless it is only not known whether they are."""
-        return self._unreachable or CheckpointError(f"{self.name}: {text}")
+@contextmanager
+def _explained(name: str, revision: str | None, hub: HubOptions) -> Iterator[None]:
+    """The client's errors in our words."""
+    from huggingface_hub import constants, errors
+
+    at = name + (f" (revision {revision})" if revision else "")
+    elsewhere = (
+        "Point to a local folder instead, or set HF_ENDPOINT to a mirror (HF_HOME says where downloads are kept)."
+    )
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise CheckpointError(f"{at}: access is restricted. Ask for it on the hub and set HF_TOKEN.") from error
+    except errors.RepositoryNotFoundError as error:
+        raise CheckpointError(
+            f"{name}: {constants.ENDPOINT} has no such repository, or it is private (set HF_TOKEN). "
+            f"It is no local folder either. {elsewhere}"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise CheckpointError(f"{name}: there is no revision {revision!r} at {constants.ENDPOINT}.") from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
+        if hub.get("local_files_only"):
+            why = "local_files_only is set"
+        else:
+            why = "offline mode is on (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else "no connection"
+        raise CheckpointError(
+            f"{at}: there is no such folder, {constants.ENDPOINT} could not be reached ({why}), and the checkpoint is "
+            f"not in the local cache {hub.get('cache_dir') or constants.HF_HUB_CACHE}. {elsewhere}"
+        ) from error
+    except Exception as error:  # The hub client's transport errors have no common base across its releases.
+        raise CheckpointError(
+            f"{at}: could not be fetched from {constants.ENDPOINT}: {_reason(error)}. {elsewhere}"
+        ) from error
 
 
 def push(
-    files: Mapping[str, Path],
+    save: Callable[[Path], Any],
     repo_id: str,
     card: Callable[[str, str | None], str],
-    check: Callable[[Repository], None] = lambda there: None,
-    *,
-    commit_message: str = "Upload with chandler",
-    private: bool | None = None,
-    token: str | bool | None = None,
-    branch: str | None = None,
-    create_pr: bool = False,
-    base_model: str | None = None,
-    stale: str | None = None,
+    check: Callable[[str, Callable[[str], Path | None]], None],
+    stale: Sequence[str] = (),
+    **options: Unpack[PushOptions],
 ) -> str:
     """Write files into a repository, all in one commit; make the repository where there is none.
 
@@ -145,10 +119,11 @@ def push(
     base model.
 
     Args:
-        files: by their path in the repository.
+        save: writes the files into an empty folder, as they are to lie in the repository.
         repo_id: owner/name, or a name alone for one's own.
-        check: raises where the repository as it stands must not be written.
-        stale: a file that is removed where there is one.
+        check: called with the full id and what gives the local copy of a file by its name, None where the repository
+            lacks it; raises where the repository must not be written.
+        stale: files that go where there are any and none of their names is saved.
 
     Returns:
         Address of the commit, or of the pull request.
@@ -158,24 +133,36 @@ def push(
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
+    token, branch = options.get("token"), options.get("branch")
     api = HfApi(token=token)
-    try:
-        repo = str(api.create_repo(repo_id, private=private, exist_ok=True).repo_id)
-        check(Repository(repo, branch, token=token))
-        # Not `upload_folder`: it may write several commits, and a reader in between would see half a model.
-        operations: list[Any] = [CommitOperationAdd(name, path) for name, path in files.items()]
-        if not api.file_exists(repo, CARD_NAME, revision=branch):
-            operations.append(CommitOperationAdd(CARD_NAME, card(repo, base_model).encode()))
-        if stale and api.file_exists(repo, stale, revision=branch):
-            operations.append(CommitOperationDelete(stale))
-        done = api.create_commit(repo, operations, commit_message=commit_message, revision=branch, create_pr=create_pr)
-    except CheckpointError:
-        raise
-    except Exception as error:  # As in `Repository.get`.
-        raise CheckpointError(
-            f"{repo_id}: nothing was pushed to {api.endpoint}: {_reason(error)}. Is there a token that may write "
-            "there? Log in with `hf auth login`, set HF_TOKEN, or pass token=."
-        ) from error
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch, "files")
+        save(folder)
+        try:
+            repo = str(api.create_repo(repo_id, private=options.get("private"), exist_ok=True).repo_id)
+            with _explained(repo, branch, {}):
+                there = api.list_repo_files(repo, revision=branch)
+            check(repo, lambda name: fetch(repo, [name], branch, token=token) / name if name in there else None)
+            # Not `upload_folder`: it may write several commits, and a reader in between would see half a model.
+            files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+            operations: list[Any] = [CommitOperationAdd(name, path) for name, path in files.items()]
+            if CARD_NAME not in there:
+                operations.append(CommitOperationAdd(CARD_NAME, card(repo, options.get("base_model")).encode()))
+            operations += [CommitOperationDelete(name) for name in stale if name in there and name not in files]
+            done = api.create_commit(
+                repo,
+                operations,
+                commit_message=options.get("commit_message", "Upload with chandler"),
+                revision=branch,
+                create_pr=options.get("create_pr", False),
+            )
+        except CheckpointError:
+            raise
+        except Exception as error:  # As in `_explained`.
+            raise CheckpointError(
+                f"{repo_id}: nothing was pushed to {api.endpoint}: {_reason(error)}. Is there a token that may write "
+                "there? Log in with `hf auth login`, set HF_TOKEN, or pass token=."
+            ) from error
     return str(done.pr_url or done.commit_url)
 
 
@@ -183,7 +170,7 @@ def model_card(repo: str, what: str, code: str, base_model: str | None) -> str:
     """A card with nothing but facts: what it is, and how it is loaded. The licence is for the owner to say."""
     base = f"base_model: {base_model}\n" if base_model else ""
     return f"""---
-library_name: {LIBRARY}
+library_name: chandler
 pipeline_tag: time-series-forecasting
 {base}# license: say here what others may do with these weights
 tags:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from chandler.errors import ConfigError
 
@@ -17,6 +18,14 @@ class StrictModel(BaseModel):
     """Settings that know all their keys; each field says in its docstring what it sets."""
 
     model_config = ConfigDict(extra="forbid", validate_default=True, use_attribute_docstrings=True)
+
+    def to_yaml(self, *, short: bool = False) -> str:
+        """The resolved settings, or `short` those that were given; loading them gives the same object."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_unset=short), sort_keys=False, allow_unicode=True)
+
+
+Moment = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, date) else value)]
+"""A date or time as text: YAML makes dates of 2024-06-30."""
 
 
 S = TypeVar("S", bound=BaseModel)
@@ -85,17 +94,19 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     path = key.strip().split(".")
     if not equals or not all(path):
         raise ConfigError(f"--set {override}: expected key=value, as in --set data.path=bars.csv")
+    try:
+        put(raw, path, yaml.safe_load(value) if value.strip() else None)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not valid YAML. Quote it if it is a text.") from error
+
+
+def put(raw: dict[str, Any], path: Sequence[str], value: object) -> None:
+    """Set `value` at a, b, ... of nested keys (in place); what is on the way and has no keys of its own is replaced."""
     node = raw
     for part in path[:-1]:
         child = node.get(part)
-        if not isinstance(child, dict):
-            child = {}
-        node[part] = child = dict(child)
-        node = child
-    try:
-        node[path[-1]] = yaml.safe_load(value) if value.strip() else None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not valid YAML. Quote it if it is a text.") from error
+        node[part] = node = dict(child) if isinstance(child, dict) else {}
+    node[path[-1]] = value
 
 
 def _explain(error: ValidationError, where: str, kind: type[BaseModel]) -> str:

@@ -20,8 +20,9 @@ from chandler.devices import bring, device_of, has_float64, resolve, wide
 from chandler.errors import ConfigError
 from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.decoding import decode_paths
-from chandler.forecasting.engine.generation import Overflow, generate
+from chandler.forecasting.engine.generation import generate
 from chandler.forecasting.engine.memory import SHARE, free_memory
+from chandler.forecasting.engine.planning import GenerationSettings, Overflow
 from chandler.forecasting.engine.prompts import Prompt
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.forecasting.forecaster import Forecaster
@@ -176,9 +177,9 @@ def test_generation(
         "max_context": CONTEXT,
         "positions": positions,
     }
-    want = generate(predictor, prompts(), overflow=overflow, **settings)
+    want = generate(predictor, prompts(), GenerationSettings(overflow=overflow, **settings))
     predictor.to(device)
-    got = generate(predictor, prompts(), overflow=overflow, **settings)
+    got = generate(predictor, prompts(), GenerationSettings(overflow=overflow, **settings))
     assert all(ids.device == device for pair in got for ids in pair)
     assert [[ids.tolist() for ids in pair] for pair in got] == [[ids.tolist() for ids in pair] for pair in want]
     if overflow == "exact":
@@ -188,16 +189,14 @@ def test_generation(
 
 def test_generation_in_bfloat16(device: torch.device, predictor: Kronos) -> None:
     predictor.to(device)
-    [(s1, s2), _] = generate(
-        predictor, prompts(), horizon=HORIZON, sampling=Sampling(), max_context=CONTEXT, dtype=torch.bfloat16
-    )
+    [(s1, s2), _] = generate(predictor, prompts(), GenerationSettings(HORIZON, CONTEXT, dtype=torch.bfloat16))
     assert (s1.shape, s2.device) == ((PATHS, HORIZON), device)
 
 
 def test_generation_says_where_a_model_in_pieces_is(device: torch.device, predictor: Kronos) -> None:
     predictor.head.to(device)
     with pytest.raises(ConfigError, match=r"on cpu and standin:0\. Bring them to one device"):
-        generate(predictor, prompts(), horizon=HORIZON, sampling=Sampling(), max_context=CONTEXT)
+        generate(predictor, prompts(), GenerationSettings(HORIZON, CONTEXT))
 
 
 @pytest.mark.parametrize("context", [CONTEXT, 5])

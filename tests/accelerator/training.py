@@ -140,8 +140,8 @@ def test_torch_s_default_device_changes_nothing(
 class StoppedAt(RunProgress):
     """Sends this process a SIGTERM once a validation of the predictor has been shown."""
 
-    def validation(self, record: dict[str, Any]) -> None:
-        super().validation(record)
+    def on_validation(self, record: dict[str, Any]) -> None:
+        super().on_validation(record)
         if (record["stage"], record["step"]) == ("predictor", 1):
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -14,8 +14,8 @@ from tests.shell import chandler
 from chandler import load_bars
 from chandler.evaluation.backtest.runner import BACKTEST as BACKTESTS
 from chandler.evaluation.backtest.runner import load_backtest
-from chandler.evaluation.part_store import slug
 from chandler.evaluation.tasks.generation import GENERATION
+from chandler.evaluation.walk_forward.part_store import slug
 from chandler.evaluation.walk_forward.settings import load_evaluation
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -19,7 +19,7 @@ from chandler.data.datasets.windows import normalise
 from chandler.data.store.store import BarStore
 from chandler.errors import CheckpointError, ConfigError, DataError
 from chandler.forecasting.engine import reference as reencoding
-from chandler.forecasting.engine.generation import Overflow
+from chandler.forecasting.engine.planning import Overflow
 from chandler.forecasting.engine.prompts import Prompt
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.forecasting.forecaster import Forecaster

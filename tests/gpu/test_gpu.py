@@ -21,6 +21,7 @@ from chandler import Forecaster, load_bars
 from chandler.compat import Kronos, KronosPredictor, KronosTokenizer
 from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.generation import generate
+from chandler.forecasting.engine.planning import GenerationSettings
 from chandler.forecasting.engine.sampling import Sampling
 from tests.forecasting.engine.edges import assert_same
 from tests.forecasting.engine.test_generation import prompt_of
@@ -137,7 +138,7 @@ def test_engine_against_the_reencoding_loop(predictor: Kronos, device: torch.dev
     prompts = [prompt_of(rows, horizon, paths=16, seed=seed) for seed in range(4)]
     settings: dict[str, Any] = {"horizon": horizon, "sampling": sampling, "max_context": 32, "positions": positions}
     want = reencoding.generate(predictor, prompts, **settings)
-    got = generate(predictor, prompts, **settings)
+    got = generate(predictor, prompts, GenerationSettings(**settings))
     assert_same(got, want, predictor, prompts, sampling, 32, positions)
 
 
@@ -146,8 +147,8 @@ def test_tokens_here_are_the_tokens_of_a_cpu(predictor: Kronos, device: torch.de
     sampling, horizon = Sampling(), 24
     prompts = [prompt_of(20, horizon, paths=60, seed=seed) for seed in range(4)]
     settings: dict[str, Any] = {"horizon": horizon, "sampling": sampling, "max_context": 32, "overflow": overflow}
-    here = generate(predictor.to(device), prompts, **settings)
-    cpu = generate(predictor.to("cpu"), prompts, **settings)
+    here = generate(predictor.to(device), prompts, GenerationSettings(**settings))
+    cpu = generate(predictor.to("cpu"), prompts, GenerationSettings(**settings))
     parted = sum(int(((a1.cpu() != b1) | (a2.cpu() != b2)).any(1).sum()) for (a1, a2), (b1, b2) in
                  zip(here, cpu, strict=True))  # fmt: skip
     say(f"{overflow}: {parted} of 240 paths parted, {240 * horizon * 2:,} draws")
@@ -160,9 +161,9 @@ def test_a_path_is_the_same_alone_and_in_company(predictor: Kronos, device: torc
     sampling, horizon = Sampling(), 12
     prompts = [prompt_of(20, horizon, paths=40, seed=seed) for seed in range(3)]
     settings: dict[str, Any] = {"horizon": horizon, "sampling": sampling, "max_context": 32}
-    together = generate(predictor, prompts, **settings)
-    alone = [generate(predictor, [prompt], **settings)[0] for prompt in prompts]
-    tight = generate(predictor, prompts, memory_budget=4 << 20, **settings)
+    together = generate(predictor, prompts, GenerationSettings(**settings))
+    alone = [generate(predictor, [prompt], GenerationSettings(**settings))[0] for prompt in prompts]
+    tight = generate(predictor, prompts, GenerationSettings(**settings), memory_budget=4 << 20)
     assert_same(alone, together, predictor, prompts, sampling, 32)
     assert_same(tight, together, predictor, prompts, sampling, 32)
 

@@ -62,11 +62,6 @@ def test_symbols_of_one_origin_share_alpha_and_gaps_teach_nothing() -> None:
     assert np.isnan(unknown.coverage())
 
 
-def test_a_window_forgets() -> None:
-    found = adaptive_bands(*storm(), 0.9, gamma=0.0, window=150)
-    assert found.coverage(T // 2 + 150) == pytest.approx(0.9, abs=0.03)
-
-
 def test_bands_never_turn_upside_down() -> None:
     found = adaptive_bands(np.full(50, 1.0), np.full(50, 9.0), np.full(50, 3.0), 0.9, gamma=0.5)
     assert (found.low <= found.high * (1 + 1e-12)).all()

@@ -156,8 +156,6 @@ def test_steps_and_levels_that_were_not_fitted_are_refused(calibration: Conforma
         calibration.recalibrate(np.ones((5, 7)))
     with pytest.raises(ConfigError, match=r"knows the levels 0.5, 0.8, 0.9, not 0.95"):
         calibration.apply([1.0], [2.0], 0.95)
-    one = calibration.apply(np.full(9, 1.0), np.full(9, 2.0), 0.9, step=2)[0]
-    assert one == pytest.approx(np.full(9, calibration.apply([1.0, 1.0], [2.0, 2.0], 0.9)[0][1]))
 
 
 def test_what_cannot_be_calibrated_is_refused() -> None:

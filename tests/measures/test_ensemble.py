@@ -10,7 +10,7 @@ import pytest
 from chandler.errors import ConfigError, DataError
 from chandler.measures.ensemble import (
     band_levels,
-    realised_variance,
+    path_variance,
     returns,
     share_above,
 )
@@ -59,15 +59,15 @@ def test_returns_against_the_last_known_price() -> None:
         returns(CLOSES, 100.0, "percent")  # type: ignore[arg-type]
 
 
-def test_realised_variance_is_the_sum_of_squared_log_returns() -> None:
+def test_path_variance_is_the_sum_of_squared_log_returns() -> None:
     r1, r2 = math.log(101 / 100), math.log(99 / 101)
-    np.testing.assert_allclose(realised_variance(CLOSES[:1], 100.0), [r1**2 + r2**2])
-    assert realised_variance(CLOSES[3:], 100.0).tolist() == [0.0]
+    np.testing.assert_allclose(path_variance(CLOSES[:1], 100.0), [r1**2 + r2**2])
+    assert path_variance(CLOSES[3:], 100.0).tolist() == [0.0]
 
 
 def test_no_logarithm_of_a_price_that_is_not_above_0() -> None:
     crashed = np.array([[1.0, 2.0], [1.0, -0.5]])
-    for measure in (lambda: realised_variance(crashed, 1.0), lambda: returns(crashed, 1.0, "log")):
+    for measure in (lambda: path_variance(crashed, 1.0), lambda: returns(crashed, 1.0, "log")):
         with pytest.raises(DataError, match=r"1 of 2 paths .* first path 1 at step 2 \(-0.5\).*repair"):
             measure()
     assert returns(crashed, 1.0).min() == -1.5

@@ -7,7 +7,7 @@ import pytest
 
 from chandler.errors import DataError
 from chandler.measures import log_returns, qlike, r2, realised_variance, variance_mae
-from chandler.measures.ensemble import realised_variance as variance_of_paths
+from chandler.measures.ensemble import path_variance as variance_of_paths
 
 NAN = float("nan")
 

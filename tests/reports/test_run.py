@@ -8,13 +8,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import yaml
-from tests.reports.drawn import drawn
 
 from chandler.errors import ConfigError
-from chandler.reports import charts, write_report
+from chandler.reports import write_report
 
 SPLITS = {
     "train": {"windows": 30, "rows": 60, "first": "2023-10-02T00:00:00", "last": "2023-12-29T00:00:00"},
@@ -164,31 +162,6 @@ def test_an_interrupted_stage_that_began_again_shows_its_second_curve(run: Path)
     }
     log.write_text(json.dumps(aborted) + "\n" + log.read_text())
     assert "99.0" not in write_report(run).read_text().split("plotly.js v")[0]
-
-
-def test_figures_are_valid_plotly() -> None:
-    """plotly refuses unknown keys and values; the traces show what was given."""
-    both = drawn(charts.losses([(5, 1.0)], [(0, 2.0), (10, 0.1)]))
-    points = {trace.name: list(zip(trace.x, trace.y, strict=True)) for trace in both.data}
-    assert points == {
-        "training": [(5, 1.0)], "validation": [(0, 2.0), (10, 0.1)], "start": [(0, 2.0)], "best": [(10, 0.1)],
-    }  # fmt: skip
-    assert both.layout.yaxis.type == "log"  # it falls twentyfold
-    alone = drawn(charts.losses([], [(0, 2.0)]))
-    assert [(trace.name, trace.x, trace.y) for trace in alone.data] == [
-        ("validation", (0,), (2.0,)), ("start, and best", (0,), (2.0,)),
-    ]  # fmt: skip
-    for figure in (both, alone):
-        assert "--" not in figure.to_json()  # no variable is left without its colour
-
-
-def test_a_chart_has_one_place_per_bar_and_none_for_weekends() -> None:
-    index = pd.date_range("2024-01-01", periods=34, freq="B")
-    layout = charts.layout_of(hover="x unified")
-    charts.candle_axis(layout, index, charts.bar_labels(index), 30)
-    places = layout["xaxis"]["categoryarray"]
-    assert len(places) == len(set(places)) == 34
-    assert not {"10 Feb 2024", "11 Feb 2024"} & set(places)  # a Saturday and a Sunday
 
 
 def test_a_failed_write_leaves_the_old_report(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

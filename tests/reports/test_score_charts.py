@@ -13,7 +13,6 @@ from chandler.evaluation.walk_forward.results import Results
 from chandler.evaluation.walk_forward.runner import evaluate
 from chandler.evaluation.walk_forward.settings import load_evaluation
 from chandler.reports import score_charts, write_evaluation_report
-from chandler.reports.evaluation import symbol_shares
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SYMBOLS = 13
@@ -57,7 +56,7 @@ def test_by_hour(results: Results) -> None:
 
 
 def test_by_symbol(results: Results) -> None:
-    shares = symbol_shares(results, ["tiny"], "bootstrap")
+    shares = {"tiny": results.crps_by_symbol("tiny", "bootstrap")}
     [trace] = drawn(score_charts.by_symbol(shares)).data
     expected = gains(results, "symbol").sort_values()
     assert list(trace.text) == expected.index.tolist()  # the best first

@@ -13,8 +13,10 @@ from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError, DataError
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
+from chandler.training.datasets import load_sources
+from chandler.training.engine import Evaluator, TokenizerStage, make_accelerator
 from chandler.training.run import finetune
-from chandler.training.settings.run import load_settings
+from chandler.training.settings import load_settings
 
 
 def rows(folder: str | Path, stage: str, kind: str) -> list[dict[str, Any]]:
@@ -50,18 +52,8 @@ def test_the_published_checkpoint_is_the_best_not_the_last(config: dict[str, Any
     config["predictor"]["enabled"] = False
     run = finetune(config)
     scores = [v["mse"] for v in rows(run.folder, "tokenizer", "validation")]
-    from chandler.training.datasets.sources import load_sources
-    from chandler.training.engine.distributed import make_accelerator
-    from chandler.training.engine.stages import TokenizerStage
-    from chandler.training.engine.validation import validate
-
-    windows = load_sources(run.settings).validation
     stage = TokenizerStage(KronosTokenizer.from_pretrained(run.folder / "tokenizer"))
-
-    class Silent:
-        def validating(self, done: int, total: int) -> None: ...
-
-    again = validate(stage, windows, 7, make_accelerator("cpu"), Silent())  # type: ignore[arg-type]
+    again = Evaluator(stage, load_sources(run.settings), 7, make_accelerator("cpu")).evaluate(0)
     assert again["mse"] == pytest.approx(min(scores), rel=1e-6)
 
 
@@ -166,7 +158,6 @@ def test_a_run_resamples_and_cleans_as_its_settings_say(tmp_path):
     import pandas as pd
 
     from chandler.data.sources import load_clean
-    from chandler.training.settings.run import load_settings
 
     index = pd.date_range("2024-01-01", periods=400, freq="h").delete(range(200, 240))
     price = 10 + 0.01 * (np.arange(len(index)) % 2)

@@ -7,6 +7,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from chandler.cli import bars, evaluation, forecasting, training
 from chandler.cli.remedies import as_typed
@@ -32,9 +33,9 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool, Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     global _debug
@@ -65,8 +66,8 @@ def main() -> None:
         if lost is not None:
             typer.echo(f"chandler: the output could not be written ({lost.strerror or lost}).", err=True)
             number = number or 1
-    if "torch" in sys.modules:
-        from chandler.training.engine.distributed import leave
+    if "torch" in sys.modules and "WORLD_SIZE" in os.environ:
+        from chandler.training.engine import leave
 
         leave(number)
     sys.exit(number)

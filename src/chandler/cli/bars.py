@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
-from chandler.cli.options import SourceOptions, source_of, takes_source, tell_skipped
+from chandler.cli.options import SourceOptions, source_of, takes_options, tell_skipped
 from chandler.errors import ConfigError
 from chandler.places import require_apart
 from chandler.printing import printable
 
 
-@takes_source
+@takes_options
 def inspect(
     data: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="DATA...",
             help="Files, folders or globs of bars, a prepared store, qlib:FOLDER; or data.path of the YAML.",
             show_default=False,
         ),
     ] = None,
-    lookback: Annotated[int | None, typer.Option(min=2, help="Bars that a forecast sees; default: 90.")] = None,
-    horizon: Annotated[int | None, typer.Option(min=1, help="Bars to forecast; default: 10.")] = None,
+    lookback: Annotated[int | None, Option(min=2, help="Bars that a forecast sees; default: 90.")] = None,
+    horizon: Annotated[int | None, Option(min=1, help="Bars to forecast; default: 10.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Take source, windows, split, calendar and cleaning from this run's YAML.")
+        Path | None, Option(help="Take source, windows, split, calendar and cleaning from this run's YAML.")
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any key of a run's data: --set data.cleaning.enabled=true. Repeatable."),
+        Option("--set", help="Any key of a run's data: --set data.cleaning.enabled=true. Repeatable."),
     ] = None,
     calendar: Annotated[
-        str | None, typer.Option(help="When it trades: XNYS, XSHG, ..., 24/7, 24/5; default: learned from the bars.")
+        str | None, Option(help="When it trades: XNYS, XSHG, ..., 24/7, 24/5; default: learned from the bars.")
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the report as one self-contained page.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    html: Annotated[Path | None, Option(help="Write the report as one self-contained page.")] = None,
+    as_json: Annotated[bool, Option("--json", help="Print the report as JSON.")] = False,
     *,
     source: SourceOptions,
 ) -> None:
@@ -49,9 +51,9 @@ def inspect(
     As a run would see it: [bold]chandler inspect --config run.yaml --set data.cleaning.enabled=true[/bold]
     """
     from chandler.atomic import write_text
+    from chandler.data import load_source
     from chandler.data.inspection import inspect_store
-    from chandler.data.reading.load import opened
-    from chandler.data.sources import load_source
+    from chandler.data.reading import opened
     from chandler.reports import inspection_html
 
     own = {"path": source_of(data), "lookback": lookback, "horizon": horizon, "calendar": calendar}
@@ -87,14 +89,14 @@ def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str])
     """The settings of an inspection: those of a run's YAML where there is one, flags over them."""
     import json
 
-    from chandler.data.sources import InspectSettings
+    from chandler.data import InspectSettings
     from chandler.settings import StrictModel, load
 
     flags = [f"data.{key}={json.dumps(value)}" for key, value in given.items()]
     if config is None and "path" not in given:
         raise ConfigError("give the data, chandler inspect bars.csv, or a run's YAML with --config.")
     if config is not None:  # of a run, with all its other keys
-        from chandler.training.settings.run import load_settings
+        from chandler.training.settings import load_settings
 
         if "path" in given:
             flags.append("data.sources=[]")
@@ -111,18 +113,18 @@ def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str])
     return load(Inspection, {}, [*flags, *overrides]).data
 
 
-@takes_source
+@takes_options
 def prepare(
     data: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="DATA... STORE",
             help="Files, folders or globs of bars, qlib:FOLDER; the folder to write last.",
             show_default=False,
         ),
     ],
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads or processes; default: one per core, if worth it.")
+        int | None, Option(min=1, help="Threads or processes; default: one per core, if worth it.")
     ] = None,
     *,
     source: SourceOptions,
@@ -133,21 +135,18 @@ def prepare(
 
     Example: [bold]chandler prepare bars/ bars.store[/bold], then [bold]chandler inspect bars.store[/bold]
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    from chandler.data.prepare import Progress
-    from chandler.data.prepare import prepare as run_prepare
+    from chandler.data import Progress as Prepared
+    from chandler.data import prepare as run_prepare
+    from chandler.progress import Progress
 
     if len(data) < 2:
         raise ConfigError("give the data and the folder to write: chandler prepare bars/ bars.store")
-    columns = (TextColumn("{task.fields[rows]:,} rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None, rows=0)
+    with closing(Progress()) as shown:
+        counter = shown.start("", 0, unit="files")
 
-        def report(progress: Progress) -> None:
-            bar.update(task, completed=progress.done, total=progress.total, rows=progress.rows)
+        def report(found: Prepared) -> None:
+            counter.total = found.total
+            counter.update(found.done, detail=f"{found.rows:,} rows")
 
         store = run_prepare(
             data[:-1], data[-1], workers=workers, skip_bad=source.skip_bad, report=report, **source.given()

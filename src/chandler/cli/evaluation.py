@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from chandler.cli.options import going_on_later, path_setting
 from chandler.errors import ConfigError
@@ -14,28 +15,26 @@ from chandler.errors import ConfigError
 def evaluate(
     data: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[DATA...]", help="Bars, as in forecast; or data.path of the YAML.", show_default=False),
+        Argument(metavar="[DATA...]", help="Bars, as in forecast; or data.path of the YAML.", show_default=False),
     ] = None,
     models: Annotated[
         str | None,
-        typer.Option(
-            help="Comma-separated: run folders, repositories, TOKENIZER+PREDICTOR, each as NAME=SOURCE or SOURCE."
-        ),
+        Option(help="Comma-separated: run folders, repositories, TOKENIZER+PREDICTOR, each as NAME=SOURCE or SOURCE."),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML of settings; every key can be set without one.")] = None,
+    config: Annotated[Path | None, Option(help="YAML of settings; every key can be set without one.")] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Any key: --set horizon=12 --set start=2024-07-01. Repeatable.")
+        list[str] | None, Option("--set", help="Any key: --set horizon=12 --set start=2024-07-01. Repeatable.")
     ] = None,
-    out: Annotated[str | None, typer.Option(help="Folder of the evaluation; default: runs/evaluation.")] = None,
+    out: Annotated[str | None, Option(help="Folder of the evaluation; default: runs/evaluation.")] = None,
     calibrate: Annotated[
         bool,
-        typer.Option("--calibrate", help="First fit a calibration for each run that has none; see chandler calibrate."),
+        Option("--calibrate", help="First fit a calibration for each run that has none; see chandler calibrate."),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also forecast bars that a model has seen in training; they are marked.")
+        bool, Option("--force", help="Also forecast bars that a model has seen in training; they are marked.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an evaluation with other settings in that folder.")
+        bool, Option("--overwrite", help="Replace an evaluation with other settings in that folder.")
     ] = False,
 ) -> None:
     """Does it beat naive? Forecast many past windows of DATA with models and baselines, and hold all against what came.
@@ -49,9 +48,8 @@ def evaluate(
 
     Baselines alone, on 1-hour bars: [bold]chandler evaluate btc.csv --set horizon=24 --set lookback=240[/bold]
     """
-    from chandler.evaluation.walk_forward.results import Results
-    from chandler.evaluation.walk_forward.runner import evaluate as run_evaluate
-    from chandler.evaluation.walk_forward.settings import load_evaluation
+    from chandler.evaluation.walk_forward import Results, load_evaluation
+    from chandler.evaluation.walk_forward import evaluate as run_evaluate
     from chandler.reports import evaluation_text, generation_text, write_evaluation_report, write_generation_report
 
     if not data and config is None:
@@ -59,12 +57,12 @@ def evaluate(
     final = {key: value for key, value in (("out", out), ("models", models)) if value is not None}
     settings = load_evaluation(config or {}, [*path_setting(data), *(overrides or ())], final)
     if calibrate:
-        from chandler.evaluation.walk_forward.calibrate import calibrate_missing
+        from chandler.evaluation.walk_forward import calibrate_missing
 
         calibrate_missing(settings)
     run = run_evaluate
     if settings.task == "generation":
-        from chandler.evaluation.tasks.generation import generation as run
+        from chandler.evaluation.tasks import generation as run
     with going_on_later():
         folder = run(settings, force=force, overwrite=overwrite)
     if settings.task == "generation":
@@ -73,7 +71,7 @@ def evaluate(
         return
     results = Results(folder)
     if settings.task is not None:
-        from chandler.evaluation.tasks.measures import task_table
+        from chandler.evaluation.tasks import task_table
 
         typer.echo(task_table(results, settings.task).to_text())
     typer.echo(evaluation_text(results))
@@ -82,18 +80,16 @@ def evaluate(
 
 
 def calibrate(
-    run: Annotated[Path, typer.Argument(help="A finished run folder.", show_default=False)],
-    data: Annotated[str | None, typer.Option(help="Where the run's bars lie now, if they were moved.")] = None,
-    horizon: Annotated[int | None, typer.Option(min=1, help="Bars ahead; default: as trained.")] = None,
-    stride: Annotated[int | None, typer.Option(min=1, help="Bars between two forecasts; default: the horizon.")] = None,
-    origins: Annotated[
-        int | None, typer.Option(min=1, help="At most so many forecasts per symbol, evenly spaced.")
-    ] = None,
-    paths: Annotated[int, typer.Option(min=20, help="Sampled futures of each forecast.")] = 100,
-    temperature: Annotated[float, typer.Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of the paths.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    run: Annotated[Path, Argument(help="A finished run folder.", show_default=False)],
+    data: Annotated[str | None, Option(help="Where the run's bars lie now, if they were moved.")] = None,
+    horizon: Annotated[int | None, Option(min=1, help="Bars ahead; default: as trained.")] = None,
+    stride: Annotated[int | None, Option(min=1, help="Bars between two forecasts; default: the horizon.")] = None,
+    origins: Annotated[int | None, Option(min=1, help="At most so many forecasts per symbol, evenly spaced.")] = None,
+    paths: Annotated[int, Option(min=20, help="Sampled futures of each forecast.")] = 100,
+    temperature: Annotated[float, Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
+    top_p: Annotated[float, Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
+    seed: Annotated[int, Option(help="Of the paths.")] = 0,
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
 ) -> None:
     """Make the bands of a run cover what they say: fit corrections on its validation period, store them in the run folder.
 
@@ -102,8 +98,8 @@ def calibrate(
 
     Example: [bold]chandler calibrate runs/mine --stride 5[/bold]
     """
-    from chandler.evaluation.walk_forward.calibrate import calibrate as run_calibrate
-    from chandler.evaluation.walk_forward.calibrate import calibration_text
+    from chandler.evaluation.walk_forward import calibrate as run_calibrate
+    from chandler.evaluation.walk_forward import calibration_text
 
     found = run_calibrate(
         run, horizon=horizon, stride=stride, limit=origins, paths=paths, temperature=temperature, top_p=top_p, seed=seed,
@@ -116,7 +112,7 @@ def calibrate(
 def backtest(
     data: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="[DATA...]",
             help="Files, folders or globs of bars; default: data.path of the config.",
             show_default=False,
@@ -124,20 +120,18 @@ def backtest(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="A run folder, a repository, or TOKENIZER+PREDICTOR: its forecasts are traded."),
+        Option(help="A run folder, a repository, or TOKENIZER+PREDICTOR: its forecasts are traded."),
     ] = None,
     signals: Annotated[
-        Path | None, typer.Option(help="Instead of a model: a CSV or Parquet file of timestamp, symbol, score.")
+        Path | None, Option(help="Instead of a model: a CSV or Parquet file of timestamp, symbol, score.")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML of the backtest, such as configs/tasks/investment.yaml.")
-    ] = None,
+    config: Annotated[Path | None, Option(help="YAML of the backtest, such as configs/tasks/investment.yaml.")] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override any key: --set portfolio.k=10. Repeatable.")
+        list[str] | None, Option("--set", help="Override any key: --set portfolio.k=10. Repeatable.")
     ] = None,
-    out: Annotated[str | None, typer.Option(help="The folder to write; default: runs/backtest.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier backtest in that folder.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Trade bars that the model has seen, and say so.")] = False,
+    out: Annotated[str | None, Option(help="The folder to write; default: runs/backtest.")] = None,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace an earlier backtest in that folder.")] = False,
+    force: Annotated[bool, Option("--force", help="Trade bars that the model has seen, and say so.")] = False,
 ) -> None:
     """Trade forecasts as a portfolio: hold the k best, signal at the close, traded at the next open, after costs.
 
@@ -146,8 +140,8 @@ def backtest(
 
     Example: [bold]chandler backtest bars/ --model runs/mine --set portfolio.k=10 --out runs/backtest[/bold]
     """
-    from chandler.evaluation.backtest.runner import backtest as run_backtest
-    from chandler.evaluation.backtest.runner import load_backtest
+    from chandler.evaluation.backtest import backtest as run_backtest
+    from chandler.evaluation.backtest import load_backtest
     from chandler.reports import backtest_text, write_backtest_report
 
     final = {"model": model, "signals": None if signals is None else str(signals), "out": out}
@@ -165,7 +159,7 @@ def backtest(
 
 def report(
     folder: Annotated[
-        Path, typer.Argument(help="A run folder, or the folder of an evaluation or a backtest.", show_default=False)
+        Path, Argument(help="A run folder, or the folder of an evaluation or a backtest.", show_default=False)
     ],
 ) -> None:
     """Write report.html of a training run, an evaluation or a backtest again, from the files in its folder."""

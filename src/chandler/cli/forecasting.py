@@ -6,61 +6,62 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from typer import Option
 
-from chandler.cli.options import Data, SourceOptions, source_of, takes_source, tell_skipped
+from chandler.cli.options import Data, SourceOptions, source_of, takes_options, tell_skipped
 from chandler.errors import ConfigError
 from chandler.places import require_apart
 
 
-@takes_source
+@takes_options
 def forecast(
     data: Data,
     model: Annotated[
         str,
-        typer.Option(
+        Option(
             help="A run folder, chandler-nano (bundled), a repository (NeoQuasar/Kronos-small, me/my-repo), or "
             "TOKENIZER,PREDICTOR."
         ),
     ] = "chandler-nano",
-    horizon: Annotated[int, typer.Option(help="Bars to forecast.")] = 24,
-    paths: Annotated[int, typer.Option(help="Sampled futures per symbol.")] = 100,
-    temperature: Annotated[float, typer.Option(help="Below 1 narrows the distribution.")] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Keep the likeliest tokens up to this probability; 1 keeps all.")] = 1.0,
-    top_k: Annotated[int, typer.Option(help="Keep this many tokens; 0 keeps all, 1 is greedy.")] = 0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same paths.")] = 0,
-    lookback: Annotated[int | None, typer.Option(help="Bars of history to use; default: as trained.")] = None,
+    horizon: Annotated[int, Option(help="Bars to forecast.")] = 24,
+    paths: Annotated[int, Option(help="Sampled futures per symbol.")] = 100,
+    temperature: Annotated[float, Option(help="Below 1 narrows the distribution.")] = 1.0,
+    top_p: Annotated[float, Option(help="Keep the likeliest tokens up to this probability; 1 keeps all.")] = 1.0,
+    top_k: Annotated[int, Option(help="Keep this many tokens; 0 keeps all, 1 is greedy.")] = 0,
+    seed: Annotated[int, Option(help="The same seed gives the same paths.")] = 0,
+    lookback: Annotated[int | None, Option(help="Bars of history to use; default: as trained.")] = None,
     calendar: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="When it trades: XNYS, XSHG, ..., 24/7, 24/5, inferred (from the bars); default: the run's own, else inferred."
         ),
     ] = None,
     overflow: Annotated[
         Literal["exact", "block", "trim"],
-        typer.Option(
+        Option(
             help="Beyond the model's context: exact (slide by a bar; slow), block (by an eighth of the context), "
             "trim (cut the history so that all fits)."
         ),
     ] = "exact",
     precision: Annotated[
-        Literal["float32", "bfloat16"], typer.Option(help="bfloat16 is faster where the processor has it; less exact.")
+        Literal["float32", "bfloat16"], Option(help="bfloat16 is faster where the processor has it; less exact.")
     ] = "float32",
     repair: Annotated[
-        bool, typer.Option("--repair", help="Make every bar tradable: high and low around open and close, volume >= 0.")
+        bool, Option("--repair", help="Make every bar tradable: high and low around open and close, volume >= 0.")
     ] = False,
     calibrated: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--calibrated", help="Bands that cover what they say: apply the run's calibration (chandler calibrate RUN)."
         ),
     ] = False,
     memory: Annotated[
-        int | None, typer.Option(help="MB that generation may use for caches; default: a quarter of what is free.")
+        int | None, Option(help="MB that generation may use for caches; default: a quarter of what is free.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    out: Annotated[Path | None, typer.Option(help="All paths as one long table, .parquet or .csv.")] = None,
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    out: Annotated[Path | None, Option(help="All paths as one long table, .parquet or .csv.")] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="A candle chart, .png, .svg, .pdf or .html; several symbols: one file each.")
+        Path | None, Option(help="A candle chart, .png, .svg, .pdf or .html; several symbols: one file each.")
     ] = None,
     *,
     source: SourceOptions,
@@ -69,11 +70,10 @@ def forecast(
 
     Example: [bold]chandler forecast bars.csv --model runs/mine --horizon 24 --out f.parquet --plot f.png[/bold]
     """
-    from chandler.data.calendars.schedule import known_calendar
-    from chandler.data.reading.load import opened
-    from chandler.data.sources import SourceSettings, load_source
-    from chandler.forecasting.export import table_text, write_plots, write_table
-    from chandler.forecasting.forecaster import Forecaster
+    from chandler.data import SourceSettings, load_source
+    from chandler.data.calendars import known_calendar
+    from chandler.data.reading import opened
+    from chandler.forecasting import Forecaster, table_text, write_plots, write_table
 
     # What cannot be written is refused before the long part.
     for target, kinds in ((out, (".parquet", ".csv")), (plot, (".png", ".svg", ".pdf", ".html"))):

@@ -12,80 +12,93 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
+from typer import Argument, Option
 
 from chandler.errors import ConfigError
 
 Data = Annotated[
     list[str],
-    typer.Argument(
+    Argument(
         metavar="DATA...",
         help="Files (CSV, Parquet, JSON, zip ...), folders or globs of bars, a prepared store, qlib:FOLDER, "
         "chandler-stocks (bundled).",
         show_default=False,
     ),
 ]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Override any key: --set data.path=bars.csv. Repeatable.")
-]
-RunFolder = Annotated[str | None, typer.Option("--out", help="The run folder, instead of the YAML's.")]
-SaveAs = Annotated[
-    Path | None, typer.Option(help="Also write the settings, overrides included, to this YAML.", show_default=False)
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace an earlier run in that folder, and an earlier file of --save-as.")
-]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on where the run in that folder stopped; start if there is none.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Resume although settings have changed.")]
+
+
+def _renamed(old: bool) -> bool:
+    if old:
+        typer.echo(
+            "chandler: --force is called --accept-changed-settings now; the old name goes with the next release.",
+            err=True,
+        )
+    return old
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a training run is written and how it begins: the same options for finetune and pretrain."""
+
+    overrides: Annotated[
+        list[str] | None, Option("--set", help="Override any key: --set data.path=bars.csv. Repeatable.")
+    ] = None
+    out: Annotated[str | None, Option("--out", help="The run folder, instead of the YAML's.")] = None
+    save_as: Annotated[
+        Path | None,
+        Option(help="Also write the settings, overrides included, to this YAML.", show_default=False),
+    ] = None
+    overwrite: Annotated[
+        bool,
+        Option("--overwrite", help="Replace an earlier run in that folder, and an earlier file of --save-as."),
+    ] = False
+    resume: Annotated[
+        bool, Option("--resume", help="Go on where the run in that folder stopped; start if there is none.")
+    ] = False
+    accept_changed_settings: Annotated[
+        bool, Option("--accept-changed-settings", help="Resume although settings have changed.")
+    ] = False
+    force: Annotated[bool, Option("--force", hidden=True, callback=_renamed)] = False
 
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Which bars of DATA, and how they are read: the same options for every command that `takes_source`."""
+    """Which bars of DATA, and how they are read: the same options for every command that reads bars."""
 
-    symbols: Annotated[str | None, typer.Option(help="Only these symbols, comma-separated.")] = None
-    start: Annotated[str | None, typer.Option(help="Only rows from this date or time on.")] = None
-    end: Annotated[str | None, typer.Option(help="Only rows up to this date or time, inclusive.")] = None
+    symbols: Annotated[str | None, Option(help="Only these symbols, comma-separated.")] = None
+    start: Annotated[str | None, Option(help="Only rows from this date or time on.")] = None
+    end: Annotated[str | None, Option(help="Only rows up to this date or time, inclusive.")] = None
     market: Annotated[
-        str | None, typer.Option(help="Of a Qlib folder: the instrument list, such as csi300; default: all.")
+        str | None, Option(help="Of a Qlib folder: the instrument list, such as csi300; default: all.")
     ] = None
-    freq: Annotated[str | None, typer.Option(help="Of a Qlib folder: the bars, such as 1min; default: day.")] = None
+    freq: Annotated[str | None, Option(help="Of a Qlib folder: the bars, such as 1min; default: day.")] = None
     column: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--column",
             help="Name a column yourself: close=ClosePrice; symbol= means that no column is the symbol. Repeatable.",
         ),
     ] = None
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", help="Only rows whose cell in a column is this text: SctySrs=EQ. Repeatable."),
+        Option("--where", help="Only rows whose cell in a column is this text: SctySrs=EQ. Repeatable."),
     ] = None
-    timezone: Annotated[
-        str | None, typer.Option(help="Zone of timestamps that carry none, such as America/New_York.")
-    ] = None
-    date_format: Annotated[str | None, typer.Option(help="strptime format of ambiguous dates, such as %d/%m/%Y.")] = (
-        None
-    )
+    timezone: Annotated[str | None, Option(help="Zone of timestamps that carry none, such as America/New_York.")] = None
+    date_format: Annotated[str | None, Option(help="strptime format of ambiguous dates, such as %d/%m/%Y.")] = None
     adjust: Annotated[
         Literal["auto", "none"],
-        typer.Option(help="auto: scale prices by an adjusted close if there is one; none: leave them."),
+        Option(help="auto: scale prices by an adjusted close if there is one; none: leave them."),
     ] = "auto"
     missing: Annotated[
         Literal["error", "drop", "split"],
-        typer.Option(help="Rows without prices: error (stop and say where), drop, or split (no window crosses them)."),
+        Option(help="Rows without prices: error (stop and say where), drop, or split (no window crosses them)."),
     ] = "error"
     decimal: Annotated[
-        Literal["auto", ".", ","], typer.Option("--decimal", help="Decimal sign of numbers that read both ways.")
+        Literal["auto", ".", ","], Option("--decimal", help="Decimal sign of numbers that read both ways.")
     ] = "auto"
-    sort: Annotated[bool, typer.Option("--sort", help="Sort rows whose time steps back, instead of stopping.")] = False
-    join: Annotated[bool, typer.Option("--join", help="Files of one symbol follow one another: put them together.")] = (
-        False
-    )
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out files that cannot be used, and say which.")
-    ] = False
+    sort: Annotated[bool, Option("--sort", help="Sort rows whose time steps back, instead of stopping.")] = False
+    join: Annotated[bool, Option("--join", help="Files of one symbol follow one another: put them together.")] = False
+    skip_bad: Annotated[bool, Option("--skip-bad", help="Leave out files that cannot be used, and say which.")] = False
 
     def given(self) -> dict[str, Any]:
         """What was asked for, as `SourceSettings`, `load_bars` and `prepare` call it; nothing left at its default."""
@@ -102,21 +115,21 @@ class SourceOptions:
         return asked
 
 
-def takes_source(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the fields of `SourceOptions` as its last options, in the place of its argument `source`."""
+def takes_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the fields of its last argument, a dataclass of options, as its last options in its place."""
     own = inspect.signature(command, eval_str=True)
-    hints = get_type_hints(SourceOptions, include_extras=True)
+    *kept, last = own.parameters.values()
+    hints = get_type_hints(last.annotation, include_extras=True)
     shared = [
         inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name])
-        for one in fields(SourceOptions)
+        for one in fields(last.annotation)
     ]
 
     @wraps(command)
     def with_options(**values: Any) -> None:
-        source = SourceOptions(**{one.name: values.pop(one.name) for one in shared})
-        command(**values, source=source)
+        values[last.name] = last.annotation(**{one.name: values.pop(one.name) for one in shared})
+        command(**values)
 
-    kept = [one for name, one in own.parameters.items() if name != "source"]
     with_options.__signature__ = own.replace(parameters=[*kept, *shared])  # type: ignore[attr-defined]
     with_options.__annotations__ = {one.name: one.annotation for one in (*kept, *shared)}
     return with_options
@@ -135,10 +148,9 @@ def source_of(data: list[str] | None) -> str | list[str] | None:
 
 
 def tell_skipped(skipped: tuple[str, ...]) -> None:
-    for one in skipped[:20]:
+    rest = [f"and {len(skipped) - 20:,} more"] if len(skipped) > 20 else []
+    for one in (*skipped[:20], *rest):
         typer.echo(f"skipped: {one}", err=True)
-    if len(skipped) > 20:
-        typer.echo(f"skipped: and {len(skipped) - 20:,} more", err=True)
 
 
 def path_setting(data: list[str] | None) -> list[str]:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
-from chandler.cli.options import Force, Overrides, Overwrite, Resume, RunFolder, SaveAs
+from chandler.cli.options import RunOptions, takes_options
 from chandler.errors import ConfigError, DataError
 from chandler.places import require_apart
 
-if TYPE_CHECKING:
-    from chandler.training.settings.run import Settings
-
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Run folder to write; an earlier demo there is replaced.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[Path, Option(help="Run folder to write; an earlier demo there is replaced.")] = Path("runs/demo"),
 ) -> None:
     """Finetune chandler-nano on five bundled US stocks, then hold it against the untouched model and naive forecasts.
 
@@ -30,20 +27,17 @@ def demo(
     run_demo(out)
 
 
+@takes_options
 def finetune(
     config: Annotated[
         Path,
-        typer.Argument(
+        Argument(
             help="YAML that describes the run; see configs/. One of the reference's CSV pipeline is read as it is.",
             show_default=False,
         ),
     ],
-    overrides: Overrides = None,
-    out: RunFolder = None,
-    save_as: SaveAs = None,
-    overwrite: Overwrite = False,
-    resume: Resume = False,
-    force: Force = False,
+    *,
+    options: RunOptions,
 ) -> None:
     """Adapt the tokenizer, then the predictor on its frozen tokens; write a run folder with a report.
 
@@ -51,42 +45,35 @@ def finetune(
 
     Many: [bold]torchrun --nproc-per-node 8 -m chandler finetune configs/csv.yaml ...[/bold]
     """
-    from chandler.training.settings.run import settings_to_run
-
-    settings, told = settings_to_run(config, overrides or (), out=out)
-    _train(settings, overwrite, resume, force, told, save_as, config)
+    _train(config, options, {})
 
 
+@takes_options
 def pretrain(
-    config: Annotated[Path, typer.Argument(help="YAML that describes the run; see configs/nano.yaml.")],
-    overrides: Overrides = None,
-    out: RunFolder = None,
-    save_as: SaveAs = None,
-    overwrite: Overwrite = False,
-    resume: Resume = False,
-    force: Force = False,
+    config: Annotated[Path, Argument(help="YAML that describes the run; see configs/nano.yaml.")],
+    *,
+    options: RunOptions,
 ) -> None:
     """Train a tokenizer and a predictor from random weights over many sources of bars; the same two stages and loop
     as finetune, with the defaults of pretraining.
 
     Example: [bold]chandler pretrain configs/nano.yaml --set data.folder=BARS --out runs/nano[/bold]
     """
-    from chandler.training.settings.run import PRETRAINING, settings_to_run
+    from chandler.training.settings import PRETRAINING
 
-    settings, told = settings_to_run(config, overrides or (), out=out, defaults=PRETRAINING)
-    _train(settings, overwrite, resume, force, told, save_as, config)
+    _train(config, options, PRETRAINING)
 
 
-def _train(
-    settings: Settings, overwrite: bool, resume: bool, force: bool, told: str, save_as: Path | None, config: Path
-) -> None:
+def _train(config: Path, options: RunOptions, defaults: Mapping[str, Any]) -> None:
     """Say what is to be said of the settings and keep them where asked; run both stages; the report at the end."""
-    from chandler.training.datasets.sources import data_inputs
-    from chandler.training.engine.interrupts import Interrupted
-    from chandler.training.run import finetune as run_finetune
-    from chandler.training.run import is_main_process
-    from chandler.training.settings.run import save_settings
+    from chandler.training import finetune as run_finetune
+    from chandler.training import is_main_process
+    from chandler.training.datasets import data_inputs
+    from chandler.training.engine import Interrupted
+    from chandler.training.settings import save_settings, settings_to_run
 
+    settings, told = settings_to_run(config, options.overrides or (), out=options.out, defaults=defaults)
+    save_as, overwrite = options.save_as, options.overwrite
     if is_main_process():
         if told:
             typer.echo(f"{told}\n")
@@ -97,8 +84,9 @@ def _train(
                 require_apart(save_as, data_inputs(settings))
             save_settings(settings, save_as, overwrite=overwrite)
             typer.echo(f"Settings: {save_as}")
+    accept = options.accept_changed_settings or options.force
     try:
-        run = run_finetune(settings, overwrite=overwrite, resume=resume, force=force)
+        run = run_finetune(settings, overwrite=overwrite, resume=options.resume, force=accept)
     except Interrupted as interrupted:
         if is_main_process():
             typer.echo(f"{interrupted} Go on with the same command and --resume.", err=True)
@@ -110,10 +98,10 @@ def _train(
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Where to look for run folders.")] = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    folder: Annotated[Path, Argument(help="Where to look for run folders.")] = Path("runs"),
+    as_json: Annotated[bool, Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List runs: stages, epochs, score at step 0 and at best, size on disk, date."""
-    from chandler.training.runs.listing import runs_json, runs_table
+    from chandler.training.runs import runs_json, runs_table
 
     typer.echo(runs_json(folder) if as_json else runs_table(folder))

@@ -16,17 +16,31 @@ from chandler.data.calendars import (
     time_features,
 )
 from chandler.data.columns import AMOUNT, CLOSE, FEATURES, HIGH, LOW, OPEN, PRICES, VOLUME
-from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_rows, clean_store
-from chandler.data.datasets.resampling import resample_bars, resample_store
-from chandler.data.datasets.splits import SplitSettings, WalkForwardSettings, split_ranges, walk_forward
-from chandler.data.datasets.windows import WindowBatch, Windows, denormalise, epoch_order, normalise, require_windows
+from chandler.data.datasets import (
+    CleaningReport,
+    CleaningSettings,
+    SplitSettings,
+    WalkForwardSettings,
+    WindowBatch,
+    Windows,
+    clean_rows,
+    clean_store,
+    denormalise,
+    epoch_order,
+    normalise,
+    require_windows,
+    resample_bars,
+    resample_store,
+    split_ranges,
+    walk_forward,
+)
 from chandler.data.inspection import InspectReport, inspect_store
 from chandler.data.parallel import cores
 from chandler.data.prepare import Progress, prepare
 from chandler.data.qlib import read_qlib, write_qlib
 from chandler.data.reading import ReadingOptions, load_bars, opened
 from chandler.data.sources import InspectSettings, SourceSettings, load_clean, load_source
-from chandler.data.store.store import BarStore
+from chandler.data.store import BarStore
 
 __all__ = [
     "AMOUNT",

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 import pandas as pd
 
-from chandler.data.calendars.time_features import infer_interval
+from chandler.data.calendars import infer_interval
 from chandler.data.columns import FEATURES as FEATURES
 from chandler.errors import DataError
 

@@ -95,9 +95,9 @@ def prepare(
             raise DataError(f"{folder}: {path} is read, and lies in the folder to write. Prepare into another folder.")
         if path.startswith(PREFIX):
             continue
-        found = find_files(path)
-        sources += found.sources
-        problems += found.problems
+        files, unlisted = find_files(path)
+        sources += files
+        problems += unlisted
     # A store within the folder that is read is no source of itself.
     sources = [one for one in dict.fromkeys(sources) if inside not in one.path.resolve().parents]
     qlib = list(dict.fromkeys(path for path in paths if path.startswith(PREFIX)))

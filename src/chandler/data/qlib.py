@@ -15,9 +15,9 @@ import pandas as pd
 
 from chandler.atomic import atomic_folder
 from chandler.data.bars import Adjust, Bars, cut_segments, rows_between
-from chandler.data.calendars.time_features import DAY, infer_interval
+from chandler.data.calendars import DAY, infer_interval
 from chandler.data.columns import FEATURES, PRICES
-from chandler.data.store.store import BarStore, require_new
+from chandler.data.store import BarStore, require_new
 from chandler.errors import DataError
 from chandler.text import listed
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Literal
 
 from pydantic import Field, field_validator
 
-from chandler.data.calendars.exchanges import resolve_calendar
-from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_store
-from chandler.data.datasets.resampling import resample_store
-from chandler.data.datasets.splits import SplitSettings
+from chandler.data.calendars import resolve_calendar
+from chandler.data.datasets import CleaningReport, CleaningSettings, SplitSettings, clean_store, resample_store
 from chandler.data.qlib import require_qlib
 from chandler.data.reading import ReadingKeywords, load_bars
-from chandler.data.store.store import BarStore
+from chandler.data.store import BarStore
 from chandler.errors import DataError
-from chandler.settings import StrictModel
+from chandler.settings import Moment, StrictModel
 
 
 class SourceSettings(StrictModel):
@@ -27,9 +24,9 @@ class SourceSettings(StrictModel):
     """Of a qlib folder: the instrument list, such as csi300."""
     freq: str = "day"
     """Of a qlib folder: the bars, such as day or 1min."""
-    start: str | None = None
+    start: Moment | None = None
     """Only rows from this date or time on."""
-    end: str | None = None
+    end: Moment | None = None
     """Only rows up to this date or time, inclusive."""
     symbols: list[str] | None = None
     """Only these symbols."""
@@ -62,11 +59,6 @@ class SourceSettings(StrictModel):
     cleaning: CleaningSettings = Field(default_factory=CleaningSettings)
     """The paper's rules for jumps, illiquid and stagnant stretches; off unless cleaning.enabled. One of data.sources
     that does not give its own has those of data."""
-
-    @field_validator("start", "end", mode="before")
-    @classmethod
-    def _text(cls, value: object) -> object:
-        return str(value) if isinstance(value, datetime.date) else value  # YAML makes dates of 2024-06-30
 
     @field_validator("calendar")
     @classmethod

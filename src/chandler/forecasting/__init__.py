@@ -1,12 +1,13 @@
 """Bars in, a distribution of bars to come out.
 
 The way through: `Forecaster` (forecaster) loads a pair of models (pretrained), brings histories to what they see
-(preprocessing) by `ForecastSettings` (settings), continues them (engine) and hands back a `Forecast` (forecast) in price
-units, made whole (repair) or moved to cover what it says (calibration) where that is asked for. `export` writes tables
-and pictures (plots).
+(preprocessing) by `ForecastSettings` (settings), continues them (paths, over engine) and hands back a `Forecast`
+(forecast) in price units, made whole (repair) or moved to cover what it says (calibration) where that is asked for.
+`export` writes tables and pictures (plots).
 """
 
-from chandler.forecasting.calibration import Calibration
+from chandler.forecasting.calibration import Calibration, recalibrate_bars
+from chandler.forecasting.engine import Sampling, require_int
 from chandler.forecasting.export import table_text, write_plots, write_table
 from chandler.forecasting.forecast import Forecast, forecasts_to_frame
 from chandler.forecasting.forecaster import Forecaster
@@ -25,12 +26,15 @@ __all__ = [
     "Forecaster",
     "ModelInput",
     "Precision",
+    "Sampling",
     "forecasts_to_frame",
     "given_times",
     "prepare_series",
     "read_times",
+    "recalibrate_bars",
     "recommended_settings",
     "repair_bars",
+    "require_int",
     "table_text",
     "write_plots",
     "write_table",

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chandler.atomic import write_text
-from chandler.data.columns import CLOSE, LOW
+from chandler.data import CLOSE, LOW
 from chandler.errors import ChandlerError, CheckpointError, ConfigError
-from chandler.forecasting.engine.sampling import Sampling
+from chandler.forecasting.engine import Sampling
 from chandler.forecasting.repair import PRICE_FLOOR
-from chandler.measures.conformal import ConformalBands
+from chandler.measures import ConformalBands
 
 Array = NDArray[np.float64]
 NAME = "calibration.json"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chandler.atomic import atomic_file
-from chandler.data.columns import CLOSE
+from chandler.data import CLOSE
 from chandler.errors import ConfigError
 from chandler.forecasting.forecast import Forecast, forecasts_to_frame
 from chandler.text import aligned, count, shortened

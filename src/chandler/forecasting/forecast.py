@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from chandler import measures
 from chandler.atomic import atomic_file, write_text
-from chandler.data.bars import FEATURES, Bars
-from chandler.data.columns import CLOSE, LOW
+from chandler.data import CLOSE, FEATURES, LOW, Bars
 from chandler.errors import ConfigError, DataError
-from chandler.forecasting.engine.sampling import Sampling
+from chandler.forecasting.engine import Sampling
 from chandler.forecasting.repair import repair_bars
-from chandler.measures import ensemble as measures
-from chandler.measures.ensemble import ReturnKind
+from chandler.measures import ReturnKind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,12 +99,8 @@ class Forecast:
         levels = [float(level) for level in levels]
         if not levels or not all(0 <= level <= 1 for level in levels):
             raise ConfigError(f"quantile levels must lie in [0, 1], found {levels}. For example: [0.1, 0.5, 0.9].")
-        if column is not None and column not in COLUMNS:
-            raise ConfigError(f"a forecast has no column {column!r}. Choose from: {', '.join(COLUMNS)}.")
-        wanted = COLUMNS if column is None else [column]
-        places = [COLUMNS.index(name) for name in wanted]
-        values = np.quantile(self.paths[:, :, places], levels, axis=0)  # (levels, H, features)
-        flat = np.moveaxis(values, 0, -1).reshape(self.horizon, -1)
+        values = np.quantile(self.paths if column is None else self._column(column)[..., None], levels, axis=0)
+        flat = np.moveaxis(values, 0, -1).reshape(self.horizon, -1)  # from (levels, horizon, features)
         if column is None:
             header: pd.Index = pd.MultiIndex.from_product([COLUMNS, levels], names=["feature", "quantile"])
         else:
@@ -172,7 +167,7 @@ class Forecast:
         Raises:
             DataError: a path closes at or below 0, where there is no log return; `repair` lifts such prices.
         """
-        return measures.realised_variance(self._column("close"), self._last)
+        return measures.path_variance(self._column("close"), self._last)
 
     def realised_volatility(self) -> NDArray[np.float64]:
         """Square root of `realised_variance`: (paths,), in log return over the whole horizon, not annualised.
@@ -239,9 +234,11 @@ class Forecast:
             ConfigError: an impossible `band` or `history_rows`.
             DataError: a truth without any of the forecast's timestamps.
         """
-        from chandler.forecasting.plots import draw_forecast  # matplotlib is slow to import
+        from chandler.forecasting.plots import Picture, draw_forecast  # matplotlib is slow to import
 
-        figure = draw_forecast(self, truth=truth, band=band, history_rows=history_rows)
+        close = self._column("close")
+        picture = Picture(self.symbol, self.history, self.timestamps, close, truth, band, history_rows)
+        figure = draw_forecast(picture, self.model)
         if path is not None:
             with atomic_file(Path(path)) as scratch:
                 figure.savefig(scratch, format=Path(path).suffix.lstrip(".").lower() or "png")
@@ -251,9 +248,10 @@ class Forecast:
         self, truth: Bars | pd.DataFrame | None = None, band: float = 0.8, history_rows: int = 60
     ) -> PlotlyFigure:
         """`plot` for pages: an interactive plotly figure, with the same arguments and errors."""
-        from chandler.forecasting.plots import forecast_figure  # plotly is slow to import
+        from chandler.forecasting.plots import Picture, forecast_figure  # plotly is slow to import
 
-        return forecast_figure(self, truth=truth, band=band, history_rows=history_rows)
+        close = self._column("close")
+        return forecast_figure(Picture(self.symbol, self.history, self.timestamps, close, truth, band, history_rows))
 
     def plot_html(self, path: str | Path | None = None, **drawing: Any) -> str:
         """`figure` as a web page that needs no network.

@@ -5,44 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack, cast
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from chandler.data.bars import Bars
-from chandler.data.calendars.schedule import known_calendar
+from chandler.data import Bars
+from chandler.data.calendars import known_calendar
 from chandler.devices import bring, device_of, resolve
 from chandler.errors import ConfigError
 from chandler.forecasting.calibration import Calibration, required
-from chandler.forecasting.engine import planning
-from chandler.forecasting.engine.decoding import decode_paths
-from chandler.forecasting.engine.generation import Overflow, generate
-from chandler.forecasting.engine.memory import free_memory
-from chandler.forecasting.engine.prompts import Prompt, eval_mode
-from chandler.forecasting.engine.sampling import Sampling, path_uniforms
+from chandler.forecasting.engine import Overflow, Sampling, require_int
 from chandler.forecasting.forecast import Forecast
+from chandler.forecasting.paths import require_room, sample_paths, seeds_per_series
 from chandler.forecasting.preprocessing import (
     MIN_HISTORY,
     ModelInput,
-    PreparedSeries,
     many_series,
     one_series,
     prepare_series,
 )
-from chandler.forecasting.pretrained import load_models, push_models, save_models, validate_pair
-from chandler.forecasting.settings import ForecastSettings, Precision, require_int
+from chandler.forecasting.pretrained import ModelPair, load_models, push_models, save_models, validate_pair
+from chandler.forecasting.settings import ForecastSettings, Precision
 from chandler.hub import HubOptions, PushOptions
-from chandler.nn.predictor import DependencyPositions, Kronos
-from chandler.nn.tokenizer import KronosTokenizer
+from chandler.nn import DependencyPositions, Kronos, KronosTokenizer
 from chandler.progress import Report, patient_bar
-
-RESULT_BYTES = 128
-"""Memory of one forecast bar while it is made: random numbers, ids, decoded and in price units."""
-SMALL_RESULT = 256 << 20
-"""Bytes that are tried without asking what is free."""
 
 
 class Forecaster:
@@ -126,31 +115,30 @@ class Forecaster:
         Raises:
             CheckpointError: nothing there, not reachable, or not two models that belong together.
         """
-        found = load_models(source, revision=revision, tokenizer_revision=tokenizer_revision, **hub)
-        settings = found.settings
+        pair = load_models(source, revision=revision, tokenizer_revision=tokenizer_revision, **hub)
         made = cls(
-            found.tokenizer,
-            found.predictor,
+            pair.tokenizer,
+            pair.predictor,
             device=device,
-            max_context=max_context if max_context is not None else settings.get("max_context", 512),
-            lookback=settings.get("lookback"),
-            calendar=settings.get("calendar"),
-            positions=positions or cast(DependencyPositions, settings.get("dependency_positions", "reference")),
-            name=found.name,
-            calibration=found.home,
+            max_context=pair.max_context if max_context is None else max_context,
+            lookback=pair.lookback,
+            calendar=pair.calendar,
+            positions=positions or pair.dependency_positions,
+            name=pair.name,
+            calibration=pair.calibration,
         )
-        made._base_model = found.base_model
+        made._base_model = pair.base_model
         return made
 
     def save_pretrained(self, save_directory: str | Path) -> Path:
         """Write both models and how they are used into a folder, beside whatever is there, for `from_pretrained`:
-        tokenizer/, predictor/, summary.json and the calibration.
+        tokenizer/, predictor/, summary.json, the calibration, and where it is known what they were trained on.
 
         Raises:
             CheckpointError: the folder is a file, a run's, or holds another kind of checkpoint in one of these places.
             OSError: there is no room, or the place cannot be written.
         """
-        return save_models(Path(save_directory).expanduser(), *self._saved())
+        return save_models(Path(save_directory).expanduser(), self._pair())
 
     def push_to_hub(self, repo_id: str, **options: Unpack[PushOptions]) -> str:
         """Write what `save_pretrained` writes into a hub repository, in one commit, with a model card where there is
@@ -166,19 +154,13 @@ class Forecaster:
         Raises:
             CheckpointError: nothing was written: the repository holds a run, refused, or could not be reached.
         """
-        return push_models(repo_id, *self._saved(), **options)
+        return push_models(repo_id, self._pair(), **options)
 
-    def _saved(
-        self,
-    ) -> tuple[KronosTokenizer, Kronos, dict[str, Any], Calibration | None, str | None]:
-        """What `save_models` writes."""
-        settings = {
-            "max_context": self.max_context,
-            "lookback": self.lookback,
-            "calendar": self.calendar,
-            "dependency_positions": self.positions,
-        }
-        return self.tokenizer, self.predictor, settings, self.calibration, self._base_model
+    def _pair(self) -> ModelPair:
+        return ModelPair(
+            self.tokenizer, self.predictor, self.max_context, self.lookback, self.calendar, self.positions, self.name,
+            self._calibration, self._base_model,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         seen = f"sees {self.max_context} bars"
@@ -345,29 +327,32 @@ class Forecaster:
         if len(times) != len(each):
             raise ConfigError(f"timestamps must be one entry per series: {len(each)} series, found {len(times)}.")
         seeds = seeds_per_series(seed, len(each))
-        _check_size(len(each), settings.paths, horizon)
+        require_room(len(each), settings.paths, horizon)
         calendar = self.calendar if settings.calendar is None else settings.calendar
         ready = [prepare_series(bars, horizon, rows, given, calendar) for bars, given in zip(each, times, strict=True)]
         what = ready[0].history.symbol if len(ready) == 1 else f"{len(ready)} series"
         with patient_bar(f"Forecasting {what}", progress) as report:
+            self.bring_models()
             windows = [one.window for one in ready]
-            sampled = self._sample(settings, windows, horizon, seeds, report)
-        forecasts = [
-            Forecast(
-                symbol=one.history.symbol,
-                timestamps=one.times.index,
-                paths=_finish(one, z, calibration),
-                history=one.history,
-                sampling=settings.sampling,
-                seed=int(own),
-                calendar=one.times.calendar,
-                model=self.name,
-                calibrated=settings.calibrated,
-                sessions=one.times.sessions,
-                calendar_notes=one.times.notes,
+            sampled = sample_paths(self._pair(), settings, windows, horizon, seeds, report)
+        forecasts = []
+        for one, z, own in zip(ready, sampled, seeds, strict=True):
+            bars = one.restore(z)
+            forecasts.append(
+                Forecast(
+                    symbol=one.history.symbol,
+                    timestamps=one.times.index,
+                    paths=bars if calibration is None else calibration.apply(bars, one.history.values),
+                    history=one.history,
+                    sampling=settings.sampling,
+                    seed=int(own),
+                    calendar=one.times.calendar,
+                    model=self.name,
+                    calibrated=settings.calibrated,
+                    sessions=one.times.sessions,
+                    calendar_notes=one.times.notes,
+                )
             )
-            for one, z, own in zip(ready, sampled, seeds, strict=True)
-        ]
         return [forecast.repair() for forecast in forecasts] if settings.repair else forecasts
 
     def sample(
@@ -390,99 +375,5 @@ class Forecaster:
         `seed`, `overflow`, `precision` and `memory_budget` are those of `forecast_many`.
         """
         settings = ForecastSettings(paths, sampling, None, overflow, precision, memory_budget)
-        return self._sample(settings, windows, horizon, seeds_per_series(seed, len(windows)), progress)
-
-    @torch.no_grad()
-    def _sample(
-        self,
-        settings: ForecastSettings,
-        windows: Sequence[ModelInput],
-        horizon: int,
-        seeds: list[int],
-        progress: Report | None,
-    ) -> list[NDArray[np.float64]]:
-        device = self.bring_models()
-        paths = settings.paths
-        drawn = 1 if settings.sampling.greedy else paths
-        # One set of numbers for each seed, shared by its windows.
-        uniforms = {one: path_uniforms(one, 0, drawn, horizon) for one in dict.fromkeys(seeds)}
-        keep = planning.ContextWindow(horizon, self.max_context, settings.overflow).keep
-        lengths = [len(window.values) for window in windows]
-        history = sum(lengths) + sum(min(rows, keep) for rows in lengths)
-        work = _Work(history + 2 * drawn * horizon * len(windows), progress)
-        prompts = []
-        with eval_mode(self.tokenizer):
-            # One at a time: which side of 0 a bit falls on must not depend on the company.
-            for window, one in zip(windows, seeds, strict=True):
-                x = torch.as_tensor(window.values, dtype=torch.float32).to(device)
-                s1, s2 = self.tokenizer.encode(x[None])
-                prompts.append(Prompt(s1[0], s2[0], torch.as_tensor(window.stamps), uniforms[one]))
-                work.add(len(x))
-        continued = generate(
-            self.predictor,
-            prompts,
-            horizon=horizon,
-            sampling=settings.sampling,
-            max_context=self.max_context,
-            positions=self.positions,
-            overflow=settings.overflow,
-            dtype=torch.bfloat16 if settings.precision == "bfloat16" else torch.float32,
-            memory_budget=settings.memory_budget,
-            progress=work.generated,
-            encoded=work.add,
-        )
-        decoded = []
-        for prompt, new in zip(prompts, continued, strict=True):
-            bars = decode_paths(self.tokenizer, (prompt.s1, prompt.s2), new, max_context=self.max_context)
-            # Greedy paths are all equal: one is computed.
-            decoded.append(bars.cpu().double().numpy().repeat(paths // drawn, axis=0))
-            work.add(bars.shape[0] * horizon)
-        return decoded
-
-
-class _Work:
-    """Counts rows: of the history in the tokenizer and in the predictor, of the paths generated and decoded."""
-
-    def __init__(self, total: int, report: Report | None) -> None:
-        self.total, self.report = total, report
-        self.done = self.new = 0
-
-    def add(self, rows: int) -> None:
-        """So many rows of something more."""
-        self.done += rows
-        self._tell()
-
-    def generated(self, done: int, total: int) -> None:
-        """What the engine calls: rows generated so far, of `total`."""
-        self.new = done
-        self._tell()
-
-    def _tell(self) -> None:
-        if self.report is not None:
-            self.report(self.done + self.new, self.total)
-
-
-def _finish(one: PreparedSeries, z: NDArray[np.float64], calibration: Calibration | None) -> NDArray[np.float64]:
-    """Paths in the units of the history, moved where there is a calibration."""
-    paths = one.restore(z)
-    return paths if calibration is None else calibration.apply(paths, one.history.values)
-
-
-def _check_size(series: int, paths: int, horizon: int) -> None:
-    """Refuse what could not even hold its result, before hours of work end in a MemoryError."""
-    need, free = series * paths * horizon * RESULT_BYTES, free_memory(torch.device("cpu"))
-    # What is free is an estimate (a container counts its file cache as used): small results are never refused.
-    if need > max(free, SMALL_RESULT):
-        raise ConfigError(
-            f"{series} series x {paths} paths x {horizon} bars need {need / 1e9:,.1f} GB of memory, "
-            f"{free / 1e9:,.1f} GB are free. Lower paths or horizon, or forecast fewer series at a time."
-        )
-
-
-def seeds_per_series(seed: int | Sequence[int], series: int) -> list[int]:
-    """A seed for each series, from one for all or from as many; ConfigError for another number of them."""
-    if not isinstance(seed, Sequence):
-        return [seed] * series
-    if len(seed) != series:
-        raise ConfigError(f"seed must be one number or one per series: {series} series, found {len(seed)} seeds.")
-    return list(seed)
+        self.bring_models()
+        return sample_paths(self._pair(), settings, windows, horizon, seeds_per_series(seed, len(windows)), progress)

@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.data.bars import Bars
-from chandler.data.calendars.gaps import describe_sessions, short
-from chandler.data.calendars.schedule import INFERRED, fit_schedule
-from chandler.data.calendars.time_features import time_features
-from chandler.data.datasets.windows import denormalise, normalise
-from chandler.data.reading.load import load_bars
+from chandler.data import Bars
+from chandler.data.calendars import INFERRED, describe_sessions, fit_schedule, short, time_features
+from chandler.data.datasets import denormalise, normalise
+from chandler.data.reading import load_bars
 from chandler.errors import DataError
+from chandler.text import count
 
 MIN_HISTORY = 2
 """Rows below which a spread, and so a scale, has no meaning."""
@@ -99,13 +98,13 @@ def prepare_series(
     history = series.tail(rows)
     if len(history) < MIN_HISTORY:
         raise DataError(
-            f"{history.symbol}: {_rows(len(history))} of history, a forecast needs at least {MIN_HISTORY} "
+            f"{history.symbol}: {count(len(history), 'row')} of history, a forecast needs at least {MIN_HISTORY} "
             "(and is better with hundreds)."
         )
     broken = ~np.isfinite(history.values).all(axis=1)
     if broken.any():
         raise DataError(
-            f"{history.symbol}: {_rows(int(broken.sum()))} of history with values that are not finite, first at "
+            f"{history.symbol}: {count(int(broken.sum()), 'row')} of history with values that are not finite, first at "
             f"{history.timestamps[broken.argmax()]}. Read them with Bars.from_frame or load_bars, which say what to do."
         )
     if timestamps is None:
@@ -218,7 +217,3 @@ def read_times(timestamps: Any, where: str) -> pd.DatetimeIndex:
     if index.hasnans or not (index.is_monotonic_increasing and index.is_unique):
         raise DataError(f"{where} must be strictly increasing, with none missing.")
     return index
-
-
-def _rows(count: int) -> str:
-    return f"{count} row" + ("s" if count != 1 else "")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chandler.data.columns import CLOSE, HIGH, LOW
+from chandler.data import CLOSE, HIGH, LOW
 
 Floats = NDArray[np.float64]
 PRICE_FLOOR = 0.01

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from chandler.errors import ConfigError
-from chandler.forecasting.engine.generation import Overflow
-from chandler.forecasting.engine.sampling import Sampling
+from chandler.forecasting.engine import Overflow, Sampling, require_int
 from chandler.forecasting.preprocessing import MIN_HISTORY
 
 Precision = Literal["float32", "bfloat16"]
@@ -40,14 +38,3 @@ class ForecastSettings:
             raise ConfigError(f'overflow is "exact", "block" or "trim", found {self.overflow!r}.')
         if self.precision not in get_args(Precision):
             raise ConfigError(f'precision is "float32" or "bfloat16", found {self.precision!r}.')
-
-
-def require_int(name: str, value: Any, least: int) -> int:
-    """`value` as an int; ConfigError by `name` unless it is a whole number >= `least`."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least or isinstance(value, bool):
-        raise ConfigError(f"{name} must be a whole number >= {least}, found {value!r}.")
-    return number

@@ -13,9 +13,9 @@ from typing import Literal
 from chandler.measures.adaptive_conformal import AdaptiveBands, adaptive_bands
 from chandler.measures.bootstrap import Interval, block_bootstrap, optimal_block
 from chandler.measures.conformal import ConformalBands
-from chandler.measures.correlation import cross_section, ic, rank_correlation, rank_ic, ranks
+from chandler.measures.correlation import Kind, cross_section, ic, rank_correlation, rank_ic, ranks
 from chandler.measures.distribution import band, crps, inside, pinball, pit
-from chandler.measures.ensemble import ReturnKind, band_levels
+from chandler.measures.ensemble import ReturnKind, band_levels, path_variance, returns, share_above
 from chandler.measures.point import direction, log_returns, naive_error, scaled
 from chandler.measures.significance import Comparison, Estimate, compare, diebold_mariano, newey_west_t
 from chandler.measures.volatility import qlike, r2, realised_variance, variance_mae
@@ -57,6 +57,7 @@ __all__ = [
     "ConformalBands",
     "Estimate",
     "Interval",
+    "Kind",
     "ReturnKind",
     "adaptive_bands",
     "band",
@@ -76,6 +77,7 @@ __all__ = [
     "naive_error",
     "newey_west_t",
     "optimal_block",
+    "path_variance",
     "pinball",
     "pit",
     "qlike",
@@ -84,6 +86,8 @@ __all__ = [
     "rank_ic",
     "ranks",
     "realised_variance",
+    "returns",
     "scaled",
+    "share_above",
     "variance_mae",
 ]

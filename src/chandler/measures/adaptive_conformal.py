@@ -1,8 +1,4 @@
-"""Calibrated bands: the static ones, which a run carries, and those that follow a changing market.
-
-`ConformalBands` lives where forecasts are made; `adaptive_bands` replays a sequence of forecasts and looks at no truth
-before it was known.
-"""
+"""Bands that follow a changing market: a sequence of forecasts is replayed, and no truth looked at before it was known."""
 
 from __future__ import annotations
 
@@ -12,10 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chandler.errors import ConfigError, DataError
-from chandler.measures.conformal import LEVELS, ConformalBands, quantile_levels, scores
+from chandler.measures.conformal import scores
 from chandler.measures.ensemble import band_levels
-
-__all__ = ["LEVELS", "AdaptiveBands", "ConformalBands", "adaptive_bands", "quantile_levels"]
 
 Array = NDArray[np.float64]
 GAMMA = 0.02
@@ -41,14 +35,7 @@ class AdaptiveBands:
 
 
 def adaptive_bands(
-    low: ArrayLike,
-    high: ArrayLike,
-    truth: ArrayLike,
-    level: float = 0.9,
-    *,
-    gamma: float = GAMMA,
-    delay: int = 1,
-    window: int | None = None,
+    low: ArrayLike, high: ArrayLike, truth: ArrayLike, level: float = 0.9, *, gamma: float = GAMMA, delay: int = 1
 ) -> AdaptiveBands:
     """Adaptive conformal bands of one step ahead, origin after origin.
 
@@ -65,15 +52,14 @@ def adaptive_bands(
         level: in (0, 1).
         gamma: 0 never adapts; larger follows faster and trembles more.
         delay: origins until a truth is known: ceil(step / bars between origins), >= 1. Nothing younger is used.
-        window: of so many of the latest known origins the scores are used; None takes all.
 
     Raises:
-        ConfigError: an impossible level, gamma, delay or window.
+        ConfigError: an impossible level, gamma or delay.
         DataError: shapes that differ, closes that are not above 0, a band that is upside down.
     """
     band_levels(level)
-    if gamma < 0 or delay < 1 or (window is not None and window < 1):
-        raise ConfigError(f"gamma is 0 or more, delay and window 1 or more, found {gamma}, {delay} and {window}.")
+    if gamma < 0 or delay < 1:
+        raise ConfigError(f"gamma is 0 or more, delay 1 or more, found {gamma} and {delay}.")
     edges = [np.asarray(one, np.float64) for one in (low, high, truth)]
     if edges[0].ndim not in (1, 2) or len({one.shape for one in edges}) > 1:
         raise DataError(
@@ -92,7 +78,7 @@ def adaptive_bands(
         if origin:
             news = missed[seen] if seen >= 0 else np.nan
             alpha[origin] = alpha[origin - 1] + (0.0 if np.isnan(news) else gamma * (goal - news))
-        past = slice(0 if window is None else max(0, seen + 1 - window), max(0, seen + 1))
+        past = slice(max(0, seen + 1))
         stretch = _quantile(distance[past][known[past]], alpha[origin])
         width = upper[origin] - lower[origin]
         lower[origin] -= stretch * width

@@ -83,46 +83,33 @@ class ConformalBands:
                 f"{edges.shape} and {came.shape}."
             )
         logs, came = _log(edges, "quantiles"), _log(came, "truths", gaps=True)
-        size = (len(ordered), edges.shape[2])
-        low, high = np.empty(size), np.empty(size)
-        counts = (~np.isnan(came)).sum(axis=0)
-        for place, level in enumerate(ordered):
+        known = ~np.isnan(came)
+        moves: tuple[list[list[float]], list[list[float]]] = [], []
+        for level in ordered:
             lower, upper = (logs[:, taus.index(tau)] for tau in band_levels(level))
-            for step in range(edges.shape[2]):
-                known = ~np.isnan(came[:, step])
-                bounds = lower[known, step], upper[known, step], came[known, step]
-                down, up = scores(*bounds)
-                low[place, step], high[place, step] = (_rank(side, level, step) for side in (down, up))
-        return cls(tuple(ordered), low, high, tuple(int(count) for count in counts))
+            for side, missed in zip(moves, scores(lower, upper, came), strict=True):
+                side.append([_rank(missed[known[:, step], step], level, step) for step in range(came.shape[1])])
+        low, high = map(np.array, moves)
+        return cls(tuple(ordered), low, high, tuple(known.sum(axis=0).tolist()))
 
-    def apply(self, low: ArrayLike, high: ArrayLike, level: float, step: int | None = None) -> tuple[Array, Array]:
+    def apply(self, low: ArrayLike, high: ArrayLike, level: float) -> tuple[Array, Array]:
         """The model's band of closes, moved to where it covers `level`.
 
         Bands of two levels are moved apart from each other; where that must not let them cross, read them off
         `recalibrate`d paths.
 
         Args:
-            low, high: the model's quantiles (1 - level) / 2 and (1 + level) / 2, positive, in price units: (..., H), or
-                of any shape with `step`.
+            low, high: the model's quantiles (1 - level) / 2 and (1 + level) / 2, positive, in price units: (..., H).
             level: one of those fitted.
-            step: 1 .. steps as in `Forecast.to_frame`, where all values are of one step.
 
         Raises:
             ConfigError: another level, or more steps than were fitted.
             DataError: closes that are not finite and above 0.
         """
         lower, upper = _log(low, "quantiles"), _log(high, "quantiles")
-        place = self._place(level)
-        if step is None:
-            self._require(lower.shape[-1] if lower.ndim else 1)
-            down, up = self.low[place, : lower.shape[-1]], self.high[place, : lower.shape[-1]]
-        else:
-            if not step >= 1:
-                raise ConfigError(f"steps ahead count from 1, found {step}.")
-            self._require(step)
-            down, up = self.low[place, step - 1], self.high[place, step - 1]
-        width = upper - lower
-        return np.exp(lower - down * width), np.exp(upper + up * width)
+        place, steps, width = self._place(level), lower.shape[-1], upper - lower
+        self._require(steps)
+        return np.exp(lower - self.low[place, :steps] * width), np.exp(upper + self.high[place, :steps] * width)
 
     def recalibrate(self, closes: ArrayLike) -> Array:
         """The whole distribution moved: paths (P, H) of closes whose quantiles are the calibrated bands.
@@ -155,15 +142,8 @@ class ConformalBands:
 
     def to_json(self) -> str:
         """As text, to keep with a run."""
-        return json.dumps(
-            {
-                "format": FORMAT,
-                "levels": self.levels,
-                "low": self.low.tolist(),
-                "high": self.high.tolist(),
-                "counts": self.counts,
-            }
-        )
+        edges = {"low": self.low.tolist(), "high": self.high.tolist()}
+        return json.dumps({"format": FORMAT, "levels": self.levels, **edges, "counts": self.counts})
 
     @classmethod
     def from_json(cls, text: str) -> ConformalBands:
@@ -183,11 +163,11 @@ class ConformalBands:
         return cls(levels, low, high, counts)
 
     def _place(self, level: float) -> int:
-        places = [place for place, known in enumerate(self.levels) if abs(known - level) < 1e-9]
-        if not places:
-            known = ", ".join(f"{one:g}" for one in self.levels)
-            raise ConfigError(f"the calibration knows the levels {known}, not {level!r}. Fit it with that level too.")
-        return places[0]
+        for place, known in enumerate(self.levels):
+            if abs(known - level) < 1e-9:
+                return place
+        levels = ", ".join(f"{one:g}" for one in self.levels)
+        raise ConfigError(f"the calibration knows the levels {levels}, not {level!r}. Fit it with that level too.")
 
     def _require(self, steps: int) -> None:
         if steps > self.steps:

@@ -77,13 +77,11 @@ def cross_section(
     absent = [name for name in (date, forecast, truth) if name not in frame.columns]
     if absent:
         raise ConfigError(f"the frame has no column {', '.join(absent)}; it has: {', '.join(map(str, frame.columns))}.")
-    known = frame[frame[truth].notna()]
-    values = {
-        moment: measures[kind](rows[forecast].to_numpy(), rows[truth].to_numpy()) if len(rows) >= least else np.nan
-        for moment, rows in known.groupby(date, sort=True)
-    }
-    dates = frame.groupby(date, sort=True).size().index
-    return pd.Series([values.get(moment, np.nan) for moment in dates], index=dates, dtype=np.float64, name=kind)
+    values = {}
+    for moment, rows in frame.groupby(date, sort=True):
+        known = rows[rows[truth].notna()]
+        values[moment] = measures[kind](known[forecast], known[truth]) if len(known) >= least else np.nan
+    return pd.Series(list(values.values()), pd.Index(list(values), name=date), np.float64, kind)
 
 
 def ranks(values: ArrayLike) -> Array:

@@ -86,7 +86,7 @@ def returns(prices: Floats, last: float, kind: ReturnKind = "simple") -> Floats:
     return np.log(prices / last)
 
 
-def realised_variance(prices: Floats, last: float) -> Floats:
+def path_variance(prices: Floats, last: float) -> Floats:
     """Realised variance of each path: the sum of its squared log returns, the first one from the last known price.
 
     Kronos (arXiv 2508.02739), where it is called realised volatility: RV = sum over the horizon of r_t^2, r_t = ln(p_t / p_(t-1)).

@@ -15,19 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr
 
 from chandler.errors import ConfigError, DataError
-from chandler.measures.bootstrap import Interval, block_bootstrap, optimal_block, without_gaps
+from chandler.measures.bootstrap import block_bootstrap, optimal_block, without_gaps
 
-__all__ = [
-    "DM",
-    "Comparison",
-    "Estimate",
-    "Interval",
-    "block_bootstrap",
-    "compare",
-    "diebold_mariano",
-    "newey_west_t",
-    "optimal_block",
-]
+__all__ = ["DM", "Comparison", "Estimate", "block_bootstrap", "compare", "diebold_mariano", "newey_west_t"]
 
 Array = NDArray[np.float64]
 Verdict = Literal["better", "worse", "no difference shown", "too few origins"]

@@ -47,38 +47,17 @@ class JointParameters(nn.Module):
                 destination[prefix + name] = part
 
     def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: Any, strict: bool, missing: list[str], *rest: Any
     ) -> None:
-        # A copy: torch hands every module the same dict, and joint names must not leak into it.
-        state = dict(state_dict)
+        # torch gives every module a dict of its own: released names can make way for the joint ones in place.
         for joint, names in self.released_parts.items():
-            parts = [state.pop(prefix + name, None) for name in names]
-            absent = [prefix + name for name, part in zip(names, parts, strict=True) if part is None]
-            if absent:
-                missing_keys.extend(absent)
-                state[prefix + joint] = getattr(self, joint).detach()
-            else:
-                state[prefix + joint] = torch.cat([part for part in parts if part is not None])
-        # Names are checked over the whole model by torch's caller for plain modules; here the released
-        # names were consumed above, so `unexpected_keys` must not see them.
-        super()._load_from_state_dict(state, prefix, local_metadata, False, missing_keys, [], error_msgs)
-        if strict:
-            own = {n for names in self.released_parts.values() for n in names}
-            own |= {n for n, _ in self.named_parameters(recurse=False)} - set(self.released_parts)
-            own |= {n for n, _ in self.named_buffers(recurse=False)}
-            children = tuple(name + "." for name, _ in self.named_children())
-            for key in state_dict:
-                if key.startswith(prefix):
-                    rest = key[len(prefix) :]
-                    if rest not in own and not rest.startswith(children):
-                        unexpected_keys.append(key)
+            absent = [prefix + name for name in names if prefix + name not in state_dict]
+            missing.extend(absent)
+            parts = [state_dict.pop(prefix + name, None) for name in names]
+            state_dict[prefix + joint] = (
+                getattr(self, joint).detach() if absent else torch.cat([part for part in parts if part is not None])
+            )
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, *rest)
 
 
 class RMSNorm(nn.Module):
@@ -190,14 +169,7 @@ class Block(nn.Module):
     """Pre-norm transformer block: x += attention(norm(x)); x += ffn(norm(x))."""
 
     def __init__(
-        self,
-        dim: int,
-        n_heads: int,
-        ff_dim: int,
-        *,
-        ffn_dropout: float = 0.0,
-        attn_dropout: float = 0.0,
-        resid_dropout: float = 0.0,
+        self, dim: int, n_heads: int, ff_dim: int, ffn_dropout: float, attn_dropout: float, resid_dropout: float
     ) -> None:
         super().__init__()
         self.norm1 = RMSNorm(dim)
@@ -209,6 +181,13 @@ class Block(nn.Module):
         """x (B, T, dim) -> (B, T, dim)."""
         x = x + self.self_attn(self.norm1(x), causal=causal, rotary=rotary)
         return x + self.ffn(self.norm2(x))
+
+
+def make_blocks(config: Any, count: int) -> nn.ModuleList:
+    """So many blocks by the sizes and rates of a config, which both models have under the same names."""
+    c = config
+    sizes = c.d_model, c.n_heads, c.ff_dim, c.ffn_dropout_p, c.attn_dropout_p, c.resid_dropout_p
+    return nn.ModuleList(Block(*sizes) for _ in range(count))
 
 
 def run_blocks(blocks: nn.ModuleList, x: Tensor, *, checkpointing: bool) -> Tensor:

@@ -102,7 +102,11 @@ def add_adapters(
     known = projections(model)
     chosen: dict[str, Part] = {}
     for target in targets:
-        found = {name: part for name, part in known.items() if _names(target, name)}
+        found = {
+            name: part
+            for name, part in known.items()
+            if matches(name, [target]) or matches(name.rpartition(".")[2], [target])
+        }
         if not found:
             kinds = ", ".join(dict.fromkeys(name.rsplit(".", 1)[-1] for name in known))
             raise ConfigError(
@@ -116,10 +120,6 @@ def add_adapters(
         lora = LowRank(inputs, outputs, rank=rank, alpha=alpha, dropout=dropout, generator=generator)
         _attach(model, known[name], lora)
     return ordered
-
-
-def _names(target: str, projection: str) -> bool:
-    return matches(projection, [target]) or matches(projection.rsplit(".", 1)[-1], [target])
 
 
 def _attach(model: nn.Module, part: Part, lora: LowRank) -> None:
@@ -199,7 +199,7 @@ def load_adapters(model: nn.Module, folder: str | Path) -> list[str]:
             f"{folder}: no adapters can be read there ({error}). Give the folder that holds {ADAPTER_CONFIG} and "
             f"{ADAPTER_WEIGHTS} (in a run folder: adapters/predictor or adapters/tokenizer)."
         ) from error
-    known = projections(model)
+    known, made = projections(model), {}
     for name in names:
         down, up = tensors.get(f"{name}.lora_A.weight"), tensors.get(f"{name}.lora_B.weight")
         outputs, inputs = known[name].tensor.shape if name in known else (0, 0)
@@ -208,9 +208,9 @@ def load_adapters(model: nn.Module, folder: str | Path) -> list[str]:
                 f"{folder}: the adapter of {name} does not fit this model. Load them beside the model that they were "
                 "trained on."
             )
-    for name in names:
-        lora = LowRank(*reversed(known[name].tensor.shape), rank=rank, alpha=alpha)
-        lora.down.data.copy_(tensors[f"{name}.lora_A.weight"])
-        lora.up.data.copy_(tensors[f"{name}.lora_B.weight"])
+        made[name] = LowRank(inputs, outputs, rank=rank, alpha=alpha)
+        made[name].down.data.copy_(down)
+        made[name].up.data.copy_(up)
+    for name, lora in made.items():
         _attach(model, known[name], lora)
     return names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from chandler.checkpoint import PretrainedMixin
 from chandler.nn.functional import Dropout
-from chandler.nn.layers import Attention, Block, RMSNorm, initialise, run_blocks
+from chandler.nn.layers import Attention, RMSNorm, initialise, make_blocks, run_blocks
 
 DependencyPositions = Literal["reference", "rotary"]
 """How the dependency-aware layer sees positions when one new step is decoded.
@@ -84,11 +85,8 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, stamps: Tensor) -> Tensor:
         """stamps (B, T, 5), integral -> (B, T, dim)."""
-        names = list(TIME_TABLES)
-        total = getattr(self, f"{names[0]}_embed")(stamps[..., 0].long())
-        for place, name in enumerate(names[1:], start=1):
-            total = total + getattr(self, f"{name}_embed")(stamps[..., place].long())
-        return total
+        tables = (getattr(self, f"{name}_embed")(stamps[..., i].long()) for i, name in enumerate(TIME_TABLES))
+        return reduce(torch.add, tables)
 
 
 class DependencyLayer(nn.Module):
@@ -130,17 +128,7 @@ class Kronos(PretrainedMixin, nn.Module):
         self.embedding = TokenEmbedding(c.s1_bits, c.s2_bits, c.d_model)
         self.time_emb = TimeEmbedding(c.d_model, c.learn_te)
         self.token_drop = Dropout(c.token_dropout_p)
-        self.transformer = nn.ModuleList(
-            Block(
-                c.d_model,
-                c.n_heads,
-                c.ff_dim,
-                ffn_dropout=c.ffn_dropout_p,
-                attn_dropout=c.attn_dropout_p,
-                resid_dropout=c.resid_dropout_p,
-            )
-            for _ in range(c.n_layers)
-        )
+        self.transformer = make_blocks(c, c.n_layers)
         self.norm = RMSNorm(c.d_model)
         self.dep_layer = DependencyLayer(c.d_model)
         self.head = Heads(c.s1_bits, c.s2_bits, c.d_model)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from chandler.checkpoint import PretrainedMixin
 from chandler.nn.functional import exact
-from chandler.nn.layers import Block, initialise, run_blocks
+from chandler.nn.layers import initialise, make_blocks, run_blocks
 from chandler.nn.quantizer import BinarySphericalQuantizer, ids_to_signs, signs_to_ids
 
 
@@ -70,40 +70,19 @@ class KronosTokenizer(PretrainedMixin, nn.Module):
         self.bits = c.s1_bits + c.s2_bits
         self.checkpointing = False
 
-        def blocks(layers: int) -> nn.ModuleList:
-            # The released count of layers includes the linear that embeds, so one block fewer is built.
-            return nn.ModuleList(
-                Block(
-                    c.d_model,
-                    c.n_heads,
-                    c.ff_dim,
-                    ffn_dropout=c.ffn_dropout_p,
-                    attn_dropout=c.attn_dropout_p,
-                    resid_dropout=c.resid_dropout_p,
-                )
-                for _ in range(layers - 1)
-            )
-
         self.embed = nn.Linear(c.d_in, c.d_model)
-        self.encoder = blocks(c.n_enc_layers)
+        # The released count of layers includes the linear that embeds, so one block fewer is built.
+        self.encoder = make_blocks(c, c.n_enc_layers - 1)
         self.quant_embed = nn.Linear(c.d_model, self.bits)
         self.post_quant_embed_pre = nn.Linear(c.s1_bits, c.d_model)
         self.post_quant_embed = nn.Linear(self.bits, c.d_model)
-        self.decoder = blocks(c.n_dec_layers)
+        self.decoder = make_blocks(c, c.n_dec_layers - 1)
         self.head = nn.Linear(c.d_model, c.d_in)
-        # The two levels of names are those of the released tensors: tokenizer.bsq.basis.
-        self.tokenizer = nn.ModuleDict(
-            {
-                "bsq": BinarySphericalQuantizer(
-                    self.bits,
-                    beta=c.beta,
-                    gamma0=c.gamma0,
-                    gamma=c.gamma,
-                    zeta=c.zeta,
-                    group_size=c.group_size,
-                )
-            }
+        quantizer = BinarySphericalQuantizer(
+            self.bits, beta=c.beta, gamma0=c.gamma0, gamma=c.gamma, zeta=c.zeta, group_size=c.group_size
         )
+        # The two levels of names are those of the released tensors: tokenizer.bsq.basis.
+        self.tokenizer = nn.ModuleDict({"bsq": quantizer})
         initialise(self, generator)
 
     @property

@@ -6,8 +6,7 @@ Read `render` (what a page is made of), then the page you are after, with its te
 
 from pathlib import Path
 
-from chandler.evaluation.walk_forward.results import Results
-from chandler.evaluation.walk_forward.runner import STATE
+from chandler.evaluation.walk_forward import STATE, Results
 from chandler.reports.backtest import backtest_text, write_backtest_report
 from chandler.reports.evaluation import write_evaluation_report
 from chandler.reports.evaluation_summary import evaluation_text

@@ -4,17 +4,15 @@ variable ("--ink"), so that the page can follow the reader's light or dark schem
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.data.bars import FEATURES
+from chandler.candles import candlestick
 
 Figure = dict[str, Any]
-OPEN, HIGH, LOW, CLOSE = (FEATURES.index(name) for name in ("open", "high", "low", "close"))
-TICKS = 6
 POINTS = 1500
 """Bars drawn at most: more than a screen has columns."""
 STYLES = (("--truth", "solid"), ("--ink-soft", "dash"), ("--muted", "dashdot"))
@@ -23,22 +21,79 @@ _WIDE = 5.0
 """Losses that fall by more than this factor get a logarithmic axis."""
 
 
-def candle_axis(layout: Figure, index: pd.DatetimeIndex, labels: Sequence[str], history: int) -> None:
-    """Evenly spaced bars with a few dates below them, and a line after the last bar of the history."""
-    every = max(1, -(-len(labels) // TICKS))
-    layout["xaxis"] |= {
-        "type": "category",
-        "categoryorder": "array",
-        "categoryarray": list(labels),
-        "tickmode": "array",
-        "tickvals": list(labels[::every]),
-        "ticktext": tick_texts(index[::every]),
-        "unifiedhovertitle": {"text": "%{x}"},  # else a bar with a tick would show its short label
-        "range": [-0.7, len(labels) - 0.3],
-        "rangeslider": {"visible": False},
+class Line(NamedTuple):
+    """How a line is drawn."""
+
+    color: str
+    width: float = 1.0
+    dash: str = "solid"
+
+
+def curve(
+    x: Sequence[Any], y: Any, line: Line, name: str = "", *, hover: str = "", dots: int = 0, **more: Any
+) -> Figure:
+    """A line; `hover` is what a point of it says (empty: nothing), `dots` the size of its points (0: it has none)."""
+    trace: Figure = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": list(x),
+        "y": rounded(y),
+        "name": name,
+        "line": line._asdict(),
     }
-    boundary = {"x0": history - 0.5, "x1": history - 0.5, "y0": 0, "y1": 1, "yref": "paper"}
-    layout["shapes"] = [{"type": "line", **boundary, "line": {"color": "--rule-strong", "width": 1, "dash": "dash"}}]
+    if dots:
+        trace |= {"mode": "lines+markers", "marker": {"color": line.color, "size": dots}}
+    said = {"hovertemplate": f"{hover}<extra></extra>"} if hover else {"hoverinfo": "skip"}
+    return trace | said | more
+
+
+def figure(
+    traces: Sequence[Figure], *, x: Mapping[str, Any], y: Mapping[str, Any], hover: str = "closest", **layout: Any
+) -> Figure:
+    """Traces in the look of the pages; `x` and `y`: what the axes have besides."""
+    axis = {"gridcolor": "--rule", "zeroline": False, "linecolor": "--rule-strong", "automargin": True}
+    family = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+    look = {
+        "font": {"family": family, "size": 12, "color": "--ink-soft"},
+        "paper_bgcolor": "--page",
+        "plot_bgcolor": "--page",
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "hovermode": hover,
+        "hoverlabel": {"bgcolor": "--page", "bordercolor": "--rule-strong", "font": {"color": "--ink"}},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 11}},
+        "xaxis": {**axis, "showgrid": False, "tickangle": 0, **x},
+        "yaxis": {**axis, **y},
+    }
+    return {"data": list(traces), "layout": look | layout}
+
+
+def title(text: str) -> Figure:
+    """Of an axis, close to it."""
+    return {"title": {"text": text, "standoff": 4}}
+
+
+def upright(x: float, **line: Any) -> Figure:
+    """A line from the bottom of a chart to its top."""
+    return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": line}
+
+
+def rounded(values: Any) -> list[float | None]:
+    """Six significant digits keep the page small; None draws nothing."""
+    return [float(f"{value:.6g}") if np.isfinite(value) else None for value in np.asarray(values, np.float64)]
+
+
+def candles(x: Sequence[str], bars: NDArray[np.float64], colour: str, fill: str, name: str) -> list[Figure]:
+    """Bars (N, 4), open to close, and an unseen line that puts one row of prices into the unified hover; a candlestick would
+    take five."""
+    trace = candlestick(x, [rounded(column) for column in bars.T], name, (colour, "--page"), (colour, fill))
+    texts = ["  ".join(f"{key} {_price(price)}" for key, price in zip("OHLC", row, strict=True)) for row in bars]
+    unseen = curve(x, bars[:, -1], Line("rgba(0,0,0,0)", 0), hover=f"{name}: %{{text}}", text=texts, showlegend=False)
+    return [trace | {"hoverinfo": "skip", "zorder": 2, "showlegend": True}, unseen]
+
+
+def _price(value: float) -> str:
+    """Five digits that matter: 58.135, 1.0842, 0.00012345."""
+    return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:#.5g}"
 
 
 def losses(
@@ -51,31 +106,28 @@ def losses(
         best_step: of the checkpoint that was chosen; None for the lowest validation.
     """
     traces: list[Figure] = []
-    if train:
-        steps, values = zip(*train, strict=True)
-        line = curve(steps, values, "--ink-soft", name="training", width=1.3)
-        traces.append(line | {"hovertemplate": "training at step %{x}: %{y:.4g}<extra></extra>"})
-    last = max((step for step, _ in (*train, *validation)), default=1)
+    for name, pairs, line, dots in (
+        ("training", train, Line("--ink-soft", 1.3), 0),
+        ("validation", validation, Line("--model", 1.2, "dot"), 7),
+    ):
+        if pairs:
+            steps, values = zip(*pairs, strict=True)
+            traces.append(curve(steps, values, line, name, hover=f"{name} at step %{{x}}: %{{y:.4g}}", dots=dots))
     if validation:
-        steps, values = zip(*validation, strict=True)
-        line = curve(steps, values, "--model", name="validation", width=1.2, dash="dot")
-        line |= {"mode": "lines+markers", "marker": {"color": "--model", "size": 7}}
-        traces.append(line | {"hovertemplate": "validation at step %{x}: %{y:.4g}<extra></extra>"})
         # The first of equals: a later one is promoted only if it is strictly better.
         lowest = min(validation, key=lambda pair: pair[1])
         best = next((pair for pair in validation if pair[0] == best_step), lowest)
         start = validation[0]
         marks = [(start, "start", "square-open"), (best, "best", "circle-open")]
-        for point, name, symbol in marks if best != start else [(start, "start, and best", "square-open")]:
+        for (step, value), name, symbol in marks if best != start else [(start, "start, and best", "square-open")]:
             marker = {"symbol": symbol, "size": 14, "color": "--truth", "line": {"width": 2.2, "color": "--truth"}}
-            trace = {"type": "scatter", "mode": "markers", "x": [point[0]], "y": rounded([point[1]]), "name": name}
+            trace = {"type": "scatter", "mode": "markers", "x": [step], "y": rounded([value]), "name": name}
             traces.append({**trace, "marker": marker, "hoverinfo": "skip"})
-    layout = layout_of(hover="closest")
-    layout["xaxis"] |= {"title": {"text": "optimiser step", "standoff": 4}, "range": [-0.03 * last, 1.03 * last]}
+    last = max((step for step, _ in (*train, *validation)), default=1)
     shown = [value for trace in traces for value in trace["y"]]
-    if shown and min(shown) > 0 and max(shown) / min(shown) > _WIDE:
-        layout["yaxis"] |= {"type": "log", "tickmode": "array"} | _decades(min(shown), max(shown))
-    return {"data": traces, "layout": layout}
+    falls = bool(shown) and min(shown) > 0 and max(shown) / min(shown) > _WIDE
+    y = {"type": "log", "tickmode": "array"} | _decades(min(shown), max(shown)) if falls else {}
+    return figure(traces, x=title("optimiser step") | {"range": [-0.03 * last, 1.03 * last]}, y=y)
 
 
 def _decades(low: float, high: float) -> Figure:
@@ -83,76 +135,6 @@ def _decades(low: float, high: float) -> Figure:
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     values = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
     return {"tickvals": values, "ticktext": [f"{value:g}" for value in values]}
-
-
-def bar_labels(index: pd.DatetimeIndex) -> list[str]:
-    """A distinct, readable label per bar: the date, with the time where bars are shorter than days."""
-    daily = bool((index == index.normalize()).all())
-    labels = [f"{moment:%d %b %Y}" if daily else f"{moment:%d %b %Y %H:%M}" for moment in index]
-    # The hour that clocks repeat in autumn, and bars of seconds, would share a label and so a place.
-    return labels if len(set(labels)) == len(labels) else [str(moment) for moment in index]
-
-
-def tick_texts(index: pd.DatetimeIndex) -> list[str]:
-    """Short labels of some bars: the day, the time where it matters, and the year where it is new."""
-    texts, year = [], None
-    for moment in index:
-        time = "" if moment == moment.normalize() else f" {moment:%H:%M}"
-        texts.append(f"{moment.day} {moment:%b}{time}" + (f"<br>{moment.year}" if moment.year != year else ""))
-        year = moment.year
-    return texts
-
-
-def curve(x: Sequence[Any], y: Any, colour: str, *, name: str = "", width: float = 1.0, dash: str = "solid") -> Figure:
-    line = {"color": colour, "width": width, "dash": dash}
-    return {"type": "scatter", "mode": "lines", "x": list(x), "y": rounded(y), "name": name, "line": line}
-
-
-def candlestick(x: Sequence[str], values: NDArray[np.float64], colour: str, fill: str, name: str) -> Figure:
-    prices = {key: rounded(values[:, i]) for key, i in (("open", OPEN), ("high", HIGH), ("low", LOW), ("close", CLOSE))}
-    rising = {"line": {"color": colour, "width": 1.1}, "fillcolor": "--page"}
-    falling = {"line": {"color": colour, "width": 1.1}, "fillcolor": fill}
-    shape = {"type": "candlestick", "x": list(x), "name": name, "whiskerwidth": 0, "hoverinfo": "skip", "zorder": 2}
-    return {**shape, **prices, "increasing": rising, "decreasing": falling, "showlegend": True}
-
-
-def prices_on_hover(x: Sequence[str], values: NDArray[np.float64], name: str) -> Figure:
-    """An unseen line that puts one row of prices into the unified hover; a candlestick would take five."""
-    texts = [
-        "  ".join(f"{key} {_price(row[i])}" for key, i in zip("OHLC", (OPEN, HIGH, LOW, CLOSE), strict=True))
-        for row in values
-    ]
-    trace = curve(x, values[:, CLOSE], "rgba(0,0,0,0)", width=0)
-    return trace | {"text": texts, "hovertemplate": f"{name}: %{{text}}<extra></extra>", "showlegend": False}
-
-
-def layout_of(*, hover: str) -> Figure:
-    axis = {"gridcolor": "--rule", "zeroline": False, "linecolor": "--rule-strong", "automargin": True}
-    return {
-        "font": {
-            "family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
-            "size": 12,
-            "color": "--ink-soft",
-        },
-        "paper_bgcolor": "--page",
-        "plot_bgcolor": "--page",
-        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
-        "hovermode": hover,
-        "hoverlabel": {"bgcolor": "--page", "bordercolor": "--rule-strong", "font": {"color": "--ink"}},
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 11}},
-        "xaxis": {**axis, "showgrid": False, "tickangle": 0},
-        "yaxis": axis,
-    }
-
-
-def rounded(values: Any) -> list[float | None]:
-    """Six significant digits keep the page small; None draws nothing."""
-    return [float(f"{value:.6g}") if np.isfinite(value) else None for value in np.asarray(values, np.float64)]
-
-
-def _price(value: float) -> str:
-    """Five digits that matter: 58.135, 1.0842, 0.00012345."""
-    return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:#.5g}"
 
 
 def growth(curves: Mapping[str, pd.DataFrame], fan: pd.DataFrame, benchmark: str, *, relative: bool = False) -> Figure:
@@ -163,42 +145,37 @@ def growth(curves: Mapping[str, pd.DataFrame], fan: pd.DataFrame, benchmark: str
         fan: timestamp and the 5%, 50% and 95% quantiles of the random portfolios; may be empty.
         relative: all divided by the benchmark, so that its line is 1.
     """
-    first = next(iter(curves.values()))
+    name, first = next(iter(curves.items()))
     keep = np.unique(np.linspace(0, len(first) - 1, min(POINTS, len(first))).round().astype(int))
     times = [f"{moment:%Y-%m-%d %H:%M}" if moment != moment.normalize() else f"{moment:%Y-%m-%d}"
              for moment in pd.DatetimeIndex(first["timestamp"].iloc[keep])]  # fmt: skip
-    against = first["benchmark"].to_numpy()[keep]
-    unit = against if relative else np.ones(len(keep))
+    unit = first["benchmark"].to_numpy()[keep] if relative else np.ones(len(keep))
     traces: list[Figure] = []
+
+    def add(values: Any, line: Line, name: str, hover: str, **more: Any) -> None:
+        said = f"{hover} %{{y:.3f}}" if hover else ""
+        traces.append(curve(times, np.asarray(values)[keep] / unit, line, name, hover=said, **more))
+
     if len(fan) == len(first):
-        for number, column in enumerate(("q05", "q95")):
-            line = curve(
-                times, fan[column].to_numpy()[keep] / unit, "--muted", width=0, name="random signals, 90% band"
-            )
-            shade = {"fill": "tonexty", "fillcolor": "--panel-strong"} if number else {}
-            traces.append(line | {"hoverinfo": "skip", "legendgroup": "fan", "showlegend": number == 1} | shade)
-        middle = curve(times, fan["q50"].to_numpy()[keep] / unit, "--muted", width=1, dash="dot", name="random, median")
-        traces.append(middle | {"hovertemplate": "random, median %{y:.3f}<extra></extra>"})
+        faint, name_of_band = Line("--muted", 0), "random signals, 90% band"
+        add(fan["q05"], faint, name_of_band, "", legendgroup="fan", showlegend=False)
+        shade = {"fill": "tonexty", "fillcolor": "--panel-strong"}
+        add(fan["q95"], faint, name_of_band, "", legendgroup="fan", showlegend=True, **shade)
+        add(fan["q50"], Line("--muted", 1, "dot"), "random, median", "random, median")
     named = "equal weight" if benchmark == "equal" else benchmark
-    line = curve(times, against / unit, "--ink", width=1.8, name=f"benchmark ({named})")
-    traces.append(line | {"hovertemplate": "benchmark %{y:.3f}<extra></extra>"})
-    for (name, daily), (colour, dash) in zip(reversed(list(curves.items())[1:]), reversed(STYLES), strict=False):
-        line = curve(times, _on(daily, first)[keep] / unit, colour, width=1.2, dash=dash, name=name)
-        traces.append(line | {"hovertemplate": f"{name} %{{y:.3f}}<extra></extra>"})
-    name = next(iter(curves))
-    line = curve(times, first["value"].to_numpy()[keep] / unit, "--model", width=2.4, name=name)
-    traces.append(line | {"hovertemplate": f"{name} %{{y:.3f}}<extra></extra>"})
-    layout = layout_of(hover="x unified")
+    add(first["benchmark"], Line("--ink", 1.8), f"benchmark ({named})", "benchmark")
+    for (other, daily), (colour, dash) in zip(reversed(list(curves.items())[1:]), reversed(STYLES), strict=False):
+        add(_on(daily, first), Line(colour, 1.2, dash), other, other)
+    add(first["value"], Line("--model", 2.4), name, name)
     shown = np.array([v for trace in traces for v in trace["y"] if v is not None and v > 0])
-    layout["xaxis"] |= {"type": "date"}
-    layout["yaxis"] |= {"type": "log", "tickmode": "array"} | _steps(float(shown.min()), float(shown.max()))
-    return {"data": traces, "layout": layout}
+    y = {"type": "log", "tickmode": "array"} | _steps(float(shown.min()), float(shown.max()))
+    return figure(traces, x={"type": "date"}, y=y, hover="x unified")
 
 
 def luck(random: Sequence[float], actual: float, name: str) -> Figure:
     """Annual excess returns of the random portfolios as a histogram, percent, and where the one in question lies."""
-    made = 100 * np.asarray(random)
-    ends = min(made.min(), 100 * actual), max(made.max(), 100 * actual)
+    made, actual = 100 * np.asarray(random), 100 * actual
+    ends = min(made.min(), actual), max(made.max(), actual)
     width = max((ends[1] - ends[0]) / 24, 1e-6)
     edges = np.arange(np.floor(ends[0] / width), np.ceil(ends[1] / width) + 1) * width
     counts, _ = np.histogram(made, edges)
@@ -207,24 +184,19 @@ def luck(random: Sequence[float], actual: float, name: str) -> Figure:
         "marker": {"color": "--rule-strong"}, "name": "random signals", "showlegend": False,
         "hovertemplate": "%{y} random signals near %{x:.1f}%<extra></extra>",
     }  # fmt: skip
-    layout = layout_of(hover="closest")
-    place = {"x0": 100 * actual, "x1": 100 * actual, "y0": 0, "y1": 1, "yref": "paper"}
-    layout["shapes"] = [
-        {"type": "line", **place, "line": {"color": "--model", "width": 2.4}},
-        {"type": "line", "x0": 0, "x1": 0, "y0": 0, "y1": 1, "yref": "paper",
-         "line": {"color": "--ink", "width": 1.2, "dash": "dash"}},
-    ]  # fmt: skip
-    right = 100 * actual > (ends[0] + ends[1]) / 2
-    text = f"{name}: {100 * actual:+.1f}%".replace("-", "\N{MINUS SIGN}")
-    layout["annotations"] = [{
-        "x": 100 * actual, "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": "right" if right else "left",
-        "text": text, "showarrow": False, "font": {"size": 12, "color": "--model"},
-    }]  # fmt: skip
-    layout["margin"] |= {"t": 26}
-    layout["xaxis"] |= {"title": {"text": "annual return above the benchmark, after costs", "standoff": 4},
-                        "ticksuffix": "%", "zeroline": False}  # fmt: skip
-    layout["yaxis"] |= {"title": {"text": "random signals"}}
-    return {"data": [trace], "layout": layout}
+    note = {
+        "x": actual, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False,
+        "xanchor": "right" if actual > (ends[0] + ends[1]) / 2 else "left",
+        "text": f"{name}: {actual:+.1f}%".replace("-", "\N{MINUS SIGN}"), "font": {"size": 12, "color": "--model"},
+    }  # fmt: skip
+    return figure(
+        [trace],
+        x=title("annual return above the benchmark, after costs") | {"ticksuffix": "%"},
+        y={"title": {"text": "random signals"}},
+        margin={"l": 8, "r": 8, "t": 26, "b": 8},
+        shapes=[upright(actual, color="--model", width=2.4), upright(0, color="--ink", width=1.2, dash="dash")],
+        annotations=[note],
+    )
 
 
 def _on(daily: pd.DataFrame, first: pd.DataFrame) -> Any:

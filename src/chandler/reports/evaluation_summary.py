@@ -1,5 +1,5 @@
-"""An evaluation in plain sentences, for its page and for a terminal: is it better than naive? A loss gets the same words
-as a win, and where nothing is shown it says that."""
+"""An evaluation in plain sentences, for its page and for a terminal: is it better than naive? The words are in
+templates/evaluation.txt.j2."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from chandler.evaluation.walk_forward.contamination import SAYS
-from chandler.evaluation.walk_forward.forecasters import CALIBRATED
-from chandler.evaluation.walk_forward.results import QUESTIONS, ComparisonSpec, Results
-from chandler.measures.significance import Comparison
-from chandler.reports.render import day
+from chandler.evaluation.walk_forward import CALIBRATED, QUESTIONS, SAYS, ComparisonSpec, Results
+from chandler.measures import Comparison
+from chandler.reports.render import Pairs, day, number, sentence, sentences
 
 BAND = 0.9
 """The band whose coverage is told in words."""
@@ -29,14 +27,9 @@ SPOKEN: Mapping[str, str] = {
 """Baselines as the report calls them."""
 
 
-def display_name(name: str) -> str:
-    """A contender's name as the report writes it."""
-    return SPOKEN.get(name, name)
-
-
 @dataclass(frozen=True)
 class ComparisonResult:
-    """One question about one model, against naive and against the baseline that did best at it."""
+    """One question about one model, against naive and against the baseline that did best at it, by their spoken names."""
 
     model: str
     question: ComparisonSpec
@@ -46,21 +39,43 @@ class ComparisonResult:
     against_best: Comparison
 
 
+@dataclass(frozen=True)
+class Bands:
+    """Share of the closes inside a model's band, with its interval, before and after calibration (None: there is none)."""
+
+    model: str
+    level: float
+    covered: tuple[float, float, float]
+    width: float
+    calibrated: tuple[float, float, float] | None
+    calibrated_width: float
+    same_period: bool
+    """Whether the calibration was fitted on bars of this very period."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the verdict of an evaluation speaks of."""
+
+    several: bool
+    marked: Pairs
+    judged: Sequence[ComparisonResult]
+    between: Sequence[tuple[str, str, Sequence[tuple[str, Comparison]]]]
+    """(model, other model, comparisons by the titles of the questions)."""
+    bands: Sequence[Bands]
+    weight: Mapping[str, int]
+    """Windows, symbols, origins, and how many of these are independent."""
+
+
 def evaluation_text(results: Results) -> str:
     """The headline and a table: losses, the distribution against naive with its interval, what the 90% band covered."""
     naive = results.naive(QUESTIONS[0])
-    against = f"CRPS vs {display_name(naive)}" if naive else ""
     rows = {}
-    for name in [*results.models, *results.baselines]:
-        if not results.prices(name):
-            continue
+    for name in filter(results.prices, [*results.models, *results.baselines]):
         losses = results.losses(name)
-        row = {
-            label: cell(results.mean(losses[key]))
-            for key, label in {"crps": "CRPS", "mae": "MAE", "qlike": "QLIKE"}.items()
-        }
+        row = {label: number(results.mean(losses[label.lower()])) for label in ("CRPS", "MAE", "QLIKE")}
         if naive:
-            row[against] = "" if name == naive else _against(results, name, naive)
+            row[f"CRPS vs {display_name(naive)}"] = "" if name == naive else _against(results, name, naive)
         row[f"{BAND:.0%} band covers"] = f"{results.coverage(name, BAND)[0]:.1%}" if results.spreads(name) else "-"
         rows[display_name(name)] = row
     table = pd.DataFrame.from_dict(rows, orient="index").to_string()
@@ -76,176 +91,91 @@ def _against(results: Results, model: str, naive: str) -> str:
     return f"{c.difference / scale:+.1f}%{span}, {c.verdict}"
 
 
-def judge(results: Results, models: Sequence[str] | None = None) -> list[ComparisonResult]:
-    """Every question about every model (those given, or all but the twins)."""
+def judge(results: Results) -> list[ComparisonResult]:
+    """Every question about every model but the twins."""
     found = []
-    for model in results.raw_models if models is None else models:
+    for model in results.raw_models:
         for question in QUESTIONS:
             naive, rivals = results.naive(question), results.rivals(question.loss)
             if naive is None or not np.isfinite(results.losses(model)[question.loss]).any():
                 continue
             best = min(rivals, key=lambda rival: results.mean(results.losses(rival)[question.loss]))
-            first = results.compare(model, naive, question.loss)
-            second = first if best == naive else results.compare(model, best, question.loss)
-            found.append(ComparisonResult(model, question, naive, first, best, second))
+            first, second = (results.compare(model, rival, question.loss) for rival in (naive, best))
+            found.append(ComparisonResult(model, question, display_name(naive), first, display_name(best), second))
     return found
 
 
 def headline(results: Results, judged: Sequence[ComparisonResult]) -> str:
     """The page in a few words: what each model is better at than naive, worse at, and what is not shown."""
-    if not results.raw_models:
-        return "No model was evaluated: these are the baselines alone."
-    sentences = []
+    models = []
     for model in results.raw_models:
-        own = [one for one in judged if one.model == model]
-        groups = {
-            verdict: [one.question.title for one in own if one.against_naive.verdict == verdict]
-            for verdict in ("better", "worse", "no difference shown", "too few origins")
-        }
-        if not own:
-            sentences.append(f"{model} was held against no baseline.")
-            continue
-        if len(groups["too few origins"]) == len(own):
-            count = own[0].against_naive.origins
-            sentences.append(f"{model}: {count} origin{'s' if count != 1 else ''} cannot show a difference from naive.")
-            continue
-        parts = [
-            f"is better than naive at {_listed(groups['better'])}" if groups["better"] else "beats naive at nothing"
-        ]
-        if groups["worse"]:
-            parts.append(f"is worse at {_listed(groups['worse'])}")
-        if groups["no difference shown"]:
-            parts.append(f"shows no difference at {_listed(groups['no difference shown'])}")
-        sentences.append(f"{model} {_listed(parts)}.")
-    return " ".join(sentences)
+        own = [(one.against_naive, one.question.title) for one in judged if one.model == model]
+        titles = {c.verdict: [title for other, title in own if other.verdict == c.verdict] for c, _ in own}
+        models.append((model, titles, own[0][0].origins if own else 0))
+    return sentence("evaluation", "headline", models)
 
 
-def verdict_lines(results: Results, judged: Sequence[ComparisonResult]) -> list[tuple[str, str]]:
+def verdict_lines(results: Results, judged: Sequence[ComparisonResult]) -> Pairs:
     """(about, sentence) pairs: what was seen before, every question, models against each other, bands, weight."""
-    several = len(results.raw_models) > 1
-    lines = [(f"{model}: seen?", text[0].upper() + text[1:]) for model, text in marked(results)]
-    for one in judged:
-        about = f"{one.model}, {one.question.title}" if several else one.question.title.capitalize()
-        lines.append((about, comparison_sentence(one)))
-    first = results.raw_models[:1]
-    lines += [
-        (f"{model} against {one}", between(results, model, one)) for one in first for model in results.raw_models[1:]
-    ]
-    for model in results.raw_models:
-        if results.spreads(model):
-            lines.append((f"{model}, bands" if several else "Bands", calibration_answer(results, model)))
-    return [*lines, ("Weight", weight(results))]
+    models = results.raw_models
+    verdict = Verdict(
+        several=len(models) > 1,
+        marked=marked(results),
+        judged=judged,
+        between=[(other, models[0], _between(results, other, models[0])) for other in models[1:]],
+        bands=[_bands(results, model) for model in models if results.spreads(model)],
+        weight={
+            "windows": results.state["windows"],
+            "symbols": results.state["symbols"],
+            "origins": len(np.unique(results.rounds)),
+            "independent": results.independent(),
+        },
+    )
+    return sentences("evaluation", "lines", verdict)
 
 
 def comparison_sentence(one: ComparisonResult) -> str:
     """Question and answer in one sentence or two."""
-    c, measure = one.against_naive, one.question.unit.split(",")[0]
-    text = f"{_verdict(c, one.naive)}: {measure} {number(c.mean_a)} against {number(c.mean_b)}, {span(c)}."
-    if one.best != one.naive:
-        b = one.against_best
-        text += f" Against the best baseline at this, the {display_name(one.best)} ({number(b.mean_b)}): "
-        text += f"{b.verdict}, {span(b)}."
-    return text[0].upper() + text[1:]
+    return sentence("evaluation", "comparison", one)
 
 
-def between(results: Results, model: str, other: str) -> str:
-    """One model against another, question by question."""
-    parts = []
-    for question in QUESTIONS:
-        if all(np.isfinite(results.losses(name)[question.loss]).any() for name in (model, other)):
-            c = results.compare(model, other, question.loss)
-            parts.append(f"{question.title} {c.verdict}, {span(c)}")
-    text = "; ".join(parts) or "nothing to compare"
-    return f"{text[0].upper()}{text[1:]}."
+def _between(results: Results, model: str, other: str) -> list[tuple[str, Comparison]]:
+    """One model against another, by each question that both answer."""
+    return [
+        (question.title, results.compare(model, other, question.loss))
+        for question in QUESTIONS
+        if all(np.isfinite(results.losses(one)[question.loss]).any() for one in (model, other))
+    ]
 
 
-def _verdict(c: Comparison, rival: str) -> str:
-    if c.verdict == "too few origins":
-        return f"too few origins ({c.origins}) to tell it from the {display_name(rival)}"
-    return f"{c.verdict} {'than' if c.verdict in ('better', 'worse') else 'from'} the {display_name(rival)}"
-
-
-def span(c: Comparison) -> str:
-    """4.2% lower (95% interval: 7.5% to 1.0% lower)"""
-    middle, low, high = (
-        value / c.mean_b * 100 if c.mean_b else float("nan") for value in (c.difference, c.low, c.high)
-    )
-    if not np.isfinite([middle, low, high]).all():
-        return f"{_change(middle)}, no interval" if np.isfinite(middle) else "no interval"
-    if low < 0 < high:
-        return f"{_change(middle)} (95% interval: {_change(low)} to {_change(high)})"
-    near, far = sorted((low, high), key=abs)
-    text = f"{_change(middle)} (95% interval: {percent(near)} to {_change(far)}"
-    # The verdict takes a test besides the interval; where they differ, say so.
-    return text + (f"; but Diebold-Mariano p {c.p_value:.2g})" if c.verdict == "no difference shown" else ")")
-
-
-def percent(share: float) -> str:
-    """Without its sign: 4.2%, 150%."""
-    return f"{abs(share):.1f}%" if abs(share) < 9.95 else f"{abs(share):,.0f}%"
-
-
-def _change(share: float) -> str:
-    return f"{percent(share)} {'lower' if share < 0 else 'higher'}"
-
-
-def number(value: float) -> str:
-    """Three digits that matter."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
-
-
-def cell(value: float | None) -> str:
-    """The same, "-" where there is none."""
-    return number(float(value)) if value is not None and np.isfinite(value) else "-"
-
-
-def calibration_answer(results: Results, model: str, level: float = BAND) -> str:
-    """What a band covered, before and after calibration."""
-    share, low, high = results.coverage(model, level)
-    text = f"Its {level:.0%} band covered {share:.1%} of the true closes ({low:.0%} to {high:.0%})"
-    twin = model + CALIBRATED
-    if twin not in results.names:
-        return f"{text}; no calibration was applied."
-    after, low, high = results.coverage(twin, level)
-    text += (
-        f"; calibrated {after:.1%} ({low:.0%} to {high:.0%}), with bands {results.width(twin, level):.1f}% of the last close "
-        f"wide instead of {results.width(model, level):.1f}%."
-    )
-    return (
-        f"{text} But the calibration was fitted on bars of this period, which proves nothing."
-        if results.calibrated_here(model)
-        else text
+def _bands(results: Results, model: str) -> Bands:
+    twin = model + CALIBRATED if model + CALIBRATED in results.names else None
+    return Bands(
+        model,
+        BAND,
+        results.coverage(model, BAND),
+        results.width(model, BAND),
+        None if twin is None else results.coverage(twin, BAND),
+        0.0 if twin is None else results.width(twin, BAND),
+        results.calibrated_here(model),
     )
 
 
-def weight(results: Results) -> str:
-    """How much evidence there is."""
-    state, count = results.state, results.independent()
-    origins = len(np.unique(results.rounds))
-    together = f"{state['windows']:,} windows of {state['symbols']:,} symbol{'s' if state['symbols'] != 1 else ''}"
-    text = f"{together} at {origins:,} origin{'s' if origins != 1 else ''}"
-    if results.overlap > 1:
-        text += f"; neighbouring windows share bars, so about {count:,} of the origins are independent"
-    if state["symbols"] > 1:
-        text += ". Symbols of one origin share the same days, and are counted as one observation in every interval"
-    return text + "."
+def display_name(name: str) -> str:
+    """A contender's name as the report writes it."""
+    return SPOKEN.get(name, name)
 
 
 def period(results: Results) -> str:
     """1 Jan 2024 to 30 Jun 2024"""
-    return f"{day(pd.Timestamp(results.state['first']))} to {day(pd.Timestamp(results.state['last']))}"
+    return f"{day(results.state['first'])} to {day(results.state['last'])}"
 
 
-def marked(results: Results) -> list[tuple[str, str]]:
+def marked(results: Results) -> Pairs:
     """(model, sentence) of windows that are not clean."""
-    lines = []
-    total = int(results.state["windows"])
+    lines, total = [], int(results.state["windows"])
     for model in results.raw_models:
         for mark, count in results.marks(model).items():
             which = "all windows" if count == total else f"{count:,} of {total:,} windows"
             lines.append((model, f"{which}: {SAYS[mark]}."))
     return lines
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,15 +1,18 @@
 """One HTML file that loads nothing: a page's context put into its template, with styles, script and plotly.js inside.
 
-A page is a frozen dataclass of texts, `Table`s and `Chart`s; its template, of the same name, says the sentences. What
-comes from data is escaped by Jinja2.
+A page is a frozen dataclass of numbers, texts and `Chart`s. NAME.html.j2 has its tables; NAME.txt.j2 has the sentences that
+a terminal is told too, as macros. What comes from data is escaped by Jinja2 as it enters the page.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -20,33 +23,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from chandler.atomic import write_text
+from chandler.measures import Comparison
 from chandler.reports.charts import Figure
+from chandler.text import count, duration
+from chandler.training.runs import short
 
 NAME = "report.html"
 Pairs = Sequence[tuple[str, str]]
 """Names and values, or what a sentence is about and the sentence."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell that is more than text: `kind` is its CSS class, `note` stands small beside the text."""
-
-    text: str
-    kind: str = ""
-    note: str = ""
-
-
-Row = tuple[str, Sequence[str | Cell]]
-"""What a row of a table is about, and its cells."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Names of the columns, and rows. `groups` span the columns after the first, evenly."""
-
-    head: Sequence[str]
-    rows: Sequence[Row]
-    groups: Sequence[str] = ()
+_NEXT, _IS = "\x1e", "\x1f"
 
 
 @dataclass(frozen=True)
@@ -60,7 +45,7 @@ class Chart:
 
 def render(template: str, page: Any) -> str:
     """The whole file."""
-    return _environment().get_template(f"{template}.html.j2").render(page=page)
+    return environment().get_template(f"{template}.html.j2").render(page=page)
 
 
 def write(template: str, page: Any, folder: Path) -> Path:
@@ -70,16 +55,21 @@ def write(template: str, page: Any, folder: Path) -> Path:
     return path
 
 
-def day(moment: object) -> str:
-    """A date, with the time if it has one: 14 Feb 2013."""
-    time = pd.Timestamp(moment)  # type: ignore[arg-type]
-    text = f"{time.day} {time:%b %Y}"
-    return text if time == time.normalize() else f"{text} {time:%H:%M}"
+def sentence(template: str, macro: str, *facts: Any) -> str:
+    """What a macro of NAME.txt.j2 says of some facts, on one line."""
+    module: Any = environment().get_template(f"{template}.txt.j2").module
+    return re.sub(r"[ \n]+", " ", getattr(module, macro)(*facts)).strip(" ")
 
 
-def signed(value: float | None, digits: int = 3) -> str:
-    """With its sign, and a true minus; "-" where there is none."""
-    return "-" if value is None or value != value else f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+def sentences(template: str, macro: str, *facts: Any) -> Pairs:
+    """The same of a macro that says several things, each behind what it is about: `{{ "Luck"|about }} ...`."""
+    told = (one.partition(_IS) for one in sentence(template, macro, *facts).split(_NEXT)[1:])
+    return [(about, text.strip(" ")) for about, _, text in told]
+
+
+def terminal_text(headline: str, lines: Pairs) -> str:
+    """A verdict for a terminal."""
+    return "\n".join([headline, *(f"{about}: {text}" for about, text in lines)])
 
 
 def written_with() -> str:
@@ -88,26 +78,85 @@ def written_with() -> str:
     return f"page written with Python {platform.python_version()}, {versions}"
 
 
+def day(moment: object) -> str:
+    """A date, with the time if it has one: 14 Feb 2013."""
+    time = pd.Timestamp(moment)  # type: ignore[arg-type]
+    text = f"{time.day} {time:%b %Y}"
+    return text if time == time.normalize() else f"{text} {time:%H:%M}"
+
+
+def decimal(value: float | None, digits: int = 2, sign: str = "-") -> str:
+    """With a true minus; "-" where there is no number."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:{sign},.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """+0.050"""
+    return decimal(value, digits, "+")
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """0.25 -> 25%"""
+    text = decimal(None if share is None else 100 * share, digits)
+    return text if text == "-" else f"{text}%"
+
+
+def change(percents: float | None) -> str:
+    """7.43 -> +7.4%"""
+    text = signed(percents, 1)
+    return text if text == "-" else f"{text}%"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """So many digits that matter: 4.88, 0.0538, 1,234."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.{digits}g}".rstrip(".")
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def listed(parts: Sequence[str]) -> str:
+    """a, b and c"""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     made = Environment(
         loader=PackageLoader("chandler.reports"),
-        autoescape=True,
+        autoescape=lambda name: name is None or not name.endswith(".txt.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"inert": _inert, "count": _count, "percent": _percent}
+    for one in (change, day, decimal, duration, listed, number, percent, short, signed):
+        made.filters[one.__name__] = one
+    made.filters |= {
+        "about": lambda what: f"{_NEXT}{what}{_IS}",
+        "basename": lambda path: Path(str(path)).name,
+        "count": lambda value: f"{value:,}",
+        "date": lambda seconds: f"{datetime.fromtimestamp(seconds, UTC):%d %B %Y}",
+        "inert": _inert,
+        "minutes": lambda span: pd.Timedelta(span) / pd.Timedelta(minutes=1),
+        "of": count,
+        "shares": _shares,
+        "upfirst": _upfirst,
+    }
     made.globals |= {"asset": _asset, "plotly": _plotly}
     return made
 
 
-def _count(number: int) -> str:
-    return f"{number:,}"
+def _shares(c: Comparison) -> tuple[float, float, float]:
+    """Difference, low and high of its interval, in % of the rival's loss."""
+    scale = c.mean_b / 100 if c.mean_b else float("nan")
+    return c.difference / scale, c.low / scale, c.high / scale
 
 
-def _percent(share: float, digits: int = 0) -> str:
-    return f"{share:.{digits}%}"
+def _upfirst(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:]
 
 
 def _inert(figure: Figure) -> Markup:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
+from chandler.measures import higher_is_better
 from chandler.reports import charts
-from chandler.reports.render import Cell, Chart, Pairs, Row, Table, day, write, written_with
-from chandler.training.runs.history import RunHistory, StageHistory, flat, short
+from chandler.reports.render import Chart, Pairs, number, sentences, write, written_with
+from chandler.training.runs import RunHistory, StageHistory, flat
 
-MEASURES = {
+MEASURES: Mapping[str, str] = {
     "mse": "reconstruction error (MSE)",
     "mse_s1": "reconstruction error from the coarse token alone",
     "nll": "negative log-likelihood, nats per bar",
@@ -21,35 +21,19 @@ MEASURES = {
     "crps": "CRPS of forecast closes, % of the last close",
     "rank_ic": "RankIC of forecast returns, to be high",
 }
-HIGHER_IS_BETTER = frozenset({"rank_ic"})
-"""Validation measures that are to rise."""
 
 
 @dataclass(frozen=True)
-class StageVerdict:
-    """How a stage went. `case`: improved, kept_start, off, unfinished, or unrecorded (kept from an earlier run)."""
+class Measure:
+    """A validation measure of a stage at step 0 and at the best checkpoint; `chose` that checkpoint, or did not."""
 
-    name: str
-    case: str
-    ran: bool
-    start: str
-    """The weights it began with; empty if they are not on record."""
-    reused: bool = False
-    measure: str = ""
-    before: str = ""
-    best: str = ""
-    best_step: int = 0
-    higher: bool = False
-    random_start: bool = False
-    warning: str = ""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Losses of a stage by a validation measure; `kind` is the measure's name."""
-
-    chart: Chart
-    kind: str
+    stage: StageHistory
+    label: str
+    before: float
+    best: float
+    gain: str
+    """With better, worse or equal as its last word."""
+    chose: bool
 
 
 @dataclass(frozen=True)
@@ -57,14 +41,17 @@ class RunPage:
     """What the page says."""
 
     name: str
-    began: str
-    took: str
-    stages: Sequence[StageVerdict]
+    log: RunHistory
+    names: Mapping[str, str]
+    """Of measures, in words."""
+    higher: Sequence[str]
+    """Measures that are to rise."""
     improved: Sequence[str]
     kept: Sequence[str]
     """Names of the stages that ran and beat their start, and of those that did not."""
-    measures: Table
-    curves: Sequence[Curve]
+    measures: Sequence[Measure]
+    curves: Sequence[tuple[str, Chart]]
+    """Losses of each stage, by the validation measure they are of."""
     ran: Pairs
     settings: Pairs
     pretrained: bool
@@ -90,7 +77,6 @@ def write_run_report(run_folder: str | Path) -> Path:
 def run_page(log: RunHistory) -> RunPage:
     """What the page will say."""
     ran = [stage for stage in log.stages if stage.ran]
-    head = ["Validation measure", "Step 0", "Best", "Best vs step 0", "At step", "Of steps", "Time"]
     curves = []
     for stage in log.stages:
         if stage.validation:
@@ -98,70 +84,45 @@ def run_page(log: RunHistory) -> RunPage:
             curves += [_curve(stage, kind) for kind in dict.fromkeys((loss, stage.outcome.get("measure", loss)))]
     return RunPage(
         name=log.folder.resolve().name,
-        began=f"{datetime.fromtimestamp(log.began, UTC):%d %B %Y}" if log.began else "",
-        took=duration(log.seconds),
-        stages=[_verdict(stage) for stage in log.stages],
+        log=log,
+        names=MEASURES,
+        higher=[name for name in MEASURES if higher_is_better(name)],
         improved=[stage.name for stage in ran if stage.status == "improved"],
         kept=[stage.name for stage in ran if stage.status != "improved"],
-        measures=Table(head, [row for stage in log.stages if stage.known for row in _rows(stage)]),
+        measures=[one for stage in log.stages if stage.known for one in _measures(stage)],
         curves=curves,
-        ran=_what_ran(log),
+        ran=sentences("run", "ran", log, written_with()),
         settings=flat(log.config),
         pretrained=any(not stage.random_start for stage in ran),
     )
 
 
-def _verdict(stage: StageHistory) -> StageVerdict:
-    done = stage.outcome
-    case = "unrecorded" if stage.status == "unknown" else stage.status
-    start = short(done.get("start", stage.settings.get("start", "its start"))) if done.get("start") else ""
-    if not stage.known:
-        return StageVerdict(stage.name, case, stage.ran, start)
-    measure = done["measure"]
-    return StageVerdict(
-        stage.name, case, stage.ran, start, bool(done.get("reused")), MEASURES.get(measure, measure),
-        digits(float(done["start_score"])), digits(float(done["best"])), int(done["best_step"]),
-        measure in HIGHER_IS_BETTER, stage.random_start, str(done.get("warning") or ""),
-    )  # fmt: skip
+def _measures(stage: StageHistory) -> list[Measure]:
+    """Step 0 against the best checkpoint, all validation measures that both have."""
+    chosen, before, best = stage.outcome["measure"], stage.at(0), stage.at(int(stage.outcome["best_step"]))
+    names = [name for name in before if name in best and (name in MEASURES or name == chosen)]
+    return [
+        Measure(stage, MEASURES.get(name, name), before[name], best[name], gain(name, best[name], before[name]), name == chosen)
+        for name in names
+    ]  # fmt: skip
 
 
-def _rows(stage: StageHistory) -> list[Row]:
-    """Step 0 against the best checkpoint, all validation measures; the one that chose it first and in full."""
-    best_step, chosen = int(stage.outcome["best_step"]), stage.outcome["measure"]
-    before, best = stage.at(0), stage.at(best_step)
-    rows: list[Row] = []
-    for name in (key for key in before if key in best and (key in MEASURES or key == chosen)):
-        gain, label = _gain(name, best[name], before[name]), MEASURES.get(name, name)
-        cells: list[str | Cell] = [
-            digits(before[name]),
-            digits(best[name]),
-            Cell(gain, f"mark {gain.rsplit(' ', 1)[-1]}"),
-        ]
-        if name == chosen:
-            steps = [f"{best_step:,}", f"{stage.outcome['steps']:,}", duration(stage.outcome["seconds"])]
-            rows.append((f"{stage.name.capitalize()}: {label}", [*cells, *steps]))
-        else:
-            rows.append((f"\u2003{label}", [*cells, "", "", ""]))
-    return rows
-
-
-def _gain(name: str, ours: float, theirs: float) -> str:
+def gain(name: str, ours: float, theirs: float) -> str:
     """A share of an error; of a log-likelihood, whose zero means nothing, the difference in nats; of RankIC as well."""
     if ours == theirs:
         return "equal"
-    better = ours > theirs if name in HIGHER_IS_BETTER else ours < theirs
-    word = "better" if better else "worse"
-    if name in HIGHER_IS_BETTER:
-        return f"{digits(abs(ours - theirs))} {word}"
+    word = "better" if (ours > theirs) == higher_is_better(name) else "worse"
+    if higher_is_better(name):
+        return f"{number(abs(ours - theirs), 4)} {word}"
     if name.startswith("nll"):
-        return f"{digits(abs(ours - theirs))} nats {word}"
+        return f"{number(abs(ours - theirs), 4)} nats {word}"
     if theirs == 0:
         return "worse"
     share = abs(ours / theirs - 1)
     return "equal" if share < 0.0005 else f"{share:.0%} {word}" if share >= 0.095 else f"{share:.1%} {word}"
 
 
-def _curve(stage: StageHistory, measure: str) -> Curve:
+def _curve(stage: StageHistory, measure: str) -> tuple[str, Chart]:
     """The curve of a validation measure; training's line beside it where the log has it in the same unit."""
     alike = {"mse": ("mse",), "nll": ("ce_s1", "ce_s2")}.get(measure, ())
     found = [record for record in stage.train if alike and all(key in record for key in alike)]
@@ -169,59 +130,4 @@ def _curve(stage: StageHistory, measure: str) -> Curve:
     validation = [(int(record["step"]), float(record[measure])) for record in stage.validation if measure in record]
     figure = charts.losses(train, validation, best_step=stage.outcome.get("best_step"))
     title = f"{stage.name.capitalize()}: {MEASURES.get(measure, measure)}"
-    return Curve(Chart(figure, f"Loss curves of the {stage.name}", title), measure)
-
-
-def _what_ran(log: RunHistory) -> Pairs:
-    data, settings = log.summary.get("data", {}), log.config.get("data") or {}
-    pairs: list[tuple[str, str]] = []
-    if data:
-        pairs.append(("Data", f"{data['symbols']:,} symbols, {data['rows']:,} bars"))
-        for name, label in (("train", "Training"), ("val", "Validation")):
-            part = data["splits"].get(name)
-            if part:
-                span = f"{day(part['first'])} to {day(part['last'])}"
-                pairs.append((label, f"{span}: {part['rows']:,} bars, {part['windows']:,} windows"))
-    if settings:
-        pairs.append(("Window", f"{settings.get('lookback')} bars of lookback, {settings.get('horizon')} of horizon"))
-    for stage in log.stages:
-        pairs.append((stage.name.capitalize(), _architecture(stage)))
-        if stage.ran:
-            pairs.append((f"{stage.name.capitalize()} training", _effort(stage)))
-    made = f"trained with chandler {log.summary.get('chandler', '?')}; {written_with()}"
-    return [*pairs, ("Seed", str(log.config.get("seed", ""))), ("Versions", made)]
-
-
-def _architecture(stage: StageHistory) -> str:
-    model, count = stage.model, stage.outcome.get("parameters")
-    origin = "random weights" if stage.random_start else short(stage.settings.get("start", "?"))
-    if not model:
-        return f"from {origin}; no result"
-    layers = model.get("n_layers") or f"{model.get('n_enc_layers', 1) - 1} + {model.get('n_dec_layers', 1) - 1}"
-    return (
-        f"from {origin}; {f'{count:,} parameters, ' if count else ''}{layers} layers, width {model.get('d_model')}, "
-        f"{model.get('n_heads')} heads, {model.get('s1_bits')} + {model.get('s2_bits')} bits"
-    )
-
-
-def _effort(stage: StageHistory) -> str:
-    done, settings = stage.outcome, stage.settings
-    return (
-        f"{done['steps']:,} steps of {settings.get('batch_size', '?')} windows per device "
-        f"({done['epochs']} epoch{'s' if done['epochs'] != 1 else ''}), peak learning rate "
-        f"{settings.get('learning_rate')}, {duration(done['seconds'])}"
-        + (", stopped early by patience" if done.get("stopped_early") else "")
-    )
-
-
-def digits(value: float) -> str:
-    """Four significant digits: 4.880, 0.05375, 1,234."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
-
-
-def duration(seconds: float) -> str:
-    """75 -> "1 min 15 s"; 7500 -> "2 h 5 min"."""
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{rest} s"
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    return measure, Chart(figure, f"Loss curves of the {stage.name}", title)

@@ -3,86 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.evaluation.walk_forward.results import Results
-from chandler.measures import significance
-from chandler.reports.charts import (
-    Figure,
-    bar_labels,
-    candle_axis,
-    candlestick,
-    curve,
-    layout_of,
-    prices_on_hover,
-    rounded,
-)
+from chandler.candles import bar_labels, candle_axis
+from chandler.evaluation.walk_forward import Results
+from chandler.measures import block_bootstrap
+from chandler.reports.charts import Figure, Line, candles, curve, figure, rounded, title
 
 COLOURS = ("--model", "--truth", "--third", "--fourth")
 DASHES = ("solid", "dash", "dot", "dashdot")
 PIT_BINS = 10
 
 
-def style(number: int) -> tuple[str, str]:
-    """Colour and dash of the n-th model: told apart without colour as well."""
-    return COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
+def style(number: int, width: float = 2.0) -> Line:
+    """The line of the n-th model: told apart without colour as well."""
+    return Line(COLOURS[number % len(COLOURS)], width, DASHES[number // len(COLOURS) % len(DASHES)])
 
 
 def by_step(results: Results, models: Sequence[str], naive: str) -> Figure:
     """CRPS of each model against naive at each step, in %, with 95% intervals over the origins; below 0 is better."""
-    steps = list(range(1, results.horizon + 1))
-    last = results.truth("last")
-    base = pd.DataFrame(results.column(naive, "crps") / last).groupby(results.rounds).mean().to_numpy()
+    steps, base = list(range(1, results.horizon + 1)), results.crps_by_round(naive)
     scale = base.mean(0) / 100
     traces: list[Figure] = []
     for number, model in enumerate(models):
-        colour, dash = style(number)
-        own = pd.DataFrame(results.column(model, "crps") / last).groupby(results.rounds).mean().to_numpy()
-        found = significance.block_bootstrap(own - base, max(1.0, float(results.overlap)))
+        line = style(number, 2.2)
+        found = block_bootstrap(results.crps_by_round(model) - base, max(1.0, float(results.overlap)))
         middle, low, high = found.mean / scale, found.low / scale, found.high / scale
-        edge = {"hoverinfo": "skip", "legendgroup": model, "showlegend": False}
-        if number == 0:
-            # One shaded interval is read, several lie over one another: the others get thin lines.
-            fill = {"fill": "tonexty", "fillcolor": "--model-band"}
-            traces += [curve(steps, low, colour, width=0) | edge, curve(steps, high, colour, width=0) | edge | fill]
-        else:
-            traces += [curve(steps, side, colour, width=0.8, dash="dot") | edge for side in (low, high)]
+        # One shaded interval is read, several lie over one another: the others get thin lines.
+        edge = Line(line.color, 0.8, "dot") if number else Line(line.color, 0)
+        shade = {} if number else {"fill": "tonexty", "fillcolor": "--model-band"}
+        sides = [curve(steps, side, edge, legendgroup=model, showlegend=False) for side in (low, high)]
+        traces += [sides[0], sides[1] | shade]
         texts = [f"{m:+.1f}% ({a:+.1f}% to {b:+.1f}%)" for m, a, b in zip(middle, low, high, strict=True)]
-        line = curve(steps, middle, colour, name=model, width=2.2, dash=dash) | {"legendgroup": model, "text": texts}
-        traces.append(line | _dots(colour, f"{model}, step %{{x}}: %{{text}}"))
-    return _against(traces, "step ahead, bars", steps)
+        said = f"{model}, step %{{x}}: %{{text}}"
+        traces.append(curve(steps, middle, line, model, hover=said, dots=6, text=texts) | {"legendgroup": model})
+    return _against(traces, title("step ahead, bars") | _ticks(steps))
 
 
 def by_hour(results: Results, models: Sequence[str], naive: str) -> Figure:
     """CRPS of each model against naive by the hour at which a forecast bar begins, in %."""
-    hours, last = results.truth("hour"), results.truth("last")
-    present = sorted(np.unique(hours).tolist())
-    base = _hourly(results.column(naive, "crps") / last, hours)
-    traces = []
+    base = _hourly(results, naive)
+    hours, traces = list(base.index), []
     for number, model in enumerate(models):
-        colour, dash = style(number)
-        own = _hourly(results.column(model, "crps") / last, hours)
-        trace = curve(present, (own / base - 1) * 100, colour, name=model, width=2, dash=dash)
-        traces.append(trace | _dots(colour, f"{model}, %{{x}} h: %{{y:+.1f}}%"))
-    return _against(traces, "hour of the day", present)
+        said = f"{model}, %{{x}} h: %{{y:+.1f}}%"
+        shares = (_hourly(results, model) / base - 1) * 100
+        traces.append(curve(hours, shares, style(number), model, hover=said, dots=6))
+    return _against(traces, title("hour of the day") | _ticks(hours))
 
 
 def by_symbol(shares: Mapping[str, pd.Series]) -> Figure:
     """A dot for each symbol and model: CRPS against naive in %, symbols in the order of the first model's."""
-    first = next(iter(shares.values())).sort_values()
-    places = np.arange(len(first))
+    names = next(iter(shares.values())).sort_values().index
     traces = []
     for number, (model, values) in enumerate(shares.items()):
-        colour, _ = style(number)
-        trace = curve(places.tolist(), values.reindex(first.index), colour, name=model)
-        dots = _dots(colour, f"{model}, %{{text}}: %{{y:+.1f}}%")
-        traces.append(trace | dots | {"mode": "markers", "text": list(first.index)})
-    figure = _against(traces, "symbols, from the best of the first model to its worst", None)
-    figure["layout"]["xaxis"] |= {"showticklabels": False}
-    return figure
+        line, said = Line(style(number).color), f"{model}, %{{text}}: %{{y:+.1f}}%"
+        trace = curve(range(len(names)), values.reindex(names), line, model, hover=said, dots=6, text=list(names))
+        traces.append(trace | {"mode": "markers"})
+    x = title("symbols, from the best of the first model to its worst")
+    return _against(traces, x | {"showticklabels": False})
 
 
 def pit_histogram(pit: NDArray[np.float64], colour: str = "--model") -> Figure:
@@ -90,33 +72,28 @@ def pit_histogram(pit: NDArray[np.float64], colour: str = "--model") -> Figure:
     counts, edges = np.histogram(pit[np.isfinite(pit)], bins=PIT_BINS, range=(0, 1))
     share = counts / max(counts.sum(), 1) * 100
     middles = (edges[:-1] + edges[1:]) / 2
-    bars = {"type": "bar", "x": rounded(middles), "y": rounded(share), "width": 0.092, "marker": {"color": colour}}
-    flat = curve([0, 1], [100 / PIT_BINS] * 2, "--ink-soft", width=1.2, dash="dash") | {"hoverinfo": "skip"}
-    layout = layout_of(hover="closest") | {"showlegend": False, "bargap": 0}
-    layout["xaxis"] |= {"range": [0, 1], "tickvals": [0.07, 0.5, 0.93], "ticktext": ["lowest", "median", "highest"]}
-    layout["yaxis"] |= {"rangemode": "tozero", "ticksuffix": "%", "range": [0, max(25.0, float(share.max()) * 1.08)]}
-    return {"data": [bars | {"hovertemplate": "%{y:.1f}% of the closes<extra></extra>"}, flat], "layout": layout}
+    bars = {"type": "bar", "x": rounded(middles), "y": rounded(share), "width": 0.092, "marker": {"color": colour},
+            "hovertemplate": "%{y:.1f}% of the closes<extra></extra>"}  # fmt: skip
+    flat = curve([0, 1], [100 / PIT_BINS] * 2, Line("--ink-soft", 1.2, "dash"))
+    return figure(
+        [bars, flat],
+        x={"range": [0, 1], "tickvals": [0.07, 0.5, 0.93], "ticktext": ["lowest", "median", "highest"]},
+        y={"rangemode": "tozero", "ticksuffix": "%", "range": [0, max(25.0, float(share.max()) * 1.08)]},
+        showlegend=False,
+        bargap=0,
+    )
 
 
 def reliability(found: Mapping[str, Mapping[float, float]]) -> Figure:
     """Nominal share of a band against the share that it covered, per contender; the dashed diagonal is right."""
-    traces = [
-        curve([0.4, 1], [40, 100], "--ink-soft", width=1.2, dash="dash") | {"hoverinfo": "skip", "showlegend": False}
-    ]
+    traces = [curve([0.4, 1], [40, 100], Line("--ink-soft", 1.2, "dash"), showlegend=False)]
     for number, (name, shares) in enumerate(found.items()):
-        colour, dash = style(number)
-        trace = curve(list(shares), [value * 100 for value in shares.values()], colour, name=name, width=2, dash=dash)
-        traces.append(trace | _dots(colour, f"{name}: the %{{x:.0%}} band covered %{{y:.1f}}%", 7))
-    layout = layout_of(hover="closest")
+        said = f"{name}: the %{{x:.0%}} band covered %{{y:.1f}}%"
+        covered = [value * 100 for value in shares.values()]
+        traces.append(curve(list(shares), covered, style(number), name, hover=said, dots=7))
     levels = list(next(iter(found.values())))
-    layout["xaxis"] |= {
-        "tickvals": levels,
-        "ticktext": [f"{level:.0%}" for level in levels],
-        "title": {"text": "band says", "standoff": 4},
-    }
-    layout["xaxis"]["range"] = [min(levels) - 0.03, 1]
-    layout["yaxis"] |= {"ticksuffix": "%", "title": {"text": "covered", "standoff": 4}}
-    return {"data": traces, "layout": layout}
+    x = {"tickvals": levels, "ticktext": [f"{level:.0%}" for level in levels], "range": [min(levels) - 0.03, 1]}
+    return figure(traces, x=x | title("band says"), y={"ticksuffix": "%"} | title("covered"))
 
 
 def example(history: pd.DataFrame, results: Results, window: int, model: str, naive: str | None) -> Figure:
@@ -125,60 +102,45 @@ def example(history: pd.DataFrame, results: Results, window: int, model: str, na
     Args:
         history: its last rows, with columns timestamp, open, high, low, close.
     """
-    times = pd.DatetimeIndex(results.truth("timestamp")[window])
-    past_times = pd.DatetimeIndex(history["timestamp"])
-    index = pd.DatetimeIndex(past_times.append(times))
+    index = pd.DatetimeIndex([*history["timestamp"], *pd.DatetimeIndex(results.truth("timestamp")[window])])
     labels = bar_labels(index)
     past, future = labels[: len(history)], labels[len(history) :]
     last = float(results.truth("last")[window, 0])
-    joint = [past[-1], *future]
+    mean, low, high = (results.column(model, name)[window] for name in ("mean_close", "q10", "q90"))
     traces: list[Figure] = []
+
+    def ahead(values: NDArray[np.float64], line: Line, **more: Any) -> None:
+        traces.append(curve([past[-1], *future], [last, *values], line, **more))
+
     if naive is not None:
         for side in ("q10", "q90"):
-            edge = curve(joint, [last, *results.column(naive, side)[window]], "--muted", width=1.2, dash="dot")
-            traces.append(edge | {"hoverinfo": "skip"})
-    low, high = (results.column(model, side)[window] for side in ("q10", "q90"))
-    traces.append(curve(joint, [last, *low], "--model", width=0) | {"hoverinfo": "skip"})
-    traces.append(
-        curve(joint, [last, *high], "--model", width=0)
-        | {"hoverinfo": "skip", "fill": "tonexty", "fillcolor": "--model-band"}
-    )
-    mean = results.column(model, "mean_close")[window]
+            ahead(results.column(naive, side)[window], Line("--muted", 1.2, "dot"))
+    ahead(low, Line("--model", 0))
+    ahead(high, Line("--model", 0), fill="tonexty", fillcolor="--model-band")
     texts = [f"mean {m:.5g}, 80% band {a:.5g} to {b:.5g}" for m, a, b in zip(mean, low, high, strict=True)]
-    traces.append(
-        curve(joint, [last, *mean], "--model", width=2.2)
-        | {"zorder": 3, "text": ["", *texts], "hovertemplate": "forecast close: %{text}<extra></extra>"}
-    )
-    bars = history[["open", "high", "low", "close"]].to_numpy(np.float64)
-    came = np.stack([results.truth(f"truth_{name}")[window] for name in ("open", "high", "low", "close")], axis=1)
-    traces += [candlestick(past, bars, "--ink", "--ink-soft", "history"), prices_on_hover(past, bars, "history")]
-    traces += [candlestick(future, came, "--truth", "--truth", "came true"), prices_on_hover(future, came, "came true")]
-    layout = layout_of(hover="x unified") | {"showlegend": False}
-    candle_axis(layout, index, labels, len(history))
-    return {"data": traces, "layout": layout}
+    ahead(mean, Line("--model", 2.2), hover="forecast close: %{text}", zorder=3, text=["", *texts])
+    names = ("open", "high", "low", "close")
+    bars = history[list(names)].to_numpy(np.float64)
+    came = np.stack([results.truth(f"truth_{name}")[window] for name in names], axis=1)
+    traces += candles(past, bars, "--ink", "--ink-soft", "history")
+    traces += candles(future, came, "--truth", "--truth", "came true")
+    made = figure(traces, x={}, y={}, hover="x unified", showlegend=False)
+    candle_axis(made["layout"], index, len(history), "--rule-strong")
+    return made
 
 
-def _dots(colour: str, hover: str, size: int = 6) -> Figure:
-    marker = {"color": colour, "size": size}
-    return {"mode": "lines+markers", "marker": marker, "hovertemplate": f"{hover}<extra></extra>"}
-
-
-def _against(traces: list[Figure], title: str, ticks: Sequence[int] | None) -> Figure:
+def _against(traces: list[Figure], x: Figure) -> Figure:
     """Axes of a comparison with naive: 0 is naive, below is better."""
-    layout = layout_of(hover="closest")
-    layout["xaxis"] |= {"title": {"text": title, "standoff": 4}}
-    if ticks is not None:
-        every = max(1, -(-len(ticks) // 12))
-        layout["xaxis"] |= {"tickmode": "array", "tickvals": list(ticks[::every])}
-    layout["yaxis"] |= {
-        "ticksuffix": "%",
-        "rangemode": "tozero",
-        "zeroline": True,
-        "zerolinecolor": "--ink",
-        "zerolinewidth": 1.4,
-    }
-    return {"data": traces, "layout": layout}
+    zero = {"zeroline": True, "zerolinecolor": "--ink", "zerolinewidth": 1.4}
+    return figure(traces, x=x, y={"ticksuffix": "%", "rangemode": "tozero"} | zero)
 
 
-def _hourly(values: NDArray[np.float64], hours: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.asarray(pd.Series(values.ravel()).groupby(hours.ravel()).mean(), np.float64)
+def _ticks(values: Sequence[int]) -> Figure:
+    """At a dozen of them at most."""
+    return {"tickmode": "array", "tickvals": list(values[:: max(1, -(-len(values) // 12))])}
+
+
+def _hourly(results: Results, name: str) -> pd.Series:
+    """CRPS as a share of the last close, by the hour at which a forecast bar begins."""
+    values = results.column(name, "crps") / results.truth("last")
+    return pd.Series(values.ravel()).groupby(results.truth("hour").ravel()).mean()

@@ -40,6 +40,8 @@ def test_a_symbol_comes_back_as_it_went_in(store):
     assert [each.symbol for each in store] == ["A", "B/USD"]
     assert "A" in store
     assert store.select(["B/USD"]).symbols == ("B/USD",)
+    assert dict(store).keys() == dict(store.items()).keys() == {"A", "B/USD"}
+    assert dict(store)["A"].timestamps.equals(store["A"].timestamps)
 
 
 def test_unknown_and_repeated_symbols(store):

@@ -20,10 +20,11 @@ from chandler.checkpoint import NANO
 from chandler.errors import ConfigError
 from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.cache import PathCache, PrefixCache, bytes_per_row
-from chandler.forecasting.engine.generation import choose, generate
+from chandler.forecasting.engine.generation import generate
 from chandler.forecasting.engine.kernels import GenerationWeights, Linear
+from chandler.forecasting.engine.planning import GenerationSettings
 from chandler.forecasting.engine.prompts import Prompt, eval_mode
-from chandler.forecasting.engine.sampling import Sampling, path_uniforms, probabilities, sample
+from chandler.forecasting.engine.sampling import Sampling, choose, path_uniforms, probabilities, sample
 from chandler.nn.predictor import DependencyPositions, Kronos, PredictorConfig
 from chandler.nn.tokenizer import KronosTokenizer
 
@@ -77,7 +78,8 @@ def plain(model: Kronos, prompts: list[Prompt], horizon: int, sampling: Sampling
 
 
 def fast(model: Kronos, prompts: list[Prompt], horizon: int, sampling: Sampling, **kwargs: Any) -> list[Paths2]:
-    return generate(model, prompts, horizon=horizon, sampling=sampling, **kwargs)
+    calls = {name: kwargs.pop(name) for name in ("memory_budget", "progress", "encoded") if name in kwargs}
+    return generate(model, prompts, GenerationSettings(horizon, sampling=sampling, **kwargs), **calls)
 
 
 @given(

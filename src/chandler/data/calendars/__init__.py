@@ -9,9 +9,10 @@ from chandler.data.calendars.exchanges import calendar_names, resolve_calendar
 from chandler.data.calendars.gaps import NO_GAPS, Gaps, describe_sessions, find_gaps, short
 from chandler.data.calendars.inferred import distinct
 from chandler.data.calendars.schedule import INFERRED, Schedule, fit_schedule, future_timestamps, known_calendar
-from chandler.data.calendars.time_features import NS_DAY, infer_interval, time_features
+from chandler.data.calendars.time_features import DAY, NS_DAY, infer_interval, time_features
 
 __all__ = [
+    "DAY",
     "INFERRED",
     "NO_GAPS",
     "NS_DAY",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -228,11 +228,11 @@ def fit_exchange(name: str, width: int, recent: pd.DatetimeIndex, whole: bool) -
         notes += [MOVED] * moved
     first, last = int(wall[0] // NS_DAY) - _MARGIN, int(wall[-1] // NS_DAY) + _MARGIN
     label = _label(wall, around)
-    grid = _learned(wall, width, around, label)
+    bars_of = _learned(wall, width, around, label)
 
     def ticks(lo: int, hi: int) -> np.ndarray:
         inside = around if first <= lo - 3 and hi + 3 <= last else sessions(name, lo - 3, hi + 3)
-        found = grid.ticks(inside)
+        found = bars_of(inside)
         return found[(found >= lo * NS_DAY) & (found < (hi + 1) * NS_DAY)]
 
     return {"label": label, "notes": tuple(notes), "zone": zone, "assumed_timezone": reading, "_days": ticks}
@@ -269,42 +269,13 @@ def _label(wall: np.ndarray, around: Sessions) -> Label:
     return "both" if left >= OPEN_SHARE else "close"
 
 
-@dataclass(frozen=True, eq=False)
-class _Grid:
-    """Where bars stand in the sessions of an exchange, as a history shows: `ticks` of any of its sessions.
+def _learned(wall: np.ndarray, width: int, around: Sessions, label: Label) -> Callable[[Sessions], np.ndarray]:
+    """Where the bars of a history (N,) ns of the exchange's wall clock stand in its sessions: the bars of any sessions.
 
-    Moments inside a session count from the opening of their part of it, so that they move with its hours.
+    Moments inside a session count from the opening of their part of it, so that they move with its hours. A bar comes
+    where at least `OPEN_SHARE` of the sessions that reached the moment had one, and where none has reached it yet, every
+    `width`.
     """
-
-    offsets: Mapping[int, np.ndarray]
-    """Of each group of parts (see `_parts`): ns after the opening at which a bar comes, however long the part is."""
-    at_end: Mapping[int, bool]
-    """And whether one comes at its very end: a closing auction, or the last bar where the close names it."""
-    outside: tuple[np.ndarray, np.ndarray]
-    """Times of day that have bars although the exchange is closed: before the opening, and after the close."""
-    overnight: bool
-
-    def ticks(self, found: Sessions) -> np.ndarray:
-        if not len(found.day):
-            return np.empty(0, np.int64)
-        begin, end, _, group = _parts(found, self.overnight)
-        parts = []
-        for number in np.unique(group).tolist():
-            opening, closing = begin[group == number], end[group == number]
-            offsets = self.offsets.get(number, self.offsets[USUAL])
-            moments = opening[:, None] + offsets[offsets < (closing - opening).max()]
-            parts.append(moments[moments < closing[:, None]])
-            if self.at_end.get(number, self.at_end[USUAL]):
-                parts.append(closing)
-        for clocks, edge in zip(self.outside, (found.open, found.close), strict=True):
-            extra = (found.day[_ordinary(edge, found.day)][:, None] * NS_DAY + clocks).ravel()
-            parts.append(extra[~(found.holds(extra, False) | found.holds(extra, True))])
-        return distinct(np.concatenate(parts))
-
-
-def _learned(wall: np.ndarray, width: int, around: Sessions, label: Label) -> _Grid:
-    """The grid of a history (N,) ns of the exchange's wall clock: a bar comes where at least `OPEN_SHARE` of the
-    sessions that reached the moment had one, and where none has reached it yet, every `width`."""
     overnight = around.overnight
     begin, end, session, group = _parts(around, overnight)
     at = np.searchsorted(begin, wall, side="left" if label == "close" else "right") - 1
@@ -320,6 +291,8 @@ def _learned(wall: np.ndarray, width: int, around: Sessions, label: Label) -> _G
         return every[every > 0] if label == "close" else every
 
     usual = offset[inside & ~closing]
+    # By group of parts: how long after the opening a bar comes, however long the part is; and whether one comes at its
+    # very end: a closing auction, or the last bar where the close names it.
     offsets, at_end = {USUAL: grid(usual)}, {USUAL: label != "open"}
     for number in np.unique(group).tolist():
         mine, parts = group[at] == number, traded[session] & (group == number)
@@ -334,7 +307,26 @@ def _learned(wall: np.ndarray, width: int, around: Sessions, label: Label) -> _G
         ended = int((parts & (end >= wall[0]) & (end <= wall[-1])).sum())
         at_end[number] = bool((closing & mine).sum() >= OPEN_SHARE * ended) if ended else at_end[USUAL]
     nothing = np.empty(0, np.int64)
-    return _Grid(offsets, at_end, (nothing, nothing) if overnight else _outside(wall, inside, around), overnight)
+    outside = (nothing, nothing) if overnight else _outside(wall, inside, around)
+
+    def ticks(sessions: Sessions) -> np.ndarray:
+        if not len(sessions.day):
+            return nothing
+        begin, end, _, group = _parts(sessions, overnight)
+        found = []
+        for number in np.unique(group).tolist():
+            opening, closing = begin[group == number], end[group == number]
+            own = offsets.get(number, offsets[USUAL])
+            moments = opening[:, None] + own[own < (closing - opening).max()]
+            found.append(moments[moments < closing[:, None]])
+            if at_end.get(number, at_end[USUAL]):
+                found.append(closing)
+        for clocks, edge in zip(outside, (sessions.open, sessions.close), strict=True):
+            extra = (sessions.day[_ordinary(edge, sessions.day)][:, None] * NS_DAY + clocks).ravel()
+            found.append(extra[~(sessions.holds(extra, False) | sessions.holds(extra, True))])
+        return distinct(np.concatenate(found))
+
+    return ticks
 
 
 def _outside(wall: np.ndarray, inside: np.ndarray, around: Sessions) -> tuple[np.ndarray, np.ndarray]:

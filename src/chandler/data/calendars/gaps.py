@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -87,15 +88,15 @@ def describe_sessions(schedule: Schedule) -> str:
         return " to ".join(
             f"{_NAMES[int(weekdays(moment // NS_DAY))]} {_clock(moment)}" for moment in stretches[len(stretches) // 2]
         )
-    by_day: dict[int, dict[tuple[str, ...], int]] = {}
+    by_day: dict[int, Counter[tuple[str, ...]]] = {}
     day = stretches[:, 0] // NS_DAY
     for one in np.unique(day):
         text = tuple(f"{_clock(lo)}-{_clock(hi)}" for lo, hi in stretches[day == one])
-        counts = by_day.setdefault(int(weekdays(one)), {})
-        counts[text] = counts.get(text, 0) + 1
+        by_day.setdefault(int(weekdays(one)), Counter())[text] += 1
     groups: dict[tuple[str, ...], list[int]] = {}
     for weekday in sorted(by_day):
-        groups.setdefault(max(by_day[weekday], key=lambda text: by_day[weekday][text]), []).append(weekday)
+        [(text, _)] = by_day[weekday].most_common(1)
+        groups.setdefault(text, []).append(weekday)
     return "; ".join(f"{_weekdays(found)} {' '.join(text)}" for text, found in groups.items())
 
 

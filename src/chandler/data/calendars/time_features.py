@@ -26,8 +26,12 @@ def time_features(index: pd.DatetimeIndex, out: np.ndarray | None = None) -> np.
     if not len(ticks):
         return features
     first, last = int(ticks.min()) // NS_DAY, int(ticks.max()) // NS_DAY
-    dates = pd.DatetimeIndex(np.arange(first, last + 1).astype("M8[D]"))
-    tables = [field.to_numpy().astype(np.uint8) for field in (dates.day_of_week, dates.day, dates.month)]
+    day = np.arange(first, last + 1)
+    dates = day.astype("M8[D]")
+    months = dates.astype("M8[M]")
+    weekday = (day + 3) % 7  # 1970-01-01 was a Thursday
+    of_day = weekday, (dates - months).astype(np.int64) + 1, months.astype(np.int64) % 12 + 1
+    tables = [table.astype(np.uint8) for table in of_day]
     for lo in range(0, len(ticks), _BLOCK):
         block = features[lo : lo + _BLOCK]
         minutes = (ticks[lo : lo + _BLOCK] // 60_000_000_000).astype(np.int32)

@@ -1,8 +1,7 @@
-"""From the rows of a store to batches of windows. Nothing here but `device_cache` needs torch.
+"""From the rows of a store to batches of windows.
 
 Read `cleaning` (which rows windows may use) and `resampling` (coarser bars), then `splits` (training, validation and test
-rows), `windows` (what a model sees, normalised) and `samplers` (which windows an epoch draws). `device_cache` cuts windows
-on the device; it needs torch, which is slow to load, and is imported by its own name.
+rows), `windows` (what a model sees, normalised) and `samplers` (which windows an epoch draws).
 """
 
 from chandler.data.datasets.cleaning import (
@@ -22,6 +21,7 @@ from chandler.data.datasets.splits import (
     SplitSettings,
     WalkForwardSettings,
     before_cutoff,
+    part_span,
     split_ranges,
     walk_folds,
     walk_forward,
@@ -60,6 +60,7 @@ __all__ = [
     "feistel_permutation",
     "normalise",
     "paper_limits",
+    "part_span",
     "require_windows",
     "resample_bars",
     "resample_store",

@@ -15,9 +15,8 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from chandler.data.bars import segment_numbers
-from chandler.data.calendars.schedule import fit_schedule
-from chandler.data.calendars.time_features import infer_interval
-from chandler.data.store.store import BarStore
+from chandler.data.calendars import fit_schedule, infer_interval
+from chandler.data.store import BarStore
 from chandler.text import count
 
 COLUMNS = ("symbol", "reason", "rows", "first", "last")

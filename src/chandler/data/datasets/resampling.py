@@ -8,20 +8,16 @@ midnight UTC, days and weeks too. Days are the market's dates, weeks begin on Mo
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from chandler.data.bars import Bars, cut_segments, join_segments, segment_numbers
-from chandler.data.calendars.gaps import short
-from chandler.data.calendars.schedule import Schedule, fit_schedule
-from chandler.data.calendars.time_features import DAY, NS_DAY
-from chandler.data.store.store import BarStore
+from chandler.data.calendars import DAY, NS_DAY, Schedule, fit_schedule, short
+from chandler.data.store import BarStore
 from chandler.errors import DataError
 
 _WEEK = 7 * DAY
-_text = partial(short, minute="min")
 
 
 def resample_store(store: BarStore, interval: str | pd.Timedelta, calendar: str | None = None) -> BarStore:
@@ -139,23 +135,21 @@ def _aggregate(
 
 def _reaches(wall: np.ndarray, schedule: Schedule, edge: int, width: pd.Timedelta, side: int) -> bool:
     """Whether the rows reach to the beginning (side -1) or the end (1) of the first or the last bin."""
-    step = schedule.step.value
-    moment = int(wall[0]) if side < 0 else int(wall[-1]) + step
+    moment = int(wall[0]) if side < 0 else int(wall[-1]) + schedule.step.value
+
+    def reached(limit: int) -> bool:
+        return moment <= limit if side < 0 else moment >= limit
+
     if width < DAY:
-        return moment <= edge if side < 0 else moment >= edge
+        return reached(edge)
     # Days and weeks: to the opening of the first, the close of the last trading day that the bin has.
-    [day] = schedule.trading_days(np.array([moment if side < 0 else moment - step]))
-    others = (
-        schedule.open_days(edge // NS_DAY, day - 1) if side < 0 else schedule.open_days(day + 1, edge // NS_DAY - 1)
-    )
-    if len(others):
+    [day] = schedule.trading_days(wall[[0 if side < 0 else -1]])
+    if len(schedule.open_days(*((edge // NS_DAY, day - 1) if side < 0 else (day + 1, edge // NS_DAY - 1)))):
         return False
-    stretches = schedule.stretches()
     if schedule.kind != "intraday":
         return True
+    stretches = schedule.stretches()
     if stretches is None:
-        return moment <= edge if side < 0 else moment >= edge
+        return reached(edge)
     own = stretches[schedule.trading_days(stretches[:, 0]) == day]
-    if not len(own):
-        return True
-    return moment <= own[:, 0].min() if side < 0 else moment >= own[:, 1].max()
+    return not len(own) or reached(int(own[:, 0].min() if side < 0 else own[:, 1].max()))

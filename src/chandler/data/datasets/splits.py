@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from chandler.data.calendars.inferred import distinct
-from chandler.data.store.store import BarStore
+from chandler.data.calendars import distinct
+from chandler.data.store import BarStore
 from chandler.errors import DataError
 
 PARTS = ("train", "val", "test")

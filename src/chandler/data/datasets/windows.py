@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.columns import FEATURES
-from chandler.data.store.concatenated import gather_windows
-from chandler.data.store.store import BarStore
+from chandler.data.store import BarStore, gather_windows
 from chandler.errors import DataError
 
 EPSILON = 1e-5

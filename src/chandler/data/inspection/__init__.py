@@ -1,12 +1,13 @@
 """The preflight of a run: what a store holds, what looks wrong, how many windows it gives. Facts; pages are in reports.
 
-Read `symbols` (one symbol), `report` (all that is found, and its words), `preflight` (looks at a store).
+Read `report` (what is found, and its words), then `preflight` (looks at a store, symbol after symbol).
 """
 
 from chandler.data.inspection.preflight import inspect_store
 from chandler.data.inspection.report import (
     FoldReport,
     InspectReport,
+    SymbolReport,
     counted,
     grouped_notes,
     overview,
@@ -14,7 +15,6 @@ from chandler.data.inspection.report import (
     trouble,
     whose,
 )
-from chandler.data.inspection.symbols import SymbolReport
 
 __all__ = [
     "FoldReport",

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from chandler.data.calendars.exchanges import resolve_calendar
-from chandler.data.calendars.inferred import distinct
-from chandler.data.calendars.time_features import NS_DAY
-from chandler.data.datasets.cleaning import CleaningReport, CleaningSettings, clean_store
-from chandler.data.datasets.splits import (
+from chandler.data.calendars import (
+    NO_GAPS,
+    NS_DAY,
+    describe_sessions,
+    distinct,
+    find_gaps,
+    fit_schedule,
+    infer_interval,
+    resolve_calendar,
+    short,
+)
+from chandler.data.datasets import (
     PRETRAINING_CUTOFF,
+    CleaningReport,
+    CleaningSettings,
     SplitSettings,
+    Windows,
     before_cutoff,
+    clean_store,
+    paper_limits,
     part_span,
     split_ranges,
+    untrainable,
     walk_folds,
 )
-from chandler.data.datasets.windows import Windows, untrainable
-from chandler.data.inspection.report import FoldReport, InspectReport
-from chandler.data.inspection.symbols import SymbolReport, inspect_symbol
-from chandler.data.store.store import BarStore
+from chandler.data.inspection.report import FoldReport, InspectReport, SymbolReport
+from chandler.data.store import BarStore
 from chandler.text import shortened
 
+TRACE = 120
+"""Points of the little price charts; a large one, where there is one symbol, has five times as many."""
+_REPEATED = re.compile(r"dropped (\d[\d,]*) rows? that came twice")
 PANEL = 5
 """Symbols from which on a day without any bar counts as a holiday of all."""
 
@@ -86,6 +101,73 @@ def inspect_store(
         fold=split.walk.chosen if split.walk else None,
         segments=len(used.segments),
     )
+
+
+def inspect_symbol(
+    store: BarStore,
+    number: int,
+    calendar: str | None,
+    days: np.ndarray | None,
+    removed: dict[str, int],
+    kept: int,
+    windows: dict[str, int],
+) -> SymbolReport:
+    """What there is to say about symbol `number`; `removed` and `kept` are what cleaning makes of it."""
+    symbol = store.symbols[number]
+    lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
+    index, values = store.index(number, lo, hi), np.asarray(store.values[lo:hi])
+    opens, highs, lows, closes, volume = values[:, :5].T
+    notes = list(store.notes.get(symbol, ()))
+    gaps, interval, sessions, name = NO_GAPS, "", "", calendar or "inferred"
+    moves = np.abs(opens[1:].astype(np.float64) / closes[:-1] - 1)
+    jump_limit, stale_limit = np.inf, np.inf
+    if hi - lo > 1:
+        step = infer_interval(index)
+        schedule = fit_schedule(index, calendar, interval=step, whole=True)
+        gaps, interval, sessions = find_gaps(schedule, days), short(step), describe_sessions(schedule)
+        notes += [f"calendar: {note}" for note in schedule.notes]
+        limits = paper_limits(step)
+        jump_limit, stale_limit = limits.jump or np.inf, limits.stagnant or np.inf
+    runs = _run_lengths(closes)
+    largest = int(moves.argmax()) if len(moves) else 0
+    worst = int(gaps.spacing.argmax()) if len(gaps.at) else 0
+    duplicates = [int(found[1].replace(",", "")) for note in notes if (found := _REPEATED.match(note))]
+    wanted = TRACE if len(store) > 1 else 5 * TRACE
+    points = np.unique(np.linspace(0, hi - lo - 1, min(wanted, hi - lo)).astype(np.int64))
+    return SymbolReport(
+        symbol=symbol,
+        rows=hi - lo,
+        first=str(index[0]),
+        last=str(index[-1]),
+        interval=interval,
+        zone=store.zones[number] or "",
+        calendar=name,
+        sessions=sessions,
+        closings=gaps.closings,
+        gaps=len(gaps.at),
+        missing=int(gaps.missing.sum()),
+        largest_gap=short(pd.Timedelta(int(gaps.spacing[worst]), unit="ns")) if len(gaps.at) else "",
+        largest_gap_after=str(index[gaps.at[worst]]) if len(gaps.at) else "",
+        duplicates=sum(duplicates),
+        bad_bars=int(((highs < np.maximum(opens, closes)) | (lows > np.minimum(opens, closes))).sum()),
+        zero_volume=float((volume == 0).mean()),
+        stale=int(runs[runs > stale_limit].sum()),
+        longest_stale=int(runs.max()),
+        jumps=int((moves > jump_limit).sum()),
+        largest_jump=float(moves[largest]) if len(moves) else 0.0,
+        largest_jump_at=str(index[largest + 1]) if len(moves) else "",
+        cleaning=removed,
+        kept=kept,
+        windows=windows,
+        notes=tuple(notes),
+        trace=tuple(float(value) for value in closes[points]),
+    )
+
+
+def _run_lengths(values: np.ndarray) -> np.ndarray:
+    """Lengths of the runs of equal values."""
+    edges = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1], [True]]))
+    return np.diff(edges)
 
 
 def _rows(ranges: Mapping[str, np.ndarray]) -> dict[str, int]:

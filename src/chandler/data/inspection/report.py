@@ -4,18 +4,70 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from chandler.data.datasets.cleaning import REASONS
-from chandler.data.inspection.symbols import SymbolReport
+from chandler.data.datasets import REASONS
 from chandler.text import aligned, count, shortened
 
 SHOWN = 20
 """Symbols that the text report lists; more than that drown what matters."""
 _NOTES = 12
+
+
+@dataclass(frozen=True)
+class SymbolReport:
+    """One symbol. Counts are rows unless said otherwise."""
+
+    symbol: str
+    rows: int
+    first: str
+    last: str
+    interval: str
+    """The most common spacing; empty below 2 rows."""
+    zone: str
+    """Empty for wall clock without a zone."""
+    calendar: str
+    """What said which bars are expected: an exchange, 24/7, 24/5, or `inferred`."""
+    sessions: str
+    """When it trades, in the local wall clock."""
+    closings: int
+    """Breaks in time that the calendar expects, or that look like holidays where it is inferred."""
+    gaps: int
+    """Breaks in time in which bars are missing: real holes."""
+    missing: int
+    """Bars missing in all of them."""
+    largest_gap: str
+    """The longest of them; empty without gaps."""
+    largest_gap_after: str
+    """The last row before it."""
+    duplicates: int
+    """Rows that repeated a timestamp and were left out when reading."""
+    bad_bars: int
+    """Bars with high < max(open, close) or low > min(open, close)."""
+    zero_volume: float
+    """Share of rows with volume 0, from 0 to 1."""
+    stale: int
+    """Rows in runs of the same close that are longer than the paper allows for this interval."""
+    longest_stale: int
+    """The longest run of rows with the same close."""
+    jumps: int
+    """Bars that open further from the close before than the paper allows: splits, bad ticks."""
+    largest_jump: float
+    """The largest |open / previous close - 1|."""
+    largest_jump_at: str
+    cleaning: dict[str, int]
+    """What the paper's cleaning would cut or split, reason -> rows (splits: times)."""
+    kept: int
+    """Rows that would be left for windows."""
+    windows: dict[str, int]
+    """Windows in each part of the split, with the settings of the report."""
+    notes: tuple[str, ...]
+    """What was decided when reading, and about the calendar."""
+    trace: tuple[float, ...] = field(default=(), repr=False)
+    """At most TRACE closes, evenly spaced in rows."""
 
 
 @dataclass(frozen=True)

@@ -84,18 +84,10 @@ class Source:
         return DataError(f"{self}: cannot be read: {why}. Check the file and its permissions.")
 
 
-@dataclass(frozen=True)
-class Found:
-    """The files of a path in order of their names, and a message for each part of it that cannot be listed."""
-
-    sources: list[Source]
-    problems: list[str]
-
-
-def find_files(text: str) -> Found:
+def find_files(text: str) -> tuple[list[Source], list[str]]:
     """The files that a path names: itself, a folder's (with subfolders), those that fit a glob, or the bundled bars.
 
-    Raises DataError where there are none.
+    In the order of their names, and a message for each part that cannot be listed. Raises DataError where there are none.
     """
     if not text.strip():
         raise DataError("the path of the data is empty. Give a file, a folder or a glob.")
@@ -129,7 +121,7 @@ def find_files(text: str) -> Found:
             sources += _members(file)
         except DataError as error:
             problems.append(str(error))
-    return Found(sources, problems)
+    return sources, problems
 
 
 def _walk(folder: Path, problems: list[str]) -> Iterator[Path]:

@@ -48,9 +48,8 @@ def read_json(source: Source, columns: Mapping[str, str] | None = None) -> RawTa
     Raises DataError, with the line where one is known, for anything else.
     """
     head, encoded = head_of(source)
-    start = head.lstrip()
-    # Lines of objects have more than one object; a single value may have line breaks of its own.
-    if start.startswith("{") and source.suffix in (".jsonl", ".ndjson"):
+    lines = source.suffix in (".jsonl", ".ndjson")
+    if lines and head.lstrip().startswith("{"):
         try:
             table = pajson.read_json(utf8_bytes(source, encoded), read_options=pajson.ReadOptions(block_size=8 << 20))
         except pa.ArrowException as error:
@@ -59,17 +58,14 @@ def read_json(source: Source, columns: Mapping[str, str] | None = None) -> RawTa
     text = utf8_bytes(source, encoded).read()
     value: Any
     try:
-        if source.suffix in (".jsonl", ".ndjson"):
-            value = [json.loads(line) for line in text.splitlines() if line.strip()]
-        else:
-            value = json.loads(text)
+        value = [json.loads(line) for line in text.splitlines() if line.strip()] if lines else json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{source}: not JSON: {error}. Write the file again.") from None
-    if isinstance(value, dict) and value and all(isinstance(one, list) for one in value.values()):
-        lengths = {len(one) for one in value.values()}
-        if len(lengths) == 1:
+    if isinstance(value, dict):
+        sizes = {len(one) if isinstance(one, list) else -1 for one in value.values()}
+        if len(sizes) == 1 and sizes != {-1}:
             return frame_table(pa.table(value).to_pandas(), source=str(source), columns=columns)
-    if isinstance(value, dict):  # an answer with the rows somewhere inside: take the only ones
+        # an answer with the rows somewhere inside: take the only ones
         inside = list(_rows_inside(value))
         value = inside[0] if len(inside) == 1 else value
     if not isinstance(value, list) or not value or not isinstance(value[0], (list, dict)):

@@ -54,9 +54,6 @@ def frame_table(
         index = frame.index.to_frame(index=False)
         index.columns = ["" if name is None else str(name) for name in frame.index.names]
         new = ~index.columns.isin([str(name) for name in frame.columns])
-        if frame.index.nlevels == 1 and not new.any():
-            # An index and a column of one name: the index of a frame that was indexed without dropping.
-            new = np.zeros(1, bool)
         frame = pd.concat([index.loc[:, new], frame.reset_index(drop=True)], axis=1)
     names = [str(name) for name in frame.columns]
     frame = frame.set_axis([f"c{position}" for position in range(len(names))], axis=1)

@@ -31,7 +31,7 @@ from chandler.data.reading.frames import as_pandas, frame_table, is_rows, rows_t
 from chandler.data.reading.merging import archive_symbol, merge_files
 from chandler.data.reading.options import LeftOut, ReadingKeywords, ReadingOptions, takes_options
 from chandler.data.reading.validation import validate_table
-from chandler.data.store.store import META, BarStore, no_such_symbol
+from chandler.data.store import META, BarStore, no_such_symbol
 from chandler.errors import DataError
 
 SHOWN = 20
@@ -203,10 +203,10 @@ class _Loader:
         if _is_store(text):
             yield from BarStore.open(text)
             return
-        found = find_files(text)
-        self.problems += found.problems
-        self.files += len(found.sources) + len(found.problems)
-        threads = worker_count(found.sources) if by_threads(found.sources) else 1
+        sources, problems = find_files(text)
+        self.problems += problems
+        self.files += len(sources) + len(problems)
+        threads = worker_count(sources) if by_threads(sources) else 1
 
         def read(source: Source) -> list[Bars] | DataError:
             try:
@@ -214,7 +214,7 @@ class _Loader:
             except DataError as error:
                 return error
 
-        for result in map_threads(read, found.sources, threads):
+        for result in map_threads(read, sources, threads):
             if isinstance(result, DataError):
                 self.problems.append(str(result))
             else:
@@ -252,7 +252,7 @@ def opened(source: str | Sequence[str]) -> list[Path]:
         if path.exists():
             found.append(path)
         if not text.startswith(PREFIX) and not _is_store(text):
-            found += [one.path for one in find_files(text).sources]
+            found += [one.path for one in find_files(text)[0]]
     return found
 
 

@@ -44,7 +44,6 @@ def parse_numbers(
     columns: Mapping[str, pd.Series],
     *,
     decimal: Decimal = "auto",
-    where: str = "",
     place: Callable[[int], str] = lambda row: f"row {row + 1}",
 ) -> Numbers:
     """The columns (N,) of a table as float64, every one read by the same decimal sign.
@@ -71,7 +70,7 @@ def parse_numbers(
     if decimal != "," and not any(bad.any() for bad in text.values()):
         return Numbers(values, text)
     stripped = {role: _strip(cells, role) for role, cells in written.items()}
-    chosen, notes = _decide([cells for cells, _, _ in stripped.values()], decimal, where, place)
+    chosen, notes = _decide([cells for cells, _, _ in stripped.values()], decimal, place)
     pattern, thousands, point = (_POINT, ",", ".") if chosen == "." else (_COMMA, ".", ",")
     for role, (cells, factor, said) in stripped.items():
         plain = pc.replace_substring(pc.replace_substring(cells, thousands, ""), point, ".")
@@ -112,9 +111,7 @@ def _matches(cells: pa.Array, pattern: str) -> np.ndarray:
     return np.asarray(pc.fill_null(found, False).to_numpy(zero_copy_only=False))
 
 
-def _decide(
-    columns: list[pa.Array], decimal: Decimal, where: str, place: Callable[[int], str]
-) -> tuple[str, tuple[str, ...]]:
+def _decide(columns: list[pa.Array], decimal: Decimal, place: Callable[[int], str]) -> tuple[str, tuple[str, ...]]:
     """The decimal sign of all columns together, and a note if it was a finding."""
     if decimal != "auto":
         return decimal, (f"numbers: decimal={decimal!r}, as asked",)
@@ -130,14 +127,14 @@ def _decide(
                                                    by_point & by_comma & with_comma))  # fmt: skip
     if point and comma:
         raise DataError(
-            f"{where}numbers that contradict each other: {point[0]!r} ({place(point[1])}) has a decimal point, "
+            f"numbers that contradict each other: {point[0]!r} ({place(point[1])}) has a decimal point, "
             f"{comma[0]!r} ({place(comma[1])}) a decimal comma. Write all of them the same way."
         )
     if comma:
         return ",", (f"numbers: decimal comma, as in {comma[0]!r}",)
     if either and not point:
         raise DataError(
-            f"{where}decimal comma or thousands? {either[0]!r} ({place(either[1])}) reads both ways, and no row "
+            f"decimal comma or thousands? {either[0]!r} ({place(either[1])}) reads both ways, and no row "
             "decides. Say which, decimal='.' (the comma groups thousands) or decimal=','."
         )
     if point and (by_point & with_comma).any():

@@ -81,7 +81,6 @@ def parse_times(
     timezone: str | None = None,
     date_format: str | None = None,
     stated: tuple[str, str] | None = None,
-    where: str = "",
     place: Callable[[int], str] = lambda row: f"row {row + 1}",
 ) -> Times:
     """Timestamps (N,) of a column, with a second column for the time of day where there is one.
@@ -99,18 +98,18 @@ def parse_times(
     elif date_format is None and pd.api.types.is_numeric_dtype(raw.dtype):
         times = _from_numbers(np.asarray(raw if raw.dtype == np.int64 else raw.to_numpy(np.float64, na_value=np.nan)))
     elif pd.api.types.is_datetime64_any_dtype(raw.dtype):
-        times = Times(_nanoseconds(pd.DatetimeIndex(raw), where))
+        times = Times(_nanoseconds(pd.DatetimeIndex(raw)))
     else:
         # Panels repeat every date once per symbol: parse what is distinct.
         codes, distinct = pd.factorize(raw)
-        times = _from_objects(pd.Series(distinct), codes, date_format, where, place)
+        times = _from_objects(pd.Series(distinct), codes, date_format, place)
         index = times.index
         if (codes < 0).any():  # an empty cell takes the last one
             index = pd.DatetimeIndex(index.append(pd.DatetimeIndex([pd.NaT], tz=index.tz).as_unit("ns")))
         times = replace(times, index=index.take(codes))
     naive = times.index.tz is None
     asked, reason = (stated or (None, "")) if timezone is None and naive else (timezone, "as asked")
-    index = _in_zone(times.index, asked, where)
+    index = _in_zone(times.index, asked)
     zone = ""
     if asked is not None:
         zone = f"times: {'wall clock in' if naive else f'from {times.index.tz} to'} {asked}, {reason}"
@@ -152,11 +151,11 @@ def _iso(raw: pd.Series) -> Times | None:
     return Times(index.tz_localize("UTC").tz_convert(zone), notes)
 
 
-def _nanoseconds(index: pd.DatetimeIndex, where: str) -> pd.DatetimeIndex:
+def _nanoseconds(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
     try:
         return index.as_unit("ns")
     except pd.errors.OutOfBoundsDatetime as error:
-        raise DataError(f"{where}timestamps must lie between 1678 and 2262: {error}.") from None
+        raise DataError(f"timestamps must lie between 1678 and 2262: {error}.") from None
 
 
 def _masked(index: pd.DatetimeIndex, good: np.ndarray) -> pd.DatetimeIndex:
@@ -200,7 +199,7 @@ def _from_numbers(values: np.ndarray) -> Times:
     for digits in (8, 12, 14, 17):
         if lowest >= 10 ** (digits - 1) and highest < 10**digits:
             text = pd.Series(whole.astype(np.int64)).astype("string")
-            index = _from_text(text, "", lambda row: "").index
+            index = _from_text(text, str).index
             if np.asarray(index.notna()).mean() > 0.5:  # a few bad dates are bad dates, not epochs
                 return Times(_masked(index, ~bad), ("times: read the dates as yyyymmdd numbers",))
     if highest < 1e8:
@@ -224,9 +223,7 @@ def _from_numbers(values: np.ndarray) -> Times:
     return Times(index, (note,))
 
 
-def _from_objects(
-    values: pd.Series, codes: np.ndarray, date_format: str | None, where: str, place: Callable[[int], str]
-) -> Times:
+def _from_objects(values: pd.Series, codes: np.ndarray, date_format: str | None, place: Callable[[int], str]) -> Times:
     """Distinct values of a column of text, dates or timestamps."""
 
     def first(position: int) -> str:
@@ -234,7 +231,7 @@ def _from_objects(
 
     if date_format is not None:
         text, days = _without_weekdays(values.astype("string").str.strip())
-        times = Times(_by_pandas(text, where, format=date_format), hint=f"They do not fit date_format={date_format!r}.")
+        times = Times(_by_pandas(text, format=date_format), hint=f"They do not fit date_format={date_format!r}.")
         return _checked(times, days)
     kinds = {isinstance(value, str) for value in values}
     if kinds == {True, False}:  # cells of both kinds: dates as they print, and text
@@ -242,12 +239,11 @@ def _from_objects(
     elif False in kinds:
         if pd.api.types.infer_dtype(values) in ("integer", "floating", "mixed-integer-float", "decimal"):
             return _from_numbers(values.to_numpy(np.float64))
-        return Times(_by_pandas(values, where))
+        return Times(_by_pandas(values))
     text, days = _without_weekdays(values.astype("string").str.strip())
     numeric = np.asarray(pc.fill_null(pc.match_substring_regex(arrow_text(text), r"^[-+]?\d+(\.\d*)?$"), False))
-    if 2 * numeric.sum() > len(
-        numeric
-    ):  # most cells say how the column is read; the others are the ones that are wrong
+    # Most cells say how the column is read; the others are the ones that are wrong.
+    if 2 * numeric.sum() > len(numeric):
         numbers = pd.to_numeric(text[numeric].astype(object))  # whole ones stay so: a float64 has too few digits for ns
         whole = numbers.dtype == np.int64
         times = (_from_epochs(numbers) if whole else None) or _from_numbers(
@@ -257,7 +253,7 @@ def _from_objects(
         return replace(
             times, index=pd.DatetimeIndex(times.index.append(_NOTHING.tz_localize(times.index.tz)).take(places))
         )
-    return _checked(_from_text(text, where, first), days)
+    return _checked(_from_text(text, first), days)
 
 
 def _without_weekdays(text: pd.Series) -> tuple[pd.Series, np.ndarray]:
@@ -288,22 +284,26 @@ def _checked(times: Times, days: np.ndarray) -> Times:
     return Times(_masked(times.index, good), (*times.notes, "times: weekdays beside the dates agree with them"), hint)
 
 
-def _by_pandas(values: pd.Series, where: str, **options: Any) -> pd.DatetimeIndex:
+def _by_pandas(values: pd.Series, **options: Any) -> pd.DatetimeIndex:
     """What pandas reads of each value, NaT where nothing; in UTC where offsets differ."""
     try:
         index = pd.to_datetime(values, errors="coerce", **options)
     except ValueError:
         index = pd.to_datetime(values, errors="coerce", utc=True, **options)
-    return _nanoseconds(pd.DatetimeIndex(index), where)
+    return _nanoseconds(pd.DatetimeIndex(index))
 
 
-def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Times:
+def _from_text(text: pd.Series, first: Callable[[int], str]) -> Times:
     """Written dates: year first, day or month first, compact, with or without clock, am/pm and offset."""
+
+    def shown(row: int) -> str:
+        return f"{text.iloc[row]!r} ({first(row)})"
+
     array = arrow_text(text)
     named = pc.extract_regex(array, _NAMED)
     if len(array) and not named.null_count and len(zone := pc.unique(pc.struct_field(named, "zone"))) == 1:
-        times = _from_text(pd.Series(pc.struct_field(named, "wall").to_pandas(), dtype="string"), where, first)
-        return Times(_in_zone(times.index, zone[0].as_py(), where), times.notes, times.hint)
+        times = _from_text(pd.Series(pc.struct_field(named, "wall").to_pandas(), dtype="string"), first)
+        return Times(_in_zone(times.index, zone[0].as_py()), times.notes, times.hint)
     parts = _fields(array, _SEPARATED)
     use = parts["found"] == 0
     if use.any():
@@ -315,7 +315,7 @@ def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Time
         named = text.where(text.str.contains(_MONTH, regex=True).fillna(False).astype(bool))
         with _ONE_AT_A_TIME, warnings.catch_warnings():  # the filters of warnings are all threads' own
             warnings.simplefilter("ignore")  # of zones by letters: such cells stay unreadable
-            return Times(_by_pandas(named, where, format="mixed"))
+            return Times(_by_pandas(named, format="mixed"))
 
     year_first = parts["a"] >= 1000
     other = good & ~year_first
@@ -324,11 +324,11 @@ def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Time
     month, day = parts["b"], np.where(year_first, parts["c"], parts["a"])
     notes: tuple[str, ...] = ()
     if (good & other).any():
-        day_first, proof = _day_first(parts["a"], parts["b"], good & other, text, where, first)
+        day_first, proof = _day_first(parts["a"], parts["b"], good & other, shown)
         if not day_first:
             month, day = np.where(other, parts["a"], month), np.where(other, parts["b"], day)
         order = "day/month/year" if day_first else "month/day/year"
-        notes = (f"times: read the dates as {order}, because of {proof!r}",)
+        notes = (f"times: read the dates as {order}, because of {str(text.iloc[proof])!r}",)
 
     hour = np.where(parts["p"] > 0, parts["H"] % 12 + 12 * (parts["p"] == 2), parts["H"])
     good &= (year >= 1678) & (year < 2262) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
@@ -343,36 +343,29 @@ def _from_text(text: pd.Series, where: str, first: Callable[[int], str]) -> Time
     if not (good & zoned).any():
         return Times(_masked(pd.DatetimeIndex(wall.view("M8[ns]")), good), notes)
     if (good & ~zoned).any():
-        row = int(np.flatnonzero(good & ~zoned)[0])
         raise DataError(
-            f"{where}some timestamps have an offset from UTC and some have none, such as {text.iloc[row]!r} "
-            f"({first(row)}). Write all of them the same way."
+            "some timestamps have an offset from UTC and some have none, such as "
+            f"{shown(int(np.flatnonzero(good & ~zoned)[0]))}. Write all of them the same way."
         )
     moments = _masked(pd.DatetimeIndex((wall - offset * 10**9).view("M8[ns]")), good)
     zone, chosen = _zone_of(moments[good], offset[good])
     return Times(moments.tz_localize("UTC").tz_convert(zone), notes + chosen)
 
 
-def _day_first(
-    a: np.ndarray, b: np.ndarray, rows: np.ndarray, text: pd.Series, where: str, first: Callable[[int], str]
-) -> tuple[bool, str]:
-    """Whether a/b/year is day/month/year, decided by any component above 12, and the cell that decided."""
+def _day_first(a: np.ndarray, b: np.ndarray, rows: np.ndarray, shown: Callable[[int], str]) -> tuple[bool, int]:
+    """Whether a/b/year is day/month/year, decided by any component above 12, and the row that decided."""
     days, months = np.flatnonzero(rows & (a > 12)), np.flatnonzero(rows & (b > 12))
-
-    def shown(row: int) -> str:
-        return f"{text.iloc[row]!r} ({first(row)})"
-
     if len(days) and len(months):
         raise DataError(
-            f"{where}dates that contradict each other: {shown(int(days[0]))} has the day first, "
+            f"dates that contradict each other: {shown(int(days[0]))} has the day first, "
             f"{shown(int(months[0]))} the month. Write all of them the same way."
         )
     if not len(days) and not len(months):
         raise DataError(
-            f"{where}day or month first? {shown(int(np.flatnonzero(rows)[0]))} reads both ways, and no "
+            f"day or month first? {shown(int(np.flatnonzero(rows)[0]))} reads both ways, and no "
             "row decides. Say which, for example date_format='%d/%m/%Y' or date_format='%m/%d/%Y'."
         )
-    return len(days) > 0, str(text.iloc[int((days if len(days) else months)[0])])
+    return len(days) > 0, int((days if len(days) else months)[0])
 
 
 def _fields(array: pa.Array, pattern: str) -> dict[str, np.ndarray]:
@@ -407,19 +400,17 @@ def _seconds(offset: str) -> int:
     return (-1 if offset[0] == "-" else 1) * (int(digits[:2]) * 3600 + int(digits[2:]) * 60)
 
 
-def _in_zone(index: pd.DatetimeIndex, timezone: str | None, where: str) -> pd.DatetimeIndex:
+def _in_zone(index: pd.DatetimeIndex, timezone: str | None) -> pd.DatetimeIndex:
     """Naive times become wall clock of `timezone`, others are converted to it; None leaves them. DataError."""
     if timezone is None:
         return index
     try:
         return index.tz_localize(timezone, ambiguous="infer") if index.tz is None else index.tz_convert(timezone)
     except KeyError:
-        raise DataError(
-            f"{where}timezone={timezone!r} is not a known zone; say, for example, 'Europe/Berlin'."
-        ) from None
+        raise DataError(f"timezone={timezone!r} is not a known zone; say, for example, 'Europe/Berlin'.") from None
     except ValueError as error:
         raise DataError(
-            f"{where}wall-clock times that do not exist once and only once in {timezone}: {error}. "
+            f"wall-clock times that do not exist once and only once in {timezone}: {error}. "
             "Give timestamps with an offset, or in UTC with timezone='UTC'."
         ) from None
 

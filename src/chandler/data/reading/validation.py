@@ -56,14 +56,17 @@ def validate_table(
     if not len(table.frame):
         where = where or (f"{symbol}: " if symbol else "")
         raise DataError(f"{where}there are column names but no rows. Give data with at least one row.")
-    return _Validator(table, options, symbol or "series", where, {} if left is None else left).read()
+    try:
+        return _Validator(table, options, symbol or "series", {} if left is None else left).read()
+    except DataError as error:
+        raise DataError(f"{where}{error}") from None
 
 
 class _Validator:
     """One pass over a table: checks in order, then one sort that groups symbols and orders time."""
 
-    def __init__(self, table: RawTable, options: ReadingOptions, symbol: str, where: str, left: dict[str, LeftOut]):
-        self.table, self.options, self.where, self.left = table, options, where, left
+    def __init__(self, table: RawTable, options: ReadingOptions, symbol: str, left: dict[str, LeftOut]):
+        self.table, self.options, self.left = table, options, left
         self.notes: list[tuple[str, np.ndarray | None]] = [(note, None) for note in table.notes]
         self.index = pd.DatetimeIndex([])
         self.codes, self.symbols = np.zeros(len(table.frame), np.intp), [symbol]
@@ -89,7 +92,7 @@ class _Validator:
         if not len(table.frame):
             return []
         found = {role: table.frame[table.roles[role]] for role in (*FEATURES, "adj_close") if role in table.roles}
-        self.numbers = parse_numbers(found, decimal=options.decimal, where=self.where, place=table.at)
+        self.numbers = parse_numbers(found, decimal=options.decimal, place=table.at)
         self._note(*self.numbers.notes)
         values, unusable = self._values()
         self._refuse_impossible(values[:, :4], ~unusable)
@@ -97,7 +100,7 @@ class _Validator:
             self._adjust(values, unusable)
         self._derive(values)
         if unusable.all():
-            raise DataError(f"{self.where}no row has four prices above 0. Give at least one whole row.")
+            raise DataError("no row has four prices above 0. Give at least one whole row.")
         return self._group(values, ~unusable)
 
     def _headers(self) -> np.ndarray:
@@ -126,7 +129,7 @@ class _Validator:
         for name, text in (self.options.where or {}).items():
             if name not in keys:
                 raise DataError(
-                    f"{self.where}where= asks for rows with {text!r} in column {name!r}, but there is no such column. "
+                    f"where= asks for rows with {text!r} in column {name!r}, but there is no such column. "
                     f"The columns are {listed([one for one in self.table.names.values() if one])}."
                 )
             kept &= (self.table.frame[keys[name]].astype("string").str.strip() == text).fillna(False).to_numpy(bool)
@@ -179,7 +182,7 @@ class _Validator:
             clock = None  # a column named `time` that holds something else
         times = parse_times(
             raw, clock, timezone=self.options.timezone, date_format=self.options.date_format,
-            stated=self.table.stated_zone, where=self.where, place=self.table.at,
+            stated=self.table.stated_zone, place=self.table.at,
         )  # fmt: skip
         remedy = "Correct these rows, or give the format, for example date_format='%d/%m/%Y %H:%M'."
         self._refuse(
@@ -429,8 +432,7 @@ class _Validator:
         value = "" if raw is None else f": {_shown(raw.iloc[row])}"
         time = f" at {self.index[row]}" if len(self.index) and not pd.isna(self.index[row]) else ""
         raise DataError(
-            f"{self.where}{symbol}{what}{f' in {how_many}' if rows else ''}, "
-            f"first{time} ({self.table.at(row)}){value}. {remedy}"
+            f"{symbol}{what}{f' in {how_many}' if rows else ''}, first{time} ({self.table.at(row)}){value}. {remedy}"
         )
 
 

@@ -5,7 +5,7 @@ longer, and a manifest) and `concatenated` (rows of one symbol that lie in sever
 """
 
 from chandler.data.store.concatenated import ConcatenatedArray, gather_windows
-from chandler.data.store.store import META, VERSION, BarStore, require_new
+from chandler.data.store.store import META, VERSION, BarStore, no_such_symbol, require_new
 from chandler.data.store.writer import LAYOUT, MANIFEST, Chunk, ManifestEntry, StoreWriter, latest_entries
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "StoreWriter",
     "gather_windows",
     "latest_entries",
+    "no_such_symbol",
     "require_new",
 ]

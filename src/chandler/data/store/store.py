@@ -16,7 +16,7 @@ import pandas as pd
 
 from chandler.atomic import atomic_folder
 from chandler.data.bars import Bars, join_segments, to_polars
-from chandler.data.calendars.time_features import time_features
+from chandler.data.calendars import time_features
 from chandler.data.columns import FEATURES
 from chandler.data.store.concatenated import ConcatenatedArray
 from chandler.data.store.writer import ARRAYS, LAYOUT, MANIFEST, prepared_fields

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,16 +94,11 @@ def latest_entries(entries: list[ManifestEntry]) -> dict[str, ManifestEntry]:
     return {entry.source: entry for entry in entries}
 
 
-@dataclass
 class StoreWriter:
     """Appends rows and manifest lines to a folder; whatever a killed run left behind the last line is cut off."""
 
-    folder: Path
-    entries: list[ManifestEntry] = field(init=False)
-    rows: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.entries = read_manifest(self.folder)
+    def __init__(self, folder: Path):
+        self.folder, self.entries = folder, read_manifest(folder)
         self.rows = max((one.start + one.rows for entry in self.entries for one in entry.pieces), default=0)
         whole = "".join(entry.to_line() + "\n" for entry in self.entries)
         path = self.folder / MANIFEST

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.data.calendars.time_features import infer_interval
-from chandler.data.columns import AMOUNT, CLOSE, HIGH, LOW, OPEN, VOLUME
-from chandler.data.store.store import BarStore
+from chandler.data import AMOUNT, CLOSE, HIGH, LOW, OPEN, VOLUME
+from chandler.data.calendars import infer_interval
+from chandler.data.store import BarStore
 from chandler.errors import DataError
 
 Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 YEAR = pd.Timedelta(days=365.25)
 
@@ -57,7 +58,7 @@ class Panel:
             times = times.tz_localize("UTC")
             only = zones.pop() if len(zones) == 1 else None
             times = times if only is None else times.tz_convert(only)
-        return cls(store.symbols, times, opens, _forward(closes), traded, flat)
+        return cls(store.symbols, times, opens, pd.DataFrame(closes).ffill().to_numpy(), traded, flat)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -74,35 +75,29 @@ class Panel:
             flat=self.flat[:bar],
         )  # fmt: skip
 
-    def buyable(self, limit: float | None, one_price: bool) -> Mask:
-        """(T, S) whether a buy at the open is filled: see `_blocked`."""
-        return self.traded & ~self._blocked(limit, one_price, up=True)
+    def fillable(self, limit: float | None, one_price: bool, up: bool) -> Mask:
+        """(T, S) whether a buy (`up`) or a sale at the open is filled: the symbol trades, and not one way only.
 
-    def sellable(self, limit: float | None, one_price: bool) -> Mask:
-        """(T, S) whether a sale at the open is filled: see `_blocked`."""
-        return self.traded & ~self._blocked(limit, one_price, up=False)
-
-    def _blocked(self, limit: float | None, one_price: bool, up: bool) -> Mask:
-        """Bars that open at the limit (against the close before), or have one price only, in the wrong direction.
-
+        A bar that opens at the limit (against the close before), or has one price, is blocked in the wrong direction.
         At limit-up nobody sells, so a buy is not filled and a sale is; at limit-down the other way round. A bar of
         one price that is the close before had no move to tell the side: neither is filled.
         """
-        before = np.vstack([np.full((1, len(self.symbols)), np.nan), self.value[:-1]])
-        move = self.open / before - 1
+        move = self.open / self._before() - 1
         away = move if up else -move
         blocked = np.zeros(self.open.shape, bool)
         if limit is not None:
             blocked |= away >= limit - 1e-9  # prices are float32: 10.0 % may read 9.9999999 %
         if one_price:
             blocked |= self.flat & ~(away < 0)
-        return blocked
+        return self.traded & ~blocked
 
     def returns(self) -> Array:
         """(T, S) value now over value one bar ago, less 1; NaN before a symbol's second bar."""
-        before = np.vstack([np.full((1, len(self.symbols)), np.nan), self.value[:-1]])
-        result: Array = self.value / before - 1
-        return result
+        return self.value / self._before() - 1
+
+    def _before(self) -> Array:
+        """(T, S) `value` one bar ago."""
+        return np.vstack([np.full((1, len(self.symbols)), np.nan), self.value[:-1]])
 
     def bars_per_year(self) -> float:
         """Bars of the calendar per 365.25 days, measured from the first to the last."""
@@ -114,10 +109,3 @@ class Panel:
     def interval(self) -> pd.Timedelta:
         """The most common spacing of the calendar."""
         return infer_interval(self.times)
-
-
-def _forward(values: Array) -> Array:
-    """Each column with its last known value carried forward."""
-    rows = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])
-    np.maximum.accumulate(rows, axis=0, out=rows)
-    return np.asarray(np.take_along_axis(values, rows, axis=0), np.float64)

@@ -32,12 +32,9 @@ FORMULAS = {
 
 def universe(scores: Array) -> Mask:
     """(T, S) who can be chosen for a bar: the symbols with a score on the last bar before it that has scores."""
-    rows = np.flatnonzero(np.isfinite(scores).any(axis=1))
-    last = np.searchsorted(rows, np.arange(len(scores)), side="left") - 1
-    found = np.zeros(scores.shape, bool)
-    known = last >= 0
-    found[known] = np.isfinite(scores[rows[last[known]]])
-    return found
+    known = np.isfinite(scores)
+    signalled = pd.DataFrame(known.astype(float))[known.any(axis=1)]
+    return signalled.reindex(range(len(scores))).shift().ffill().eq(1).to_numpy()
 
 
 def equal_weight(panel: Panel, chosen: Mask | None = None) -> Array:
@@ -101,8 +98,7 @@ def persistence(scores: Array) -> float:
         return 0.0
     frame = pd.DataFrame(rows).T
     found = [frame[i].corr(frame[i + 1], method="spearman", min_periods=3) for i in range(len(rows) - 1)]
-    mean = float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
-    return mean
+    return float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
 
 
 def random_scores(like: Array, rho: float, seed: int) -> NDArray[np.float64]:

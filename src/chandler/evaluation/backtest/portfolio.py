@@ -154,7 +154,8 @@ def choose(scores: Array, held: NDArray[np.int64], k: int, n_drop: int) -> tuple
 def _market(panel: Panel, limit: float | None, one_price: bool) -> tuple[Mask, Mask, NDArray[np.int32]]:
     """(T, S) each: whether buys, and whether sales, are filled; and the last bar so far, -1 for none."""
     bars = np.where(panel.has_bar, np.arange(len(panel), dtype=np.int32)[:, None], np.int32(-1))
-    return panel.buyable(limit, one_price), panel.sellable(limit, one_price), np.maximum.accumulate(bars, axis=0)
+    buys, sales = (panel.fillable(limit, one_price, up) for up in (True, False))
+    return buys, sales, np.maximum.accumulate(bars, axis=0)
 
 
 class _Ledger:
@@ -185,39 +186,26 @@ class _Ledger:
         if self.settings.settle is not None:
             for symbol in self.held():
                 if bar - max(self.seen[bar, symbol], self.since[symbol]) >= self.settings.settle:
-                    self._sell(bar, symbol, float(self.panel.value[bar, symbol]), np.nan, "settle")
+                    price = float(self.panel.value[bar, symbol])
+                    self._fill(bar, symbol, "settle", price, float(self.shares[symbol] * price), np.nan)
 
     def trade(self, bar: int, scores: Array, sales: NDArray[np.int64], buys: NDArray[np.int64]) -> None:
         """Fill the orders at the open of a bar, sales first, as far as they can be filled."""
-        costs = self.settings.costs
+        opens = self.panel.open[bar]
         for symbol in sales:
             if bar - self.since[symbol] < self.settings.hold:
                 continue
             if self.sellable[bar, symbol]:
-                self._sell(bar, symbol, float(self.panel.open[bar, symbol]), scores[symbol], "sell")
+                value = float(self.shares[symbol] * opens[symbol])
+                self._fill(bar, symbol, "sell", float(opens[symbol]), value, scores[symbol])
             else:
                 self.blocked += 1
-        share = self.cash / len(buys) if len(buys) else 0.0
+        value = self._affordable(self.cash / len(buys)) if len(buys) else 0.0
         for symbol in buys:
-            value = self._affordable(share)
             if not self.buyable[bar, symbol]:
                 self.blocked += 1
             elif value > 0:
-                cost = max(value * costs.buy / 1e4, costs.least)
-                self.cash -= value + cost
-                self.shares[symbol] = value / self.panel.open[bar, symbol]
-                self.since[symbol], self.spent[symbol] = bar, value + cost
-                price = float(self.panel.open[bar, symbol])
-                self._record(bar, symbol, "buy", price, value, cost, scores[symbol], 0, np.nan)
-
-    def _sell(self, bar: int, symbol: int, price: float, score: float, side: str) -> None:
-        costs = self.settings.costs
-        value = float(self.shares[symbol] * price)
-        cost = min(max(value * costs.sell / 1e4, costs.least), value)
-        self.cash += value - cost
-        profit = (value - cost) / self.spent[symbol] - 1
-        self._record(bar, symbol, side, price, value, cost, score, int(bar - self.since[symbol]), profit)
-        self.shares[symbol] = 0.0
+                self._fill(bar, symbol, "buy", float(opens[symbol]), value, scores[symbol])
 
     def _affordable(self, share: float) -> float:
         """The value that `share` of the cash buys, its cost paid from the same share."""
@@ -227,14 +215,21 @@ class _Ledger:
             wanted = min(share / (1 + costs.buy / 1e4), share - costs.least)
         return wanted if wanted > 1e-9 * self.settings.capital else 0.0
 
-    def _record(
-        self, bar: int, symbol: int, side: str, price: float, value: float, cost: float, score: float, held: int,
-        profit: float,
-    ) -> None:  # fmt: skip
+    def _fill(self, bar: int, symbol: int, side: str, price: float, value: float, score: float) -> None:
+        """Buy for so much, or sell (settle) the whole position, which is worth so much."""
+        costs, held, profit = self.settings.costs, 0, np.nan
+        if side == "buy":
+            cost = max(value * costs.buy / 1e4, costs.least)
+            self.cash -= value + cost
+            self.shares[symbol], self.since[symbol], self.spent[symbol] = value / price, bar, value + cost
+        else:
+            cost = min(max(value * costs.sell / 1e4, costs.least), value)
+            self.cash += value - cost
+            held, profit = int(bar - self.since[symbol]), (value - cost) / self.spent[symbol] - 1
+            self.shares[symbol] = 0.0
         self.traded += value
         self.paid += cost
-        times = self.panel.times
+        when, signalled = self.panel.times[bar], self.panel.times[bar - 1]
         self.fills.append((
-            times[bar], times[bar - 1], self.panel.symbols[symbol], side, price, value / price, value, cost,
-            float(score), held, profit,
+            when, signalled, self.panel.symbols[symbol], side, price, value / price, value, cost, float(score), held, profit,
         ))  # fmt: skip

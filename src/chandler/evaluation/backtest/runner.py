@@ -14,33 +14,28 @@ import numpy as np
 import pandas as pd
 
 from chandler.atomic import write_text
-from chandler.data.sources import load_clean
-from chandler.data.store.store import BarStore
+from chandler.data import load_clean
+from chandler.data.store import BarStore
 from chandler.errors import DataError
 from chandler.evaluation.backtest import performance
 from chandler.evaluation.backtest.panel import Array, Panel
 from chandler.evaluation.backtest.portfolio import Curve, simulate
 from chandler.evaluation.backtest.settings import BacktestSettings
-from chandler.evaluation.backtest.signals import (
-    MADE_OF,
-    forecast_signals,
-    parts_done,
-    read_signals,
-    score_matrix,
-    signal_bars,
-    write_parquet,
-)
-from chandler.evaluation.part_store import inputs
-from chandler.evaluation.tasks.paper import window_for
-from chandler.evaluation.walk_forward.contamination import (
-    SAYS,
+from chandler.evaluation.backtest.signals import MADE_OF, forecast_signals, read_signals, score_matrix, signal_bars
+from chandler.evaluation.walk_forward import (
+    REFUSED,
     check_contamination,
     exposure,
     first_clean_origin,
+    inputs,
+    mark_notes,
+    moment,
     not_on_record,
+    open_model,
+    window_for,
+    write_table,
 )
-from chandler.evaluation.walk_forward.forecasters import open_model
-from chandler.measures.bootstrap import block_bootstrap
+from chandler.measures import block_bootstrap
 from chandler.places import Layout, require_apart
 from chandler.progress import Progress
 from chandler.settings import load
@@ -123,7 +118,7 @@ def backtest(
     random = _random(settings, panel, scores, benchmark, per_year, shown)
     if settings.model is None:
         _open(folder, overwrite)  # only now is it known to be possible
-    write_parquet(made, folder / SIGNALS)
+    write_table(folder / SIGNALS, made)
     write_text(folder / CONFIG, settings.to_yaml())
     _write(folder, curves, random)
     settled = sorted(set(curves[name].trades.query("side == 'settle'")["symbol"]))
@@ -179,17 +174,11 @@ def _signals(
     auto = window_for(panel.interval(), settings.task)
     lookback, horizon = settings.lookback or auto[0], settings.horizon or auto[1]
     exposures = {settings.model: exposure(settings.model)}
-    start = settings.start
-    if start is None and not force:
-        start = first_clean_origin(store, exposures)
+    start = settings.start or (None if force else first_clean_origin(store, exposures))
     bars = signal_bars(store, panel, lookback, settings.every, start)
     marks = check_contamination(bars, exposures, force)[settings.model]
     forecaster = open_model(settings.model, settings.device)
-    notes = [
-        f"{int((marks == mark).sum()):,} of {len(marks):,} signals: {SAYS[mark]}."
-        for mark in dict.fromkeys(marks.tolist())
-        if mark
-    ]
+    notes = mark_notes(marks, "signals")
     if forecaster.max_context < lookback:
         notes.append(
             f"The model sees the last {forecaster.max_context} of the {lookback} bars: its context is smaller."
@@ -199,24 +188,20 @@ def _signals(
         shown.note(text)
     shown.note(f"{len(bars):,} forecasts of {lookback} + {horizon} bars on {rounds:,} bars of the calendar")
     _open(folder, overwrite)
-    done = parts_done(bars, settings, folder / PARTS)
-    with shown.track("forecasts", len(bars), done, "forecasts") as report:
-        table = forecast_signals(forecaster, bars, settings, horizon, folder / PARTS, report=report)
-    kinds = sorted({str(mark) for mark in marks if mark in ("trained", "validated", "released")})
-    return table, {"kind": "model", "lookback": lookback, "horizon": horizon, "seen": kinds, "notes": notes}
+    table = forecast_signals(forecaster, bars, settings, horizon, folder / PARTS, shown)
+    seen = sorted(set(marks.tolist()).intersection(REFUSED))
+    return table, {"kind": "model", "lookback": lookback, "horizon": horizon, "seen": seen, "notes": notes}
 
 
 def _contenders(settings: BacktestSettings, panel: Panel, scores: Array) -> dict[str, Array]:
     """The scores to trade by name, the ones in question first."""
-    found: dict[str, Array] = {}
-    if settings.momentum is not None:
-        found[f"momentum ({settings.momentum} bars)"] = performance.momentum_scores(panel, scores, settings.momentum)
-    if settings.reversal is not None:
-        found[f"reversal ({settings.reversal} bars)"] = performance.momentum_scores(
-            panel, scores, settings.reversal, sign=-1
-        )
-    able = {name: table for name, table in found.items() if np.isfinite(table[:-1]).any()}
-    return {"model" if settings.model else "signals": scores} | able
+    found = {"model" if settings.model else "signals": scores}
+    for name, bars, sign in (("momentum", settings.momentum, 1), ("reversal", settings.reversal, -1)):
+        if bars is not None:
+            past = performance.momentum_scores(panel, scores, bars, sign)
+            if np.isfinite(past[:-1]).any():
+                found[f"{name} ({bars} bars)"] = past
+    return found
 
 
 def _random(
@@ -225,21 +210,18 @@ def _random(
     """The fan of the random portfolios' values, (bars, len(FAN)), and their annual excess returns."""
     rho = performance.persistence(scores)
     values, excess = [], []
-    times = None
     with shown.track("random signals", settings.random, 0, "portfolios") as report:
         for draw in range(settings.random):
             noise = performance.random_scores(scores, rho, settings.seed + draw)
             daily = simulate(panel, noise, settings.portfolio, benchmark).daily
             values.append(daily["value"].to_numpy())
             excess.append(performance.summarise(daily, per_year)["annual_excess"])
-            times = daily["timestamp"]
             report(1)
-    if times is None:
+    if not values:
         return pd.DataFrame({"timestamp": panel.times[:0]}), []
     fan = np.quantile(np.stack(values), FAN, axis=0)
-    return pd.DataFrame(
-        {"timestamp": times} | {f"q{100 * q:02.0f}": row for q, row in zip(FAN, fan, strict=True)}
-    ), excess
+    quantiles = {f"q{100 * q:02.0f}": row for q, row in zip(FAN, fan, strict=True)}
+    return pd.DataFrame({"timestamp": daily["timestamp"]} | quantiles), excess
 
 
 def _numbers(curve: Curve, per_year: float, seed: int) -> dict[str, Any]:
@@ -268,14 +250,12 @@ def _plain(value: Any) -> Any:
 def _write(folder: Path, curves: Mapping[str, Curve], random: tuple[pd.DataFrame, list[float]]) -> None:
     for path, kind in ((CURVES, "daily"), (TRADES, "trades")):
         tables = [getattr(curve, kind).assign(signal=name) for name, curve in curves.items()]
-        write_parquet(pd.concat([one for one in tables if len(one)] or tables[:1], ignore_index=True), folder / path)
-    write_parquet(random[0], folder / RANDOM)
+        write_table(folder / path, pd.concat([one for one in tables if len(one)] or tables[:1], ignore_index=True))
+    write_table(folder / RANDOM, random[0])
 
 
 def _until(panel: Panel, end: str | None) -> Panel:
     """The bars up to a day (whole) or time, in the clock of the panel."""
-    from chandler.evaluation.walk_forward.origins import moment
-
     zone = None if panel.times.tz is None else str(panel.times.tz)
     last = moment(end, zone, end=True)
     ticks = panel.times.asi8 if panel.times.unit == "ns" else panel.times.as_unit("ns").asi8

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Literal
 
-import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from chandler.data.sources import SourceSettings
+from chandler.data import SourceSettings
 from chandler.evaluation.backtest.performance import EQUAL
 from chandler.evaluation.backtest.portfolio import PortfolioSettings
-from chandler.evaluation.tasks.paper import SAMPLING
-from chandler.settings import StrictModel
+from chandler.evaluation.walk_forward import SAMPLING
+from chandler.settings import Moment, StrictModel
 
 _PAPER = SAMPLING["investment"]
 
@@ -32,10 +30,10 @@ class BacktestSettings(StrictModel):
     """Instead of a model: a CSV or Parquet file of timestamp, symbol, score."""
     every: int = Field(1, ge=1)
     """Bars between two signals of the model."""
-    start: str | None = None
+    start: Moment | None = None
     """First day or time that may be forecast and traded; null: the first that the model was not trained or validated
     on. Signals of a file begin where they begin."""
-    end: str | None = None
+    end: Moment | None = None
     """Last day or time; null: the last of the data."""
     lookback: int | None = Field(None, ge=2)
     """Bars of history of every forecast; null: as the paper for the interval of the bars (daily: 90)."""
@@ -67,18 +65,9 @@ class BacktestSettings(StrictModel):
     bars_per_year: float | None = Field(None, gt=0)
     """For annual numbers; null: measured on the calendar of the data."""
 
-    @field_validator("start", "end", mode="before")
-    @classmethod
-    def _text(cls, value: object) -> object:
-        return str(value) if isinstance(value, datetime.date) else value  # YAML makes dates of 2024-06-30
-
     @model_validator(mode="after")
     def _sensible(self) -> BacktestSettings:
         if (self.model is None) == (self.signals is None):
             what = "neither" if self.model is None else "both"
             raise ValueError(f"signals come from a model or from a file: give model or signals, found {what}")
         return self
-
-    def to_yaml(self) -> str:
-        """The resolved settings; loading them gives the same object."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from chandler.atomic import atomic_file, write_text
-from chandler.data.calendars.schedule import future_timestamps
-from chandler.data.columns import CLOSE
-from chandler.data.store.store import BarStore
+from chandler.atomic import write_text
+from chandler.data import CLOSE
+from chandler.data.calendars import future_timestamps
+from chandler.data.store import BarStore
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation.backtest.panel import Array, Panel
+from chandler.evaluation.backtest.panel import Array, Ints, Panel
 from chandler.evaluation.backtest.settings import BacktestSettings
-from chandler.evaluation.walk_forward.forecasters import weights_hash
-from chandler.evaluation.walk_forward.origins import Ints, Origins, find_origins
-from chandler.forecasting.engine.sampling import Sampling
-from chandler.forecasting.forecaster import Forecaster
-from chandler.forecasting.settings import ForecastSettings
+from chandler.evaluation.walk_forward import Origins, PartStore, find_origins, weights_hash
+from chandler.forecasting import Forecaster, ForecastSettings
+from chandler.forecasting.engine import Sampling
+from chandler.progress import Progress
 
-COLUMNS = ["timestamp", "symbol", "score", "last"]
 _NAMES = {"timestamp": ("timestamp", "date", "datetime", "time", "origin"), "symbol": ("symbol", "instrument"),
           "score": ("score", "signal")}  # fmt: skip
 MADE_OF = "made_of.json"
 """Beside the parts: what they are made of."""
-DAY = pd.Timedelta(days=1)
-Report = Callable[[int], None]
-"""Called with the number of forecasts that were just made."""
 
 
 class SignalBars(Origins):
@@ -54,8 +50,7 @@ def signal_bars(store: BarStore, panel: Panel, lookback: int, every: int, start:
     end = panel.times[-1].isoformat()
     found = find_origins(store, lookback, 0, stride=every, start=start, end=end)
     last = int(panel.times.as_unit("ns").asi8[-1])
-    kept = found.take(np.asarray(store.timestamps)[found.rows] < last)
-    return SignalBars(store, lookback, 0, kept.numbers, kept.rows, kept.rounds, kept.apart)
+    return SignalBars(**vars(found)).take(np.asarray(store.timestamps)[found.rows] < last)
 
 
 def score(paths: Array, last: float) -> float:
@@ -67,7 +62,7 @@ def score(paths: Array, last: float) -> float:
 
 
 def forecast_signals(
-    forecaster: Forecaster, bars: SignalBars, settings: BacktestSettings, horizon: int, folder: Path, *, report: Report
+    forecaster: Forecaster, bars: SignalBars, settings: BacktestSettings, horizon: int, folder: Path, shown: Progress
 ) -> pd.DataFrame:
     """The model's score on every signal bar. Parts that `folder` has already are not made again.
 
@@ -81,40 +76,29 @@ def forecast_signals(
     Raises:
         ConfigError: the folder holds parts of other settings.
     """
-    store = bars.store
     _claim(folder, forecaster, bars, settings, horizon)
     sampling = Sampling(settings.temperature, settings.top_k, settings.top_p)
     how = ForecastSettings(settings.paths, sampling, bars.lookback, settings.overflow, settings.precision)
-    parts = []
-    for number, chosen in enumerate(_chunks(bars.rounds, settings.chunk)):
-        path = folder / f"{number:06d}.parquet"
-        if not path.is_file():
-            histories = [bars.bars(int(window))[0] for window in chosen]
-            calendar = settings.data.calendar
-            times = (
-                None if calendar is None else [future_timestamps(h.timestamps, horizon, calendar) for h in histories]
-            )
-            drawn = [settings.seed + int(bars.rounds[window]) for window in chosen]
-            forecasts = forecaster.forecast_with(how, histories, horizon, seed=drawn, timestamps=times, progress=False)
-            last = [float(history.values[-1, CLOSE]) for history in histories]
-            table = pd.DataFrame({
-                "timestamp": np.asarray(store.timestamps)[bars.rows[chosen]],
-                "symbol": [bars.symbol(int(window)) for window in chosen],
-                "score": [score(one.paths[:, :, CLOSE], end) for one, end in zip(forecasts, last, strict=True)],
-                "last": last,
-            })  # fmt: skip
-            write_parquet(table, path)
-            report(len(chosen))
-        parts.append(pd.read_parquet(path))
-    table = pd.concat(parts, ignore_index=True)
+    calendar = settings.data.calendar
+
+    def scores(windows: Ints) -> pa.Table:
+        histories = [bars.bars(window)[0] for window in windows]
+        times = None if calendar is None else [future_timestamps(h.timestamps, horizon, calendar) for h in histories]
+        drawn = [settings.seed + int(bars.rounds[window]) for window in windows]
+        forecasts = forecaster.forecast_with(how, histories, horizon, seed=drawn, timestamps=times, progress=False)
+        last = [float(history.values[-1, CLOSE]) for history in histories]
+        return pa.table({
+            "timestamp": np.asarray(bars.store.timestamps)[bars.rows[windows]],
+            "symbol": [bars.symbol(window) for window in windows],
+            "score": [score(one.paths[:, :, CLOSE], end) for one, end in zip(forecasts, last, strict=True)],
+            "last": last,
+        })  # fmt: skip
+
+    parts = PartStore(folder, list(_chunks(bars.rounds, settings.chunk)))
+    parts.fill(scores, shown, "forecasts", "forecasts")
+    table = pa.concat_tables(parts.tables()).to_pandas()
     table["timestamp"] = pd.to_datetime(table["timestamp"], unit="ns")
     return table
-
-
-def parts_done(bars: SignalBars, settings: BacktestSettings, folder: Path) -> int:
-    """How many forecasts a folder has already."""
-    chunks = enumerate(_chunks(bars.rounds, settings.chunk))
-    return sum(len(chosen) for number, chosen in chunks if (folder / f"{number:06d}.parquet").is_file())
 
 
 def read_signals(path: str | Path) -> pd.DataFrame:
@@ -180,12 +164,6 @@ def score_matrix(table: pd.DataFrame, panel: Panel) -> tuple[Array, list[str]]:
     scores = np.full((len(panel), len(panel.symbols)), np.nan)
     scores[rows[good], columns[good]] = table["score"].to_numpy()[good]
     return scores, notes
-
-
-def write_parquet(table: pd.DataFrame, path: Path) -> None:
-    """Write whole or not at all."""
-    with atomic_file(path) as scratch:
-        table.to_parquet(scratch, index=False)
 
 
 def _rows(given: pd.Series[Any], panel: Panel) -> Ints:

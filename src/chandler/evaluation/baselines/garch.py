@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chandler.errors import ConfigError
-from chandler.evaluation.baselines.walks import along, ewma, past_returns
+from chandler.evaluation.baselines.naive import along, ewma, past_returns
 
 Array = NDArray[np.float64]
 Note = Callable[[str], None]

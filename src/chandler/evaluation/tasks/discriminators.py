@@ -19,7 +19,7 @@ from chandler.errors import DataError
 from chandler.measures import rank_ic
 
 Array = NDArray[np.float64]
-BATCH = 128
+BATCH, RATE, PATIENCE = 128, 2e-3, 15
 LEAST = 20
 """Sequences to train on below which nothing can be learned."""
 
@@ -47,7 +47,7 @@ class _Lstm(nn.Module):
 
 
 def discriminative_score(
-    real: Array, made: Array, test: NDArray[np.bool_], *, seed: int = 0, epochs: int = 60, width: int = 32
+    real: Array, made: Array, test: NDArray[np.bool_], *, seed: int = 0, epochs: int = 60
 ) -> Array:
     """How wrong a classifier is about each real and its made sequence: (n,) 0, 0.5 or 1 for the n of the test.
 
@@ -63,33 +63,22 @@ def discriminative_score(
         DataError: shapes that differ, values that are not finite, or fewer than 20 pairs to train or 1 to test.
     """
     a, b = _checked(real, made, test)
-    train = np.flatnonzero(~test)
-    held = train[-max(1, len(train) // 5) :]
-    own = train[: len(train) - len(held)]
 
-    def pairs(rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def pairs(rows: Tensor) -> tuple[Tensor, Tensor]:
         return torch.cat([a[rows], b[rows]]), torch.cat([torch.ones(len(rows)), torch.zeros(len(rows))])
 
-    def loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        return nn.functional.binary_cross_entropy_with_logits(net(x)[:, -1], y)
+    def loss(said: Tensor, y: Tensor) -> Tensor:
+        return nn.functional.binary_cross_entropy_with_logits(said[:, -1], y)
 
-    net = _fit(lambda: _Lstm(a.shape[-1], width, 1), pairs(own), pairs(held), loss, seed, epochs)
+    own, held, judged = _parts(test)
+    net = fit_lstm((32, 1), pairs(own), pairs(held), loss, seed, epochs)
     with torch.no_grad():
-        rows = np.flatnonzero(test)
-        wrong_real, wrong_made = net(a[rows])[:, -1] <= 0, net(b[rows])[:, -1] > 0
-    result: Array = (wrong_real.double() + wrong_made.double()).numpy() / 2
-    return result
+        wrong_real, wrong_made = net(a[judged])[:, -1] <= 0, net(b[judged])[:, -1] > 0
+    return np.asarray((wrong_real.double() + wrong_made.double()).numpy() / 2)
 
 
 def train_on_synthetic_score(
-    source: Array,
-    real: Array,
-    test: NDArray[np.bool_],
-    target: int,
-    *,
-    seed: int = 0,
-    epochs: int = 60,
-    width: int = 64,
+    source: Array, real: Array, test: NDArray[np.bool_], target: int, *, seed: int = 0, epochs: int = 60
 ) -> Utility:
     """Train a two-layer LSTM on `source` to predict the next change of a feature at every step; test it on real ones.
 
@@ -107,54 +96,60 @@ def train_on_synthetic_score(
     a, b = _checked(source, real, test)
     if a.shape[1] < 2:
         raise DataError("sequences of one step have no next one to predict. Use a horizon of 2 or more.")
-    train = np.flatnonzero(~test)
-    held, own = train[-max(1, len(train) // 5) :], train[: -max(1, len(train) // 5)]
 
     def steps(x: Tensor) -> tuple[Tensor, Tensor]:
         return x[:, :-1], x[:, 1:, target] - x[:, :-1, target]
 
-    def loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        return (net(x) - y).abs().mean()
+    def loss(said: Tensor, y: Tensor) -> Tensor:
+        return (said - y).abs().mean()
 
-    net = _fit(lambda: _Lstm(a.shape[-1], width, 2), steps(a[own]), steps(a[held]), loss, seed, epochs)
+    own, held, judged = _parts(test)
+    net = fit_lstm((64, 2), steps(a[own]), steps(a[held]), loss, seed, epochs)
     with torch.no_grad():
-        x, y = steps(b[np.flatnonzero(test)])
+        x, y = steps(b[judged])
         said = net(x)
     made, came = said.double().numpy().ravel(), y.double().numpy().ravel()
     return Utility(float(np.abs(made - came).mean()), rank_ic(made, came))
 
 
-def _fit(
-    make: Callable[[], nn.Module],
+def fit_lstm(
+    size: tuple[int, int],
     train: tuple[Tensor, Tensor],
     held: tuple[Tensor, Tensor],
-    loss: Callable[[nn.Module, Tensor, Tensor], Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor],
     seed: int,
     epochs: int,
 ) -> nn.Module:
-    """The weights of the epoch that does best on `held`; stops after 15 epochs without a new best."""
+    """An LSTM of (width, layers) with the weights of the epoch that does best on `held`, (x, y) like `train`."""
     with torch.random.fork_rng(devices=[]):  # initial weights come from torch's own generator
         torch.manual_seed(seed)
-        net = make()
+        net = _Lstm(train[0].shape[-1], *size)
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(net.parameters(), lr=2e-3)
+    optimiser = torch.optim.Adam(net.parameters(), lr=RATE)
     best, kept, since = float("inf"), deepcopy(net.state_dict()), 0
     for _ in range(epochs):
         net.train()
         for rows in torch.randperm(len(train[0]), generator=generator).split(BATCH):
             optimiser.zero_grad()
-            loss(net, train[0][rows], train[1][rows]).backward()
+            loss(net(train[0][rows]), train[1][rows]).backward()
             optimiser.step()
         net.eval()
         with torch.no_grad():
-            score = float(loss(net, *held))
+            score = float(loss(net(held[0]), held[1]))
         since += 1
         if score < best:
             best, kept, since = score, deepcopy(net.state_dict()), 0
-        if since >= 15:
+        if since >= PATIENCE:
             break
     net.load_state_dict(kept)
     return net.eval()
+
+
+def _parts(test: NDArray[np.bool_]) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows that train, the last fifth of them, which is held out to stop by, and those that judge."""
+    train = np.flatnonzero(~test)
+    cut = len(train) - max(1, len(train) // 5)
+    return torch.from_numpy(train[:cut]), torch.from_numpy(train[cut:]), torch.from_numpy(np.flatnonzero(test))
 
 
 def _checked(first: Array, second: Array, test: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,13 @@
-"""The generation task: one sampled future beside each real one, judged by the networks of `sequence_tests`."""
+"""The generation task: one sampled future beside each real one, judged by the networks of `discriminators`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +15,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chandler.atomic import atomic_file, write_text
-from chandler.data.bars import Bars
-from chandler.data.columns import CLOSE
-from chandler.data.datasets.windows import normalise
-from chandler.data.sources import load_clean
+from chandler.data import CLOSE, Bars, load_clean
+from chandler.data.datasets import normalise
 from chandler.errors import ConfigError
-from chandler.evaluation.part_store import inputs, slug
 from chandler.evaluation.tasks.discriminators import discriminative_score, train_on_synthetic_score
-from chandler.evaluation.walk_forward.contamination import (
-    SAYS,
+from chandler.evaluation.walk_forward import (
+    REFUSED,
+    EvaluationSettings,
+    ModelForecaster,
+    Origins,
     check_contamination,
+    chunks_of,
     exposure,
+    find_origins,
     first_clean_origin,
+    forecast_windows,
+    in_chunks,
+    inputs,
+    mark_notes,
     not_on_record,
+    slug,
 )
-from chandler.evaluation.walk_forward.forecasters import ModelForecaster, window_seed
-from chandler.evaluation.walk_forward.origins import Origins, find_origins
-from chandler.evaluation.walk_forward.settings import EvaluationSettings
-from chandler.measures.bootstrap import block_bootstrap
+from chandler.measures import block_bootstrap
 from chandler.places import Layout, require_apart
 from chandler.progress import Progress
 from chandler.version import __version__
 
 Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Track = AbstractContextManager[Callable[[int], None]]
 RESULT, CONFIG, SAMPLES = "generation.json", "config.yaml", "samples"
 GENERATION = Layout(
     "a generation task",
@@ -81,37 +90,34 @@ def generation(
     marks = check_contamination(origins, exposures, force)
     for text in not_on_record(exposures):
         shown.note(text)
-    for name, source in settings.models.items():
-        ModelForecaster(name, source, settings)  # what cannot be loaded is said before anything is removed
+    # What cannot be loaded is said before anything is removed.
+    models = {name: ModelForecaster(name, source, settings) for name, source in settings.models.items()}
     GENERATION.claim(folder, OTHER)
     if overwrite:
         GENERATION.clear(folder)
     write_text(folder / CONFIG, settings.to_yaml())
-    real = np.stack([_in_history_units(*origins.bars(w)) for w in range(len(origins))])
+    real = np.stack([_in_history_units(*(bars.values for bars in origins.bars(w))) for w in range(len(origins))])
     test = origins.rounds >= np.quantile(np.unique(origins.rounds), 1 - TEST)
     shown.note(
         f"{len(origins):,} windows of {settings.lookback} + {settings.horizon} bars; the last {int(test.sum()):,} judge"
     )
     rows: list[dict[str, Any]] = []
-    notes: list[str] = []
-    for name, make, facts in _contenders(settings, notes):
-        made = _sampled(folder / SAMPLES / f"{slug(name)}.npz", make, origins, settings, facts, shown, name)
+    notes = [note for model in models.values() for note in model.notes if "calibration" not in note]
+    for name, make, facts in _contenders(settings, models, origins):
+        path, claim = folder / SAMPLES / f"{slug(name)}.npz", _claim(settings, origins, facts)
+        made = _sampled(path, claim, make, origins, settings.chunk, shown.track(name, len(origins)))
         rows.append({"name": name, **judge(real, made, test, origins.rounds, seed=settings.seed)})
         shown.note(
             f"{name}: told apart with error {rows[-1]['discriminative']:.3f}, TSTR MAE {rows[-1]['tstr_mae']:.4f}"
         )
-    notes += [
-        f"{int((found == mark).sum()):,} of {len(found):,} windows of {name}: {SAYS[mark]}."
-        for name, found in marks.items()
-        for mark in dict.fromkeys(found.tolist())
-        if mark
-    ]
+    notes += [note for name, found in marks.items() for note in mark_notes(found, f"windows of {name}")]
+    learned = _learned(real, real, test, settings.seed)
+    learned["no_change_mae"] = float(np.abs(np.diff(real[test][:, :, CLOSE], axis=1)).mean())
     result = {
         "chandler": __version__, "task": "generation", "windows": len(origins), "test_windows": int(test.sum()),
         "rounds": len(np.unique(origins.rounds)), "symbols": len(np.unique(origins.numbers)), "lookback": settings.lookback,
-        "horizon": settings.horizon, "start": start, "seen": bool(any(np.isin(m, ("trained", "validated", "released")).any()
-                                                                      for m in marks.values())),
-        "models": list(settings.models), "results": rows, "real": _from_real(real, test, settings.seed), "notes": notes,
+        "horizon": settings.horizon, "start": start, "seen": any(bool(np.isin(one, REFUSED).any()) for one in marks.values()),
+        "models": list(settings.models), "results": rows, "real": learned, "notes": notes,
     }  # fmt: skip
     write_text(folder / RESULT, json.dumps(result, indent=1, ensure_ascii=False))
     return folder
@@ -124,24 +130,22 @@ def judge(
     rounds of the test) and `tstr_mae`, `tstr_rank_ic`."""
     wrong = np.mean([discriminative_score(real, made, test, seed=seed + one) for one in range(SEEDS)], axis=0)
     by_round = np.array([wrong[rounds[test] == one].mean() for one in np.unique(rounds[test])])
-    interval = block_bootstrap(by_round, seed=seed)
-    learned = [train_on_synthetic_score(made, real, test, CLOSE, seed=seed + one) for one in range(SEEDS)]
+    interval, learned = block_bootstrap(by_round, seed=seed), _learned(made, real, test, seed)
     return {
         "discriminative": float(wrong.mean()),
         "discriminative_low": float(max(0.0, interval.low)),
         "discriminative_high": float(min(1.0, interval.high)),
-        "tstr_mae": float(np.mean([one.mae for one in learned])),
-        "tstr_rank_ic": float(np.mean([one.rank_ic for one in learned])),
+        "tstr_mae": learned["mae"],
+        "tstr_rank_ic": learned["rank_ic"],
     }
 
 
-def _from_real(real: Array, test: NDArray[np.bool_], seed: int) -> dict[str, float]:
-    """What TSTR is held against: the same network trained on the real sequences, and no change predicted at all."""
-    learned = [train_on_synthetic_score(real, real, test, CLOSE, seed=seed + one) for one in range(SEEDS)]
+def _learned(source: Array, real: Array, test: NDArray[np.bool_], seed: int) -> dict[str, float]:
+    """What networks learn from sequences, of the close; from the real ones: what TSTR is held against."""
+    found = [train_on_synthetic_score(source, real, test, CLOSE, seed=seed + one) for one in range(SEEDS)]
     return {
-        "mae": float(np.mean([one.mae for one in learned])),
-        "rank_ic": float(np.mean([one.rank_ic for one in learned])),
-        "no_change_mae": float(np.abs(np.diff(real[test][:, :, CLOSE], axis=1)).mean()),
+        "mae": float(np.mean([one.mae for one in found])),
+        "rank_ic": float(np.mean([one.rank_ic for one in found])),
     }
 
 
@@ -166,78 +170,58 @@ def _replayed(history: Bars, rows: NDArray[np.int64]) -> Array:
     return np.asarray(found, np.float64)
 
 
-Make = Callable[[Origins, NDArray[np.int64]], list[Array]]
+Make = Callable[[Ints], list[Array]]
+"""Futures (H, 6) of some windows."""
+NAIVE = {"shuffled_bars": shuffled_bars, "past_stretch": past_stretch}
 
 
-def _contenders(settings: EvaluationSettings, notes: list[str]) -> Iterator[tuple[str, Make, Any]]:
-    """Name, what makes futures of some windows, and what they depend on."""
-    for name, draw in (("shuffled_bars", shuffled_bars), ("past_stretch", past_stretch)):
-
-        def naive(origins: Origins, windows: NDArray[np.int64], draw: Any = draw) -> list[Array]:
-            generators = [np.random.default_rng(seed) for seed in _seeds(settings, origins, windows)]
-            pairs = zip(windows, generators, strict=True)
-            return [draw(origins.bars(int(window))[0], settings.horizon, one) for window, one in pairs]
-
-        yield name, naive, name
-    for name, source in settings.models.items():
-        model = ModelForecaster(name, source, settings)
-        notes += [note for note in model.notes if "calibration" not in note]
-
-        def forecast(origins: Origins, windows: NDArray[np.int64], model: ModelForecaster = model) -> list[Array]:
-            pairs = [origins.bars(int(window)) for window in windows]
-            made = model.forecaster.forecast_with(
-                replace(model.how, paths=1), [history for history, _ in pairs], settings.horizon,
-                seed=_seeds(settings, origins, windows), timestamps=[truth.timestamps for _, truth in pairs],
-                progress=False,
-            )  # fmt: skip
-            return [one.paths[0] for one in made]
-
-        yield name, forecast, model.facts["weights"]
+def _contenders(
+    settings: EvaluationSettings, models: dict[str, ModelForecaster], origins: Origins
+) -> Iterator[tuple[str, Make, Any]]:
+    """Name, what makes futures of some windows, and what they depend on; `models` are taken out, to be freed."""
+    for name, draw in NAIVE.items():
+        yield name, partial(_drawn, draw, origins, settings.seed), name
+    for name in settings.models:
+        model = models.pop(name)
+        yield name, partial(_forecast, model, origins), model.facts["weights"]
 
 
-def _seeds(settings: EvaluationSettings, origins: Origins, windows: NDArray[np.int64]) -> list[int]:
-    times = origins.store.timestamps
-    return [window_seed(settings.seed, origins.symbol(int(w)), int(times[origins.rows[w]])) for w in windows]
+def _drawn(draw: Callable[..., Array], origins: Origins, seed: int, windows: Ints) -> list[Array]:
+    generators = map(np.random.default_rng, origins.seeds(seed, windows))
+    return [
+        draw(origins.bars(window)[0], origins.horizon, one) for window, one in zip(windows, generators, strict=True)
+    ]
 
 
-def _sampled(
-    path: Path,
-    make: Make,
-    origins: Origins,
-    settings: EvaluationSettings,
-    facts: Any,
-    shown: Progress,
-    name: str,
-) -> Array:
-    """One future of every window, (W, H, 6), from the file if it has been made with these settings before."""
-    drawn = settings.model_dump(
-        mode="json", exclude={"out", "models", "baselines", "levels", "device", "chunk", "paths"}
-    )
-    claim = json.dumps(
-        [drawn, facts, len(origins), float(origins.store.values[origins.rows, CLOSE].sum())], sort_keys=True
-    )
+def _forecast(model: ModelForecaster, origins: Origins, windows: Ints) -> list[Array]:
+    made = forecast_windows(model.forecaster, replace(model.how, paths=1), origins, windows, model.settings.seed)
+    return [one.paths[0] for one in made]
+
+
+def _claim(settings: EvaluationSettings, origins: Origins, facts: Any) -> str:
+    """What samples depend on."""
+    free = {"out", "models", "baselines", "levels", "device", "chunk", "paths"}
+    drawn = settings.model_dump(mode="json", exclude=free)
+    last = float(origins.store.values[origins.rows, CLOSE].sum())
+    return json.dumps([drawn, facts, len(origins), last], sort_keys=True)
+
+
+def _sampled(path: Path, claim: str, make: Make, origins: Origins, chunk: int, track: Track) -> Array:
+    """One future of every window, (W, H, 6), from the file if it has been made with this claim before."""
     if path.is_file():
         with np.load(path) as kept:
             if str(kept["claim"]) == claim:
                 return np.asarray(kept["made"], np.float64)
-    found: list[Array] = []
-    with shown.track(name, len(origins), 0) as report:
-        for lo in range(0, len(origins), settings.chunk):
-            windows = np.arange(lo, min(lo + settings.chunk, len(origins)))
-            for window, future in zip(windows, make(origins, windows), strict=True):
-                history, truth = origins.bars(int(window))
-                found.append(_in_history_units(history, Bars(history.symbol, truth.timestamps, future)))
-            report(len(windows))
-    made = np.stack(found)
+    futures = chain.from_iterable(in_chunks(chunks_of(len(origins), chunk), make, track))
+    made = np.stack([_in_history_units(origins.bars(w)[0].values, future) for w, future in enumerate(futures)])
     with atomic_file(path) as scratch, scratch.open("wb") as handle:  # a name would be given a suffix
         np.savez_compressed(handle, made=made.astype(np.float32), claim=np.array(claim))
     return made.astype(np.float32).astype(np.float64)
 
 
-def _in_history_units(history: Bars, future: Bars) -> Array:
+def _in_history_units(history: Array, future: Array) -> Array:
     """The future as the model sees windows: (x - mean) / std of the history, clipped at 5."""
-    whole = np.concatenate([history.values, future.values])
-    return np.asarray(normalise(whole, len(history))[0][len(history) :], np.float64)
+    return np.asarray(normalise(np.concatenate([history, future]), len(history))[0][len(history) :], np.float64)
 
 
 def read_generation(folder: str | Path) -> dict[str, Any]:

@@ -9,16 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from chandler.data.bars import FEATURES
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation.walk_forward.results import Results
-from chandler.measures import ic, rank_ic, significance, volatility
-from chandler.measures.significance import newey_west_t
+from chandler.evaluation.walk_forward import Results
+from chandler.measures import ic, newey_west_t, r2, rank_ic, variance_mae
 from chandler.text import aligned, signed
 
-Array = NDArray[np.float64]
 TITLES = {
     "price": "Price: correlation of predicted and true path, per window, mean over open, high, low and close",
     "return": "Return: correlation of predicted and true return at the last step, across windows",
@@ -67,19 +63,10 @@ def task_table(results: Results, task: str) -> TaskTable:
 
 
 def _price(results: Results, name: str) -> tuple[str, ...]:
-    found = {}
-    for kind, correlation in (("ic", ic), ("rank_ic", rank_ic)):
-        each = []
-        for feature in FEATURES[:4]:
-            made, came = results.column(name, f"mean_{feature}"), results.truth(f"truth_{feature}")
-            if np.isfinite(made).all():
-                each.append([correlation(m, c) for m, c in zip(made, came, strict=True)])
-        # A flat path (the last close) orders nothing: no correlation.
-        known = np.array(each, np.float64)
-        usable = np.isfinite(known).any(axis=0)
-        found[kind] = np.where(usable, np.nansum(known, axis=0) / np.maximum(np.isfinite(known).sum(axis=0), 1), np.nan)
-    by_round = _by_round(found["rank_ic"], results)
-    return signed(_mean(found["ic"])), signed(_mean(found["rank_ic"])), _plain(newey_west_t(by_round).t, 1)
+    # Mean over the prices whose path has an order: a flat one (the last close) has no correlation.
+    linear, ranked = (results.path_correlations(name, kind).mean(axis=1) for kind in ("ic", "rank_ic"))
+    found = newey_west_t(results.by_round(ranked).to_numpy())
+    return signed(linear.mean()), signed(ranked.mean()), _plain(found.t, 1)
 
 
 def _return(results: Results, name: str) -> tuple[str, ...]:
@@ -97,29 +84,14 @@ def _volatility(results: Results, name: str) -> tuple[str, ...]:
     naive = next((one for one in ("garch", "ewma", "bootstrap", "gaussian_walk") if one in results.baselines), None)
     verdict = ""
     if naive is not None and name != naive:
-        theirs = np.abs(results.column(naive, "variance")[:, -1] - came)
-        found = significance.compare(
-            np.abs(made - came), theirs, results.rounds, results.horizon, stride=int(results.state["apart"])
-        )
+        theirs = results.column(naive, "variance")[:, -1]
+        found = results.compare_losses(np.abs(made - came), np.abs(theirs - came))
         verdict = f"{found.difference:+.2e} ({found.verdict}, {naive})"
     try:
-        error, r2 = volatility.variance_mae(made, came), volatility.r2(made, came)
+        error, explained = variance_mae(made, came), r2(made, came)
     except DataError:
-        error = r2 = float("nan")
-    return f"{error:.2e}", signed(r2), verdict
-
-
-def _by_round(values: Array, results: Results) -> Array:
-    rounds = np.unique(results.rounds, return_inverse=True)[1]
-    known = np.isfinite(values)
-    total = np.bincount(rounds[known], values[known], minlength=rounds.max() + 1)
-    count = np.bincount(rounds[known], minlength=rounds.max() + 1)
-    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
-
-
-def _mean(values: Array) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
+        error = explained = float("nan")
+    return f"{error:.2e}", signed(explained), verdict
 
 
 def _plain(value: float, digits: int) -> str:

@@ -1,3 +1,70 @@
-"""Models and baselines over the same past windows: `settings`, `origins` (which windows), `contamination` (what models have seen),
-`forecasters`, `scores` (a row per window and step), `runner` (parts that restart), `results` (tables and comparisons), `calibrate`.
+"""Models and baselines over the same past windows: `settings` (with the `paper`'s), `origins` (which windows), `contamination`
+(what models have seen), `forecasters`, `scores` (a row per window and step), `runner` (parts that restart: `part_store`),
+`results` (tables and comparisons), `calibrate`.
 """
+
+from chandler.evaluation.walk_forward.calibration import calibrate, calibrate_missing, calibration_text
+from chandler.evaluation.walk_forward.contamination import (
+    REFUSED,
+    SAYS,
+    TrainingExposure,
+    check_contamination,
+    exposure,
+    first_clean_origin,
+    mark_notes,
+    not_on_record,
+)
+from chandler.evaluation.walk_forward.forecasters import (
+    CALIBRATED,
+    ModelForecaster,
+    forecast_windows,
+    open_model,
+    weights_hash,
+)
+from chandler.evaluation.walk_forward.origins import Origins, find_origins, moment
+from chandler.evaluation.walk_forward.paper import SAMPLING, window_for
+from chandler.evaluation.walk_forward.part_store import PartStore, chunks_of, in_chunks, inputs, slug, write_table
+from chandler.evaluation.walk_forward.results import QUESTIONS, ComparisonSpec, Results
+from chandler.evaluation.walk_forward.runner import EVALUATION, EXAMPLES, STATE, evaluate, read_state
+from chandler.evaluation.walk_forward.settings import EvaluationSettings, load_evaluation, name_models
+
+__all__ = [
+    "CALIBRATED",
+    "EVALUATION",
+    "EXAMPLES",
+    "QUESTIONS",
+    "REFUSED",
+    "SAMPLING",
+    "SAYS",
+    "STATE",
+    "ComparisonSpec",
+    "EvaluationSettings",
+    "ModelForecaster",
+    "Origins",
+    "PartStore",
+    "Results",
+    "TrainingExposure",
+    "calibrate",
+    "calibrate_missing",
+    "calibration_text",
+    "check_contamination",
+    "chunks_of",
+    "evaluate",
+    "exposure",
+    "find_origins",
+    "first_clean_origin",
+    "forecast_windows",
+    "in_chunks",
+    "inputs",
+    "load_evaluation",
+    "mark_notes",
+    "moment",
+    "name_models",
+    "not_on_record",
+    "open_model",
+    "read_state",
+    "slug",
+    "weights_hash",
+    "window_for",
+    "write_table",
+]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.data.datasets.splits import PRETRAINING_CUTOFF
-from chandler.data.store.store import BarStore
+from chandler.data.datasets import PRETRAINING_CUTOFF
+from chandler.data.store import BarStore
 from chandler.errors import DataError
 from chandler.evaluation.walk_forward.origins import Origins
-from chandler.training.runs.lineage import RECORD, Known, known
+from chandler.evaluation.walk_forward.part_store import model_parts
+from chandler.training.runs import RECORD, Known, known
 
 ContaminationFlag = Literal["", "trained", "validated", "released", "period", "unknown"]
 """What is to be said of an origin, the worst first: its bars trained the model; chose its checkpoint; lie before a
@@ -60,7 +60,7 @@ def exposure(source: str) -> TrainingExposure:
     Its own splits count, those of replayed bars, and what the runs it started from knew.
     """
     found = Known()
-    for part in _parts(source):
+    for part in model_parts(source):
         found |= known(part)
     return TrainingExposure(found.seen, found.unknown)
 
@@ -98,6 +98,15 @@ def check_contamination(
     return marks
 
 
+def mark_notes(marks: NDArray[np.str_], what: str) -> list[str]:
+    """A sentence for each mark that there is; `what` is marked."""
+    return [
+        f"{int((marks == mark).sum()):,} of {len(marks):,} {what}: {SAYS[mark]}."
+        for mark in dict.fromkeys(marks.tolist())
+        if mark
+    ]
+
+
 def first_clean_origin(store: BarStore, exposures: Mapping[str, TrainingExposure]) -> str | None:
     """The first moment of the data after everything that would be refused; None where nothing would be.
 
@@ -124,7 +133,3 @@ def first_clean_origin(store: BarStore, exposures: Mapping[str, TrainingExposure
     first = pd.Timestamp(int(later.min()))
     text = str(first.date()) if first == first.normalize() else first.isoformat()
     return text if not any(store.zones) else f"{first.isoformat()}+00:00"
-
-
-def _parts(source: str) -> Sequence[str]:
-    return [source] if Path(source).expanduser().exists() else source.replace("+", ",").split(",")

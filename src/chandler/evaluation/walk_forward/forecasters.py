@@ -1,23 +1,28 @@
-"""Who takes part in an evaluation: models with their calibrated twins, and baselines, behind one interface."""
+"""Who takes part in an evaluation: models with their calibrated twins, and baselines, behind one interface.
+
+All see the rows of the windows, and no others.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import zlib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chandler.evaluation.walk_forward.origins import Origins
+from chandler.data import CLOSE, FEATURES, VOLUME
+from chandler.errors import DataError
+from chandler.evaluation.baselines import BASELINES, TRAINED, close_windows, garch, volume_by_time_of_day
+from chandler.evaluation.walk_forward.origins import Ints, Origins
+from chandler.evaluation.walk_forward.part_store import model_parts
 from chandler.evaluation.walk_forward.scores import ForecastSummary
-from chandler.evaluation.walk_forward.settings import EvaluationSettings
-from chandler.forecasting.engine.sampling import Sampling
-from chandler.forecasting.forecaster import Forecaster
-from chandler.forecasting.settings import ForecastSettings
+from chandler.evaluation.walk_forward.settings import VOLUME_BASELINE, EvaluationSettings
+from chandler.forecasting import Calibration, Forecast, Forecaster, ForecastSettings
+from chandler.forecasting.engine import Sampling
 
 CALIBRATED = " (calibrated)"
 """Ends the name of a model's calibrated twin."""
@@ -34,25 +39,29 @@ class EvaluatedForecaster(Protocol):
     def notes(self) -> Sequence[str]:
         """What a reader of its scores should know."""
 
-    def samples(self, origins: Origins, windows: NDArray[np.int64]) -> dict[str, list[ForecastSummary]]:
+    def samples(self, origins: Origins, windows: Ints) -> dict[str, list[ForecastSummary]]:
         """By name (a model may come with a twin), a sample for each of the windows."""
-
-
-def window_seed(seed: int, symbol: str, origin: int) -> int:
-    """A seed for each window: the same for all contenders, whatever chunk the window is in."""
-    return int(np.random.SeedSequence([seed, zlib.crc32(symbol.encode()), origin]).generate_state(1)[0])
-
-
-def seeds(settings: EvaluationSettings, origins: Origins, windows: NDArray[np.int64]) -> list[int]:
-    """`window_seed` of each window."""
-    times = origins.store.timestamps
-    return [window_seed(settings.seed, origins.symbol(w), int(times[origins.rows[w]])) for w in windows]
 
 
 def open_model(source: str, device: str) -> Forecaster:
     """The forecaster of a run folder, a released predictor, or TOKENIZER+PREDICTOR. CheckpointError as it says."""
-    pair = [] if Path(source).expanduser().exists() else source.replace("+", ",").split(",")
-    return Forecaster.from_pretrained(pair if len(pair) == 2 else source, device=device)
+    parts = model_parts(source)
+    return Forecaster.from_pretrained(parts if len(parts) == 2 else source, device=device)
+
+
+def forecast_windows(
+    forecaster: Forecaster, how: ForecastSettings, origins: Origins, windows: Ints, seed: int
+) -> list[Forecast]:
+    """A forecast of each window, by random numbers of its own, told the times of the bars to come."""
+    pairs = [origins.bars(window) for window in windows]
+    return forecaster.forecast_with(
+        how,
+        [history for history, _ in pairs],
+        origins.horizon,
+        seed=origins.seeds(seed, windows),
+        timestamps=[truth.timestamps for _, truth in pairs],
+        progress=False,
+    )
 
 
 class ModelForecaster:
@@ -69,57 +78,40 @@ class ModelForecaster:
             self.notes.append(
                 f"{name} sees the last {self.visible} of the {settings.lookback} bars of history: its context is smaller."
             )
-        self.calibration = self._usable()
-        self._facts: dict[str, Any] | None = None
+        self.calibration = None if settings.calibration == "off" else self._usable(self.forecaster.calibration)
 
-    def _usable(self) -> Any:
-        found, settings = self.forecaster.calibration, self.settings
-        if found is None or settings.calibration == "off":
+    def _usable(self, found: Calibration | None) -> Calibration | None:
+        if found is None:
             return None
         # A model sees no more than its context, in calibration as here.
         visible = min(found.lookback, self.forecaster.max_context)
-        differs = [
-            what
-            for what, same in (
-                (f"{found.sampling}", found.sampling == self.how.sampling),
-                (f"a lookback of {found.lookback}", visible == self.visible),
-                (f"a horizon of {found.bands.steps}", found.bands.steps >= settings.horizon),
-            )
-            if not same
-        ]
+        agrees = {
+            f"{found.sampling}": found.sampling == self.how.sampling,
+            f"a lookback of {found.lookback}": visible == self.visible,
+            f"a horizon of {found.bands.steps}": found.bands.steps >= self.settings.horizon,
+        }
+        differs = [what for what, same in agrees.items() if not same]
         if differs:
             self.notes.append(
                 f"The calibration of {self.name} was not used: it was fitted with {' and '.join(differs)}, which differs here."
             )
-            return None
-        return found
+        return None if differs else found
 
-    @property
+    @cached_property
     def facts(self) -> Mapping[str, Any]:
-        if self._facts is None:
-            made = self.forecaster
-            self._facts = {
-                "source": self.source,
-                "weights": weights_hash(made.tokenizer, made.predictor),
-                "max_context": made.max_context,
-                "positions": made.positions,
-                "parameters": sum(p.numel() for m in (made.tokenizer, made.predictor) for p in m.parameters()),
-                "visible": self.visible,
-                "calibration": None if self.calibration is None else self.calibration.to_dict(),
-            }
-        return self._facts
+        made = self.forecaster
+        return {
+            "source": self.source,
+            "weights": weights_hash(made.tokenizer, made.predictor),
+            "max_context": made.max_context,
+            "positions": made.positions,
+            "parameters": sum(p.numel() for m in (made.tokenizer, made.predictor) for p in m.parameters()),
+            "visible": self.visible,
+            "calibration": None if self.calibration is None else self.calibration.to_dict(),
+        }
 
-    def samples(self, origins: Origins, windows: NDArray[np.int64]) -> dict[str, list[ForecastSummary]]:
-        s = self.settings
-        pairs = [origins.bars(int(window)) for window in windows]
-        forecasts = self.forecaster.forecast_with(
-            self.how,
-            [history for history, _ in pairs],
-            s.horizon,
-            seed=seeds(s, origins, windows),
-            timestamps=[truth.timestamps for _, truth in pairs],
-            progress=False,
-        )
+    def samples(self, origins: Origins, windows: Ints) -> dict[str, list[ForecastSummary]]:
+        forecasts = forecast_windows(self.forecaster, self.how, origins, windows, self.settings.seed)
         found = {self.name: [ForecastSummary.of_paths(one.paths, len(one.history)) for one in forecasts]}
         if self.calibration is not None:
             found[self.name + CALIBRATED] = [
@@ -137,3 +129,68 @@ def weights_hash(*models: torch.nn.Module) -> str:
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+class BaselineForecaster:
+    """A baseline of the close, fitted where it must be: on windows that end before the first bar that is forecast."""
+
+    def __init__(self, name: str, settings: EvaluationSettings, origins: Origins) -> None:
+        """DataError: too few rows before the evaluation to fit on."""
+        self.name, self.settings = name, settings
+        self.facts: dict[str, Any] = {"kind": "baseline"}
+        self.said: dict[str, int] = {}
+        if name in TRAINED:
+            self.draw = self._fitted(origins)
+        else:
+            self.draw = partial(garch, note=self._note) if name == "garch" else BASELINES[name]
+
+    @property
+    def notes(self) -> list[str]:
+        """What it had to do more simply, and how often."""
+        return [f"{self.name}: {text} ({count:,} windows)." for text, count in self.said.items()]
+
+    def samples(self, origins: Origins, windows: Ints) -> dict[str, list[ForecastSummary]]:
+        s, found = self.settings, []
+        for window, seed in zip(windows, origins.seeds(s.seed, windows), strict=True):
+            closes = origins.bars(window)[0].values[:, CLOSE]
+            found.append(ForecastSummary.of_closes(self.draw(closes, s.horizon, s.paths, seed=seed), len(closes)))
+        return {self.name: found}
+
+    def _note(self, text: str) -> None:
+        self.said[text.rstrip(".")] = self.said.get(text.rstrip("."), 0) + 1
+
+    def _fitted(self, origins: Origins) -> Callable[..., NDArray[np.float64]]:
+        store, first, s = origins.store, int(origins.targets().min()), self.settings
+        times, bounds = np.asarray(store.timestamps), zip(store.offsets[:-1], store.offsets[1:], strict=True)
+        ranges = np.array([(lo, lo + np.searchsorted(times[lo:hi], first)) for lo, hi in bounds], np.int64)
+        closes = close_windows(store, ranges, s.lookback, s.horizon, seed=s.seed)
+        try:
+            fitted = TRAINED[self.name].fit(closes, s.horizon, seed=s.seed)
+        except DataError as error:
+            raise DataError(
+                f"it is trained on the bars before the first that is forecast, and there are too few ({str(error).split(';')[0]}). "
+                "Set start later to have it."
+            ) from None
+        self.facts |= {"fitted_on": len(closes), "before": str(np.datetime64(first, "ns"))}
+        return fitted.sample
+
+
+class UsualVolume:
+    """The volume as it usually is at that time of day; says nothing of prices."""
+
+    facts: Mapping[str, Any] = {"kind": "baseline"}
+    notes: tuple[str, ...] = ()
+
+    def samples(self, origins: Origins, windows: Ints) -> dict[str, list[ForecastSummary]]:
+        found = []
+        for window in windows:
+            history, truth = origins.bars(window)
+            mean = np.full((origins.horizon, len(FEATURES)), np.nan)
+            mean[:, VOLUME] = volume_by_time_of_day(history.values[:, VOLUME], history.timestamps, truth.timestamps)
+            found.append(ForecastSummary(None, mean, len(history)))
+        return {VOLUME_BASELINE: found}
+
+
+def make_baseline(name: str, settings: EvaluationSettings, origins: Origins) -> EvaluatedForecaster:
+    """The baseline of a name. DataError: too few rows before the evaluation to fit it on."""
+    return UsualVolume() if name == VOLUME_BASELINE else BaselineForecaster(name, settings, origins)

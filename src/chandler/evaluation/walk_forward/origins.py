@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.data.bars import Bars
-from chandler.data.calendars.time_features import infer_interval
-from chandler.data.store.store import BarStore
+from chandler.data import Bars
+from chandler.data.calendars import infer_interval
+from chandler.data.store import BarStore
 from chandler.errors import DataError
 
 Ints = NDArray[np.int64]
@@ -52,7 +54,14 @@ class Origins:
         found: Ints = np.asarray(self.store.timestamps)[self.rows + 1]
         return found
 
-    def take(self, chosen: NDArray[np.bool_]) -> Origins:
+    def seeds(self, seed: int, windows: Ints) -> list[int]:
+        """A seed for each of the windows: the same for all contenders, whatever chunk a window is in."""
+        times = np.asarray(self.store.timestamps)[self.rows[windows]]
+        names = (zlib.crc32(self.symbol(window).encode()) for window in windows)
+        pairs = zip(names, times, strict=True)
+        return [int(np.random.SeedSequence([seed, name, int(time)]).generate_state(1)[0]) for name, time in pairs]
+
+    def take(self, chosen: NDArray[np.bool_]) -> Self:
         """The chosen windows."""
         return replace(self, numbers=self.numbers[chosen], rows=self.rows[chosen], rounds=self.rounds[chosen])
 

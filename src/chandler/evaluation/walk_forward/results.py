@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,17 +14,34 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
-from chandler.data.bars import FEATURES
+from chandler.data import FEATURES
 from chandler.errors import ConfigError
 from chandler.evaluation.walk_forward.forecasters import CALIBRATED
 from chandler.evaluation.walk_forward.runner import CONFIG, SCORES, read_state
 from chandler.evaluation.walk_forward.scores import quantile_name
-from chandler.measures import cross_section, direction, inside, rank_ic, scaled, significance, volatility
-from chandler.measures.bootstrap import optimal_block
-from chandler.measures.correlation import Kind
-from chandler.measures.significance import Comparison, Estimate
+from chandler.measures import (
+    Comparison,
+    Estimate,
+    Kind,
+    adaptive_bands,
+    block_bootstrap,
+    cross_section,
+    direction,
+    ic,
+    inside,
+    newey_west_t,
+    optimal_block,
+    pinball,
+    qlike,
+    r2,
+    rank_ic,
+    scaled,
+)
+from chandler.measures import compare as compare_origins
 
 Array = NDArray[np.float64]
+P = ParamSpec("P")
+T = TypeVar("T")
 NAIVE = ("bootstrap", "gaussian_walk", "ewma", "garch", "last_close")
 """The first of these that was evaluated is what "naive" means for distributions and volatility."""
 
@@ -48,6 +65,19 @@ QUESTIONS = (
 )
 
 
+def _kept(method: Callable[Concatenate[Results, P], T]) -> Callable[Concatenate[Results, P], T]:
+    """Found once: a report, its tables and its headline ask for the same again and again."""
+
+    @wraps(method)
+    def found(results: Results, /, *given: P.args, **named: P.kwargs) -> T:
+        key = method.__name__, given, *named.items()
+        if key not in results._found:
+            results._found[key] = method(results, *given, **named)
+        return results._found[key]
+
+    return found
+
+
 class Results:
     """The forecasts of an evaluation, as (W, H) arrays by model and column."""
 
@@ -65,11 +95,7 @@ class Results:
         codes = index["model"].map({name: code for code, name in enumerate(self.names)}).to_numpy()
         self._place = (codes, index["window"].to_numpy(), index["step"].to_numpy() - 1)
         self._shape = (len(self.names), *(int(part.max()) + 1 for part in self._place[1:]))
-        self._columns: dict[str, NDArray[Any]] = {}
-        # A report, its tables and its headline ask for the same ones again and again.
-        self._losses: dict[str, Mapping[str, Array]] = {}
-        self._comparisons: dict[tuple[str, str, str], Comparison] = {}
-        self._coverages: dict[tuple[str, float], tuple[float, float, float]] = {}
+        self._found: dict[Any, Any] = {}
 
     @property
     def baselines(self) -> list[str]:
@@ -93,13 +119,16 @@ class Results:
 
     def column(self, model: str, name: str) -> NDArray[Any]:
         """One column of one model, (W, H)."""
-        if name not in self._columns:
-            values = pq.read_table(self.folder / SCORES, columns=[name]).column(0).to_pandas().to_numpy()
-            whole = np.empty(self._shape, values.dtype)
-            whole[self._place] = values
-            self._columns[name] = whole
-        found: NDArray[Any] = self._columns[name][self.names.index(model)]
+        found: NDArray[Any] = self._whole(name)[self.names.index(model)]
         return found
+
+    @_kept
+    def _whole(self, name: str) -> NDArray[Any]:
+        """One column of all models, (models, W, H)."""
+        values = pq.read_table(self.folder / SCORES, columns=[name]).column(0).to_pandas().to_numpy()
+        whole = np.empty(self._shape, values.dtype)
+        whole[self._place] = values
+        return whole
 
     def truth(self, name: str) -> NDArray[Any]:
         """A column that is the same for all models, (W, H)."""
@@ -124,17 +153,13 @@ class Results:
         """Whether it is a distribution: a point has no bands."""
         return self.prices(model) and bool((self.column(model, "q95") > self.column(model, "q05")).any())
 
+    @_kept
     def losses(self, model: str) -> Mapping[str, Array]:
         """(W,) of each measure, lower is better, NaN where the model says nothing of it.
 
         crps, mae, rmse (squared): means over the steps, in % of the last close; crps_return in % log return; mase;
         qlike and volatility of the whole horizon; volume: error in units of the history's usual change.
         """
-        if model not in self._losses:
-            self._losses[model] = self._measured(model)
-        return self._losses[model]
-
-    def _measured(self, model: str) -> Mapping[str, Array]:
         last, came = self.truth("last"), self.truth("truth_close")
         error = self.column(model, "mean_close") - came
         variance, true_variance = self.column(model, "variance")[:, -1], self.truth("truth_variance")[:, -1]
@@ -153,87 +178,125 @@ class Results:
             ),
         }
         if self.spreads(model):
-            found["qlike"] = volatility.qlike(np.maximum(variance, 1e-12), true_variance)
+            found["qlike"] = qlike(np.maximum(variance, 1e-12), true_variance)
             found["volatility"] = np.abs(np.sqrt(variance) - np.sqrt(true_variance)) * 100
         return found
 
     def mean(self, values: Array) -> float:
         """Mean over the origins of the means over their symbols, as comparisons take it; NaN where there is nothing."""
-        return float(by_group(values, self.rounds).mean())
+        return float(self.by_round(values).mean())
+
+    def by_round(self, values: NDArray[Any] | pd.Series) -> pd.Series:
+        """Means of values (W,) over the windows of each round, in order of time."""
+        return pd.Series(values).groupby(self.rounds).mean()
+
+    def crps_by_round(self, model: str) -> Array:
+        """(rounds, H) CRPS over the last close, means over the windows of each round, in order of time."""
+        each = pd.DataFrame(self.column(model, "crps") / self.truth("last"))
+        return each.groupby(self.rounds).mean().to_numpy()
+
+    def crps_by_symbol(self, model: str, rival: str | None = None) -> pd.Series:
+        """CRPS in % of the last close by symbol; with a rival, by how many % it differs from the rival's."""
+        own = pd.Series(self.losses(model)["crps"]).groupby(self.symbols).mean()
+        return own if rival is None else (own / self.crps_by_symbol(rival) - 1) * 100
+
+    def pinball(self, model: str) -> float:
+        """Mean pinball loss of the 5% and 95% quantiles, in % of the last close: what tails cost; NaN for a point."""
+        if not self.spreads(model):
+            return float("nan")
+        came, last = self.truth("truth_close"), self.truth("last")
+        losses = [pinball(self.column(model, quantile_name(level)), came, level) / last for level in (0.05, 0.95)]
+        return self.mean(np.mean(losses, axis=(0, 2))) * 100
 
     def r2(self, model: str) -> float:
         """Of the volatility (square root of the variance over the horizon); NaN for a point."""
         if not self.spreads(model):
             return float("nan")
         made, came = self.column(model, "variance")[:, -1], self.truth("truth_variance")[:, -1]
-        return volatility.r2(np.sqrt(made), np.sqrt(came))
+        return r2(np.sqrt(made), np.sqrt(came))
 
     def direction(self, model: str) -> Estimate:
         """Share of windows whose last bar lies on the side that the mean return names, over the rounds."""
         if not self.prices(model):
-            return significance.newey_west_t(np.full(1, np.nan))
+            return self._estimate(pd.Series([np.nan]))
         said = np.round(self.column(model, "mean_return")[:, -1], 12)
         right = direction(said, self.truth("truth_close")[:, -1] - self.truth("last")[:, -1])
-        by_round = pd.Series(right).groupby(self.rounds).mean()
-        found = significance.newey_west_t(by_round.to_numpy() - 0.5, self._lags(len(by_round.dropna())))
-        return Estimate(found.mean + 0.5, found.se, found.t, found.p, found.n)
+        found = self._estimate(self.by_round(right) - 0.5)
+        return replace(found, mean=found.mean + 0.5)
 
     def rank_ic(self, model: str, *, kind: Kind = "rank_ic") -> Estimate:
         """Across symbols: the forecast of the return at the last step against what came, one value a round."""
         if not self.prices(model):
-            return significance.newey_west_t(np.full(1, np.nan))
+            return self._estimate(pd.Series([np.nan]))
         frame = pd.DataFrame({
             "round": self.rounds,
             "forecast": self.column(model, "mean_return")[:, -1],
             "truth": np.log(self.truth("truth_close")[:, -1] / self.truth("last")[:, -1]),
         })  # fmt: skip
-        series = cross_section(frame, "round", "forecast", "truth", kind=kind)
-        return significance.newey_west_t(series.to_numpy(), self._lags(int(series.notna().sum())))
+        return self._estimate(cross_section(frame, "round", "forecast", "truth", kind=kind))
 
     def path_ic(self, model: str) -> Estimate:
         """Along the path: the mean path's rank correlation with the true one, over open, high, low and close."""
-        values = []
-        for name in FEATURES[:4]:
-            made, came = self.column(model, f"mean_{name}"), self.truth(f"truth_{name}")
-            if np.isfinite(made).all():
-                values.append([rank_ic(f, t) for f, t in zip(made, came, strict=True)])
-        if not values:
-            return significance.newey_west_t(np.full(1, np.nan))
-        each = pd.DataFrame(np.array(values).T)
-        by_round = each.mean(axis=1, skipna=False).groupby(self.rounds).mean()
-        return significance.newey_west_t(by_round.to_numpy(), self._lags(int(by_round.notna().sum())))
+        each = self.path_correlations(model, "rank_ic")
+        return self._estimate(self.by_round(each.mean(axis=1, skipna=False)) if len(each) else pd.Series([np.nan]))
 
-    def inside(self, model: str, level: float) -> NDArray[np.bool_]:
-        """(W, H) whether the true close lies in the central band, edges included."""
-        return inside(*self.band(model, level), self.truth("truth_close"))
+    @_kept
+    def path_correlations(self, model: str, kind: Kind) -> pd.DataFrame:
+        """Of each window's mean path with the true one: a column for each price that the model speaks of."""
+        measure = {"ic": ic, "rank_ic": rank_ic}[kind]
+        pairs = {name: (self.column(model, f"mean_{name}"), self.truth(f"truth_{name}")) for name in FEATURES[:4]}
+        return pd.DataFrame({
+            name: [measure(f, t) for f, t in zip(made, came, strict=True)]
+            for name, (made, came) in pairs.items() if np.isfinite(made).all()
+        })  # fmt: skip
 
     def band(self, model: str, level: float) -> tuple[Array, Array]:
         """(W, H) lower and upper edges, in price units."""
         names = [quantile_name(round(0.5 + sign * level / 2, 6)) for sign in (-1, 1)]
         return self.column(model, names[0]), self.column(model, names[1])
 
+    @_kept
     def coverage(self, model: str, level: float) -> tuple[float, float, float]:
-        """Share of true closes inside, and its 95% block bootstrap interval over the rounds."""
-        key = model, level
-        if key not in self._coverages:
-            by_round = pd.Series(self.inside(model, level).mean(1)).groupby(self.rounds).mean().to_numpy()
-            found = significance.block_bootstrap(by_round, self._block(by_round))
-            self._coverages[key] = float(found.mean), float(found.low), float(found.high)
-        return self._coverages[key]
+        """Share of true closes inside, edges included, and its 95% block bootstrap interval over the rounds."""
+        held = inside(*self.band(model, level), self.truth("truth_close"))
+        by_round = self.by_round(held.mean(1)).to_numpy()
+        found = block_bootstrap(by_round, max(float(self.overlap), optimal_block(by_round)))
+        return float(found.mean), float(found.low), float(found.high)
+
+    @_kept
+    def adaptive_coverage(self, model: str, level: float) -> tuple[float, float]:
+        """Coverage of adaptive bands over all steps, and their width in % of the last close.
+
+        Each step is replayed for itself, all symbols of a round together.
+        """
+        low, high = self.band(model, level)
+        came, last = self.truth("truth_close"), self.truth("last")
+        numbers, rounds = pd.factorize(self.symbols)[0], self.rounds
+        shape = int(rounds.max()) + 1, int(numbers.max()) + 1
+        shares, widths = [], []
+        for step in range(self.horizon):
+            lower, upper, true = panel = np.ones(shape), np.ones(shape), np.full(shape, np.nan)
+            for grid, values in zip(panel, (low, high, came), strict=True):
+                # A price at or below 0 has no logarithm: such an edge lies below every close all the same.
+                grid[rounds, numbers] = np.maximum(values[:, step], 1e-12)
+            found = adaptive_bands(lower, upper, true, level, delay=-(-(step + 1) // self.apart))
+            shares.append(found.coverage())
+            widths.append(((found.high - found.low)[rounds, numbers] / last[:, step]).mean() * 100)
+        return float(np.mean(shares)), float(np.mean(widths))
 
     def width(self, model: str, level: float) -> float:
         """Mean width of the band in % of the last close."""
         low, high = self.band(model, level)
         return float(((high - low) / self.truth("last")).mean() * 100)
 
+    @_kept
     def compare(self, model: str, rival: str, loss: str) -> Comparison:
         """A model's loss against a rival's, over the origins."""
-        key = model, rival, loss
-        if key not in self._comparisons:
-            a, b = self.losses(model)[loss], self.losses(rival)[loss]
-            apart = int(self.state["apart"])
-            self._comparisons[key] = significance.compare(a, b, self.rounds, self.horizon, stride=apart)
-        return self._comparisons[key]
+        return self.compare_losses(self.losses(model)[loss], self.losses(rival)[loss])
+
+    def compare_losses(self, mine: Array, theirs: Array) -> Comparison:
+        """Losses (W,) against others, over the origins."""
+        return compare_origins(mine, theirs, self.rounds, self.horizon, stride=self.apart)
 
     def naive(self, question: ComparisonSpec) -> str | None:
         """What "naive" means for a question; None where no baseline answers it."""
@@ -245,9 +308,14 @@ class Results:
         return [name for name in self.baselines if np.isfinite(self.losses(name)[loss]).any()]
 
     @property
+    def apart(self) -> int:
+        """Bars between two rounds."""
+        return int(self.state["apart"])
+
+    @property
     def overlap(self) -> int:
         """How many neighbouring rounds share forecast bars; 1: none."""
-        return -(-self.horizon // int(self.state["apart"]))
+        return -(-self.horizon // self.apart)
 
     def independent(self) -> int:
         """Rounds that share no forecast bar."""
@@ -263,13 +331,8 @@ class Results:
         found, counts = np.unique(self.column(model, "mark")[:, 0].astype(str), return_counts=True)
         return {str(mark): int(count) for mark, count in zip(found, counts, strict=True) if mark}
 
-    def _lags(self, count: int) -> int | None:
-        return None if count < 4 else min(max(self.overlap, int(4 * (count / 100) ** (2 / 9))), count - 1)
-
-    def _block(self, series: Array) -> float:
-        return max(float(self.overlap), optimal_block(series))
-
-
-def by_group(values: Array, groups: Sequence[Any] | NDArray[Any]) -> pd.Series:
-    """Means of values (N,) by group, in the order of the groups."""
-    return pd.Series(values).groupby(np.asarray(groups)).mean()
+    def _estimate(self, by_round: pd.Series) -> Estimate:
+        """Of a mean over rounds, whose windows may overlap."""
+        count = int(by_round.notna().sum())
+        lags = None if count < 4 else min(max(self.overlap, int(4 * (count / 100) ** (2 / 9))), count - 1)
+        return newey_west_t(by_round.to_numpy(), lags)

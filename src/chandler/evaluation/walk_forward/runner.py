@@ -8,29 +8,28 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from chandler.atomic import atomic_file, write_text
-from chandler.data.sources import load_clean
-from chandler.data.store.store import BarStore
+from chandler.atomic import write_text
+from chandler.data import CLOSE, load_clean
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation.part_store import inputs, slug
-from chandler.evaluation.walk_forward import scores as records
 from chandler.evaluation.walk_forward.contamination import (
     check_contamination,
     exposure,
     first_clean_origin,
     not_on_record,
 )
-from chandler.evaluation.walk_forward.forecasters import EvaluatedForecaster, ModelForecaster, seeds
-from chandler.evaluation.walk_forward.origins import Origins, find_origins
+from chandler.evaluation.walk_forward.forecasters import EvaluatedForecaster, ModelForecaster, make_baseline
+from chandler.evaluation.walk_forward.origins import Ints, Origins, find_origins
+from chandler.evaluation.walk_forward.part_store import PartStore, chunks_of, inputs, join, slug, write_table
+from chandler.evaluation.walk_forward.scores import naive_times, score_rows, score_table
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
 from chandler.places import Layout, require_apart
 from chandler.progress import Progress
@@ -59,7 +58,7 @@ def evaluate(
     """Run the evaluation, or go on with it.
 
     Args:
-        settings: what to do; see `config.load_evaluation`.
+        settings: what to do; see `load_evaluation`.
         force: forecast bars that a model has seen, and mark them.
         overwrite: remove an earlier evaluation with other settings from the folder first.
         progress: what shows it; default: a bar on a terminal, lines elsewhere.
@@ -78,18 +77,9 @@ def evaluate(
     store, cleaned = load_clean(settings.data)
     require_apart(folder, inputs(settings.data, settings.models.values()))
     settings = settings.for_bars(store)
-    begin = settings.start
-    if begin is None and not force:
-        begin = first_clean_origin(store, exposures)
-    origins = find_origins(
-        store,
-        settings.lookback,
-        settings.horizon,
-        stride=settings.apart,
-        limit=settings.origins,
-        start=begin,
-        end=settings.end,
-    )
+    begin = settings.start or (None if force else first_clean_origin(store, exposures))
+    origins = find_origins(store, settings.lookback, settings.horizon, stride=settings.apart, limit=settings.origins,
+                           start=begin, end=settings.end)  # fmt: skip
     marks = check_contamination(origins, exposures, force)
     # What cannot be loaded is said before the hours, not after.
     models = {name: ModelForecaster(name, source, settings) for name, source in settings.models.items()}
@@ -103,29 +93,30 @@ def evaluate(
     _write_state(folder, {**state, "contenders": kept, "finished": False})
     write_text(folder / CONFIG, settings.to_yaml())
     shown.note(
-        f"{len(origins):,} windows of {settings.lookback} + {settings.horizon} bars, {len(set(origins.rounds)):,} origins of "
-        f"{len(set(origins.numbers)):,} symbols, {state['first'][:10]} to {state['last'][:10]}"
+        f"{len(origins):,} windows of {settings.lookback} + {settings.horizon} bars, {state['rounds']:,} origins of "
+        f"{state['symbols']:,} symbols, {state['first'][:10]} to {state['last'][:10]}"
     )
-    _write_table(folder / EXAMPLES, _examples(origins, settings.seed))
-    state["contenders"], state["left_out"] = {}, {}
-    for name, contender in _contenders(settings, models, store, origins, state["left_out"], shown):
+    write_table(folder / EXAMPLES, _examples(origins, settings.seed))
+    chunks, stores = chunks_of(len(origins), settings.chunk), []
+    contenders = state["contenders"] = {}
+    state["left_out"] = {}
+    for name, contender in _contenders(settings, models, origins, state["left_out"], shown):
         for note in contender.notes:
             shown.note(note)
         # As it will be read back: tuples become lists.
-        facts = json.loads(json.dumps({**contender.facts, "notes": list(contender.notes)}))
-        state["contenders"][name] = facts
-        parts = folder / PARTS / slug(name)
+        facts = contenders[name] = json.loads(json.dumps({**contender.facts, "notes": list(contender.notes)}))
+        parts = PartStore(folder / PARTS / slug(name), chunks)
         if kept.get(name) not in (None, facts):
-            for part in parts.glob("[0-9]*.parquet"):
-                part.unlink()
-        _write_state(folder, {**state, "contenders": {**kept, **state["contenders"]}, "finished": False})
+            parts.clear()
+        _write_state(folder, {**state, "contenders": {**kept, **contenders}, "finished": False})
         begun = time.monotonic()
-        done = _run(name, contender, settings, origins, marks.get(name), parts, shown)
+        done = parts.fill(partial(_scores, contender, origins, marks.get(name), settings.seed), shown, name)
         if done:
             shown.note(f"{name}: {done:,} windows in {time.monotonic() - begun:,.0f} s")
-    if not state["contenders"]:
+        stores.append(parts)
+    if not stores:
         raise ConfigError("there is nothing left to evaluate: give models, or baselines that need no fit.")
-    _join(folder, [slug(name) for name in state["contenders"]], len(origins), settings.chunk)
+    join((table for parts in stores for table in parts.tables()), folder / SCORES)
     _write_state(folder, {**state, "finished": True})
     return folder
 
@@ -133,18 +124,15 @@ def evaluate(
 def _contenders(
     settings: EvaluationSettings,
     models: dict[str, ModelForecaster],
-    store: BarStore,
     origins: Origins,
     left_out: dict[str, str],
     shown: Progress,
 ) -> Iterator[tuple[str, EvaluatedForecaster]]:
     """One at a time; `models` are taken out, so that each is freed when it is done. A baseline that cannot be fitted is
     left out."""
-    from chandler.evaluation.walk_forward.naive import make_baseline
-
     for name in settings.baselines:
         try:
-            baseline = make_baseline(name, settings, store, origins)
+            baseline = make_baseline(name, settings, origins)
         except DataError as error:
             left_out[name] = str(error)
             shown.note(f"{name} is left out: {error}")
@@ -154,34 +142,17 @@ def _contenders(
         yield name, models.pop(name)
 
 
-def _run(
-    name: str,
-    contender: EvaluatedForecaster,
-    settings: EvaluationSettings,
-    origins: Origins,
-    marks: NDArray[np.str_] | None,
-    parts: Path,
-    shown: Progress,
-) -> int:
-    """Forecast what is missing; how many windows that were."""
-    parts.mkdir(parents=True, exist_ok=True)
-    chunks = [np.arange(lo, min(lo + settings.chunk, len(origins))) for lo in range(0, len(origins), settings.chunk)]
-    missing = [number for number in range(len(chunks)) if not _part(parts, number).is_file()]
-    done = 0
-    with shown.track(name, len(origins), len(origins) - sum(len(chunks[n]) for n in missing)) as report:
-        for number in missing:
-            windows = chunks[number]
-            found = []
-            for twin, samples in contender.samples(origins, windows).items():
-                for window, sample, seed in zip(windows, samples, seeds(settings, origins, windows), strict=True):
-                    history, truth = origins.bars(int(window))
-                    mark = "" if marks is None else str(marks[window])
-                    head = {"model": twin, "window": int(window), "round": int(origins.rounds[window]), "mark": mark}
-                    found.append({**head, **records.score_rows(sample, history, truth, seed)})
-            _write_table(_part(parts, number), records.score_table(found))
-            done += len(windows)
-            report(len(windows))
-    return done
+def _scores(
+    contender: EvaluatedForecaster, origins: Origins, marks: NDArray[np.str_] | None, seed: int, windows: Ints
+) -> pa.Table:
+    """The rows of some windows, twin after twin."""
+    found = []
+    for name, samples in contender.samples(origins, windows).items():
+        for window, sample, drawn in zip(windows, samples, origins.seeds(seed, windows), strict=True):
+            mark = "" if marks is None else str(marks[window])
+            head = {"model": name, "window": int(window), "round": int(origins.rounds[window]), "mark": mark}
+            found.append(head | score_rows(sample, *origins.bars(window), drawn))
+    return score_table(found)
 
 
 def _examples(origins: Origins, seed: int, count: int = 6, rows: int = 45) -> pa.Table:
@@ -190,7 +161,7 @@ def _examples(origins: Origins, seed: int, count: int = 6, rows: int = 45) -> pa
     frames = []
     for window in drawn:
         frame = origins.bars(int(window))[0].tail(rows).to_frame().reset_index()
-        frame["timestamp"] = records.naive_times(pd.DatetimeIndex(frame["timestamp"]))
+        frame["timestamp"] = naive_times(pd.DatetimeIndex(frame["timestamp"]))
         frames.append(frame.assign(window=int(window), symbol=origins.symbol(int(window))))
     return pa.Table.from_pandas(pd.concat(frames, ignore_index=True), preserve_index=False)
 
@@ -199,7 +170,7 @@ def _state(settings: EvaluationSettings, origins: Origins, begin: str | None) ->
     """What the folder remembers: enough to tell whether parts belong to these settings and these bars."""
     store = origins.store
     first, last = origins.targets(), np.asarray(store.timestamps)[origins.rows + origins.horizon]
-    closes = np.asarray(store.values[origins.rows, 3], np.float64)
+    closes = np.asarray(store.values[origins.rows, CLOSE], np.float64)
     return {
         "chandler": __version__,
         "settings": {k: v for k, v in settings.model_dump(mode="json").items() if k not in _FREE},
@@ -262,24 +233,3 @@ def read_state(folder: str | Path) -> dict[str, Any]:
 
 def _write_state(folder: Path, state: dict[str, Any]) -> None:
     write_text(folder / STATE, json.dumps(state, indent=1, ensure_ascii=False))
-
-
-def _join(folder: Path, names: list[str], windows: int, chunk: int) -> None:
-    """All parts in one file, one part in memory at a time."""
-    parts = [_part(folder / PARTS / name, number) for name in names for number in range(-(-windows // chunk))]
-    schema = pq.read_schema(parts[0])
-    with (
-        atomic_file(folder / SCORES) as scratch,
-        pq.ParquetWriter(scratch, schema, compression="zstd") as writer,
-    ):
-        for part in parts:
-            writer.write_table(pq.read_table(part).cast(schema))
-
-
-def _part(folder: Path, number: int) -> Path:
-    return folder / f"{number:06d}.parquet"
-
-
-def _write_table(path: Path, table: pa.Table) -> None:
-    with atomic_file(path) as scratch:
-        pq.write_table(table, scratch, compression="zstd")

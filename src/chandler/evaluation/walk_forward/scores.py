@@ -11,10 +11,9 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from chandler.data.bars import Bars
-from chandler.data.calendars.time_features import time_features
-from chandler.data.columns import CLOSE, FEATURES, LOW, VOLUME
-from chandler.forecasting.repair import PRICE_FLOOR
+from chandler.data import CLOSE, FEATURES, LOW, VOLUME, Bars
+from chandler.data.calendars import time_features
+from chandler.forecasting import PRICE_FLOOR
 from chandler.measures import crps, log_returns, naive_error, pit, realised_variance
 
 Array = NDArray[np.float64]

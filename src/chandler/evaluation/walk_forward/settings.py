@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any, Literal, get_args
 
-import yaml
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from chandler.data.sources import SourceSettings
-from chandler.data.store.store import BarStore
+from chandler.data import SourceSettings
+from chandler.data.store import BarStore
 from chandler.errors import ConfigError
-from chandler.evaluation.tasks.paper import SAMPLING, window_for
+from chandler.evaluation.baselines import BASELINES, TRAINED
+from chandler.evaluation.walk_forward.paper import SAMPLING, window_for
 from chandler.evaluation.walk_forward.scores import LEVELS
-from chandler.settings import StrictModel, did_you_mean, load
+from chandler.settings import Moment, StrictModel, did_you_mean, load
 
 VOLUME_BASELINE = "volume_by_time_of_day"
 DEFAULT_BASELINES = ("last_close", "bootstrap", "gaussian_walk", "ewma", "dlinear", VOLUME_BASELINE)
@@ -53,9 +52,9 @@ class EvaluationSettings(StrictModel):
     """Bars between two origins; null: the horizon, so that no bar is forecast twice."""
     origins: int | None = Field(None, ge=1)
     """At most so many origins a symbol, evenly spaced over the period; null: all."""
-    start: str | None = None
+    start: Moment | None = None
     """First day or time that may be forecast; null: the first that no model was trained or validated on."""
-    end: str | None = None
+    end: Moment | None = None
     """Last day or time that may be forecast; null: the last of the data."""
     paths: int = Field(100, ge=1)
     """Sampled futures of each window, of models and baselines alike."""
@@ -96,11 +95,6 @@ class EvaluationSettings(StrictModel):
             raise ValueError(f"give {least} or more, or null for the paper's")
         return AUTO if value is None else value
 
-    @field_validator("start", "end", mode="before")
-    @classmethod
-    def _text(cls, value: object) -> object:
-        return str(value) if isinstance(value, datetime.date) else value  # YAML makes dates of 2024-06-30
-
     @field_validator("models", mode="before")
     @classmethod
     def _named(cls, value: object) -> object:
@@ -136,10 +130,6 @@ class EvaluationSettings(StrictModel):
         """Bars between two origins."""
         return self.stride or self.horizon
 
-    def to_yaml(self) -> str:
-        """The resolved settings; loading them gives the same object."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
-
 
 def name_models(given: Iterable[str]) -> dict[str, str]:
     """`name=source` or `source` texts as name -> source; without a name, the last part of the path.
@@ -172,10 +162,8 @@ def load_evaluation(
         ConfigError: as `settings.load`; a baseline that there is not.
     """
     settings = load(EvaluationSettings, source, overrides, final)
-    from chandler.evaluation.baselines import BASELINES
-
+    known = (*BASELINES, *TRAINED, VOLUME_BASELINE)
     for name in settings.baselines:
-        known = (*BASELINES, VOLUME_BASELINE)
         if name not in known:
             raise ConfigError(f"baselines: {name} is unknown{did_you_mean(name, known)}.")
     return settings

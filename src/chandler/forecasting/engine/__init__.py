@@ -6,12 +6,15 @@ says what it may use), `decoding` turns ids into bars.
 """
 
 from chandler.forecasting.engine.decoding import decode_paths
-from chandler.forecasting.engine.generation import Overflow, generate
-from chandler.forecasting.engine.memory import free_memory
+from chandler.forecasting.engine.generation import generate
+from chandler.forecasting.engine.memory import SHARE, free_memory
+from chandler.forecasting.engine.planning import GenerationSettings, Overflow
 from chandler.forecasting.engine.prompts import Prompt, eval_mode
-from chandler.forecasting.engine.sampling import Sampling, path_uniforms
+from chandler.forecasting.engine.sampling import Sampling, path_uniforms, require_int
 
 __all__ = [
+    "SHARE",
+    "GenerationSettings",
     "Overflow",
     "Prompt",
     "Sampling",
@@ -20,4 +23,5 @@ __all__ = [
     "free_memory",
     "generate",
     "path_uniforms",
+    "require_int",
 ]

@@ -34,15 +34,15 @@ class PrefixCache:
 
     Args:
         weights: the predictor.
-        embedded: per series its rows (rows_i, dim), float32, rows_i >= 1, that share one `padded` length.
-        encoded: called with the numbers of the series that have just been encoded.
+        embedded: per series its rows (rows_i, dim), float32, rows_i >= 1; best with like lengths side by side.
+        encoded: called with the places of the series that have just been encoded.
     """
 
     def __init__(
         self,
         weights: GenerationWeights,
         embedded: Sequence[Tensor],
-        encoded: Callable[[range], None] = lambda series: None,
+        encoded: Callable[[range], None] = lambda places: None,
     ) -> None:
         self.weights, self.series = weights, len(embedded)
         self.lengths = torch.tensor([len(x) for x in embedded], device=weights.device)
@@ -53,15 +53,16 @@ class PrefixCache:
         """Per layer (series, heads, width, head_dim)."""
         for layer in range(len(weights.layers) + 1):
             heads = weights.heads_of(layer)
-            values = torch.empty(
+            values = torch.zeros(  # padding has no weight, and 0 x 0 is 0
                 self.series, heads, self.width, weights.dim // heads, dtype=weights.cache_dtype, device=weights.device
             )
             self.values.append(values)
-            self.keys.append(torch.empty_like(values.mT, memory_format=torch.contiguous_format))
+            self.keys.append(torch.zeros_like(values.mT, memory_format=torch.contiguous_format))
         self.bias: Tensor | None = None
-        """(series, 1, PAD): -inf on padding, of the last `PAD` keys; None where nothing is padded."""
-        if bool((self.lengths < self.width).any()):
-            beyond = torch.arange(self.width - PAD, self.width, device=weights.device) >= self.lengths[:, None]
+        """(series, 1, some): -inf on padding, of the last keys, from the shortest history on; None without padding."""
+        shortest = min(len(x) for x in embedded)
+        if shortest < self.width:
+            beyond = torch.arange(shortest, self.width, device=weights.device) >= self.lengths[:, None]
             self.bias = torch.zeros(beyond.shape, device=weights.device).masked_fill_(beyond, -torch.inf)
             self.bias = self.bias.to(weights.cache_dtype)[:, None]
         self._flat_keys = [keys.flatten(0, 1) for keys in self.keys]
@@ -75,12 +76,14 @@ class PrefixCache:
         """Hidden state of the last row of each series, (series, dim)."""
 
     def _encode(self, embedded: Sequence[Tensor], first: int) -> Tensor:
-        weights, width, n = self.weights, self.width, len(embedded)
+        weights, n = self.weights, len(embedded)
+        width = padded(max(len(rows) for rows in embedded))
         x = torch.stack([F.pad(rows, (0, 0, 0, width - len(rows))) for rows in embedded])
 
         def remember(layer: int, kv: Tensor) -> tuple[Tensor, Tensor]:
             k, v = (t.unflatten(0, (n, width)).transpose(1, 2) for t in kv.unbind(1))
-            self.keys[layer][first : first + n], self.values[layer][first : first + n] = k.mT, v
+            self.keys[layer][first : first + n, ..., :width] = k.mT
+            self.values[layer][first : first + n, :, :width] = v
             return k, v
 
         def attend(layer: int, qkv: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Turns token ids into normalised bars: the history passes through the decoder once, however many paths follow it.
 
-The result is that of `reencoding.decode_tail`, which repeats the history for every path.
+The result is that of `reference.decode_tail`, which repeats the history for every path.
 """
 
 from __future__ import annotations
@@ -11,10 +11,7 @@ from torch import Tensor
 
 from chandler.forecasting.engine.prompts import eval_mode
 from chandler.forecasting.engine.reference import decode_tail
-from chandler.nn.functional import RotaryTable, rotate
-from chandler.nn.layers import Block
-from chandler.nn.quantizer import ids_to_signs
-from chandler.nn.tokenizer import KronosTokenizer
+from chandler.nn import Block, KronosTokenizer, RotaryTable, ids_to_signs, rotate
 
 Memory = tuple[Tensor, Tensor]
 """Keys and values of a block, each (1, heads, rows, head_dim)."""

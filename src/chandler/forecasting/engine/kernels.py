@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chandler.nn.layers import Attention, Block, RMSNorm, Rotary
-from chandler.nn.predictor import DependencyPositions, Kronos
+from chandler.nn import Attention, Block, DependencyPositions, Kronos, RMSNorm, Rotary
 
 Attend = Callable[[int, Tensor], Tensor]
 """(layer, qkv (rows, 3, heads, head_dim)) -> (rows, heads * head_dim): the attention of new rows."""

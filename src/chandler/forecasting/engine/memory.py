@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import torch
 
 SHARE = 0.25
 """Part of the free memory that generation plans with unless told otherwise."""
-_UNKNOWN = 4 << 30
 _CGROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory"))
 """Where a container sees its control group: the second version of these, then the first."""
 _V2 = ("memory.max", "memory.current", "inactive_file")
@@ -23,7 +22,12 @@ def free_memory(device: torch.device) -> int:
     told = getattr(torch.get_device_module(device), "mem_get_info", None)  # accelerators with memory of their own
     if told is not None:
         return int(told(device)[0])
-    return min([_available(), *(left for root in _CGROUPS if (left := cgroup_available(root)) is not None)])
+    return min(
+        [
+            psutil.virtual_memory().available,
+            *(left for root in _CGROUPS if (left := cgroup_available(root)) is not None),
+        ]
+    )
 
 
 def cgroup_available(root: Path) -> int | None:
@@ -41,19 +45,6 @@ def cgroup_available(root: Path) -> int | None:
         lines = []
     files = sum(int(line.split()[1]) for line in lines if line.split()[:1] == [cached])
     return max(0, limit - max(0, used - files))
-
-
-def _available() -> int:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:  # macOS and others: a part of what is installed, since what is free is not told
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    except (ValueError, OSError, AttributeError):
-        return _UNKNOWN
 
 
 def _number(path: Path) -> int | None:

@@ -3,37 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import torch
 
 from chandler.errors import ConfigError
 from chandler.forecasting.engine.cache import PREFILL_ROWS, bytes_per_row, padded
-from chandler.forecasting.engine.kernels import GenerationWeights
+from chandler.forecasting.engine.kernels import GenerationWeights, suits_cpu
 from chandler.forecasting.engine.prompts import Prompt
+from chandler.forecasting.engine.sampling import Sampling
+from chandler.nn import DependencyPositions
 
 Overflow = Literal["exact", "block", "trim"]
-"""What happens to rows beyond `max_context`; see `generation.generate`."""
-MAX_ROWS = 128
-"""Paths stepped together at most: the GEMM rate hardly grows beyond."""
-MAX_OWN_BYTES = 256 << 20
-"""Keys and values of new rows at most, while more than one path is stepped: 65 paths of 112 rows of Kronos-small."""
+"""What happens to rows beyond `max_context`; see `GenerationSettings.overflow`."""
+MAX_ROWS, MAX_OWN_BYTES = 128, 256 << 20
+"""On a CPU: paths stepped together at most, since the GEMM rate hardly grows beyond; and keys and values of new rows at most,
+while more than one path is stepped: 65 paths of 112 rows of Kronos-small."""
+MAX_ROWS_ACCELERATOR = 4096
+"""Elsewhere: what is free bounds it first, and a step of few rows waits for its launches."""
 MAX_ENCODED_ROWS = 8192
 """Own rows re-encoded at once when the window slides."""
 
 
-class ContextWindow:
-    """Which rows are visible when: a window of at most `max_context` rows that moves on by `block` rows."""
+@dataclass(frozen=True)
+class GenerationSettings:
+    """How prompts are continued. Impossible values raise ConfigError.
 
-    def __init__(self, horizon: int, max_context: int, overflow: Overflow) -> None:
-        self.horizon, self.max_context = horizon, max_context
-        eighth = max(1, max_context // 8)
-        self.block = 1 if overflow == "exact" else eighth
-        self.keep = max_context
-        if overflow == "trim":
-            self.keep = max_context - horizon if horizon < max_context else eighth
+    While history + horizon <= max_context the three overflow modes are one. A history longer than `max_context`
+    is always cut to its last `max_context` rows.
+    """
+
+    horizon: int
+    """Rows to add, >= 1; what the prompts' uniforms and stamps were made for."""
+    max_context: int
+    """Rows that the model sees at most."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How a token is chosen."""
+    positions: DependencyPositions = "reference"
+    """How the dependency-aware layer sees positions; "reference" for released weights."""
+    overflow: Overflow = "exact"
+    """What happens when history and new rows exceed `max_context`.
+
+    "exact": the window slides by one row, and since every position shifts all of it is encoded anew at each step, as in
+    the reference. Rows of the history are encoded once for all paths, own rows per path.
+    "block": when the window is full its oldest max_context // 8 rows are dropped and the rest is encoded anew, once per
+    block; a path sees between 7/8 of `max_context` and all of it.
+    "trim": the history is cut to max_context - horizon rows first, so nothing slides. A horizon that leaves no room
+    (>= max_context) cuts the history to max_context // 8 rows and goes on as "block".
+    """
+    dtype: torch.dtype = torch.float32
+    """Of weights, and of caches on accelerators: float32, or bfloat16 (faster; some tokens change)."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("horizon", self.horizon), ("max_context", self.max_context)):
+            if value < 1:
+                raise ConfigError(f"{name} must be a whole number >= 1, found {value!r}.")
+        if self.overflow not in get_args(Overflow):
+            raise ConfigError(f'overflow is "exact", "block" or "trim", found {self.overflow!r}.')
+        if self.dtype not in (torch.float32, torch.bfloat16):
+            raise ConfigError(f"the engine computes in float32 or bfloat16, found {self.dtype}.")
+
+    @property
+    def _eighth(self) -> int:
+        return max(1, self.max_context // 8)
+
+    @property
+    def keep(self) -> int:
+        """Rows of history that are ever seen, at most."""
+        if self.overflow != "trim":
+            return self.max_context
+        return self.max_context - self.horizon if self.horizon < self.max_context else self._eighth
+
+    @property
+    def own_rows(self) -> int:
+        """New rows of one path that are in view at once, at most (the last new row is never encoded)."""
+        return max(1, min(self.horizon - 1, self.max_context))
 
     def cut(self, prompt: Prompt, paths: int, device: torch.device) -> Prompt:
         """The prompt without the rows of history that are never seen, and its first `paths` paths."""
@@ -47,22 +92,18 @@ class ContextWindow:
         )
 
     def slides(self, rows: int) -> bool:
-        """Whether a history of `rows` rows will not stay in view to the end (the last new row is never encoded)."""
+        """Whether a history of `rows` rows will not stay in view to the end."""
         return rows + self.horizon - 1 > self.max_context
 
     def start(self, end: int) -> int:
         """First visible row when rows 0 .. end - 1 exist."""
-        return -(-max(0, end - self.max_context) // self.block) * self.block
-
-    @property
-    def own_rows(self) -> int:
-        """New rows of one path that are in view at once, at most."""
-        return max(1, min(self.horizon - 1, self.max_context))
+        block = 1 if self.overflow == "exact" else self._eighth
+        return -(-max(0, end - self.max_context) // block) * block
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Series of like shape and a range of their paths, computed as one group."""
+    """Some paths of series that are computed as one batch: as many paths of each."""
 
     series: tuple[int, ...]
     paths: slice
@@ -73,89 +114,80 @@ class Chunk:
         return int(self.paths.stop - self.paths.start)
 
 
-@dataclass(frozen=True)
-class _Item:
-    """Some paths of one series, before they are put together."""
+@dataclass(frozen=True, order=True)
+class _Part:
+    """Some paths of one series, before they are put together; sorted so that what is alike is side by side."""
 
     slides: bool
-    width: int
-    """Rows of history: exactly where the window slides (alike series slide at the same step), else padded."""
     stamped: bool
+    several: bool
+    """Whether the series comes in several parts: those lie side by side, since they share its encoded history."""
+    rows: int
+    """Of history."""
     series: int
     first: int
     end: int
-    price: int
-    """Bytes of the prefix and of the paths."""
 
-    @property
-    def kind(self) -> tuple[object, ...]:
-        """Items of one kind make a group."""
-        return self.slides, self.width, self.stamped, self.first, self.end
-
-    @property
-    def place(self) -> tuple[object, ...]:
-        """Like shapes together, and the chunks of one series in a row: they share its encoded history."""
-        return self.slides, self.width, self.stamped, self.series, self.first
+    def joins(self, other: _Part) -> bool:
+        """Whether both can be one batch. Where the window slides, only what slides at the same steps can."""
+        mine = (self.slides, self.stamped, self.first, self.end, self.rows if self.slides else 0)
+        return mine == (other.slides, other.stamped, other.first, other.end, other.rows if self.slides else 0)
 
 
 def plan(
-    weights: GenerationWeights, series: Sequence[Prompt], window: ContextWindow, budget: int
-) -> Iterator[list[Chunk]]:
-    """Batches of chunks, each within `budget` bytes. Rows of a batch are multiplied together.
+    weights: GenerationWeights, series: Sequence[Prompt], settings: GenerationSettings, budget: int
+) -> Iterator[Chunk]:
+    """The batches, each within `budget` bytes and a number of rows that suits the device.
 
     Raises:
         ConfigError: not even one path fits.
     """
-    buffers = PREFILL_ROWS * _activations(weights)
-    most = max(1, min(MAX_ROWS, MAX_OWN_BYTES // (window.own_rows * bytes_per_row(weights))))
-    items = [
-        item
-        for index, prompt in enumerate(series)
-        for item in _items(weights, index, prompt, window, budget - buffers, most)
-    ]
-    batch: list[_Item] = []
-    for item in sorted(items, key=lambda item: item.place):
-        rows = sum(other.end - other.first for other in (*batch, item))
-        price = sum(other.price for other in (*batch, item))
-        # Only what slides alike slides together: then the whole batch is encoded anew.
-        apart = bool(batch) and (item.slides or batch[-1].slides) and batch[-1].kind != item.kind
-        if batch and (apart or rows > most or price > budget - buffers):
-            yield _chunks(batch)
+    row = bytes_per_row(weights)
+    budget -= PREFILL_ROWS * _activations(weights)
+    most = MAX_ROWS_ACCELERATOR
+    if suits_cpu(weights.device):
+        most = max(1, min(MAX_ROWS, MAX_OWN_BYTES // (settings.own_rows * row)))
+
+    def price(paths: int, rows: int, slides: bool) -> int:
+        """Bytes of one encoded history and of `paths` paths after it."""
+        path = settings.own_rows * row
+        if slides:
+            path += settings.own_rows * (_activations(weights) + _scores(weights, settings.max_context))
+        return padded(rows) * row + paths * path
+
+    parts = []
+    for index, prompt in enumerate(series):
+        rows = len(prompt.s1)
+        slides = settings.slides(rows)
+        one, history = price(1, rows, slides), price(0, rows, slides)
+        if budget < one:
+            raise ConfigError(
+                f"generation needs {one / 1e6:,.1f} MB for one path of {settings.horizon} rows after {rows}, "
+                f"and its memory budget leaves {max(0, budget) / 1e6:,.1f} MB beside the buffers. "
+                "Shorten history or horizon, or raise the budget."
+            )
+        limit = min(most, max(1, MAX_ENCODED_ROWS // settings.own_rows)) if slides else most
+        count = -(-prompt.paths // min(limit, (budget - history) // (one - history)))
+        edges = [prompt.paths * place // count for place in range(count + 1)]
+        parts += [
+            _Part(slides, prompt.stamps is not None, count > 1, rows, index, *edges[place : place + 2])
+            for place in range(count)
+        ]
+    batch: list[_Part] = []
+    for part in sorted(parts):
+        # Histories are padded to the longest, which the sorted come to last.
+        together, paths = len(batch) + 1, part.end - part.first
+        fits = together * paths <= most and together * price(paths, part.rows, part.slides) <= budget
+        if batch and not (fits and part.joins(batch[0])):
+            yield _chunk(batch)
             batch = []
-        batch.append(item)
+        batch.append(part)
     if batch:
-        yield _chunks(batch)
+        yield _chunk(batch)
 
 
-def _items(
-    weights: GenerationWeights, index: int, prompt: Prompt, window: ContextWindow, room: int, most: int
-) -> Iterator[_Item]:
-    """The paths of one series in parts of nearly equal size that fit into `room` bytes."""
-    rows = len(prompt.s1)
-    slides = window.slides(rows)
-    prefix = padded(rows) * bytes_per_row(weights)
-    path = window.own_rows * bytes_per_row(weights)
-    if slides:
-        path += window.own_rows * (_activations(weights) + _scores(weights, window.max_context))
-        most = min(most, max(1, MAX_ENCODED_ROWS // window.own_rows))
-    if room < prefix + path:
-        raise ConfigError(
-            f"generation needs {(prefix + path) / 1e6:,.1f} MB for one path of {window.horizon} rows after {rows}, "
-            f"and its memory budget leaves {max(0, room) / 1e6:,.1f} MB beside the buffers. "
-            "Shorten history or horizon, or raise the budget."
-        )
-    parts = -(-prompt.paths // min(most, (room - prefix) // path))
-    for part in range(parts):
-        first, end = (prompt.paths * place // parts for place in (part, part + 1))
-        price = prefix + (end - first) * path
-        width = rows if slides else padded(rows)
-        yield _Item(slides, width, prompt.stamps is not None, index, first, end, price)
-
-
-def _chunks(batch: list[_Item]) -> list[Chunk]:
-    found = groupby(batch, key=lambda item: item.kind)
-    groups = [list(items) for _, items in found]
-    return [Chunk(tuple(i.series for i in group), slice(group[0].first, group[0].end)) for group in groups]
+def _chunk(batch: list[_Part]) -> Chunk:
+    return Chunk(tuple(part.series for part in batch), slice(batch[0].first, batch[0].end))
 
 
 def _activations(weights: GenerationWeights) -> int:

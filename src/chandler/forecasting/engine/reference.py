@@ -13,8 +13,7 @@ from torch import Tensor
 
 from chandler.forecasting.engine.prompts import Prompt, eval_mode
 from chandler.forecasting.engine.sampling import Sampling, sample
-from chandler.nn.predictor import DependencyPositions, Kronos
-from chandler.nn.tokenizer import KronosTokenizer
+from chandler.nn import DependencyPositions, Kronos, KronosTokenizer
 
 
 @torch.no_grad()

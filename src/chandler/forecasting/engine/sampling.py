@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from chandler.errors import ConfigError
-from chandler.nn.predictor import draw
+from chandler.forecasting.engine.kernels import suits_cpu
+from chandler.nn import draw
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Sampling:
     def __post_init__(self) -> None:
         if not (_is_number(self.temperature) and 0 < self.temperature < math.inf):
             raise ConfigError(f"temperature must be a number above 0, found {self.temperature!r}. 1.0 is neutral.")
-        if self.top_k is not None and not (_is_integer(self.top_k) and self.top_k >= 0):
-            raise ConfigError(f"top_k must be a whole number >= 0, found {self.top_k!r}. 0 keeps every token.")
+        if self.top_k is not None:
+            require_int("top_k", self.top_k, 0, " 0 keeps every token.")
         if self.top_p is not None and not (_is_number(self.top_p) and 0 < self.top_p <= 1):
             raise ConfigError(f"top_p must be above 0 and at most 1, found {self.top_p!r}. 1 keeps every token.")
 
@@ -87,6 +89,29 @@ def sample(logits: Tensor, sampling: Sampling, uniforms: Tensor) -> Tensor:
     return draw(probabilities(logits, sampling), uniforms)
 
 
+def choose(logits: Tensor, sampling: Sampling, uniforms: Tensor) -> Tensor:
+    """The ids that `sample` gives, without its argsort.
+
+    top_p needs to know only where the nucleus ends. Values alone are sorted some 15 times faster than values
+    with their places (100 rows of 1,024: 0.2 ms against 3.5 ms); the token at the end of the nucleus is the
+    threshold for all others.
+    """
+    if sampling.greedy or sampling.top_p in (None, 1) or not suits_cpu(logits.device):
+        return sample(logits, sampling, uniforms)
+    kept = logits.float() if sampling.temperature == 1 else logits.float() / sampling.temperature
+    if sampling.top_k and sampling.top_k < logits.shape[-1]:
+        kth = kept.topk(sampling.top_k, dim=-1).values[..., -1:]
+        kept = kept.masked_fill(kept < kth, -torch.inf)
+    ordered = -np.sort(-kept.numpy(), axis=-1)
+    beyond = torch.from_numpy(ordered).softmax(-1).cumsum(-1).numpy() > sampling.top_p
+    last = np.where(beyond[:, -1], beyond.argmax(-1), beyond.shape[-1] - 1)  # the token that crosses the line
+    out = kept < torch.from_numpy(ordered[np.arange(len(ordered)), last, None])
+    if bool((out.sum(-1, dtype=torch.int32).numpy() + last != out.shape[-1] - 1).any()):
+        return sample(logits, sampling, uniforms)  # equal logits at the end of the nucleus: places decide after all
+    # As good as -inf, and without a branch for every number: masked_fill takes six times as long.
+    return draw(kept.add(out, alpha=torch.finfo(torch.float32).min / 2).softmax(-1), uniforms)
+
+
 def path_uniforms(seed: int, series_key: int, paths: int, horizon: int) -> Tensor:
     """The random numbers of one series, (paths, horizon, 2) float32 on the CPU, in [0, 1).
 
@@ -100,26 +125,25 @@ def path_uniforms(seed: int, series_key: int, paths: int, horizon: int) -> Tenso
     Raises:
         ConfigError: a seed or key that is no whole number >= 0.
     """
-    for name, value in (("seed", seed), ("series_key", series_key)):
-        if not (_is_integer(value) and value >= 0):
-            raise ConfigError(f"{name} must be a whole number >= 0, found {value!r}.")
+    seed, series_key = require_int("seed", seed, 0), require_int("series_key", series_key, 0)
     numbers = np.empty((paths, horizon * 2), dtype=np.float32)
     for path in range(paths):
-        stream = np.random.PCG64(np.random.SeedSequence(int(seed), spawn_key=(int(series_key), path)))
+        stream = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(series_key, path)))
         # Raw words rather than Generator.random: numpy promises that these never change between releases.
         # 24 bits are all that a float32 below 1 can hold.
         numbers[path] = (stream.random_raw(horizon * 2) >> 40).astype(np.float32) * np.float32(2**-24)
     return torch.from_numpy(numbers).view(paths, horizon, 2)
 
 
-def _is_integer(value: object) -> bool:
-    if isinstance(value, bool | np.bool_):
-        return False
+def require_int(name: str, value: Any, least: int, hint: str = "") -> int:
+    """`value` as an int; ConfigError by `name` unless it is a whole number >= `least`."""
     try:
-        operator.index(value)  # type: ignore[arg-type]
+        number = operator.index(value)
     except TypeError:
-        return False
-    return True
+        number = least - 1
+    if number < least or isinstance(value, bool):
+        raise ConfigError(f"{name} must be a whole number >= {least}, found {value!r}.{hint}")
+    return number
 
 
 def _is_number(value: object) -> bool:

@@ -26,6 +26,15 @@
   }
   draw();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  // A chart has the width of the window; with a view box it takes that of the paper.
+  addEventListener("beforeprint", function () {
+    document.querySelectorAll(".main-svg").forEach(function (svg) {
+      svg.setAttribute("viewBox", [0, 0, svg.getAttribute("width"), svg.getAttribute("height")].join(" "));
+    });
+  });
+  addEventListener("afterprint", function () {
+    document.querySelectorAll(".main-svg").forEach(function (svg) { svg.removeAttribute("viewBox"); });
+  });
 
   const table = document.querySelector("table.sortable"), find = document.querySelector("#find");
   if (table) {

@@ -1,3 +1,28 @@
-"""Which windows are trained on and validated on: `sources` loads and splits, `corpus` joins several sources, `mixture` orders an
-epoch, `augment` changes a batch, `device_placement` decides where the rows live.
+"""Which windows are trained on and validated on.
+
+`sources` loads and splits, `corpus` joins several sources; `mixture` orders an epoch and `batching` cuts it into steps;
+`augment` makes a batch and changes it. `device_placement` decides where the rows live, `device_cache` cuts windows there.
 """
+
+from chandler.training.datasets.augment import Batch, drop_volume, random_lookback, to_device
+from chandler.training.datasets.batching import BatchPlan, MicroBatch, derive_seed
+from chandler.training.datasets.device_placement import nbytes, place, place_on_device
+from chandler.training.datasets.mixture import TrainingSet
+from chandler.training.datasets.sources import RunData, data_inputs, load_sources
+
+__all__ = [
+    "Batch",
+    "BatchPlan",
+    "MicroBatch",
+    "RunData",
+    "TrainingSet",
+    "data_inputs",
+    "derive_seed",
+    "drop_volume",
+    "load_sources",
+    "nbytes",
+    "place",
+    "place_on_device",
+    "random_lookback",
+    "to_device",
+]

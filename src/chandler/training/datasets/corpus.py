@@ -9,26 +9,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from chandler.data.datasets.cleaning import CleaningReport, clean_store
-from chandler.data.datasets.resampling import resample_store
-from chandler.data.datasets.splits import SplitSettings, split_ranges
-from chandler.data.sources import load_source
-from chandler.data.store.store import BarStore
+from chandler.data import load_source
+from chandler.data.datasets import CleaningReport, SplitSettings, clean_store, resample_store, split_ranges
+from chandler.data.store import BarStore
 from chandler.errors import ConfigError, DataError
-from chandler.training.settings.data import CorpusSource, DataSettings
+from chandler.training.settings import CorpusSource, DataSettings
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A store whose symbols are SOURCE:SYMBOL@INTERVAL, and what belongs to each."""
+    """A store of one source; or of many, with symbols called SOURCE:SYMBOL@INTERVAL, and what belongs to each."""
 
     store: BarStore
     ranges: dict[str, np.ndarray]
     """Part -> (S, 2) absolute rows, as `split_ranges` gives them."""
-    weights: np.ndarray
+    cleaned: CleaningReport | None
+    weights: np.ndarray | None = None
     """(S,) float64, of the sources."""
-    cleaned: CleaningReport
-    origins: dict[str, np.ndarray]
+    origins: dict[str, np.ndarray] | None = None
     """Source -> the numbers of its symbols."""
 
 
@@ -62,7 +60,7 @@ def read_corpus(data: DataSettings) -> Corpus:
         sum(one.rows for one in reports),
         sum(one.kept for one in reports),
     )
-    return Corpus(store, ranges, np.array(weights), report, origins)
+    return Corpus(store, ranges, report, np.array(weights), origins)
 
 
 def place_of(source: CorpusSource, data: DataSettings) -> str:

@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import torch
 
-from chandler.data.datasets.device_cache import BYTES_PER_ROW, DeviceRows, DeviceWindows
-from chandler.data.datasets.windows import Windows
-from chandler.data.store.store import BarStore
+from chandler.data.datasets import Windows
+from chandler.data.store import BarStore
 from chandler.devices import has_float64, resolve
 from chandler.errors import ConfigError
-from chandler.forecasting.engine.memory import free_memory
+from chandler.forecasting.engine import free_memory
+from chandler.training.datasets.device_cache import BYTES_PER_ROW, DeviceRows, DeviceWindows
 from chandler.training.datasets.sources import RunData
 
 AUTO_SHARE = 0.25

@@ -12,11 +12,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from chandler.data.datasets.device_cache import gather_tensors
-from chandler.data.datasets.samplers import weighted_sample
-from chandler.data.datasets.windows import Windows, epoch_order, feistel_permutation
+from chandler.data.datasets import Windows, epoch_order, feistel_permutation, weighted_sample
 from chandler.errors import ConfigError
-from chandler.training.engine.batching import derive_seed
+from chandler.training.datasets.batching import derive_seed
+from chandler.training.datasets.device_cache import gather_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +34,6 @@ class TrainingSet:
     """(S,) > 0: what each symbol counts on top of `temperature`; None: all the same."""
 
     def __post_init__(self) -> None:
-        assert self.replay is None or (self.replay.length == self.main.length and len(self.replay))
-        assert 0 <= self.share < 1
         assert self.replay is not None or self.share == 0
         everything = self.limit is None or self.limit >= len(self.main)
         if self._weighted and everything and np.count_nonzero(self.main.counts) > 1:

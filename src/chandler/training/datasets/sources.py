@@ -9,17 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from chandler.data.datasets.cleaning import CleaningReport
-from chandler.data.datasets.splits import split_ranges
-from chandler.data.datasets.windows import Windows, require_windows, untrainable
-from chandler.data.reading.load import opened
-from chandler.data.sources import load_clean
-from chandler.data.store.store import BarStore
+from chandler.data import load_clean
+from chandler.data.datasets import CleaningReport, Windows, require_windows, split_ranges, untrainable
+from chandler.data.reading import opened
+from chandler.data.store import BarStore
 from chandler.errors import DataError
-from chandler.training.datasets.corpus import place_of, read_corpus
+from chandler.training.datasets.corpus import Corpus, place_of, read_corpus
 from chandler.training.datasets.mixture import TrainingSet
-from chandler.training.settings.data import ReplaySettings
-from chandler.training.settings.run import Settings
+from chandler.training.settings import ReplaySettings, Settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,24 +33,28 @@ class RunData:
 
     def describe(self) -> dict[str, Any]:
         """For summary.json: symbols, rows, and the span and windows of each split, of each store."""
-        main = describe(self.train.main.store, {"train": self.train.main, "val": self.validation})
+        store, both = self.train.main.store, {"train": self.train.main, "val": self.validation}
+        main = describe(store, both)
         if self.origins is not None:
             # Each source ends at a time of its own; an evaluation goes by the list.
             del main["names"]
-            both = {"train": self.train.main, "val": self.validation}
-            parts = {name: describe(self.train.main.store, both, only) for name, only in self.origins.items()}
-            main["sources"] = [{"source": name, **part} for name, part in parts.items()]
-        if self.train.replay is None or self.replay_validation is None:
-            return main
-        replay = describe(self.train.replay.store, {"train": self.train.replay, "val": self.replay_validation})
-        return {**main, "replay": {"share": self.train.share, **replay}}
+            main["sources"] = [{"source": name, **describe(store, both, only)} for name, only in self.origins.items()]
+        if self.train.replay is not None and self.replay_validation is not None:
+            replay = describe(self.train.replay.store, {"train": self.train.replay, "val": self.replay_validation})
+            main["replay"] = {"share": self.train.share, **replay}
+        return main if self.cleaned is None else {**main, "cleaning": self.cleaned.to_dict()}
 
     def warnings(self) -> list[str]:
         """What a person should know before it is trained on."""
-        if self.train.replay is None:
-            return []
         replay, validation = self.train.replay, self.validation
-        seen = [s for s in replay.store.symbols if s in validation.store and _replays_validation(replay, validation, s)]
+        if replay is None:
+            return []
+        seen = []
+        for symbol in (symbol for symbol in replay.store.symbols if symbol in validation.store):
+            lo, hi = replay.ranges[replay.store.number(symbol)]
+            first, end = validation.ranges[validation.store.number(symbol)]
+            if hi > lo and end > first and replay.store.timestamps[hi - 1] >= validation.store.timestamps[first]:
+                seen.append(symbol)
         if not seen:
             return []
         named = f"{', '.join(seen[:5])}{' ...' if len(seen) > 5 else ''}"
@@ -61,13 +62,6 @@ class RunData:
             f"the replayed bars of {named} reach into the period that validates: the scores will be too good. End "
             "them earlier with data.replay.split."
         ]
-
-
-def _replays_validation(replay: Windows, validation: Windows, symbol: str) -> bool:
-    """Whether training replays bars of a symbol at or after the first that validates."""
-    lo, hi = replay.ranges[replay.store.number(symbol)]
-    first, end = validation.ranges[validation.store.number(symbol)]
-    return bool(hi > lo and end > first and replay.store.timestamps[hi - 1] >= validation.store.timestamps[first])
 
 
 def load_sources(settings: Settings) -> RunData:
@@ -78,25 +72,21 @@ def load_sources(settings: Settings) -> RunData:
         ConfigError: a weighting that cannot have an effect.
     """
     d = settings.data
-    weights: np.ndarray | None = None
-    origins: Mapping[str, np.ndarray] | None = None
-    cleaned: CleaningReport | None
     if d.sources:
-        corpus = read_corpus(d)
-        store, cleaned, ranges, weights = corpus.store, corpus.cleaned, corpus.ranges, corpus.weights
-        origins = corpus.origins
+        bars = read_corpus(d)
     else:
         store, cleaned = load_clean(d)
-        ranges = split_ranges(store, d.split)
-    train, validation = _cut(store, ranges, settings, "train"), _cut(store, ranges, settings, "val")
-    for problem in untrainable({"train": train, "val": validation}):
+        bars = Corpus(store, split_ranges(store, d.split), cleaned)
+    strides = {"train": d.stride, "val": d.validation_stride}
+    windows = {
+        part: Windows(bars.store, bars.ranges[part], d.lookback, d.horizon, stride) for part, stride in strides.items()
+    }
+    for problem in untrainable(windows):
         raise DataError(problem)
-    if d.replay is None:
-        mixture = TrainingSet(train, temperature=d.temperature, limit=d.windows_per_epoch, weights=weights)
-        return RunData(mixture, validation, None, cleaned, origins)
-    replay, replay_validation = _replay_windows(d.replay, settings)
-    mixture = TrainingSet(train, replay, d.replay.share, d.temperature, d.windows_per_epoch, weights)
-    return RunData(mixture, validation, replay_validation, cleaned, origins)
+    replay, replay_validation = (None, None) if d.replay is None else _replay_windows(d.replay, settings)
+    share = 0.0 if d.replay is None else d.replay.share
+    train = TrainingSet(windows["train"], replay, share, d.temperature, d.windows_per_epoch, bars.weights)
+    return RunData(train, windows["val"], replay_validation, bars.cleaned, bars.origins)
 
 
 def data_inputs(settings: Settings) -> dict[str, list[Path]]:
@@ -119,12 +109,6 @@ def _replay_windows(replay: ReplaySettings, settings: Settings) -> tuple[Windows
     # At least one window of each symbol stays.
     apart = -(-len(validation) // replay.validation_windows)
     return train, Windows(store, ranges["val"], lookback, horizon, apart)
-
-
-def _cut(store: BarStore, ranges: Mapping[str, np.ndarray], settings: Settings, split: str) -> Windows:
-    d = settings.data
-    stride = d.stride if split == "train" else d.validation_stride
-    return Windows(store, ranges[split], d.lookback, d.horizon, stride)
 
 
 def describe(store: BarStore, windows: Mapping[str, Windows], only: np.ndarray | None = None) -> dict[str, Any]:

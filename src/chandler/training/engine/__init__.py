@@ -1,3 +1,36 @@
-"""The one loop of both stages: `trainer` steps, `stages` says what is optimised, `batching` which windows make a step, `evaluator`
-and `validation` judge, `checkpoints` saves and resumes; `distributed` and `fsdp` know processes.
+"""The one loop: `trainer` takes a stage (stages) through its steps; `evaluator` and `forecast_validation` measure it, `checkpoints`
+keep where it stands; `distributed` and `fsdp` know about processes; `parameters` and `optim` what is trained, and how;
+`interrupts` when to stop.
 """
+
+from chandler.training.engine.checkpoints import CheckpointManager
+from chandler.training.engine.distributed import close, leave, make_accelerator, report_lost_processes
+from chandler.training.engine.evaluator import Evaluator
+from chandler.training.engine.forecast_validation import ForecastScorer
+from chandler.training.engine.interrupts import Interrupted, StopRequest, stop_on_signal
+from chandler.training.engine.optim import make_optimizer, make_schedule
+from chandler.training.engine.parameters import ParameterSummary, select_parameters
+from chandler.training.engine.stages import PredictorStage, Stage, TokenizerStage
+from chandler.training.engine.trainer import RunContext, Trainer
+
+__all__ = [
+    "CheckpointManager",
+    "Evaluator",
+    "ForecastScorer",
+    "Interrupted",
+    "ParameterSummary",
+    "PredictorStage",
+    "RunContext",
+    "Stage",
+    "StopRequest",
+    "TokenizerStage",
+    "Trainer",
+    "close",
+    "leave",
+    "make_accelerator",
+    "make_optimizer",
+    "make_schedule",
+    "report_lost_processes",
+    "select_parameters",
+    "stop_on_signal",
+]

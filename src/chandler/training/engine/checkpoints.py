@@ -6,9 +6,10 @@ randomness is a function of (seed, step), so no generator and no order of window
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,43 +19,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from chandler.atomic import atomic_folder, stands_for
-from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME, PretrainedMixin
+from chandler.checkpoint import PretrainedMixin
 from chandler.errors import TrainingError
-from chandler.measures import is_better
-from chandler.nn.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS, merged, save_adapters
-from chandler.places import Layout
-from chandler.training.engine.watch import OverfittingMonitor
+from chandler.nn import merged, save_adapters
+from chandler.training.engine.evaluator import BestScore, OverfittingMonitor
+from chandler.training.runs import STATES, digest
 
-STATE_FILES = (
-    "step-*/model.safetensors", "step-*/optimizer.safetensors", "step-*/state.json", "step-*/checksums.json",
-    "best-*/.tmp??????", f"best-*/{CONFIG_NAME}", f"best-*/{WEIGHTS_NAME}", f"best-*/{ADAPTER_CONFIG}", f"best-*/{ADAPTER_WEIGHTS}",
-)  # fmt: skip
-STATES = Layout("saved states", STATE_FILES, {})
-"""What the folder of a stage's states holds, and all that is ever removed from it."""
 KEPT = 2
 """Saved states kept per stage: if the newest is damaged, the one before it serves."""
-
-
-@dataclass
-class BestScore:
-    """The best validation score so far and how long ago it was."""
-
-    measure: str
-    """Which score chooses."""
-    start: float = float("nan")
-    best: float = float("nan")
-    best_step: int = 0
-    without_gain: int = 0
-
-    def add(self, score: float, step: int) -> bool:
-        """Take a score in, that of step 0 first; whether it is a new best (strictly better than all before)."""
-        if step == 0:
-            self.start = score
-        better = step == 0 or is_better(self.measure, score, self.best)
-        if better:
-            self.best, self.best_step = score, step
-        self.without_gain = 0 if better else self.without_gain + 1
-        return better
 
 
 @dataclass
@@ -77,14 +49,19 @@ class TrainerState:
     replay_best: float | None = None
     """Score on the replay store at step 0, and at the best step so far."""
 
-    def warning(self, *, over: bool = False) -> str | None:
-        """What `OverfittingMonitor` has to say."""
-        t = self.tracker
-        return self.watch.warning(t.measure, t.best, t.best_step, t.without_gain, over=over)
+    def validated(self, scores: dict[str, float]) -> bool:
+        """Take in the scores of a validation at this step; whether the one that chooses is the best so far."""
+        better = self.tracker.add(scores[self.tracker.measure], self.step)
+        self.watch.validated(better)
+        if self.step == 0:
+            self.at_start = scores
+        if better:
+            self.at_best = scores
+        return better
 
-    def replayed(self, measure: str, score: float, step: int, best: bool) -> dict[str, float]:
+    def replayed(self, measure: str, score: float, best: bool) -> dict[str, float]:
         """Take in a score on the replay store; what a record of it says. Forgetting above 0 is a loss."""
-        if step == 0 or self.replay_start is None:
+        if self.step == 0 or self.replay_start is None:
             self.replay_start = score
         if best:
             self.replay_best = score
@@ -108,14 +85,10 @@ class CheckpointManager:
         """
         plain = merged(model)
         assert isinstance(plain, PretrainedMixin)
-
-        def write() -> None:
-            with atomic_folder(self._place(self.best(step))) as scratch:
-                plain.save_pretrained(scratch)
-                if plain is not model:
-                    save_adapters(model, scratch)
-
-        self._write(write, step)
+        with self._new(self.best(step), step) as folder:
+            plain.save_pretrained(folder)
+            if plain is not model:
+                save_adapters(model, folder)
 
     def save(
         self,
@@ -128,19 +101,14 @@ class CheckpointManager:
 
         `optimizer` is the state dict of the optimiser.
         """
-
-        def write() -> None:
-            target = self.folder / f"step-{state.step:07d}"
-            with atomic_folder(self._place(target)) as scratch:
-                save_file(_contiguous(model.state_dict()), scratch / "model.safetensors")
-                tensors, groups = _pack(optimizer)
-                save_file(tensors, scratch / "optimizer.safetensors")
-                content = {"state": asdict(state), "groups": groups, "schedule": schedule.state_dict()}
-                (scratch / "state.json").write_text(json.dumps(content))
-                sums = {path.name: _checksum(path) for path in sorted(scratch.iterdir())}
-                (scratch / "checksums.json").write_text(json.dumps(sums))
-
-        self._write(write, state.step)
+        with self._new(self.folder / f"step-{state.step:07d}", state.step) as folder:
+            save_file(_contiguous(model.state_dict()), folder / "model.safetensors")
+            tensors, groups = _pack(optimizer)
+            save_file(tensors, folder / "optimizer.safetensors")
+            content = {"state": asdict(state), "groups": groups, "schedule": schedule.state_dict()}
+            (folder / "state.json").write_text(json.dumps(content))
+            sums = {path.name: digest(path) for path in sorted(folder.iterdir())}
+            (folder / "checksums.json").write_text(json.dumps(sums))
         self._prune()
 
     def load(
@@ -148,7 +116,7 @@ class CheckpointManager:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
-        warn: Any,
+        warn: Callable[[str], None],
     ) -> TrainerState | None:
         """Put the newest whole state into model, optimiser and schedule; None if there is none.
 
@@ -186,22 +154,22 @@ class CheckpointManager:
                 gone.append(path.name)
         STATES.clear(self.folder, only=gone)
 
-    def _place(self, target: Path) -> Path:
-        """A folder to write, without what an interruption left there: damaged, or referred to by no state."""
-        STATES.clear(self.folder, only=[target.name])
-        if target.exists():
-            raise TrainingError(f"{target} holds what is no state of chandler's. Move it away, then use --resume.")
-        return target
-
     def clear(self) -> None:
         """Remove all states, and the folder if nothing else is in it."""
         STATES.clear(self.folder)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    def _write(self, write: Any, step: int) -> None:
+    @contextmanager
+    def _new(self, target: Path, step: int) -> Iterator[Path]:
+        """A folder to write, whole or not at all; without what an interruption left there: damaged, or referred to by no
+        state."""
         try:
-            write()
+            STATES.clear(self.folder, only=[target.name])
+            if target.exists():
+                raise TrainingError(f"{target} holds what is no state of chandler's. Move it away, then use --resume.")
+            with atomic_folder(target) as scratch:
+                yield scratch
         except Exception as error:
             # safetensors reports a full disk in an exception of its own.
             if isinstance(error, OSError) or "I/O error" in str(error) or "Io" in str(error):
@@ -232,11 +200,6 @@ def _unpack(tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> dict[st
     return {"state": state, "param_groups": groups}
 
 
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _damage(path: Path, deep: bool = True) -> str:
     """What is wrong with a saved state; empty if it is whole."""
     try:
@@ -244,7 +207,7 @@ def _damage(path: Path, deep: bool = True) -> str:
         for name, expected in sums.items():
             if not (path / name).is_file():
                 return f"{name} is missing"
-            if deep and _checksum(path / name) != expected:
+            if deep and digest(path / name) != expected:
                 return f"{name} does not match its checksum"
     except (OSError, ValueError) as error:
         return f"checksums.json cannot be read: {error}"

@@ -31,18 +31,18 @@ def make_accelerator(
     """The process's accelerator: joins the process group when started by torchrun (nccl on GPUs, gloo on CPU).
 
     `device` is as in `devices.resolve`; of several processes each takes the CUDA device of its own number, and may not
-    be given one. `trackers` (in accelerate's spelling) are started later; those that write files do so in `logging_dir`.
+    be given one. `trackers` are started later; those that write files do so in `logging_dir`.
 
     Raises:
         ConfigError: the device asked for is not there; or accelerate was told to use FSDP, and the settings say ddp.
     """
     place = own_device(device)
-    # Models are cut in `sharding`, on any device; to accelerate itself these are plain processes.
+    # Models are cut in `fsdp`, on any device; to accelerate itself these are plain processes.
     if os.environ.pop("ACCELERATE_USE_FSDP", "false").lower() == "true" and distributed != "fsdp":
         raise ConfigError("accelerate was configured for FSDP, and the settings say otherwise. Set distributed: fsdp.")
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
-    from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
+    from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, patch_environment
 
     cpu = place.type == "cpu"
     opens = not dist.is_initialized()
@@ -52,12 +52,13 @@ def make_accelerator(
     AcceleratorState._reset_state(reset_partial_state=opens)
     _groups.seen += opens or not _groups.seen
     _groups.ours = _groups.ours or opens
-    with _chosen(place):
+    # Among processes of torchrun accelerate counts devices itself, to the same end.
+    with patch_environment(**({} if "LOCAL_RANK" in os.environ else {"ACCELERATE_TORCH_DEVICE": place})):
         return Accelerator(
             cpu=cpu,
             mixed_precision="bf16" if precision == "bfloat16" else "no",
             step_scheduler_with_optimizer=False,
-            log_with=list(trackers) or None,
+            log_with=["comet_ml" if name == "comet" else name for name in trackers] or None,
             project_config=ProjectConfiguration(logging_dir=str(logging_dir) if logging_dir else None),
             kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
         )
@@ -79,31 +80,12 @@ def own_device(device: str) -> torch.device:
     return resolve(device)
 
 
-@contextmanager
-def _chosen(device: torch.device) -> Iterator[None]:
-    """Within it accelerate takes this device. Among processes of torchrun it counts them itself, to the same end."""
-    if "LOCAL_RANK" in os.environ:
-        yield
-        return
-    name = "ACCELERATE_TORCH_DEVICE"
-    before = os.environ.get(name)
-    os.environ[name] = str(device)
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before
-
-
 @dataclass
 class _Groups:
-    """The process groups of this process."""
+    """How many process groups this process has had, and whether the open one was opened here."""
 
     seen: int = 0
-    """How many there were, those that others opened among them."""
     ours: bool = False
-    """Whether the open one was opened here."""
 
 
 _groups = _Groups()

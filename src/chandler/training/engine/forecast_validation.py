@@ -6,64 +6,61 @@ Windows, sampling and random numbers are functions of settings and seed: two che
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chandler.data.columns import CLOSE
-from chandler.data.datasets.windows import Windows, denormalise
+from chandler.data import CLOSE
+from chandler.data.datasets import Windows, denormalise
 from chandler.devices import bring, device_of
-from chandler.forecasting.engine.decoding import decode_paths
-from chandler.forecasting.engine.generation import generate
-from chandler.forecasting.engine.prompts import Prompt, eval_mode
-from chandler.forecasting.engine.sampling import Sampling, path_uniforms
+from chandler.forecasting.engine import (
+    GenerationSettings,
+    Prompt,
+    Sampling,
+    decode_paths,
+    eval_mode,
+    generate,
+    path_uniforms,
+)
 from chandler.measures import crps, rank_correlation
-from chandler.nn.lora import merged
-from chandler.nn.predictor import DependencyPositions, Kronos
-from chandler.nn.tokenizer import KronosTokenizer
-from chandler.training.settings.stage import ScoringSettings
+from chandler.nn import DependencyPositions, Kronos, KronosTokenizer, merged
+from chandler.training.settings import ScoringSettings
 
 MEMORY = 1 << 30
 """Bytes for caches of the engine: fixed, so that what is computed together does not depend on what is free."""
 
 
+@dataclass(eq=False)
 class ForecastScorer:
-    """The questions of a predictor's validation.
+    """The questions of a predictor's validation."""
 
-    Args:
-        windows: of the validation split; `settings.windows` of them are asked, evenly spaced from a drawn first one.
-        tokenizer: the frozen one; histories are encoded once.
-        max_context: bars that the finished model will see at most.
-        settings: how many windows and paths, and how they are sampled.
-        positions: how the finished model will see positions.
-        seed: of the choice of windows and of the paths.
-        part: (rank, ranks) of this process, which answers every ranks-th question.
-    """
+    windows: Windows
+    """Of the validation split; `settings.windows` of them are asked, evenly spaced from a drawn first one."""
+    tokenizer: KronosTokenizer
+    """The frozen one; histories are encoded once."""
+    max_context: int
+    """Bars that the finished model will see at most."""
+    settings: ScoringSettings
+    positions: DependencyPositions
+    """How the finished model will see positions."""
+    seed: int
+    """Of the choice of windows and of the paths."""
+    part: tuple[int, int] = (0, 1)
+    """(rank, ranks) of this process, which answers every ranks-th question."""
 
-    def __init__(
-        self,
-        windows: Windows,
-        tokenizer: KronosTokenizer,
-        max_context: int,
-        settings: ScoringSettings,
-        positions: DependencyPositions,
-        seed: int,
-        part: tuple[int, int] = (0, 1),
-    ) -> None:
-        self.tokenizer, self.max_context, self.settings, self.positions = tokenizer, max_context, settings, positions
-        self.horizon = windows.horizon
-        self.indices = evenly_spaced(len(windows), settings.windows, seed)
-        self.mine = np.arange(part[0], len(self.indices), part[1])
+    def __post_init__(self) -> None:
+        windows, seen, last = self.windows, self.windows.lookback, self.windows.lookback + self.windows.horizon
+        self.indices = evenly_spaced(len(windows), self.settings.windows, self.seed)
+        self.mine = np.arange(self.part[0], len(self.indices), self.part[1])
         """Which of the questions this process answers."""
-        self.seed = seed
         asked = windows.gather(self.indices[self.mine])
-        seen = windows.lookback
         self._values = torch.from_numpy(asked.values[:, :seen])
-        self._stamps = torch.from_numpy(asked.stamps[:, : seen + self.horizon])
+        self._stamps = torch.from_numpy(asked.stamps[:, :last])
         self._scale = asked.mean, asked.std
         # Not from the normalised rows: those are clipped.
-        closes = windows.rows(self.indices[self.mine])[:, seen - 1 : seen + self.horizon, CLOSE].astype(np.float64)
+        closes = windows.rows(self.indices[self.mine])[:, seen - 1 : last, CLOSE].astype(np.float64)
         self._last, self._truth = closes[:, :1], closes[:, 1:]
         self._prompts: list[Prompt] = []
 
@@ -82,11 +79,13 @@ class ForecastScorer:
             continued = generate(
                 merged(model),
                 prompts,
-                horizon=self.horizon,
-                sampling=Sampling(temperature=s.temperature, top_p=s.top_p),
-                max_context=self.max_context,
-                positions=self.positions,
-                overflow=s.overflow,
+                GenerationSettings(
+                    self.windows.horizon,
+                    self.max_context,
+                    Sampling(temperature=s.temperature, top_p=s.top_p),
+                    self.positions,
+                    s.overflow,
+                ),
                 memory_budget=MEMORY,
                 progress=progress,
             )
@@ -112,7 +111,7 @@ class ForecastScorer:
                 for place, values, stamps in zip(self.mine, self._values, self._stamps, strict=True):
                     # One at a time: which side of 0 a bit falls on must not depend on the company.
                     s1, s2 = self.tokenizer.encode(values[None].to(device))
-                    uniforms = path_uniforms(self.seed, int(place), self.settings.paths, self.horizon)
+                    uniforms = path_uniforms(self.seed, int(place), self.settings.paths, self.windows.horizon)
                     self._prompts.append(Prompt(s1[0], s2[0], stamps, uniforms))
         return self._prompts
 

@@ -11,7 +11,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -26,46 +26,34 @@ BLOCKS = ("Block",)
 """Classes of the modules that are gathered one at a time: the transformer blocks of both models."""
 
 
-class PreparedModel(Protocol):
-    """What the loop needs of a model that is trained, be it in one piece or in many."""
+class PreparedModel:
+    """What is trained and how: here one process, or the same weights in each of them (DDP)."""
 
     model: nn.Module
     """What is called, and whose gradients are taken."""
 
-    def exchange(self, last: bool) -> AbstractContextManager[None]:
-        """Around a batch: gradients are exchanged with the last one of a step."""
-
-    def clip(self, limit: float) -> float:
-        """Scale gradients down to a norm over all weights of at most `limit`; the norm before."""
-
-    def whole(self) -> AbstractContextManager[None]:
-        """Within it `stage.model` has all weights as they are now. All processes enter together."""
-
-    def optimizer_state(self) -> dict[str, Any]:
-        """The optimiser's state dict with whole tensors. All processes call it together."""
-
-
-class Replicated:
-    """One process, or the same weights in each of them."""
-
     def __init__(self, stage: Stage, optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> None:
         self.accelerator, self.optimizer = accelerator, optimizer
-        self.model: nn.Module = accelerator.prepare_model(stage.model)
+        self.model = accelerator.prepare_model(stage.model)
 
     def exchange(self, last: bool) -> AbstractContextManager[None]:
+        """Around a batch: gradients are exchanged with the last one of a step."""
         return nullcontext() if last else self.accelerator.no_sync(self.model)
 
     def clip(self, limit: float) -> float:
+        """Scale gradients down to a norm over all weights of at most `limit`; the norm before."""
         return float(self.accelerator.clip_grad_norm_(self.model.parameters(), limit))
 
     def whole(self) -> AbstractContextManager[None]:
+        """Within it `stage.model` has all weights as they are now. All processes enter together."""
         return nullcontext()
 
     def optimizer_state(self) -> dict[str, Any]:
+        """The optimiser's state dict with whole tensors. All processes call it together."""
         return self.optimizer.state_dict()
 
 
-class Sharded:
+class Sharded(PreparedModel):
     """Each process holds its part of weights, gradients and optimiser state; blocks are gathered as they are needed.
 
     For validation and saving every process gathers all weights into a replica, which waits on the CPU in between:
@@ -154,7 +142,7 @@ def prepare_model(
     """Ready a stage's model and its optimiser for the processes of the run: `distributed` is "ddp" or "fsdp"."""
     if is_sharded(accelerator, distributed):
         return Sharded(stage, optimizer, accelerator)
-    return Replicated(stage, optimizer, accelerator)
+    return PreparedModel(stage, optimizer, accelerator)
 
 
 def make_plugin() -> Any:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import nn
 
-ScheduleKind = Literal["onecycle", "cosine", "constant"]
+from chandler.training.settings import ScheduleKind
 
 
 def make_optimizer(

@@ -10,9 +10,8 @@ import torch
 from torch import nn
 
 from chandler.errors import ConfigError
-from chandler.nn.lora import adapters, add_adapters
-from chandler.nn.released import Part, matches, released_parts
-from chandler.training.settings.stage import StageSettings
+from chandler.nn import Part, adapters, add_adapters, matches, released_parts
+from chandler.training.settings import StageSettings
 
 HEADS = {"tokenizer": ("head",), "predictor": ("head", "dep_layer")}
 """What `mode: head` trains. The dependency layer belongs to the fine token's head: it feeds nothing else. The

@@ -11,23 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chandler.devices import wide
-from chandler.nn.predictor import Kronos
-from chandler.nn.tokenizer import KronosTokenizer
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Windows on the device of the model."""
-
-    values: Tensor
-    """(B, T, 6) normalised bars."""
-    stamps: Tensor
-    """(B, T, 5) time features, int64."""
-    uniforms: Tensor
-    """(B, T) in [0, 1): the randomness of this step, drawn for the whole global batch and then sharded. The first
-    column chooses `lookback`, the others s1 tokens."""
-    lookback: Tensor | None = None
-    """(B,) int64: rows that the scale of each window comes from, where they differ."""
+from chandler.nn import Kronos, KronosTokenizer
+from chandler.training.datasets import Batch
 
 
 class Stage(Protocol):

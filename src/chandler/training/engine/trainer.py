@@ -1,33 +1,38 @@
-"""The one fit(): accumulate, clip, step, validate, keep the best. Both stages run through it."""
+"""The one training loop: accumulate, clip, step, validate, keep the best. Both stages run through it."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chandler.data.datasets.windows import Windows, require_windows
-from chandler.devices import bring
+from chandler.devices import bring, wide
 from chandler.errors import ConfigError, TrainingError
-from chandler.training.datasets.augment import drop_volume, random_lookback
-from chandler.training.datasets.mixture import TrainingSet
-from chandler.training.engine.batching import BatchPlan, derive_seed
-from chandler.training.engine.checkpoints import BestScore, CheckpointManager, TrainerState
-from chandler.training.engine.distributed import max_over_ranks, mean_over_ranks
-from chandler.training.engine.evaluator import Evaluator, measure_for_best
+from chandler.training.datasets import (
+    BatchPlan,
+    MicroBatch,
+    RunData,
+    derive_seed,
+    drop_volume,
+    random_lookback,
+    to_device,
+)
+from chandler.training.engine.checkpoints import CheckpointManager, TrainerState
+from chandler.training.engine.distributed import max_over_ranks, mean_over_ranks, sum_over_ranks
+from chandler.training.engine.evaluator import BestScore, Evaluator, NonFinite, weights_finite
 from chandler.training.engine.forecast_validation import ForecastScorer
-from chandler.training.engine.fsdp import PreparedModel, is_sharded, prepare_model
+from chandler.training.engine.fsdp import is_sharded, prepare_model
 from chandler.training.engine.interrupts import Interrupted, StopRequest
 from chandler.training.engine.optim import make_optimizer, make_schedule
-from chandler.training.engine.stages import Batch, Stage
-from chandler.training.engine.validation import diverged, find_nonfinite_windows, to_device, weights_finite
-from chandler.training.logging.callbacks import Callback, LossAverager, StageResult
-from chandler.training.settings.stage import StageSettings
+from chandler.training.engine.stages import Stage
+from chandler.training.logging import Callback, StagePlan, StageResult
+from chandler.training.settings import Settings, StageSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -36,196 +41,300 @@ COMPILE_STEPS = 2000
 """Optimiser steps from which compilation pays on a GPU: it takes a minute or more before the first step."""
 
 
-def fit(
-    stage: Stage,
-    train: TrainingSet,
-    validation: Windows,
-    settings: StageSettings,
-    *,
-    accelerator: Accelerator,
-    listener: Callback,
-    keeper: CheckpointManager,
-    seed: int,
-    replay_validation: Windows | None = None,
-    exam: ForecastScorer | None = None,
-    volume_dropped: float = 0.0,
-    log_every: int = 10,
-    resume: bool = False,
-    stop: StopRequest | None = None,
-    distributed: Literal["ddp", "fsdp"] = "ddp",
-) -> StageResult:
-    """Train one stage; its best model ends in `keeper.best(result.best_step)`.
+@dataclass(frozen=True)
+class RunContext:
+    """What the stages of a run have in common."""
 
-    Step 0 validates the starting weights; a later checkpoint is better only if its score is strictly better. With
-    `resume` the newest whole state of the keeper is taken up, and the result is that of a run never interrupted.
-    `exam` scores forecasts beside the likelihood. `replay_validation` is scored beside, never selected by. Training
-    windows lose their volume at the rate `volume_dropped`. `distributed` says how several processes share a model.
+    settings: Settings
+    data: RunData
+    accelerator: Accelerator
+    callbacks: Sequence[Callback]
+    stop: StopRequest
+    resume: bool
+    """Whether a stage goes on from the newest whole state of an earlier run."""
+
+
+@dataclass(eq=False)
+class Trainer:
+    """Trains one stage: its model, all that trains and measures it, and how far it is.
 
     Raises:
-        DataError: a split without a window.
-        TrainingError: fewer windows than processes; a loss, gradient or score that is not finite; a full disk.
-        Interrupted: `stop` was set; the state is saved.
+        TrainingError: fewer windows than processes; a saved state that chose its best by another measure.
+        ConfigError: settings that do not go together.
     """
-    require_windows(train.main, "training")
-    require_windows(validation, "validation")
-    s = settings
-    plan = BatchPlan(train.drawn, train.length, s.batch_size, s.accumulation_steps, accelerator.num_processes, seed)
 
-    def change(batch: Batch, chances: Tensor) -> Batch:
-        """What is done to training windows alone."""
-        return random_lookback(drop_volume(batch, chances, volume_dropped), s.least_lookback, train.main.lookback)
+    stage: Stage
+    settings: StageSettings
+    """Of this stage."""
+    run: RunContext
+    checkpoints: CheckpointManager
+    """Where its states go, and its best model."""
+    seed: int
+    """Of its windows, dropout and draws."""
+    scorer: ForecastScorer | None = None
+    """Scores forecasts beside the likelihood, where that is asked for."""
 
-    if not plan.steps_per_epoch:
-        raise TrainingError(
-            f"{stage.name}: {train.drawn} training windows for {plan.ranks} processes. Start fewer processes."
+    def __post_init__(self) -> None:
+        stage, s, data, accelerator = self.stage, self.settings, self.run.data, self.run.accelerator
+        self.data, self.accelerator, distributed = data, accelerator, self.run.settings.distributed
+        self.begun = time.monotonic()
+        self.plan = plan = BatchPlan(
+            data.train.drawn,
+            data.train.length,
+            s.batch_size,
+            s.accumulation_steps,
+            accelerator.num_processes,
+            self.seed,
         )
-    begun = time.monotonic()
-    main = accelerator.is_main_process
-    bring(accelerator.device, *stage.frozen)
-    if not is_sharded(accelerator, distributed):
-        bring(accelerator.device, stage.model)
-    optimizer = make_optimizer(stage.model, lr=s.learning_rate, betas=s.betas, weight_decay=s.weight_decay)
-    total = plan.steps_per_epoch * s.epochs
-    schedule = make_schedule(
-        optimizer, lr=s.learning_rate, steps=total, warmup=s.warmup, div_factor=s.div_factor, kind=s.schedule
-    )
-    found = keeper.load(stage.model, optimizer, schedule, listener.warn) if resume else None
-    state = found or TrainerState(BestScore(measure_for_best(stage, s)))
-    if state.tracker.measure != measure_for_best(stage, s):
-        raise TrainingError(
-            f"{stage.name}: the saved state chose its best by {state.tracker.measure}, and {measure_for_best(stage, s)} cannot "
-            "take over halfway. Undo the change of promote_on, or start anew with --overwrite or another --out."
+        if not plan.steps_per_epoch:
+            raise TrainingError(
+                f"{stage.name}: {data.train.drawn} training windows for {plan.ranks} processes. Start fewer processes."
+            )
+        self.steps = plan.steps_per_epoch * s.epochs
+        bring(accelerator.device, *stage.frozen)
+        if not is_sharded(accelerator, distributed):
+            bring(accelerator.device, stage.model)
+        self.optimizer = make_optimizer(stage.model, lr=s.learning_rate, betas=s.betas, weight_decay=s.weight_decay)
+        how = {"lr": s.learning_rate, "warmup": s.warmup, "div_factor": s.div_factor}
+        self.schedule = make_schedule(self.optimizer, steps=self.steps, kind=s.schedule, **how)
+        saved = (
+            self.checkpoints.load(stage.model, self.optimizer, self.schedule, self._warn) if self.run.resume else None
         )
-    before = state.seconds
-    setattr(stage.model, "checkpointing", s.gradient_checkpointing)  # noqa: B010 (mypy sees a plain Module)
-    prepared = prepare_model(stage, optimizer, accelerator, distributed)
-    model = prepared.model
-    if compiles(s, accelerator, total, distributed):
-        model = cast(nn.Module, torch.compile(model))
-    log = LossAverager(stage, accelerator, listener, state)
-    tracker = state.tracker
-    judge = Evaluator(stage, s, validation, replay_validation, exam, state, accelerator, listener, keeper)
+        measure = stage.measures[0] if s.promote_on == "loss" else s.promote_on
+        self.state = saved or TrainerState(BestScore(measure))
+        self.resumed, self.seconds_before = saved is not None, self.state.seconds
+        if self.state.tracker.measure != measure:
+            raise TrainingError(
+                f"{stage.name}: the saved state chose its best by {self.state.tracker.measure}, and {measure} cannot "
+                "take over halfway. Undo the change of promote_on, or start anew with --overwrite or another --out."
+            )
+        setattr(stage.model, "checkpointing", s.gradient_checkpointing)  # noqa: B010 (mypy sees a plain Module)
+        self.prepared = prepare_model(stage, self.optimizer, accelerator, distributed)
+        self.model = self.prepared.model
+        if self._compiles():
+            self.model = cast(nn.Module, torch.compile(self.model))
+        self.evaluator = Evaluator(
+            stage,
+            data,
+            s.batch_size,
+            accelerator,
+            self.scorer,
+            lambda *work: self._tell(lambda c: c.on_validating(*work)),
+        )
+        self.order, self.order_epoch = np.empty(0, np.int64), 0
+        self.losses: list[str] = []
+        """Names of the losses, in the order of a row of `state.logged`."""
 
-    def save(step: int) -> None:
-        state.step, state.seconds = step, before + time.monotonic() - begun
-        with prepared.whole():
-            moments = prepared.optimizer_state()
-            if main:
-                keeper.save(state, stage.model, moments, schedule)
-        accelerator.wait_for_everyone()
+    def fit(self) -> StageResult:
+        """Train to the end, or until patience ends; the best model is then in `checkpoints.best(result.best_step)`.
 
-    if main:
-        listener.begin(
-            stage.name, epochs=s.epochs, steps=total, windows=plan.per_epoch, done=None if found is None else found.step
-        )
-    if found is None:
-        with prepared.whole():
-            judge.check(0, 0)
-        save(0)
-    step, order, order_epoch = state.step, np.empty(0, np.int64), 0
-    while step < total and not judge.out_of_patience:
-        step += 1
-        epoch, index = plan.epoch(step), (step - 1) % plan.steps_per_epoch
-        if epoch != order_epoch:
-            order, order_epoch = train.order(seed, epoch), epoch
-        rate = schedule.get_last_lr()[0]
-        losses, windows = _forward_backward(
-            stage, model, prepared, train, plan, order, index, step, accelerator, change
-        )
-        norm = prepared.clip(s.clip)
-        means = log.means(losses)
+        Step 0 validates the starting weights; a later checkpoint is better only if its score is strictly better. The
+        result of a stage that goes on from a saved state is that of one that was never interrupted.
+
+        Raises:
+            TrainingError: a loss, gradient or score that is not finite; a full disk.
+            Interrupted: by a signal; the state is saved.
+        """
+        s, state, plan, name = self.settings, self.state, self.plan, self.stage.name
+        begin = StagePlan(name, s.epochs, self.steps, plan.per_epoch, state.step if self.resumed else None)
+        self._tell(lambda callback: callback.on_stage_begin(begin))
+        if not self.resumed:
+            self._validate()
+            self._save()
+        self._restart_clock()
+        while state.step < self.steps and not self._out_of_patience():
+            state.step += 1
+            rate = self.schedule.get_last_lr()[0]
+            self._train_step()
+            ends_epoch = state.step % plan.steps_per_epoch == 0
+            if ends_epoch or state.step % self.run.settings.log_every == 0:
+                self._log(rate)
+            is_last = state.step == self.steps
+            due = ends_epoch if s.validate_every is None else state.step % s.validate_every == 0 or is_last
+            if due:
+                self._validate()
+                self._restart_clock()
+            asked = max_over_ranks(self.accelerator, self.run.stop.signal)
+            if due or state.step % s.save_every == 0 or asked:
+                self._save()
+                self._restart_clock()
+            if asked:
+                raise Interrupted(
+                    f"{name}: stopped at step {state.step:,} of {self.steps:,}, everything is saved.", 128 + asked
+                )
+        result = self._result()
+        self._tell(lambda callback: callback.on_stage_end(name, result))
+        return result
+
+    def _train_step(self) -> None:
+        """One optimiser step; without effect, or an error, where one of its numbers is not finite."""
+        step, epoch = self.state.step, self.plan.epoch(self.state.step)
+        if epoch != self.order_epoch:
+            self.order, self.order_epoch = self.data.train.order(self.seed, epoch), epoch
+        index, rank = (step - 1) % self.plan.steps_per_epoch, self.accelerator.process_index
+        batches = list(self.plan.step(self.order, index, rank, step))
+        losses = self._forward_backward(batches)
+        norm = self.prepared.clip(self.settings.clip)
+        self.losses = list(losses)
+        means: list[float] = sum_over_ranks(self.accelerator, wide(torch.stack(list(losses.values())))).tolist()
         if math.isfinite(norm) and all(map(math.isfinite, means)):
-            optimizer.step()
-            log.add(means, norm, windows)
+            self.optimizer.step()
+            self.state.watch.add(means[self.losses.index("loss")])
+            self.state.logged.append([*means, norm])
+            self.windows += sum(len(micro.indices) for micro in batches)
         else:
-            mine = np.concatenate([m.indices for m in plan.step(order, index, accelerator.process_index, step)])
-            with prepared.whole():
-                broken = not weights_finite(stage.model)
-                culprits = find_nonfinite_windows(stage, train, mine, accelerator)
-            what = f"the loss or its gradient is not finite at step {step} {culprits}"
-            if s.on_nonfinite == "stop" or broken:
-                raise diverged(stage, what, keeper)
-            state.skipped += 1
-            if main:
-                listener.warn(f"{stage.name}: {what}; the step was left out ({state.skipped} so far)")
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-        ends_epoch = index + 1 == plan.steps_per_epoch
-        if ends_epoch or step % log_every == 0:
-            log.flush(step, epoch, rate)
-        due = ends_epoch if s.validate_every is None else step % s.validate_every == 0 or step == total
-        if due:
-            with prepared.whole():
-                judge.check(step, epoch)
-            log.restart_clock()
-        asked = max_over_ranks(accelerator, stop.signal if stop else 0)
-        if due or step % s.save_every == 0 or asked:
-            save(step)
-            log.restart_clock()
-        if asked:
-            raise Interrupted(f"{stage.name}: stopped at step {step:,} of {total:,}, everything is saved.", 128 + asked)
-    result = StageResult(
-        measure=tracker.measure,
-        start=tracker.start,
-        best=tracker.best,
-        best_step=tracker.best_step,
-        steps=step,
-        epochs=plan.epoch(step),
-        stopped_early=step < total,
-        skipped=state.skipped,
-        seconds=before + time.monotonic() - begun,
-        train_windows=len(train.main),
-        validation_windows=len(validation),
-        at_start=state.at_start,
-        at_best=state.at_best,
-        warning=judge.tell(over=True),
-        replay_start=state.replay_start,
-        replay_best=state.replay_best,
-    )
-    if main:
-        listener.end(stage.name, result)
-    return result
+            self._leave_out(np.concatenate([micro.indices for micro in batches]))
+        self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
 
+    def _forward_backward(self, batches: Sequence[MicroBatch]) -> dict[str, Tensor]:
+        """All batches of one optimiser step on this rank; gradients end up equal on all ranks.
 
-def compiles(settings: StageSettings, accelerator: Accelerator, steps: int, distributed: str) -> bool:
-    """Whether a stage is compiled. ConfigError where it was asked for and cannot be."""
-    sharded = is_sharded(accelerator, distributed)
-    if settings.compile == "on" and sharded:
-        raise ConfigError("compile: on was not tried together with distributed: fsdp. Use one of them.")
-    long = accelerator.device.type == "cuda" and steps >= COMPILE_STEPS
-    return settings.compile == "on" or (settings.compile == "auto" and long and not sharded)
+        Returns this rank's part of the mean losses: over ranks they sum to the global means.
+        """
+        accelerator, train = self.accelerator, self.data.train
+        # Dropout draws from torch's global generator: seeding it anew makes each step a function of (seed, step, rank).
+        torch.manual_seed(derive_seed(self.seed, self.state.step, accelerator.process_index, 1))
+        self.model.train()
+        totals: dict[str, Tensor] = {}
+        for number, micro in enumerate(batches, start=1):
+            batch = to_device(train, micro.indices, micro.uniforms, accelerator.device)
+            batch = drop_volume(batch, micro.chances, self.run.settings.data.drop_volume)
+            batch = random_lookback(batch, self.settings.least_lookback, train.main.lookback)
+            with self.prepared.exchange(number == len(batches)):
+                with accelerator.autocast():
+                    losses = self.stage.losses(self.model, batch, mean_over_ranks(accelerator, micro.share))
+                # DDP and FSDP average gradients over ranks, so each rank's weighted part is scaled up by their number.
+                accelerator.backward(losses["loss"] * (micro.weight * self.plan.ranks))
+            for name, value in losses.items():
+                part = value.detach().float() * micro.weight
+                totals[name] = totals[name] + part if name in totals else part
+        return totals
 
+    def _leave_out(self, indices: np.ndarray) -> None:
+        """Count a step whose loss or gradient is not finite, or stop; `indices` are its windows on this rank."""
+        with self.prepared.whole():
+            broken = not weights_finite(self.stage.model)
+            culprits = self.evaluator.culprits(self.data.train, indices)
+        what = f"the loss or its gradient is not finite at step {self.state.step} {culprits}"
+        if self.settings.on_nonfinite == "stop" or broken:
+            raise self._diverged(what)
+        self.state.skipped += 1
+        if self.accelerator.is_main_process:
+            self._warn(f"{self.stage.name}: {what}; the step was left out ({self.state.skipped} so far)")
 
-def _forward_backward(
-    stage: Stage,
-    model: nn.Module,
-    prepared: PreparedModel,
-    windows: TrainingSet,
-    plan: BatchPlan,
-    order: np.ndarray,
-    index: int,
-    step: int,
-    accelerator: Accelerator,
-    change: Callable[[Batch, Tensor], Batch],
-) -> tuple[dict[str, Tensor], int]:
-    """All batches of one optimiser step on this rank; gradients end up equal on all ranks.
+    def _validate(self) -> None:
+        """Measure the model as it is, and keep it if it is the best so far."""
+        stage, state, measure = self.stage, self.state, self.state.tracker.measure
+        with self.prepared.whole():
+            try:
+                scores = self.evaluator.evaluate(state.step)
+            except NonFinite as error:
+                raise self._diverged(f"validation {error}") from None
+            better = state.validated(scores)
+            # What chooses comes first in the record.
+            record = {measure: scores[measure], **scores}
+            replay = self.evaluator.replay_loss()
+            if replay is not None:
+                record |= state.replayed(stage.measures[0], replay, better)
+            if better and self.accelerator.is_main_process:
+                self.checkpoints.save_best(state.step, stage.model)
+        head = {"stage": stage.name, "kind": "validation", "step": state.step, "epoch": self.plan.epoch(state.step)}
+        self._tell(lambda callback: callback.on_validation({**head, **record, "best": better}))
+        self._warning()
 
-    Returns this rank's part of the mean losses (over ranks they sum to the global means) and its count of windows.
-    """
-    # Dropout draws from torch's global generator: seeding it anew makes each step a function of (seed, step, rank).
-    torch.manual_seed(derive_seed(plan.seed, step, accelerator.process_index, 1))
-    model.train()
-    totals: dict[str, Tensor] = {}
-    batches = list(plan.step(order, index, accelerator.process_index, step))
-    for number, micro in enumerate(batches, start=1):
-        batch = to_device(windows, micro.indices, micro.uniforms, accelerator.device)
-        batch = change(batch, micro.chances)
-        with prepared.exchange(number == len(batches)):
-            with accelerator.autocast():
-                losses = stage.losses(model, batch, mean_over_ranks(accelerator, micro.share))
-            # DDP and FSDP average gradients over ranks, so each rank's weighted part is scaled up by their number.
-            accelerator.backward(losses["loss"] * (micro.weight * plan.ranks))
-        for name, value in losses.items():
-            part = value.detach().float() * micro.weight
-            totals[name] = totals[name] + part if name in totals else part
-    return totals, sum(len(micro.indices) for micro in batches)
+    def _warning(self, *, over: bool = False) -> str | None:
+        """The warning that training may do harm, None if there is no reason; told once."""
+        watch = self.state.watch
+        text = watch.warning(self.state.tracker, over=over)
+        if text and not watch.told:
+            watch.told = True
+            if self.accelerator.is_main_process:
+                self._warn(f"{self.stage.name}: {text}.")
+        return text
+
+    def _out_of_patience(self) -> bool:
+        """Whether so many validations in a row brought no gain that training ends."""
+        patience = self.settings.patience
+        return patience is not None and self.state.tracker.without_gain >= patience
+
+    def _save(self) -> None:
+        self.state.seconds = self._seconds()
+        with self.prepared.whole():
+            moments = self.prepared.optimizer_state()
+            if self.accelerator.is_main_process:
+                self.checkpoints.save(self.state, self.stage.model, moments, self.schedule)
+        self.accelerator.wait_for_everyone()
+
+    def _log(self, rate: Tensor | float) -> None:
+        """Report the mean losses since the last record; nothing if every step since was left out."""
+        state, rows = self.state, self.state.logged
+        if rows:
+            means = np.mean(rows, axis=0).tolist()
+            speed = self.windows * self.accelerator.num_processes / max(time.monotonic() - self.clock, 1e-9)
+            record = {
+                "stage": self.stage.name,
+                "kind": "train",
+                "step": state.step,
+                "epoch": self.plan.epoch(state.step),
+            }
+            record |= dict(zip([*self.losses, "grad_norm"], means, strict=True))
+            record |= {"lr": float(rate), "windows_per_second": speed}
+            self._tell(lambda callback: callback.on_step(record))
+        state.logged = []
+        self._restart_clock()
+
+    def _restart_clock(self) -> None:
+        """Leave the time that passed since the last record out of the speed."""
+        self.clock, self.windows = time.monotonic(), 0
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.begun
+
+    def _result(self) -> StageResult:
+        state, score = self.state, self.state.tracker
+        return StageResult(
+            measure=score.measure,
+            start=score.start,
+            best=score.best,
+            best_step=score.best_step,
+            steps=state.step,
+            epochs=self.plan.epoch(state.step),
+            stopped_early=state.step < self.steps,
+            skipped=state.skipped,
+            seconds=self._seconds(),
+            train_windows=len(self.data.train.main),
+            validation_windows=len(self.data.validation),
+            at_start=state.at_start,
+            at_best=state.at_best,
+            warning=self._warning(over=True),
+            replay_start=state.replay_start,
+            replay_best=state.replay_best,
+        )
+
+    def _compiles(self) -> bool:
+        """Whether the model is compiled. ConfigError where that was asked for and cannot be."""
+        asked, sharded = self.settings.compile, is_sharded(self.accelerator, self.run.settings.distributed)
+        if asked == "on" and sharded:
+            raise ConfigError("compile: on was not tried together with distributed: fsdp. Use one of them.")
+        pays = self.accelerator.device.type == "cuda" and self.steps >= COMPILE_STEPS
+        return asked == "on" or (asked == "auto" and pays and not sharded)
+
+    def _diverged(self, what: str) -> TrainingError:
+        saved, name = self.checkpoints.saved(), self.stage.name
+        last = f"The last good state is {saved[-1]}" if saved else "No state was saved before"
+        return TrainingError(
+            f"{name}: {what}. {last}. Lower {name}.learning_rate or {name}.clip, look at the bars with chandler inspect, "
+            f"or set {name}.on_nonfinite: skip."
+        )
+
+    def _tell(self, event: Callable[[Callback], None]) -> None:
+        """Rank 0 tells its callbacks, one after another."""
+        if self.accelerator.is_main_process:
+            for callback in self.run.callbacks:
+                event(callback)
+
+    def _warn(self, text: str) -> None:
+        """Tell of something that may be seen on this rank alone."""
+        for callback in self.run.callbacks:
+            callback.on_warning(text)

@@ -1,45 +1,47 @@
-"""What the loop tells the outside: records of training and validation, and how a stage went."""
+"""What the trainer tells the outside: how a stage begins, its records of training and validation, and how it went."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from chandler.devices import wide
-from chandler.training.engine.checkpoints import TrainerState
-from chandler.training.engine.distributed import sum_over_ranks
-from chandler.training.engine.stages import Stage
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+from chandler.measures import gain
 
 
-class Callback(Protocol):
-    """What the loop tells the outside, on rank 0 only: the run folder writes it down, a terminal shows it."""
+class Callback:
+    """Hears what the trainer does, on rank 0 (of warnings on every rank that sees one); to be overridden where it matters."""
 
-    def begin(self, stage: str, *, epochs: int, steps: int, windows: int, done: int | None) -> None:
-        """A stage starts: epochs and optimiser steps planned, windows of an epoch, steps done in a saved state that it
-        goes on from (None: there is none)."""
+    def on_stage_begin(self, plan: StagePlan) -> None:
+        """A stage starts, or goes on from a saved state."""
 
-    def train(self, record: dict[str, Any]) -> None:
-        """Mean losses, gradient norm, learning rate and speed since the last record."""
+    def on_step(self, record: dict[str, Any]) -> None:
+        """Mean losses, gradient norm, learning rate and speed since the last record, every `log_every` steps."""
 
-    def validating(self, done: int, total: int) -> None:
+    def on_validating(self, done: int, total: int) -> None:
         """Progress within a validation, in windows."""
 
-    def validation(self, record: dict[str, Any]) -> None:
+    def on_validation(self, record: dict[str, Any]) -> None:
         """Scores of a validation, and whether they are the best so far."""
 
-    def warn(self, text: str) -> None:
-        """Something a person should know; called on every rank that sees it."""
+    def on_warning(self, text: str) -> None:
+        """Something a person should know."""
 
-    def end(self, stage: str, result: StageResult) -> None:
+    def on_stage_end(self, stage: str, result: StageResult) -> None:
         """A stage is over."""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What a stage is about to do."""
+
+    stage: str
+    epochs: int
+    steps: int
+    """Optimiser steps of all epochs."""
+    windows: int
+    """Of an epoch."""
+    done: int | None
+    """Steps done in the saved state that it goes on from; None: there is none."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class StageResult:
     """How a stage went."""
 
     measure: str
-    """The validation measure that chose the checkpoint; see `direction` for which way is better."""
+    """The validation measure that chose the checkpoint; `measures.DIRECTION` says which way is better."""
     start: float
     """Its value for the starting weights, at step 0."""
     best: float
@@ -68,7 +70,7 @@ class StageResult:
     at_best: dict[str, float] = field(default_factory=dict)
     """The same at the best step."""
     warning: str | None = None
-    """Why training may have done harm although its loss fell; see `Watch`."""
+    """Why training may have done harm although its loss fell; see `OverfittingMonitor`."""
     replay_start: float | None = None
     """The loss measure on validation windows of the replay store at step 0; None without replay."""
     replay_best: float | None = None
@@ -84,40 +86,27 @@ class StageResult:
         return {**asdict(self), "improved": self.improved}
 
 
-class LossAverager:
-    """Collects the losses of several steps, then reports their means. What is collected is part of the state."""
-
-    def __init__(self, stage: Stage, accelerator: Accelerator, listener: Callback, state: TrainerState) -> None:
-        self.stage, self.accelerator, self.listener, self.state = stage, accelerator, listener, state
-        self.names: list[str] = []
-        self.windows = 0
-        self.restart_clock()
-
-    def restart_clock(self) -> None:
-        """Leave the time that passed since the last flush out of the speed."""
-        self.clock, self.windows = time.monotonic(), 0
-
-    def means(self, losses: dict[str, Tensor]) -> list[float]:
-        """The mean losses of a step over all ranks, from this rank's parts of them."""
-        self.names = list(losses)
-        parts = wide(torch.stack(list(losses.values())))
-        means: list[float] = sum_over_ranks(self.accelerator, parts).tolist()
-        return means
-
-    def add(self, means: list[float], norm: float, windows: int) -> None:
-        """Take in the mean losses of a step, its gradient norm, and how many windows this rank had."""
-        self.state.watch.add(means[self.names.index("loss")])
-        self.state.logged.append([*means, norm])
-        self.windows += windows
-
-    def flush(self, step: int, epoch: int, rate: Tensor | float) -> None:
-        """Report the means since the last flush; nothing if every step since was skipped."""
-        rows = self.state.logged
-        if rows and self.accelerator.is_main_process:
-            means = np.mean(rows, axis=0).tolist()
-            speed = self.windows * self.accelerator.num_processes / max(time.monotonic() - self.clock, 1e-9)
-            record = {"stage": self.stage.name, "kind": "train", "step": step, "epoch": epoch}
-            record |= dict(zip([*self.names, "grad_norm"], means, strict=True))
-            self.listener.train({**record, "lr": float(rate), "windows_per_second": speed})
-        self.state.logged = []
-        self.restart_clock()
+def verdict(stage: str, result: StageResult) -> str:
+    """One plain sentence: did training beat the starting weights?"""
+    if result.improved:
+        text = (
+            f"{stage}: validation {result.measure} {result.start:.5g} at step 0, {result.best:.5g} at its best "
+            f"(step {result.best_step}), {gain(result.measure, result.start, result.best)}"
+        )
+    else:
+        text = (
+            f"{stage}: no checkpoint beat the starting weights (validation {result.measure} {result.start:.5g}); "
+            "the starting weights are kept"
+        )
+    text += " (stopped early: patience)" if result.stopped_early else ""
+    if result.measure in ("crps", "rank_ic"):
+        text += f"; chosen by {result.measure} of real forecasts"
+        if result.improved:
+            text += f", at which nll went {result.at_start['nll']:.5g} -> {result.at_best['nll']:.5g}"
+    if result.skipped:
+        text += f"; {result.skipped} step{'s' if result.skipped > 1 else ''} left out, not finite"
+    if result.replay_start is not None and result.replay_best is not None:
+        loss = result.replay_best - result.replay_start
+        text += f"; on the replayed bars {result.replay_start:.5g} -> {result.replay_best:.5g}"
+        text += f", {loss:.3g} forgotten" if loss > 0 else ", nothing forgotten"
+    return text + "."

@@ -1,90 +1,113 @@
-"""Listens to the loop: writes metrics.jsonl, passes records to trackers, shows progress, says how a stage went."""
+"""Writes down what a stage measures: in metrics.jsonl, and to experiment trackers where they are named.
+
+Trackers come through accelerate, their keys from the environment. One that fails while a run goes on is dropped with a
+warning: it never costs a run.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chandler.atomic import write_text
-from chandler.measures import gain
-from chandler.training.logging.callbacks import StageResult
-from chandler.training.logging.console import RunProgress
-from chandler.training.logging.trackers import Tracking
+from chandler.errors import ConfigError
+from chandler.training.logging.callbacks import Callback, StagePlan
+from chandler.training.runs import TRACKERS, read_records
+from chandler.training.settings import TrackerName
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_MODULES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow", "comet": "comet_ml"}
+_KEYS = {
+    "wandb": ("WANDB_API_KEY", "WANDB_MODE", "WANDB_MODE=offline keeps everything on this machine"),
+    "comet": ("COMET_API_KEY", "COMET_START_ONLINE", "COMET_START_ONLINE=0 keeps everything on this machine"),
+}
+"""Tracker -> variable of its key, variable that does without one, and how."""
 
 
-class MetricsLogger:
-    """Listens to the loop: writes metrics into the folder, passes them to trackers, shows progress."""
+class MetricsLogger(Callback):
+    """Writes metrics.jsonl of a run folder, a line for each record."""
 
-    def __init__(self, folder: Path, progress: RunProgress) -> None:
-        self.folder, self.progress = folder, progress
-        self.tracking: Tracking | None = None
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
-    def _append(self, record: dict[str, Any]) -> None:
-        with (self.folder / "metrics.jsonl").open("a") as handle:
-            handle.write(json.dumps({**record, "time": round(time.time(), 3)}) + "\n")
-        if self.tracking is not None:
-            self.tracking.log(record)
-
-    def begin(self, stage: str, *, epochs: int, steps: int, windows: int, done: int | None) -> None:
-        # A state of step 0 comes after the validation of the start, whose record stays.
-        self._forget_after(stage, -1 if done is None else done)
-        self.progress.begin(stage, epochs=epochs, steps=steps, windows=windows, done=done)
-
-    def _forget_after(self, stage: str, step: int) -> None:
-        """Drop records of steps that a resumed stage is going to take again; they were written after its state."""
+    def on_stage_begin(self, plan: StagePlan) -> None:
+        """Drop records of steps that a stage is going to take again; they were written after the state it has."""
         path = self.folder / "metrics.jsonl"
         if path.is_file():
-            kept = []
-            for line in path.read_text().splitlines():
-                try:
-                    record = json.loads(line)
-                except ValueError:
-                    continue  # half a line, written as the process died
-                if record["stage"] != stage or record["step"] <= step:
-                    kept.append(line + "\n")
-            write_text(path, "".join(kept))
+            # A state of step 0 comes after the validation of the start, whose record stays.
+            last = -1 if plan.done is None else plan.done
+            kept = [one for one in read_records(self.folder) if one["stage"] != plan.stage or one["step"] <= last]
+            write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
 
-    def train(self, record: dict[str, Any]) -> None:
-        self._append(record)
-        self.progress.train(record)
+    def on_step(self, record: dict[str, Any]) -> None:
+        with (self.folder / "metrics.jsonl").open("a") as handle:
+            handle.write(json.dumps({**record, "time": round(time.time(), 3)}) + "\n")
 
-    def validating(self, done: int, total: int) -> None:
-        self.progress.validating(done, total)
-
-    def validation(self, record: dict[str, Any]) -> None:
-        self._append(record)
-        self.progress.validation(record)
-
-    def warn(self, text: str) -> None:
-        self.progress.note(f"warning: {text}")
-
-    def end(self, stage: str, result: StageResult) -> None:
-        self.progress.end(stage, verdict(stage, result))
+    on_validation = on_step
 
 
-def verdict(stage: str, result: StageResult) -> str:
-    """One plain sentence: did training beat the starting weights?"""
-    if result.improved:
-        text = (
-            f"{stage}: validation {result.measure} {result.start:.5g} at step 0, {result.best:.5g} at its best "
-            f"(step {result.best_step}), {gain(result.measure, result.start, result.best)}"
-        )
-    else:
-        text = (
-            f"{stage}: no checkpoint beat the starting weights (validation {result.measure} {result.start:.5g}); "
-            "the starting weights are kept"
-        )
-    text += " (stopped early: patience)" if result.stopped_early else ""
-    if result.measure in ("crps", "rank_ic"):
-        text += f"; chosen by {result.measure} of real forecasts"
-        if result.improved:
-            text += f", at which nll went {result.at_start['nll']:.5g} -> {result.at_best['nll']:.5g}"
-    if result.skipped:
-        text += f"; {result.skipped} step{'s' if result.skipped > 1 else ''} left out, not finite"
-    if result.replay_start is not None and result.replay_best is not None:
-        loss = result.replay_best - result.replay_start
-        text += f"; on the replayed bars {result.replay_start:.5g} -> {result.replay_best:.5g}"
-        text += f", {loss:.3g} forgotten" if loss > 0 else ", nothing forgotten"
-    return text + "."
+def require_trackers(names: Sequence[TrackerName]) -> None:
+    """Raise ConfigError, naming the remedy, unless every tracker is installed and has its key."""
+    for name in names:
+        if importlib.util.find_spec(_MODULES[name]) is None:
+            raise ConfigError(
+                f"trackers: {name} is not installed. Run pip install {_MODULES[name]}, or leave it out of trackers; "
+                "metrics.jsonl is written in any case."
+            )
+        key, instead, how = _KEYS.get(name, ("", "", ""))
+        if key and not (os.environ.get(key) or os.environ.get(instead)):
+            raise ConfigError(f"trackers: {name} needs its key in the environment variable {key}; {how}.")
+
+
+class Tracking(Callback):
+    """Passes records to the trackers of an accelerator; without any, to nobody."""
+
+    def __init__(self, accelerator: Accelerator, settings: Mapping[str, Any], warn: Callable[[str], None]) -> None:
+        self._trackers: list[Any] = []
+        self._warn = warn
+        self._steps_before = 0
+        if not accelerator.log_with:
+            return
+        plain = {key: v if isinstance(v, int | float | str) else str(v) for key, v in settings.items()}
+        try:
+            accelerator.init_trackers(TRACKERS, config=plain)
+        except Exception as error:  # each tracker has errors of its own
+            raise ConfigError(f"trackers: {accelerator.log_with[0]} or another could not start: {error}") from error
+        self._trackers = list(accelerator.trackers)
+
+    def on_step(self, record: dict[str, Any]) -> None:
+        """Numbers of a record as "stage/kind/name". Steps count on over both stages."""
+        prefix = f"{record['stage']}/{record['kind']}"
+        values = {
+            f"{prefix}/{name}": float(value)
+            for name, value in record.items()
+            if name != "step" and isinstance(value, int | float) and not isinstance(value, bool)
+        }
+        step = self._steps_before + int(record["step"])
+        self._each(lambda tracker: tracker.log(values, step=step))
+
+    on_validation = on_step
+
+    def stage_over(self, steps: int) -> None:
+        """The next stage's steps are counted on from here: some trackers take rising steps only."""
+        self._steps_before += steps
+
+    def close(self) -> None:
+        """Let the trackers finish what they have."""
+        self._each(lambda tracker: tracker.finish())
+        self._trackers = []
+
+    def _each(self, act: Callable[[Any], None]) -> None:
+        for tracker in list(self._trackers):
+            try:
+                act(tracker)
+            except Exception as error:  # each tracker has errors of its own
+                self._trackers.remove(tracker)
+                self._warn(f"tracker {tracker.name} failed and is left out from here: {error}")

@@ -1,3 +1,72 @@
-"""Run folders as plain files: `folder` (what may be written and replaced), `history` (metrics of a run), `lineage` (what a model was
-trained on), `listing` (`chandler runs`).
+"""Run folders as files, without the trainer: `folder` (what one holds), `history` (its one reader), `listing` (the runs below a
+folder), `lineage` (what weights know of bars).
+
+What needs no torch is here at once, so that `chandler runs` is quick; the rest on first use.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from chandler.training.runs.history import (
+    RunHistory,
+    StageHistory,
+    digest,
+    flat,
+    flattened,
+    read_mapping,
+    read_records,
+    short,
+)
+from chandler.training.runs.listing import list_runs, runs_json, runs_table
+
+if TYPE_CHECKING:
+    from chandler.training.runs.folder import (
+        RUN,
+        STARTS,
+        STATES,
+        TRACKERS,
+        Run,
+        changed_keys,
+        prepare_folder,
+        require_folder,
+        write_json,
+    )
+    from chandler.training.runs.lineage import RECORD, Known, known, known_of, record_of, write_record
+
+__all__ = [
+    "RECORD",
+    "RUN",
+    "STARTS",
+    "STATES",
+    "TRACKERS",
+    "Known",
+    "Run",
+    "RunHistory",
+    "StageHistory",
+    "changed_keys",
+    "digest",
+    "flat",
+    "flattened",
+    "known",
+    "known_of",
+    "list_runs",
+    "prepare_folder",
+    "read_mapping",
+    "read_records",
+    "record_of",
+    "require_folder",
+    "runs_json",
+    "runs_table",
+    "short",
+    "write_json",
+    "write_record",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    folder, lineage = (importlib.import_module(f"{__name__}.{module}") for module in ("folder", "lineage"))
+    return getattr(folder if hasattr(folder, name) else lineage, name)

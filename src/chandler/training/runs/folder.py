@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,20 @@ from typing import Any
 from chandler.atomic import atomic_file, write_text
 from chandler.errors import ConfigError
 from chandler.places import Layout
-from chandler.training.engine.checkpoints import STATE_FILES
-from chandler.training.logging.trackers import PROJECT
-from chandler.training.settings.run import Settings, load_settings
+from chandler.training.runs.history import flattened, read_mapping, read_records
+from chandler.training.settings import Settings, load_settings
 
+TRACKERS = "chandler"
+"""The project that trackers log to, and the folder of TensorBoard's files."""
+STATES = Layout(
+    "saved states",
+    (
+        "step-*/model.safetensors", "step-*/optimizer.safetensors", "step-*/state.json", "step-*/checksums.json",
+        "best-*/.tmp??????", "best-*/config.json", "best-*/model.safetensors", "best-*/adapter.json", "best-*/adapter.safetensors",
+    ),
+    {},
+)  # fmt: skip
+"""What the folder of a stage's states holds, and all that is ever removed from it."""
 STARTS = "checkpoints/starts.json"
 """What the starts of a run know, until its summary.json says so."""
 RUN = Layout(
@@ -24,9 +33,9 @@ RUN = Layout(
         "tokenizer/config.json", "tokenizer/model.safetensors", "predictor/config.json", "predictor/model.safetensors",
         "tokenizer/exposure.json", "predictor/exposure.json", STARTS,
         "tokenizer/.tmp??????", "predictor/.tmp??????",  # safetensors' own, where it was killed
-        "adapters/*/adapter.json", "adapters/*/adapter.safetensors", *(f"checkpoints/*/{name}" for name in STATE_FILES),
+        "adapters/*/adapter.json", "adapters/*/adapter.safetensors", *(f"checkpoints/*/{name}" for name in STATES.files),
         # Of TensorBoard, and of MLflow: a folder for each experiment, by its number.
-        f"trackers/{PROJECT}/**", "trackers/[0-9]*/**",
+        f"trackers/{TRACKERS}/**", "trackers/[0-9]*/**",
     ),
     {"config.yaml": "predictor", "summary.json": "stages"},
 )  # fmt: skip
@@ -47,13 +56,11 @@ class Run:
     @property
     def summary(self) -> dict[str, Any]:
         """summary.json; empty before the first stage has finished."""
-        path = self.folder / "summary.json"
-        return dict(json.loads(path.read_text())) if path.is_file() else {}
+        return read_mapping(self.folder / "summary.json", strict=True)
 
     def metrics(self) -> list[dict[str, Any]]:
         """metrics.jsonl, a dict per line."""
-        path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        return read_records(self.folder)
 
 
 def require_folder(folder: Path, settings: Settings, *, overwrite: bool, resume: bool, force: bool) -> None:
@@ -72,7 +79,7 @@ def require_folder(folder: Path, settings: Settings, *, overwrite: bool, resume:
             if changed:
                 raise ConfigError(
                     f"{folder} was started with other settings: {'; '.join(changed)}. Undo the changes, start anew in "
-                    "another folder with --out, or go on all the same with --resume --force."
+                    "another folder with --out, or go on all the same with --resume --accept-changed-settings."
                 )
     elif earlier and not overwrite and not kept:
         raise ConfigError(
@@ -105,14 +112,6 @@ def changed_keys(old: Settings, new: Settings) -> list[str]:
     a, b = flattened(old.model_dump(mode="json")), flattened(new.model_dump(mode="json"))
     keys = sorted((a.keys() | b.keys()) - {"out", "device", "data.device", "distributed", "trackers"})
     return [f"{key} {a.get(key)} -> {b.get(key)}" for key in keys if a.get(key) != b.get(key)]
-
-
-def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as "key.sub" -> value."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def write_json(path: Path, value: Any) -> None:

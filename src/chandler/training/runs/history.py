@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -68,24 +70,40 @@ class RunHistory:
     """Time of the first record of metrics.jsonl, in seconds since 1970."""
 
     @classmethod
-    def read(cls, folder: str | Path) -> RunHistory:
-        """Read a run folder.
+    def read(cls, folder: str | Path, *, strict: bool = True) -> RunHistory:
+        """Read a run folder. The half line that a process left as it died counts as none.
+
+        Args:
+            strict: whether a file that cannot be read is an error, rather than as good as missing.
 
         Raises:
-            ConfigError: no run folder, or a file in it that cannot be read.
+            ConfigError: no run folder; a file in it that cannot be read.
         """
         folder = Path(folder)
         if not (folder / "config.yaml").is_file():
             raise ConfigError(
                 f"{folder}: no run folder (config.yaml is missing). Give a folder that `chandler finetune` wrote."
             )
-        config = _read(folder / "config.yaml", yaml.safe_load) or {}
-        summary = _read(folder / "summary.json", json.loads) or {}
-        records = (
-            _read(folder / "metrics.jsonl", lambda text: [json.loads(line) for line in text.splitlines() if line]) or []
-        )
-        stages = tuple(_stage(folder, name, config, summary, records) for name in STAGES)
-        return cls(folder, config, summary, stages, records[0].get("time") if records else None)
+        config = read_mapping(folder / "config.yaml", strict=strict)
+        summary = read_mapping(folder / "summary.json", strict=strict)
+        records = read_records(folder)
+        stages = []
+        for name in STAGES:
+            mine = [record for record in records if record.get("stage") == name]
+            # A stage that was interrupted and begun again has two beginnings: the later one counts.
+            begins = [i for i, one in enumerate(mine) if one.get("kind") == "validation" and one.get("step") == 0]
+            mine = mine[begins[-1] :] if begins else []
+            stages.append(
+                StageHistory(
+                    name=name,
+                    outcome=summary.get("stages", {}).get(name, {"status": "unfinished"}),
+                    settings=config.get(name) or {},
+                    train=[record for record in mine if record.get("kind") == "train"],
+                    validation=[record for record in mine if record.get("kind") == "validation"],
+                    model=read_mapping(folder / name / "config.json", strict=strict),
+                )
+            )
+        return cls(folder, config, summary, tuple(stages), records[0].get("time") if records else None)
 
     @property
     def seconds(self) -> float:
@@ -93,21 +111,41 @@ class RunHistory:
         return float(sum(stage.outcome.get("seconds", 0.0) for stage in self.stages if stage.ran))
 
 
-def _stage(
-    folder: Path, name: str, config: Mapping[str, Any], summary: Mapping[str, Any], records: list[dict[str, Any]]
-) -> StageHistory:
-    mine = [record for record in records if record.get("stage") == name]
-    # A stage that was interrupted and begun again has two beginnings: the later one counts.
-    begins = [i for i, record in enumerate(mine) if record.get("kind") == "validation" and record.get("step") == 0]
-    mine = mine[begins[-1] :] if begins else []
-    return StageHistory(
-        name=name,
-        outcome=summary.get("stages", {}).get(name, {"status": "unfinished"}),
-        settings=config.get(name) or {},
-        train=[record for record in mine if record.get("kind") == "train"],
-        validation=[record for record in mine if record.get("kind") == "validation"],
-        model=_read(folder / name / "config.json", json.loads) or {},
-    )
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl of a run, a dict per line; without the half line that a process left as it died."""
+    path = folder / "metrics.jsonl"
+    records = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        with suppress(ValueError):
+            records.append(json.loads(line))
+    return [record for record in records if isinstance(record, dict)]
+
+
+def read_mapping(path: Path, *, strict: bool = False) -> dict[str, Any]:
+    """The keys of a JSON or YAML file; none where there is no such file, or (unless `strict`) none that can be read.
+
+    Raises:
+        ConfigError: `strict`, and it cannot be read.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        if strict:
+            raise ConfigError(f"{path}: cannot be read ({error}). Run again with --overwrite.") from error
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def digest(path: Path) -> str | None:
+    """SHA-256 of a file; None where there is none that can be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def short(value: object) -> str:
@@ -117,23 +155,15 @@ def short(value: object) -> str:
     return PurePath(text).name if PurePath(text).is_absolute() else text
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flat(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Nested settings as (dotted key, text) pairs."""
-    pairs: list[tuple[str, str]] = []
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            pairs += flat(value, f"{prefix}{key}.")
-        else:
-            values = value if isinstance(value, list) else [value]
-            pairs.append((f"{prefix}{key}", ", ".join("-" if one is None else short(one) for one in values)))
-    return pairs
+    values = ((key, value if isinstance(value, list) else [value]) for key, value in flattened(config).items())
+    return [(key, ", ".join("-" if one is None else short(one) for one in every)) for key, every in values]
 
 
-def _read(path: Path, parse: Any) -> Any:
-    """The parsed content of a file, None if there is no such file."""
-    if not path.is_file():
-        return None
-    try:
-        return parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}). Run again with --overwrite.") from error
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as "key.sub" -> value."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat

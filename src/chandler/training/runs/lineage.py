@@ -6,20 +6,21 @@ checkpoints all that they know. Folders can be moved, renamed, deleted or copied
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pandas as pd
-import yaml
 
 from chandler.atomic import write_text
 from chandler.checkpoint import WEIGHTS_NAME, bundled_checkpoint
-from chandler.data.datasets.splits import PRETRAINING_CUTOFF
-from chandler.training.settings.stage import RANDOM
+from chandler.data.datasets import PRETRAINING_CUTOFF
+from chandler.training.runs.history import digest, read_mapping
+from chandler.training.settings import RANDOM
 
 RECORD = "exposure.json"
 """Beside config.json and model.safetensors, which alone make a checkpoint: who loads one need not know of it."""
@@ -99,7 +100,7 @@ def record_of(raw: Any) -> Known:
 
 def write_record(folder: Path, knows: Known) -> None:
     """Lay the record of a checkpoint beside its weights."""
-    record = {**knows.to_dict(), "weights": _digest(folder / WEIGHTS_NAME)}
+    record = {**knows.to_dict(), "weights": digest(folder / WEIGHTS_NAME)}
     write_text(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -114,35 +115,27 @@ def _known(source: str, visited: frozenset[str]) -> Known:
     if (folder / RECORD).is_file():
         return _beside(folder)
     parts = [folder / name for name in ("tokenizer", "predictor") if (folder / name / RECORD).is_file()]
-    own = _union(map(_beside, parts))
+    own = reduce(or_, map(_beside, parts), Known())
+    beside = own if parts else UNKNOWN
     # A checkpoint inside a run folder, of a run that wrote no record beside it, has the past of the run.
     home = next((place for place in (folder, folder.parent) if (place / "summary.json").is_file()), None)
-    if home is None:
-        return own if parts else UNKNOWN
-    summary = read_mapping(home / "summary.json")
+    summary = read_mapping(home / "summary.json") if home else {}
     found = known_of(summary.get("data"))
-    if not found.seen:
-        return own if parts else UNKNOWN
+    if home is None or not found.seen:
+        return beside
     if isinstance(summary.get("starts"), Mapping):
-        return own | found | _union(map(record_of, summary["starts"].values()))
+        return reduce(or_, map(record_of, summary["starts"].values()), own | found)
     # A run that did not write down what its starts knew: as it may still be read where they were.
-    settings = read_mapping(home / "config.yaml", yaml.safe_load)
+    settings = read_mapping(home / "config.yaml")
     starts = [(settings.get(stage) or {}).get("start") for stage in ("tokenizer", "predictor")]
-    return own | found | _union(_known(str(start), visited | {source}) for start in starts if start)
+    return reduce(or_, (_known(str(start), visited | {source}) for start in starts if start), own | found)
 
 
 def _beside(folder: Path) -> Known:
     """The record of a checkpoint; of other weights than those that it was written for, it may not be all."""
     raw = read_mapping(folder / RECORD)
     found = record_of(raw)
-    return found if raw.get("weights") == _digest(folder / WEIGHTS_NAME) else found | UNKNOWN
-
-
-def _union(parts: Iterable[Known]) -> Known:
-    whole = Known()
-    for one in parts:
-        whole |= one
-    return whole
+    return found if raw.get("weights") == digest(folder / WEIGHTS_NAME) else found | UNKNOWN
 
 
 def _splits(data: Any) -> Iterator[Seen]:
@@ -178,20 +171,3 @@ def _released(source: str, folder: Path) -> bool:
     if folder.is_dir():
         return f"models--{_RELEASER}--" in str(folder.resolve())
     return source.startswith(f"{_RELEASER}/")
-
-
-def _digest(path: Path) -> str | None:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError:
-        return None
-
-
-def read_mapping(path: Path, parse: Callable[[str], Any] = json.loads) -> dict[str, Any]:
-    """A file's mapping; empty where there is none that can be read."""
-    try:
-        value = parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return value if isinstance(value, dict) else {}

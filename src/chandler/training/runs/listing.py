@@ -6,16 +6,17 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from chandler.errors import ConfigError
 from chandler.measures import higher_is_better, is_better
+from chandler.training.runs.history import RunHistory, StageHistory
 
 _DEPTH = 4
 """How many folders below the given one a run may lie."""
@@ -110,68 +111,26 @@ def _read(folder: Path, root: Path) -> RunLine:
     name = folder.resolve().name if folder == root else str(folder.relative_to(root))
     return RunLine(
         name,
-        tuple(_stages(folder)),
+        tuple(_lines(RunHistory.read(folder, strict=False).stages)),
         sum(stat.st_size for stat in sizes),
         max((stat.st_mtime for stat in sizes), default=folder.stat().st_mtime),
     )
 
 
-def _stages(folder: Path) -> Iterator[StageLine]:
-    finished = _json(folder / "summary.json").get("stages", {})
-    planned = _planned(folder / "config.yaml")
-    running = _progress(folder / "metrics.jsonl")
-    for stage in ("tokenizer", "predictor"):
-        found = finished.get(stage)
-        if found is not None:
+def _lines(stages: Iterable[StageHistory]) -> Iterator[StageLine]:
+    for stage in stages:
+        planned, done, scores = stage.settings.get("epochs"), stage.outcome, stage.validation
+        if stage.status != "unfinished":
+            epochs, measure = done.get("epochs", 0), done.get("measure")
             yield StageLine(
-                stage,
-                found.get("status", "unknown"),
-                found.get("epochs", 0),
-                planned.get(stage),
-                found.get("measure"),
-                found.get("start_score"),
-                found.get("best"),
+                stage.name, stage.status, epochs, planned, measure, done.get("start_score"), done.get("best")
             )
-        elif stage in running:
-            yield StageLine(stage, "unfinished", planned=planned.get(stage), **running[stage])
-
-
-def _progress(path: Path) -> dict[str, dict[str, Any]]:
-    """Of each stage with a record: epochs begun, measure, start and best so far."""
-    found: dict[str, dict[str, Any]] = {}
-    for line in path.read_text(errors="replace").splitlines() if path.is_file() else ():
-        try:
-            record = json.loads(line)
-            stage = found.setdefault(record["stage"], {"epochs": 0, "measure": None, "start": None, "best": None})
-            stage["epochs"] = max(stage["epochs"], record["epoch"])
-            if record["kind"] == "validation":
-                # The first score of a record is the one that selects.
-                measure = stage["measure"] or next(k for k in record if k not in ("stage", "kind", "step", "epoch"))
-                score = record[measure]
-                start = score if stage["start"] is None else stage["start"]
-                best = score if stage["best"] is None or is_better(measure, score, stage["best"]) else stage["best"]
-                stage |= {"measure": measure, "start": start, "best": best}
-        except (ValueError, KeyError, TypeError, StopIteration):
-            continue  # half a line, written as the process died
-    return found
-
-
-def _planned(path: Path) -> dict[str, int]:
-    import yaml
-
-    try:
-        raw = yaml.safe_load(path.read_text())
-        return {stage: raw[stage]["epochs"] for stage in ("tokenizer", "predictor") if stage in raw}
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        elif scores:
+            # The first score of a record is the one that selects.
+            measure = next(key for key in scores[0] if key not in ("stage", "kind", "step", "epoch"))
+            best = reduce(lambda a, b: b if is_better(measure, b, a) else a, (record[measure] for record in scores))
+            epochs = max(record["epoch"] for record in [*stage.train, *scores])
+            yield StageLine(stage.name, "unfinished", epochs, planned, measure, scores[0][measure], best)
 
 
 def _epochs(stage: StageLine) -> str:

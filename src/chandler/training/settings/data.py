@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator, model_validator
 
-from chandler.data.datasets.splits import SplitSettings
-from chandler.data.sources import SourceSettings
+from chandler.data import SourceSettings
+from chandler.data.datasets import SplitSettings
 from chandler.devices import require_name
 
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from chandler.checkpoint import CONFIG_NAME, bundled_checkpoint
-from chandler.data.datasets.windows import CLIP
+from chandler.data.datasets import CLIP
 from chandler.errors import ConfigError
-from chandler.forecasting.pretrained import RELEASES
-from chandler.settings import StrictModel, read
+from chandler.forecasting import RELEASES
+from chandler.settings import StrictModel, put, read
+from chandler.training.settings.run import Settings
 from chandler.training.settings.stage import RANDOM
-
-if TYPE_CHECKING:
-    from chandler.training.settings.run import Settings
 
 _OURS = {"out", "tokenizer", "predictor"}
 _THEIRS = {"training", "model_paths", "experiment"}
@@ -183,7 +181,10 @@ class ReferenceSettings(_Section):
             ours["tokenizer.start"] = start = self._finetuned()
             # A run of ours in the folder of results keeps the tokenizer that it has.
             ours["tokenizer.skip_existing"] |= start == str(Path(paths.results, "tokenizer"))
-        return _nested(ours)
+        nested: dict[str, Any] = {}
+        for key, value in ours.items():
+            put(nested, key.split("."), value)
+        return nested
 
     def _finetuned(self) -> str:
         """The tokenizer of a run that trains none: the one that is named, else that of an earlier run in the folder of
@@ -293,15 +294,3 @@ def _start(part: str, name: str, pretrained: bool) -> dict[str, Any]:
         except (OSError, ValueError) as error:
             raise ConfigError(f"model_paths.pretrained_{part}: {config} cannot be read as JSON ({error}).") from error
     return {f"{part}.start": RANDOM, **({f"{part}.architecture": shape} if shape else {})}
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """ "a.b" -> value as a -> b -> value."""
-    nested: dict[str, Any] = {}
-    for key, value in flat.items():
-        *above, last = key.split(".")
-        node = nested
-        for part in above:
-            node = node.setdefault(part, {})
-        node[last] = value
-    return nested

@@ -8,15 +8,13 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from chandler.forecasting.engine.generation import Overflow
-from chandler.nn.predictor import PredictorConfig
-from chandler.nn.presets import PREDICTORS, TOKENIZERS
-from chandler.nn.tokenizer import TokenizerConfig
+from chandler.forecasting.engine import Overflow
+from chandler.nn import PREDICTORS, TOKENIZERS, PredictorConfig, TokenizerConfig
 from chandler.settings import StrictModel, did_you_mean
-from chandler.training.engine.optim import ScheduleKind
 
 RANDOM = "random"
 """The `start` of weights that are drawn, not loaded."""
+ScheduleKind = Literal["onecycle", "cosine", "constant"]
 PromoteOn = Literal["loss", "crps", "rank_ic"]
 """What chooses the best checkpoint."""
 
@@ -35,7 +33,7 @@ class LoraSettings(StrictModel):
 
 
 class ScoringSettings(StrictModel):
-    """Forecasts of validation windows, made and scored in each validation: see `training.exam`."""
+    """Forecasts of validation windows, made and scored in each validation: see `training.engine.forecast_validation`."""
 
     windows: int = Field(64, ge=2)
     """So many validation windows, evenly spaced, the same in each validation."""
@@ -46,7 +44,7 @@ class ScoringSettings(StrictModel):
     top_p: float = Field(1.0, gt=0, le=1)
     """1 samples what the model believes; a nucleus makes the distribution narrower."""
     overflow: Overflow = "block"
-    """What happens when lookback and horizon exceed max_context; see `forecasting.generation.generate`."""
+    """What happens when lookback and horizon exceed max_context; see `forecasting.engine.generate`."""
 
 
 class StageSettings(StrictModel):

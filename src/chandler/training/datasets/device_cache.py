@@ -1,0 +1,67 @@
+"""Windows as tensors on a device: gathered there from bars that live there, or on the CPU and then moved."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chandler.data import FEATURES
+from chandler.data.datasets import EPSILON, Windows
+from chandler.data.store import BarStore
+
+STAMPS = 5
+BYTES_PER_ROW = 4 * len(FEATURES) + STAMPS
+"""Of a store on a device: float32 values, and time features of a byte each."""
+_CHUNK = 1 << 20
+"""Rows moved to the device at a time."""
+
+
+class DeviceRows:
+    """The values and time features of a store on a device."""
+
+    def __init__(self, store: BarStore, device: torch.device) -> None:
+        self.device = device
+        self.values = torch.empty(store.rows, len(FEATURES), dtype=torch.float32, device=device)
+        self.stamps = torch.empty(store.rows, STAMPS, dtype=torch.uint8, device=device)
+        for lo in range(0, store.rows, _CHUNK):
+            hi = min(lo + _CHUNK, store.rows)
+            # Copies: what is mapped from disk cannot be written to, and torch wants to be able to.
+            self.values[lo:hi] = torch.from_numpy(np.array(store.values[lo:hi]))
+            self.stamps[lo:hi] = torch.from_numpy(np.array(store.stamps[lo:hi]))
+        store.release()
+
+    def windows(self, starts: np.ndarray, length: int, lookback: int, clip: float) -> tuple[Tensor, Tensor]:
+        """Normalised values (B, T, 6) float32 and time features (B, T, 5) uint8 of windows from `starts` (B,) on.
+
+        The same arithmetic as `windows.normalise`, in float64. Sums over rows run in another order, so single values
+        may differ by the last bit of a float32.
+        """
+        first = torch.from_numpy(np.asarray(starts, np.int64)).to(self.device)
+        places = first[:, None] + torch.arange(length, device=self.device)
+        raw = self.values[places].double()
+        shifted = raw - raw[:, :1]
+        shifted -= shifted[:, :lookback].sum(dim=1, keepdim=True) / lookback
+        std = (shifted[:, :lookback].square().sum(dim=1, keepdim=True) / lookback).sqrt()
+        return (shifted / (std + EPSILON)).clamp(-clip, clip).float(), self.stamps[places]
+
+
+class DeviceWindows(Windows):
+    """Windows of a store whose rows also live on a device."""
+
+    def __init__(self, windows: Windows, rows: DeviceRows) -> None:
+        w = windows
+        super().__init__(w.store, w.ranges, w.lookback, w.horizon, w.stride, w.clip, w.extra)
+        self.device_rows = rows
+
+
+def gather_tensors(windows: Windows, indices: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The windows of `indices` (B,) on `device`: values (B, T, 6) float32, time features (B, T, 5) int64."""
+    if isinstance(windows, DeviceWindows):
+        values, stamps = windows.device_rows.windows(
+            windows.starts(indices), windows.length, windows.lookback, windows.clip
+        )
+    else:
+        batch = windows.gather(indices)
+        values, stamps = torch.from_numpy(batch.values), torch.from_numpy(batch.stamps)
+    return values.to(device), stamps.to(device=device, dtype=torch.long)

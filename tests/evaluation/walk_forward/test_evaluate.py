@@ -1,0 +1,282 @@
+"""An evaluation restarts where it stopped, refuses changed settings, and its report says what the scores say."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chandler.errors import ConfigError, DataError
+from chandler.evaluation.walk_forward.calibration import calibrate, calibration_text
+from chandler.evaluation.walk_forward.results import QUESTIONS, Results
+from chandler.evaluation.walk_forward.runner import evaluate, read_state
+from chandler.evaluation.walk_forward.settings import EvaluationSettings, load_evaluation, name_models
+from chandler.forecasting.forecaster import Forecaster
+from chandler.measures import adaptive_bands, significance
+from chandler.reports import evaluation_summary, evaluation_text, write_evaluation_report
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+ASSET = Path(__file__).parents[3] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"
+
+
+def settings(out: Path, **more: Any) -> EvaluationSettings:
+    raw: dict[str, Any] = {
+        "out": str(out),
+        "data": {"path": str(ASSET), "symbols": ["AAPL", "IBM", "GOOG"], "start": "2011-01-03"},
+        "lookback": 24, "horizon": 4, "stride": 5, "paths": 20, "chunk": 16, "device": "cpu",
+        "baselines": ["last_close", "bootstrap", "dlinear", "volume_by_time_of_day"],
+    }  # fmt: skip
+    return load_evaluation({**raw, **more})
+
+
+@pytest.fixture(scope="module")
+def done(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished evaluation of that run, calibrated, on bars it has not seen."""
+    calibrate(run, paths=20, stride=8, device="cpu")
+    return evaluate(settings(tmp_path_factory.mktemp("eval") / "e", models={"tiny": str(run)}))
+
+
+def test_every_contender_forecasts_the_same_unseen_windows(done: Path) -> None:
+    scores = pd.read_parquet(done / "scores.parquet")
+    names = ["last_close", "bootstrap", "dlinear", "volume_by_time_of_day", "tiny", "tiny (calibrated)"]
+    assert list(scores["model"].unique()) == names
+    windows = scores.groupby("model", sort=False)[["window", "step"]].apply(lambda rows: rows.to_numpy().tolist())
+    assert all(found == windows.iloc[0] for found in windows)
+    assert scores["timestamp"].min() >= pd.Timestamp("2012-09-29")
+    assert set(scores["mark"]) == {""}
+    # The context of the model is 20: it sees the last 20 of the 24 rows, and the report says so.
+    assert scores.groupby("model")["visible"].first().to_dict() == {
+        **dict.fromkeys(names, 24),
+        "tiny": 20,
+        "tiny (calibrated)": 20,
+    }
+    assert "sees the last 20 of the 24 bars" in (done / "evaluation.json").read_text()
+
+
+def test_a_row_holds_what_the_measures_need(done: Path) -> None:
+    scores = pd.read_parquet(done / "scores.parquet")
+    row = scores[(scores["model"] == "last_close") & (scores["window"] == 0) & (scores["step"] == 2)].iloc[0]
+    bars = pd.read_csv(ASSET, parse_dates=["timestamp"])
+    aapl = bars[bars["symbol"] == row["symbol"]].set_index("timestamp")
+    # Adjusted prices, as read: the ratio of two closes tells all the same.
+    factor = aapl["adj_close"] / aapl["close"] if "adj_close" in aapl else 1.0
+    close = aapl["close"] * factor
+    assert row["truth_close"] / row["last"] == pytest.approx(close[row["timestamp"]] / close[row["origin"]], rel=1e-5)
+    assert row["crps"] == pytest.approx(abs(row["truth_close"] - row["last"]))
+    assert row["crps_return"] == pytest.approx(abs(np.log(row["truth_close"] / row["last"])))
+    assert (row["q05"], row["variance"], row["up"]) == (pytest.approx(row["last"]), 0.0, 0.0)
+    tiny = scores[scores["model"] == "tiny"]
+    assert (tiny["q05"] < tiny["q95"]).all()
+    assert (tiny["paths"] == 20).all()
+
+
+def test_it_goes_on_where_it_stopped_and_ends_the_same(done: Path, run: Path) -> None:
+    before = pd.read_parquet(done / "scores.parquet")
+    kept = done / "parts" / "bootstrap" / "000000.parquet"
+    changed = kept.stat().st_mtime_ns
+    (done / "parts" / "tiny" / "000001.parquet").unlink()
+    (done / "scores.parquet").unlink()
+    with pytest.raises(ConfigError, match="has not finished"):
+        Results(done)
+    evaluate(settings(done, models={"tiny": str(run)}))
+    assert kept.stat().st_mtime_ns == changed
+    pd.testing.assert_frame_equal(pd.read_parquet(done / "scores.parquet"), before, check_exact=True)
+
+
+def test_a_window_has_the_same_forecast_in_any_chunk(done: Path, run: Path, tmp_path: Path) -> None:
+    again = evaluate(
+        settings(tmp_path / "e", models={"tiny": str(run)}, chunk=7, baselines=["bootstrap"], calibration="off")
+    )
+    left, right = (pd.read_parquet(folder / "scores.parquet") for folder in (done, again))
+    for name in ("bootstrap", "tiny"):
+        a, b = (one[one["model"] == name].sort_values(["window", "step"])["crps"].to_numpy() for one in (left, right))
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_changed_settings_are_refused_unless_it_begins_anew(done: Path, run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(done, folder)
+    with pytest.raises(ConfigError, match=r"other settings \(horizon changed\)"):
+        evaluate(settings(folder, models={"tiny": str(run)}, horizon=3))
+    evaluate(settings(folder, horizon=3, baselines=["bootstrap"]), overwrite=True)
+    assert read_state(folder)["settings"]["horizon"] == 3
+    assert set(pd.read_parquet(folder / "scores.parquet")["model"]) == {"bootstrap"}
+    other = tmp_path / "mine"
+    other.mkdir()
+    (other / "thesis.txt").write_text("x")
+    with pytest.raises(ConfigError, match="holds no evaluation"):
+        evaluate(settings(other), overwrite=True)
+
+
+def test_bars_the_model_knows_are_refused_or_marked(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = settings(tmp_path / "e", models={"tiny": str(run)}, start="2012-01-03", stride=40, baselines=["bootstrap"])
+    with pytest.raises(DataError, match="the model was trained on these bars"):
+        evaluate(asked)
+    assert not (tmp_path / "e").exists()
+    loads, load = [], Forecaster.from_pretrained.__func__
+
+    def counted(cls: type, source: Any, **options: Any) -> Forecaster:
+        loads.append(source)
+        return load(cls, source, **options)
+
+    monkeypatch.setattr(Forecaster, "from_pretrained", classmethod(counted))
+    folder = evaluate(asked, force=True)
+    assert loads == [str(run)]  # once, before anything is forecast
+    tiny = pd.read_parquet(folder / "scores.parquet").query("model == 'tiny'")
+    assert set(tiny["mark"]) == {"", "trained", "validated"}
+    text = words(write_evaluation_report(Results(folder)))
+    assert "the model was trained on these bars, or on later ones" in text
+    assert re.search(r"cannot show a difference from naive|Too few origins", text)
+
+
+def test_the_report_says_what_the_scores_say(done: Path) -> None:
+    results = Results(done)
+    judged = evaluation_summary.judge(results)
+    text = words(write_evaluation_report(Results(done)))
+    assert evaluation_summary.headline(results, judged) in text
+    for one in judged:
+        assert evaluation_summary.comparison_sentence(one) in text
+    # Random weights: worse than naive, and it says so.
+    crps = next(one for one in judged if one.question.loss == "crps")
+    ours, theirs = (results.losses(name)["crps"] for name in ("tiny", "bootstrap"))
+    assert crps.against_naive.verdict == "worse"
+    assert crps.against_naive.mean_a == pytest.approx(float(pd.Series(ours).groupby(results.rounds).mean().mean()))
+    assert ours.mean() > theirs.mean()
+    assert "tiny beats naive at nothing" in text
+    assert "What this does not show" in text
+    page = (done / "report.html").read_text()
+    assert not re.search(r'(?:src|href)="(?!#)', re.sub(r"(?s)<script>.*?</script>", "", page))
+
+
+def test_a_comparison_is_made_once_for_text_and_page(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, compare, bootstrap = [], significance.compare, significance.block_bootstrap
+
+    def counted(a: Any, b: Any, *rest: Any, **options: Any) -> Any:
+        calls.append((a.tobytes(), b.tobytes()))
+        return compare(a, b, *rest, **options)
+
+    def drawn(values: Any, *rest: Any, **options: Any) -> Any:
+        draws.append(np.asarray(values).tobytes())
+        return bootstrap(values, *rest, **options)
+
+    draws: list[bytes] = []
+    monkeypatch.setattr(significance, "compare", counted)
+    monkeypatch.setattr(significance, "block_bootstrap", drawn)
+    results = Results(done)
+    text = evaluation_text(results)
+    page = words(write_evaluation_report(results))
+    assert len(calls) == len(set(calls)) > 8
+    assert len(draws) == len(set(draws)) > len(calls)  # the coverage of bands besides
+    assert text == evaluation_text(Results(done))  # to the last digit
+    assert page == words(write_evaluation_report(Results(done)))
+
+
+def test_losses_are_what_the_columns_give_by_hand(done: Path) -> None:
+    results, scores = Results(done), pd.read_parquet(done / "scores.parquet")
+    one = scores[(scores["model"] == "tiny") & (scores["window"] == 3)]
+    assert results.losses("tiny")["crps"][3] == pytest.approx((one["crps"] / one["last"]).mean() * 100)
+    assert results.losses("tiny")["mae"][3] == pytest.approx(
+        ((one["mean_close"] - one["truth_close"]).abs() / one["last"]).mean() * 100
+    )
+    inside = scores[scores["model"] == "tiny"].eval("truth_close >= q05 and truth_close <= q95").mean()
+    assert results.coverage("tiny", 0.9)[0] == pytest.approx(inside)
+    assert results.naive(QUESTIONS[0]) == "bootstrap"
+    assert results.naive(QUESTIONS[1]) == "last_close"
+    assert not np.isfinite(results.losses("last_close")["qlike"]).any()
+
+
+def test_tails_rounds_and_symbols_are_what_the_columns_give_by_hand(done: Path) -> None:
+    results, scores = Results(done), pd.read_parquet(done / "scores.parquet")
+    tiny, naive = (scores[scores["model"] == name].copy() for name in ("tiny", "bootstrap"))
+    for rows in (tiny, naive):
+        rows["crps"] *= 100 / rows["last"]
+    above = {level: tiny["truth_close"] - tiny[column] for level, column in ((0.05, "q05"), (0.95, "q95"))}
+    tails = [above[level].where(above[level] > 0, 0) * level for level in above]
+    tails += [-above[level].where(above[level] < 0, 0) * (1 - level) for level in above]
+    by_round = (sum(tails) / 2 / tiny["last"] * 100).groupby(tiny["round"]).mean()
+    assert results.pinball("tiny") == pytest.approx(by_round.mean())
+    assert np.isnan(results.pinball("last_close"))
+    by_round = tiny.pivot_table(values="crps", index="round", columns="step")
+    assert results.crps_by_round("tiny") * 100 == pytest.approx(by_round.to_numpy())
+    ours, theirs = (rows.groupby("symbol")["crps"].mean() for rows in (tiny, naive))
+    assert results.crps_by_symbol("tiny").to_dict() == pytest.approx(ours.to_dict())
+    assert results.crps_by_symbol("tiny", "bootstrap").to_dict() == pytest.approx(((ours / theirs - 1) * 100).to_dict())
+
+
+def test_adaptive_bands_are_replayed_step_by_step(done: Path) -> None:
+    results, scores = Results(done), pd.read_parquet(done / "scores.parquet")
+    tiny = scores[scores["model"] == "tiny"]
+    shares, widths = [], []
+    for step in range(1, 5):
+        rows = tiny[tiny["step"] == step].pivot(
+            index="round", columns="symbol", values=["q05", "q95", "truth_close", "last"]
+        )
+        low, high, came, last = (rows[name].to_numpy(np.float64) for name in ("q05", "q95", "truth_close", "last"))
+        found = adaptive_bands(
+            low, high, came, 0.9, delay=1
+        )  # rounds are 5 bars apart: a truth is known one round later
+        shares.append(found.coverage())
+        widths.append(np.mean((found.high - found.low) / last) * 100)
+    assert results.adaptive_coverage("tiny", 0.9) == pytest.approx((np.mean(shares), np.mean(widths)))
+
+
+def test_calibration_is_stored_applied_and_helps_on_later_bars(done: Path, run: Path) -> None:
+    forecaster = Forecaster.from_pretrained(run, device="cpu")
+    found = forecaster.calibration
+    assert found is not None
+    assert found.last < "2012-09-29"
+    assert "forecasts of 2012-04-02 to 2012-09" in calibration_text(found)
+    results = Results(done)
+    before, after = (abs(results.coverage(name, 0.9)[0] - 0.9) for name in ("tiny", "tiny (calibrated)"))
+    assert after < before
+    from chandler import load_bars
+
+    bars = load_bars(ASSET, symbols=["AAPL"])["AAPL"].tail(60)
+    raw = forecaster.forecast(bars, horizon=4, paths=20, top_p=1.0)
+    fixed = forecaster.forecast(bars, horizon=4, paths=20, calibrated=True)
+    assert fixed.calibrated
+    # The same paths, moved: their order stays (some may meet).
+    moved = np.take_along_axis(fixed.paths[:, :, 3], raw.paths[:, :, 3].argsort(axis=0), axis=0)
+    assert (np.diff(moved, axis=0) > -1e-6).all()
+    with pytest.raises(ConfigError, match="fitted with temperature 1, top_p 1"):
+        forecaster.forecast(bars, horizon=4, paths=20, temperature=0.6, calibrated=True)
+    with pytest.raises(ConfigError, match="fitted for 4 steps"):
+        forecaster.forecast(bars, horizon=5, paths=20, calibrated=True)
+    plain = Forecaster.from_pretrained([GOLDEN / "tokenizer", GOLDEN / "predictor"], device="cpu")
+    with pytest.raises(ConfigError, match="chandler calibrate RUN"):
+        plain.forecast(bars, horizon=4, paths=20, calibrated=True)
+
+
+def test_a_baseline_that_cannot_be_fitted_is_left_out_and_said(tmp_path: Path) -> None:
+    folder = evaluate(settings(tmp_path / "e", stride=60, baselines=["bootstrap", "dlinear"]))
+    assert set(pd.read_parquet(folder / "scores.parquet")["model"]) == {"bootstrap"}
+    text = words(write_evaluation_report(Results(folder)))
+    assert "DLinear was left out: it is trained on the bars before the first that is forecast" in text
+    assert "No model was evaluated: these are the baselines alone." in text
+
+
+def test_models_are_named(tmp_path: Path) -> None:
+    assert name_models(["before=NeoQuasar/Kronos-small", "runs/mine"]) == {
+        "before": "NeoQuasar/Kronos-small",
+        "mine": "runs/mine",
+    }
+    assert name_models(["a/tok+a/pred"]) == {"pred": "a/tok+a/pred"}
+    with pytest.raises(ConfigError, match="two models are called x"):
+        load_evaluation({"data": {"path": "x.csv"}, "models": ["runs/x", "old/x"]})
+    with pytest.raises(ConfigError, match="did you mean bootstrap"):
+        load_evaluation({"data": {"path": "x.csv"}, "baselines": ["bootstap"]})
+    with pytest.raises(ConfigError, match="whose edges are kept"):
+        load_evaluation({"data": {"path": "x.csv"}, "levels": [0.7]})
+
+
+def words(path: Path) -> str:
+    """What a person reads on a page."""
+    import html
+
+    text = re.sub(r"(?s)<(script|style)\b.*?</\1>", "", path.read_text())
+    return " ".join(html.unescape(re.sub("<[^>]+>", " ", text)).split())

@@ -1,0 +1,57 @@
+"""Which windows a step gets: each at most once per epoch over all ranks, the same for any number of ranks."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chandler.data.datasets.windows import epoch_order
+from chandler.training.datasets.batching import BatchPlan, derive_seed
+
+
+@given(
+    windows=st.integers(0, 200),
+    batch=st.integers(1, 9),
+    accumulation=st.integers(1, 3),
+    ranks=st.integers(1, 4),
+    limit=st.none() | st.integers(1, 150),
+)
+def test_every_window_at_most_once_per_epoch_over_all_ranks(
+    windows: int, batch: int, accumulation: int, ranks: int, limit: int | None
+) -> None:
+    drawn = min(windows, limit) if limit else windows
+    plan = BatchPlan(drawn, 5, batch, accumulation, ranks, seed=1)
+    order = epoch_order(windows, seed=1, epoch=3, limit=limit)
+    seen: list[int] = []
+    for index in range(plan.steps_per_epoch):
+        micros = [list(plan.step(order, index, rank, step=index)) for rank in range(ranks)]
+        assert len({len(m) for m in micros}) == 1, "every rank takes part in every batch"
+        assert sum(m.weight for rank in micros for m in rank) == pytest.approx(1)
+        for number in range(len(micros[0])):
+            assert sum(rank[number].share for rank in micros) == pytest.approx(1)
+            assert all(1 <= len(rank[number].indices) <= batch for rank in micros)
+            seen += [int(i) for rank in micros for i in rank[number].indices]
+    assert len(seen) == len(set(seen)) == plan.per_epoch
+    assert drawn - ranks < plan.per_epoch <= drawn
+
+
+def test_windows_and_their_randomness_do_not_depend_on_the_sharding() -> None:
+    def steps(batch: int, accumulation: int, ranks: int) -> list[dict[int, list[float]]]:
+        plan = BatchPlan(100, 6, batch, accumulation, ranks, seed=5)
+        order = epoch_order(100, seed=5, epoch=1)
+        return [
+            {
+                int(i): u.tolist()
+                for rank in range(ranks)
+                for micro in plan.step(order, index, rank, step=index)
+                for i, u in zip(micro.indices, micro.uniforms, strict=True)
+            }
+            for index in range(plan.steps_per_epoch)
+        ]
+
+    assert steps(16, 1, 1) == steps(8, 1, 2) == steps(4, 2, 2) == steps(4, 1, 4)
+
+
+def test_seeds_of_different_purposes_differ() -> None:
+    assert len({derive_seed(a, b) for a in range(30) for b in range(30)}) == 900

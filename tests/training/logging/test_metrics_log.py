@@ -1,0 +1,87 @@
+"""Trackers are off unless named; a missing one is an error before training, a failing one costs no run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chandler.errors import ConfigError
+from chandler.training.logging import Tracking, require_trackers
+from chandler.training.run import finetune
+from chandler.training.settings.run import load_settings
+
+
+def installed(name: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
+
+
+def test_a_missing_package_is_named_before_training(config: dict[str, Any]) -> None:
+    missing = next((n for n in ("wandb", "mlflow") if not installed(n)), None)
+    if missing is None:
+        pytest.skip("all trackers are installed")
+    with pytest.raises(ConfigError, match=rf"trackers: {missing} is not installed. Run pip install {missing}"):
+        finetune({**config, "trackers": [missing]})
+    assert not Path(config["out"]).exists()
+
+
+def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    with pytest.raises(ConfigError, match=r"wandb needs its key in the environment variable WANDB_API_KEY"):
+        require_trackers(["wandb"])
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    require_trackers(["wandb", "tensorboard"])
+    with pytest.raises(ConfigError, match="unknown key wandb_api_key"):
+        load_settings({"out": "x", "data": {"path": "y"}, "wandb_api_key": "secret"})
+
+
+def test_trackers_are_off_by_default(config: dict[str, Any]) -> None:
+    settings = load_settings(config)
+    assert settings.trackers == []
+    with pytest.raises(ConfigError, match=r"trackers\.0"):
+        load_settings({**config, "trackers": ["tensorbord"]})
+
+
+def test_tensorboard_gets_what_metrics_jsonl_has(config: dict[str, Any]) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config["tokenizer"]["epochs"] = config["predictor"]["epochs"] = 1
+    run = finetune({**config, "trackers": ["tensorboard"]})
+    events = EventAccumulator(str(run.folder / "trackers" / "chandler"))
+    events.Reload()
+    records = run.metrics()
+    for stage, name, before in (("tokenizer", "mse", 0), ("predictor", "nll", 4)):
+        found = [(e.step, e.value) for e in events.Scalars(f"{stage}/validation/{name}")]
+        wanted = [(before + r["step"], r[name]) for r in records if r["stage"] == stage and r["kind"] == "validation"]
+        assert [step for step, _ in found] == [step for step, _ in wanted]
+        assert [value for _, value in found] == pytest.approx([value for _, value in wanted], rel=1e-6)
+    assert len(events.Scalars("predictor/train/loss")) == 4
+    assert json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[0])["kind"] == "validation"
+
+
+def test_a_tracker_that_fails_is_left_out_with_a_warning() -> None:
+    class Failing:
+        name = "failing"
+
+        def log(self, values: dict[str, float], step: int) -> None:
+            raise OSError("no route to host")
+
+    class Stub:
+        log_with = ("failing",)
+        trackers = (Failing(),)
+
+        def init_trackers(self, project: str, config: dict[str, Any]) -> None: ...
+
+    said: list[str] = []
+    tracking = Tracking(Stub(), {"a": None}, said.append)  # type: ignore[arg-type]
+    for step in (1, 2):
+        tracking.on_step({"stage": "tokenizer", "kind": "train", "step": step, "loss": 1.0})
+    tracking.close()
+    assert said == ["tracker failing failed and is left out from here: no route to host"]

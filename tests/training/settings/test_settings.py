@@ -1,0 +1,151 @@
+"""One YAML plus overrides -> one validated object; shipped recipes say what they claim."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chandler.errors import ConfigError
+from chandler.training.settings.run import PRETRAINING, load_settings, save_settings
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+MINIMAL = {"out": "runs/x", "data": {"path": "bars.csv"}}
+
+
+def test_defaults_are_the_published_recipe() -> None:
+    s = load_settings(MINIMAL)
+    t, p = s.tokenizer, s.predictor
+    assert (t.learning_rate, t.clip, t.weight_decay, t.betas) == (2e-4, 2.0, 0.1, (0.9, 0.999))
+    assert (p.learning_rate, p.clip, p.weight_decay, p.betas) == (4e-5, 3.0, 0.1, (0.9, 0.95))
+    assert (t.warmup, t.div_factor, t.epochs, t.batch_size) == (0.03, 10.0, 30, 50)
+    assert (s.data.lookback, s.data.horizon, s.data.windows_per_epoch, s.seed) == (90, 10, 100_000, 100)
+    assert p.condition == "sampled"
+    assert (t.start, p.start) == ("NeoQuasar/Kronos-Tokenizer-base", "NeoQuasar/Kronos-small")
+
+
+RECIPES = sorted(set(CONFIGS.glob("*.yaml")) - {CONFIGS / "evaluate.yaml"})  # that one trains nothing
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_shipped_configs_parse_and_survive_a_round_trip(path: Path, tmp_path: Path) -> None:
+    s = load_settings(path)
+    (tmp_path / "config.yaml").write_text(s.to_yaml())
+    assert load_settings(tmp_path / "config.yaml") == s
+    save_settings(s, tmp_path / "short.yaml")
+    assert load_settings(tmp_path / "short.yaml") == s
+
+
+def test_the_csv_recipe() -> None:
+    s = load_settings(CONFIGS / "csv.yaml")
+    assert (s.data.lookback, s.data.horizon) == (512, 48)
+    assert (s.data.split.train, s.data.split.val) == (0.9, 0.1)
+    assert (s.tokenizer.epochs, s.predictor.epochs) == (30, 20)
+    assert s.tokenizer.batch_size == s.predictor.batch_size == 32
+    assert s.predictor.learning_rate == 1e-6
+    assert s.tokenizer.skip_existing
+    assert s.predictor.skip_existing
+
+
+def test_the_daily_panel_recipe() -> None:
+    s = load_settings(CONFIGS / "daily-panel.yaml")
+    assert (s.data.lookback, s.data.horizon, s.data.windows_per_epoch) == (90, 10, 100_000)
+    assert (s.tokenizer.epochs, s.tokenizer.batch_size, s.seed) == (30, 50, 100)
+    assert s.data.split.train_end is not None
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.lookbak=5", r"unknown key data\.lookbak \(did you mean lookback\?\)"),
+        ("tokeniser.epochs=5", r"unknown key tokeniser \(did you mean tokenizer\?\)"),
+        ("data.split.trian=0.5", r"unknown key data\.split\.trian \(did you mean train\?\)"),
+        ("predictor.epochs=0", r"predictor\.epochs: .*greater than or equal to 1, found 0"),
+        ("predictor.condition=both", r"predictor\.condition: .*'sampled' or 'true', found 'both'"),
+        ("data.lookback", r"expected key=value"),
+        ("data.lookback=[1", r"not valid YAML"),
+        ("tokenizer.architecture=small", r"tokenizer\.architecture needs tokenizer\.start: random"),
+    ],
+)
+def test_bad_settings_name_the_key(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_settings(MINIMAL, [override])
+
+
+def test_bars_come_from_a_path_or_from_sources() -> None:
+    with pytest.raises(ConfigError, match="data: path is missing"):
+        load_settings({"out": "x", "data": {"lookback": 20}})
+    with pytest.raises(ConfigError, match="give path or sources, not both"):
+        load_settings({"out": "x", "data": {"path": "a.csv", "sources": [{"path": "b.csv"}]}})
+
+
+def test_sources_without_rules_of_their_own_are_cleaned_by_those_of_all() -> None:
+    sources = [{"path": "a.csv"}, {"path": "b.csv", "cleaning": {"enabled": True, "illiquid": False}}]
+    d = load_settings({"out": "x", "data": {"sources": sources, "cleaning": {"enabled": True, "jump": 0.5}}}).data
+    assert [source.cleaning.jump for source in d.sources] == [0.5, True]
+
+
+def test_pretraining_has_defaults_of_its_own_and_the_file_has_the_last_word() -> None:
+    given = {"out": "x", "data": {"path": "a.csv"}, "predictor": {"learning_rate": 1e-4}}
+    s = load_settings(given, ["data.drop_volume=0.1"], defaults=PRETRAINING)
+    assert (s.tokenizer.start, s.predictor.start, s.predictor.schedule) == ("random", "random", "cosine")
+    assert (s.predictor.learning_rate, s.predictor.weight_decay, s.data.drop_volume) == (1e-4, 0.01, 0.1)
+    assert s.data.cleaning.enabled
+
+
+def test_bad_combinations_say_what_to_set() -> None:
+    with pytest.raises(ConfigError, match=r"predictor\.least_lookback 91 is above data\.lookback 90"):
+        load_settings(MINIMAL, ["predictor.least_lookback=91"])
+    with pytest.raises(ConfigError, match="both stages are switched off"):
+        load_settings(MINIMAL, ["tokenizer.enabled=false", "predictor.enabled=false"])
+    with pytest.raises(ConfigError, match="cannot learn the tokens of random weights"):
+        load_settings(MINIMAL, ["tokenizer.start=random", "tokenizer.enabled=false"])
+    with pytest.raises(ConfigError, match=r"unknown; known sizes: mini, small, base, large"):
+        load_settings(MINIMAL, ["predictor.start=random", "predictor.architecture=tiny"])
+    with pytest.raises(ConfigError, match=r"no key 'd_modell' \(did you mean d_model\?\)"):
+        load_settings(MINIMAL, ["predictor.start=random", "predictor.architecture={d_modell: 8}"])
+
+
+def test_several_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("outt: x\ndata: {path: a.csv, horizon: 0}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: ")
+    for part in (
+        "out is missing",
+        "data.horizon:",
+        "unknown key outt (did you mean out?)",
+    ):
+        assert part in text
+
+
+def test_files_that_are_no_settings(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load_settings(tmp_path / "none.yaml")
+    (tmp_path / "list.yaml").write_text("- a\n")
+    with pytest.raises(ConfigError, match="expected keys and values, found list"):
+        load_settings(tmp_path / "list.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_settings(tmp_path / "bad.yaml")
+
+
+def test_overrides_are_yaml_and_numbers_may_be_written_as_1e_6() -> None:
+    s = load_settings(MINIMAL, ["predictor.learning_rate=1e-6", "data.symbols=[A, B]", "data.windows_per_epoch=null"])
+    assert s.predictor.learning_rate == 1e-6
+    assert s.data.symbols == ["A", "B"]
+    assert s.data.windows_per_epoch is None
+
+
+def test_context_follows_the_start() -> None:
+    assert load_settings(MINIMAL).context() == 512
+    assert load_settings(MINIMAL, ["predictor.start=NeoQuasar/Kronos-mini"]).context() == 2048
+    assert load_settings(MINIMAL, ["predictor.start=random"]).context() == 100
+    assert load_settings(MINIMAL, ["max_context=64"]).context() == 64
+
+
+def test_on_and_off_are_what_yaml_makes_of_them() -> None:
+    s = load_settings(CONFIGS / "csv.yaml", ["tokenizer.compile=on", "predictor.compile=off"])
+    assert (s.tokenizer.compile, s.predictor.compile) == ("on", "off")
