@@ -142,7 +142,7 @@ def test_pyqlib_reads_the_same_numbers(tmp_path, source):
 
 def test_the_daily_qlib_recipe_runs_on_a_folder_of_real_stocks(tmp_path):
     from chandler.training.run import finetune
-    from chandler.training.settings.run import load_settings
+    from chandler.training.settings import load_settings
 
     folder = write_qlib(load_bars(ASSET), tmp_path / "q", market="csi300")
     tiny = {"d_model": 16, "n_heads": 2, "ff_dim": 32, "s1_bits": 4, "s2_bits": 4}

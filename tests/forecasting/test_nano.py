@@ -12,7 +12,7 @@ from tests.training.conftest import ASSET
 from chandler import Forecaster, Kronos, KronosTokenizer, load_bars
 from chandler.checkpoint import NANO
 from chandler.evaluation.walk_forward.contamination import exposure
-from chandler.training.settings.run import load_settings
+from chandler.training.settings import load_settings
 
 FOLDER = Path(str(resources.files("chandler"))) / "assets" / "nano"
 

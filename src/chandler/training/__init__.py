@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chandler.training.run import finetune, is_main_process
+    from chandler.training.run import Run, finetune, is_main_process
 
-__all__ = ["finetune", "is_main_process"]
+__all__ = ["Run", "finetune", "is_main_process"]
 
 
 def __getattr__(name: str) -> Any:

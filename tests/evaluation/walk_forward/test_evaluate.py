@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from chandler.errors import ConfigError, DataError
+from chandler.evaluation.walk_forward import results as results_module
 from chandler.evaluation.walk_forward.calibration import calibrate, calibration_text
 from chandler.evaluation.walk_forward.results import QUESTIONS, Results
 from chandler.evaluation.walk_forward.runner import evaluate, read_state
@@ -165,8 +166,9 @@ def test_a_comparison_is_made_once_for_text_and_page(done: Path, monkeypatch: py
         return bootstrap(values, *rest, **options)
 
     draws: list[bytes] = []
-    monkeypatch.setattr(significance, "compare", counted)
-    monkeypatch.setattr(significance, "block_bootstrap", drawn)
+    monkeypatch.setattr(results_module, "compare_origins", counted)
+    for module in (significance, results_module):
+        monkeypatch.setattr(module, "block_bootstrap", drawn)
     results = Results(done)
     text = evaluation_text(results)
     page = words(write_evaluation_report(results))

@@ -17,7 +17,7 @@ from chandler.training.datasets.corpus import read_corpus
 from chandler.training.datasets.sources import load_sources
 from chandler.training.engine.stages import PredictorStage
 from chandler.training.run import finetune
-from chandler.training.settings.run import PRETRAINING, DataSettings, load_settings
+from chandler.training.settings import PRETRAINING, DataSettings, load_settings
 
 
 def minutes(folder: Path, days: int = 10, symbol: str = "X") -> None:

@@ -14,7 +14,7 @@ from chandler.training.datasets.augment import to_device
 from chandler.training.datasets.device_placement import nbytes, on_device, place_on_device
 from chandler.training.datasets.sources import load_sources
 from chandler.training.run import finetune
-from chandler.training.settings.run import load_settings
+from chandler.training.settings import load_settings
 
 CPU = torch.device("cpu")
 

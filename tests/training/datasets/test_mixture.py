@@ -24,7 +24,7 @@ from chandler.training.datasets.batching import BatchPlan
 from chandler.training.datasets.mixture import TrainingSet
 from chandler.training.datasets.sources import load_sources
 from chandler.training.run import finetune
-from chandler.training.settings.run import load_settings
+from chandler.training.settings import load_settings
 
 
 def windows(*rows: int, level: float = 100.0) -> Windows:

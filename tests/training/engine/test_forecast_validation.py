@@ -27,7 +27,7 @@ from chandler.training.engine.forecast_validation import ForecastScorer, aggrega
 from chandler.training.engine.interrupts import Interrupted
 from chandler.training.logging.console import RunProgress
 from chandler.training.run import finetune
-from chandler.training.settings.run import load_settings
+from chandler.training.settings import load_settings
 from chandler.training.settings.stage import ScoringSettings
 
 LOOKBACK, HORIZON = 30, 5

@@ -10,7 +10,7 @@ import torch
 
 from chandler.errors import ConfigError
 from chandler.training.engine.optim import make_optimizer, make_schedule
-from chandler.training.settings.run import load_settings
+from chandler.training.settings import load_settings
 
 
 def make(kind: Any, steps: int = 10, warmup: float = 0.2) -> tuple[Any, Any]:

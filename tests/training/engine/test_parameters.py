@@ -23,7 +23,7 @@ from chandler.nn.lora import load_adapters, merged
 from chandler.nn.predictor import Kronos
 from chandler.training.engine.parameters import select_parameters
 from chandler.training.run import finetune
-from chandler.training.settings.run import load_settings
+from chandler.training.settings import load_settings
 from chandler.training.settings.stage import TokenizerSettings
 
 

@@ -11,7 +11,7 @@ import pytest
 from chandler.errors import ConfigError
 from chandler.training.logging import Tracking, require_trackers
 from chandler.training.run import finetune
-from chandler.training.settings.run import load_settings
+from chandler.training.settings import load_settings
 
 
 def installed(name: str) -> bool:

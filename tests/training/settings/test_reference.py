@@ -23,7 +23,7 @@ from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.logging.console import RunProgress
 from chandler.training.run import finetune
 from chandler.training.runs.folder import Run
-from chandler.training.settings.run import PRETRAINING, Settings, load_settings, save_settings, settings_to_run
+from chandler.training.settings import PRETRAINING, Settings, load_settings, save_settings, settings_to_run
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

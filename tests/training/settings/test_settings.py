@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chandler.errors import ConfigError
-from chandler.training.settings.run import PRETRAINING, load_settings, save_settings
+from chandler.training.settings import PRETRAINING, load_settings, save_settings
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 MINIMAL = {"out": "runs/x", "data": {"path": "bars.csv"}}
