@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from chandler import progress as progress_module
+from chandler.data import load_bars
 from chandler.data.bars import Bars
 from chandler.data.datasets.windows import normalise
 from chandler.data.store.store import BarStore
@@ -590,3 +591,10 @@ def test_released_predictors_know_their_tokenizer_and_context() -> None:
     assert RELEASES["NeoQuasar/Kronos-mini"] == ("NeoQuasar/Kronos-Tokenizer-2k", 2048)
     assert RELEASES["NeoQuasar/Kronos-small"] == ("NeoQuasar/Kronos-Tokenizer-base", 512)
     assert RELEASES["NeoQuasar/Kronos-base"] == ("NeoQuasar/Kronos-Tokenizer-base", 512)
+
+
+def test_a_lookback_that_is_cut_is_told_of() -> None:
+    forecaster = Forecaster.from_pretrained("chandler-nano", device="cpu")
+    bars = load_bars("chandler-stocks")["IBM"]
+    with pytest.warns(UserWarning, match="lookback 300: the model sees 192 bars at most"):
+        forecaster.forecast(bars, horizon=2, paths=2, lookback=300)

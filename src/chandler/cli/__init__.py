@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -76,6 +77,8 @@ def main() -> None:
 def _run() -> int:
     """The command that the shell asks for; its exit code."""
     code: int | str | None = 0
+    command = next(iter(sys.argv[1:]), "")
+    warnings.formatwarning = lambda message, *_, **__: f"chandler: {as_typed(str(message), command)}\n"
     try:
         app()
     except ChandlerError as error:
@@ -83,7 +86,7 @@ def _run() -> int:
             raise
         # Under torchrun every process of a machine meets the same failure; the first one tells it.
         if os.environ.get("LOCAL_RANK", "0") == "0":
-            typer.echo(f"chandler: {as_typed(str(error), next(iter(sys.argv[1:]), ''))}", err=True)
+            typer.echo(f"chandler: {as_typed(str(error), command)}", err=True)
         code = 2
     except SystemExit as done:
         code = done.code

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from chandler.data import Bars
 from chandler.data.calendars import INFERRED, describe_sessions, fit_schedule, short, time_features
 from chandler.data.datasets import denormalise, normalise
+from chandler.data.inspection import SMALL_PRICE
 from chandler.data.reading import load_bars
 from chandler.errors import DataError
 from chandler.text import count
@@ -26,8 +27,6 @@ CALENDAR_ROWS = 20_000
 """Rows whose times tell when bars come: a short lookback may not have seen a close or a weekend."""
 GIVEN = "given"
 """The calendar of a forecast whose timestamps a caller handed in."""
-SMALL_PRICE = 1e-3
-"""Below it the 1e-5 in (x - mean) / (std + 1e-5) drowns the moves of a price; see `_unit`."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -236,7 +236,7 @@ def _announce(
     )
     if home is not None:
         progress.note(f"windows are cut on {home}: the bars take {nbytes(data) / 1e9:,.2f} GB there")
-    for text in data.warnings():
+    for text in (*settings.context_warnings(), *data.warnings()):
         progress.on_warning(text)
     if data.cleaned is not None:
         progress.note(data.cleaned.to_text(limit=5))

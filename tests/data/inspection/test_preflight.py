@@ -1,10 +1,12 @@
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from chandler.data import Bars, BarStore, CleaningSettings, SplitSettings, inspect_store
+from chandler.data.inspection import store_warnings
 
 
 def bars(symbol, index, notes=()):
@@ -194,3 +196,26 @@ def test_a_million_rows_take_no_call_each():
     assert report.symbols[0].gaps == 0
     print(f"{calls:,} calls")
     assert calls < 100_000
+
+
+def test_symbols_under_two_clocks_are_told_of() -> None:
+    """The hours of two stocks are the same moments, one in New York's time and one in UTC."""
+    moments = pd.date_range("2024-03-04 14:30", periods=100, freq="h", tz="UTC").as_unit("ns")
+    values = np.tile([10.0, 11.0, 9.0, 10.0, 1.0, 10.0], (100, 1))
+    one, two = Bars("AAPL", moments.tz_convert("America/New_York"), values), Bars("MSFT", moments, values)
+    [told] = store_warnings(BarStore.from_bars([one, two]))
+    assert told.startswith("AAPL and MSFT have bars of the same moments under two clocks (America/New_York and UTC)")
+    assert store_warnings(BarStore.from_bars([one, replace(one, symbol="MSFT")])) == []
+    later = Bars("MSFT", moments + pd.Timedelta(days=400), values)
+    assert store_warnings(BarStore.from_bars([one, later])) == []
+    naive = Bars("MSFT", moments.tz_localize(None), values)
+    [told] = store_warnings(BarStore.from_bars([one, naive]))
+    assert told.startswith("MSFT has times without a zone beside times of America/New_York")
+
+
+def test_prices_that_training_would_see_as_a_flat_line_are_told_of() -> None:
+    index = pd.date_range("2024-01-01", periods=50, freq="D").as_unit("ns")
+    values = np.tile([1.0, 1.1, 0.9, 1.0, 5.0, 5.0], (50, 1))
+    tiny = values * [1e-9, 1e-9, 1e-9, 1e-9, 1, 1]
+    [told] = store_warnings(BarStore.from_bars([Bars("USD", index, values), Bars("BABYDOGE", index, tiny)]))
+    assert told.startswith("prices of BABYDOGE lie below 0.001")

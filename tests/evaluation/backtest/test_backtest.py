@@ -134,7 +134,9 @@ def test_signals_of_a_file(tmp_path):
     day = panel.times[-5]
     path = tmp_path / "s.csv"
     path.write_text(f"date,instrument,score\n{day:%Y-%m-%d},IBM,0.5\n{day:%Y-%m-%d},XYZ,1\n1999-01-01,IBM,1\n")
-    scores, notes = score_matrix(read_signals(path), panel)
+    with pytest.raises(DataError, match="1 of 2 signals in the period are of symbols that the data do not have, first XYZ at"):
+        score_matrix(read_signals(path), panel)
+    scores, notes = score_matrix(read_signals(path), panel, allow_left_out=True)
     assert scores[-5, panel.symbols.index("IBM")] == 0.5
     assert np.isfinite(scores).sum() == 1
     assert notes == ["1 of 3 signals are of symbols that the data do not have: left out.",
@@ -150,6 +152,20 @@ def test_signals_of_a_file(tmp_path):
         score_matrix(read_signals(path), panel)
     with pytest.raises(DataError, match="no such file of signals"):
         read_signals(tmp_path / "none.csv")
+
+
+def test_symbols_of_signals_are_text(tmp_path):
+    """As in files of bars: leading zeros stay, and NA, TRUE and ON are symbols."""
+    path = tmp_path / "s.csv"
+    path.write_text("date,symbol,score\n2024-01-02,000001,0.5\n2024-01-02,NA,0.25\n2024-01-02,TRUE,1\n2024-01-02,2415,\n")
+    table = read_signals(path)
+    assert table["symbol"].tolist() == ["000001", "NA", "TRUE"]
+    assert table["score"].tolist() == [0.5, 0.25, 1]
+    path.write_text("date,symbol,score\n13/01/2024,A,1\n14/01/2024,A,2\n")
+    assert [str(time.date()) for time in read_signals(path)["timestamp"]] == ["2024-01-13", "2024-01-14"]
+    path.write_text("date,symbol,score\n01/02/2024,A,1\n")
+    with pytest.raises(DataError, match=r"s\.csv: day or month first\?"):
+        read_signals(path)
 
 
 def test_a_backtest_of_a_signal_file_by_command(tmp_path, capsys):

@@ -149,3 +149,19 @@ def test_context_follows_the_start() -> None:
 def test_on_and_off_are_what_yaml_makes_of_them() -> None:
     s = load_settings(CONFIGS / "csv.yaml", ["tokenizer.compile=on", "predictor.compile=off"])
     assert (s.tokenizer.compile, s.predictor.compile) == ("on", "off")
+
+
+def test_windows_longer_than_the_start_sees_are_told_of_and_seen() -> None:
+    """chandler-nano sees 192 bars: a run with longer windows gives its model their length, and says so."""
+    start = {"tokenizer": {"start": "chandler-nano"}, "predictor": {"start": "chandler-nano"}, "out": "run"}
+    data = {"path": "chandler-stocks", "lookback": 300, "horizon": 8}
+    settings = load_settings({**start, "data": data})
+    assert settings.context() == 308
+    [told] = settings.context_warnings()
+    assert told.startswith("windows of 308 bars are longer than the 192 that chandler-nano sees")
+    cut = load_settings({**start, "data": data, "max_context": 200})
+    assert cut.context() == 200
+    [told] = cut.context_warnings()
+    assert told.startswith("max_context 200 is below lookback + horizon, 308") and "Set max_context to 308" in told
+    short = load_settings({**start, "data": {**data, "lookback": 90}})
+    assert (short.context(), short.context_warnings()) == (192, [])

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from chandler.data.reading.numbers import arrow_text
 from chandler.errors import DataError
+from chandler.text import count
 
 _CLOCK = (
     r"(?P<H>\d{1,2})(?::?(?P<M>\d{2})(?::?(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?)?"
@@ -118,6 +119,24 @@ def parse_times(
     elif not re.search("zone|1970", "".join(times.notes)):
         zone = f"times: in {index.tz}, by the offsets written"
     return Times(index, times.notes + ((zone,) if zone else ()), times.hint)
+
+
+def read_times(raw: pd.Series, where: str = "") -> pd.DatetimeIndex:
+    """Times (N,) of a column by the rules of files of bars.
+
+    Raises:
+        DataError: a cell that is none, or a column that reads in two ways; `where` comes first in the message.
+    """
+    try:
+        times = parse_times(raw)
+    except DataError as error:
+        raise DataError(f"{where}{error}") from None
+    bad = np.flatnonzero(times.index.isna())
+    if len(bad):
+        raise DataError(
+            f"{where}unreadable time in {count(len(bad), 'row')}, first row {bad[0] + 1}: {raw.iloc[bad[0]]!r}. {times.hint}".strip()
+        )
+    return times.index
 
 
 def looks_like_time(text: str) -> bool:

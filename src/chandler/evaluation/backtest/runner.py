@@ -99,7 +99,9 @@ def backtest(
     k, n_drop = settings.portfolio.sized(len(panel.symbols) - (settings.benchmark in panel.symbols))
     performance.benchmark_returns(panel, settings.benchmark)  # one that there is not is said before the hours
     made, about = _signals(settings, store, panel, folder, force, overwrite, shown)
-    scores, notes = score_matrix(made, panel)
+    scores, notes = score_matrix(made, panel, allow_left_out=settings.allow_left_out)
+    for note in notes:
+        shown.note(note)
     notes = [*about.pop("notes", []), *notes]
 
     if settings.benchmark in panel.symbols:

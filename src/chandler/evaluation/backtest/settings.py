@@ -54,6 +54,8 @@ class BacktestSettings(StrictModel):
     """About so many forecasts at a time are written as one part: what an interruption costs."""
     portfolio: PortfolioSettings = Field(default_factory=PortfolioSettings)
     """The rule of trading."""
+    allow_left_out: bool = False
+    """Go on although more than 5% of the signals in the period fit no bar or no symbol of the data."""
     benchmark: str = EQUAL
     """equal: all symbols with a score, equally weighted anew on every bar, without costs; or one symbol."""
     momentum: int | None = Field(20, ge=1)

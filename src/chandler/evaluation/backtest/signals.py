@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from chandler.atomic import write_text
 from chandler.data import CLOSE
 from chandler.data.calendars import future_timestamps
+from chandler.data.reading import read_times
 from chandler.data.store import BarStore
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.backtest.panel import Array, Ints, Panel
@@ -26,6 +28,8 @@ from chandler.progress import Progress
 
 _NAMES = {"timestamp": ("timestamp", "date", "datetime", "time", "origin"), "symbol": ("symbol", "instrument"),
           "score": ("score", "signal")}  # fmt: skip
+LEFT_OUT = 0.05
+"""Share of the signals in the period that may fit no bar or symbol, before it is an error."""
 MADE_OF = "made_of.json"
 """Beside the parts: what they are made of."""
 
@@ -104,12 +108,18 @@ def forecast_signals(
 def read_signals(path: str | Path) -> pd.DataFrame:
     """A CSV or Parquet file of timestamp (or date), symbol (or instrument) and score, a row per signal.
 
+    As in files of bars, symbols are text (000001, NA) and times are read as a whole column.
+
     Raises:
         DataError: unreadable, a column missing, two scores of one symbol at one time, or no score.
     """
     path = Path(path)
     try:
-        frame = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path)
+        frame = (
+            pd.read_parquet(path)
+            if path.suffix.lower() == ".parquet"
+            else pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        )
     except FileNotFoundError:
         raise DataError(f"{path}: no such file of signals.") from None
     except (OSError, ValueError) as error:
@@ -125,11 +135,11 @@ def read_signals(path: str | Path) -> pd.DataFrame:
         found[name] = frame[column]
     table = pd.DataFrame(found)
     try:
-        table["timestamp"] = pd.to_datetime(table["timestamp"])
-        table["score"] = pd.to_numeric(table["score"]).astype(float)
+        table["score"] = pd.to_numeric(table["score"].replace("", np.nan)).astype(float)
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: {str(error)[:160]}.") from None
-    table["symbol"] = table["symbol"].astype(str)
+    table["timestamp"] = read_times(table["timestamp"], f"{path}: ")
+    table["symbol"] = table["symbol"].astype(str).str.strip()
     table = table[np.isfinite(table["score"])]
     if table.empty:
         raise DataError(f"{path}: there is no score in it.")
@@ -140,30 +150,48 @@ def read_signals(path: str | Path) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def score_matrix(table: pd.DataFrame, panel: Panel) -> tuple[Array, list[str]]:
+def score_matrix(table: pd.DataFrame, panel: Panel, *, allow_left_out: bool = False) -> tuple[Array, list[str]]:
     """Signals as (T, S) scores on the bars of a panel, NaN where there is none, and notes of what did not fit.
 
     Times must be those of bars. Dates without a time stand for the daily bar of that date; times without a zone are
-    in the zone of the bars.
+    in the zone of the bars. Signals before the first bar or after the last are left out: they were not asked for.
 
     Raises:
-        DataError: no signal fits a bar, or none a symbol.
+        DataError: no signal fits a bar, or none a symbol; more than 5% of those in the period do not, and that is not
+            allowed.
     """
     rows, columns = _rows(table["timestamp"], panel), pd.Index(panel.symbols).get_indexer(pd.Index(table["symbol"]))
+    inside = _inside(table["timestamp"], panel)
     notes = []
     for places, what, there in (
         (columns, "symbols that the data do not have", ", ".join(panel.symbols[:5])),
         (rows, "times at which the data have no bar", f"{panel.times[0]} to {panel.times[-1]}"),
     ):
-        lost = int((places < 0).sum())
+        lost, of = int((places < 0).sum()), max(1, int(inside.sum()))
         if lost == len(table):
             raise DataError(f"all {lost:,} signals are of {what}; there are, for example, {there}.")
+        bad = (places < 0) & inside
+        if bad.sum() > LEFT_OUT * of and not allow_left_out:
+            first = table[bad].iloc[0]
+            raise DataError(
+                f"{int(bad.sum()):,} of {of:,} signals in the period are of {what}, first {first['symbol']} at "
+                f"{first['timestamp']}; there are, for example, {there}. Correct them, or set allow_left_out: true "
+                "(--set allow_left_out=true)."
+            )
         if lost:
             notes.append(f"{lost:,} of {len(table):,} signals are of {what}: left out.")
     good = (rows >= 0) & (columns >= 0)
     scores = np.full((len(panel), len(panel.symbols)), np.nan)
     scores[rows[good], columns[good]] = table["score"].to_numpy()[good]
     return scores, notes
+
+
+def _inside(given: pd.Series[Any], panel: Panel) -> NDArray[np.bool_]:
+    """(N,) which times lie between the first and the last day of a panel."""
+    index = pd.DatetimeIndex(given)
+    days = index.tz_localize(None) if index.tz is not None else index
+    first, last = (panel.times[place].tz_localize(None) for place in (0, -1))
+    return np.asarray((days >= first - pd.Timedelta(days=1)) & (days <= last + pd.Timedelta(days=1)))
 
 
 def _rows(given: pd.Series[Any], panel: Panel) -> Ints:

@@ -11,6 +11,7 @@ import numpy as np
 
 from chandler.data import load_clean
 from chandler.data.datasets import CleaningReport, Windows, require_windows, split_ranges, untrainable
+from chandler.data.inspection import store_warnings
 from chandler.data.reading import opened
 from chandler.data.store import BarStore
 from chandler.errors import DataError
@@ -47,8 +48,9 @@ class RunData:
     def warnings(self) -> list[str]:
         """What a person should know before it is trained on."""
         replay, validation = self.train.replay, self.validation
+        found = store_warnings(self.train.main.store)
         if replay is None:
-            return []
+            return found
         seen = []
         for symbol in (symbol for symbol in replay.store.symbols if symbol in validation.store):
             lo, hi = replay.ranges[replay.store.number(symbol)]
@@ -56,9 +58,10 @@ class RunData:
             if hi > lo and end > first and replay.store.timestamps[hi - 1] >= validation.store.timestamps[first]:
                 seen.append(symbol)
         if not seen:
-            return []
+            return found
         named = f"{', '.join(seen[:5])}{' ...' if len(seen) > 5 else ''}"
         return [
+            *found,
             f"the replayed bars of {named} reach into the period that validates: the scores will be too good. End "
             "them earlier with data.replay.split."
         ]

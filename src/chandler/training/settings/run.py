@@ -33,7 +33,7 @@ class Settings(StrictModel):
     """bfloat16: autocast; weights and optimiser stay float32."""
     max_context: int | None = Field(None, ge=2)
     """Bars that the finished model sees at most when it forecasts. null: as many as its start (512 where that does
-    not say), lookback + horizon for a predictor from random weights."""
+    not say), or lookback + horizon where windows are longer or weights random."""
     log_every: int = Field(10, ge=1)
     """Optimiser steps between two training lines of metrics.jsonl."""
     trackers: list[TrackerName] = Field(default_factory=list)
@@ -90,8 +90,25 @@ class Settings(StrictModel):
         """`max_context`, or its default for this start."""
         if self.max_context is not None:
             return self.max_context
-        if self.predictor.start == RANDOM:
-            return self.data.lookback + self.data.horizon
+        window = self.data.lookback + self.data.horizon
+        return window if self.predictor.start == RANDOM else max(window, self._known_context())
+
+    def context_warnings(self) -> list[str]:
+        """What a person should know about windows that are longer than what the finished model, or its start, sees."""
+        window, context = self.data.lookback + self.data.horizon, self.context()
+        if context < window:
+            return [
+                f"max_context {context} is below lookback + horizon, {window}: the finished model will see the last {context} bars "
+                f"alone. Set max_context to {window}, or leave it out."
+            ]
+        if self.predictor.start != RANDOM and self._known_context() < window and self.max_context is None:
+            return [
+                f"windows of {window} bars are longer than the {self._known_context()} that {self.predictor.start} sees: the "
+                f"finished model is given max_context {window}."
+            ]
+        return []
+
+    def _known_context(self) -> int:
         return int(self._recommended().get("max_context", 512))
 
     def positions(self) -> DependencyPositions:
