@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from chandler.data import Bars, BarStore, inspect_store, load_bars, prepare
     from chandler.errors import ChandlerError, CheckpointError, ConfigError, DataError, TrainingError
     from chandler.evaluation.backtest import BacktestSettings, backtest
-
-    # mypy meets one definition twice here, by way of the circle of packages.
-    from chandler.evaluation.walk_forward import EvaluationSettings, calibrate, evaluate  # type: ignore[no-redef]
+    from chandler.evaluation.walk_forward import EvaluationSettings, calibrate, evaluate
     from chandler.forecasting import Forecast, Forecaster
     from chandler.nn import Kronos, KronosTokenizer
     from chandler.training import finetune

@@ -320,7 +320,9 @@ class Forecaster:
             settings = replace(settings, sampling=sampling, lookback=lookback)
         rows = min(settings.lookback or self.lookback or self.max_context, self.max_context)
         if settings.lookback is not None and settings.lookback > rows:
-            warnings.warn(f"lookback {settings.lookback}: the model sees {rows} bars at most, the last ones", stacklevel=3)
+            warnings.warn(
+                f"lookback {settings.lookback}: the model sees {rows} bars at most, the last ones", stacklevel=3
+            )
         if settings.overflow == "trim":
             # As the engine would, but before the rows are normalised: the scale sees visible rows only.
             room = self.max_context - horizon

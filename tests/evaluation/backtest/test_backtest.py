@@ -134,7 +134,9 @@ def test_signals_of_a_file(tmp_path):
     day = panel.times[-5]
     path = tmp_path / "s.csv"
     path.write_text(f"date,instrument,score\n{day:%Y-%m-%d},IBM,0.5\n{day:%Y-%m-%d},XYZ,1\n1999-01-01,IBM,1\n")
-    with pytest.raises(DataError, match="1 of 2 signals in the period are of symbols that the data do not have, first XYZ at"):
+    with pytest.raises(
+        DataError, match="1 of 2 signals in the period are of symbols that the data do not have, first XYZ at"
+    ):
         score_matrix(read_signals(path), panel)
     scores, notes = score_matrix(read_signals(path), panel, allow_left_out=True)
     assert scores[-5, panel.symbols.index("IBM")] == 0.5
@@ -157,7 +159,9 @@ def test_signals_of_a_file(tmp_path):
 def test_symbols_of_signals_are_text(tmp_path):
     """As in files of bars: leading zeros stay, and NA, TRUE and ON are symbols."""
     path = tmp_path / "s.csv"
-    path.write_text("date,symbol,score\n2024-01-02,000001,0.5\n2024-01-02,NA,0.25\n2024-01-02,TRUE,1\n2024-01-02,2415,\n")
+    path.write_text(
+        "date,symbol,score\n2024-01-02,000001,0.5\n2024-01-02,NA,0.25\n2024-01-02,TRUE,1\n2024-01-02,2415,\n"
+    )
     table = read_signals(path)
     assert table["symbol"].tolist() == ["000001", "NA", "TRUE"]
     assert table["score"].tolist() == [0.5, 0.25, 1]

@@ -162,6 +162,7 @@ def test_windows_longer_than_the_start_sees_are_told_of_and_seen() -> None:
     cut = load_settings({**start, "data": data, "max_context": 200})
     assert cut.context() == 200
     [told] = cut.context_warnings()
-    assert told.startswith("max_context 200 is below lookback + horizon, 308") and "Set max_context to 308" in told
+    assert told.startswith("max_context 200 is below lookback + horizon, 308")
+    assert "Set max_context to 308" in told
     short = load_settings({**start, "data": {**data, "lookback": 90}})
     assert (short.context(), short.context_warnings()) == (192, [])

@@ -18,7 +18,6 @@ from chandler.data.inspection.report import (
 
 __all__ = [
     "SMALL_PRICE",
-    "store_warnings",
     "FoldReport",
     "InspectReport",
     "SymbolReport",
@@ -26,6 +25,7 @@ __all__ = [
     "grouped_notes",
     "inspect_store",
     "overview",
+    "store_warnings",
     "totals",
     "trouble",
     "whose",

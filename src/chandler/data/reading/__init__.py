@@ -8,11 +8,10 @@ validation, which reads its numbers and timestamps and makes Bars; merging settl
 from chandler.data.reading.discovery import STOCKS, Source, by_threads, find_files, worker_count
 from chandler.data.reading.load import load_bars, opened, problems_error, read_file, read_market
 from chandler.data.reading.merging import archive_symbol
-from chandler.data.reading.timestamps import read_times
 from chandler.data.reading.options import ReadingKeywords, ReadingOptions, takes_options
+from chandler.data.reading.timestamps import read_times
 
 __all__ = [
-    "read_times",
     "STOCKS",
     "ReadingKeywords",
     "ReadingOptions",
@@ -25,6 +24,7 @@ __all__ = [
     "problems_error",
     "read_file",
     "read_market",
+    "read_times",
     "takes_options",
     "worker_count",
 ]

@@ -63,7 +63,7 @@ class RunData:
         return [
             *found,
             f"the replayed bars of {named} reach into the period that validates: the scores will be too good. End "
-            "them earlier with data.replay.split."
+            "them earlier with data.replay.split.",
         ]
 
 
