@@ -39,7 +39,8 @@ def as_typed(message: str, command: str = "") -> str:
     def switch(found: re.Match[str]) -> str:
         return option(found[1], "true") if by_yaml else f"--{_SWITCHES[found[1]]}"
 
-    message = re.sub(r" \(--[a-z-]+\)", "", message)  # both spellings, where a message gives them
+    # Where a message gives both spellings, one is enough.
+    message = re.sub(r'(unsorted="sort"|\b(?:join|skip_bad)=True) \(--[a-z-]+\)', r"\1", message)
     message = re.sub(rf"\b({'|'.join(_MAPPINGS)})=(\{{[^}}]*\}})", pairs, message)
     message = re.sub(r'\bunsorted="sort"', option("unsorted", "sort") if by_yaml else "--sort", message)
     message = re.sub(rf"\b({'|'.join(_SWITCHES)})=True", switch, message)
