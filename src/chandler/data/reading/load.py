@@ -5,6 +5,7 @@ One bad file does not hide the others: all files are read, and one error names e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -226,12 +227,10 @@ def problems_error(problems: Sequence[str], files: int) -> DataError:
     if files <= 1 and len(problems) == 1:
         return DataError(problems[0])
     alike: dict[str, list[str]] = {}
-    for one in problems:  # FILE: what is wrong with it
-        file, _, what = one.partition(": ")
-        alike.setdefault(what, []).append(file)
+    for one in problems:  # FILE: SYMBOL: what is wrong with it (where, which numbers)
+        alike.setdefault(re.sub(r"^[^:]*: |\(.*?\)|[\d.,:]+", "", one.partition(": ")[2]), []).append(one)
     lines = [
-        f"- {files[0]}{f' and {len(files) - 1:,} more' if len(files) > 1 else ''}: {what}"
-        for what, files in alike.items()
+        f"- {found[0]}" + (f" (and {len(found) - 1:,} more like it)" if found[1:] else "") for found in alike.values()
     ]
     shown = "\n".join(lines[:SHOWN])
     more = f"\n... and {len(lines) - SHOWN:,} more." if len(lines) > SHOWN else ""
