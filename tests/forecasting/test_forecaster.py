@@ -324,7 +324,8 @@ def test_lookback_shortens_the_window_and_never_lengthens_it(forecaster: Forecas
     short = forecaster.forecast(bars, horizon=3, paths=2, lookback=10)
     assert len(short.history) == 10
     assert np.array_equal(short.paths, forecaster.forecast(bars.tail(10), horizon=3, paths=2).paths)
-    assert len(forecaster.forecast(bars, horizon=3, paths=2, lookback=1000).history) == CONTEXT
+    with pytest.warns(UserWarning, match=f"sees {CONTEXT} bars at most"):
+        assert len(forecaster.forecast(bars, horizon=3, paths=2, lookback=1000).history) == CONTEXT
     forecaster.lookback = 16
     assert len(forecaster.forecast(bars, horizon=3, paths=2).history) == 16
     assert len(forecaster.forecast(bars, horizon=3, paths=2, lookback=8).history) == 8
