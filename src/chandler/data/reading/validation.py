@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 
 from chandler.data.bars import Bars, cut_segments, rows_between
 from chandler.data.columns import FEATURES, PRICES, RawTable, is_alias
 from chandler.data.reading.column_roles import ANY_ORDER, price_order
-from chandler.data.reading.numbers import Numbers, parse_numbers
+from chandler.data.reading.numbers import Numbers, arrow_text, parse_numbers
 from chandler.data.reading.options import LeftOut, ReadingOptions
 from chandler.data.reading.timestamps import parse_times
 from chandler.errors import DataError
@@ -45,12 +46,12 @@ def validate_table(
     Rows and symbols that the options do not ask for are not looked at; symbols that have none then go into `left`.
 
     No volume column: volume 0, and amount 0 unless given. No amount column: volume x mean(open, high, low,
-    close). Missing and negative cells of volume and amount count as 0. Of equal timestamps the last row
+    close). Missing and negative cells of volume and amount count as 0. Of rows that are equal throughout one
     stays. `options`: see `load_bars`.
 
     Raises DataError, naming source, symbol, row, value and remedy, for a price that is text, not finite, not
-    positive or above PRICE_LIMIT, for volumes that are no numbers, for unreadable times and times that step
-    back, for several series under one name, and for tables without rows.
+    positive or above PRICE_LIMIT, for more than a few bars with high below low, for volumes that are no numbers, for
+    unreadable times and times that step back, for rows of one time that differ, and for tables without rows.
     """
     where = f"{table.source}: " if table.source else ""
     if not len(table.frame):
@@ -109,7 +110,8 @@ class _Validator:
         times = table.column("timestamp")
         if times is None or not pd.api.types.is_string_dtype(times.dtype):
             return none
-        words = np.flatnonzero(~times.astype("string").str.contains(r"\d", regex=True).fillna(True).to_numpy(bool))
+        digits = pc.fill_null(pc.match_substring_regex(arrow_text(times), r"\d"), True)
+        words = np.flatnonzero(~np.asarray(digits))
         keys = [key for role, key in table.roles.items() if role in ("timestamp", *PRICES)]
         for row in words[:1000].tolist():
             cells = [str(table.frame[key].iloc[row]) for key in keys]
@@ -143,7 +145,7 @@ class _Validator:
         order = np.argsort(self.index.asi8, kind="stable")
         lo, hi = rows_between(self.index[order], self.options.start, self.options.end)
         kept[order[lo:hi]] = True
-        for code in set(self.codes.tolist()) - set(self.codes[kept].tolist()):
+        for code in np.setdiff1d(self.codes, self.codes[kept]).tolist():
             own = self.index[self.codes == code]
             self.left[self.symbols[code]] = str(own.min()), str(own.max())
         return kept
@@ -197,8 +199,10 @@ class _Validator:
 
     def _by_day(self, index: pd.DatetimeIndex) -> pd.DatetimeIndex:
         """Daily bars that are dated by the last instant of their day, dated by the day."""
+        if not len(index) or index[0] - index[0].normalize() < pd.Timedelta("23:59:00"):
+            return index
         clock = index - index.normalize()
-        if not len(index) or clock.min() != clock.max() or clock.min() < pd.Timedelta("23:59:00"):
+        if clock.min() != clock.max():
             return index
         self._note(
             f"times: {clock.min()} on every day, the last instant of a day: dated by the day".replace("0 days ", "")
@@ -248,23 +252,23 @@ class _Validator:
     def _refuse_impossible(self, prices: np.ndarray, usable: np.ndarray) -> None:
         """Refuse prices (N, 4) that are no open, high, low, close but something else under these names."""
         opens, highs, lows, closes = prices.T
-        upside_down = usable & (highs < lows)
-        if not upside_down.any() and self.plain >= set(PRICES) and (highs >= closes).all() and (lows <= closes).all():
+        upper, lower = np.maximum(opens, closes), np.minimum(opens, closes)
+        outside = usable & ~((highs >= upper) & (lows <= lower))
+        if not outside.any():
             return
-        outside = usable & ((highs < np.maximum(opens, closes)) | (lows > np.minimum(opens, closes)))
-        of = max(1, int(usable.sum()))
-        order = price_order(prices[usable], ANY_ORDER) if outside.sum() > 2 else None
-        named = dict(zip(order, (self.table.named(role) for role in PRICES), strict=True)) if order else {}
-        if order == PRICES:
-            named = {}
-        remedy = "Correct these rows, or name the columns, columns={'high': ...}."
-        if named:
-            fits = ", ".join(f"{role!r}: {named[role]!r}" for role in PRICES)
-            remedy = f"In another order they fit: columns={{{fits}}}."
-        if upside_down.sum() > 2 and upside_down.sum() > _IMPOSSIBLE * of:
-            self._refuse(upside_down, "high is below low", remedy)
-        if named and outside.sum() >= 20 and outside.sum() > _GLUED * of:
-            self._refuse(outside, "high or low lies within the body", remedy)
+        upside_down, of = outside & (highs < lows), max(1, int(usable.sum()))
+        inverted = upside_down.sum() > 2 and upside_down.sum() > _IMPOSSIBLE * of
+        if inverted or (outside.sum() >= 20 and outside.sum() > _GLUED * of):
+            order = price_order(prices[usable], ANY_ORDER)
+            remedy = "Correct these rows, or name the columns, columns={'high': ...}."
+            if order is not None and order != PRICES:
+                names = dict(zip(order, (self.table.named(role) for role in PRICES), strict=True))
+                fits = ", ".join(f"{role!r}: {names[role]!r}" for role in PRICES)
+                remedy = f"In another order they fit: columns={{{fits}}}."
+            if inverted:
+                self._refuse(upside_down, "high is below low", remedy)
+            elif order is not None:
+                self._refuse(outside, "high or low lies within the body", remedy)
         self._note("high below low in {}: kept", about=upside_down)
 
     def _adjust(self, values: np.ndarray, unusable: np.ndarray) -> None:
@@ -311,7 +315,7 @@ class _Validator:
             self._refuse(amount > FLOAT32_MAX, "volume x price is beyond what float32 holds", _LARGER)
 
     def _group(self, values: np.ndarray, keep: np.ndarray) -> list[Bars]:
-        """The bars of each symbol: its rows in time order, without those to leave out; of equal times the last stays."""
+        """The bars of each symbol: its rows in time order, without those to leave out, and equal ones once."""
         ticks, twin = self.index.asi8, np.full(len(values), -1)
         back, repeated, mixed = (np.zeros(len(ticks), bool) for _ in range(3))
         parts, found = self._by_symbol(), []
