@@ -44,7 +44,7 @@ class SymbolReport:
     largest_gap_after: str
     """The last row before it."""
     duplicates: int
-    """Rows that repeated a timestamp and were left out when reading."""
+    """Rows that came twice, equal in every value, and were left out once when reading."""
     bad_bars: int
     """Bars with high < max(open, close) or low > min(open, close)."""
     zero_volume: float

@@ -1,6 +1,6 @@
 """Models and baselines over the same past windows: `settings` (with the `paper`'s), `origins` (which windows), `contamination`
 (what models have seen), `forecasters`, `scores` (a row per window and step), `runner` (parts that restart: `part_store`),
-`results` (tables and comparisons), `calibrate`.
+`results` (tables and comparisons), `calibration`.
 """
 
 from chandler.evaluation.walk_forward.calibration import calibrate, calibrate_missing, calibration_text
