@@ -15,8 +15,13 @@ NO_DROPOUT = {"ffn_dropout_p": 0.0, "attn_dropout_p": 0.0, "resid_dropout_p": 0.
 @pytest.fixture
 def config(tmp_path: Path) -> dict[str, Any]:
     """Settings of a run of a few seconds; tests change what they are about."""
+    return tiny_run(tmp_path / "run")
+
+
+def tiny_run(folder: Path) -> dict[str, Any]:
+    """Settings of a run of a few seconds into a folder."""
     return {
-        "out": str(tmp_path / "run"),
+        "out": str(folder),
         "device": "cpu",
         "log_every": 1,
         "data": {

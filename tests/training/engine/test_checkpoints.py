@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.training.killing import kill_until_done, outcome, start
+from tests.training.conftest import tiny_run
+from tests.training.killing import _context, _train, kill_until_done, outcome, start
 
 from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
 from chandler.training.run import finetune
 
 
-@pytest.fixture
-def config(config: dict[str, Any]) -> dict[str, Any]:
+def settings(folder: Path) -> dict[str, Any]:
     """Dropout on, records that straddle saves, enough steps to be hit."""
+    config = tiny_run(folder)
     config["log_every"] = 3
     config["data"]["windows_per_epoch"] = 120
     for stage in ("tokenizer", "predictor"):
@@ -31,12 +32,28 @@ def config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def whole(config: dict[str, Any], tmp_path: Path) -> Path:
+def config(tmp_path: Path) -> dict[str, Any]:
+    return settings(tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run, never interrupted."""
-    process = start({**config, "out": str(tmp_path / "whole")}, tmp_path / "whole.log")
+    folder = tmp_path_factory.mktemp("whole")
+    process = start(settings(folder / "run"), folder / "log")
     process.join()
-    assert process.exitcode == 0, (tmp_path / "whole.log").read_text()
-    return tmp_path / "whole"
+    assert process.exitcode == 0, (folder / "log").read_text()
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, killed behind step 15 of its first stage."""
+    folder = tmp_path_factory.mktemp("killed")
+    process = wait_for(settings(folder / "run"), folder / "log", "checkpoints/tokenizer/step-0000015")
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    return folder / "run"
 
 
 def test_kill_9_at_any_moment(config: dict[str, Any], whole: Path, tmp_path: Path) -> None:
@@ -84,12 +101,10 @@ def test_signals_save_and_say_how_to_go_on(
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "missing", "checksums"])
 def test_a_damaged_newest_state_is_named_and_the_one_before_is_used(
-    config: dict[str, Any], whole: Path, tmp_path: Path, damage: str
+    config: dict[str, Any], whole: Path, killed: Path, tmp_path: Path, damage: str
 ) -> None:
     log = tmp_path / "log"
-    process = wait_for(config, log, "checkpoints/tokenizer/step-0000015")
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    shutil.copytree(killed, config["out"])
     saved = sorted(Path(config["out"]).glob("checkpoints/tokenizer/step-*"))
     assert len(saved) in (2, 3)  # two, or three if the kill came before the oldest was removed
     target = saved[-1] / ("checksums.json" if damage == "checksums" else "model.safetensors")
@@ -107,10 +122,8 @@ def test_a_damaged_newest_state_is_named_and_the_one_before_is_used(
     assert outcome(Path(config["out"])) == outcome(whole)
 
 
-def test_changed_settings_are_refused_with_their_names(config: dict[str, Any], tmp_path: Path) -> None:
-    process = wait_for(config, tmp_path / "log", "checkpoints/tokenizer/step-0000005")
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+def test_changed_settings_are_refused_with_their_names(config: dict[str, Any], killed: Path) -> None:
+    shutil.copytree(killed, config["out"])
     config["tokenizer"]["learning_rate"] = 1e-3
     config["data"]["horizon"] = 5
     with pytest.raises(
@@ -122,29 +135,23 @@ def test_changed_settings_are_refused_with_their_names(config: dict[str, Any], t
 
 
 def test_resuming_a_finished_run_changes_nothing(config: dict[str, Any], whole: Path) -> None:
-    before = outcome(whole)
-    summary = (whole / "summary.json").read_bytes()
-    finetune({**config, "out": str(whole)}, resume=True)
-    assert outcome(whole) == before
-    assert (whole / "summary.json").read_bytes() == summary
+    folder = Path(config["out"])
+    shutil.copytree(whole, folder)
+    finetune(config, resume=True)
+    assert outcome(folder) == outcome(whole)
+    assert (folder / "summary.json").read_bytes() == (whole / "summary.json").read_bytes()
 
 
 def _with_little_disk(config: dict[str, Any], log: str, limit: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    from tests.training.killing import _train
-
     _train(config, log)
 
 
 def test_a_full_disk_stops_the_run_and_leaves_what_was_saved(
-    config: dict[str, Any], whole: Path, tmp_path: Path
+    config: dict[str, Any], whole: Path, killed: Path, tmp_path: Path
 ) -> None:
-    from tests.training.killing import _context
-
     log = tmp_path / "log"
-    process = wait_for(config, log, "checkpoints/tokenizer/step-0000005")
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    shutil.copytree(killed, config["out"])
     # Writes beyond a small size fail, as on a full disk; the weights are larger than that.
     size = (next(Path(config["out"]).glob("checkpoints/tokenizer/step-*")) / WEIGHTS_NAME).stat().st_size
     small = _context.Process(target=_with_little_disk, args=(config, str(log), size // 2))
