@@ -51,7 +51,7 @@ def test_a_prepared_store_is_the_store_of_its_files(tmp_path, workers):
     assert [Path(line["source"]).name for line in lines] == [f"S{n}.csv" for n in range(5)]
     assert lines[0]["size"] == (data / "S0.csv").stat().st_size
     assert len(lines[0]["sha256"]) == 64
-    assert any("no amount column" in note for note in lines[0]["pieces"][0]["notes"])
+    assert any("no amount column" in note["text"] for note in lines[0]["pieces"][0]["notes"])
 
 
 def test_new_rows_and_files_are_added_behind_the_old_ones(tmp_path):

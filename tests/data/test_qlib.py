@@ -53,7 +53,7 @@ def test_reads_without_pyqlib(folder):
     assert one.values[:, 3].tolist() == [5, 5.5, 6, 6.5, 7]
     assert one.values[0, 5] == pytest.approx(200 * 5.1)
     assert one.segments.tolist() == [[0, 2], [2, 5]]  # windows do not cross the suspension
-    assert any("1 calendar entries without prices" in note for note in one.notes)
+    assert any("1 calendar entries without prices" in note for note in map(str, one.notes))
     assert str(store["SZ000001"].timestamps[0].date()) == "2024-01-03"
     assert store["SZ000001"].values[:, 4:].sum() == 0
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from chandler.cli.options import SourceOptions, source_of, takes_options, tell_skipped
+from chandler.cli.options import SourceOptions, source_of, takes_options, tell
 from chandler.errors import ConfigError
 from chandler.places import require_apart
 from chandler.printing import printable
@@ -51,7 +51,7 @@ def inspect(
     As a run would see it: [bold]chandler inspect --config run.yaml --set data.cleaning.enabled=true[/bold]
     """
     from chandler.atomic import write_text
-    from chandler.data import load_source
+    from chandler.data import load_source, note_lines
     from chandler.data.inspection import inspect_store
     from chandler.data.reading import opened
     from chandler.reports import inspection_html
@@ -62,7 +62,7 @@ def inspect(
     if html is not None:
         require_apart(html, {"DATA": opened(d.path)} | ({"--config": [config]} if config else {}))
     store = load_source(d, skip_bad=source.skip_bad)
-    tell_skipped(store.skipped)
+    tell(note_lines((), store.skipped))
     report = inspect_store(
         store, lookback=d.lookback, horizon=d.horizon, split=d.split, calendar=d.calendar, cleaning=d.cleaning,
         max_gap=d.max_gap,
@@ -136,7 +136,9 @@ def prepare(
     Example: [bold]chandler prepare bars/ bars.store[/bold], then [bold]chandler inspect bars.store[/bold]
     """
     from chandler.data import Progress as Prepared
+    from chandler.data import note_lines
     from chandler.data import prepare as run_prepare
+    from chandler.data.inspection import findings
     from chandler.progress import Progress
 
     if len(data) < 2:
@@ -151,5 +153,5 @@ def prepare(
         store = run_prepare(
             data[:-1], data[-1], workers=workers, skip_bad=source.skip_bad, report=report, **source.given()
         )
-    tell_skipped(store.skipped)
+    tell(note_lines(findings(store), store.skipped))
     typer.echo(f"{len(store):,} symbols, {store.rows:,} rows: {data[-1]}")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 from typer import Option
 
-from chandler.cli.options import Data, SourceOptions, source_of, takes_options, tell_skipped
+from chandler.cli.options import Data, SourceOptions, source_of, takes_options, tell
 from chandler.errors import ConfigError
 from chandler.places import require_apart
 
@@ -70,8 +70,9 @@ def forecast(
 
     Example: [bold]chandler forecast bars.csv --model runs/mine --horizon 24 --out f.parquet --plot f.png[/bold]
     """
-    from chandler.data import SourceSettings, load_source
+    from chandler.data import SourceSettings, load_source, note_lines
     from chandler.data.calendars import known_calendar
+    from chandler.data.inspection import findings
     from chandler.data.reading import opened
     from chandler.forecasting import Forecaster, table_text, write_plots, write_table
 
@@ -90,7 +91,7 @@ def forecast(
         if target is not None:
             require_apart(target, read)
     store = load_source(settings, skip_bad=source.skip_bad)
-    tell_skipped(store.skipped)
+    tell(note_lines(findings(store), store.skipped))
     forecasts = forecaster.forecast_many(
         store,
         horizon=horizon,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -147,10 +147,10 @@ def source_of(data: list[str] | None) -> str | list[str] | None:
     return data[0] if data is not None and len(data) == 1 else data
 
 
-def tell_skipped(skipped: tuple[str, ...]) -> None:
-    rest = [f"and {len(skipped) - 20:,} more"] if len(skipped) > 20 else []
-    for one in (*skipped[:20], *rest):
-        typer.echo(f"skipped: {one}", err=True)
+def tell(lines: Sequence[str]) -> None:
+    """What a person should know of the bars, beside the result."""
+    for line in lines:
+        typer.echo(line, err=True)
 
 
 def path_setting(data: list[str] | None) -> list[str]:

@@ -35,6 +35,7 @@ from chandler.data.datasets import (
     walk_forward,
 )
 from chandler.data.inspection import InspectReport, inspect_store
+from chandler.data.notes import Finding, Note, note_lines
 from chandler.data.parallel import cores
 from chandler.data.prepare import Progress, prepare
 from chandler.data.qlib import read_qlib, write_qlib
@@ -55,8 +56,10 @@ __all__ = [
     "Bars",
     "CleaningReport",
     "CleaningSettings",
+    "Finding",
     "InspectReport",
     "InspectSettings",
+    "Note",
     "Progress",
     "ReadingOptions",
     "Schedule",
@@ -79,6 +82,7 @@ __all__ = [
     "load_clean",
     "load_source",
     "normalise",
+    "note_lines",
     "opened",
     "prepare",
     "read_qlib",

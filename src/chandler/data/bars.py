@@ -12,6 +12,7 @@ import pandas as pd
 
 from chandler.data.calendars import infer_interval
 from chandler.data.columns import FEATURES as FEATURES
+from chandler.data.notes import Note
 from chandler.errors import DataError
 
 Adjust = Literal["auto", "none"]
@@ -48,8 +49,8 @@ class Bars:
     """One symbol's bars: strictly increasing times, finite positive prices.
 
     `timestamps` (N,) in ns, naive (wall clock) or in a zone; `values` (N, 6) float64 in the order of
-    FEATURES: prices in quote units, volume in units traded, amount in traded value. `notes` says in plain
-    words what reading decided or changed. High below low can be: real data has it, `inspect_store` counts it.
+    FEATURES: prices in quote units, volume in units traded, amount in traded value. `notes` says what
+    reading decided or changed. High below low can be: real data has it, `inspect_store` counts it.
     `segments` (G, 2) int64: the row ranges [lo, hi) that windows may use and must not cross, in order and
     disjoint; None: all rows are one.
     """
@@ -58,7 +59,7 @@ class Bars:
     timestamps: pd.DatetimeIndex
     values: np.ndarray
     source: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     segments: np.ndarray | None = None
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from chandler.data.notes import Note
 from chandler.errors import DataError
 from chandler.text import listed
 
@@ -87,6 +88,8 @@ _UNITS = frozenset((
 ))  # fmt: skip
 _DATES = ("date", "日期", "datum", "дата", "fecha", "dtyyyymmdd")
 """Ends of names of columns that have the time of day in another column."""
+_USEFUL = {"volume": r"vol|qty|quantity|量", "amount": r"amount|turnover|quote.?vol|额", "adj_close": r"adj|split|复权"}
+"""Role -> words in names of columns that could have it, of which a person wants to know that they are not used."""
 ROLES = tuple(COLUMN_ALIASES)
 _ALL = frozenset(spelling for spellings in COLUMN_ALIASES.values() for spelling in spellings)
 
@@ -130,7 +133,7 @@ class RawTable:
     roles: Mapping[str, str]
     source: str = ""
     line: Callable[[int], int] | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     stated_zone: tuple[str, str] | None = None
     """The zone of naive times and why, where names or banners state one."""
@@ -249,12 +252,12 @@ def _match(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict
     return found
 
 
-def without_twins(names: Sequence[str], equal: Callable[[int, int], bool]) -> tuple[list[str], tuple[str, ...]]:
+def without_twins(names: Sequence[str], equal: Callable[[int, int], bool]) -> tuple[list[str], tuple[Note, ...]]:
     """Names of columns, empty for one that repeats another in name and in every cell; and notes that say so.
 
     `equal`: whether the cells of two columns are the same; asked of those that share the spelling of a role.
     """
-    kept, notes, seen = list(names), [], dict[str, int]()
+    kept, notes, seen = list(names), list[Note](), dict[str, int]()
     for position, name in enumerate(names):
         plain = normalized_name(name)
         if plain not in _ALL:
@@ -262,7 +265,7 @@ def without_twins(names: Sequence[str], equal: Callable[[int, int], bool]) -> tu
         first = seen.setdefault(plain, position)
         if first != position and equal(first, position):
             kept[position] = ""
-            notes.append(f"columns: {name!r} is there twice, equal in every row: the first was taken")
+            notes.append(Note(f"columns: {name!r} is there twice, equal in every row: the first was taken", "columns"))
     return kept, tuple(notes)
 
 
@@ -286,7 +289,11 @@ def column_notes(table: RawTable) -> RawTable:
     """The table with a note that says which column became what and which are not used, and its stated zone."""
     taken = [f"{role} from {table.named(role)!r}" for role in ROLES if role in table.roles]
     rest = [name for column, name in table.names.items() if column not in table.roles.values() and name]
-    note = f"columns: {', '.join(taken)}" + (f"; not used: {listed(rest, 8)}" if rest else "")
+    notes = [Note(f"columns: {', '.join(taken)}" + (f"; not used: {listed(rest, 8)}" if rest else ""), "columns")]
+    for role, words in _USEFUL.items():
+        useful = [name for name in rest if role not in table.roles and re.search(words, name.casefold())]
+        if useful:
+            notes.append(Note(f"columns: no {role}, and {listed(useful, 3)} not used", "unused"))
     zone = table.stated_zone
     name = table.named("timestamp")
     stated = ZONES.get(without_unit(name)[1]) or (
@@ -294,4 +301,4 @@ def column_notes(table: RawTable) -> RawTable:
     )
     if zone is None and stated:
         zone = (stated, f"because the column is called {name!r}")
-    return replace(table, notes=(*table.notes, note), stated_zone=zone)
+    return replace(table, notes=(*table.notes, *notes), stated_zone=zone)

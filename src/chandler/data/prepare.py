@@ -20,6 +20,7 @@ from chandler.atomic import write_text
 from chandler.data.bars import Bars, slice_segments
 from chandler.data.calendars import time_features
 from chandler.data.columns import FEATURES
+from chandler.data.notes import Note
 from chandler.data.parallel import map_threads, ordered_map
 from chandler.data.qlib import PREFIX, require_qlib
 from chandler.data.reading import (
@@ -279,7 +280,7 @@ class SymbolArrays:
     zone: str | None
     arrays: dict[str, np.ndarray]
     segments: np.ndarray | None
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from chandler.atomic import atomic_folder
 from chandler.data.bars import Adjust, Bars, cut_segments, rows_between
 from chandler.data.calendars import DAY, infer_interval
 from chandler.data.columns import FEATURES, PRICES
+from chandler.data.notes import Note
 from chandler.data.store import BarStore, require_new
 from chandler.errors import DataError
 from chandler.text import listed
@@ -210,7 +211,7 @@ def _read_symbol(
         notes.append(f"qlib: amount is volume x {'vwap' if 'vwap' in fields else 'mean(open, high, low, close)'}")
     values = np.column_stack([prices, volume, _positive(amount, 0.0)])[rows]
     segments = cut_segments(np.flatnonzero(np.diff(rows) > 1) + 1, len(rows))
-    return Bars(symbol, calendar[rows], values, str(place), tuple(notes), segments)
+    return Bars(symbol, calendar[rows], values, str(place), tuple(map(Note, notes)), segments)
 
 
 def _positive(values: np.ndarray, other: np.ndarray | float) -> np.ndarray:

@@ -63,6 +63,8 @@ class Verdict:
     between: Sequence[tuple[str, str, Sequence[tuple[str, Comparison]]]]
     """(model, other model, comparisons by the titles of the questions)."""
     bands: Sequence[Bands]
+    lacking: Sequence[str]
+    """What reading left out within the period."""
     weight: Mapping[str, int]
     """Windows, symbols, origins, and how many of these are independent."""
 
@@ -80,7 +82,14 @@ def evaluation_text(results: Results) -> str:
         rows[display_name(name)] = row
     table = pd.DataFrame.from_dict(rows, orient="index").to_string()
     unit = f"CRPS and MAE of the close in % of the last close, mean of {results.horizon} bars ahead; lower is better."
-    return f"{headline(results, judge(results))}\n\n{table}\n{unit}"
+    lines = [f"Left out within this period when the bars were read: {one}." for one in lacking(results)]
+    return "\n".join([headline(results, judge(results)), "", table, unit, *lines])
+
+
+def lacking(results: Results) -> list[str]:
+    """What reading left out of the bars within the period of an evaluation."""
+    records = results.state.get("reading", ())
+    return [one["said"] for one in records if one["kind"] == "dropped" and one["here"]]
 
 
 def _against(results: Results, model: str, naive: str) -> str:
@@ -124,6 +133,7 @@ def verdict_lines(results: Results, judged: Sequence[ComparisonResult]) -> Pairs
         judged=judged,
         between=[(other, models[0], _between(results, other, models[0])) for other in models[1:]],
         bands=[_bands(results, model) for model in models if results.spreads(model)],
+        lacking=lacking(results),
         weight={
             "windows": results.state["windows"],
             "symbols": results.state["symbols"],

@@ -12,11 +12,10 @@ from chandler.data.inspection import (
     InspectReport,
     SymbolReport,
     counted,
-    grouped_notes,
+    noted,
     overview,
     totals,
     trouble,
-    whose,
 )
 from chandler.reports.render import Pairs, render
 
@@ -63,7 +62,7 @@ class InspectionPage:
     """Of the only symbol, the points of a line of 1000 x 220; empty: there are more."""
     sparks: Sequence[str]
     """Of each symbol, the points of a line of 84 x 24."""
-    notes: Pairs
+    notes: Sequence[str]
     more_notes: int
 
 
@@ -74,7 +73,7 @@ def inspection_html(report: InspectReport, source: str = "") -> str:
 
 def inspection_page(report: InspectReport, source: str = "") -> InspectionPage:
     """What the page will say."""
-    symbols, notes = sorted(report.symbols, key=trouble), grouped_notes(report)
+    symbols, notes = sorted(report.symbols, key=trouble), noted(report)
     return InspectionPage(
         name="Bars before training",
         source=source,
@@ -92,7 +91,7 @@ def inspection_page(report: InspectReport, source: str = "") -> InspectionPage:
         symbols=symbols,
         price=_points(symbols[0].trace, 1000, 220) if len(symbols) == 1 else "",
         sparks=[_points(one.trace[:: max(1, len(one.trace) // 84)], 84, 24) for one in symbols],
-        notes=[(note, whose(about, report)) for note, about in notes[:NOTES]],
+        notes=[str(one) for one in notes[:NOTES]],
         more_notes=max(0, len(notes) - NOTES),
     )
 

@@ -14,6 +14,7 @@ import torch
 
 from chandler.atomic import atomic_file
 from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME
+from chandler.data import note_lines
 from chandler.errors import ConfigError
 from chandler.nn import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Kronos, KronosTokenizer
 from chandler.places import existing, require_apart
@@ -236,6 +237,8 @@ def _announce(
     )
     if home is not None:
         progress.note(f"windows are cut on {home}: the bars take {nbytes(data) / 1e9:,.2f} GB there")
+    for line in note_lines(data.findings, bars.skipped):
+        progress.note(line)
     for text in (*settings.context_warnings(), *data.warnings()):
         progress.on_warning(text)
     if data.cleaned is not None:

@@ -34,7 +34,7 @@ def test_first_max_min_last_sum():
     one = resample_bars(bars(pd.date_range("2024-01-01", periods=4, freq="15min")), "30min")
     assert one.values.tolist() == [[1, 4, 0.5, 2.5, 2, 20], [3, 6, 2.5, 4.5, 2, 20]]
     assert stamps(one) == ["01-01 00:00", "01-01 00:30"]
-    assert one.notes == ("resampled from 15min to 30min (calendar: inferred)",)
+    assert [*map(str, one.notes)] == ["resampled from 15min to 30min (calendar: inferred)"]
 
 
 def test_markets_that_never_close_go_by_midnight_utc():

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from chandler.data import Bars, BarStore, CleaningSettings, SplitSettings, inspect_store
-from chandler.data.inspection import store_warnings
+from chandler.data import Bars, BarStore, CleaningSettings, Note, SplitSettings, inspect_store
+from chandler.data.inspection import findings
 
 
 def bars(symbol, index, notes=()):
@@ -18,7 +18,7 @@ def bars(symbol, index, notes=()):
 
 def test_one_symbol_with_everything_wrong():
     index = pd.bdate_range("2024-01-01", periods=100).delete(range(50, 60))  # two weeks are missing
-    one = bars("A", index, notes=("rows were newest first: sorted",))
+    one = bars("A", index, notes=(Note("rows were newest first: sorted"),))
     one.values[3, 1] = 5.0  # high below close
     one.values[4:9, 4] = 0.0
     one.values[20:, :4] *= 2  # a split
@@ -55,7 +55,7 @@ def test_nights_weekends_and_single_holidays_are_no_gaps():
 
 def test_many_symbols_stay_readable_and_the_interesting_come_first():
     index = pd.bdate_range("2024-01-01", periods=60)
-    many = [bars(f"S{number:03d}", index, notes=("same note",)) for number in range(500)]
+    many = [bars(f"S{number:03d}", index, notes=(Note("same note"),)) for number in range(500)]
     many[321].values[7, 1] = 1.0
     many[400] = bars("SHORT", index[:5])
     report = inspect_store(BarStore.from_bars(many), lookback=20, horizon=5, split=SplitSettings(train=0.5, val=0.5))
@@ -100,7 +100,7 @@ def test_a_day_without_any_symbol_is_a_holiday_of_the_panel():
 def test_stale_runs_duplicates_sessions_and_what_cleaning_would_take():
     index = pd.DatetimeIndex([day + pd.Timedelta(hours=hour) for day in pd.bdate_range("2024-01-01", periods=60)
                               for hour in (9, 10, 11, 13, 14)])  # fmt: skip
-    one = bars("A", index, notes=("dropped 3 rows that came twice",))
+    one = bars("A", index, notes=(Note("dropped {rows} that came twice", "repeated", 3),))
     one.values[:, 3] += 0.01 * (np.arange(len(one)) % 2)
     one.values[100:120, 3] = 10.5
     report = inspect_store(BarStore.from_bars([one]), lookback=30, horizon=5, split=SplitSettings())
@@ -203,19 +203,22 @@ def test_symbols_under_two_clocks_are_told_of() -> None:
     moments = pd.date_range("2024-03-04 14:30", periods=100, freq="h", tz="UTC").as_unit("ns")
     values = np.tile([10.0, 11.0, 9.0, 10.0, 1.0, 10.0], (100, 1))
     one, two = Bars("AAPL", moments.tz_convert("America/New_York"), values), Bars("MSFT", moments, values)
-    [told] = store_warnings(BarStore.from_bars([one, two]))
-    assert told.startswith("AAPL and MSFT have bars of the same moments under two clocks (America/New_York and UTC)")
-    assert store_warnings(BarStore.from_bars([one, replace(one, symbol="MSFT")])) == []
+    [told] = findings(BarStore.from_bars([one, two]), cleaned=True)
+    assert str(told).startswith(
+        "AAPL and MSFT have bars of the same moments under two clocks (America/New_York and UTC)"
+    )
+    assert findings(BarStore.from_bars([one, replace(one, symbol="MSFT")]), cleaned=True) == []
     later = Bars("MSFT", moments + pd.Timedelta(days=400), values)
-    assert store_warnings(BarStore.from_bars([one, later])) == []
+    assert findings(BarStore.from_bars([one, later]), cleaned=True) == []
     naive = Bars("MSFT", moments.tz_localize(None), values)
-    [told] = store_warnings(BarStore.from_bars([one, naive]))
-    assert told.startswith("MSFT has times without a zone beside times of America/New_York")
+    [told] = findings(BarStore.from_bars([one, naive]), cleaned=True)
+    assert str(told).startswith("MSFT has times without a zone beside times of America/New_York")
 
 
 def test_prices_that_training_would_see_as_a_flat_line_are_told_of() -> None:
     index = pd.date_range("2024-01-01", periods=50, freq="D").as_unit("ns")
     values = np.tile([1.0, 1.1, 0.9, 1.0, 5.0, 5.0], (50, 1))
     tiny = values * [1e-9, 1e-9, 1e-9, 1e-9, 1, 1]
-    [told] = store_warnings(BarStore.from_bars([Bars("USD", index, values), Bars("BABYDOGE", index, tiny)]))
-    assert told.startswith("prices of BABYDOGE lie below 0.001")
+    [told] = findings(BarStore.from_bars([Bars("USD", index, values), Bars("BABYDOGE", index, tiny)]), cleaned=True)
+    assert str(told).startswith("prices lie below 0.001")
+    assert told.symbols == ("BABYDOGE",)

@@ -213,9 +213,9 @@ def test_layouts(tmp_path, layout):
     bars = store[store.symbols[0]]
     assert str(bars.timestamps[0]) == first
     assert bars.values[0, : len(values)] == pytest.approx(values)
-    assert any(note in one for one in bars.notes), bars.notes
-    assert any(one.startswith("columns: ") for one in bars.notes)
-    assert any(one.startswith("times: ") for one in bars.notes)
+    assert any(note in one for one in map(str, bars.notes)), bars.notes
+    assert any(one.startswith("columns: ") for one in map(str, bars.notes))
+    assert any(one.startswith("times: ") for one in map(str, bars.notes))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "gbk", "gb18030"])
@@ -226,7 +226,7 @@ def test_encodings(tmp_path, encoding):
     store = load_bars(path)
     assert store.symbols == ("平安银行",)
     assert store.values[0].tolist() == [10, 12, 9, 11, 100, 1050]
-    assert encoding.startswith("utf-8") or any("text" in n or "GBK" in n for n in store.notes["平安银行"])
+    assert encoding.startswith("utf-8") or any("text" in n or "GBK" in n for n in map(str, store.notes["平安银行"]))
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_the_names_of_columns_tell_the_encoding(tmp_path, encoding, names):
     path.write_bytes(f"{names}\n2024-01-15,11,10,12,9,100\n".encode(encoding))
     store = load_bars(path)
     assert store.values[0, :5].tolist() == [10, 12, 9, 11, 100]
-    assert any(encoding.upper() in note for note in store.notes["bars"])
+    assert any(encoding.upper() in note for note in map(str, store.notes["bars"]))
 
 
 def test_a_row_that_was_cut_short_is_no_footer(tmp_path):
@@ -257,7 +257,7 @@ def test_a_row_that_was_cut_short_is_no_footer(tmp_path):
 def test_latin_text_is_read_and_said(tmp_path):
     path = tmp_path / "bars.csv"
     path.write_bytes("date,société,open,high,low,close\n2024-01-15,Crédit Agricole,1,2,1,1.5\n".encode("latin-1"))
-    notes = load_bars(path).notes["bars"]
+    notes = [*map(str, load_bars(path).notes["bars"])]
     assert "file: not UTF-8; read as Windows-1252 (Latin-1)" in notes
 
 
@@ -270,7 +270,7 @@ def test_zip_gzip_and_archive_pieces_of_one_symbol(tmp_path):
     store = load_bars(tmp_path)
     assert store.symbols == ("BTCUSDT",)
     assert store.rows == 4
-    assert any("joined 2 files" in note for note in store.notes["BTCUSDT"])
+    assert any("joined 2 files" in note for note in map(str, store.notes["BTCUSDT"]))
     packed = tmp_path / "named-as-text.csv"
     packed.write_bytes(gzip.compress(BINANCE.encode()))
     assert load_bars(packed).rows == 2
@@ -401,7 +401,7 @@ def test_frames_of_several_tickers(ticker_first):
     assert store.symbols == ("AAPL", "MSFT")
     assert store["AAPL"].values[0, :5].tolist() == [7, 10, 1, 4, 13]
     assert len(store["MSFT"]) == 2
-    assert any("GONE" in note for note in store.notes["AAPL"])
+    assert any("GONE" in note for note in map(str, store.notes["AAPL"]))
 
 
 def test_an_index_with_daylight_saving_and_a_frame_of_dates():

@@ -81,7 +81,7 @@ def test_vendor_layouts(tmp_path, layout):
 
 
 def test_what_the_reader_decided_is_in_the_notes(tmp_path):
-    notes = load_bars(write(tmp_path, VENDORS["banner"][0])).notes["BTCUSD"]
+    notes = [*map(str, load_bars(write(tmp_path, VENDORS["banner"][0])).notes["BTCUSD"])]
     assert "skipped 1 line(s) above the header: 'Timestamps are UTC timezone,https://www.example.com'" in notes
     assert "'volume' is 'volume_btc' x price: took 'volume_btc' as volume and 'volume' as amount" in notes
     assert "rows were newest first: sorted" in notes

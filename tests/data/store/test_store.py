@@ -4,14 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chandler.data import Bars, BarStore, time_features
+from chandler.data import Bars, BarStore, Note, time_features
 from chandler.errors import DataError
 
 
 def bars(symbol, start, count, zone=None, freq="D"):
     index = pd.date_range(start, periods=count, freq=freq, tz=zone).as_unit("ns")
     values = np.arange(count * 6, dtype=np.float64).reshape(count, 6) + 1
-    return Bars(symbol, index, values, source=f"{symbol}.csv", notes=(f"about {symbol}",))
+    return Bars(
+        symbol,
+        index,
+        values,
+        source=f"{symbol}.csv",
+        notes=(Note(f"about {symbol}", "dropped", 2, "2024-01-01", "2024-01-02"),),
+    )
 
 
 @pytest.fixture
@@ -36,7 +42,7 @@ def test_a_symbol_comes_back_as_it_went_in(store):
     one = store["B/USD"]
     assert one.values.dtype == np.float64
     assert one.timestamps.equals(bars("B/USD", "2024-07-01 09:30", 2, "America/New_York", "h").timestamps)
-    assert (one.source, one.notes) == ("B/USD.csv", ("about B/USD",))
+    assert (one.source, one.notes[0].text) == ("B/USD.csv", "about B/USD")
     assert [each.symbol for each in store] == ["A", "B/USD"]
     assert "A" in store
     assert store.select(["B/USD"]).symbols == ("B/USD",)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from chandler.data.bars import Bars, cut_segments, join_segments, segment_numbers
 from chandler.data.calendars import DAY, NS_DAY, Schedule, fit_schedule, short
+from chandler.data.notes import Note
 from chandler.data.store import BarStore
 from chandler.errors import DataError
 
@@ -129,7 +130,11 @@ def _aggregate(
         note += f"; left out {dropped:,} bar{'s' * (dropped > 1)} that the rows do not fill"
     times = schedule.times(labels, dates=width >= DAY)
     return replace(
-        bars, timestamps=times, values=found[kept], notes=(*bars.notes, note), segments=cut_segments(cuts, len(kept))
+        bars,
+        timestamps=times,
+        values=found[kept],
+        notes=(*bars.notes, Note(note)),
+        segments=cut_segments(cuts, len(kept)),
     )
 
 

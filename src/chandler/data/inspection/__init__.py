@@ -1,19 +1,20 @@
 """The preflight of a run: what a store holds, what looks wrong, how many windows it gives. Facts; pages are in reports.
 
-Read `report` (what is found, and its words), then `preflight` (looks at a store, symbol after symbol).
+Read `report` (what is found, and its words), then `preflight` (looks at a store, symbol after symbol); `findings` are what
+every command tells of the bars that it uses.
 """
 
-from chandler.data.inspection.preflight import SMALL_PRICE, inspect_store, store_warnings
+from chandler.data.inspection.findings import SMALL_PRICE, findings
+from chandler.data.inspection.preflight import inspect_store
 from chandler.data.inspection.report import (
     FoldReport,
     InspectReport,
     SymbolReport,
     counted,
-    grouped_notes,
+    noted,
     overview,
     totals,
     trouble,
-    whose,
 )
 
 __all__ = [
@@ -22,11 +23,10 @@ __all__ = [
     "InspectReport",
     "SymbolReport",
     "counted",
-    "grouped_notes",
+    "findings",
     "inspect_store",
+    "noted",
     "overview",
-    "store_warnings",
     "totals",
     "trouble",
-    "whose",
 ]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -20,9 +18,7 @@ from chandler.data.calendars import (
     resolve_calendar,
     short,
 )
-from chandler.data.columns import CLOSE
 from chandler.data.datasets import (
-    EPSILON,
     PRETRAINING_CUTOFF,
     CleaningReport,
     CleaningSettings,
@@ -36,15 +32,14 @@ from chandler.data.datasets import (
     untrainable,
     walk_folds,
 )
+from chandler.data.inspection.findings import findings
 from chandler.data.inspection.report import FoldReport, InspectReport, SymbolReport
+from chandler.data.notes import Note
 from chandler.data.store import BarStore
 from chandler.text import shortened
 
-SMALL_PRICE = 1e-3
-"""Below it the 1e-5 in (x - mean) / (std + 1e-5) drowns the moves of a price."""
 TRACE = 120
 """Points of the little price charts; a large one, where there is one symbol, has five times as many."""
-_REPEATED = re.compile(r"dropped (\d[\d,]*) rows? that came twice")
 PANEL = 5
 """Symbols from which on a day without any bar counts as a holiday of all."""
 
@@ -130,13 +125,12 @@ def inspect_symbol(
         step = infer_interval(index)
         schedule = fit_schedule(index, calendar, interval=step, whole=True)
         gaps, interval, sessions = find_gaps(schedule, days), short(step), describe_sessions(schedule)
-        notes += [f"calendar: {note}" for note in schedule.notes]
+        notes += [Note(f"calendar: {note}") for note in schedule.notes]
         limits = paper_limits(step)
         jump_limit, stale_limit = limits.jump or np.inf, limits.stagnant or np.inf
     runs = _run_lengths(closes)
     largest = int(moves.argmax()) if len(moves) else 0
     worst = int(gaps.spacing.argmax()) if len(gaps.at) else 0
-    duplicates = [int(found[1].replace(",", "")) for note in notes if (found := _REPEATED.match(note))]
     wanted = TRACE if len(store) > 1 else 5 * TRACE
     points = np.unique(np.linspace(0, hi - lo - 1, min(wanted, hi - lo)).astype(np.int64))
     return SymbolReport(
@@ -153,7 +147,7 @@ def inspect_symbol(
         missing=int(gaps.missing.sum()),
         largest_gap=short(pd.Timedelta(int(gaps.spacing[worst]), unit="ns")) if len(gaps.at) else "",
         largest_gap_after=str(index[gaps.at[worst]]) if len(gaps.at) else "",
-        duplicates=sum(duplicates),
+        duplicates=sum(note.rows for note in notes if note.kind == "repeated"),
         bad_bars=int(((highs < np.maximum(opens, closes)) | (lows > np.minimum(opens, closes))).sum()),
         zero_volume=float((volume == 0).mean()),
         stale=int(runs[runs > stale_limit].sum()),
@@ -193,38 +187,6 @@ def _spans(store: BarStore, ranges: Mapping[str, np.ndarray]) -> dict[str, tuple
     }
 
 
-def store_warnings(store: BarStore) -> list[str]:
-    """What is wrong with symbols beside one another, or with the size of prices: to be told by whoever reads bars."""
-    found = []
-    longest: dict[str | None, int] = {}
-    rows = np.diff(store.offsets)
-    for number, zone in enumerate(store.zones):
-        if zone not in longest or rows[number] > rows[longest[zone]]:
-            longest[zone] = number
-    (first, one), *others = longest.items()
-    for zone, other in others:
-        a, b = (store.timestamps[store.offsets[number] : store.offsets[number + 1]] for number in (one, other))
-        if zone is None or first is None:
-            naive = store.symbols[other if zone is None else one]
-            found.append(
-                f"{naive} has times without a zone beside times of {zone or first}: say which zone they are of, with timezone."
-            )
-        elif np.isin(a, b).sum() > 0.5 * min(len(a), len(b)):
-            found.append(
-                f"{store.symbols[one]} and {store.symbols[other]} have bars of the same moments under two clocks ({first} and "
-                f"{zone}): to a model their hours of the day are different ones. Put them on one clock, with timezone {first}."
-            )
-    prices = (store.values[lo:hi, CLOSE] for lo, hi in pairwise(store.offsets) if hi > lo)
-    tiny = [symbol for symbol, own in zip(store.symbols, prices, strict=False) if np.median(own) < SMALL_PRICE]
-    if tiny:
-        found.append(
-            f"prices of {shortened(tiny, 3)} lie below {SMALL_PRICE:g}: the scale of a window adds {EPSILON:g} to their deviation, "
-            "so that training sees lines that are nearly flat (forecasts take a larger unit by themselves). Multiply these "
-            "prices by a power of ten before training."
-        )
-    return found
-
-
 def _warnings(
     store: BarStore,
     ranges: dict[str, np.ndarray],
@@ -232,7 +194,7 @@ def _warnings(
     folds: tuple[FoldReport, ...],
     cleans: bool,
 ) -> tuple[str, ...]:
-    found = store_warnings(store)
+    found = [str(one) for one in findings(store, cleaned=True) if one.note.kind in ("clocks", "cleaning")]
     for name, (first, last) in before_cutoff(store, ranges).items():
         part = {"val": "validation", "test": "test"}[name]
         whole = "lies" if last <= PRETRAINING_CUTOFF else "begins"

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from chandler.data.datasets import REASONS
+from chandler.data.notes import Finding, Note, over_symbols
 from chandler.text import aligned, count, shortened
 
 SHOWN = 20
@@ -64,7 +65,7 @@ class SymbolReport:
     """Rows that would be left for windows."""
     windows: dict[str, int]
     """Windows in each part of the split, with the settings of the report."""
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     """What was decided when reading, and about the calendar."""
     trace: tuple[float, ...] = field(default=(), repr=False)
     """At most TRACE closes, evenly spaced in rows."""
@@ -118,7 +119,6 @@ class InspectReport:
         found = asdict(self)
         for one in found["symbols"]:
             del one["trace"]
-            one["notes"] = list(one["notes"])
         return {"ok": self.ok, **found, "symbols": list(found["symbols"])}
 
     def to_text(self) -> str:
@@ -245,30 +245,18 @@ def _cleaning(report: InspectReport) -> list[str]:
     return [*lines, f"- windows {'that are left' if report.cleaned else 'then'}: {left}"]
 
 
-def grouped_notes(report: InspectReport) -> list[tuple[str, list[str]]]:
-    """Each note once, with the symbols it is about, the most common first."""
-    told: dict[str, list[str]] = {}
-    for one in report.symbols:
-        for note in one.notes:
-            told.setdefault(note, []).append(one.symbol)
-    return sorted(told.items(), key=lambda item: -len(item[1]))
-
-
-def whose(symbols: list[str], report: InspectReport) -> str:
-    """`A, B, C and 4 more`; empty where the note is about all symbols."""
-    return "" if len(symbols) == len(report.symbols) else shortened(symbols, 3)
+def noted(report: InspectReport) -> list[Finding]:
+    """What was noted, each once with the symbols that it is about; what matters first, then the most common."""
+    return over_symbols({one.symbol: one.notes for one in report.symbols}, len(report.symbols))
 
 
 def _notes(report: InspectReport) -> list[str]:
-    ordered = grouped_notes(report)
-    if not ordered:
+    found = noted(report)
+    if not found:
         return []
-    lines = ["notes from reading:"]
-    for note, symbols in ordered[:_NOTES]:
-        about = whose(symbols, report)
-        lines.append(f"- {note}" + (f" ({about})" if about else ""))
-    if len(ordered) > _NOTES:
-        lines.append(f"... and {len(ordered) - _NOTES:,} more kinds of notes.")
+    lines = ["notes from reading:", *(f"- {one}" for one in found[:_NOTES])]
+    if len(found) > _NOTES:
+        lines.append(f"... and {len(found) - _NOTES:,} more kinds of notes.")
     return lines
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.columns import PRICES, RawTable, normalized_name
+from chandler.data.notes import Note
 
 _ORDERS = (PRICES, ("low", "high", "open", "close"), ("open", "close", "high", "low"))
 """How exchanges order four prices; the first that fits is taken."""
@@ -116,7 +117,7 @@ def resolve_volume_columns(table: RawTable) -> RawTable:
 
 def _taken(table: RawTable, note: str, **roles: str) -> RawTable:
     """The table with columns (role -> column) taken as the note says."""
-    return replace(table, roles={**table.roles, **roles}, notes=(*table.notes, note))
+    return replace(table, roles={**table.roles, **roles}, notes=(*table.notes, Note(note, "swapped")))
 
 
 def _by_coin(table: RawTable) -> RawTable:
@@ -205,7 +206,7 @@ def _rate(table: RawTable) -> RawTable:
         return table
     if _ratio(table, volume, amount) < _RATE:
         note = f"{table.named('amount')!r} is far below volume x price: a rate, not taken as amount"
-        return replace(table.without("amount"), notes=(*table.notes, note))
+        return replace(table.without("amount"), notes=(*table.notes, Note(note, "swapped")))
     return table
 
 

@@ -28,6 +28,7 @@ from chandler.data.columns import (
     require_columns,
     without_twins,
 )
+from chandler.data.notes import Note
 from chandler.data.reading.column_roles import infer_roles, resolve_volume_columns
 from chandler.data.reading.discovery import Source
 from chandler.data.reading.encoding import Encoded, head_of, utf8_bytes
@@ -55,7 +56,7 @@ class _Header:
     line: int
     delimiter: str
     names: list[str]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     roles: Mapping[str, int] | None = None
     """Role -> column, where the names do not tell."""
 
@@ -112,14 +113,14 @@ def read_text(
         notes.append(f"skipped {header.line} line(s) above the header: {banner[-1][:80]!r}")
     if header.delimiter != ",":
         notes.append(f"file: fields separated by {header.delimiter!r}")
-    notes += [*header.notes, *below]
+    notes += below
     line = _Lines(source, encoded, header.line)
     table = RawTable(
         frame,
         roles,
         str(source),
         line,
-        tuple(notes),
+        (*map(Note, notes), *header.notes),
         names,
         stated_zone=_banner_zone(banner),
         typed=short,
@@ -219,14 +220,14 @@ def _headless(source: Source, lines: list[str], columns: Mapping[str, str] | Non
     if columns:
         roles |= match_columns(names, columns, source=str(source))
         if set(PRICES) <= set(columns):
-            return _Header(-1, delimiter, names, ("file: no header; columns as asked",), roles)
+            return _Header(-1, delimiter, names, (Note("file: no header; columns as asked"),), roles)
     inferred = infer_roles(rows, start)
     if inferred is None:
         return None
     order = ", ".join(role for role in inferred if role in PRICES) + (", volume" if "volume" in inferred else "")
     kind = " of a Binance archive, amount the eighth" if width == 12 and start == 1 else ""
     shown = f"the columns are {head}, {order}{kind}, as the prices show"
-    return _Header(-1, delimiter, names, (f"file: no header; {shown}",), inferred | roles)
+    return _Header(-1, delimiter, names, (Note(f"file: no header; {shown}"),), inferred | roles)
 
 
 def _is_wide(lines: list[str]) -> bool:
@@ -254,7 +255,7 @@ def _read_wide(source: Source, encoded: Encoded, columns: Mapping[str, str] | No
     table = wide_table(frame, source=str(source), columns=columns)
     alone = table.frame[table.roles["symbol"]].nunique() == 1
     line = _Lines(source, encoded, 2) if alone else None
-    notes = ("file: two lines of column names, one of them the tickers", *table.notes)
+    notes = (Note("file: two lines of column names, one of them the tickers"), *table.notes)
     return replace(table, line=line, notes=notes)
 
 

@@ -19,6 +19,7 @@ from chandler.data.columns import (
     require_columns,
     without_twins,
 )
+from chandler.data.notes import Note
 from chandler.data.reading.column_roles import infer_roles, resolve_volume_columns
 from chandler.data.reading.timestamps import looks_like_time
 from chandler.errors import DataError
@@ -98,9 +99,9 @@ def wide_table(frame: pd.DataFrame, *, source: str = "", columns: Mapping[str, s
         raise DataError(f"{where}there are column names but no rows. Give data with at least one row.")
     table = frame_table(pd.concat(parts, ignore_index=True), source=source, columns=columns)
     order = "field first" if fields == 0 else "ticker first"
-    notes = (f"columns: two levels of names, {order}: one symbol per ticker", *table.notes)
+    notes = (Note(f"columns: two levels of names, {order}: one symbol per ticker", "columns"), *table.notes)
     if empty:
-        notes += (f"tickers without a row, left out: {listed(empty, 6)}",)
+        notes += (Note(f"tickers without a row, left out: {listed(empty, 6)}", "dropped"),)
     return replace(table, notes=notes)
 
 
@@ -129,7 +130,7 @@ def rows_table(rows: Sequence[Any], *, source: str = "", columns: Mapping[str, s
             raise DataError(f"{where}row {number + 1} has {size} values where row 1 has {width}. Correct it.")
     names, note = _unnamed(rows, where)
     table = frame_table(pd.DataFrame(list(rows), columns=names), source=source, columns=columns)
-    return replace(table, notes=(note, *table.notes))
+    return replace(table, notes=(Note(note), *table.notes))
 
 
 def _unnamed(rows: Sequence[Any], where: str) -> tuple[list[str], str]:

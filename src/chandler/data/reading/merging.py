@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.bars import Bars, join_segments
+from chandler.data.notes import Note, merged
 from chandler.errors import DataError
 
 _ARCHIVE = re.compile(r"(?P<symbol>[A-Z0-9_]{3,})-\d+(s|m|h|d|w|mo)-\d{4}-\d{2}(-\d{2})?")
@@ -111,12 +112,11 @@ def _joined(found: list[Bars]) -> Bars:
     segments = None
     if any(one.segments is not None for one in found):
         segments = join_segments((one.segments, len(one)) for one in found)
-    notes = tuple(dict.fromkeys(note for one in found for note in one.notes))
-    note = f"joined {len(found):,} files, from {found[0].source} to {found[-1].source}"
+    joined = Note(f"joined {len(found):,} files, from {found[0].source} to {found[-1].source}")
     return replace(
         found[0],
         timestamps=index,
         values=np.concatenate([one.values for one in found]),
-        notes=(*notes, note),
+        notes=(*merged(note for one in found for note in one.notes), joined),
         segments=segments,
     )

@@ -6,6 +6,7 @@ Whatever reads data (a file, a frame, a vendor layout) makes a `RawTable` and ca
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 
 from chandler.data.bars import Bars, cut_segments, rows_between
 from chandler.data.columns import FEATURES, PRICES, RawTable, is_alias
+from chandler.data.notes import Kind, Note
 from chandler.data.reading.column_roles import ANY_ORDER, price_order
 from chandler.data.reading.numbers import Numbers, arrow_text, parse_numbers
 from chandler.data.reading.options import LeftOut, ReadingOptions
@@ -68,7 +70,7 @@ class _Validator:
 
     def __init__(self, table: RawTable, options: ReadingOptions, symbol: str, left: dict[str, LeftOut]):
         self.table, self.options, self.left = table, options, left
-        self.notes: list[tuple[str, np.ndarray | None]] = [(note, None) for note in table.notes]
+        self.notes: list[tuple[Note, np.ndarray | None]] = [(note, None) for note in table.notes]
         self.index = pd.DatetimeIndex([])
         self.codes, self.symbols = np.zeros(len(table.frame), np.intp), [symbol]
         self.numbers = Numbers({}, {})
@@ -169,10 +171,10 @@ class _Validator:
         self.symbols = [str(name) for name in distinct]
         self._refuse(self.codes < 0, f"no symbol in {self.table.named('symbol')!r}", "Fill in the symbol.")
 
-    def _note(self, *notes: str, about: np.ndarray | None = None) -> None:
-        """Tell the notes of all symbols; or of those that have rows they are `about` (N,), with how many."""
+    def _note(self, *texts: str, kind: Kind = "read", about: np.ndarray | None = None) -> None:
+        """Tell this of all symbols; or of those that have rows it is `about` (N,), with how many and when."""
         if about is None or about.any():
-            self.notes += [(note, about) for note in notes if note]
+            self.notes += [(Note(text, kind), about) for text in texts if text]
 
     def _times(self) -> pd.DatetimeIndex:
         raw, clock = self.table.column("timestamp"), self.table.column("time")
@@ -225,8 +227,8 @@ class _Validator:
             self._refuse(gaps, "missing value in {}", remedy, _first_of(absent))
             remedy = 'Prices must be above 0: correct these rows, or pass missing="drop".'
             self._refuse(low, "{} is not positive", remedy, _first_of(below))
-        self._note("dropped {} with a missing price ({})", about=gaps)
-        self._note("dropped {} with a price that is not above 0 ({})", about=low)
+        self._note("dropped {rows} with a missing price", kind="dropped", about=gaps)
+        self._note("dropped {rows} with a price that is not above 0", kind="dropped", about=low)
         return values, gaps | low
 
     def _numbers(self, name: str) -> np.ndarray:
@@ -269,7 +271,7 @@ class _Validator:
                 self._refuse(upside_down, "high is below low", remedy)
             elif order is not None:
                 self._refuse(outside, "high or low lies within the body", remedy)
-        self._note("high below low in {}: kept", about=upside_down)
+        self._note("high below low in {rows}: kept", kind="kept", about=upside_down)
 
     def _adjust(self, values: np.ndarray, unusable: np.ndarray) -> None:
         adjusted = self._numbers("adj_close")
@@ -283,7 +285,9 @@ class _Validator:
         beyond |= ~unusable & (values[:, :4].max(axis=1) > PRICE_LIMIT)
         self._refuse(beyond, "scaling by {} leaves no usable price or volume", remedy, "adj_close")
         if np.abs(factor - 1).max() > 1e-9:
-            self._note('scaled prices by adj_close / close, volume by the inverse; adjust="none" leaves them')
+            self._note(
+                'scaled prices by adj_close / close, volume by the inverse; adjust="none" leaves them', kind="adjusted"
+            )
 
     def _derive(self, values: np.ndarray) -> None:
         """Fill volume and amount in place as the module says."""
@@ -294,13 +298,13 @@ class _Validator:
             negative = values[:, position] < 0
             values[negative, position] = 0
             gaps = np.isnan(values[:, position])
-            self._note(f"{{}} with negative {name}: taken as 0", about=negative)
+            self._note(f"{{rows}} with negative {name}: taken as 0", kind="filled", about=negative)
             if name in roles:
-                self._note(f"{{}} without {name}: taken as 0", about=gaps)
+                self._note(f"{{rows}} without {name}: taken as 0", kind="filled", about=gaps)
             if name in roles or name == "volume":
                 values[gaps, position] = 0
         if "volume" not in roles:
-            self._note(f"no volume column: volume is 0{'' if 'amount' in roles else ', amount too'}")
+            self._note(f"no volume column: volume is 0{'' if 'amount' in roles else ', amount too'}", kind="absent")
         if "amount" not in roles:
             amount = values[:, 5]
             np.add(values[:, 0], values[:, 1], out=amount)
@@ -348,13 +352,13 @@ class _Validator:
             self._refuse(mixed, "the same time again with other prices", self._telling(mixed, twin) or remedy)
         if (twin >= 0).any():
             self._refuse_twins(twin)
-        self._note("dropped {} that came twice", about=repeated)
+        self._note("dropped {rows} that came twice", kind="repeated", about=repeated)
         plain = [note for note, about in self.notes if about is None]
         counted = [(note, about) for note, about in self.notes if about is not None]
         bars = []
         for symbol, own, (rows, cuts, told) in zip(self.symbols, parts, found, strict=True):
             notes = [*plain, *(self._counted(note, about, own) for note, about in counted if about[own].any())]
-            notes += [told] if told else []
+            notes += [Note(told)] if told else []
             index, prices = self.index[rows], values[rows]
             if len(index):
                 bars.append(
@@ -362,11 +366,10 @@ class _Validator:
                 )
         return bars
 
-    def _counted(self, note: str, about: np.ndarray, own: Any) -> str:
+    def _counted(self, note: Note, about: np.ndarray, own: Any) -> Note:
         """A note with the number of a symbol's rows that it is about, and their first and last time."""
         times = self.index[own][about[own]]
-        span = str(times.min()) if len(times) == 1 else f"{times.min()} to {times.max()}"
-        return note.format(count(len(times), "row"), span)
+        return replace(note, rows=len(times), first=str(times.min()), last=str(times.max()))
 
     def _by_symbol(self) -> list[Any]:
         """Which rows each symbol has, in their order: slices where that can be, for these copy nothing."""

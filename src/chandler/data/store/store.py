@@ -7,7 +7,7 @@ import json
 import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from chandler.atomic import atomic_folder
 from chandler.data.bars import Bars, join_segments, to_polars
 from chandler.data.calendars import time_features
 from chandler.data.columns import FEATURES
+from chandler.data.notes import Note
 from chandler.data.store.concatenated import ConcatenatedArray
 from chandler.data.store.writer import ARRAYS, LAYOUT, MANIFEST, prepared_fields
 from chandler.errors import ConfigError, DataError
@@ -81,7 +82,7 @@ class BarStore:
     offsets: np.ndarray
     symbols: tuple[str, ...]
     zones: tuple[str | None, ...]
-    notes: Mapping[str, tuple[str, ...]]
+    notes: Mapping[str, tuple[Note, ...]]
     sources: Mapping[str, str]
     segments: np.ndarray = field(default_factory=lambda: np.full((1, 2), -1))
     skipped: tuple[str, ...] = ()
@@ -259,7 +260,7 @@ class BarStore:
                 "features": list(FEATURES),
                 "symbols": list(self.symbols),
                 "zones": list(self.zones),
-                "notes": {symbol: list(notes) for symbol, notes in self.notes.items()},
+                "notes": {symbol: [asdict(note) for note in notes] for symbol, notes in self.notes.items()},
                 "sources": dict(self.sources),
             }
             (scratch / META).write_text(json.dumps(meta, ensure_ascii=False, indent=1), encoding="utf-8")
@@ -294,7 +295,7 @@ class BarStore:
             **arrays,
             symbols=tuple(meta["symbols"]),
             zones=tuple(meta["zones"]),
-            notes={symbol: tuple(notes) for symbol, notes in meta["notes"].items()},
+            notes={symbol: tuple(map(Note.restored, notes)) for symbol, notes in meta["notes"].items()},
             sources=meta["sources"],
         )
 

@@ -17,6 +17,7 @@ import numpy as np
 from chandler.atomic import write_text
 from chandler.data.bars import join_segments
 from chandler.data.columns import FEATURES
+from chandler.data.notes import Note, merged
 from chandler.data.store.concatenated import ConcatenatedArray
 from chandler.errors import DataError
 
@@ -43,7 +44,7 @@ class Chunk:
     last: int
     segments: list[list[int]] | None = None
     """As `Bars.segments`, counted from `start`."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ class ManifestEntry:
     def from_line(cls, line: str) -> ManifestEntry:
         """The reverse of `to_line`. ValueError, KeyError or TypeError for anything else."""
         found: dict[str, Any] = json.loads(line)
-        pieces = tuple(Chunk(**{**one, "notes": tuple(one["notes"])}) for one in found.pop("pieces"))
+        pieces = tuple(
+            Chunk(**{**one, "notes": tuple(map(Note.restored, one["notes"]))}) for one in found.pop("pieces")
+        )
         return cls(**found, pieces=pieces)
 
 
@@ -186,8 +189,13 @@ def prepared_fields(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
         "segments": np.concatenate(segments),
         "symbols": tuple(by_symbol),
         "zones": tuple(found[0][0].zone for found in by_symbol.values()),
-        "notes": {symbol: tuple(dict.fromkeys(note for one, _ in found for note in one.notes))
-                  for symbol, found in by_symbol.items()},
+        "notes": {symbol: _notes(found) for symbol, found in by_symbol.items()},
         "sources": {symbol: found[0][1] for symbol, found in by_symbol.items()},
         "skipped": tuple(problems),
     }  # fmt: skip
+
+
+def _notes(pieces: list[tuple[Chunk, str]]) -> tuple[Note, ...]:
+    """Those of one symbol: of a source that was read again, as it has grown, the last reading tells all of it."""
+    newest = {source: piece.notes for piece, source in pieces}
+    return merged(note for notes in newest.values() for note in notes)

@@ -63,6 +63,11 @@ class Panel:
     def __len__(self) -> int:
         return len(self.times)
 
+    def period(self, row: int) -> tuple[int, int]:
+        """The moments of bar `row` and of the last one, ns since 1970."""
+        ticks = self.times.as_unit("ns").asi8
+        return int(ticks[row]), int(ticks[-1])
+
     @property
     def has_bar(self) -> Mask:
         """(T, S) whether the symbol has a bar."""

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from chandler.atomic import write_text
-from chandler.data import load_clean
+from chandler.data import load_clean, note_lines
+from chandler.data.inspection import findings
 from chandler.data.store import BarStore
 from chandler.errors import DataError
 from chandler.evaluation.backtest import performance
@@ -95,6 +96,9 @@ def backtest(
     models = [settings.model] if settings.model is not None else []
     signals = {} if settings.signals is None else {"signals": [Path(settings.signals)]}
     require_apart(folder, inputs(settings.data, models) | signals)
+    found = findings(store, cleaned=settings.data.cleaning.enabled)
+    for line in note_lines(found, store.skipped):
+        shown.note(line)
     panel = _until(Panel.from_store(store), settings.end)
     k, n_drop = settings.portfolio.sized(len(panel.symbols) - (settings.benchmark in panel.symbols))
     performance.benchmark_returns(panel, settings.benchmark)  # one that there is not is said before the hours
@@ -152,6 +156,7 @@ def backtest(
         "results": results,
         "random": {"draws": len(random[1]), "annual_excess": random[1]},
         "notes": notes,
+        "reading": [one.to_dict(panel.period(signalled[0])) for one in found],
         "formulas": performance.FORMULAS,
     }
     if random[1]:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chandler.atomic import atomic_file, write_text
-from chandler.data import CLOSE, Bars, load_clean
+from chandler.data import CLOSE, Bars, load_clean, note_lines
 from chandler.data.datasets import normalise
+from chandler.data.inspection import findings
 from chandler.errors import ConfigError
 from chandler.evaluation.tasks.discriminators import discriminative_score, train_on_synthetic_score
 from chandler.evaluation.walk_forward import (
@@ -88,7 +89,8 @@ def generation(
     origins = find_origins(store, settings.lookback, settings.horizon, stride=max(settings.apart, settings.horizon),
                            limit=settings.origins, start=start, end=settings.end)  # fmt: skip
     marks = check_contamination(origins, exposures, force)
-    for text in not_on_record(exposures):
+    found = findings(store, cleaned=settings.data.cleaning.enabled)
+    for text in (*note_lines(found, store.skipped), *not_on_record(exposures)):
         shown.note(text)
     # What cannot be loaded is said before anything is removed.
     models = {name: ModelForecaster(name, source, settings) for name, source in settings.models.items()}
@@ -118,6 +120,7 @@ def generation(
         "rounds": len(np.unique(origins.rounds)), "symbols": len(np.unique(origins.numbers)), "lookback": settings.lookback,
         "horizon": settings.horizon, "start": start, "seen": any(bool(np.isin(one, REFUSED).any()) for one in marks.values()),
         "models": list(settings.models), "results": rows, "real": learned, "notes": notes,
+        "reading": [one.to_dict(origins.period()) for one in found],
     }  # fmt: skip
     write_text(folder / RESULT, json.dumps(result, indent=1, ensure_ascii=False))
     return folder

@@ -10,8 +10,9 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from chandler.data import CLOSE, LOW, SourceSettings, load_clean
+from chandler.data import CLOSE, LOW, SourceSettings, load_clean, note_lines
 from chandler.data.datasets import SplitSettings, split_ranges
+from chandler.data.inspection import findings
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward.forecasters import forecast_windows
 from chandler.evaluation.walk_forward.origins import Ints, find_origins
@@ -66,6 +67,8 @@ def calibrate(
     how = ForecastSettings(paths, Sampling(temperature, top_k, top_p), lookback)
     steps = horizon or trained_horizon
     store, _ = load_clean(source)
+    for line in note_lines(findings(store, cleaned=source.cleaning.enabled), store.skipped):
+        shown.note(line)
     origins = find_origins(
         store, lookback, steps, stride=stride or steps, limit=limit, ranges=split_ranges(store, split)["val"]
     )

@@ -54,6 +54,11 @@ class Origins:
         found: Ints = np.asarray(self.store.timestamps)[self.rows + 1]
         return found
 
+    def period(self) -> tuple[int, int]:
+        """The first and the last moment of all windows, history and future, ns."""
+        times = np.asarray(self.store.timestamps)
+        return int(times[self.rows - self.lookback + 1].min()), int(times[self.rows + self.horizon].max())
+
     def seeds(self, seed: int, windows: Ints) -> list[int]:
         """A seed for each of the windows: the same for all contenders, whatever chunk a window is in."""
         times = np.asarray(self.store.timestamps)[self.rows[windows]]

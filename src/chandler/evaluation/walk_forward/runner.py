@@ -18,7 +18,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from chandler.atomic import write_text
-from chandler.data import CLOSE, load_clean
+from chandler.data import CLOSE, load_clean, note_lines
+from chandler.data.inspection import findings
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward.contamination import (
     check_contamination,
@@ -86,6 +87,10 @@ def evaluate(
     for text in not_on_record(exposures):
         shown.note(text)
     state = _state(settings, origins, begin)
+    found = findings(store, cleaned=settings.data.cleaning.enabled)
+    for line in note_lines(found, store.skipped):
+        shown.note(line)
+    state["reading"] = [one.to_dict(origins.period()) for one in found]
     if cleaned is not None:
         state["cleaning"] = cleaned.to_dict()
     kept = _open(folder, state, overwrite)

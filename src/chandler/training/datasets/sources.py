@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from chandler.data import load_clean
+from chandler.data import Finding, load_clean
 from chandler.data.datasets import CleaningReport, Windows, require_windows, split_ranges, untrainable
-from chandler.data.inspection import store_warnings
+from chandler.data.inspection import findings
 from chandler.data.reading import opened
 from chandler.data.store import BarStore
 from chandler.errors import DataError
@@ -31,6 +31,8 @@ class RunData:
     """What cleaning removed from the main store; None where no rule is on."""
     origins: Mapping[str, np.ndarray] | None = None
     """Of a corpus: source -> the numbers of its symbols."""
+    findings: Sequence[Finding] = ()
+    """What reading did to the bars, and what shows in them."""
 
     def describe(self) -> dict[str, Any]:
         """For summary.json: symbols, rows, and the span and windows of each split, of each store."""
@@ -43,14 +45,15 @@ class RunData:
         if self.train.replay is not None and self.replay_validation is not None:
             replay = describe(self.train.replay.store, {"train": self.train.replay, "val": self.replay_validation})
             main["replay"] = {"share": self.train.share, **replay}
-        return main if self.cleaned is None else {**main, "cleaning": self.cleaned.to_dict()}
+        if self.cleaned is not None:
+            main["cleaning"] = self.cleaned.to_dict()
+        return {**main, "reading": [one.to_dict() for one in self.findings]}
 
     def warnings(self) -> list[str]:
         """What a person should know before it is trained on."""
         replay, validation = self.train.replay, self.validation
-        found = store_warnings(self.train.main.store)
         if replay is None:
-            return found
+            return []
         seen = []
         for symbol in (symbol for symbol in replay.store.symbols if symbol in validation.store):
             lo, hi = replay.ranges[replay.store.number(symbol)]
@@ -58,10 +61,9 @@ class RunData:
             if hi > lo and end > first and replay.store.timestamps[hi - 1] >= validation.store.timestamps[first]:
                 seen.append(symbol)
         if not seen:
-            return found
+            return []
         named = f"{', '.join(seen[:5])}{' ...' if len(seen) > 5 else ''}"
         return [
-            *found,
             f"the replayed bars of {named} reach into the period that validates: the scores will be too good. End "
             "them earlier with data.replay.split.",
         ]
@@ -89,7 +91,8 @@ def load_sources(settings: Settings) -> RunData:
     replay, replay_validation = (None, None) if d.replay is None else _replay_windows(d.replay, settings)
     share = 0.0 if d.replay is None else d.replay.share
     train = TrainingSet(windows["train"], replay, share, d.temperature, d.windows_per_epoch, bars.weights)
-    return RunData(train, windows["val"], replay_validation, bars.cleaned, bars.origins)
+    found = findings(bars.store, cleaned=d.cleaning.enabled)
+    return RunData(train, windows["val"], replay_validation, bars.cleaned, bars.origins, found)
 
 
 def data_inputs(settings: Settings) -> dict[str, list[Path]]:
