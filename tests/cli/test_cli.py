@@ -276,7 +276,7 @@ def test_prepare_then_inspect_and_bad_files_on_request(tmp_path, capsys):
     assert "B.csv: missing columns" in capsys.readouterr().err
     assert chandler("prepare", data, store, "--skip-bad") == 0
     out, err = capsys.readouterr()
-    assert "1 symbols, 200 rows" in out
+    assert "1 symbol, 200 rows" in out
     assert "skipped: " in err
     assert chandler("inspect", store, "--lookback", "10", "--horizon", "2") == 0
     text = capsys.readouterr().out

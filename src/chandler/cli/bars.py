@@ -14,6 +14,7 @@ from chandler.cli.options import SourceOptions, source_of, takes_options, tell
 from chandler.errors import ConfigError
 from chandler.places import require_apart
 from chandler.printing import printable
+from chandler.text import count
 
 
 @takes_options
@@ -154,4 +155,4 @@ def prepare(
             data[:-1], data[-1], workers=workers, skip_bad=source.skip_bad, report=report, **source.given()
         )
     tell(note_lines(findings(store), store.skipped))
-    typer.echo(f"{len(store):,} symbols, {store.rows:,} rows: {data[-1]}")
+    typer.echo(f"{count(len(store), 'symbol')}, {count(store.rows, 'row')}: {data[-1]}")

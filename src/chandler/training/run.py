@@ -18,6 +18,7 @@ from chandler.data import note_lines
 from chandler.errors import ConfigError
 from chandler.nn import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Kronos, KronosTokenizer
 from chandler.places import existing, require_apart
+from chandler.text import count
 from chandler.training import engine, runs
 from chandler.training.datasets import RunData, data_inputs, derive_seed, load_sources, nbytes, place_on_device
 from chandler.training.logging import MetricsLogger, RunProgress, Tracking, require_trackers, verdict
@@ -231,7 +232,7 @@ def _announce(
     bars, replay = data.train.main.store, data.train.replay
     replayed = f", {data.train.share:.0%} of each batch replayed from {len(replay):,} others" if replay else ""
     progress.note(
-        f"{len(bars)} symbols, {bars.rows:,} bars; windows of {settings.data.lookback} + "
+        f"{count(len(bars), 'symbol')}, {bars.rows:,} bars; windows of {settings.data.lookback} + "
         f"{settings.data.horizon} bars: {len(data.train.main):,} to train on{replayed}, "
         f"{len(data.validation):,} to validate on"
     )

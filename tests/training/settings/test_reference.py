@@ -296,7 +296,7 @@ def test_their_file_on_the_command_line(small: Path, capsys: pytest.CaptureFixtu
     assert chandler("finetune", small, "--save-as", "mine.yaml") == 0
     out = capsys.readouterr().out
     assert "theirs.yaml: written for the reference's CSV pipeline. They became:" in out
-    assert "1 symbols, 160 bars; windows of 20 + 4 bars: 72 to train on, 24 to validate on" in out
+    assert "1 symbol, 160 bars; windows of 20 + 4 bars: 72 to train on, 24 to validate on" in out
     run = Run(Path("finetuned/alibaba_5min"))
     first = run.summary["stages"]
     # 72 windows in batches of 32; the tokenizer's are cut into 2 x 16, which are one step.

@@ -34,6 +34,7 @@ from chandler.evaluation.walk_forward.scores import naive_times, score_rows, sco
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
 from chandler.places import Layout, require_apart
 from chandler.progress import Progress
+from chandler.text import count
 from chandler.version import __version__
 
 SCORES, STATE, CONFIG, PARTS = "scores.parquet", "evaluation.json", "config.yaml", "parts"
@@ -99,7 +100,7 @@ def evaluate(
     write_text(folder / CONFIG, settings.to_yaml())
     shown.note(
         f"{len(origins):,} windows of {settings.lookback} + {settings.horizon} bars, {state['rounds']:,} origins of "
-        f"{state['symbols']:,} symbols, {state['first'][:10]} to {state['last'][:10]}"
+        f"{count(state['symbols'], 'symbol')}, {state['first'][:10]} to {state['last'][:10]}"
     )
     write_table(folder / EXAMPLES, _examples(origins, settings.seed))
     chunks, stores = chunks_of(len(origins), settings.chunk), []
