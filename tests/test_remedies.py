@@ -50,11 +50,18 @@ def clocks_back() -> pd.DataFrame:
     return rows(count=200).assign(time=moments.tz_localize(None).astype(str))
 
 
+def two_stocks() -> pd.DataFrame:
+    """Half an hour apart, one behind the other."""
+    one, two = rows(count=200).assign(stock="A"), rows("2024-03-04 09:30", count=200, level=9.0).assign(stock="B")
+    return pd.concat([one, two])
+
+
 BROKEN: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
     "columns": (wrong_order, "--column open="),
     "rows": (block_deals, "--where SctySrs=EQ"),
     "missing": (gaps, "--missing drop"),
     "sort": (shuffled, "--sort"),
+    "series": (two_stocks, "--column symbol=stock"),
     "date": (both_ways, "--date-format %d/%m/%Y"),
     "zone": (clocks_back, "--timezone America/New_York"),
 }
