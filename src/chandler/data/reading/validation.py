@@ -185,7 +185,7 @@ class _Validator:
             clock = None  # a column named `time` that holds something else
         times = parse_times(
             raw, clock, timezone=self.options.timezone, date_format=self.options.date_format,
-            stated=self.table.stated_zone, place=self.table.at,
+            stated=self.table.stated_zone, series=self.codes, place=self.table.at,
         )  # fmt: skip
         remedy = "Correct these rows, or give the format, for example date_format='%d/%m/%Y %H:%M'."
         self._refuse(
