@@ -473,10 +473,11 @@ def _second_pass(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which of the `odd` rows (M,), whose hour comes twice, are of the second time; and which are there once."""
     steps = np.diff(wall)
-    order = np.argsort(series, kind="stable")
+    order = np.arange(len(wall)) if (series == series[0]).all() else np.argsort(series, kind="stable")
     if (steps < 0).sum() > (steps > 0).sum():  # newest first
         order = order[::-1]
-    place, own = np.argsort(order), series[order]
+    place, own = np.empty_like(order), series[order]
+    place[order] = np.arange(len(order))
     at = np.argsort(place[odd])
     rows, wall = place[odd][at], wall[order]
     forward = np.diff(wall)
