@@ -46,7 +46,9 @@ class _Loader(yaml.SafeLoader):
         found = super().construct_object(node, deep=deep)
         if not isinstance(node, yaml.ScalarNode):
             return found
+        start, end = node.start_mark, node.end_mark
         escaped = node.style == '"' and re.search(r"[\x00-\x1f\x85\xa0\u2028\u2029]", str(found))
+        escaped = escaped and "\\" in (start.buffer or "\\")[start.pointer : end.pointer]
         if isinstance(found, str) and not escaped:
             return found
         cell = Cell(repr(found)[1:-1] if escaped else node.value)

@@ -220,6 +220,7 @@ def test_texts_are_what_was_written_and_not_what_yaml_makes_of_them(by: str, tmp
             r"D:\new\table.csv",
             r"data\.path: in double quotes backslashes .* became D:\\new\\table\.csv\. Use single quotes",
         ),
+        (r"D:\Prices\Next.csv", r"data\.path: in double quotes"),
         (r"data\bars\a.csv", r"data\.path: in double quotes"),
         (r"C:\users\me.csv", r"not valid YAML: .*escape.*: use single quotes \(line 2\)"),
         (r"D:\quotes", r"not valid YAML: .*escape.*: use single quotes"),
@@ -235,6 +236,7 @@ def test_paths_in_double_quotes_do_not_lose_their_backslashes(written: str, told
     path.write_text(f"out: runs/x\ndata: {{path: '{written}'}}\n")
     assert load_settings(path).data.path == written
     assert load_settings(MINIMAL, [f"data.path={written}"]).data.path == written
+    assert load_settings(MINIMAL, ['data.path="a\u00a0b.csv"']).data.path == "a\u00a0b.csv"
     doubled = written.replace("\\", "\\\\")
     assert load_settings(MINIMAL, [f'data.path="{doubled}"']).data.path == written
 
