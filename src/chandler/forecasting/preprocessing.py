@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chandler.data import Bars
-from chandler.data.calendars import INFERRED, describe_sessions, fit_schedule, short, time_features
+from chandler.data.calendars import INFERRED, describe_sessions, fit_schedule, holiday_notes, short, time_features
 from chandler.data.datasets import denormalise, normalise
 from chandler.data.inspection import SMALL_PRICE
 from chandler.data.reading import load_bars
@@ -178,7 +178,7 @@ def _worked_out(series: Bars, horizon: int, rows: int, calendar: str | None) -> 
     except DataError as error:
         raise DataError(f"{series.symbol}: {error}") from None
     guess = (describe_sessions(schedule) or f"every {short(schedule.step)}") if schedule.name == INFERRED else ""
-    return ForecastIndex(future, schedule.name, guess, schedule.notes)
+    return ForecastIndex(future, schedule.name, guess, (*schedule.notes, *holiday_notes(schedule, future)))
 
 
 def given_times(history: pd.DatetimeIndex, horizon: int, timestamps: Any, where: str) -> pd.DatetimeIndex:
