@@ -16,6 +16,8 @@ from chandler.data.store import BarStore, gather_windows
 from chandler.errors import DataError
 
 EPSILON = 1e-5
+SMALL_PRICE = 1e-3
+"""Below it the 1e-5 that is added to the deviation would drown the moves of a price."""
 CLIP = 5.0
 _BLOCK = 128
 """Windows normalised at a time: a block of 128 x 101 rows stays in the cache of a core."""
@@ -44,12 +46,30 @@ class WindowBatch:
         return len(self.values)
 
 
-def normalise(values: np.ndarray, lookback: int, clip: float = CLIP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def scale_floor(mean: np.ndarray) -> np.ndarray:
+    """What is added to a standard deviation (..., 6), so that a constant column is 0: 1e-5, in the unit of the prices.
+
+    The unit is 1, except for prices whose mean lies below SMALL_PRICE: a power of ten, in which they are between 1 and 10.
+    A token that trades at 1e-8 moves by 1e-10; beside 1e-5 it would look constant, and what a price is quoted in is a
+    convention. Volume and amount have scales of their own.
+    """
+    mean = np.asarray(mean, np.float64)
+    price, floor = mean[..., :4].mean(axis=-1), np.full(mean.shape, EPSILON)
+    small = (price > 0) & (price < SMALL_PRICE)
+    if small.any():
+        floor[small, :4] *= 10.0 ** np.floor(np.log10(price[small]))[:, None]
+    return floor
+
+
+def normalise(
+    values: np.ndarray, lookback: int, clip: float = CLIP, *, own_unit: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """z = clip((x - mean) / (std + 1e-5), -clip, clip) of values (..., T, 6), scaled by the first rows.
 
     Returns z (..., T, 6) float32, mean and population std (..., 6) float64 of rows [0, lookback). Values are
     taken as float32, as a store holds them, and the statistics are computed in float64 from differences to
-    the first row: large volumes neither overflow nor cancel, and a constant column is exactly 0.
+    the first row: large volumes neither overflow nor cancel, and a constant column is exactly 0. The 1e-5 is in the
+    unit of tiny prices (`scale_floor`); not with `own_unit` false, as in the reference.
     Source: Kronos, per-window scaling, with the horizon left out of the statistics.
     """
     values = np.asarray(values, np.float32)
@@ -61,17 +81,18 @@ def normalise(values: np.ndarray, lookback: int, clip: float = CLIP) -> tuple[np
     shifted = np.subtract(rows, first, dtype=np.float64, order="C")
     centre = shifted[:lookback].sum(axis=0) / lookback
     shifted -= centre
-    std = np.sqrt(np.square(shifted[:lookback]).sum(axis=0) / lookback)
-    shifted /= std + EPSILON
+    std, mean = np.sqrt(np.square(shifted[:lookback]).sum(axis=0) / lookback), first + centre
+    shifted /= std + (scale_floor(mean) if own_unit else EPSILON)
     z = np.empty(values.shape, np.float32)
     np.clip(np.moveaxis(shifted, 0, -2), -clip, clip, out=z, casting="same_kind")
-    return z, np.asarray(first + centre), np.asarray(std)
+    return z, np.asarray(mean), np.asarray(std)
 
 
-def denormalise(z: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+def denormalise(z: np.ndarray, mean: np.ndarray, std: np.ndarray, *, own_unit: bool = True) -> np.ndarray:
     """Back to prices and volumes: z (..., T, 6) with mean and std (..., 6) -> (..., T, 6) float64."""
     mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
-    values: np.ndarray = np.asarray(z, np.float64) * (std + EPSILON)[..., None, :] + mean[..., None, :]
+    scale = std + (scale_floor(mean) if own_unit else EPSILON)
+    values: np.ndarray = np.asarray(z, np.float64) * scale[..., None, :] + mean[..., None, :]
     return values
 
 

@@ -3,7 +3,7 @@
 Read `report` (what is found, and its words), then `preflight` (looks at a store, symbol after symbol).
 """
 
-from chandler.data.inspection.preflight import SMALL_PRICE, inspect_store, store_warnings
+from chandler.data.inspection.preflight import inspect_store, store_warnings
 from chandler.data.inspection.report import (
     FoldReport,
     InspectReport,
@@ -17,7 +17,6 @@ from chandler.data.inspection.report import (
 )
 
 __all__ = [
-    "SMALL_PRICE",
     "FoldReport",
     "InspectReport",
     "SymbolReport",

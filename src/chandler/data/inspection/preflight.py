@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -20,9 +19,7 @@ from chandler.data.calendars import (
     resolve_calendar,
     short,
 )
-from chandler.data.columns import CLOSE
 from chandler.data.datasets import (
-    EPSILON,
     PRETRAINING_CUTOFF,
     CleaningReport,
     CleaningSettings,
@@ -40,8 +37,6 @@ from chandler.data.inspection.report import FoldReport, InspectReport, SymbolRep
 from chandler.data.store import BarStore
 from chandler.text import shortened
 
-SMALL_PRICE = 1e-3
-"""Below it the 1e-5 in (x - mean) / (std + 1e-5) drowns the moves of a price."""
 TRACE = 120
 """Points of the little price charts; a large one, where there is one symbol, has five times as many."""
 _REPEATED = re.compile(r"dropped (\d[\d,]*) rows? that came twice")
@@ -194,7 +189,7 @@ def _spans(store: BarStore, ranges: Mapping[str, np.ndarray]) -> dict[str, tuple
 
 
 def store_warnings(store: BarStore) -> list[str]:
-    """What is wrong with symbols beside one another, or with the size of prices: to be told by whoever reads bars."""
+    """What is wrong with symbols beside one another: to be told by whoever reads bars."""
     found = []
     longest: dict[str | None, int] = {}
     rows = np.diff(store.offsets)
@@ -214,14 +209,6 @@ def store_warnings(store: BarStore) -> list[str]:
                 f"{store.symbols[one]} and {store.symbols[other]} have bars of the same moments under two clocks ({first} and "
                 f"{zone}): to a model their hours of the day are different ones. Put them on one clock, with timezone {first}."
             )
-    prices = (store.values[lo:hi, CLOSE] for lo, hi in pairwise(store.offsets) if hi > lo)
-    tiny = [symbol for symbol, own in zip(store.symbols, prices, strict=False) if np.median(own) < SMALL_PRICE]
-    if tiny:
-        found.append(
-            f"prices of {shortened(tiny, 3)} lie below {SMALL_PRICE:g}: the scale of a window adds {EPSILON:g} to their deviation, "
-            "so that training sees lines that are nearly flat (forecasts take a larger unit by themselves). Multiply these "
-            "prices by a power of ten before training."
-        )
     return found
 
 
