@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from chandler.cli.remedies import as_typed
-from tests.data.reading.test_wrong_data import doubled, rows
+from tests.data.reading.test_wrong_data import doubled, rows, subtracted
 from tests.shell import chandler
 
 WINDOWS = ("--lookback", "20", "--horizon", "4")
@@ -66,6 +66,7 @@ BROKEN: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
     "rows": (block_deals, "--where SctySrs=EQ"),
     "missing": (gaps, "--missing drop"),
     "sort": (shuffled, "--sort"),
+    "past": (subtracted, "--start '2020-03-31 00:00:00'"),
     "clock": (winter_all_year, "--timezone Etc/GMT-2"),
     "series": (two_stocks, "--column symbol=stock"),
     "date": (both_ways, "--date-format %d/%m/%Y"),

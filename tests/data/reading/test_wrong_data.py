@@ -397,3 +397,43 @@ def test_pieces_that_are_called_alike_are_joined_where_their_prices_meet(tmp_pat
     for number in (0, 1):  # their names say that they are of one: a split of the shares
         (tmp_path / f"coin_{number}.csv").rename(tmp_path / f"2781_{number}.csv")
     assert len(load_bars(tmp_path, join=True)["2781"]) == 200
+
+
+# --- prices at or below 0 ---------------------------------------------------------------------------------------------
+
+
+def subtracted(freq: str = "D") -> pd.DataFrame:
+    """Dividends were subtracted from the past: it lies below 0."""
+    frame = rows("2020-01-01", count=200, level=20.0, freq=freq)
+    shift = np.where(np.arange(200) < 90, 60.0, 0.0)
+    return frame.assign(**{one: frame[one] - shift for one in HEADER.split(",")[1:5]})
+
+
+@pytest.mark.parametrize("freq", ["D", "h"])
+@pytest.mark.parametrize("zone", [None, "Asia/Shanghai"])
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_past_below_zero_is_told_as_what_it_is(tmp_path: Path, freq: str, zone: str | None, backward: bool) -> None:
+    frame = subtracted(freq)
+    last, since = frame["time"][89], frame["time"][90]
+    path = write(tmp_path / "a.csv", frame.iloc[::-1] if backward else frame)
+    told = refused(path, "'open' is not positive in 90 rows, first at .* by factors", timezone=zone)
+    assert f"So many in a row, to {last}" in told
+    assert (
+        "adjusted by subtraction: use prices that were adjusted by factors (backward or proportional), or take" in told
+    )
+    assert f"start='{since}" in told
+    start = told.partition("start='")[2].partition("'")[0]
+    assert len(load_bars(path, start=start, timezone=zone)["a"]) == 110
+
+
+def test_single_prices_below_zero_are_told_by_date(tmp_path: Path) -> None:
+    frame = rows("2020-03-02", count=60, level=20.0, freq="D")
+    frame.loc[[40, 42], ["low", "close"]] = [[-40.3, -37.6], [-14.0, 10.0]]
+    path = write(tmp_path / "a.csv", frame)
+    refused(
+        path,
+        r"'low' is not positive in 2 rows, first at 2020-04-11 .*: -40\.3\. .* these rows, from 2020-04-11 .* to 2020-04-13 00:00:00, or",
+    )
+    halted = subtracted().assign(open=np.where(np.arange(200) < 90, 0, 20.0))
+    halted[["high", "low", "close"]] = halted[["open", "open", "open"]].to_numpy()
+    assert "subtraction" not in refused(write(tmp_path / "b.csv", halted), "in 90 rows.*or pass missing")

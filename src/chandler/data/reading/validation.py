@@ -33,6 +33,8 @@ _IMPOSSIBLE = 0.01
 _GLUED = 0.2
 """Share of rows that repeat a time with other prices, from which several series must be mixed under one name; and share
 of bars whose high or low lies within the body, from which another order of columns is believed where it fits."""
+_SUBTRACTED = 20
+"""Rows in a row below 0, from which they are no event in the market."""
 _MOMENT = re.compile(r"\s*(19|20)\d\d([-/.]?)[01]\d\2[0-3]\d[ T]?\d\d:?\d\d")
 _WORD = re.compile(r"(?=.*[A-Za-z\u4e00-\u9fff])[^\s,;]{1,40}")
 """A cell that could be the name of a series: no number, no sentence."""
@@ -224,11 +226,27 @@ class _Validator:
         if self.options.missing == "error":
             remedy = 'Drop or fill these rows, or pass missing="drop".'
             self._refuse(gaps, "missing value in {}", remedy, _first_of(absent))
-            remedy = 'Prices must be above 0: correct these rows, or pass missing="drop".'
-            self._refuse(low, "{} is not positive", remedy, _first_of(below))
+            if low.any():
+                self._refuse(low, "{} is not positive", self._way_up(low, prices), _first_of(below))
         self._note("dropped {} with a missing price ({})", about=gaps)
         self._note("dropped {} with a price that is not above 0 ({})", about=low)
         return values, gaps | low
+
+    def _way_up(self, low: np.ndarray, prices: np.ndarray) -> str:
+        """The remedy for rows (N,) with prices (N, 4) at or below 0: single ones, or a past that was subtracted away."""
+        own = np.flatnonzero(self.codes == self.codes[int(np.argmax(low))])
+        bad, times = low[own], self.index[own]
+        last, edges = times[bad].max(), np.flatnonzero(np.diff(bad, prepend=False, append=False))
+        negative = (prices[own][bad] < 0).any(axis=1).mean() > 0.5
+        if negative and (edges[1::2] - edges[::2]).max() >= _SUBTRACTED:
+            later = times[~bad & np.asarray(times > last)]
+            since = f", or take only the rows since, start='{later.min()}'" if len(later) else ""
+            return (
+                f"So many in a row, to {last}, come of prices that were adjusted by subtraction: use prices that were adjusted "
+                f"by factors (backward or proportional){since}."
+            )
+        until = f", from {times[bad].min()} to {last}," if bad.sum() > 1 else ""
+        return f'Prices must be above 0: correct these rows{until or ","} or pass missing="drop".'
 
     def _numbers(self, name: str) -> np.ndarray:
         """A column as (N,) float64, NaN where empty; text, infinite and oversized values are errors."""
