@@ -480,7 +480,7 @@ def _second_pass(
     place[order] = np.arange(len(order))
     at = np.argsort(place[odd])
     rows, wall = place[odd][at], wall[order]
-    forward = np.diff(wall)
+    forward = np.diff(wall[:10_000])
     usual = np.median(forward[forward > 0]) if (forward > 0).any() else 0
     late, alone = np.zeros(len(odd), bool), np.zeros(len(odd), bool)
     new = (np.diff(rows) > 1) | (own[rows[1:]] != own[rows[:-1]]) | (np.diff(wall[rows]) > shift[at][1:])
