@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from chandler.cli.remedies import as_typed
-from tests.data.reading.test_wrong_data import doubled, rows
+from tests.data.reading.test_wrong_data import doubled, rows, subtracted
 from tests.shell import chandler
 
 WINDOWS = ("--lookback", "20", "--horizon", "4")
@@ -50,11 +50,25 @@ def clocks_back() -> pd.DataFrame:
     return rows(count=200).assign(time=moments.tz_localize(None).astype(str))
 
 
+def winter_all_year() -> pd.DataFrame:
+    """With the hour that summer time skips."""
+    return rows("2024-03-28", count=200).rename(columns={"time": "Time (EET)"})
+
+
+def two_stocks() -> pd.DataFrame:
+    """Half an hour apart, one behind the other."""
+    one, two = rows(count=200).assign(stock="A"), rows("2024-03-04 09:30", count=200, level=9.0).assign(stock="B")
+    return pd.concat([one, two])
+
+
 BROKEN: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
     "columns": (wrong_order, "--column open="),
     "rows": (block_deals, "--where SctySrs=EQ"),
     "missing": (gaps, "--missing drop"),
     "sort": (shuffled, "--sort"),
+    "past": (subtracted, "--start '2020-03-31 00:00:00'"),
+    "clock": (winter_all_year, "--timezone Etc/GMT-2"),
+    "series": (two_stocks, "--column symbol=stock"),
     "date": (both_ways, "--date-format %d/%m/%Y"),
     "zone": (clocks_back, "--timezone America/New_York"),
 }

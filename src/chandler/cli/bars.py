@@ -93,7 +93,7 @@ def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str])
     from chandler.data import InspectSettings
     from chandler.settings import StrictModel, load
 
-    flags = [f"data.{key}={json.dumps(value)}" for key, value in given.items()]
+    flags = [f"data.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items()]
     if config is None and "path" not in given:
         raise ConfigError("give the data, chandler inspect bars.csv, or a run's YAML with --config.")
     if config is not None:  # of a run, with all its other keys

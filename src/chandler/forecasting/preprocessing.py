@@ -14,9 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chandler.data import Bars
-from chandler.data.calendars import INFERRED, describe_sessions, fit_schedule, short, time_features
+from chandler.data.calendars import INFERRED, describe_sessions, fit_schedule, holiday_notes, short, time_features
 from chandler.data.datasets import denormalise, normalise
-from chandler.data.inspection import SMALL_PRICE
 from chandler.data.reading import load_bars
 from chandler.errors import DataError
 from chandler.text import count
@@ -60,9 +59,7 @@ class PreparedSeries:
     times: ForecastIndex
     window: ModelInput
     scale: tuple[NDArray[np.float64], NDArray[np.float64]]
-    """Mean and standard deviation (6,) of the visible rows, prices in `unit`."""
-    unit: NDArray[np.float64]
-    """What the features (6,) were divided by before they were normalised: 1 except for tiny prices."""
+    """Mean and standard deviation (6,) of the visible rows."""
 
     def restore(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """Normalised paths (P, horizon, 6) in the units of the history.
@@ -70,7 +67,7 @@ class PreparedSeries:
         Raises:
             DataError: a value that is no number, which only damaged weights can cause.
         """
-        paths = denormalise(z, *self.scale) * self.unit
+        paths = denormalise(z, *self.scale)
         if not np.isfinite(paths).all():
             raise DataError(
                 f"{self.history.symbol}: the model gave values that are not finite. Its weights are damaged: load "
@@ -111,24 +108,9 @@ def prepare_series(
     else:
         where = f"{history.symbol}: the forecast timestamps"
         times = ForecastIndex(given_times(history.timestamps, horizon, timestamps, where), GIVEN)
-    unit = _unit(history.values)
-    z, mean, std = normalise(history.values / unit, len(history))
+    z, mean, std = normalise(history.values, len(history))
     stamps = np.concatenate((time_features(history.timestamps), time_features(times.index)))
-    return PreparedSeries(history, times, ModelInput(z, stamps), (mean, std), unit)
-
-
-def _unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A power of ten for prices below SMALL_PRICE, so that the scale sees them between 1 and 10; else 1.
-
-    A token that trades at 1e-8 moves by 1e-10, and the model's scale adds 1e-5 to the standard deviation: the
-    history would look constant and the forecast swing by a thousand times the price. What a price is quoted in is
-    a convention; volume and amount have scales of their own and stay.
-    """
-    unit = np.ones(values.shape[1])
-    price = float(values[:, :4].mean())
-    if 0 < price < SMALL_PRICE:
-        unit[:4] = 10.0 ** np.floor(np.log10(price))
-    return unit
+    return PreparedSeries(history, times, ModelInput(z, stamps), (mean, std))
 
 
 def one_series(bars: Any) -> Bars:
@@ -178,7 +160,7 @@ def _worked_out(series: Bars, horizon: int, rows: int, calendar: str | None) -> 
     except DataError as error:
         raise DataError(f"{series.symbol}: {error}") from None
     guess = (describe_sessions(schedule) or f"every {short(schedule.step)}") if schedule.name == INFERRED else ""
-    return ForecastIndex(future, schedule.name, guess, schedule.notes)
+    return ForecastIndex(future, schedule.name, guess, (*schedule.notes, *holiday_notes(schedule, future)))
 
 
 def given_times(history: pd.DatetimeIndex, horizon: int, timestamps: Any, where: str) -> pd.DatetimeIndex:

@@ -55,6 +55,10 @@ class ReadingOptions:
     def __post_init__(self) -> None:
         if self.symbols is not None:
             names = [self.symbols] if isinstance(self.symbols, str) else self.symbols
+            if (wrong := next((one for one in names if not isinstance(one, str)), None)) is not None:
+                raise DataError(
+                    f"symbols={list(names)!r:.100}: symbols are text, but {wrong!r} is none. Quote it: '000001', not 1."
+                )
             object.__setattr__(self, "symbols", tuple(dict.fromkeys(names)))
         for name, kinds in (("unsorted", Unsorted), ("decimal", Decimal), ("adjust", Adjust), ("missing", Missing)):
             value, known = getattr(self, name), [repr(kind) for kind in get_args(kinds)]

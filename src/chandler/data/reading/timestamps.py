@@ -82,14 +82,15 @@ def parse_times(
     timezone: str | None = None,
     date_format: str | None = None,
     stated: tuple[str, str] | None = None,
+    series: np.ndarray | None = None,
     place: Callable[[int], str] = lambda row: f"row {row + 1}",
 ) -> Times:
     """Timestamps (N,) of a column, with a second column for the time of day where there is one.
 
     With offsets the moments are kept and the zone is theirs; without, they are wall clock and stay naive, or
     in the zone that names or banners state: `stated`, zone and reason. `timezone` localises naive times and
-    converts the others. `notes` says which order of dates and which zone were taken, and why. Raises
-    DataError for what is undecidable.
+    converts the others; `series` (N,) numbers the series that rows are of. `notes` says which order of dates and which
+    zone were taken, and why. Raises DataError for what is undecidable.
     """
     if clock is not None:
         raw = _join(raw, clock)
@@ -110,7 +111,7 @@ def parse_times(
         times = replace(times, index=index.take(codes))
     naive = times.index.tz is None
     asked, reason = (stated or (None, "")) if timezone is None and naive else (timezone, "as asked")
-    index = _in_zone(times.index, asked)
+    index, odd = _in_zone(times.index, asked, series)
     zone = ""
     if asked is not None:
         zone = f"times: {'wall clock in' if naive else f'from {times.index.tz} to'} {asked}, {reason}"
@@ -118,7 +119,7 @@ def parse_times(
         zone = "times: no zone stated, kept as local wall clock"
     elif not re.search("zone|1970", "".join(times.notes)):
         zone = f"times: in {index.tz}, by the offsets written"
-    return Times(index, times.notes + ((zone,) if zone else ()), times.hint)
+    return Times(index, times.notes + ((zone,) if zone else ()) + odd, times.hint)
 
 
 def read_times(raw: pd.Series, where: str = "") -> pd.DatetimeIndex:
@@ -322,7 +323,8 @@ def _from_text(text: pd.Series, first: Callable[[int], str]) -> Times:
     named = pc.extract_regex(array, _NAMED)
     if len(array) and not named.null_count and len(zone := pc.unique(pc.struct_field(named, "zone"))) == 1:
         times = _from_text(pd.Series(pc.struct_field(named, "wall").to_pandas(), dtype="string"), first)
-        return Times(_in_zone(times.index, zone[0].as_py()), times.notes, times.hint)
+        index, odd = _in_zone(times.index, zone[0].as_py())
+        return Times(index, times.notes + odd, times.hint)
     parts = _fields(array, _SEPARATED)
     use = parts["found"] == 0
     if use.any():
@@ -419,19 +421,80 @@ def _seconds(offset: str) -> int:
     return (-1 if offset[0] == "-" else 1) * (int(digits[:2]) * 3600 + int(digits[2:]) * 60)
 
 
-def _in_zone(index: pd.DatetimeIndex, timezone: str | None) -> pd.DatetimeIndex:
-    """Naive times become wall clock of `timezone`, others are converted to it; None leaves them. DataError."""
+def _in_zone(
+    index: pd.DatetimeIndex, timezone: str | None, series: np.ndarray | None = None
+) -> tuple[pd.DatetimeIndex, tuple[str, ...]]:
+    """Naive times become wall clock of `timezone`, others are converted to it; None leaves them.
+
+    Times of an hour that comes twice as clocks go back are told apart by the order of the rows of a series, its
+    numbers (N,) in `series`, and by the spacing where they are there once: a note says so. DataError for times that
+    do not exist.
+    """
     if timezone is None:
-        return index
+        return index, ()
     try:
-        return index.tz_localize(timezone, ambiguous="infer") if index.tz is None else index.tz_convert(timezone)
-    except KeyError:
+        if index.tz is not None:
+            return index.tz_convert(timezone), ()
+        local = index.tz_localize(timezone, ambiguous="NaT", nonexistent="NaT")
+    except (KeyError, ValueError):
         raise DataError(f"timezone={timezone!r} is not a known zone; say, for example, 'Europe/Berlin'.") from None
-    except ValueError as error:
+    odd = np.flatnonzero(np.asarray(local.isna()) & np.asarray(index.notna()))
+    if not len(odd):
+        return local, ()
+    first, last = (
+        index[odd].tz_localize(timezone, ambiguous=np.full(len(odd), summer), nonexistent="NaT")
+        for summer in (True, False)
+    )
+    if (gone := np.asarray(first.isna())).any():
+        time = index[odd][int(np.argmax(gone))]
+        january = pd.Timestamp(time.year, 1, 1, tz=timezone) - pd.Timestamp(time.year, 1, 1, tz="UTC")
+        winter = round(january / pd.Timedelta("1h"))  # in Etc/GMT+5 it is five hours less
         raise DataError(
-            f"wall-clock times that do not exist once and only once in {timezone}: {error}. "
-            "Give timestamps with an offset, or in UTC with timezone='UTC'."
-        ) from None
+            f"in {timezone} clocks go forward and {time} does not exist, but {count(int(gone.sum()), 'row')} have such a time. "
+            f"So the clock of these times is another one, which does not change: timezone='UTC', or winter time all year, "
+            f"timezone='Etc/GMT{winter:+d}'."
+        )
+    shift = (last - first).asi8
+    late, alone = _second_pass(index.asi8, odd, np.zeros(len(index)) if series is None else series, shift)
+    ticks = local.asi8.copy()
+    ticks[odd] = np.where(late, last.asi8, first.asi8)
+    notes: tuple[str, ...] = ()
+    if alone.any():
+        told = f"{count(int(alone.sum()), 'row')} of an hour that comes twice is there once"
+        notes = (
+            f"times: as clocks go back, {told.replace('rows of an hour that comes twice is', 'rows of hours that come twice are')}, "
+            f"first {index[odd][int(np.argmax(alone))]}: taken as the first, or as the spacing of the rows says",
+        )
+    return pd.DatetimeIndex(ticks.view("M8[ns]")).tz_localize("UTC").tz_convert(timezone), notes
+
+
+def _second_pass(
+    wall: np.ndarray, odd: np.ndarray, series: np.ndarray, shift: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the `odd` rows (M,), whose hour comes twice, are of the second time; and which are there once."""
+    steps = np.diff(wall)
+    order = np.arange(len(wall)) if (series == series[0]).all() else np.argsort(series, kind="stable")
+    if (steps < 0).sum() > (steps > 0).sum():  # newest first
+        order = order[::-1]
+    place, own = np.empty_like(order), series[order]
+    place[order] = np.arange(len(order))
+    at = np.argsort(place[odd])
+    rows, wall = place[odd][at], wall[order]
+    forward = np.diff(wall[:10_000])
+    usual = np.median(forward[forward > 0]) if (forward > 0).any() else 0
+    late, alone = np.zeros(len(odd), bool), np.zeros(len(odd), bool)
+    new = (np.diff(rows) > 1) | (own[rows[1:]] != own[rows[:-1]]) | (np.diff(wall[rows]) > shift[at][1:])
+    for run in np.split(np.arange(len(rows)), np.flatnonzero(new) + 1):
+        lo, hi, hour = rows[run[0]], rows[run[-1]], shift[at[run[0]]]
+        back = np.diff(wall[rows[run]])
+        if (back <= 0).any():
+            late[at[run[1 + int(np.argmax(back < 0 if (back < 0).any() else back <= 0)) :]]] = True
+            continue
+        before = wall[lo] - wall[lo - 1] if lo and own[lo - 1] == own[lo] else 0
+        after = wall[hi + 1] - wall[hi] if hi + 1 < len(wall) and own[hi + 1] == own[hi] else 0
+        alone[at[run]] = True
+        late[at[run]] = (before + hour == usual) + (after == usual) > (before == usual) + (after + hour == usual)
+    return late, alone
 
 
 def _zone_of(moments: pd.DatetimeIndex, offsets: np.ndarray) -> tuple[str, tuple[str, ...]]:
