@@ -80,12 +80,12 @@ def test_the_remedy_that_is_offered_works(kind: str, tmp_path: Path, capfd: pyte
     [
         ("columns={'close': 'Px Last'}", "--column 'close=Px Last'", "--set 'data.columns.close=Px Last'"),
         ("columns={'symbol': ...}", "--column symbol=NAME", "--set data.columns.symbol=NAME"),
-        ("columns={'symbol': ''}", "--column symbol=", "--set data.columns.symbol="),
+        ("columns={'symbol': ''}", "--column symbol=", "--set 'data.columns.symbol=\"\"'"),
         ("where={'SctySrs': 'EQ'}", "--where SctySrs=EQ", "--set data.where.SctySrs=EQ"),
         ('unsorted="sort" (--sort)', "--sort", "--set data.unsorted=sort"),
         ("join=True (--join)", "--join", "--set data.join=true"),
         ('pass missing="drop".', "pass --missing drop.", "pass --set data.missing=drop."),
-        ("date_format='%d/%m/%Y'", "--date-format %d/%m/%Y", "--set data.date_format=%d/%m/%Y"),
+        ("date_format='%d/%m/%Y'", "--date-format %d/%m/%Y", "--set 'data.date_format=\"%d/%m/%Y\"'"),
         ("a column {'close'} of no option", "a column {'close'} of no option", "a column {'close'} of no option"),
     ],
 )

@@ -107,7 +107,7 @@ def forecast(
         repair=repair,
         calibrated=calibrated,
     )
-    typer.echo(table_text(forecasts))
+    typer.echo(table_text(forecasts, rest="--out writes all of them"))
     if out is not None:
         typer.echo(f"Paths: {write_table(forecasts, out)}")
     if plot is not None:

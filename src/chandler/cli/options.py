@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 from typer import Argument, Option
 
+from chandler.cli.remedies import as_typed
 from chandler.errors import ConfigError
 
 Data = Annotated[
@@ -150,7 +151,7 @@ def source_of(data: list[str] | None) -> str | list[str] | None:
 def tell_skipped(skipped: tuple[str, ...]) -> None:
     rest = [f"and {len(skipped) - 20:,} more"] if len(skipped) > 20 else []
     for one in (*skipped[:20], *rest):
-        typer.echo(f"skipped: {one}", err=True)
+        typer.echo(f"skipped: {as_typed(one, 'prepare')}", err=True)
 
 
 def path_setting(data: list[str] | None) -> list[str]:

@@ -430,7 +430,7 @@ def _in_zone(index: pd.DatetimeIndex, timezone: str | None) -> pd.DatetimeIndex:
     except ValueError as error:
         raise DataError(
             f"wall-clock times that do not exist once and only once in {timezone}: {error}. "
-            "Give timestamps with an offset, or in UTC with timezone='UTC'."
+            "Give timestamps with an offset, or timezone='UTC' where they are in UTC; without a timezone they stay as written."
         ) from None
 
 
