@@ -32,7 +32,11 @@ def options_of(command: str) -> dict[str, tuple[str, bool]]:
     """Parameter -> its option, and whether that is a switch, which takes no value."""
     hints = get_type_hints(COMMANDS[command], include_extras=True)
     return {
-        name: (next(iter(info.param_decls or ()), "--" + name.replace("_", "-")), get_args(hint)[0] is bool)
+        # Typer keeps the first name that is given as a default.
+        name: (
+            info.default if isinstance(info.default, str) else f"--{name.replace('_', '-')}",
+            get_args(hint)[0] is bool,
+        )
         for name, hint in hints.items()
         for info in getattr(hint, "__metadata__", ())
         if isinstance(info, OptionInfo)
@@ -46,13 +50,13 @@ def as_typed(message: str, command: str) -> str:
         return message
     message = re.sub(rf"({KEYWORD}) \(--[a-z-]+\)", r"\1", message)  # where both spellings are given, one is enough
     message = re.sub(rf"{KEYWORD}(?:, {KEYWORD})*", lambda found: _typed(found[0], command), message)
-    return message.replace(
-        "(tokenizer, predictor)", "TOKENIZER,PREDICTOR" if command == "forecast" else "TOKENIZER+PREDICTOR"
-    )
+    message = re.sub(r"load it with \w+\.from_pretrained, or ", "", message)
+    pair = "TOKENIZER,PREDICTOR" if command == "forecast" else "TOKENIZER+PREDICTOR"
+    return message.replace("(tokenizer, predictor)", pair)
 
 
 def _typed(keywords: str, command: str) -> str:
-    """`resume=True, force=True` as options; as it is where one of them is none of the command's."""
+    """`resume=True, force=True` as options; as it is where one of them is none of any command."""
     made = []
     for one in re.findall(KEYWORD, keywords):
         name, _, text = one.partition("=")
@@ -71,36 +75,38 @@ def _option(command: str, name: str, value: Any) -> str | None:
     """One keyword as the command takes it; None where nobody does."""
     own, prepares = options_of(command), options_of("prepare")
     flag = own.get(_RENAMED.get(name, name)) or own.get(name)
+    if isinstance(value, dict):
+        value = {key: "NAME" if one is ... else one for key, one in value.items()}
     if flag is not None:
         return _with_values(*flag, value)
-    of_data = _RENAMED.get(name, name) in prepares
+    of_data = prepares.get(_RENAMED.get(name, name))
     if "overrides" in own and name != "skip_bad" and (of_data or name in _SETTINGS):
         key = name if name in _SETTINGS else f"data.{name}"
         return key if value is None else " ".join(f"--set {_quoted(one)}" for one in _assigned(key, value))
-    return _PREPARED.format(_with_values(*prepares[_RENAMED.get(name, name)], value)) if of_data else None
+    return _PREPARED.format(_with_values(*of_data, value)) if of_data else None
 
 
 def _with_values(option: str, switch: bool, value: Any) -> str:
     if switch or value is None:
         return option
-    if value is ...:
-        return f"{option} ..."
-    pairs = (
-        [f"{key}={'NAME' if one is ... else one}" for key, one in value.items()] if isinstance(value, dict) else value
-    )
-    return " ".join(f"{option} {_quoted(one)}" for one in ([pairs] if isinstance(pairs, str) else pairs))
+    if isinstance(value, dict):
+        value = [f"{key}={one}" for key, one in value.items()]
+    values = value if isinstance(value, list) else ["..." if value is ... else value]
+    return " ".join(f"{option} {_quoted(one)}" for one in values)
 
 
 def _quoted(text: str) -> str:
     """As a shell takes it; what ends like a sentence stands in quotes too."""
-    return f"'{text}'" if text.endswith((".", ",", ";", ":")) and "'" not in text else shlex.quote(text)
+    if text == "..." or "'" in text or not text.endswith((".", ",", ";", ":")):
+        return shlex.quote(text)
+    return f"'{text}'"
 
 
 def _assigned(key: str, value: Any) -> Iterator[str]:
-    """`data.columns.close=Px`: settings as their overrides are written, read back as the same values."""
-    if isinstance(value, dict) and not any({".", "="} & set(one) for one in value):
+    """`data.columns.close=Px`: settings as their overrides are written, which read them as the same values."""
+    if isinstance(value, dict) and all(part.strip() == part and not {".", "="} & set(part) for part in value):
         for part, one in value.items():
-            yield from _assigned(f"{key}.{part}", "NAME" if one is ... else one)
+            yield from _assigned(f"{key}.{part}", one)
     else:
         yield f"{key}={'...' if value is ... else _as_yaml(value)}"
 

@@ -125,10 +125,12 @@ def first_clean_origin(store: BarStore, exposures: Mapping[str, TrainingExposure
     times = np.asarray(store.timestamps)
     later = times[times > known[name]]
     if not len(later):
+        begin = str(pd.Timestamp(int(times.min())).date())
         raise DataError(
             f"{name} knows bars up to {pd.Timestamp(known[name]).floor('s')}, and there is none after that: a forecast of "
             "what a model was trained or chosen on proves nothing. Keep a test part when training (data.split.val_end "
-            "or data.split.test), give later bars, or pass start=..., force=True: the windows are then marked."
+            "or data.split.test), give later bars, or pass "
+            f"start={begin!r}, force=True: the windows are then marked."
         )
     first = pd.Timestamp(int(later.min()))
     text = str(first.date()) if first == first.normalize() else first.isoformat()

@@ -228,7 +228,9 @@ def read_state(folder: str | Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}). Begin anew with overwrite=True.") from error
+        raise ConfigError(
+            f"{path}: cannot be read ({error}). Make it again: chandler evaluate DATA --out {folder} --overwrite"
+        ) from error
 
 
 def _write_state(folder: Path, state: dict[str, Any]) -> None:
