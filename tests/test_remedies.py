@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from chandler.cli.remedies import as_typed
+from chandler import load_bars
+from chandler.cli.remedies import COMMANDS, KEYWORD, as_typed, options_of
+from chandler.data import write_qlib
+from tests.cli.test_cli import SMALL_RUN
 from tests.data.reading.test_wrong_data import doubled, rows
 from tests.shell import chandler
 
-WINDOWS = ("--lookback", "20", "--horizon", "4")
+ROOT = Path(__file__).parents[1]
+DAILY = {"freq": "D", "count": 120}
+FINETUNE = shlex.join(
+    [
+        "finetune",
+        "run.yaml",
+        "--out",
+        "run",
+        *SMALL_RUN,
+        "--set",
+        "data.calendar=24/7",
+        "--set",
+        "data.windows_per_epoch=8",
+    ]
+)
+WINDOWS = "--lookback 8 --horizon 2 --set data.split.train=0.6 --set data.split.val=0.4"
+EVALUATE = "--set lookback=8 --set horizon=4 --set origins=5 --set paths=2 --set baselines=[last_close] --out ev"
+BACKTEST = "--set portfolio.k=1 --set portfolio.n_drop=1 --set random=0 --set momentum=null --set reversal=null --set start=2024-06-10 --out bt"
+TRADING = f"{BACKTEST} --set lookback=8 --set horizon=2 --set paths=2"
 
 
 def wrong_order() -> pd.DataFrame:
@@ -23,9 +46,9 @@ def wrong_order() -> pd.DataFrame:
     )
 
 
-def block_deals() -> pd.DataFrame:
-    frame = rows(freq="D", count=200).assign(SctySrs="EQ")
-    return doubled(frame, range(0, 200, 9), close=1.01, low=1.0, SctySrs="BL")
+def block_deals(column: str = "SctySrs") -> pd.DataFrame:
+    frame = rows(freq="D", count=200).assign(**{column: "EQ"})
+    return doubled(frame, range(0, 200, 9), close=1.01, low=1.0, **{column: "BL"})
 
 
 def gaps() -> pd.DataFrame:
@@ -35,7 +58,7 @@ def gaps() -> pd.DataFrame:
 
 
 def shuffled() -> pd.DataFrame:
-    return pd.concat([rows(count=200).iloc[100:], rows(count=200).iloc[:100]])
+    return pd.concat([rows(count=400).iloc[200:], rows(count=400).iloc[:200]])
 
 
 def both_ways() -> pd.DataFrame:
@@ -44,51 +67,300 @@ def both_ways() -> pd.DataFrame:
     return pd.concat([frame] * 5).iloc[: len(times)].assign(time=times)
 
 
+def short_years() -> pd.DataFrame:
+    frame = rows(count=200)
+    return frame.assign(time=pd.to_datetime(frame["time"]).dt.strftime("%d/%m/%y %H:%M"))
+
+
 def clocks_back() -> pd.DataFrame:
     """Hours of Chicago's market in local time: 01:00 came twice on 3 November."""
     moments = pd.date_range("2024-10-30", periods=200, freq="h", tz="America/New_York")
     return rows(count=200).assign(time=moments.tz_localize(None).astype(str))
 
 
-BROKEN: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
-    "columns": (wrong_order, "--column open="),
-    "rows": (block_deals, "--where SctySrs=EQ"),
-    "missing": (gaps, "--missing drop"),
-    "sort": (shuffled, "--sort"),
-    "date": (both_ways, "--date-format %d/%m/%Y"),
-    "zone": (clocks_back, "--timezone America/New_York"),
+def once() -> pd.DataFrame:
+    """The same, but of the two hours there is one."""
+    return rows(count=200).assign(time=pd.date_range("2024-10-30", periods=200, freq="h").astype(str))
+
+
+def commas() -> pd.DataFrame:
+    frame = rows(count=200, level=500.0)
+    whole = (frame[["open", "high", "low", "close"]] * 1000).round().astype(int)
+    return frame.assign(**{name: [f"{one // 1000},{one % 1000:03d}" for one in whole[name]] for name in whole})
+
+
+def twins() -> pd.DataFrame:
+    return rows(count=200).assign(Close=lambda frame: frame["close"] + 1e-4)
+
+
+def unadjusted() -> pd.DataFrame:
+    frame = rows(count=200).assign(**{"Adj Close": 1.0})
+    frame.loc[5, "Adj Close"] = np.nan
+    return frame
+
+
+def zoned() -> pd.DataFrame:
+    return rows(count=200).iloc[100:].assign(time=lambda frame: frame["time"] + "+00:00")
+
+
+def panel() -> pd.DataFrame:
+    return pd.concat([rows(**DAILY, seed=seed).assign(symbol=name) for seed, name in enumerate("ABC")])
+
+
+def signals(known: str = "A") -> pd.DataFrame:
+    made = panel()[["time", "symbol"]].set_axis(["timestamp", "symbol"], axis=1).replace({"symbol": {"A": known}})
+    return made.assign(score=np.arange(len(made)) % 7)
+
+
+FILES: dict[str, Callable[[], pd.DataFrame]] = {
+    "bars.csv": lambda: rows(count=400),
+    "order.csv": wrong_order,
+    "deals.csv": block_deals,
+    "dotted.csv": lambda: block_deals("Scty.Srs"),
+    "gaps.csv": gaps,
+    "shuffled.csv": shuffled,
+    "dates.csv": both_ways,
+    "years.csv": short_years,
+    "back.csv": clocks_back,
+    "once.csv": once,
+    "commas.csv": commas,
+    "twins.csv": twins,
+    "adjusted.csv": unadjusted,
+    "pieces/2023/A.csv": lambda: rows(count=200).iloc[:100],
+    "pieces/2024/A.csv": lambda: rows(count=200).iloc[100:],
+    "mixed/one.csv": lambda: rows(count=200).iloc[:100].assign(symbol="A"),
+    "mixed/two.csv": lambda: zoned().assign(symbol="A"),
+    "zones/2023/A.csv": lambda: rows(count=200).iloc[:100],
+    "zones/2024/A.csv": zoned,
+    "coins/Bitcoin.csv": lambda: rows(count=200).assign(name="2781"),
+    "coins/Ethereum.csv": lambda: rows(count=200).assign(name="2781"),
+    "bad/A.csv": lambda: rows(count=200),
+    "bad/B.csv": lambda: gaps().iloc[:60],
+    "panel.csv": panel,
+    "signals.csv": signals,
+    "strange.csv": lambda: signals("Z"),
 }
 
 
-@pytest.mark.parametrize("kind", BROKEN)
-def test_the_remedy_that_is_offered_works(kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    make, remedy = BROKEN[kind]
-    make().to_csv(tmp_path / "bars.csv", index=False)
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of files as users have them, and of a small run on bars.csv."""
+    folder = tmp_path_factory.mktemp("shelf")
+    for name, make in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        make().to_csv(folder / name, index=False)
+    (folder / "mine").mkdir()
+    (folder / "mine" / "config.yaml").write_text("predictor: mine  # with a word of mine\n")
+    (folder / "run.yaml").write_text("data: {path: bars.csv}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for command in (
+            FINETUNE,
+            f"evaluate bars.csv {EVALUATE} --out had",
+            f"backtest panel.csv --model run {TRADING} --out traded",
+            "prepare bars.csv done.store",
+        ):
+            assert chandler(*shlex.split(command)) == 0
+        write_qlib(load_bars("panel.csv"), "qlib")
+        for whole, part, name in (("run", "damaged", "summary.json"), ("had", "lost", "evaluation.json")):
+            shutil.copytree(whole, part)
+            Path(part, name).write_text("{")
+    return folder
+
+
+@pytest.fixture
+def desk(shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, which is the working folder."""
+    monkeypatch.chdir(shutil.copytree(shelf, tmp_path / "desk"))
+    return Path()
+
+
+def tried(given: str, said: str, capfd: pytest.CaptureFixture[str], typed: str = "") -> None:
+    """Type a command that fails, find in what it prints the remedy, and type that after it, or what it is with the user's
+    own names in it, `typed`: several steps with ; between them, whole commands or what comes after the given one."""
     capfd.readouterr()
-    assert chandler("inspect", tmp_path / "bars.csv", *WINDOWS) == 2
+    assert chandler(*shlex.split(given)) == 2, capfd.readouterr().out
     told = capfd.readouterr().err
-    assert remedy in told
-    assert not re.search(r"\b(columns|where|missing|unsorted|date_format|timezone)=", told), told
-    line = re.search(re.escape(remedy.split()[0]) + r"(?:(?! or |,|;|\. |\.$|: ).)*", told, re.M)
-    assert line, told
-    options = shlex.split(line[0])
-    assert chandler("inspect", tmp_path / "bars.csv", *WINDOWS, *options) in (0, 1), capfd.readouterr().err
+    found = re.search(rf"{re.escape(said)}(?=[\s.,;:)`'?]|$)", told)
+    assert found, told
+    assert not in_python(told), told
+    for step in (typed or found[0]).split(";"):
+        whole = step if step.startswith("chandler ") else f"chandler {given} {step}"
+        assert chandler(*shlex.split(whole)[1:]) == 0, capfd.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("said", "typed", "by_yaml"),
-    [
-        ("columns={'close': 'Px Last'}", "--column 'close=Px Last'", "--set 'data.columns.close=Px Last'"),
-        ("columns={'symbol': ...}", "--column symbol=NAME", "--set data.columns.symbol=NAME"),
-        ("columns={'symbol': ''}", "--column symbol=", "--set 'data.columns.symbol=\"\"'"),
-        ("where={'SctySrs': 'EQ'}", "--where SctySrs=EQ", "--set data.where.SctySrs=EQ"),
-        ('unsorted="sort" (--sort)', "--sort", "--set data.unsorted=sort"),
-        ("join=True (--join)", "--join", "--set data.join=true"),
-        ('pass missing="drop".', "pass --missing drop.", "pass --set data.missing=drop."),
-        ("date_format='%d/%m/%Y'", "--date-format %d/%m/%Y", "--set 'data.date_format=\"%d/%m/%Y\"'"),
-        ("a column {'close'} of no option", "a column {'close'} of no option", "a column {'close'} of no option"),
-    ],
-)
-def test_options_are_said_as_the_command_takes_them(said: str, typed: str, by_yaml: str) -> None:
-    assert as_typed(said, "inspect") == typed
-    assert as_typed(said, "finetune") == by_yaml
+def in_python(told: str) -> list[str]:
+    """What is said as Python's functions take it."""
+    plain = re.sub(r"--set ('[^']*'|\S+)", "", told)
+    known = {name for command in COMMANDS for name in options_of(command)} | {"columns", "unsorted", "memory_budget"}
+    return [one for one in re.findall(KEYWORD, plain) if one.partition("=")[0] in known]
+
+
+READING = {
+    "order": ("order.csv", "--column open=open --column high=low --column low=close --column close=high"),
+    "rows": ("deals.csv", "--where SctySrs=EQ"),
+    "rows by a dotted name": ("dotted.csv", "--where Scty.Srs=EQ"),
+    "missing": ("gaps.csv", "--missing drop"),
+    "sort": ("shuffled.csv", "--sort"),
+    "date": ("dates.csv", "--date-format %d/%m/%Y"),
+    "years": ("years.csv", "--date-format '%d/%m/%y %H:%M'"),
+    "zone": ("back.csv", "--timezone America/New_York"),
+    "decimal point": ("commas.csv", "--decimal '.'"),
+    "decimal comma": ("commas.csv", "--decimal ','"),
+    "adjust": ("adjusted.csv", "--adjust none"),
+    "twins": ("twins.csv", "--column close=close"),
+    "join": ("pieces", "--join"),
+    "zones": ("zones --join", "--timezone UTC"),
+    "symbol": ("coins", "--column symbol="),
+    "skip": ("bad", "--skip-bad"),
+    "dst": ("once.csv --timezone America/New_York", "--timezone UTC"),
+}
+
+
+@pytest.mark.parametrize("kind", READING)
+def test_what_reading_offers_works(kind: str, desk: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data, said = READING[kind]
+    tried(f"inspect {data} {WINDOWS}", said, capfd)
+
+
+BY_SETTINGS = {
+    "rows by a dotted name": ("dotted.csv", """--set 'data.where={"Scty.Srs": "EQ"}'"""),
+    "missing": ("gaps.csv", "--set data.missing=drop"),
+    "date": ("dates.csv", """--set 'data.date_format="%d/%m/%Y"'"""),
+    "zone": ("back.csv", "--set data.timezone=America/New_York"),
+    "decimal comma": ("commas.csv", """--set 'data.decimal=","'"""),
+    "join": ("pieces", "--set data.join=true"),
+    "symbol": ("coins", """--set 'data.columns.symbol=""'"""),
+}
+
+
+@pytest.mark.parametrize("kind", BY_SETTINGS)
+def test_settings_that_are_offered_are_read_as_they_were_meant(
+    kind: str, desk: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data, said = BY_SETTINGS[kind]
+    tried(f"evaluate {data} {EVALUATE}", said, capfd)
+
+
+OF_DATA = {
+    "join, prepared": ("prepare pieces STORE", "--join"),
+    "skip, prepared": ("prepare bad STORE", "--skip-bad"),
+    "zones, prepared": ("prepare mixed STORE --join", "--timezone UTC", "chandler prepare mixed NEW --join --timezone UTC"),
+    "other options": ("prepare bars.csv done.store --sort", "prepare into another folder", "chandler prepare bars.csv NEW --sort"),
+    "no store": ("prepare bars.csv run", "Choose another folder", "chandler prepare bars.csv NEW"),
+    "no folder": ("prepare bars.csv", "chandler prepare bars/ bars.store", "chandler prepare bars.csv bars.store"),
+    "skip, by settings": (
+        f"evaluate bad {EVALUATE}", "chandler prepare DATA STORE --skip-bad",
+        f"chandler prepare bad STORE --skip-bad;chandler evaluate STORE {EVALUATE}",
+    ),
+    "sort, by a run": (
+        "calibrate run --data shuffled.csv --stride 1 --paths 20", "chandler prepare DATA STORE --sort",
+        "chandler prepare shuffled.csv STORE --sort;--data STORE",
+    ),
+    "frequency": (f"inspect qlib:qlib {WINDOWS} --freq 5min", "--freq, one of: day", "--freq day"),
+    "market": (f"inspect qlib:qlib {WINDOWS} --market csi300", "there are 'all'", "--market all"),
+    "no qlib": (f"inspect bars.csv {WINDOWS} --market csi300", "leave them out", "--market all"),
+    "symbols": (f"inspect panel.csv {WINDOWS} --symbols Z", "for example, A", "--symbols A"),
+    "calendar": (f"inspect bars.csv {WINDOWS} --calendar 24/6", "crypto by 24/7", "--calendar 24/7"),
+    "dates": (f"inspect bars.csv {WINDOWS} --start later", "dates such as '2024-06-30'", "--start 2024-03-05"),
+    "a zone's name": (f"inspect bars.csv {WINDOWS} --timezone Mars", "'Europe/Berlin'", "--timezone Europe/Berlin"),
+    "half a pair": (
+        f"inspect bars.csv {WINDOWS} --column close", "--column close=ClosePrice", f"chandler inspect bars.csv {WINDOWS} --column close=close",
+    ),
+    "no such column": (f"inspect bars.csv {WINDOWS} --column close=Px", "The columns are 'time', 'open'", "--column close=close"),
+    "nothing to inspect": ("inspect", "chandler inspect bars.csv", f"chandler inspect bars.csv {WINDOWS}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OF_DATA)
+def test_what_commands_on_data_offer_works(kind: str, desk: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tried(*OF_DATA[kind][:2], capfd, *OF_DATA[kind][2:])
+
+
+CHANGED = f"{FINETUNE} --resume --set predictor.clip=2"
+FRESH = f"{FINETUNE} --out new"
+OF_TRAINING = {
+    "not ours": (f"{FINETUNE} --out mine", "choose another folder (--out)", "--out new"),
+    "overwrite": (FINETUNE, "--overwrite"),
+    "resume": (FINETUNE, "--resume"),
+    "keep": (FINETUNE, "--set tokenizer.skip_existing=true --set predictor.skip_existing=true"),
+    "changed": (CHANGED, "--resume --accept-changed-settings"),
+    "changed, anew": (CHANGED, "another folder (--out)", "--out new"),
+    "save as what is read": (f"{FINETUNE} --overwrite --save-as run.yaml", "under another name", "--save-as new.yaml"),
+    "save as": (f"{FINETUNE} --save-as mine/config.yaml", "--overwrite"),
+    "both off": (
+        f"{FRESH} --set tokenizer.enabled=false --set predictor.enabled=false", "tokenizer.enabled or predictor.enabled to true",
+        "--set tokenizer.enabled=true",
+    ),
+    "random and off": (f"{FRESH} --set tokenizer.enabled=false", "tokenizer.start to a checkpoint", "--set tokenizer.start=run/tokenizer --set tokenizer.architecture=null"),
+    "device": (f"{FRESH} --set device=cuda:99", "Try auto or cpu", "--set device=cpu"),
+    "device of windows": (f"{FRESH} --set data.device=cuda:99", "Try auto or cpu", "--set data.device=cpu"),
+    "parameters": (f"{FRESH} --set predictor.train=[heads]", "did you mean 'head'", "--set predictor.train=[head]"),
+    "nothing to train": (
+        f"{FRESH} --set predictor.freeze=[transformer,head,embedding,norm,time_emb,dep_layer]", "predictor.enabled=false",
+        "--set predictor.enabled=false",
+    ),
+    "folds": (
+        f"{FRESH} --set 'data.split={{walk: {{folds: 50, test: 100, val: 50}}}}'", "Take fewer or shorter folds",
+        "--set 'data.split={walk: {folds: 2, test: 60, val: 60}}'",
+    ),
+    "warmup": (f"{FRESH} --set predictor.schedule=onecycle --set predictor.warmup=0", "cosine and constant", "--set predictor.schedule=cosine"),
+    "damaged": (
+        "report damaged", "chandler finetune CONFIG --out damaged --overwrite", f"chandler {FINETUNE} --out damaged --overwrite;",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OF_TRAINING)
+def test_what_training_offers_works(kind: str, desk: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tried(*OF_TRAINING[kind][:2], capfd, *OF_TRAINING[kind][2:])
+
+
+FORECAST = "forecast bars.csv --model run --horizon 4 --paths 9"
+SEEN = f"evaluate bars.csv --models run {EVALUATE} --set start=2024-03-18"
+SIGNALS = f"backtest panel.csv --signals signals.csv {BACKTEST}"
+TRADED = f"backtest panel.csv --model run {TRADING} --out traded --set seed=1"
+OF_MODELS = {
+    "seen": (SEEN, "--force"),
+    "all seen": (f"evaluate bars.csv --models run {EVALUATE}", """--set 'start="2024-03-04"' --force"""),
+    "lookback": (f"evaluate bars.csv {EVALUATE} --set lookback=500", "Lower lookback", "--set lookback=20"),
+    "period": (f"evaluate bars.csv {EVALUATE} --set start=2025-01-01", "a wider period", "--set start=null"),
+    "other evaluation": (f"evaluate bars.csv {EVALUATE} --out had --set seed=1", "--overwrite"),
+    "other evaluation, anew": (f"evaluate bars.csv {EVALUATE} --out had --set seed=1", "another folder (--out)", "--out new"),
+    "no evaluation": (f"evaluate bars.csv {EVALUATE} --out run", "another folder (--out)", "--out new"),
+    "damaged evaluation": (
+        "report lost", "chandler evaluate DATA --out FOLDER", f"chandler evaluate bars.csv {EVALUATE} --out new;chandler report new",
+    ),
+    "names": (f"{SEEN} --force --models a/run,run", "before=runs/a,after=runs/b", "--models before=run,after=run"),
+    "a baseline's name": (f"{SEEN} --force --models last_close=run", "call the model something else", "--models mine=run"),
+    "a baseline": (f"evaluate bars.csv {EVALUATE} --set baselines=[lastclose]", "did you mean last_close", "--set baselines=[last_close]"),
+    "bands": (f"evaluate bars.csv {EVALUATE} --set levels=[0.77]", "give some of 0.5, 0.8", "--set levels=[0.5,0.8]"),
+    "resample": (f"evaluate bars.csv {EVALUATE} --set data.resample=7x", "4h", "--set data.resample=4h"),
+    "resample, multiple": (f"evaluate bars.csv {EVALUATE} --set data.resample=90min", "a multiple of 1h", "--set data.resample=2h"),
+    "nothing": ("evaluate", "chandler evaluate bars.csv --models runs/mine", f"chandler {SEEN} --force"),
+    "portfolio": ("evaluate panel.csv --set task=investment", "chandler backtest", f"chandler {SIGNALS}"),
+    "calibrated": (f"{FORECAST} --calibrated", "chandler calibrate RUN", "chandler calibrate run --stride 1 --paths 20;"),
+    "few windows": ("calibrate run --paths 20", "Lower the stride", "--stride 1"),
+    "memory": (f"{FORECAST} --memory 0", "raise the budget (--memory)", "--memory 50"),
+    "device": (f"{FORECAST} --device cuda:99", "Try auto or cpu", "--device cpu"),
+    "pair": (f"{FORECAST} --model run/predictor", "the pair TOKENIZER,PREDICTOR", "--model run/tokenizer,run/predictor"),
+    "wrong way round": (
+        f"{FORECAST} --model run/predictor,run/tokenizer", "give the folder or repository of the tokenizer",
+        "--model run/tokenizer,run/predictor",
+    ),
+    "model": (f"{FORECAST} --model none", "Give a run folder", "--model run"),
+    "suffix": (f"{FORECAST} --out a.xlsx", "end in .parquet or .csv", "--out a.csv"),
+    "a file that is read": (f"{FORECAST} --out bars.csv", "Write to another place", "--out a.csv"),
+    "paths": (f"{FORECAST} --paths 999999999", "Lower paths", "--paths 9"),
+    "k": (f"{SIGNALS} --set portfolio.k=3", "portfolio.k below 3", "--set portfolio.k=2"),
+    "strange signals": (SIGNALS.replace("signals.csv", "strange.csv"), "--set allow_left_out=true"),
+    "no backtest": (f"{SIGNALS} --out run", "another folder (--out)", "--out new"),
+    "benchmark": (f"{SIGNALS} --set benchmark=SPY", "for example, A", "--set benchmark=A"),
+    "other signals": (TRADED, "--overwrite"),
+    "other signals, anew": (TRADED, "another --out", "--out new"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OF_MODELS)
+def test_what_forecasts_and_their_judges_offer_works(kind: str, desk: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tried(*OF_MODELS[kind][:2], capfd, *OF_MODELS[kind][2:])

@@ -229,7 +229,7 @@ def read_state(folder: str | Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"{path}: cannot be read ({error}). Make it again: chandler evaluate DATA --out {folder} --overwrite"
+            f"{path}: cannot be read ({error}). Make another, or remove this folder first: chandler evaluate DATA --out FOLDER"
         ) from error
 
 
