@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import inspect
+import pkgutil
 import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import BaseModel
 
-from chandler import load_bars
+import chandler as chandler_package
+from chandler import BacktestSettings, EvaluationSettings, load_bars
 from chandler.cli.remedies import COMMANDS, KEYWORD, as_typed, options_of
 from chandler.data import write_qlib
+from chandler.data.reading import ReadingOptions
+from chandler.training.settings import Settings
+from chandler.training.settings.reference import ReferenceSettings
 from tests.cli.test_cli import SMALL_RUN
 from tests.data.reading.test_wrong_data import doubled, rows
 from tests.shell import chandler
 
 ROOT = Path(__file__).parents[1]
 DAILY = {"freq": "D", "count": 120}
+SMALLER = ("--set", "data.calendar=24/7", "--set", "data.windows_per_epoch=8")
 FINETUNE = shlex.join(
     [
         "finetune",
@@ -36,7 +49,8 @@ FINETUNE = shlex.join(
 )
 WINDOWS = "--lookback 8 --horizon 2 --set data.split.train=0.6 --set data.split.val=0.4"
 EVALUATE = "--set lookback=8 --set horizon=4 --set origins=5 --set paths=2 --set baselines=[last_close] --out ev"
-BACKTEST = "--set portfolio.k=1 --set portfolio.n_drop=1 --set random=0 --set momentum=null --set reversal=null --set start=2024-06-10 --out bt"
+ALONE = "--set random=0 --set momentum=null --set reversal=null --set start=2024-06-20"
+BACKTEST = f"--set portfolio.k=1 --set portfolio.n_drop=1 {ALONE} --out bt"
 TRADING = f"{BACKTEST} --set lookback=8 --set horizon=2 --set paths=2"
 
 
@@ -165,6 +179,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for whole, part, name in (("run", "damaged", "summary.json"), ("had", "lost", "evaluation.json")):
             shutil.copytree(whole, part)
             Path(part, name).write_text("{")
+    for page in folder.glob("*/report.html"):  # large, and of no use here
+        page.unlink()
     return folder
 
 
@@ -265,7 +281,8 @@ OF_DATA = {
     "dates": (f"inspect bars.csv {WINDOWS} --start later", "dates such as '2024-06-30'", "--start 2024-03-05"),
     "a zone's name": (f"inspect bars.csv {WINDOWS} --timezone Mars", "'Europe/Berlin'", "--timezone Europe/Berlin"),
     "half a pair": (
-        f"inspect bars.csv {WINDOWS} --column close", "--column close=ClosePrice", f"chandler inspect bars.csv {WINDOWS} --column close=close",
+        f"inspect bars.csv {WINDOWS} --column close", "--column close=ClosePrice",
+        f"chandler inspect bars.csv {WINDOWS} --column close=close",
     ),
     "no such column": (f"inspect bars.csv {WINDOWS} --column close=Px", "The columns are 'time', 'open'", "--column close=close"),
     "nothing to inspect": ("inspect", "chandler inspect bars.csv", f"chandler inspect bars.csv {WINDOWS}"),
@@ -292,9 +309,11 @@ OF_TRAINING = {
         f"{FRESH} --set tokenizer.enabled=false --set predictor.enabled=false", "tokenizer.enabled or predictor.enabled to true",
         "--set tokenizer.enabled=true",
     ),
-    "random and off": (f"{FRESH} --set tokenizer.enabled=false", "tokenizer.start to a checkpoint", "--set tokenizer.start=run/tokenizer --set tokenizer.architecture=null"),
+    "random and off": (
+        f"{FRESH} --set tokenizer.enabled=false", "tokenizer.start to a checkpoint",
+        "--set tokenizer.start=run/tokenizer --set tokenizer.architecture=null",
+    ),
     "device": (f"{FRESH} --set device=cuda:99", "Try auto or cpu", "--set device=cpu"),
-    "device of windows": (f"{FRESH} --set data.device=cuda:99", "Try auto or cpu", "--set data.device=cpu"),
     "parameters": (f"{FRESH} --set predictor.train=[heads]", "did you mean 'head'", "--set predictor.train=[head]"),
     "nothing to train": (
         f"{FRESH} --set predictor.freeze=[transformer,head,embedding,norm,time_emb,dep_layer]", "predictor.enabled=false",
@@ -304,7 +323,6 @@ OF_TRAINING = {
         f"{FRESH} --set 'data.split={{walk: {{folds: 50, test: 100, val: 50}}}}'", "Take fewer or shorter folds",
         "--set 'data.split={walk: {folds: 2, test: 60, val: 60}}'",
     ),
-    "warmup": (f"{FRESH} --set predictor.schedule=onecycle --set predictor.warmup=0", "cosine and constant", "--set predictor.schedule=cosine"),
     "damaged": (
         "report damaged", "chandler finetune CONFIG --out damaged --overwrite", f"chandler {FINETUNE} --out damaged --overwrite;",
     ),
@@ -326,7 +344,6 @@ OF_MODELS = {
     "lookback": (f"evaluate bars.csv {EVALUATE} --set lookback=500", "Lower lookback", "--set lookback=20"),
     "period": (f"evaluate bars.csv {EVALUATE} --set start=2025-01-01", "a wider period", "--set start=null"),
     "other evaluation": (f"evaluate bars.csv {EVALUATE} --out had --set seed=1", "--overwrite"),
-    "other evaluation, anew": (f"evaluate bars.csv {EVALUATE} --out had --set seed=1", "another folder (--out)", "--out new"),
     "no evaluation": (f"evaluate bars.csv {EVALUATE} --out run", "another folder (--out)", "--out new"),
     "damaged evaluation": (
         "report lost", "chandler evaluate DATA --out FOLDER", f"chandler evaluate bars.csv {EVALUATE} --out new;chandler report new",
@@ -357,10 +374,187 @@ OF_MODELS = {
     "no backtest": (f"{SIGNALS} --out run", "another folder (--out)", "--out new"),
     "benchmark": (f"{SIGNALS} --set benchmark=SPY", "for example, A", "--set benchmark=A"),
     "other signals": (TRADED, "--overwrite"),
-    "other signals, anew": (TRADED, "another --out", "--out new"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", OF_MODELS)
 def test_what_forecasts_and_their_judges_offer_works(kind: str, desk: Path, capfd: pytest.CaptureFixture[str]) -> None:
     tried(*OF_MODELS[kind][:2], capfd, *OF_MODELS[kind][2:])
+
+
+@pytest.mark.parametrize(
+    ("said", "typed", "by_yaml"),
+    [
+        ("columns={'close': 'Px Last'}", "--column 'close=Px Last'", "--set 'data.columns.close=Px Last'"),
+        ("columns={'close': '4'}", "--column close=4", """--set 'data.columns.close="4"'"""),
+        ("columns={'symbol': ...}", "--column symbol=NAME", "--set data.columns.symbol=NAME"),
+        ("columns={'symbol': ''}", "--column symbol=", """--set 'data.columns.symbol=""'"""),
+        ("where={'SctySrs': 'EQ'}", "--where SctySrs=EQ", "--set data.where.SctySrs=EQ"),
+        ("where={'a {b}': 'N'}", "--where 'a {b}=N'", """--set 'data.where.a {b}=N'"""),
+        ('unsorted="sort" (--sort)', "--sort", "--set data.unsorted=sort"),
+        ("join=True (--join)", "--join", "--set data.join=true"),
+        ("join=True, missing='drop'", "--join --missing drop", "--set data.join=true --set data.missing=drop"),
+        ('pass missing="drop".', "pass --missing drop.", "pass --set data.missing=drop."),
+        ("date_format='%d/%m/%Y'", "--date-format %d/%m/%Y", """--set 'data.date_format="%d/%m/%Y"'"""),
+        ("the format (date_format=).", "the format (--date-format).", "the format (data.date_format)."),
+        ("say decimal='.' or", "say --decimal '.' or", "say --set 'data.decimal=.' or"),
+        (
+            "with skip_bad=True.",
+            "with --skip-bad.",
+            "with `chandler prepare DATA STORE --skip-bad` (STORE is then the data).",
+        ),
+        ("a column {'close'} of no option", "a column {'close'} of no option", "a column {'close'} of no option"),
+        ("timestamps= of nobody", "timestamps= of nobody", "timestamps= of nobody"),
+    ],
+)
+def test_options_are_said_as_the_command_takes_them(said: str, typed: str, by_yaml: str) -> None:
+    assert as_typed(said, "inspect") == typed
+    assert as_typed(said, "finetune") == by_yaml
+
+
+def test_every_command_that_reads_bars_says_each_option_as_it_takes_it() -> None:
+    """With its own option, by settings, or by preparing first; never as Python does."""
+    values = {"columns": "{'open': 'O'}", "where": "{'a': 'b'}", "join": "True", "skip_bad": "True", "symbols": "['A']"}
+    for name in inspect.signature(ReadingOptions).parameters:
+        for command in ("inspect", "prepare", "forecast", "finetune", "pretrain", "evaluate", "backtest", "calibrate"):
+            told = as_typed(f"pass {name}={values.get(name, repr('x'))}.", command)
+            assert not in_python(told), (command, told)
+            assert not unknown_options(told, command), (command, told)
+
+
+# --- every message of the house, as it stands in the source ----------------------------------------------------------
+
+OPTION = r"(?<![\w-])--[a-z][a-z-]*"
+COMMAND = rf"(?:chandler |^)({'|'.join(COMMANDS)})\b((?:(?! or |; |, |`| \().)*)"
+KEY = r"(?<![\w.{}])((?:data|tokenizer|predictor|portfolio|model_paths|experiment)(?:\.[a-z_0-9]+)+)(?![\w{])"
+
+
+def texts(source: str) -> Iterator[tuple[int, str]]:
+    """The sentences of a module, docstrings aside, with {} (or '{}', where it is quoted) for what is filled in."""
+    tree = ast.parse(source)
+    inner = {
+        id(part) for node in ast.walk(tree) for part in ast.iter_child_nodes(node)
+        if isinstance(node, ast.JoinedStr | ast.FormattedValue | ast.Expr)
+    }  # fmt: skip
+    for node in ast.walk(tree):
+        text = ""
+        if isinstance(node, ast.JoinedStr):
+            for part in node.values:
+                if isinstance(part, ast.Constant):
+                    text += str(part.value)
+                else:
+                    text += "'{}'" if isinstance(part, ast.FormattedValue) and part.conversion == ord("r") else "{}"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
+            text = node.value
+        if " " in text:
+            yield node.lineno, text
+
+
+def unknown_options(told: str, command: str = "") -> list[str]:
+    """Options that a text names and that no command has, or not the one that it names with them; `command`: the one at
+    which it is told."""
+    known, wrong = options(), []
+    for found in re.finditer(COMMAND, told):
+        wrong += [one for one in re.findall(OPTION, found[2]) if one not in known[found[1]]]
+    rest = re.sub(COMMAND, "", told)
+    there = known[command] if command else set().union(*known.values())
+    return wrong + [one for one in re.findall(OPTION, rest) if one not in there]
+
+
+def unknown_commands(told: str) -> list[str]:
+    found = re.findall(r"(?:`|: |\b[Rr]un |\bwith |\bread by )chandler (\w+)", told)
+    return [one for one in found if one not in COMMANDS]
+
+
+@cache
+def options() -> dict[str, set[str]]:
+    return {name: {option for option, _ in options_of(name).values()} for name in COMMANDS}
+
+
+@cache
+def keywords() -> set[str]:
+    """The keywords of what the house hands out: of functions, methods, and settings."""
+    found: set[str] = set()
+    for package in pkgutil.walk_packages(chandler_package.__path__, "chandler."):
+        if not package.ispkg or package.name.startswith("chandler.cli"):
+            continue
+        room = importlib.import_module(package.name)
+        for one in (getattr(room, name) for name in getattr(room, "__all__", ())):
+            if isinstance(one, type):
+                found |= set(getattr(one, "model_fields", ())) | set(getattr(one, "__annotations__", ()))
+                methods = [value for name, value in inspect.getmembers(one, callable) if not name.startswith("__")]
+            else:
+                methods = [one] if inspect.isfunction(one) else []
+            for method in methods:
+                with suppress(ValueError):
+                    found |= set(inspect.signature(method).parameters)
+                with suppress(NameError, TypeError):
+                    for kind in get_type_hints(method, include_extras=True).values():
+                        found |= set(getattr(next(iter(get_args(kind)), None), "__annotations__", ()))  # of Unpack[...]
+    return found
+
+
+def sources() -> Iterator[tuple[str, str]]:
+    for path in sorted((ROOT / "src" / "chandler").rglob("*.py")):
+        yield path.relative_to(ROOT / "src" / "chandler").as_posix(), path.read_text(encoding="utf-8")
+
+
+def faults(place: str, text: str) -> list[str]:
+    """What is wrong with the options that a text of a module names."""
+    text = re.sub(r"torchrun [^.;]*", "", text)
+    found = unknown_options(text) + unknown_commands(text)
+    if not place.startswith("cli/"):
+        library = re.sub(COMMAND, "", re.sub(rf"({KEYWORD}) \(--[a-z-]+\)", "", text))
+        found += [one for one in re.findall(OPTION, library) if (place, one) != ("settings.py", "--set")]
+        names = [one.partition("=")[0] for one in re.findall(KEYWORD, text)]
+        found += [f"{name}=" for name in names if name not in keywords()]
+    for command in COMMANDS if re.search(KEYWORD, text) else ():
+        found += [one for one in unknown_options(as_typed(text, command), command) if one not in text]
+    return found
+
+
+def test_no_message_names_an_option_that_there_is_not() -> None:
+    wrong = [
+        f"{place}:{line}: {fault} in {text!r}"
+        for place, source in sources()
+        for line, text in texts(source)
+        for fault in faults(place, text)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_message_names_a_key_of_the_settings_that_there_is_not() -> None:
+    known = set()
+    for model in (Settings, EvaluationSettings, BacktestSettings, ReferenceSettings):
+        known |= set(nested(model))
+    wrong = [
+        f"{place}:{line}: {key} in {text!r}"
+        for place, source in sources()
+        for line, text in texts(source)
+        for key in re.findall(KEY, text)
+        if key not in known
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def nested(model: type[BaseModel], above: str = "") -> Iterator[str]:
+    for name, one in model.model_fields.items():
+        yield above + name
+        for kind in (one.annotation, *get_args(one.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from nested(kind, f"{above}{name}.")
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "fault"),
+    [
+        ("data/x.py", "pass --timezone", "--timezone"),
+        ("cli/x.py", "pass --tiemzone", "--tiemzone"),
+        ("data/x.py", "pass tiemzone='UTC'", "tiemzone="),
+        ("data/x.py", "run `chandler prepair DATA STORE`", "prepair"),
+        ("data/x.py", "run: chandler prepare DATA STORE --overwrite", "--overwrite"),
+    ],
+)
+def test_a_message_that_names_none_is_found(place: str, text: str, fault: str) -> None:
+    assert fault in faults(place, text)
+    assert not faults("data/x.py", "Make one: chandler prepare DATA STORE --timezone UTC, or pass timezone='UTC'.")

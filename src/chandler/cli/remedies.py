@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, get_args, get_type_hints
 
 from typer.models import OptionInfo
@@ -28,6 +29,7 @@ KEYWORD = rf"\b[a-z_]+=(?:{_VALUE}|(?=[\s.,;:)]|$))"
 """A keyword with a value as Python writes it, `...` for one that the user knows, or with none."""
 
 
+@cache
 def options_of(command: str) -> dict[str, tuple[str, bool]]:
     """Parameter -> its option, and whether that is a switch, which takes no value."""
     hints = get_type_hints(COMMANDS[command], include_extras=True)
