@@ -199,13 +199,19 @@ def at_the_shelf(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def desk(shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, which is the working folder."""
-    monkeypatch.chdir(shutil.copytree(shelf, tmp_path / "desk"))
-    return Path()
+def desk(shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A working folder; with copies of what the commands in a text name."""
+    monkeypatch.chdir(tmp_path)
+
+    def lay(commands: str) -> None:
+        for one in shelf.iterdir():
+            if re.search(rf"(?<![\w.]){re.escape(one.name)}(?![\w.])", f"bars.csv run.yaml {commands}"):
+                (shutil.copytree if one.is_dir() else shutil.copy)(one, one.name)
+
+    return lay
 
 
-def tried(given: str, said: str, capfd: pytest.CaptureFixture[str], typed: str = "") -> None:
+def tried(capfd: pytest.CaptureFixture[str], given: str, said: str, typed: str = "") -> None:
     """Type a command that fails, find in what it prints the remedy, and type that after it, or what it is with the user's
     own names in it, `typed`: several steps with ; between them, whole commands or what comes after the given one."""
     capfd.readouterr()
@@ -251,7 +257,7 @@ READING = {
 @pytest.mark.parametrize("kind", READING)
 def test_what_reading_offers_works(kind: str, at_the_shelf: None, capfd: pytest.CaptureFixture[str]) -> None:
     data, said = READING[kind]
-    tried(f"inspect {data} {WINDOWS}", said, capfd)
+    tried(capfd, f"inspect {data} {WINDOWS}", said)
 
 
 BY_SETTINGS = {
@@ -270,7 +276,7 @@ def test_settings_that_are_offered_are_read_as_they_were_meant(
     kind: str, at_the_shelf: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     data, said = BY_SETTINGS[kind]
-    tried(f"evaluate {data} {EVALUATE} --out 'by settings/{kind}'", said, capfd)
+    tried(capfd, f"evaluate {data} {EVALUATE} --out 'by settings/{kind}'", said)
 
 
 OF_DATA = {
@@ -308,8 +314,11 @@ OF_DATA = {
 
 
 @pytest.mark.parametrize("kind", OF_DATA)
-def test_what_commands_on_data_offer_works(kind: str, desk: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    tried(*OF_DATA[kind][:2], capfd, *OF_DATA[kind][2:])
+def test_what_commands_on_data_offer_works(
+    kind: str, desk: Callable[[str], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    desk(" ".join(OF_DATA[kind]))
+    tried(capfd, *OF_DATA[kind])
 
 
 CHANGED = f"{FINETUNE} --resume --set predictor.clip=2"
@@ -343,8 +352,9 @@ OF_TRAINING = {
 
 
 @pytest.mark.parametrize("kind", OF_TRAINING)
-def test_what_training_offers_works(kind: str, desk: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    tried(*OF_TRAINING[kind][:2], capfd, *OF_TRAINING[kind][2:])
+def test_what_training_offers_works(kind: str, desk: Callable[[str], None], capfd: pytest.CaptureFixture[str]) -> None:
+    desk(" ".join(OF_TRAINING[kind]))
+    tried(capfd, *OF_TRAINING[kind])
 
 
 FORECAST = "forecast bars.csv --model run --horizon 4 --paths 9"
@@ -397,8 +407,11 @@ OF_MODELS = {
 
 
 @pytest.mark.parametrize("kind", OF_MODELS)
-def test_what_forecasts_and_their_judges_offer_works(kind: str, desk: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    tried(*OF_MODELS[kind][:2], capfd, *OF_MODELS[kind][2:])
+def test_what_forecasts_and_their_judges_offer_works(
+    kind: str, desk: Callable[[str], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    desk(" ".join(OF_MODELS[kind]))
+    tried(capfd, *OF_MODELS[kind])
 
 
 REFUSED: dict[str, tuple[Callable[..., object], str, str, str]] = {
@@ -419,7 +432,9 @@ REFUSED: dict[str, tuple[Callable[..., object], str, str, str]] = {
         load_settings, "predictor.start=run predictor.architecture=small", "predictor.architecture needs predictor.start: random",
         "predictor.start=random",
     ),
-    "no such shape": (load_settings, "predictor.start=random predictor.architecture=huge", "known sizes: mini", "predictor.architecture=mini"),
+    "no such shape": (
+        load_settings, "predictor.start=random predictor.architecture=huge", "known sizes: mini", "predictor.architecture=mini",
+    ),
     "shares": (load_settings, "data.split.test=0.2", "make it at most 1", "data.split.train=0.7"),
     "dates": (load_settings, "'data.split={val_end: 2024-02-01}'", "give all boundaries as dates", "data.split.train_end=2024-01-01"),
     "weighting": (load_settings, "data.weighting=some", 'give "rows", "equal" or a number', "data.weighting=rows"),
@@ -508,7 +523,8 @@ def test_what_reading_offers_works_from_python(kind: str, at_the_shelf: None) ->
         assert load_bars(READING[kind][0], **way).rows >= 40
 
 
-def test_what_a_run_offers_works_from_python(desk: Path) -> None:
+def test_what_a_run_offers_works_from_python(desk: Callable[[str], None]) -> None:
+    desk("run")
     settings = load_settings("run/config.yaml")
     with pytest.raises(ConfigError) as refused:
         finetune(settings)
