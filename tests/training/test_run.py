@@ -93,7 +93,7 @@ def test_the_tokenizer_is_frozen_while_the_predictor_learns(config: dict[str, An
 def test_finished_stages_are_kept_when_asked(config: dict[str, Any]) -> None:
     first = finetune(config)
     weights = (first.folder / "tokenizer" / WEIGHTS_NAME).read_bytes()
-    with pytest.raises(ConfigError, match=r"already holds a run.*--overwrite"):
+    with pytest.raises(ConfigError, match=r"already holds a run.*overwrite=True"):
         finetune(config)
     first_summary = first.summary
     config["seed"] = 7

@@ -11,6 +11,7 @@ import typer
 from typer import Argument, Option
 
 from chandler.cli.options import SourceOptions, source_of, takes_options, tell
+from chandler.cli.remedies import as_typed
 from chandler.errors import ConfigError
 from chandler.places import require_apart
 from chandler.printing import printable
@@ -75,7 +76,7 @@ def inspect(
         whole = printable(text, sys.stdout.encoding) == text  # else in escapes that JSON knows
         typer.echo(text if whole else json.dumps(report.to_dict(), indent=1))
     else:
-        typer.echo(report.to_text(), nl=False)
+        typer.echo(as_typed(report.to_text(), "inspect"), nl=False)
     if html is not None:
         try:
             write_text(html, inspection_html(report, ", ".join([d.path] if isinstance(d.path, str) else d.path)))

@@ -109,7 +109,7 @@ def forecast(
         repair=repair,
         calibrated=calibrated,
     )
-    typer.echo(as_typed(table_text(forecasts)))
+    typer.echo(as_typed(table_text(forecasts, rest="--out writes all of them"), "forecast"))
     if out is not None:
         typer.echo(f"Paths: {write_table(forecasts, out)}")
     if plot is not None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 from typer import Argument, Option
 
+from chandler.cli.remedies import as_typed
 from chandler.errors import ConfigError
 
 Data = Annotated[
@@ -150,7 +151,7 @@ def source_of(data: list[str] | None) -> str | list[str] | None:
 def tell(lines: Sequence[str]) -> None:
     """What a person should know of the bars, beside the result."""
     for line in lines:
-        typer.echo(line, err=True)
+        typer.echo(as_typed(line, "prepare"), err=True)
 
 
 def path_setting(data: list[str] | None) -> list[str]:

@@ -230,7 +230,7 @@ def _match(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict
                 both = " and ".join(repr(str(names[position])) for position in free[:2])
                 raise DataError(
                     f"columns {both} could both be {role!r}. "
-                    f"Say which one, columns={{{role!r}: ...}}, or rename one of them."
+                    f"Say which one, columns={{{role!r}: {names[free[0]]!r}}}, or rename one of them."
                 )
             if free:
                 found[role] = free[0]

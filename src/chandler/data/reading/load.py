@@ -236,7 +236,7 @@ def problems_error(problems: Sequence[str], files: int) -> DataError:
     more = f"\n... and {len(lines) - SHOWN:,} more." if len(lines) > SHOWN else ""
     return DataError(
         f"{len(problems):,} of {files:,} files cannot be used:\n{shown}{more}\n"
-        "Correct them, or leave them out with skip_bad=True (--skip-bad)."
+        "Correct them, or leave them out with skip_bad=True."
     )
 
 

@@ -82,7 +82,7 @@ def merge_files(bars: Sequence[Bars], join: bool, problems: list[str] | None = N
         more = f" and {len(found) - 2:,} more" if len(found) > 2 else ""
         twice.append(f"{symbol}: the symbol comes twice, from {places[0]} and from {places[1]}{more}.")
         settled.append(found[0])
-    remedy = "Leave one out, give them different symbols, or pass join=True (--join) if they follow one another."
+    remedy = "Leave one out, give them different symbols, or pass join=True if they follow one another."
     if twice and problems is None:
         if len(twice) == 1:
             raise DataError(f"{twice[0]} {remedy}")
@@ -127,11 +127,11 @@ def _refuse_other_names(found: Sequence[Bars]) -> None:
 
 def _joined(found: list[Bars]) -> Bars:
     symbol = found[0].symbol
-    zones = {str(one.timestamps.tz) for one in found}
+    zones = {str(one.timestamps.tz or "none") for one in found}
     if len(zones) > 1:
         raise DataError(
             f"{symbol}: its files have times in different zones ({', '.join(sorted(zones))}), such as "
-            f"{found[0].source} and {found[1].source}. Pass timezone= to put them into one."
+            f"{found[0].source} and {found[1].source}. Pass timezone={min(zones - {'none'})!r} to put them into one."
         )
     found = sorted(found, key=lambda one: one.timestamps[0])
     for one, after in pairwise(found):

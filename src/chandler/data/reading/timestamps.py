@@ -63,16 +63,23 @@ _NOTHING = pd.DatetimeIndex([pd.NaT]).as_unit("ns")
 _ONE_AT_A_TIME = threading.Lock()
 _UNITS = (("seconds", 10**9, 1e11), ("milliseconds", 10**6, 1e14), ("microseconds", 10**3, 1e17),
           ("nanoseconds", 1, 9.2e18))  # fmt: skip
+_FORMATS = [
+    date + clock
+    for date in ("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y-%m-%d", "%d%m%Y")
+    for clock in ("", " %H:%M", " %H:%M:%S", " %H.%M", " %H.%M.%S", " %I:%M %p")
+]  # fmt: skip
+"""What people write that is not read without being asked for; where several fit, two are named."""
 _MONTH = r"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 
 
 @dataclass(frozen=True)
 class Times:
-    """Parsed timestamps: `index` (N,) in ns, NaT where unreadable; `hint` says why, if that is known."""
+    """Parsed timestamps: `index` (N,) in ns, NaT where unreadable; `hint` says why, if that is known, `remedy` what to do."""
 
     index: pd.DatetimeIndex
     notes: tuple[str, ...] = ()
     hint: str = ""
+    remedy: str = ""
 
 
 def parse_times(
@@ -119,7 +126,21 @@ def parse_times(
         zone = "times: no zone stated, kept as local wall clock"
     elif not re.search("zone|1970", "".join(times.notes)):
         zone = f"times: in {index.tz}, by the offsets written"
-    return Times(index, times.notes + ((zone,) if zone else ()) + odd, times.hint)
+    return Times(
+        index, times.notes + ((zone,) if zone else ()) + odd, times.hint, _remedy(raw, np.asarray(index.isna()))
+    )
+
+
+def _remedy(raw: pd.Series, bad: np.ndarray) -> str:
+    """What to do about cells that cannot be read (N,): a format is of use where it is one of all cells."""
+    if not bad.any():
+        return ""
+    if 2 * bad.sum() <= len(bad):
+        return "Correct these rows."
+    cells = raw[bad].astype("string").str.strip().drop_duplicates().head(1000)
+    fitting = [f"date_format={one!r}" for one in _FORMATS if _by_pandas(cells.head(1), format=one).notna().all()
+               and _by_pandas(cells, format=one).notna().all()]  # fmt: skip
+    return f"Correct these rows, or give the format{', ' + ' or '.join(fitting[:2]) if fitting else ' (date_format=)'}."
 
 
 def read_times(raw: pd.Series, where: str = "") -> pd.DatetimeIndex:

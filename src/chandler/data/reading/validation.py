@@ -191,11 +191,10 @@ class _Validator:
             raw, clock, timezone=self.options.timezone, date_format=self.options.date_format,
             stated=self.table.stated_zone, series=self.codes, place=self.table.at,
         )  # fmt: skip
-        remedy = "Correct these rows, or give the format, for example date_format='%d/%m/%Y %H:%M'."
         self._refuse(
             np.asarray(times.index.isna()),
             "unreadable timestamp in {}",
-            f"{times.hint} {remedy}".strip(),
+            f"{times.hint} {times.remedy}".strip(),
             "timestamp",
             raw,
         )
