@@ -32,6 +32,8 @@ _MARKETS = {
 """Markets that are tried: zone, hours of opening and of closing, give or take an hour, and days on which they are always closed.
 These pick the few that are worth loading, which takes a good part of a second each."""
 _LOADED = 4
+_LATELY = 2_000
+"""Rows that tell the hours of the market."""
 _LEAST = 20
 """Days of history below which nothing is suggested that its hours or its zone do not tell."""
 
@@ -78,19 +80,23 @@ def _possible(schedule: Schedule, own: np.ndarray) -> Iterator[tuple[tuple[bool,
     the days (D,) that were traded on the market's clock."""
     history, intraday = schedule.history, schedule.kind == "intraday"
     zone = None if history.tz is None else str(history.tz)
+    first = int(own[0]) - 1  # on another clock it may be the day before
+    day = np.arange(first, int(own[-1]) + 2)
+    month = day.astype("M8[D]").astype("M8[M]")
+    date = (day.astype("M8[D]") - month.astype("M8[D]")).astype(np.int64) + 1
+    dates = np.where(weekdays(day) < 5, (month.astype(np.int64) % 12 + 1) * 100 + date, 0)
     zoned = zone in {one for one, *_ in _MARKETS.values()}
     for name, (place, opening, closing, closed) in _MARKETS.items():
         if zoned and zone != place:
             continue
         readings: list[str | None] = [place, "UTC"] if zone is None and intraday else [None]
         for reading in readings:
-            wall = wall_clock(history, place, reading) if intraday else np.empty(0, np.int64)
-            if intraday and not _has_hours(wall, opening, closing, schedule.step.value):
+            lately = wall_clock(history[-_LATELY:], place, reading) if intraday else own
+            if intraday and not _has_hours(lately, opening, closing, schedule.step.value):
                 continue
-            traded = distinct(wall // NS_DAY) if intraday else own
+            traded = distinct(wall_clock(history, place, reading) // NS_DAY) if intraday else own
             day = np.arange(traded[0], traded[-1] + 1)
-            dates = pd.DatetimeIndex(day.astype("M8[D]"))
-            certain = dates.strftime("%m%d").isin(closed.split()) & (dates.day_of_week < 5)
+            certain = np.isin(dates[day - first], [int(one) for one in closed.split()])
             if not isin_sorted(day[certain], traded).any():
                 yield (reading == "UTC", -int(certain.sum())), name, traded
                 break
