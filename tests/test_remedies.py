@@ -153,6 +153,7 @@ FILES: dict[str, Callable[[], pd.DataFrame]] = {
     "coins/Ethereum.csv": lambda: rows(count=200).assign(name="2781"),
     "bad/A.csv": lambda: rows(count=200),
     "bad/B.csv": lambda: gaps().iloc[:60],
+    "halved.csv": lambda: rows(count=200).assign(**{"Adj Close": lambda frame: frame["close"] / 2}),
     "panel.csv": panel,
     "signals.csv": signals,
     "strange.csv": lambda: signals("Z"),
@@ -260,11 +261,21 @@ def test_what_reading_offers_works(kind: str, at_the_shelf: None, capfd: pytest.
     tried(capfd, f"inspect {data} {WINDOWS}", said)
 
 
+def test_notes_and_what_is_left_out_are_said_as_they_are_typed(
+    at_the_shelf: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert chandler("inspect", "halved.csv", *WINDOWS.split()) == 0
+    assert "volume by the inverse; --adjust none leaves them" in capfd.readouterr().out
+    assert chandler("inspect", "bad", "--skip-bad", *WINDOWS.split()) == 0
+    told = capfd.readouterr()
+    assert "skipped: bad/B.csv: B: missing value in 'close'" in told.err
+    assert told.err.endswith("pass --missing drop.\n")
+    assert not in_python(told.out + told.err)
+
+
 BY_SETTINGS = {
     "rows by a dotted name": ("dotted.csv", """--set 'data.where={"Scty.Srs": "EQ"}'"""),
-    "missing": ("gaps.csv", "--set data.missing=drop"),
     "date": ("dates.csv", """--set 'data.date_format="%d/%m/%Y"'"""),
-    "zone": ("back.csv", "--set data.timezone=America/New_York"),
     "decimal comma": ("commas.csv", """--set 'data.decimal=","'"""),
     "join": ("pieces", "--set data.join=true"),
     "symbol": ("coins", """--set 'data.columns.symbol=""'"""),
@@ -331,7 +342,6 @@ OF_TRAINING = {
     "keep": (FINETUNE, "--set tokenizer.skip_existing=true --set predictor.skip_existing=true"),
     "changed": (CHANGED, "--resume --accept-changed-settings"),
     "save as": (f"{FINETUNE} --save-as mine/config.yaml", "--overwrite"),
-    "device": (f"{FRESH} --set device=cuda:99", "Try auto or cpu", "--set device=cpu"),
     "parameters": (f"{FRESH} --set predictor.train=[heads]", "did you mean 'head'", "--set predictor.train=[head]"),
     "nothing to train": (
         f"{FRESH} --set predictor.freeze=[transformer,head,embedding,norm,time_emb,dep_layer]", "predictor.enabled=false",
@@ -382,7 +392,6 @@ OF_MODELS = {
     ),
     "unfinished": ("report part", "chandler evaluate", f"chandler evaluate bars.csv {EVALUATE} --out part;"),
     "unfinished backtest": ("report begun", "Run chandler backtest", f"chandler backtest panel.csv --model run {TRADING} --out begun;"),
-    "portfolio": ("evaluate panel.csv --set task=investment", "chandler backtest", f"chandler {SIGNALS}"),
     "calibrated": (f"{FORECAST} --calibrated", "chandler calibrate RUN", "chandler calibrate run --stride 1 --paths 20;"),
     "few windows": ("calibrate run --paths 20", "Lower the stride", "--stride 1"),
     "other paths": (f"{TUNED} --temperature 2", "Leave these settings out", f"chandler {TUNED}"),
@@ -400,7 +409,6 @@ OF_MODELS = {
     "suffix": (f"{FORECAST} --out a.xlsx", "end in .parquet or .csv", "--out a.csv"),
     "a file that is read": (f"{FORECAST} --out bars.csv", "Write to another place", "--out a.csv"),
     "paths": (f"{FORECAST} --paths 999999999", "Lower paths", "--paths 9"),
-    "one symbol": (SIGNALS.replace("panel.csv", "bars.csv"), "Give more symbols", f"chandler {SIGNALS}"),
     "strange signals": (SIGNALS.replace("signals.csv", "strange.csv"), "--set allow_left_out=true"),
     "other signals": (TRADED, "--overwrite"),
 }  # fmt: skip
@@ -548,23 +556,22 @@ KEY = r"(?<![\w.{}])((?:data|tokenizer|predictor|portfolio|model_paths|experimen
 
 def texts(source: str) -> Iterator[tuple[int, str]]:
     """The sentences of a module, docstrings aside, with {} (or '{}', where it is quoted) for what is filled in."""
-    tree = ast.parse(source)
-    inner = {
-        id(part) for node in ast.walk(tree) for part in ast.iter_child_nodes(node)
-        if isinstance(node, ast.JoinedStr | ast.FormattedValue | ast.Expr)
-    }  # fmt: skip
-    for node in ast.walk(tree):
-        text = ""
+    stack: list[ast.AST] = [ast.parse(source)]
+    while stack:
+        node, text = stack.pop(), ""
         if isinstance(node, ast.JoinedStr):
             for part in node.values:
-                if isinstance(part, ast.Constant):
-                    text += str(part.value)
+                if isinstance(part, ast.FormattedValue):
+                    text += "'{}'" if part.conversion == ord("r") else "{}"
+                    stack.append(part.value)
                 else:
-                    text += "'{}'" if isinstance(part, ast.FormattedValue) and part.conversion == ord("r") else "{}"
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
+                    text += ast.literal_eval(part)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             text = node.value
+        elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            stack += ast.iter_child_nodes(node)
         if " " in text:
-            yield node.lineno, text
+            yield getattr(node, "lineno", 0), text
 
 
 def unknown_options(told: str, command: str = "") -> list[str]:
