@@ -335,10 +335,12 @@ def test_what_commands_on_data_offer_works(
 CHANGED = f"{FINETUNE} --resume --set predictor.clip=2"
 FRESH = f"{FINETUNE} --out new"
 PANEL = f"{FRESH} --set data.path=panel.csv --set data.lookback=5 --set data.horizon=2 --set data.calendar=null"
+REPLAYED = f"{FRESH} --set 'data.replay={{path: shuffled.csv}}'"
 OF_TRAINING = {
     "not ours": (f"{FINETUNE} --out mine", "choose another folder (--out)", "--out new"),
     "overwrite": (FINETUNE, "--overwrite"),
     "resume": (FINETUNE, "--resume"),
+    "replay": (REPLAYED, "--set data.replay.unsorted=sort"),
     "keep": (FINETUNE, "--set tokenizer.skip_existing=true --set predictor.skip_existing=true"),
     "changed": (CHANGED, "--resume --accept-changed-settings"),
     "save as": (f"{FINETUNE} --save-as mine/config.yaml", "--overwrite"),
@@ -510,6 +512,19 @@ def test_every_command_that_reads_bars_says_each_option_as_it_takes_it() -> None
             told = as_typed(f"pass {name}={values.get(name, repr('x'))}.", command)
             assert not in_python(told), (command, told)
             assert not unknown_options(told, command), (command, told)
+
+
+def test_one_of_many_sources_is_told_its_key(desk: Callable[[str], None], capfd: pytest.CaptureFixture[str]) -> None:
+    desk("shuffled.csv panel.csv")
+    sources = "data: {{sources: [{{path: bars.csv}}, {{path: shuffled.csv{}}}]}}\n"
+    Path("run.yaml").write_text(sources.format(""))
+    given = shlex.split(FINETUNE)[1:]
+    assert chandler("pretrain", *given) == 2
+    told = capfd.readouterr().err
+    assert "data.sources[1]: shuffled.csv: " in told
+    (key,) = re.findall(r"pass `([^`]+)`", told)
+    Path("run.yaml").write_text(sources.format(f", {key}"))
+    assert chandler("pretrain", *given) == 0, capfd.readouterr().err
 
 
 # --- from Python ---------------------------------------------------------------------------------------------------
