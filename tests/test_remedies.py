@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import ast
-import importlib
-import inspect
-import pkgutil
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import BaseModel
 
-import chandler as chandler_package
-from chandler import BacktestSettings, EvaluationSettings, finetune, load_bars
+from chandler import finetune, load_bars
 from chandler.cli.remedies import COMMANDS, KEYWORD, as_typed, options_of
 from chandler.data import write_qlib
-from chandler.data.reading import ReadingOptions
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.backtest import load_backtest
 from chandler.evaluation.walk_forward import load_evaluation
-from chandler.training.settings import Settings, load_settings
-from chandler.training.settings.reference import ReferenceSettings
+from chandler.training.settings import load_settings
 from tests.cli.test_cli import SMALL_RUN
 from tests.data.reading.test_wrong_data import doubled, rows, subtracted
 from tests.shell import chandler
@@ -161,6 +151,7 @@ FILES: dict[str, Callable[[], pd.DataFrame]] = {
     "coins/Ethereum.csv": lambda: rows(count=200).assign(name="2781"),
     "bad/A.csv": lambda: rows(count=200),
     "bad/B.csv": lambda: gaps().iloc[:60],
+    "halved.csv": lambda: rows(count=200).assign(**{"Adj Close": lambda frame: frame["close"] / 2}),
     "panel.csv": panel,
     "signals.csv": signals,
     "strange.csv": lambda: signals("Z"),
@@ -270,11 +261,21 @@ def test_what_reading_offers_works(kind: str, at_the_shelf: None, capfd: pytest.
     tried(capfd, f"inspect {data} {WINDOWS}", said)
 
 
+def test_notes_and_what_is_left_out_are_said_as_they_are_typed(
+    at_the_shelf: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert chandler("inspect", "halved.csv", *WINDOWS.split()) == 0
+    assert "volume by the inverse; --adjust none leaves them" in capfd.readouterr().out
+    assert chandler("inspect", "bad", "--skip-bad", *WINDOWS.split()) == 0
+    told = capfd.readouterr()
+    assert "skipped: bad/B.csv: B: missing value in 'close'" in told.err
+    assert told.err.endswith("pass --missing drop.\n")
+    assert not in_python(told.out + told.err)
+
+
 BY_SETTINGS = {
     "rows by a dotted name": ("dotted.csv", """--set 'data.where={"Scty.Srs": "EQ"}'"""),
-    "missing": ("gaps.csv", "--set data.missing=drop"),
     "date": ("dates.csv", """--set 'data.date_format="%d/%m/%Y"'"""),
-    "zone": ("back.csv", "--set data.timezone=America/New_York"),
     "decimal comma": ("commas.csv", """--set 'data.decimal=","'"""),
     "join": ("pieces", "--set data.join=true"),
     "symbol": ("coins", """--set 'data.columns.symbol=""'"""),
@@ -334,14 +335,15 @@ def test_what_commands_on_data_offer_works(
 CHANGED = f"{FINETUNE} --resume --set predictor.clip=2"
 FRESH = f"{FINETUNE} --out new"
 PANEL = f"{FRESH} --set data.path=panel.csv --set data.lookback=5 --set data.horizon=2 --set data.calendar=null"
+REPLAYED = f"{FRESH} --set 'data.replay={{path: shuffled.csv}}'"
 OF_TRAINING = {
     "not ours": (f"{FINETUNE} --out mine", "choose another folder (--out)", "--out new"),
     "overwrite": (FINETUNE, "--overwrite"),
     "resume": (FINETUNE, "--resume"),
+    "replay": (REPLAYED, "--set data.replay.unsorted=sort"),
     "keep": (FINETUNE, "--set tokenizer.skip_existing=true --set predictor.skip_existing=true"),
     "changed": (CHANGED, "--resume --accept-changed-settings"),
     "save as": (f"{FINETUNE} --save-as mine/config.yaml", "--overwrite"),
-    "device": (f"{FRESH} --set device=cuda:99", "Try auto or cpu", "--set device=cpu"),
     "parameters": (f"{FRESH} --set predictor.train=[heads]", "did you mean 'head'", "--set predictor.train=[head]"),
     "nothing to train": (
         f"{FRESH} --set predictor.freeze=[transformer,head,embedding,norm,time_emb,dep_layer]", "predictor.enabled=false",
@@ -392,7 +394,6 @@ OF_MODELS = {
     ),
     "unfinished": ("report part", "chandler evaluate", f"chandler evaluate bars.csv {EVALUATE} --out part;"),
     "unfinished backtest": ("report begun", "Run chandler backtest", f"chandler backtest panel.csv --model run {TRADING} --out begun;"),
-    "portfolio": ("evaluate panel.csv --set task=investment", "chandler backtest", f"chandler {SIGNALS}"),
     "calibrated": (f"{FORECAST} --calibrated", "chandler calibrate RUN", "chandler calibrate run --stride 1 --paths 20;"),
     "few windows": ("calibrate run --paths 20", "Lower the stride", "--stride 1"),
     "other paths": (f"{TUNED} --temperature 2", "Leave these settings out", f"chandler {TUNED}"),
@@ -410,7 +411,6 @@ OF_MODELS = {
     "suffix": (f"{FORECAST} --out a.xlsx", "end in .parquet or .csv", "--out a.csv"),
     "a file that is read": (f"{FORECAST} --out bars.csv", "Write to another place", "--out a.csv"),
     "paths": (f"{FORECAST} --paths 999999999", "Lower paths", "--paths 9"),
-    "one symbol": (SIGNALS.replace("panel.csv", "bars.csv"), "Give more symbols", f"chandler {SIGNALS}"),
     "strange signals": (SIGNALS.replace("signals.csv", "strange.csv"), "--set allow_left_out=true"),
     "other signals": (TRADED, "--overwrite"),
 }  # fmt: skip
@@ -504,14 +504,17 @@ def test_options_are_said_as_the_command_takes_them(said: str, typed: str, by_ya
     assert as_typed(said, "finetune") == by_yaml
 
 
-def test_every_command_that_reads_bars_says_each_option_as_it_takes_it() -> None:
-    """With its own option, by settings, or by preparing first; never as Python does."""
-    values = {"columns": "{'open': 'O'}", "where": "{'a': 'b'}", "join": "True", "skip_bad": "True", "symbols": "['A']"}
-    for name in inspect.signature(ReadingOptions).parameters:
-        for command in ("inspect", "prepare", "forecast", "finetune", "pretrain", "evaluate", "backtest", "calibrate"):
-            told = as_typed(f"pass {name}={values.get(name, repr('x'))}.", command)
-            assert not in_python(told), (command, told)
-            assert not unknown_options(told, command), (command, told)
+def test_one_of_many_sources_is_told_its_key(desk: Callable[[str], None], capfd: pytest.CaptureFixture[str]) -> None:
+    desk("shuffled.csv panel.csv")
+    sources = "data: {{sources: [{{path: bars.csv}}, {{path: shuffled.csv{}}}]}}\n"
+    Path("run.yaml").write_text(sources.format(""))
+    given = shlex.split(FINETUNE)[1:]
+    assert chandler("pretrain", *given) == 2
+    told = capfd.readouterr().err
+    assert "data.sources[1]: shuffled.csv: " in told
+    (key,) = re.findall(r"pass `([^`]+)`", told)
+    Path("run.yaml").write_text(sources.format(f", {key}"))
+    assert chandler("pretrain", *given) == 0, capfd.readouterr().err
 
 
 # --- from Python ---------------------------------------------------------------------------------------------------
@@ -547,146 +550,3 @@ def test_what_a_run_offers_works_from_python(desk: Callable[[str], None]) -> Non
         finetune(changed, resume=True)
     (way,) = offered(str(refused.value))
     assert finetune(changed, **way).folder == Path("run")
-
-
-# --- every message of the house, as it stands in the source ----------------------------------------------------------
-
-OPTION = r"(?<![\w-])--[a-z][a-z-]*"
-COMMAND = rf"(?:chandler |^)({'|'.join(COMMANDS)})\b((?:(?! or |; |, |`| \().)*)"
-KEY = r"(?<![\w.{}])((?:data|tokenizer|predictor|portfolio|model_paths|experiment)(?:\.[a-z_0-9]+)+)(?![\w{])"
-
-
-def texts(source: str) -> Iterator[tuple[int, str]]:
-    """The sentences of a module, docstrings aside, with {} (or '{}', where it is quoted) for what is filled in."""
-    tree = ast.parse(source)
-    inner = {
-        id(part) for node in ast.walk(tree) for part in ast.iter_child_nodes(node)
-        if isinstance(node, ast.JoinedStr | ast.FormattedValue | ast.Expr)
-    }  # fmt: skip
-    for node in ast.walk(tree):
-        text = ""
-        if isinstance(node, ast.JoinedStr):
-            for part in node.values:
-                if isinstance(part, ast.Constant):
-                    text += str(part.value)
-                else:
-                    text += "'{}'" if isinstance(part, ast.FormattedValue) and part.conversion == ord("r") else "{}"
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
-            text = node.value
-        if " " in text:
-            yield node.lineno, text
-
-
-def unknown_options(told: str, command: str = "") -> list[str]:
-    """Options that a text names and that no command has, or not the one that it names with them; `command`: the one at
-    which it is told."""
-    known, wrong = options(), []
-    for found in re.finditer(COMMAND, told):
-        wrong += [one for one in re.findall(OPTION, found[2]) if one not in known[found[1]]]
-    rest = re.sub(COMMAND, "", told)
-    there = known[command] if command else set().union(*known.values())
-    return wrong + [one for one in re.findall(OPTION, rest) if one not in there]
-
-
-def unknown_commands(told: str) -> list[str]:
-    found = re.findall(r"(?:`|: |\b[Rr]un |\bwith |\bread by )chandler (\w+)", told)
-    return [one for one in found if one not in COMMANDS]
-
-
-@cache
-def options() -> dict[str, set[str]]:
-    return {name: {option for option, _ in options_of(name).values()} for name in COMMANDS}
-
-
-@cache
-def keywords() -> set[str]:
-    """The keywords of what the house hands out: of functions, methods, and settings."""
-    found: set[str] = set()
-    for package in pkgutil.walk_packages(chandler_package.__path__, "chandler."):
-        if not package.ispkg or package.name.startswith("chandler.cli"):
-            continue
-        room = importlib.import_module(package.name)
-        for one in (getattr(room, name) for name in getattr(room, "__all__", ())):
-            if isinstance(one, type):
-                found |= set(getattr(one, "model_fields", ())) | set(getattr(one, "__annotations__", ()))
-                methods = [value for name, value in inspect.getmembers(one, callable) if not name.startswith("__")]
-            else:
-                methods = [one] if inspect.isfunction(one) else []
-            for method in methods:
-                with suppress(ValueError):
-                    found |= set(inspect.signature(method).parameters)
-                with suppress(NameError, TypeError):
-                    for kind in get_type_hints(method, include_extras=True).values():
-                        found |= set(getattr(next(iter(get_args(kind)), None), "__annotations__", ()))  # of Unpack[...]
-    return found
-
-
-@cache
-def messages() -> list[tuple[str, int, str]]:
-    """Module, line and text of all sentences of the house."""
-    house = ROOT / "src" / "chandler"
-    return [
-        (path.relative_to(house).as_posix(), *one)
-        for path in sorted(house.rglob("*.py"))
-        for one in texts(path.read_text(encoding="utf-8"))
-    ]
-
-
-def faults(place: str, text: str) -> list[str]:
-    """What is wrong with the options that a text of a module names."""
-    text = re.sub(r"torchrun [^.;]*", "", text)
-    found = unknown_options(text) + unknown_commands(text)
-    if not place.startswith("cli/"):
-        library = re.sub(COMMAND, "", re.sub(rf"({KEYWORD}) \(--[a-z-]+\)", "", text))
-        found += [one for one in re.findall(OPTION, library) if (place, one) != ("settings.py", "--set")]
-        names = [one.partition("=")[0] for one in re.findall(KEYWORD, text)]
-        found += [f"{name}=" for name in names if name not in keywords()]
-    for command in COMMANDS if re.search(KEYWORD, text) else ():
-        found += [one for one in unknown_options(as_typed(text, command), command) if one not in text]
-    return found
-
-
-def test_no_message_names_an_option_that_there_is_not() -> None:
-    wrong = [
-        f"{place}:{line}: {fault} in {text!r}"
-        for place, line, text in messages()
-        if re.search(r"--|=|chandler ", text)
-        for fault in faults(place, text)
-    ]
-    assert not wrong, "\n".join(wrong)
-
-
-def test_no_message_names_a_key_of_the_settings_that_there_is_not() -> None:
-    known = set()
-    for model in (Settings, EvaluationSettings, BacktestSettings, ReferenceSettings):
-        known |= set(nested(model))
-    wrong = [
-        f"{place}:{line}: {key} in {text!r}"
-        for place, line, text in messages()
-        for key in re.findall(KEY, text)
-        if key not in known
-    ]
-    assert not wrong, "\n".join(wrong)
-
-
-def nested(model: type[BaseModel], above: str = "") -> Iterator[str]:
-    for name, one in model.model_fields.items():
-        yield above + name
-        for kind in (one.annotation, *get_args(one.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from nested(kind, f"{above}{name}.")
-
-
-@pytest.mark.parametrize(
-    ("place", "text", "fault"),
-    [
-        ("data/x.py", "pass --timezone", "--timezone"),
-        ("cli/x.py", "pass --tiemzone", "--tiemzone"),
-        ("data/x.py", "pass tiemzone='UTC'", "tiemzone="),
-        ("data/x.py", "run `chandler prepair DATA STORE`", "prepair"),
-        ("data/x.py", "run: chandler prepare DATA STORE --overwrite", "--overwrite"),
-    ],
-)
-def test_a_message_that_names_none_is_found(place: str, text: str, fault: str) -> None:
-    assert fault in faults(place, text)
-    assert not faults("data/x.py", "Make one: chandler prepare DATA STORE --timezone UTC, or pass timezone='UTC'.")

@@ -47,17 +47,20 @@ def options_of(command: str) -> dict[str, tuple[str, bool]]:
 
 def as_typed(message: str, command: str) -> str:
     """The message with `columns={'close': 'Px'}` as `--column close=Px`, and so on; with `--set data.columns.close=Px`
-    where settings describe the data, and with `chandler prepare` where the command has no such option."""
+    where settings describe the data, as a key where they list sources, and with `chandler prepare` where the command has
+    no such option."""
     if command not in COMMANDS:
         return message
+    place = re.match(r"(data\.replay|data\.sources\[\d+\]): ", message)
+    data = place[1] if place else "data"
     message = re.sub(rf"({KEYWORD}) \(--[a-z-]+\)", r"\1", message)  # where both spellings are given, one is enough
-    message = re.sub(rf"{KEYWORD}(?:, {KEYWORD})*", lambda found: _typed(found[0], command), message)
+    message = re.sub(rf"{KEYWORD}(?:, {KEYWORD})*", lambda found: _typed(found[0], command, data), message)
     message = re.sub(r"load it with \w+\.from_pretrained, or ", "", message)
     pair = "TOKENIZER,PREDICTOR" if command == "forecast" else "TOKENIZER+PREDICTOR"
     return message.replace("(tokenizer, predictor)", pair)
 
 
-def _typed(keywords: str, command: str) -> str:
+def _typed(keywords: str, command: str, data: str) -> str:
     """`resume=True, force=True` as options; as it is where one of them is none of any command."""
     made = []
     for one in re.findall(KEYWORD, keywords):
@@ -66,15 +69,15 @@ def _typed(keywords: str, command: str) -> str:
             value = ast.literal_eval(text) if text else None
         except (ValueError, SyntaxError):
             return keywords
-        found = _option(command, name, value)
+        found = _option(command, name, value, data)
         if found is None:
             return keywords
         made.append(found)
     return " ".join(made)
 
 
-def _option(command: str, name: str, value: Any) -> str | None:
-    """One keyword as the command takes it; None where nobody does."""
+def _option(command: str, name: str, value: Any, data: str) -> str | None:
+    """One keyword as the command takes it, `data` the key of the settings that it is of; None where nobody does."""
     own, prepares = options_of(command), options_of("prepare")
     flag = own.get(_RENAMED.get(name, name)) or own.get(name)
     if isinstance(value, dict):
@@ -83,7 +86,13 @@ def _option(command: str, name: str, value: Any) -> str | None:
         return _with_values(*flag, value)
     of_data = prepares.get(_RENAMED.get(name, name))
     if "overrides" in own and name != "skip_bad" and (of_data or name in _SETTINGS):
-        key = name if name in _SETTINGS else f"data.{name}"
+        if "[" in data:  # no override reaches into a list
+            return (
+                name
+                if value is None
+                else f"`{name}: {json.dumps(None if value is ... else value, ensure_ascii=False)}`"
+            )
+        key = name if name in _SETTINGS else f"{data}.{name}"
         return key if value is None else " ".join(f"--set {_quoted(one)}" for one in _assigned(key, value))
     return _PREPARED.format(_with_values(*of_data, value)) if of_data else None
 

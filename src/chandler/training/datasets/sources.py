@@ -105,7 +105,10 @@ def data_inputs(settings: Settings) -> dict[str, list[Path]]:
 
 
 def _replay_windows(replay: ReplaySettings, settings: Settings) -> tuple[Windows, Windows]:
-    store = load_clean(replay)[0]
+    try:
+        store = load_clean(replay)[0]
+    except DataError as error:
+        raise DataError(f"data.replay: {error}") from error
     ranges = split_ranges(store, replay.split)
     lookback, horizon = settings.data.lookback, settings.data.horizon
     train = Windows(store, ranges["train"], lookback, horizon, replay.stride)
