@@ -77,7 +77,13 @@ class PreparedSeries:
 
 
 def prepare_series(
-    series: Bars, horizon: int, rows: int, timestamps: Any = None, calendar: str | None = None
+    series: Bars,
+    horizon: int,
+    rows: int,
+    timestamps: Any = None,
+    calendar: str | None = None,
+    *,
+    suggest: bool = True,
 ) -> PreparedSeries:
     """Make a series ready.
 
@@ -87,6 +93,7 @@ def prepare_series(
         rows: >= 2.
         timestamps: of the forecast bars; None works them out.
         calendar: when the market trades, as of `future_timestamps`; None learns it from the history.
+        suggest: whether a recorded calendar is looked for that fits a learned one.
 
     Raises:
         DataError: fewer than 2 rows, values that are not finite, timestamps that do not fit, an unknown calendar.
@@ -104,7 +111,7 @@ def prepare_series(
             f"{history.timestamps[broken.argmax()]}. Read them with Bars.from_frame or load_bars, which say what to do."
         )
     if timestamps is None:
-        times = _worked_out(series, horizon, max(rows, CALENDAR_ROWS), calendar)
+        times = _worked_out(series, horizon, max(rows, CALENDAR_ROWS), calendar, suggest)
     else:
         where = f"{history.symbol}: the forecast timestamps"
         times = ForecastIndex(given_times(history.timestamps, horizon, timestamps, where), GIVEN)
@@ -152,7 +159,7 @@ def many_series(series: Iterable[Bars | pd.DataFrame] | Any) -> list[Bars]:
     return [one_series(bars) for bars in each]
 
 
-def _worked_out(series: Bars, horizon: int, rows: int, calendar: str | None) -> ForecastIndex:
+def _worked_out(series: Bars, horizon: int, rows: int, calendar: str | None, suggest: bool) -> ForecastIndex:
     """Timestamps after a series, from a named calendar or from its last `rows` rows."""
     try:
         schedule = fit_schedule(series.timestamps[-rows:], calendar)
@@ -160,7 +167,8 @@ def _worked_out(series: Bars, horizon: int, rows: int, calendar: str | None) -> 
     except DataError as error:
         raise DataError(f"{series.symbol}: {error}") from None
     guess = (describe_sessions(schedule) or f"every {short(schedule.step)}") if schedule.name == INFERRED else ""
-    return ForecastIndex(future, schedule.name, guess, (*schedule.notes, *holiday_notes(schedule, future)))
+    notes = (*schedule.notes, *holiday_notes(schedule, future, suggest=suggest))
+    return ForecastIndex(future, schedule.name, guess, notes)
 
 
 def given_times(history: pd.DatetimeIndex, horizon: int, timestamps: Any, where: str) -> pd.DatetimeIndex:

@@ -38,8 +38,11 @@ _LEAST = 20
 """Days of history below which nothing is suggested that its hours or its zone do not tell."""
 
 
-def holiday_notes(schedule: Schedule, future: pd.DatetimeIndex) -> tuple[str, ...]:
-    """A note where `future` goes beyond the day of the last bar by a learned calendar of a market that has closed days."""
+def holiday_notes(schedule: Schedule, future: pd.DatetimeIndex, *, suggest: bool = True) -> tuple[str, ...]:
+    """A note where `future` goes beyond the day of the last bar by a learned calendar of a market that has closed days.
+
+    `suggest`: with the recorded calendar that fits, which takes a good part of a second, and tens of milliseconds later.
+    """
     history = schedule.history
     if schedule.name != INFERRED or schedule.kind == "long" or not len(history) or not len(future):
         return ()
@@ -48,7 +51,7 @@ def holiday_notes(schedule: Schedule, future: pd.DatetimeIndex) -> tuple[str, ..
     if wall_clock(future[-1:], None, None)[0] // NS_DAY <= traded[-1] or len(np.unique(weekdays(traded))) == 7:
         return ()
     told = "holidays are not known, and come out as trading days"
-    name, fits = _best(schedule, traded)
+    name, fits = _best(schedule, traded) if suggest else ("", "")
     return (f"{told}; {name} fits {fits} of the history: calendar={name!r}" if name else told,)
 
 

@@ -14,6 +14,7 @@ from chandler.data.columns import FEATURES
 from chandler.data.datasets.splits import SplitSettings
 from chandler.data.store import BarStore, gather_windows
 from chandler.errors import DataError
+from chandler.text import count
 
 EPSILON = 1e-5
 SMALL_PRICE = 1e-3
@@ -254,7 +255,7 @@ def require_windows(windows: Windows, name: str, split: SplitSettings | None = N
     extra = f" + {windows.extra}" if windows.extra else ""
     told = (
         f"the {name} split has no window: one needs {needed} rows of one symbol ({windows.lookback} lookback + "
-        f"{windows.horizon} horizon{extra}), and the most that {stretch} has there is {most}; all {len(store)} symbols "
+        f"{windows.horizon} horizon{extra}), and the most that {stretch} has there is {most}; all {count(len(store), 'symbol')} "
         f"together have {int(pieces.sum())}. "
     )
     if whole.max(initial=0) < needed:
