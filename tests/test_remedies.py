@@ -50,8 +50,15 @@ def clocks_back() -> pd.DataFrame:
     return rows(count=200).assign(time=moments.tz_localize(None).astype(str))
 
 
+def other_names() -> pd.DataFrame:
+    return rows(count=200).set_axis(
+        ["SessionTime", "OpenAuction", "DayHigh", "DayLow", "ClosingAuction", "volume"], axis=1
+    )
+
+
 BROKEN: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
     "columns": (wrong_order, "--column open="),
+    "names": (other_names, "--column timestamp=SessionTime"),
     "rows": (block_deals, "--where SctySrs=EQ"),
     "missing": (gaps, "--missing drop"),
     "sort": (shuffled, "--sort"),

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chandler.data.columns import PRICES, RawTable, normalized_name
+from chandler.data.column_names import normalized_name
+from chandler.data.columns import PRICES, RawTable
 
 _ORDERS = (PRICES, ("low", "high", "open", "close"), ("open", "close", "high", "low"))
 """How exchanges order four prices; the first that fits is taken."""

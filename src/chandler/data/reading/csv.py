@@ -19,11 +19,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from chandler.data.column_names import is_alias
 from chandler.data.columns import (
     PRICES,
     RawTable,
     column_notes,
-    is_alias,
     match_columns,
     require_columns,
     without_twins,
@@ -87,7 +87,7 @@ def read_text(
     header = _once(source, encoded, _header(source, lines, columns))
     names = dict(zip(header.ids, header.names, strict=True))
     found = header.roles or match_columns(header.names, columns, source=str(source))
-    require_columns(found, header.names, source=str(source))
+    require_columns(found, header.names, source=str(source), line=header.line + 1)
     roles = {role: header.ids[position] for role, position in found.items()}
     volumes = [key for key, name in names.items() if re.search(r"vol|turnover|成交", name, re.IGNORECASE)]
     further = [key for key, name in names.items() if name in also]
@@ -210,6 +210,9 @@ def _headless(source: Source, lines: list[str], columns: Mapping[str, str] | Non
         return None
     names = [str(position + 1) for position in range(width)]
     roles, head, start = {"timestamp": 0}, "time", 1
+    if columns and {"timestamp", *PRICES} <= set(columns):
+        asked = match_columns(names, columns, source=str(source))
+        return _Header(-1, delimiter, names, ("file: no header; columns as asked",), asked)
     if not looks_like_time(rows[0][0]):
         if width < 6 or not looks_like_time(rows[0][1]) or not re.fullmatch(r"[A-Za-z][\w.^=/-]*", rows[0][0]):
             return None

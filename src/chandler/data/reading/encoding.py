@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 
-from chandler.data.columns import is_alias
+from chandler.data.column_names import is_alias
 from chandler.data.reading.discovery import Source
 from chandler.errors import DataError
 

@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from chandler.data.bars import Bars, cut_segments, rows_between
-from chandler.data.columns import FEATURES, PRICES, RawTable, is_alias
+from chandler.data.column_names import is_alias
+from chandler.data.columns import FEATURES, PRICES, RawTable
 from chandler.data.reading.column_roles import ANY_ORDER, price_order
 from chandler.data.reading.numbers import Numbers, arrow_text, parse_numbers
 from chandler.data.reading.options import LeftOut, ReadingOptions

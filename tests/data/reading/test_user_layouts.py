@@ -1,0 +1,156 @@
+"""Layouts that users have, each as its vendor writes it: the right bars, or one message whose remedy works when typed."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chandler.data import PRICES, load_bars
+from chandler.errors import DataError
+
+NAMES = ("open", "high", "low", "close", "volume", "amount")
+
+
+def rows(
+    count: int = 60, start: str = "2024-01-02", freq: str = "B", level: float = 150.0, seed: int = 0
+) -> pd.DataFrame:
+    """Bars with prices in cents: time, open, high, low, close, volume, amount."""
+    rng = np.random.default_rng(seed)
+    close = level * np.exp(np.cumsum(rng.normal(0, 0.01, count)))
+    opens = np.append(level, close[:-1])
+    high, low = np.maximum(opens, close) * 1.004, np.minimum(opens, close) * 0.996
+    frame = pd.DataFrame({"time": pd.date_range(start, periods=count, freq=freq)})
+    for name, column in zip(PRICES, (opens, high, low, close), strict=True):
+        frame[name] = column.round(2)
+    frame["volume"] = rng.integers(4_000, 12_000, count)
+    frame["amount"] = (frame["volume"] * frame["close"]).round(2)
+    return frame
+
+
+def write(path: Path, frame: pd.DataFrame, **options: Any) -> Path:
+    frame.to_csv(path, index=False, **options)
+    return path
+
+
+def same(bars: Any, frame: pd.DataFrame, roles: tuple[str, ...] = NAMES) -> None:
+    """The bars are those of the frame."""
+    assert list(bars.timestamps.tz_localize(None)) == list(frame["time"])
+    for role in roles:
+        assert bars.values[:, NAMES.index(role)] == pytest.approx(frame[role].to_numpy(float)), role
+
+
+def refused(source: Any, pattern: str, **options: Any) -> str:
+    with pytest.raises(DataError, match=pattern) as caught:
+        load_bars(source, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def columns_of(message: str) -> dict[str, str]:
+    """The `columns={...}` that a message offers."""
+    found = re.search(r"columns=(\{[^}]*\})", message)
+    assert found, message
+    return dict(ast.literal_eval(found[1]))
+
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+UDIFF = (
+    "TradDt,BizDt,Sgmt,Src,FinInstrmTp,FinInstrmId,ISIN,TckrSymb,SctySrs,XpryDt,FininstrmActlXpryDt,StrkPric,OptnTp,"
+    "FinInstrmNm,OpnPric,HghPric,LwPric,ClsPric,LastPric,PrvsClsgPric,UndrlygPric,SttlmPric,OpnIntrst,ChngInOpnIntrst,"
+    "TtlTradgVol,TtlTrfVal,TtlNbOfTxsExctd,SsnId,NewBrdLotQty,Rmks,Rsvd1,Rsvd2,Rsvd3,Rsvd4\n"
+)
+PRICE_NAMES = [
+    ("OpeningPx", "HighPx", "LowPx", "ClosingPx", "TotalVolumeTrade", "TotalValueTrade"),
+    ("OpenPx", "HighPx", "LowPx", "LastPx", "TotalVolumeTrade", "TotalValueTrade"),
+    ("PX_OPEN", "PX_HIGH", "PX_LOW", "PX_LAST", "PX_VOLUME", "TURNOVER"),
+    ("open_px", "high_px", "low_px", "close_px", "volume", "amount"),
+    ("OPENPX", "HIGHPX", "LOWPX", "CLOSEPX", "VOLUME", "VALUE"),
+    ("price_open", "price_high", "price_low", "price_close", "volume_traded", "amount"),
+    ("OpnPric", "HghPric", "LwPric", "ClsPric", "TtlTradgVol", "TtlTrfVal"),
+    ("Hi Px", "Lo Px", "Op Px", "Last Px", "Ttl Vol", "Amt"),
+]
+
+
+@pytest.mark.parametrize("names", PRICE_NAMES, ids=lambda names: names[0])
+def test_names_with_a_word_for_price_beside_the_role(tmp_path: Path, names: tuple[str, ...]) -> None:
+    frame = rows()
+    spelt = dict(zip(("high", "low", "open") if names[0] == "Hi Px" else PRICES, names, strict=False))
+    spelt |= dict(zip(("close", "volume", "amount"), names[3:], strict=True))
+    bars = load_bars(write(tmp_path / "a.csv", frame.rename(columns={**spelt, "time": "TradDt"})))["a"]
+    same(bars, frame, PRICES if "volume_traded" in names else NAMES)
+
+
+def test_words_for_a_price_make_no_price_of_something_else(tmp_path: Path) -> None:
+    """What is no open, high, low or close by its other words is not taken, and the plain name goes before all."""
+    frame = rows()
+    for name in ("PrvsClsgPric", "Settle Px Chg", "BidPx1", "PX_CLOSE_1D", "OpenPx", "LastPx", "high_limit_price"):
+        frame.insert(0, name, 1.0)
+    same(load_bars(write(tmp_path / "a.csv", frame))["a"], frame)
+    told = refused(write(tmp_path / "b.csv", frame.drop(columns=["close", "LastPx"])), "missing column close")
+    assert "PrvsClsgPric" in told
+    assert "PX_CLOSE_1D" in told
+
+
+def test_two_names_of_one_price_are_asked_about(tmp_path: Path) -> None:
+    frame = rows().rename(columns={"close": "close_px"}).assign(price_close=1.0)
+    refused(write(tmp_path / "a.csv", frame), "'close_px' and 'price_close' could both be 'close'")
+
+
+def test_a_file_of_the_indian_exchange_reads_at_once(tmp_path: Path) -> None:
+    """UDiFF: names shortened as in ISO 20022, a file for a day of all symbols, with block deals between them."""
+    frame = rows(5)
+    for row in frame.itertuples():
+        text = UDIFF
+        for symbol, series, factor in (("RELIANCE", "EQ", 1), ("RELIANCE", "BL", 2), ("TCS", "EQ", 3)):
+            price = ",".join(f"{factor * value:.2f}" for value in (row.open, row.high, row.low, row.close))
+            day = f"{row.time:%Y-%m-%d}"
+            text += (
+                f"{day},{day},CM,NSE,STK,10,INE002A01018,{symbol},{series},,,,,{symbol} LTD,{price},1,1,,1,,,"
+                f"{row.volume},{row.amount},20,F1,1,,,,,\n"
+            )
+        (tmp_path / f"BhavCopy_NSE_CM_0_0_0_{row.time:%Y%m%d}_F_0000.csv").write_text(text)
+    with pytest.raises(DataError, match=r"pick rows with where=\{'SctySrs': 'EQ'\}"):
+        load_bars(tmp_path, join=True)
+    store = load_bars(tmp_path, join=True, where={"SctySrs": "EQ"})
+    assert store.symbols == ("RELIANCE", "TCS")
+    same(store["RELIANCE"], frame)
+
+
+def test_missing_columns_are_proposed_whole_and_the_proposal_works(tmp_path: Path) -> None:
+    frame = rows(120)
+    wide = pd.DataFrame({f"Field{number}": np.arange(120) for number in range(20)})
+    wide = wide.assign(SessionDay=frame["time"], PrevClose=1.0, SessionOpen=frame["open"], SessionHigh=frame["high"])
+    wide = wide.assign(SessionLow=frame["low"], ClosingAuction=frame["close"], volume=frame["volume"])
+    path = write(tmp_path / "a.csv", wide)
+    told = refused(
+        path, r"missing columns timestamp, open, high, low, close; the columns are .* and 15 more \(line 1\)\."
+    )
+    assert "'PrevClose'" in told
+    asked = columns_of(told)
+    assert asked == {
+        "timestamp": "SessionDay", "open": "SessionOpen", "high": "SessionHigh", "low": "SessionLow",
+        "close": "ClosingAuction",
+    }  # fmt: skip
+    same(load_bars(path, columns=asked)["a"], frame, (*PRICES, "volume"))
+
+
+def test_what_has_no_plain_candidate_is_left_open(tmp_path: Path) -> None:
+    frame = rows().rename(columns={"open": "Kappa", "high": "DayHigh", "close": "Session Close"})
+    told = refused(write(tmp_path / "a.csv", frame.assign(**{"Day Close": 1.0})), "missing columns open, high, close")
+    assert "columns={'open': ..., 'high': 'DayHigh', 'close': ...}" in told
+
+
+def test_columns_without_names_can_be_numbered(tmp_path: Path) -> None:
+    """Prices that show no order, in a file without a header: what the message offers reads."""
+    frame = rows().assign(open=10.0, high=10.0, low=10.0, close=10.0)
+    path = write(tmp_path / "a.csv", frame, header=False)
+    asked = columns_of(refused(path, "first line looks like data"))
+    assert asked == {"timestamp": "1", "open": "2", "high": "3", "low": "4", "close": "5"}
+    same(load_bars(path, columns=asked)["a"], frame, PRICES)
