@@ -205,6 +205,8 @@ def require_columns(found: Iterable[str], names: Sequence[str], *, source: str =
     likely, plain = candidates(missing, free)
     if likely and len(names) > 12:
         told += f" Of these could be meant: {listed(likely, len(likely))}."
+    if missing == ["timestamp"] and "symbol" in found:
+        told += " The date of a file of one day can be in its name, as in prices_2024-01-02.csv."
     pairs = ", ".join(f"{role!r}: {plain[role]!r}" if role in plain else f"{role!r}: ..." for role in missing)
     raise DataError(f"{told} Rename columns or say which is which, columns={{{pairs}}}.")
 

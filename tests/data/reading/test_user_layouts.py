@@ -154,3 +154,81 @@ def test_columns_without_names_can_be_numbered(tmp_path: Path) -> None:
     asked = columns_of(refused(path, "first line looks like data"))
     assert asked == {"timestamp": "1", "open": "2", "high": "3", "low": "4", "close": "5"}
     same(load_bars(path, columns=asked)["a"], frame, PRICES)
+
+
+# --- a file for each day ------------------------------------------------------------------------------------------
+
+NSE = "SYMBOL,SERIES,OPEN,HIGH,LOW,CLOSE,LAST,PREVCLOSE,TOTTRDQTY,TOTTRDVAL,TIMESTAMP,TOTALTRADES,ISIN,\n"
+BSE = "SC_CODE,SC_NAME,SC_GROUP,SC_TYPE,OPEN,HIGH,LOW,CLOSE,LAST,PREVCLOSE,NO_TRADES,NO_OF_SHRS,NET_TURNOV,TDCLOINDI\n"
+DAILY = {
+    "nse": (
+        "cm{day:%d%b%Y}bhav.csv", NSE,
+        "{symbol},EQ,{open},{high},{low},{close},{close},1,{volume},{amount},{day:%d-%b-%Y},9,INE1,\n", "utf-8",
+    ),
+    "bse": (
+        "EQ{day:%d%m%y}.CSV", BSE,
+        "{symbol},NAME   ,A ,Q,{open},{high},{low},{close},{close},1,12,{volume},{amount},\n", "utf-8",
+    ),
+    "bse by isin": (
+        "EQ_ISINCODE_{day:%d%m%y}.CSV", BSE,
+        "{symbol},NAME   ,A ,Q,{open},{high},{low},{close},{close},1,12,{volume},{amount},\n", "utf-8",
+    ),
+    "quotes of all A shares": (
+        "{day:%Y-%m-%d}.csv", "代码,名称,最新价,涨跌幅,成交量,成交额,今开,最高,最低\n",
+        "{symbol},贵州茅台,{close},0.5,{volume},{amount},{open},{high},{low}\n", "gbk",
+    ),
+    "a vendor's daily files": (
+        "daily_{day:%Y%m%d}.csv", "ts_code,open,high,low,close,pre_close,change,pct_chg,vol,amount\n",
+        "{symbol},{open},{high},{low},{close},1,1,1,{volume},{amount}\n", "utf-8",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DAILY)
+def test_a_file_for_each_day_of_a_whole_exchange(tmp_path: Path, kind: str) -> None:
+    name, header, line, encoding = DAILY[kind]
+    frame = rows(45)
+    for row in frame.to_dict("records"):
+        values = {role: row[role] for role in NAMES} | {"day": row["time"]}
+        text = header + line.format(symbol="500325", **values) + line.format(symbol="000001", **values)
+        (tmp_path / name.format(day=row["time"])).write_bytes(text.encode(encoding))
+    with pytest.raises(DataError, match=r"pass join=True \(--join\)"):
+        load_bars(tmp_path)
+    store = load_bars(tmp_path, join=True)
+    assert store.symbols == ("000001", "500325")
+    for symbol in store.symbols:
+        same(store[symbol], frame)
+        named = "times: no column has the date: taken from the file's name" in store[symbol].notes
+        assert named is (kind != "nse")
+
+
+@pytest.mark.parametrize(
+    ("name", "day"),
+    [
+        ("daily_20240102", "2024-01-02"), ("2024-01-02", "2024-01-02"), ("2024_01_02.all", "2024-01-02"),
+        ("cm02JAN2024bhav", "2024-01-02"), ("02-Jan-2024", "2024-01-02"), ("EQ020124", "2024-01-02"),
+        ("20240102_trade", "2024-01-02"), ("20240102-20240301", ""), ("AAPL_020124", ""), ("20241302", ""),
+        ("20240231", ""), ("id120240102", ""), ("AAPL", ""),
+    ],
+)  # fmt: skip
+def test_a_date_in_a_name_reads_in_one_way_or_not_at_all(tmp_path: Path, name: str, day: str) -> None:
+    frame = rows(1, start="2024-01-02").drop(columns="time").assign(symbol="X")
+    path = write(tmp_path / f"{name}.csv", frame)
+    if day:
+        assert str(load_bars(path)["X"].timestamps[0].date()) == day
+    else:
+        refused(path, "The date of a file of one day can be in its name, as in prices_2024-01-02.csv")
+
+
+def test_the_name_dates_no_series(tmp_path: Path) -> None:
+    """A file named after the day of its download, whose column of times has a name that is not known."""
+    frame = rows().rename(columns={"time": "Kappa"}).assign(symbol="X")
+    refused(write(tmp_path / "export_2024-05-02.csv", frame), "missing column timestamp")
+    refused(write(tmp_path / "X_2024-05-02.csv", frame.drop(columns="symbol")), "missing column timestamp")
+
+
+def test_files_with_the_time_of_day_alone_are_days_of_one_symbol(tmp_path: Path) -> None:
+    frame = pd.concat([rows(30, f"2024-01-0{day} 09:30", "min", seed=day) for day in (2, 3, 4)], ignore_index=True)
+    for day, part in frame.groupby(frame["time"].dt.strftime("%Y%m%d")):
+        write(tmp_path / f"AAPL_{day}.csv", part.assign(time=part["time"].dt.strftime("%H:%M")))
+    same(load_bars(tmp_path, join=True)["AAPL"], frame)

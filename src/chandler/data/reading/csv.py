@@ -44,6 +44,7 @@ _SAMPLE = 200
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?")
 _EPOCH = re.compile(r"[1-9]\d{7}|[1-9]\d{9,18}")
+_CLOCK = r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp][Mm])?"
 _BLOCK = 4 << 20
 """Bytes that are split and converted at a time."""
 
@@ -86,8 +87,9 @@ def read_text(
         return _read_wide(source, encoded, columns)
     header = _once(source, encoded, _header(source, lines, columns))
     names = dict(zip(header.ids, header.names, strict=True))
-    found = header.roles or match_columns(header.names, columns, source=str(source))
-    require_columns(found, header.names, source=str(source), line=header.line + 1)
+    first = names_of(next((line for line in lines[header.line + 1 :] if line.strip()), ""), header.delimiter)
+    found, day = _dated(source, dict(header.roles or match_columns(header.names, columns, source=str(source))), first)
+    require_columns([*found, "timestamp"] if day else found, header.names, source=str(source), line=header.line + 1)
     roles = {role: header.ids[position] for role, position in found.items()}
     volumes = [key for key, name in names.items() if re.search(r"vol|turnover|成交", name, re.IGNORECASE)]
     further = [key for key, name in names.items() if name in also]
@@ -96,10 +98,8 @@ def read_text(
     layout = Layout(source, encoded, header.ids, used, roles, texts, header.line + 1, header.delimiter)
     frame = None
     below: tuple[str, ...] = ()
-    if typed:
-        first = next((line for line in lines[header.line + 1 :] if line.strip()), "")
-        cells = dict(zip(header.ids, names_of(first, header.delimiter), strict=False))
-        frame = parse_typed(layout, cells, threads)
+    if typed and not day:
+        frame = parse_typed(layout, dict(zip(header.ids, first, strict=False)), threads)
     short = frame is not None
     if frame is None:
         frame, below = parse_text(layout, threads)
@@ -113,6 +113,11 @@ def read_text(
     if header.delimiter != ",":
         notes.append(f"file: fields separated by {header.delimiter!r}")
     notes += [*header.notes, *below]
+    if day:
+        if "time" not in roles and 2 * frame[roles["symbol"]].nunique() < len(frame):  # a series, not a day of many
+            require_columns(found, header.names, source=str(source), line=header.line + 1)
+        frame, roles, names = _by_name(source, frame, roles, names)
+        notes.append("times: no column has the date: taken from the file's name")
     line = _Lines(source, encoded, header.line)
     table = RawTable(
         frame,
@@ -126,6 +131,28 @@ def read_text(
         written=lambda row: dict(zip(header.names, names_of(line.text(row), header.delimiter), strict=False)),
     )
     return column_notes(resolve_volume_columns(table))
+
+
+def _dated(source: Source, found: dict[str, int], first: Sequence[str]) -> tuple[dict[str, int], bool]:
+    """Role -> column, and whether the date is that of the file's name: no column has it, or one has the time of day only.
+
+    A file of one day is one of many symbols, or has such a column. `first`: the cells of the first row.
+    """
+    time = found.get("timestamp")
+    clock = time is not None and time < len(first) and re.fullmatch(_CLOCK, first[time]) and "time" not in found
+    if time is not None and clock and source.day:
+        return {role: at for role, at in found.items() if role != "timestamp"} | {"time": time}, True
+    return found, bool(time is None and "symbol" in found and set(PRICES) <= set(found) and source.day)
+
+
+def _by_name(
+    source: Source, frame: pd.DataFrame, roles: Mapping[str, str], names: Mapping[str, str]
+) -> tuple[pd.DataFrame, dict[str, str], dict[str, str]]:
+    """Rows, roles and names with the date, and the symbol where no column is one, of the file's name."""
+    new = {"timestamp": pd.Timestamp(source.day)} | ({} if "symbol" in roles else {"symbol": source.undated})
+    keys = {role: f"{role} by name" for role in new}
+    added = {keys[role]: value for role, value in new.items()}
+    return frame.assign(**added), {**roles, **keys}, {**names, **dict.fromkeys(added, "the file's name")}
 
 
 def _banner_zone(banner: list[str]) -> tuple[str, str] | None:
