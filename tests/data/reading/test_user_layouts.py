@@ -232,3 +232,54 @@ def test_files_with_the_time_of_day_alone_are_days_of_one_symbol(tmp_path: Path)
     for day, part in frame.groupby(frame["time"].dt.strftime("%Y%m%d")):
         write(tmp_path / f"AAPL_{day}.csv", part.assign(time=part["time"].dt.strftime("%H:%M")))
     same(load_bars(tmp_path, join=True)["AAPL"], frame)
+
+
+# --- years of the Republic of China -------------------------------------------------------------------------------
+
+MINGUO = [
+    "{0}/{1:%m/%d}",
+    "{0}年{1:%m月%d日}",
+    "民國{0}年{1:%m月%d日}",
+    "{0}{1:%m%d}",
+    "{0}-{1:%m-%d}",
+    "{0}.{1.month}.{1.day}",
+]
+
+
+@pytest.mark.parametrize("pattern", MINGUO)
+def test_years_of_the_republic_of_china(tmp_path: Path, pattern: str) -> None:
+    frame = rows()
+    dates = [pattern.format(time.year - 1911, time) for time in frame["time"]]
+    bars = load_bars(write(tmp_path / "2330.csv", frame.assign(time=dates)))["2330"]
+    same(bars, frame)
+    assert any("years of the Republic of China, 1911 added" in note for note in bars.notes)
+
+
+def test_a_series_goes_from_year_99_to_100(tmp_path: Path) -> None:
+    frame = rows(600, "2009-10-01")
+    dates = [f"{time.year - 1911}/{time:%m/%d}" for time in frame["time"]]
+    same(load_bars(write(tmp_path / "a.csv", frame.assign(time=dates)))["a"], frame)
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [["98/01/02", "98/01/05", "98/12/31"], ["13/01/102", "14/01/102", "15/01/102"], ["1000101", "1000145", "1000199"]],
+)
+def test_other_numbers_are_no_years_of_the_republic(tmp_path: Path, dates: list[str]) -> None:
+    refused(write(tmp_path / "a.csv", rows(3).assign(time=dates)), "unreadable timestamp")
+
+
+def test_a_month_of_the_taiwan_stock_exchange(tmp_path: Path) -> None:
+    """Big5, a banner above, thousands in quotation marks, a comma behind every row and words of the vendor below."""
+    frame = rows(22, level=950.0).assign(volume=lambda one: one["volume"] * 1000).round({"amount": 0})
+    text = '"113年01月 2330 台積電           各日成交資訊"\r\n'
+    text += '"日期","成交股數","成交金額","開盤價","最高價","最低價","收盤價","漲跌價差","成交筆數",\r\n'
+    for row in frame.itertuples():
+        prices = ",".join(f'"{price:,.2f}"' for price in (row.open, row.high, row.low, row.close))
+        text += (
+            f'"113/{row.time:%m/%d}","{row.volume:,}","{row.amount:,.0f}",{prices},"+3.00","{row.volume // 900:,}",\r\n'
+        )
+    text += '"說明:"\r\n"符號說明:+/-/X表示漲/跌/不比價"\r\n"當日統計資訊含一般、零股、盤後定價、鉅額交易,不含拍賣、標購。"\r\n'
+    text += '"ETF證券代號第六碼為K、M、S、C者,表示該ETF以外幣交易。"\r\n\r\n'
+    (tmp_path / "2330.csv").write_bytes(text.encode("big5"))
+    same(load_bars(tmp_path / "2330.csv")["2330"], frame.assign(amount=frame["amount"].round()))

@@ -427,7 +427,7 @@ def parse_text(layout: Layout, threads: bool, text: Sequence[str] = ()) -> tuple
 
 def _is_footer(layout: Layout, ragged: Sequence[pacsv.InvalidRow]) -> bool:
     """Whether these lines are words of the vendor below all rows. A row that was cut short begins with a time."""
-    if len(ragged) > 3 or any(row.actual_columns > 1 or re.match(r'[\s"]*[-+\d]', row.text) for row in ragged):
+    if len(ragged) > 12 or any(row.actual_columns > 1 or re.match(r'[\s"]*[-+\d]', row.text) for row in ragged):
         return False
     with utf8_bytes(layout.source, layout.encoded) as stream:
         last = bytes(stream.read()).rstrip().splitlines()[-len(ragged) :]
