@@ -30,6 +30,8 @@ from chandler.errors import DataError
 from chandler.text import listed
 
 FEATURES = (*PRICES, "volume", "amount")
+_CHART = ("time", *PRICES)
+"""How TradingView begins the columns of a chart; those behind them are indicators, whatever they are called."""
 OPEN, HIGH, LOW, CLOSE, VOLUME, AMOUNT = range(len(FEATURES))
 
 
@@ -139,6 +141,8 @@ def _match(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict
             continue
         for spelling in known:
             free = [position for position in spelt.get(spelling, []) if position not in taken]
+            if names[:5] == _CHART and free and free[0] < 5:
+                free = free[:1]
             if len(free) > 1:
                 both = " and ".join(repr(str(names[position])) for position in free[:2])
                 raise DataError(

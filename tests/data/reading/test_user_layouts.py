@@ -283,3 +283,59 @@ def test_a_month_of_the_taiwan_stock_exchange(tmp_path: Path) -> None:
     text += '"ETF證券代號第六碼為K、M、S、C者,表示該ETF以外幣交易。"\r\n\r\n'
     (tmp_path / "2330.csv").write_bytes(text.encode("big5"))
     same(load_bars(tmp_path / "2330.csv")["2330"], frame.assign(amount=frame["amount"].round()))
+
+
+# --- charts and terminals -----------------------------------------------------------------------------------------
+
+CLOCKS = {
+    "HHMMSSmmm": lambda time: str(int(f"{time:%H%M%S}000")),
+    "HHMMSS": lambda time: str(int(f"{time:%H%M%S}")),
+    "HHMM": lambda time: str(int(f"{time:%H%M}")),
+    "H:MM": lambda time: f"{time.hour}:{time:%M}",
+}
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize("day", ["%Y%m%d", "%Y-%m-%d"])
+def test_a_time_of_day_without_its_leading_zero(tmp_path: Path, clock: str, day: str) -> None:
+    frame = rows(300, "2024-01-02 00:15", "15min")
+    table = frame.assign(MDDate=frame["time"].dt.strftime(day), MDEntryTime=frame["time"].map(CLOCKS[clock]))
+    table = table.drop(columns="time").assign(SecurityID="600519")
+    same(load_bars(write(tmp_path / "a.csv", table))["600519"], frame)
+    if clock != "H:MM":
+        table["MDEntryTime"] = table["MDEntryTime"].astype(int)
+        same(load_bars(table)["600519"], frame)
+
+
+CHART = {
+    "with an offset": lambda time: time.tz_localize("America/New_York").isoformat(),
+    "in UTC": lambda time: f"{time.tz_localize('America/New_York').tz_convert('UTC'):%Y-%m-%dT%H:%M:%SZ}",
+    "in seconds since 1970": lambda time: str(int(time.tz_localize("America/New_York").timestamp())),
+}
+
+
+@pytest.mark.parametrize("kind", CHART)
+def test_a_chart_with_indicators_beside_the_prices(tmp_path: Path, kind: str) -> None:
+    """The columns behind the prices are the user's plots, two of them called like prices, and one with gaps."""
+    frame = rows(300, "2024-02-05 09:30", "15min")
+    table = frame[["time", *PRICES]].assign(time=frame["time"].map(CHART[kind]))
+    table = table.assign(Close=1.0, High=2.0, Volume=frame["volume"], **{"Volume MA": np.nan, "RSI-based MA": 50.0})
+    bars = load_bars(write(tmp_path / "NASDAQ_AAPL, 15.csv", table))["NASDAQ_AAPL, 15"]
+    moments = bars.timestamps.tz_convert("America/New_York").tz_localize(None)
+    assert list(moments) == list(frame["time"])
+    assert bars.values[:, :5] == pytest.approx(frame[[*PRICES, "volume"]].to_numpy(float))
+
+
+@pytest.mark.parametrize("daily", [True, False])
+@pytest.mark.parametrize("ticks", [True, False])
+def test_a_terminal_exports_dates_with_points(tmp_path: Path, daily: bool, ticks: bool) -> None:
+    """<DATE>, <TIME>, <OPEN> with a tick volume beside a volume of zeros; and the same without names or volume of zeros."""
+    frame = rows(120, "2024-01-02", "D" if daily else "15min")
+    table = pd.DataFrame({"<DATE>": frame["time"].dt.strftime("%Y.%m.%d")})
+    if not daily or not ticks:
+        table["<TIME>"] = frame["time"].dt.strftime("%H:%M:%S" if ticks else "%H:%M")
+    table = table.assign(**{f"<{name.upper()}>": frame[name] for name in PRICES}, **{"<TICKVOL>": frame["volume"]})
+    if ticks:
+        table = table.assign(**{"<VOL>": 0, "<SPREAD>": 3})
+    path = write(tmp_path / "EURUSD.csv", table, sep="\t" if ticks else ",", header=ticks)
+    same(load_bars(path)["EURUSD"], frame, (*PRICES, "volume"))

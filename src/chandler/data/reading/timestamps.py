@@ -185,12 +185,18 @@ def _join(date: pd.Series, clock: pd.Series) -> pd.Series:
     """Two columns, a date and a time of day, as one of text."""
     if pd.api.types.is_datetime64_any_dtype(date.dtype):
         date = date.dt.strftime("%Y-%m-%d")
-    if pd.api.types.is_numeric_dtype(clock.dtype):  # 93000 or 930
-        width = 6 if clock.max() > 2400 else 4
-        clock = clock.astype("Int64").astype("string").str.zfill(width)
+    if pd.api.types.is_numeric_dtype(clock.dtype):
+        clock = clock.astype("Int64")
+    clock = clock.astype("string").str.strip()
+    if pc.all(pc.match_substring_regex(arrow_text(clock), r"^\d{1,9}$")).as_py():  # 9, 930, 93000, 93000500
+        longest = int(clock.str.len().max())
+        width = next(width for width in (2, 4, 6, 9) if longest <= width)
+        clock = clock.str.zfill(width)
+        if width == 9:
+            clock = clock.str.slice(0, 6) + "." + clock.str.slice(6)
     if pd.api.types.is_numeric_dtype(date.dtype):
         date = date.astype("Int64")
-    return date.astype("string") + " " + clock.astype("string").str.strip()
+    return date.astype("string") + " " + clock
 
 
 def _from_epochs(raw: pd.Series) -> Times | None:

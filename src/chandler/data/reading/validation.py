@@ -36,7 +36,7 @@ of bars whose high or low lies within the body, from which another order of colu
 _MOMENT = re.compile(r"\s*(19|20)\d\d([-/.]?)[01]\d\2[0-3]\d[ T]?\d\d:?\d\d")
 _WORD = re.compile(r"(?=.*[A-Za-z\u4e00-\u9fff])[^\s,;]{1,40}")
 """A cell that could be the name of a series: no number, no sentence."""
-_CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,6}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
+_CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,9}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
 
 
 def validate_table(
