@@ -339,3 +339,58 @@ def test_a_terminal_exports_dates_with_points(tmp_path: Path, daily: bool, ticks
         table = table.assign(**{"<VOL>": 0, "<SPREAD>": 3})
     path = write(tmp_path / "EURUSD.csv", table, sep="\t" if ticks else ",", header=ticks)
     same(load_bars(path)["EURUSD"], frame, (*PRICES, "volume"))
+
+
+# --- columns that blanks separate ---------------------------------------------------------------------------------
+
+
+def lines_of(frame: pd.DataFrame, names: str, pattern: str) -> str:
+    return names + "\n" + "".join(pattern.format(**row) + "\n" for row in frame.to_dict("records"))
+
+
+PRINTED = {
+    "with its index": lambda frame: frame.set_index("time").to_string(),
+    "with an index without a name": lambda frame: frame.set_index("time").rename_axis(None).to_string(),
+    "with numbers of rows": lambda frame: frame.to_string(),
+    "without numbers of rows": lambda frame: frame.to_string(index=False),
+    "with a name of two words": lambda frame: frame.assign(**{"Adj Close": frame["close"]}).to_string(),
+    "with single blanks": lambda frame: lines_of(
+        frame, "Date Time Open High Low Close Volume Amount",
+        "{time:%Y-%m-%d %H:%M} {open} {high} {low} {close} {volume} {amount}",
+    ),
+    "without names": lambda frame: lines_of(
+        frame, "", "{time:%Y-%m-%d  %H:%M}   {open}  {high}  {low}  {close}  {volume}  {amount}"
+    ),
+    "with thousands": lambda frame: lines_of(
+        frame, "Date    Open   High   Low   Close   Volume   Amount",
+        "{time:%b %d, %Y %H:%M}   {open}   {high}  {low}   {close}  {volume:,}   {amount}",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("freq", ["D", "15min"])
+@pytest.mark.parametrize("kind", PRINTED)
+def test_a_frame_as_it_is_printed(tmp_path: Path, kind: str, freq: str) -> None:
+    frame = rows(80, "2024-01-02", freq)
+    (tmp_path / "a.txt").write_text(PRINTED[kind](frame))
+    bars = load_bars(tmp_path / "a.txt")["a"]
+    same(bars, frame)
+    assert "file: columns separated by blanks" in bars.notes
+
+
+def test_a_line_of_a_printed_frame_is_named_as_it_stands(tmp_path: Path) -> None:
+    text = rows(80).set_index("time").to_string().splitlines()
+    text[40] = (
+        text[40].replace("150.", "-150.", 1) if "150." in text[40] else re.sub(r"  (\d)", r"  -\1", text[40], count=1)
+    )
+    (tmp_path / "a.txt").write_text("\n".join(text))
+    refused(tmp_path / "a.txt", r"'open' is not positive in 1 row, .* \(row 39, line 41\)")
+
+
+def test_blanks_beside_another_separator_separate_nothing(tmp_path: Path) -> None:
+    frame = rows(60)
+    text = frame.to_csv(index=False).replace(",", " , ")
+    (tmp_path / "a.csv").write_text(text)
+    bars = load_bars(tmp_path / "a.csv")["a"]
+    same(bars, frame)
+    assert not any("blanks" in note for note in bars.notes)

@@ -110,7 +110,9 @@ def read_text(
     banner = [line.strip() for line in lines[: max(header.line, 0)] if line.strip()]
     if banner:
         notes.append(f"skipped {header.line} line(s) above the header: {banner[-1][:80]!r}")
-    if header.delimiter != ",":
+    if encoded.blanks:
+        notes.append("file: columns separated by blanks")
+    elif header.delimiter != ",":
         notes.append(f"file: fields separated by {header.delimiter!r}")
     notes += [*header.notes, *below]
     if day:
