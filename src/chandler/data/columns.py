@@ -141,7 +141,7 @@ def _match(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict
             continue
         for spelling in known:
             free = [position for position in spelt.get(spelling, []) if position not in taken]
-            if names[:5] == _CHART and free and free[0] < 5:
+            if names[:5] == _CHART and free and free[0] < 5 and names.count(names[free[0]]) == 1:
                 free = free[:1]
             if len(free) > 1:
                 both = " and ".join(repr(str(names[position])) for position in free[:2])

@@ -394,3 +394,47 @@ def test_blanks_beside_another_separator_separate_nothing(tmp_path: Path) -> Non
     bars = load_bars(tmp_path / "a.csv")["a"]
     same(bars, frame)
     assert not any("blanks" in note for note in bars.notes)
+
+
+# --- several columns of times -------------------------------------------------------------------------------------
+
+
+def downloads(count: int, seed: int = 1) -> pd.DatetimeIndex:
+    """Moments at which rows were fetched, no two of them equally far apart."""
+    steps = np.random.default_rng(seed).permutation(np.arange(1000, 1000 + 7 * count, 7))
+    return pd.Timestamp("2024-06-03 10:00") + pd.to_timedelta(np.cumsum(steps), unit="s")
+
+
+@pytest.mark.parametrize("symbols", [1, 2])
+@pytest.mark.parametrize("fetched", ["moments", "one day"])
+def test_the_regular_one_of_several_columns_of_times_is_taken(tmp_path: Path, symbols: int, fetched: str) -> None:
+    frame = rows(60)
+    times = downloads(60) if fetched == "moments" else pd.DatetimeIndex(["2024-06-03"] * 60)
+    table = frame.rename(columns={"time": "trade_date"})
+    table.insert(0, "date", times)
+    parts = [table.assign(symbol=f"S{number}") for number in range(symbols)]
+    table = pd.concat(parts).sort_values("trade_date", kind="stable")
+    for source in (write(tmp_path / "a.csv", table), table):
+        bars = load_bars(source)["S0"]
+        same(bars, frame)
+        assert "times: from 'trade_date', whose steps are regular; those of 'date' are not" in bars.notes
+    if fetched == "moments" and symbols == 1:  # said, it is taken as it is
+        asked = load_bars(tmp_path / "a.csv", columns={"timestamp": "date"})["S0"]
+        assert asked.timestamps[0] == times[0]
+
+
+def test_of_two_regular_columns_the_first_spelling_stays(tmp_path: Path) -> None:
+    frame = rows(60, "2024-01-02 09:30", "15min")
+    table = frame.rename(columns={"time": "open_time"}).assign(close_time=frame["time"] + pd.Timedelta("15min"))
+    bars = load_bars(write(tmp_path / "a.csv", table))["a"]
+    same(bars, frame)
+    assert not any("regular" in note or "no two steps" in note for note in bars.notes)
+
+
+def test_times_without_any_regular_step_are_told_with_the_other_columns(tmp_path: Path) -> None:
+    frame = rows(60)
+    table = frame.assign(time=downloads(60), SessionDay=frame["time"])
+    path = write(tmp_path / "a.csv", table)
+    told = next(note for note in load_bars(path)["a"].notes if "no two steps" in note)
+    assert told.endswith("other columns of times: 'SessionDay', columns={'timestamp': ...}")
+    same(load_bars(path, columns={"timestamp": "SessionDay"})["a"], frame)

@@ -28,7 +28,7 @@ from chandler.data.columns import (
     require_columns,
     without_twins,
 )
-from chandler.data.reading.column_roles import infer_roles, resolve_volume_columns
+from chandler.data.reading.column_roles import infer_roles, regular_times, resolve_volume_columns
 from chandler.data.reading.discovery import Source
 from chandler.data.reading.encoding import Encoded, head_of, utf8_bytes
 from chandler.data.reading.frames import wide_table
@@ -87,8 +87,13 @@ def read_text(
         return _read_wide(source, encoded, columns)
     header = _once(source, encoded, _header(source, lines, columns))
     names = dict(zip(header.ids, header.names, strict=True))
-    first = names_of(next((line for line in lines[header.line + 1 :] if line.strip()), ""), header.delimiter)
+    sample = [line for line in lines[header.line + 1 :][:_SAMPLE] if line.strip()]
+    first = names_of(sample[0], header.delimiter) if sample else []
     found, day = _dated(source, dict(header.roles or match_columns(header.names, columns, source=str(source))), first)
+    told: tuple[str, ...] = ()
+    if "timestamp" not in (columns or {}):
+        rows = [(*names_of(line, header.delimiter), *[""] * len(header.names)) for line in sample]
+        found, told = regular_times(found, header.names, lambda position: pd.Series([row[position] for row in rows]))
     require_columns([*found, "timestamp"] if day else found, header.names, source=str(source), line=header.line + 1)
     roles = {role: header.ids[position] for role, position in found.items()}
     volumes = [key for key, name in names.items() if re.search(r"vol|turnover|成交", name, re.IGNORECASE)]
@@ -114,7 +119,7 @@ def read_text(
         notes.append("file: columns separated by blanks")
     elif header.delimiter != ",":
         notes.append(f"file: fields separated by {header.delimiter!r}")
-    notes += [*header.notes, *below]
+    notes += [*header.notes, *told, *below]
     if day:
         if "time" not in roles and 2 * frame[roles["symbol"]].nunique() < len(frame):  # a series, not a day of many
             require_columns(found, header.names, source=str(source), line=header.line + 1)

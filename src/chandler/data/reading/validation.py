@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from chandler.data.bars import Bars, cut_segments, rows_between
-from chandler.data.column_names import is_alias
+from chandler.data.column_names import candidates, is_alias
 from chandler.data.columns import FEATURES, PRICES, RawTable
 from chandler.data.reading.column_roles import ANY_ORDER, price_order
 from chandler.data.reading.numbers import Numbers, arrow_text, parse_numbers
@@ -196,7 +196,17 @@ class _Validator:
             raw,
         )
         self._note(*times.notes)
+        self._note_steps(times.index)
         return self._by_day(times.index)
+
+    def _note_steps(self, index: pd.DatetimeIndex) -> None:
+        """Tell where no two of the first rows of a symbol are equally far apart: as in a column that is not of bars."""
+        steps = np.diff(index.asi8[self.codes == self.codes[0]][:500])
+        if len(steps) >= 20 and len(np.unique(np.abs(steps))) == len(steps):
+            name = self.table.named("timestamp")
+            others = [one for one in candidates(["timestamp"], list(self.table.names.values()))[0] if one != name]
+            told = f"; other columns of times: {listed(others, 6)}, columns={{'timestamp': ...}}" if others else ""
+            self._note(f"times: no two steps in {name!r} are equal, unlike those of bars{told}")
 
     def _by_day(self, index: pd.DatetimeIndex) -> pd.DatetimeIndex:
         """Daily bars that are dated by the last instant of their day, dated by the day."""
