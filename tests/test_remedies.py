@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from chandler.cli.remedies import as_typed
+from chandler.data import PRICES
 from tests.data.reading.test_wrong_data import doubled, rows
 from tests.shell import chandler
 
@@ -50,6 +51,11 @@ def clocks_back() -> pd.DataFrame:
     return rows(count=200).assign(time=moments.tz_localize(None).astype(str))
 
 
+def nanos() -> pd.DataFrame:
+    frame = rows(count=200, level=150.0)
+    return frame.assign(**{name: (frame[name].round(2) * 1e9).round().astype("int64") for name in PRICES})
+
+
 def other_names() -> pd.DataFrame:
     return rows(count=200).set_axis(
         ["SessionTime", "OpenAuction", "DayHigh", "DayLow", "ClosingAuction", "volume"], axis=1
@@ -59,6 +65,7 @@ def other_names() -> pd.DataFrame:
 BROKEN: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
     "columns": (wrong_order, "--column open="),
     "names": (other_names, "--column timestamp=SessionTime"),
+    "scale": (nanos, "--price-scale 1000000000"),
     "rows": (block_deals, "--where SctySrs=EQ"),
     "missing": (gaps, "--missing drop"),
     "sort": (shuffled, "--sort"),
@@ -75,8 +82,8 @@ def test_the_remedy_that_is_offered_works(kind: str, tmp_path: Path, capfd: pyte
     assert chandler("inspect", tmp_path / "bars.csv", *WINDOWS) == 2
     told = capfd.readouterr().err
     assert remedy in told
-    assert not re.search(r"\b(columns|where|missing|unsorted|date_format|timezone)=", told), told
-    line = re.search(re.escape(remedy.split()[0]) + r"(?:(?! or |,|;|\. |\.$|: ).)*", told, re.M)
+    assert not re.search(r"\b(columns|where|missing|unsorted|date_format|timezone|price_scale)=", told), told
+    line = re.search(re.escape(remedy.split()[0]) + r"(?:(?! or | \(|,|;|\. |\.$|: ).)*", told, re.M)
     assert line, told
     options = shlex.split(line[0])
     assert chandler("inspect", tmp_path / "bars.csv", *WINDOWS, *options) in (0, 1), capfd.readouterr().err
@@ -93,6 +100,7 @@ def test_the_remedy_that_is_offered_works(kind: str, tmp_path: Path, capfd: pyte
         ("join=True (--join)", "--join", "--set data.join=true"),
         ('pass missing="drop".', "pass --missing drop.", "pass --set data.missing=drop."),
         ("date_format='%d/%m/%Y'", "--date-format %d/%m/%Y", "--set data.date_format=%d/%m/%Y"),
+        ("price_scale=10000, or", "--price-scale 10000, or", "--set data.price_scale=10000, or"),
         ("a column {'close'} of no option", "a column {'close'} of no option", "a column {'close'} of no option"),
     ],
 )

@@ -42,6 +42,7 @@ def as_typed(message: str, command: str = "") -> str:
     # Where a message gives both spellings, one is enough.
     message = re.sub(r'(unsorted="sort"|\b(?:join|skip_bad)=True) \(--[a-z-]+\)', r"\1", message)
     message = re.sub(rf"\b({'|'.join(_MAPPINGS)})=(\{{[^}}]*\}})", pairs, message)
+    message = re.sub(r"\bprice_scale=(\d+)", lambda found: option("price_scale", found[1]), message)
     message = re.sub(r'\bunsorted="sort"', option("unsorted", "sort") if by_yaml else "--sort", message)
     message = re.sub(rf"\b({'|'.join(_SWITCHES)})=True", switch, message)
     return re.sub(rf"\b({'|'.join(_WORDS)})={_VALUE}", lambda found: option(found[1], found[2][1:-1]), message)

@@ -53,6 +53,8 @@ class RawTable:
     """The zone of naive times and why, where names or banners state one."""
     typed: bool = False
     """Whether the CSV engine made numbers and times of the cells: a message cannot show what was written."""
+    lean: bool = False
+    """Whether it is laid out as QuantConnect's LEAN does, which multiplies prices by 10,000."""
     written: Callable[[int], Mapping[str, str]] | None = None
     """Column name -> cell of a row of the source, all columns, for messages."""
     rows: np.ndarray | None = None

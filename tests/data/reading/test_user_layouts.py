@@ -438,3 +438,68 @@ def test_times_without_any_regular_step_are_told_with_the_other_columns(tmp_path
     told = next(note for note in load_bars(path)["a"].notes if "no two steps" in note)
     assert told.endswith("other columns of times: 'SessionDay', columns={'timestamp': ...}")
     same(load_bars(path, columns={"timestamp": "SessionDay"})["a"], frame)
+
+
+# --- prices as whole numbers --------------------------------------------------------------------------------------
+
+
+def scaled(frame: pd.DataFrame, factor: float) -> pd.DataFrame:
+    return frame.assign(**{name: (frame[name] * factor).round().astype("int64") for name in PRICES})
+
+
+@pytest.mark.parametrize("factor", [10**8, 10**9])
+def test_prices_in_nanos_are_refused_with_the_scale_that_fits(tmp_path: Path, factor: int) -> None:
+    frame = rows(60)
+    path = write(tmp_path / "a.csv", scaled(frame, factor))
+    told = refused(path, r"multiples of [\d,]+,000, .* say that they are right as they are, price_scale=1\.")
+    assert f"price_scale={factor} (the first close is {frame['close'][0]:g} then)" in told
+    bars = load_bars(path, price_scale=factor)["a"]
+    same(bars, frame)
+    assert f"prices: divided by {factor:,g}, as asked" in bars.notes
+    assert load_bars(path, price_scale=1)["a"].values[:, 3] == pytest.approx(frame["close"] * factor)
+
+
+def test_an_adjusted_close_is_divided_too(tmp_path: Path) -> None:
+    frame = rows(60)
+    table = scaled(frame, 10**9)
+    path = write(tmp_path / "a.csv", table.assign(**{"Adj Close": table["close"] // 2}))
+    assert load_bars(path, price_scale=1e9)["a"].values[:, 3] == pytest.approx(frame["close"] / 2)
+
+
+@pytest.mark.parametrize(("unit", "noted"), [(1, False), (100, False), (1000, False), (10_000, True), (100_000, True)])
+def test_large_ticks_of_won_and_dong_are_prices(tmp_path: Path, unit: int, noted: bool) -> None:
+    """Shares in won by hundreds, bitcoin in rupiah by thousands, gold in dong by hundred thousands."""
+    table = scaled(rows(60, level=800.0), 1)
+    table = scaled(table, unit)
+    bars = load_bars(write(tmp_path / "a.csv", table))["a"]
+    assert bars.values[:, 3] == pytest.approx(table["close"])
+    assert any(f"all prices are multiples of {unit:,}" in note for note in bars.notes) is noted
+
+
+@pytest.mark.parametrize("scale", [0, -1, float("nan"), float("inf")])
+def test_a_scale_is_above_zero(scale: float) -> None:
+    refused(rows(), r"price_scale=\S+ is not above 0", price_scale=scale)
+
+
+def test_days_of_lean_ask_for_their_scale(tmp_path: Path) -> None:
+    frame = rows(60)
+    table = scaled(frame, 10_000).assign(time=frame["time"].dt.strftime("%Y%m%d 00:00"))[["time", *PRICES, "volume"]]
+    path = write(tmp_path / "spy.csv", table, header=False)
+    refused(path, r"looks like a file of LEAN, .* price_scale=10000, or .* price_scale=1\.")
+    same(load_bars(path, price_scale=10_000)["spy"], frame, (*PRICES, "volume"))
+    assert load_bars(path, price_scale=1)["spy"].values[:, 3] == pytest.approx(table["close"])
+
+
+def test_minutes_of_lean_are_days_of_the_symbol_that_their_folder_is_called_after(tmp_path: Path) -> None:
+    """Milliseconds since midnight, the date in the file's name."""
+    frame = pd.concat([rows(30, f"2024-01-0{day} 09:30", "min", seed=day) for day in (2, 3)], ignore_index=True)
+    (tmp_path / "spy").mkdir()
+    table = scaled(frame, 10_000)[["time", *PRICES, "volume"]]
+    for day, part in table.groupby(frame["time"].dt.strftime("%Y%m%d")):
+        ms = (part["time"] - part["time"].dt.normalize()) // pd.Timedelta("1ms")
+        write(tmp_path / "spy" / f"{day}_trade.csv", part.assign(time=ms), header=False)
+    with pytest.raises(DataError, match="this looks like a file of LEAN"):
+        load_bars(tmp_path / "spy", join=True)
+    store = load_bars(tmp_path / "spy", join=True, price_scale=10_000)
+    assert store.symbols == ("spy",)
+    same(store["spy"], frame, (*PRICES, "volume"))

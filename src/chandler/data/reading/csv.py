@@ -21,6 +21,7 @@ import pyarrow.csv as pacsv
 
 from chandler.data.column_names import is_alias
 from chandler.data.columns import (
+    FEATURES,
     PRICES,
     RawTable,
     column_notes,
@@ -59,6 +60,8 @@ class _Header:
     notes: tuple[str, ...] = ()
     roles: Mapping[str, int] | None = None
     """Role -> column, where the names do not tell."""
+    lean: bool = False
+    """Whether the file is one of LEAN: see `RawTable.lean`."""
 
     @property
     def ids(self) -> list[str]:
@@ -123,6 +126,11 @@ def read_text(
     if day:
         if "time" not in roles and 2 * frame[roles["symbol"]].nunique() < len(frame):  # a series, not a day of many
             require_columns(found, header.names, source=str(source), line=header.line + 1)
+        if header.lean:  # milliseconds since midnight; the folder is called after the symbol
+            frame[roles["time"]] = (
+                pd.Timestamp(0) + pd.to_timedelta(frame[roles["time"]].astype("int64"), "ms")
+            ).dt.strftime("%H:%M:%S")
+            frame, roles = frame.assign(folder=source.path.absolute().parent.name), {**roles, "symbol": "folder"}
         frame, roles, names = _by_name(source, frame, roles, names)
         notes.append("times: no column has the date: taken from the file's name")
     line = _Lines(source, encoded, header.line)
@@ -135,6 +143,7 @@ def read_text(
         names,
         stated_zone=_banner_zone(banner),
         typed=short,
+        lean=header.lean,
         written=lambda row: dict(zip(header.names, names_of(line.text(row), header.delimiter), strict=False)),
     )
     return column_notes(resolve_volume_columns(table))
@@ -149,7 +158,7 @@ def _dated(source: Source, found: dict[str, int], first: Sequence[str]) -> tuple
     clock = time is not None and time < len(first) and re.fullmatch(_CLOCK, first[time]) and "time" not in found
     if time is not None and clock and source.day:
         return {role: at for role, at in found.items() if role != "timestamp"} | {"time": time}, True
-    return found, bool(time is None and "symbol" in found and set(PRICES) <= set(found) and source.day)
+    return found, bool(time is None and {"symbol", "time"} & set(found) and set(PRICES) <= set(found) and source.day)
 
 
 def _by_name(
@@ -192,7 +201,7 @@ def _header(source: Source, lines: list[str], columns: Mapping[str, str] | None)
     if most == 1:
         bare = _headless(source, lines[first:], columns)
         if bare is not None:
-            return _Header(first - 1, bare.delimiter, bare.names, bare.notes, bare.roles)
+            return replace(bare, line=first - 1)
     return _trailing(best, lines)
 
 
@@ -247,6 +256,12 @@ def _headless(source: Source, lines: list[str], columns: Mapping[str, str] | Non
     if columns and {"timestamp", *PRICES} <= set(columns):
         asked = match_columns(names, columns, source=str(source))
         return _Header(-1, delimiter, names, ("file: no header; columns as asked",), asked)
+    lean = _lean(source, rows)
+    if lean:
+        note = "file: no header; the columns are time, open, high, low, close, volume, as LEAN has them"
+        return _Header(
+            -1, delimiter, names, (note,), {lean: 0} | {role: at for at, role in enumerate(FEATURES[:5], 1)}, True
+        )
     if not looks_like_time(rows[0][0]):
         if width < 6 or not looks_like_time(rows[0][1]) or not re.fullmatch(r"[A-Za-z][\w.^=/-]*", rows[0][0]):
             return None
@@ -264,6 +279,18 @@ def _headless(source: Source, lines: list[str], columns: Mapping[str, str] | Non
     kind = " of a Binance archive, amount the eighth" if width == 12 and start == 1 else ""
     shown = f"the columns are {head}, {order}{kind}, as the prices show"
     return _Header(-1, delimiter, names, (f"file: no header; {shown}",), inferred | roles)
+
+
+def _lean(source: Source, rows: Sequence[Sequence[str]]) -> str:
+    """What the first column of a file of LEAN is: the `timestamp`, 20240102 00:00, or the `time`, in milliseconds since the
+    midnight of the day in the file's name; empty for other files.
+    """
+    if any(len(row) != 6 or not all(cell.isdigit() for cell in row[1:5]) for row in rows):
+        return ""
+    if all(re.fullmatch(r"\d{8} \d\d:\d\d", row[0]) for row in rows):
+        return "timestamp"
+    clock = all(re.fullmatch(r"\d{1,5}000|0", row[0]) and int(row[0]) < 86_400_000 for row in rows)
+    return "time" if clock and source.day else ""
 
 
 def _is_wide(lines: list[str]) -> bool:

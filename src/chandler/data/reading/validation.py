@@ -33,6 +33,8 @@ _IMPOSSIBLE = 0.01
 _GLUED = 0.2
 """Share of rows that repeat a time with other prices, from which several series must be mixed under one name; and share
 of bars whose high or low lies within the body, from which another order of columns is believed where it fits."""
+_FIXED, _SURELY_FIXED = 1e4, 1e6
+"""Powers of ten of which all prices are multiples: from the first on it is told, from the second on refused."""
 _MOMENT = re.compile(r"\s*(19|20)\d\d([-/.]?)[01]\d\2[0-3]\d[ T]?\d\d:?\d\d")
 _WORD = re.compile(r"(?=.*[A-Za-z\u4e00-\u9fff])[^\s,;]{1,40}")
 """A cell that could be the name of a series: no number, no sentence."""
@@ -226,6 +228,10 @@ class _Validator:
         for position, name in enumerate(FEATURES):
             values[:, position] = self._numbers(name) if name in self.table.roles else np.nan
         prices = values[:, :4]
+        if self.options.price_scale is None:
+            self._refuse_scaled(prices)
+        elif self.options.price_scale != 1:
+            self._note(f"prices: divided by {self.options.price_scale:,g}, as asked")
         if self.plain >= set(PRICES):
             return values, np.zeros(len(values), bool)
         absent, below = np.isnan(prices), prices <= 0
@@ -240,9 +246,38 @@ class _Validator:
         self._note("dropped {} with a price that is not above 0 ({})", about=low)
         return values, gaps | low
 
+    def _refuse_scaled(self, prices: np.ndarray) -> None:
+        """Refuse prices (N, 4) that are whole multiples of a million or more: fixed point, as of nanos of a dollar.
+
+        Gold in dong is a multiple of 100,000 and shares in won of 1,000: below a million there is a note at most.
+        """
+        close = prices[:, 3]
+        if self.table.lean:
+            raise DataError(
+                "no column names and whole prices: this looks like a file of LEAN, which has prices times 10,000. Divide "
+                "them, price_scale=10000, or say that they are right as they are, price_scale=1."
+            )
+        if len(close) < 20 or (close[:20] % _FIXED).any() or len(np.unique(close[:1000])) < 10 or not (close > 0).all():
+            return
+        if (prices % _FIXED).any():
+            return
+        step = _FIXED
+        while not (prices % (10 * step)).any():
+            step *= 10
+        told = f"all prices are multiples of {step:,.0f}, as where they are written as whole numbers of a small unit"
+        scale = f"{step * 100:.0f}"
+        remedy = f"price_scale={scale} (the first close is {close[0] / step / 100:g} then)"
+        if step >= _SURELY_FIXED:
+            raise DataError(
+                f"{told}. Divide them, for example {remedy}, or say that they are right as they are, price_scale=1."
+            )
+        self._note(f"prices: {told}: if so, {remedy}; if not, price_scale=1")
+
     def _numbers(self, name: str) -> np.ndarray:
         """A column as (N,) float64, NaN where empty; text, infinite and oversized values are errors."""
         numbers = self.numbers.values[name]
+        if self.options.price_scale is not None and name in (*PRICES, "adj_close"):
+            numbers = numbers / self.options.price_scale
         if name in self.numbers.text:
             self._refuse(self.numbers.text[name], "text in {}", "Correct or drop these rows: numbers only.", name)
         least, most = (PRICE_FLOOR, PRICE_LIMIT) if name in PRICES else (0, FLOAT32_MAX)
@@ -252,7 +287,7 @@ class _Validator:
         self._refuse(np.isinf(numbers), "infinite value in {}", "Correct or drop these rows.", name)
         if name in PRICES:
             what = f"{{}} is above {PRICE_LIMIT:.0e}, higher than any price"
-            remedy = "Correct these rows, or use a larger unit, for example prices in millions."
+            remedy = "Correct these rows, or divide all prices, for example price_scale=1000000000."
             self._refuse(np.abs(numbers) > PRICE_LIMIT, what, remedy, name)
             what = f"{{}} is below {PRICE_FLOOR:.0e}, less than float32 can tell from 0"
             remedy = "Correct these rows, or use a smaller unit."
