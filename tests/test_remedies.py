@@ -15,7 +15,7 @@ import pytest
 
 from chandler import finetune, load_bars
 from chandler.cli.remedies import COMMANDS, KEYWORD, as_typed, options_of
-from chandler.data import write_qlib
+from chandler.data import PRICES, write_qlib
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.backtest import load_backtest
 from chandler.evaluation.walk_forward import load_evaluation
@@ -125,6 +125,17 @@ def signals(known: str = "A") -> pd.DataFrame:
     return made.assign(score=np.arange(len(made)) % 7)
 
 
+def nanos() -> pd.DataFrame:
+    frame = rows(count=200, level=150.0)
+    return frame.assign(**{name: (frame[name].round(2) * 1e9).round().astype("int64") for name in PRICES})
+
+
+def other_names() -> pd.DataFrame:
+    return rows(count=200).set_axis(
+        ["SessionTime", "OpenAuction", "DayHigh", "DayLow", "ClosingAuction", "volume"], axis=1
+    )
+
+
 FILES: dict[str, Callable[[], pd.DataFrame]] = {
     "bars.csv": lambda: rows(count=400),
     "order.csv": wrong_order,
@@ -155,6 +166,8 @@ FILES: dict[str, Callable[[], pd.DataFrame]] = {
     "panel.csv": panel,
     "signals.csv": signals,
     "strange.csv": lambda: signals("Z"),
+    "nanos.csv": nanos,
+    "names.csv": other_names,
 }
 
 
@@ -251,6 +264,12 @@ READING = {
     "skip": ("bad", "--skip-bad"),
     "clock": ("winter.csv", "--timezone Etc/GMT-2"),
     "series": ("stocks.csv", "--column symbol=stock"),
+    "names": (
+        "names.csv",
+        "--column timestamp=SessionTime --column open=OpenAuction --column high=DayHigh --column low=DayLow "
+        "--column close=ClosingAuction",
+    ),
+    "scale": ("nanos.csv", "--price-scale 1000000000"),
     "past": ("past.csv", "--start '2020-03-31 00:00:00'"),
 }
 
@@ -495,6 +514,7 @@ def test_settings_that_are_refused_are_taken_as_the_message_says(kind: str) -> N
             "with --skip-bad.",
             "with `chandler prepare DATA STORE --skip-bad` (STORE is then the data).",
         ),
+        ("price_scale=10000, or", "--price-scale 10000, or", "--set data.price_scale=10000, or"),
         ("a column {'close'} of no option", "a column {'close'} of no option", "a column {'close'} of no option"),
         ("timestamps= of nobody", "timestamps= of nobody", "timestamps= of nobody"),
     ],

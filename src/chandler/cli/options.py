@@ -97,6 +97,10 @@ class SourceOptions:
     decimal: Annotated[
         Literal["auto", ".", ","], Option("--decimal", help="Decimal sign of numbers that read both ways.")
     ] = "auto"
+    price_scale: Annotated[
+        float | None,
+        Option(help="What prices are divided by, such as 10000 where 4721500 is 472.15; 1: right as they are."),
+    ] = None
     sort: Annotated[bool, Option("--sort", help="Sort rows whose time steps back, instead of stopping.")] = False
     join: Annotated[bool, Option("--join", help="Files of one symbol follow one another: put them together.")] = False
     skip_bad: Annotated[bool, Option("--skip-bad", help="Leave out files that cannot be used, and say which.")] = False

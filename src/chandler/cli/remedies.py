@@ -24,7 +24,7 @@ _SETTINGS = ("start", "end", "allow_left_out")
 _PREPARED = "`chandler prepare DATA STORE {}` (STORE is then the data)"
 
 _TEXT = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
-_VALUE = rf"""\{{(?:{_TEXT}|[^}}'"])*\}}|\[(?:{_TEXT}|[^\]'"])*\]|{_TEXT}|True|\.\.\."""
+_VALUE = rf"""\{{(?:{_TEXT}|[^}}'"])*\}}|\[(?:{_TEXT}|[^\]'"])*\]|{_TEXT}|True|\d+|\.\.\."""
 KEYWORD = rf"\b[a-z_]+=(?:{_VALUE}|(?=[\s.,;:)]|$))"
 """A keyword with a value as Python writes it, `...` for one that the user knows, or with none."""
 
@@ -102,7 +102,7 @@ def _with_values(option: str, switch: bool, value: Any) -> str:
         return option
     if isinstance(value, dict):
         value = [f"{key}={one}" for key, one in value.items()]
-    values = value if isinstance(value, list) else ["..." if value is ... else value]
+    values = value if isinstance(value, list) else ["..." if value is ... else str(value)]
     return " ".join(f"{option} {_quoted(one)}" for one in values)
 
 

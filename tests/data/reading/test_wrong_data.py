@@ -280,7 +280,7 @@ def test_pieces_of_one_series_are_joined(tmp_path: Path, names: tuple[str, str])
 
 def test_equal_messages_of_many_files_are_one_line(tmp_path: Path) -> None:
     for number in range(45):
-        write(tmp_path / f"{number:02d}.csv", rows(count=3).rename(columns={"close": "ClsPric"}))
+        write(tmp_path / f"{number:02d}.csv", rows(count=3).rename(columns={"close": "Kappa"}))
     told = refused(tmp_path, "45 of 45 files cannot be used")
     assert told.count("missing column close") == 1
     assert "00.csv: missing column close" in told

@@ -112,7 +112,7 @@ def _refuse_other_names(found: Sequence[Bars]) -> None:
     if not all(stems) or any(symbol.casefold() in stem.casefold() for stem in stems):
         return
     words = {tuple(re.findall(r"[^\W\d_]+", stem.casefold())) for stem in stems}
-    distinct = [set(one) - _CALENDAR_WORDS for one in words]
+    distinct = {frozenset(one) - _CALENDAR_WORDS for one in words}
     if (
         len(distinct) > 1
         and all(distinct)

@@ -43,6 +43,7 @@ class ReadingOptions:
     adjust: Adjust = "auto"
     missing: Missing = "error"
     decimal: Decimal = "auto"
+    price_scale: float | None = None
     unsorted: Unsorted = "error"
     symbols: Sequence[str] | None = None
     start: Any = None
@@ -64,6 +65,10 @@ class ReadingOptions:
             value, known = getattr(self, name), [repr(kind) for kind in get_args(kinds)]
             if value not in get_args(kinds):
                 raise DataError(f"{name}={value!r} is not known: say {', '.join(known[:-1])} or {known[-1]}.")
+        if self.price_scale is not None and not 0 < self.price_scale < float("inf"):
+            raise DataError(
+                f"price_scale={self.price_scale} is not above 0: say what prices are divided by, such as 10000."
+            )
         moment_of(self.start)
         moment_of(self.end)
 

@@ -26,7 +26,7 @@ _CLOCK = (
     r"(?:[ -]?(?P<p>[AaPp][Mm]))?\s*(?P<z>[Zz]|(?:UTC|GMT)?[+-]\d{2}(?::?\d{2})?|UTC|GMT)?"
 )
 _SEPARATED = (
-    r"^\s*(?P<a>\d{1,4})[-/.年년]\s*(?P<b>\d{1,2})[-/.月월]\s*(?P<c>\d{1,4})[日일.]?"
+    r"^\s*(?:民[國国])?\s*(?P<a>\d{1,4})[-/.年년]\s*(?P<b>\d{1,2})[-/.月월]\s*(?P<c>\d{1,4})[日일.]?"
     rf"(?:[T ,]+{_CLOCK})?\s*$"
 )
 _COMPACT = (
@@ -207,12 +207,18 @@ def _join(date: pd.Series, clock: pd.Series) -> pd.Series:
     """Two columns, a date and a time of day, as one of text."""
     if pd.api.types.is_datetime64_any_dtype(date.dtype):
         date = date.dt.strftime("%Y-%m-%d")
-    if pd.api.types.is_numeric_dtype(clock.dtype):  # 93000 or 930
-        width = 6 if clock.max() > 2400 else 4
-        clock = clock.astype("Int64").astype("string").str.zfill(width)
+    if pd.api.types.is_numeric_dtype(clock.dtype):
+        clock = clock.astype("Int64")
+    clock = clock.astype("string").str.strip()
+    if pc.all(pc.match_substring_regex(arrow_text(clock), r"^\d{1,9}$")).as_py():  # 9, 930, 93000, 93000500
+        longest = int(clock.str.len().max())
+        width = next(width for width in (2, 4, 6, 9) if longest <= width)
+        clock = clock.str.zfill(width)
+        if width == 9:
+            clock = clock.str.slice(0, 6) + "." + clock.str.slice(6)
     if pd.api.types.is_numeric_dtype(date.dtype):
         date = date.astype("Int64")
-    return date.astype("string") + " " + clock.astype("string").str.strip()
+    return date.astype("string") + " " + clock
 
 
 def _from_epochs(raw: pd.Series) -> Times | None:
@@ -237,6 +243,12 @@ def _from_numbers(values: np.ndarray) -> Times:
     bad = ~np.isfinite(values)
     whole = np.where(bad, values[~bad][0] if (~bad).any() else 0, values)
     lowest, highest = (np.abs(whole).min(), np.abs(whole).max()) if len(whole) else (np.inf, 0)
+    if lowest >= 400101 and 1000101 <= highest < 1500000 and np.array_equal(whole, whole // 1):
+        whole = whole.astype(np.int64)
+        text = pd.Series([f"{one // 10000}/{one // 100 % 100}/{one % 100}" for one in whole.tolist()], dtype="string")
+        times = _from_text(text, str)  # 1130102
+        if np.asarray(times.index.notna()).all():
+            return replace(times, index=_masked(times.index, ~bad))
     for digits in (8, 12, 14, 17):
         if lowest >= 10 ** (digits - 1) and highest < 10**digits:
             text = pd.Series(whole.astype(np.int64)).astype("string")
@@ -359,12 +371,18 @@ def _from_text(text: pd.Series, first: Callable[[int], str]) -> Times:
             warnings.simplefilter("ignore")  # of zones by letters: such cells stay unreadable
             return Times(_by_pandas(named, format="mixed"))
 
+    republic = _republic(parts, good)
+    if republic:
+        parts["a"] = parts["a"] + 1911 * good
     year_first = parts["a"] >= 1000
     other = good & ~year_first
     good &= ~other | (parts["c"] >= 1000)  # years of two digits are not guessed
     year = np.where(year_first, parts["a"], parts["c"])
     month, day = parts["b"], np.where(year_first, parts["c"], parts["a"])
     notes: tuple[str, ...] = ()
+    if republic:
+        row = int(np.argmax(good))
+        notes = (f"times: years of the Republic of China, 1911 added: {text.iloc[row]!r} is of {year[row]}",)
     if (good & other).any():
         day_first, proof = _day_first(parts["a"], parts["b"], good & other, shown)
         if not day_first:
@@ -392,6 +410,16 @@ def _from_text(text: pd.Series, first: Callable[[int], str]) -> Times:
     moments = _masked(pd.DatetimeIndex((wall - offset * 10**9).view("M8[ns]")), good)
     zone, chosen = _zone_of(moments[good], offset[good])
     return Times(moments.tz_localize("UTC").tz_convert(zone), notes + chosen)
+
+
+def _republic(parts: dict[str, np.ndarray], rows: np.ndarray) -> bool:
+    """Whether all dates are year/month/day with years since 1911, as Taiwan counts them.
+
+    A year of three digits among them proves it: it is no day and no month. Those before 100 have two, and prove nothing.
+    """
+    years, months, days = (parts[key][rows] for key in "abc")
+    fits = (years >= 40) & (years < 150) & (months >= 1) & (months <= 12) & (days >= 1) & (days <= 31)
+    return bool(fits.mean() > 0.9 and years.max() >= 100)
 
 
 def _day_first(a: np.ndarray, b: np.ndarray, rows: np.ndarray, shown: Callable[[int], str]) -> tuple[bool, int]:

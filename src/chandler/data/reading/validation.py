@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from chandler.data.bars import Bars, cut_segments, rows_between
-from chandler.data.columns import FEATURES, PRICES, RawTable, is_alias
+from chandler.data.column_names import candidates, is_alias
+from chandler.data.columns import FEATURES, PRICES, RawTable
 from chandler.data.notes import Kind, Note
 from chandler.data.reading.column_roles import ANY_ORDER, price_order
 from chandler.data.reading.merging import strangers
@@ -37,10 +38,12 @@ _GLUED = 0.2
 of bars whose high or low lies within the body, from which another order of columns is believed where it fits."""
 _SUBTRACTED = 20
 """Rows in a row below 0, from which they are no event in the market."""
+_FIXED, _SURELY_FIXED = 1e4, 1e6
+"""Powers of ten of which all prices are multiples: from the first on it is told, from the second on refused."""
 _MOMENT = re.compile(r"\s*(19|20)\d\d([-/.]?)[01]\d\2[0-3]\d[ T]?\d\d:?\d\d")
 _WORD = re.compile(r"(?=.*[A-Za-z\u4e00-\u9fff])[^\s,;]{1,40}")
 """A cell that could be the name of a series: no number, no sentence."""
-_CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,6}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
+_CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,9}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
 
 
 def validate_table(
@@ -199,7 +202,17 @@ class _Validator:
             raw,
         )
         self._note(*times.notes)
+        self._note_steps(times.index)
         return self._by_day(times.index)
+
+    def _note_steps(self, index: pd.DatetimeIndex) -> None:
+        """Tell where no two of the first rows of a symbol are equally far apart: as in a column that is not of bars."""
+        steps = np.diff(index.asi8[self.codes == self.codes[0]][:500])
+        if len(steps) >= 20 and len(np.unique(np.abs(steps))) == len(steps):
+            name = self.table.named("timestamp")
+            others = [one for one in candidates(["timestamp"], list(self.table.names.values()))[0] if one != name]
+            told = f"; other columns of times: {listed(others, 6)}, columns={{'timestamp': ...}}" if others else ""
+            self._note(f"times: no two steps in {name!r} are equal, unlike those of bars{told}", kind="kept")
 
     def _by_day(self, index: pd.DatetimeIndex) -> pd.DatetimeIndex:
         """Daily bars that are dated by the last instant of their day, dated by the day."""
@@ -219,6 +232,10 @@ class _Validator:
         for position, name in enumerate(FEATURES):
             values[:, position] = self._numbers(name) if name in self.table.roles else np.nan
         prices = values[:, :4]
+        if self.options.price_scale is None:
+            self._refuse_scaled(prices)
+        elif self.options.price_scale != 1:
+            self._note(f"prices: divided by {self.options.price_scale:,g}, as asked")
         if self.plain >= set(PRICES):
             return values, np.zeros(len(values), bool)
         absent, below = np.isnan(prices), prices <= 0
@@ -249,9 +266,38 @@ class _Validator:
         until = f", from {times[bad].min()} to {last}," if bad.sum() > 1 else ""
         return f'Prices must be above 0: correct these rows{until or ","} or pass missing="drop".'
 
+    def _refuse_scaled(self, prices: np.ndarray) -> None:
+        """Refuse prices (N, 4) that are whole multiples of a million or more: fixed point, as of nanos of a dollar.
+
+        Gold in dong is a multiple of 100,000 and shares in won of 1,000: below a million there is a note at most.
+        """
+        close = prices[:, 3]
+        if self.table.lean:
+            raise DataError(
+                "no column names and whole prices: this looks like a file of LEAN, which has prices times 10,000. Divide "
+                "them, price_scale=10000, or say that they are right as they are, price_scale=1."
+            )
+        if len(close) < 20 or (close[:20] % _FIXED).any() or len(np.unique(close[:1000])) < 10 or not (close > 0).all():
+            return
+        if (prices % _FIXED).any():
+            return
+        step = _FIXED
+        while not (prices % (10 * step)).any():
+            step *= 10
+        told = f"all prices are multiples of {step:,.0f}, as where they are written as whole numbers of a small unit"
+        scale = f"{step * 100:.0f}"
+        remedy = f"price_scale={scale} (the first close is {close[0] / step / 100:g} then)"
+        if step >= _SURELY_FIXED:
+            raise DataError(
+                f"{told}. Divide them, for example {remedy}, or say that they are right as they are, price_scale=1."
+            )
+        self._note(f"prices: {told}: if so, {remedy}; if not, price_scale=1", kind="kept")
+
     def _numbers(self, name: str) -> np.ndarray:
         """A column as (N,) float64, NaN where empty; text, infinite and oversized values are errors."""
         numbers = self.numbers.values[name]
+        if self.options.price_scale is not None and name in (*PRICES, "adj_close"):
+            numbers = numbers / self.options.price_scale
         if name in self.numbers.text:
             self._refuse(self.numbers.text[name], "text in {}", "Correct or drop these rows: numbers only.", name)
         least, most = (PRICE_FLOOR, PRICE_LIMIT) if name in PRICES else (0, FLOAT32_MAX)
@@ -261,7 +307,7 @@ class _Validator:
         self._refuse(np.isinf(numbers), "infinite value in {}", "Correct or drop these rows.", name)
         if name in PRICES:
             what = f"{{}} is above {PRICE_LIMIT:.0e}, higher than any price"
-            remedy = "Correct these rows, or use a larger unit, for example prices in millions."
+            remedy = "Correct these rows, or divide all prices, for example price_scale=1000000000."
             self._refuse(np.abs(numbers) > PRICE_LIMIT, what, remedy, name)
             what = f"{{}} is below {PRICE_FLOOR:.0e}, less than float32 can tell from 0"
             remedy = "Correct these rows, or use a smaller unit."
