@@ -8,7 +8,7 @@ import pytest
 
 from chandler.data import Bars
 from chandler.data.calendars.time_features import time_features
-from chandler.data.reading.timestamps import parse_times
+from chandler.data.reading.times import parse_times
 from chandler.errors import DataError
 
 

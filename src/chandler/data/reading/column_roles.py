@@ -14,7 +14,7 @@ import pandas as pd
 from chandler.data.column_names import COLUMN_ALIASES, normalized_name, spellings
 from chandler.data.columns import PRICES, RawTable
 from chandler.data.notes import Note
-from chandler.data.reading.timestamps import parse_times
+from chandler.data.reading.times import parse_times
 from chandler.errors import DataError
 
 _ORDERS = (PRICES, ("low", "high", "open", "close"), ("open", "close", "high", "low"))

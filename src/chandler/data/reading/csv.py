@@ -34,7 +34,7 @@ from chandler.data.reading.column_roles import infer_roles, regular_times, resol
 from chandler.data.reading.discovery import Source
 from chandler.data.reading.encoding import Encoded, head_of, utf8_bytes
 from chandler.data.reading.frames import wide_table
-from chandler.data.reading.timestamps import looks_like_time
+from chandler.data.reading.times import looks_like_time
 from chandler.errors import DataError
 
 _HEADER_LINES = 30

@@ -21,7 +21,7 @@ from chandler.data.columns import (
 )
 from chandler.data.notes import Note
 from chandler.data.reading.column_roles import infer_roles, regular_times, resolve_volume_columns
-from chandler.data.reading.timestamps import looks_like_time
+from chandler.data.reading.times import looks_like_time
 from chandler.errors import DataError
 from chandler.text import listed
 

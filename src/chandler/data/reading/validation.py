@@ -21,7 +21,7 @@ from chandler.data.reading.column_roles import ANY_ORDER, price_order
 from chandler.data.reading.merging import strangers
 from chandler.data.reading.numbers import Numbers, arrow_text, parse_numbers
 from chandler.data.reading.options import LeftOut, ReadingOptions
-from chandler.data.reading.timestamps import parse_times
+from chandler.data.reading.times import parse_times
 from chandler.errors import DataError
 from chandler.text import count, listed
 

@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chandler.data.reading.numbers import arrow_text
+from chandler.data.reading.times.weekdays import without_weekdays
+from chandler.data.reading.times.zones import in_zone, seconds, zone_of
 from chandler.errors import DataError
 from chandler.text import count
 
@@ -36,29 +38,6 @@ _COMPACT = (
 _OFFSET = re.compile(r"(Z|[+-]\d\d(:?\d\d)?)$")
 _NAMED = r"^(?P<wall>.*\d)\s+(?P<zone>[A-Z][A-Za-z]+/[A-Za-z_/]+)$"
 
-# Tried in this order where a file mixes offsets because of daylight saving.
-_EXCHANGE_ZONES = (
-    "America/New_York", "America/Chicago", "Europe/London", "Europe/Berlin", "Europe/Athens",
-    "America/Los_Angeles", "America/Denver", "America/Halifax", "Australia/Sydney", "Pacific/Auckland",
-    "Asia/Jerusalem", "America/Santiago", "America/Sao_Paulo", "Africa/Cairo", "Europe/Moscow",
-    "Europe/Istanbul", "Asia/Tehran",
-)  # fmt: skip
-
-_DAYS = {
-    word: day
-    for words in (
-        "mon tue wed thu fri sat sun", "monday tuesday wednesday thursday friday saturday sunday",
-        "mo di mi do fr sa so", "montag dienstag mittwoch donnerstag freitag samstag sonntag",
-        "lundi mardi mercredi jeudi vendredi samedi dimanche", "lunes martes miércoles jueves viernes sábado domingo",
-        "пн вт ср чт пт сб вс", "一 二 三 四 五 六 日", "周一 周二 周三 周四 周五 周六 周日",
-        "星期一 星期二 星期三 星期四 星期五 星期六 星期日", "星期一 星期二 星期三 星期四 星期五 星期六 星期天",
-        "月 火 水 木 金 土 日", "月曜日 火曜日 水曜日 木曜日 金曜日 土曜日 日曜日", "월 화 수 목 금 토 일",
-        "월요일 화요일 수요일 목요일 금요일 토요일 일요일",
-    )
-    for day, word in enumerate(words.split())
-}  # fmt: skip
-_DAY = "|".join(sorted(_DAYS, key=len, reverse=True))
-_WEEKDAY = rf"(?i)^(?:({_DAY})[.,]?\s+)|[\s,]*(?<=[\s,])({_DAY})\.?$|\s*[(\uff08\[]({_DAY})[)\uff09\]]$"
 _NOTHING = pd.DatetimeIndex([pd.NaT]).as_unit("ns")
 _ONE_AT_A_TIME = threading.Lock()
 _UNITS = (("seconds", 10**9, 1e11), ("milliseconds", 10**6, 1e14), ("microseconds", 10**3, 1e17),
@@ -118,7 +97,7 @@ def parse_times(
         times = replace(times, index=index.take(codes))
     naive = times.index.tz is None
     asked, reason = (stated or (None, "")) if timezone is None and naive else (timezone, "as asked")
-    index, odd = _in_zone(times.index, asked, series)
+    index, odd = in_zone(times.index, asked, series)
     zone = ""
     if asked is not None:
         zone = f"times: {'wall clock in' if naive else f'from {times.index.tz} to'} {asked}, {reason}"
@@ -187,8 +166,8 @@ def _iso(raw: pd.Series) -> Times | None:
     # The offset is in the last six characters at most; few of these endings differ.
     endings = pc.dictionary_encode(pc.utf8_slice_codeunits(text, -6))
     found = [_OFFSET.search(ending) for ending in endings.dictionary.to_pylist()]
-    seconds = np.array([_seconds(match.group()) if match else 0 for match in found], np.int64)
-    zone, notes = _zone_of(index, seconds[np.asarray(endings.indices.to_numpy(zero_copy_only=False))])
+    seconds = np.array([seconds(match.group()) if match else 0 for match in found], np.int64)
+    zone, notes = zone_of(index, seconds[np.asarray(endings.indices.to_numpy(zero_copy_only=False))])
     return Times(index.tz_localize("UTC").tz_convert(zone), notes)
 
 
@@ -283,7 +262,7 @@ def _from_objects(values: pd.Series, codes: np.ndarray, date_format: str | None,
         return place(int(np.flatnonzero(codes == position)[0]))
 
     if date_format is not None:
-        text, days = _without_weekdays(values.astype("string").str.strip())
+        text, days = without_weekdays(values.astype("string").str.strip())
         times = Times(_by_pandas(text, format=date_format), hint=f"They do not fit date_format={date_format!r}.")
         return _checked(times, days)
     kinds = {isinstance(value, str) for value in values}
@@ -293,7 +272,7 @@ def _from_objects(values: pd.Series, codes: np.ndarray, date_format: str | None,
         if pd.api.types.infer_dtype(values) in ("integer", "floating", "mixed-integer-float", "decimal"):
             return _from_numbers(values.to_numpy(np.float64))
         return Times(_by_pandas(values))
-    text, days = _without_weekdays(values.astype("string").str.strip())
+    text, days = without_weekdays(values.astype("string").str.strip())
     numeric = np.asarray(pc.fill_null(pc.match_substring_regex(arrow_text(text), r"^[-+]?\d+(\.\d*)?$"), False))
     # Most cells say how the column is read; the others are the ones that are wrong.
     if 2 * numeric.sum() > len(numeric):
@@ -307,24 +286,6 @@ def _from_objects(values: pd.Series, codes: np.ndarray, date_format: str | None,
             times, index=pd.DatetimeIndex(times.index.append(_NOTHING.tz_localize(times.index.tz)).take(places))
         )
     return _checked(_from_text(text, first), days)
-
-
-def _without_weekdays(text: pd.Series) -> tuple[pd.Series, np.ndarray]:
-    """Dates without what repeats them: the name of the weekday, the name of a zone in brackets behind its offset.
-
-    Returns:
-        The text, and the weekday (N,) that was written, Monday 0; -1 for none. A column in which most cells have
-        none is left as it is.
-    """
-    none = np.full(len(text), -1)
-    sample = text.iloc[:: max(1, len(text) // 50)].dropna()
-    if 2 * sum(re.search(_WEEKDAY, cell) is not None for cell in sample) <= len(sample):
-        return text, none
-    plain = text.str.replace(r"([+-]\d\d:?\d\d)\s*\([A-Za-z .'-]+\)$", r"\1", regex=True)
-    plain = plain.str.replace(r"\b(?:GMT|UTC)([+-]\d)", r"\1", regex=True)
-    found = plain.str.extract(_WEEKDAY).bfill(axis=1).iloc[:, 0]
-    days = found.str.casefold().map(_DAYS).fillna(-1).to_numpy(np.int64)
-    return plain.str.replace(_WEEKDAY, "", regex=True).str.strip(), days
 
 
 def _checked(times: Times, days: np.ndarray) -> Times:
@@ -356,7 +317,7 @@ def _from_text(text: pd.Series, first: Callable[[int], str]) -> Times:
     named = pc.extract_regex(array, _NAMED)
     if len(array) and not named.null_count and len(zone := pc.unique(pc.struct_field(named, "zone"))) == 1:
         times = _from_text(pd.Series(pc.struct_field(named, "wall").to_pandas(), dtype="string"), first)
-        index, odd = _in_zone(times.index, zone[0].as_py())
+        index, odd = in_zone(times.index, zone[0].as_py())
         return Times(index, times.notes + odd, times.hint)
     parts = _fields(array, _SEPARATED)
     use = parts["found"] == 0
@@ -408,7 +369,7 @@ def _from_text(text: pd.Series, first: Callable[[int], str]) -> Times:
             f"{shown(int(np.flatnonzero(good & ~zoned)[0]))}. Write all of them the same way."
         )
     moments = _masked(pd.DatetimeIndex((wall - offset * 10**9).view("M8[ns]")), good)
-    zone, chosen = _zone_of(moments[good], offset[good])
+    zone, chosen = zone_of(moments[good], offset[good])
     return Times(moments.tz_localize("UTC").tz_convert(zone), notes + chosen)
 
 
@@ -455,107 +416,7 @@ def _fields(array: pa.Array, pattern: str) -> dict[str, np.ndarray]:
     half = pc.utf8_lower(text("p"))
     fields["p"] = np.asarray(pc.index_in(half, pa.array(["", "am", "pm"])).to_numpy(zero_copy_only=False), np.int64)
     codes, zones = pd.factorize(text("z").to_numpy(zero_copy_only=False))
-    fields["offset"] = np.array([_seconds(zone) for zone in zones], np.int64)[codes]
+    fields["offset"] = np.array([seconds(zone) for zone in zones], np.int64)[codes]
     fields["zoned"] = np.array([zone != "" for zone in zones], np.int64)[codes]
     fields["found"] = np.asarray(matched.is_valid().to_numpy(zero_copy_only=False), np.int64)
     return fields
-
-
-def _seconds(offset: str) -> int:
-    """`-05:00`, `-0500` or `-05` -> -18000; Z, UTC, GMT -> 0."""
-    offset = offset.removeprefix("UTC").removeprefix("GMT")
-    if not offset or offset[0] not in "+-":
-        return 0
-    digits = offset[1:].replace(":", "").ljust(4, "0")
-    return (-1 if offset[0] == "-" else 1) * (int(digits[:2]) * 3600 + int(digits[2:]) * 60)
-
-
-def _in_zone(
-    index: pd.DatetimeIndex, timezone: str | None, series: np.ndarray | None = None
-) -> tuple[pd.DatetimeIndex, tuple[str, ...]]:
-    """Naive times become wall clock of `timezone`, others are converted to it; None leaves them.
-
-    Times of an hour that comes twice as clocks go back are told apart by the order of the rows of a series, its
-    numbers (N,) in `series`, and by the spacing where they are there once: a note says so. DataError for times that
-    do not exist.
-    """
-    if timezone is None:
-        return index, ()
-    try:
-        if index.tz is not None:
-            return index.tz_convert(timezone), ()
-        local = index.tz_localize(timezone, ambiguous="NaT", nonexistent="NaT")
-    except (KeyError, ValueError):
-        raise DataError(f"timezone={timezone!r} is not a known zone; say, for example, 'Europe/Berlin'.") from None
-    odd = np.flatnonzero(np.asarray(local.isna()) & np.asarray(index.notna()))
-    if not len(odd):
-        return local, ()
-    first, last = (
-        index[odd].tz_localize(timezone, ambiguous=np.full(len(odd), summer), nonexistent="NaT")
-        for summer in (True, False)
-    )
-    if (gone := np.asarray(first.isna())).any():
-        time = index[odd][int(np.argmax(gone))]
-        january = pd.Timestamp(time.year, 1, 1, tz=timezone) - pd.Timestamp(time.year, 1, 1, tz="UTC")
-        winter = round(january / pd.Timedelta("1h"))  # in Etc/GMT+5 it is five hours less
-        raise DataError(
-            f"in {timezone} clocks go forward and {time} does not exist, but {count(int(gone.sum()), 'row')} have such a time. "
-            f"So the clock of these times is another one, which does not change: timezone='UTC', or winter time all year, "
-            f"timezone='Etc/GMT{winter:+d}'."
-        )
-    shift = (last - first).asi8
-    late, alone = _second_pass(index.asi8, odd, np.zeros(len(index)) if series is None else series, shift)
-    ticks = local.asi8.copy()
-    ticks[odd] = np.where(late, last.asi8, first.asi8)
-    notes: tuple[str, ...] = ()
-    if alone.any():
-        told = f"{count(int(alone.sum()), 'row')} of an hour that comes twice is there once"
-        notes = (
-            f"times: as clocks go back, {told.replace('rows of an hour that comes twice is', 'rows of hours that come twice are')}, "
-            f"first {index[odd][int(np.argmax(alone))]}: taken as the first, or as the spacing of the rows says",
-        )
-    return pd.DatetimeIndex(ticks.view("M8[ns]")).tz_localize("UTC").tz_convert(timezone), notes
-
-
-def _second_pass(
-    wall: np.ndarray, odd: np.ndarray, series: np.ndarray, shift: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the `odd` rows (M,), whose hour comes twice, are of the second time; and which are there once."""
-    steps = np.diff(wall)
-    order = np.arange(len(wall)) if (series == series[0]).all() else np.argsort(series, kind="stable")
-    if (steps < 0).sum() > (steps > 0).sum():  # newest first
-        order = order[::-1]
-    place, own = np.empty_like(order), series[order]
-    place[order] = np.arange(len(order))
-    at = np.argsort(place[odd])
-    rows, wall = place[odd][at], wall[order]
-    forward = np.diff(wall[:10_000])
-    usual = np.median(forward[forward > 0]) if (forward > 0).any() else 0
-    late, alone = np.zeros(len(odd), bool), np.zeros(len(odd), bool)
-    new = (np.diff(rows) > 1) | (own[rows[1:]] != own[rows[:-1]]) | (np.diff(wall[rows]) > shift[at][1:])
-    for run in np.split(np.arange(len(rows)), np.flatnonzero(new) + 1):
-        lo, hi, hour = rows[run[0]], rows[run[-1]], shift[at[run[0]]]
-        back = np.diff(wall[rows[run]])
-        if (back <= 0).any():
-            late[at[run[1 + int(np.argmax(back < 0 if (back < 0).any() else back <= 0)) :]]] = True
-            continue
-        before = wall[lo] - wall[lo - 1] if lo and own[lo - 1] == own[lo] else 0
-        after = wall[hi + 1] - wall[hi] if hi + 1 < len(wall) and own[hi + 1] == own[hi] else 0
-        alone[at[run]] = True
-        late[at[run]] = (before + hour == usual) + (after == usual) > (before == usual) + (after + hour == usual)
-    return late, alone
-
-
-def _zone_of(moments: pd.DatetimeIndex, offsets: np.ndarray) -> tuple[str, tuple[str, ...]]:
-    """The zone of moments (UTC, without saying so) whose wall clock is `offsets` seconds ahead; a note if it was a choice."""
-    distinct = np.unique(offsets)
-    if len(distinct) == 1:
-        minutes = int(distinct[0]) // 60
-        sign = "-" if minutes < 0 else "+"
-        return f"UTC{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}" if minutes else "UTC", ()
-    moments = moments.tz_localize("UTC")
-    for zone in _EXCHANGE_ZONES:
-        local = moments.tz_convert(zone).tz_localize(None).asi8
-        if np.array_equal(local - moments.asi8, offsets * 10**9):
-            return zone, (f"times: the offsets from UTC change with daylight saving as in {zone}: took that zone",)
-    return "UTC", ("times: the offsets from UTC fit no common exchange zone: times are in UTC",)
