@@ -103,7 +103,9 @@ def commas() -> pd.DataFrame:
 
 
 def twins() -> pd.DataFrame:
-    return rows(count=200).assign(Close=lambda frame: frame["close"] + 1e-4)
+    frame = rows(count=200)
+    frame.insert(1, "Close", frame["close"] + 1e-4)
+    return frame
 
 
 def unadjusted() -> pd.DataFrame:
@@ -257,7 +259,7 @@ READING = {
     "decimal point": ("commas.csv", "--decimal '.'"),
     "decimal comma": ("commas.csv", "--decimal ','"),
     "adjust": ("adjusted.csv", "--adjust none"),
-    "twins": ("twins.csv", "--column close=close"),
+    "twins": ("twins.csv", "--column close=Close"),
     "join": ("pieces", "--join"),
     "zones": ("zones --join", "--timezone UTC"),
     "symbol": ("coins", "--column symbol="),

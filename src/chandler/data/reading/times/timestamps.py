@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from chandler.data.reading.numbers import arrow_text
 from chandler.data.reading.times.weekdays import without_weekdays
-from chandler.data.reading.times.zones import in_zone, seconds, zone_of
+from chandler.data.reading.times.zones import in_zone, offset_seconds, zone_of
 from chandler.errors import DataError
 from chandler.text import count
 
@@ -166,7 +166,7 @@ def _iso(raw: pd.Series) -> Times | None:
     # The offset is in the last six characters at most; few of these endings differ.
     endings = pc.dictionary_encode(pc.utf8_slice_codeunits(text, -6))
     found = [_OFFSET.search(ending) for ending in endings.dictionary.to_pylist()]
-    seconds = np.array([seconds(match.group()) if match else 0 for match in found], np.int64)
+    seconds = np.array([offset_seconds(match.group()) if match else 0 for match in found], np.int64)
     zone, notes = zone_of(index, seconds[np.asarray(endings.indices.to_numpy(zero_copy_only=False))])
     return Times(index.tz_localize("UTC").tz_convert(zone), notes)
 
@@ -416,7 +416,7 @@ def _fields(array: pa.Array, pattern: str) -> dict[str, np.ndarray]:
     half = pc.utf8_lower(text("p"))
     fields["p"] = np.asarray(pc.index_in(half, pa.array(["", "am", "pm"])).to_numpy(zero_copy_only=False), np.int64)
     codes, zones = pd.factorize(text("z").to_numpy(zero_copy_only=False))
-    fields["offset"] = np.array([seconds(zone) for zone in zones], np.int64)[codes]
+    fields["offset"] = np.array([offset_seconds(zone) for zone in zones], np.int64)[codes]
     fields["zoned"] = np.array([zone != "" for zone in zones], np.int64)[codes]
     fields["found"] = np.asarray(matched.is_valid().to_numpy(zero_copy_only=False), np.int64)
     return fields

@@ -17,7 +17,7 @@ _EXCHANGE_ZONES = (
 )  # fmt: skip
 
 
-def seconds(offset: str) -> int:
+def offset_seconds(offset: str) -> int:
     """`-05:00`, `-0500` or `-05` -> -18000; Z, UTC, GMT -> 0."""
     offset = offset.removeprefix("UTC").removeprefix("GMT")
     if not offset or offset[0] not in "+-":
