@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +52,8 @@ def test_a_source_that_was_read_again_is_not_counted_twice(tmp_path: Path) -> No
 def test_notes_of_earlier_stores_are_sentences() -> None:
     assert Note.restored("dropped 3 rows") == Note("dropped 3 rows")
     note = Note("dropped {rows}", "dropped", 1, "2024-01-01 00:00:00", "2024-01-01 00:00:00")
-    assert Note.restored(asdict(note)) == note
-    assert Note.restored({**asdict(note), "kind": "of later", "more": 1}).kind == "read"
+    assert Note.restored(note.to_dict()) == note
+    assert Note.restored({**note.to_dict(), "kind": "of later", "more": 1}).kind == "read"
     assert str(note) == "dropped 1 row (2024-01-01)"
 
 

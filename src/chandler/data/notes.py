@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import pandas as pd
@@ -22,36 +22,48 @@ SHOWN = 8
 """Lines that a command prints of them."""
 
 
-@dataclass(frozen=True)
-class Note:
-    """Something about the bars of one symbol.
+class Note(str):
+    """Something about the bars of one symbol: the sentence that says it, and what it is made of.
 
     `text` is in words, equal for all symbols that it holds of; `{rows}` in it stands for how many `rows`. `first` and
     `last` are the times of these, as written in their zone.
     """
 
+    __slots__ = ("first", "kind", "last", "rows", "text")
     text: str
-    kind: Kind = "read"
-    rows: int = 0
-    first: str = ""
-    last: str = ""
+    kind: Kind
+    rows: int
+    first: str
+    last: str
 
-    def __str__(self) -> str:
-        span = [moment.removesuffix(" 00:00:00") for moment in dict.fromkeys((self.first, self.last)) if moment]
-        return self.text.replace("{rows}", count(self.rows, "row")) + (f" ({' to '.join(span)})" if span else "")
+    def __new__(cls, text: str, kind: Kind = "read", rows: int = 0, first: str = "", last: str = "") -> Note:
+        span = [moment.removesuffix(" 00:00:00") for moment in dict.fromkeys((first, last)) if moment]
+        said = text.replace("{rows}", count(rows, "row")) + (f" ({' to '.join(span)})" if span else "")
+        note = super().__new__(cls, said)
+        note.text, note.kind, note.rows, note.first, note.last = text, kind, rows, first, last
+        return note
+
+    def __getnewargs__(self) -> tuple[Any, ...]:  # as copies and other processes make it
+        return self.text, self.kind, self.rows, self.first, self.last
 
     @property
     def matters(self) -> bool:
         """Whether it belongs before the eyes of whoever uses the bars."""
         return self.kind not in _PLAIN
 
+    def to_dict(self) -> dict[str, Any]:
+        """In plain JSON types."""
+        return {name: getattr(self, name) for name in ("text", "kind", "rows", "first", "last")}
+
     @classmethod
     def restored(cls, saved: str | Mapping[str, Any]) -> Note:
-        """A note out of JSON: `asdict` of one, or a sentence, as stores of earlier versions have them."""
+        """A note out of JSON: `to_dict` of one, or a sentence, as stores of earlier versions have them."""
         if isinstance(saved, str):
             return cls(saved)
-        found = {name: saved[name] for name in cls.__dataclass_fields__ if name in saved}
-        return cls(**(found | {"kind": found.get("kind") if found.get("kind") in get_args(Kind) else "read"}))
+        kind: Any = saved.get("kind")
+        return cls(
+            saved["text"], kind if kind in get_args(Kind) else "read", saved["rows"], saved["first"], saved["last"]
+        )
 
 
 def merged(notes: Iterable[Note]) -> tuple[Note, ...]:
@@ -63,8 +75,9 @@ def merged(notes: Iterable[Note]) -> tuple[Note, ...]:
             firsts, lasts = (
                 [moment for moment in ends if moment] for ends in ((one.first, note.first), (one.last, note.last))
             )
-            found[note.kind, note.text] = replace(
-                one, rows=one.rows + note.rows, first=min(firsts, default=""), last=max(lasts, default="")
+            rows = one.rows + note.rows
+            found[note.kind, note.text] = Note(
+                note.text, note.kind, rows, min(firsts, default=""), max(lasts, default="")
             )
     return tuple(found.values())
 
@@ -94,7 +107,7 @@ class Finding:
         `here`: whether its rows lie in the period of a result, first and last moment in ns since 1970.
         """
         about = {"symbols": None if len(self.symbols) == self.of else list(self.symbols)}
-        found = {**asdict(self.note), **about, "matters": self.note.matters, "said": str(self)}
+        found = {**self.note.to_dict(), **about, "matters": self.note.matters, "said": str(self)}
         return found if period is None else {**found, "here": self.within(*period)}
 
 

@@ -119,6 +119,7 @@ class InspectReport:
         found = asdict(self)
         for one in found["symbols"]:
             del one["trace"]
+            one["notes"] = [{**note.to_dict(), "said": str(note)} for note in one["notes"]]
         return {"ok": self.ok, **found, "symbols": list(found["symbols"])}
 
     def to_text(self) -> str:

@@ -6,7 +6,6 @@ Whatever reads data (a file, a frame, a vendor layout) makes a `RawTable` and ca
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -449,7 +448,7 @@ class _Validator:
     def _counted(self, note: Note, about: np.ndarray, own: Any) -> Note:
         """A note with the number of a symbol's rows that it is about, and their first and last time."""
         times = self.index[own][about[own]]
-        return replace(note, rows=len(times), first=str(times.min()), last=str(times.max()))
+        return Note(note.text, note.kind, len(times), str(times.min()), str(times.max()))
 
     def _by_symbol(self) -> list[Any]:
         """Which rows each symbol has, in their order: slices where that can be, for these copy nothing."""

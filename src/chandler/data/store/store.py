@@ -7,7 +7,7 @@ import json
 import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -260,7 +260,7 @@ class BarStore:
                 "features": list(FEATURES),
                 "symbols": list(self.symbols),
                 "zones": list(self.zones),
-                "notes": {symbol: [asdict(note) for note in notes] for symbol, notes in self.notes.items()},
+                "notes": {symbol: [note.to_dict() for note in notes] for symbol, notes in self.notes.items()},
                 "sources": dict(self.sources),
             }
             (scratch / META).write_text(json.dumps(meta, ensure_ascii=False, indent=1), encoding="utf-8")

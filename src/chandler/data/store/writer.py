@@ -62,7 +62,10 @@ class ManifestEntry:
 
     def to_line(self) -> str:
         """One line of JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        found = asdict(self)
+        for saved, piece in zip(found["pieces"], self.pieces, strict=True):
+            saved["notes"] = [note.to_dict() for note in piece.notes]
+        return json.dumps(found, ensure_ascii=False)
 
     @classmethod
     def from_line(cls, line: str) -> ManifestEntry:
