@@ -102,7 +102,7 @@ def _require_demo(folder: Path, settings: Settings) -> None:
         changed = changed_keys(Run(folder).settings, settings) if (folder / "config.yaml").is_file() else []
         if changed:
             raise ConfigError(
-                f"{folder} holds another run than this demo ({'; '.join(changed[:3])}). Choose another folder with --out."
+                f"{folder} holds another run than this demo ({'; '.join(changed[:3])}). Choose another folder (out=)."
             )
 
 

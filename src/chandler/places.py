@@ -93,12 +93,12 @@ class Layout:
         if found and not self.is_at(folder):
             raise ConfigError(
                 f"{folder} holds {', '.join(found)}, and no sign that chandler wrote {self.kind} there: nothing is "
-                "replaced. Choose another folder with --out."
+                "replaced. Choose another folder (out=)."
             )
         if CONFIG in found and not _dumped(folder / CONFIG):
             raise ConfigError(
                 f"{folder / CONFIG} was not written by chandler, or changed since: it is not replaced. Move it away, or "
-                "choose another folder with --out."
+                "choose another folder (out=)."
             )
 
     def require_own(self, folder: Path) -> None:
@@ -109,7 +109,7 @@ class Layout:
         if foreign is not None:
             raise ConfigError(
                 f"{foreign} is not of {self.kind} that chandler wrote: it is not removed. Move it away, or choose another "
-                "folder with --out."
+                "folder (out=)."
             )
 
     def require_free(self, folder: Path, holds: str) -> None:
@@ -122,7 +122,7 @@ class Layout:
             return
         whole = folder.is_dir() and len(list(self._tops(folder))) == len(list(folder.iterdir()))
         if not whole or (self.found(folder) and not self.is_at(folder)):
-            raise ConfigError(f"{folder}: exists and holds {holds}. Choose another folder (--out).")
+            raise ConfigError(f"{folder}: exists and holds {holds}. Choose another folder (out=).")
         self.require_own(folder)
 
     def claim(self, folder: Path, holds: str) -> None:
@@ -132,7 +132,7 @@ class Layout:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(
-                f"{folder}: cannot write there ({error.strerror}). Choose another folder with --out."
+                f"{folder}: cannot write there ({error.strerror}). Choose another folder (out=)."
             ) from error
 
     def clear(self, folder: Path, *, but: Collection[str] = (), only: Collection[str] | None = None) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -31,19 +32,82 @@ Moment = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(v
 S = TypeVar("S", bound=BaseModel)
 
 
+class Cell(str):
+    """A value of a YAML as it is written there, with what YAML makes of it: 000001 is 1, and ON is true."""
+
+    __slots__ = ("value",)
+    value: Any
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that keeps as `Cell`s what would lose its text: values without quotes, and those whose backslashes meant more."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        found = super().construct_object(node, deep=deep)
+        if not isinstance(node, yaml.ScalarNode):
+            return found
+        start, end = node.start_mark, node.end_mark
+        escaped = node.style == '"' and re.search(r"[\x00-\x1f\x85\xa0\u2028\u2029]", str(found))
+        escaped = escaped and "\\" in (start.buffer or "\\")[start.pointer : end.pointer]
+        if isinstance(found, str) and not escaped:
+            return found
+        cell = Cell(repr(found)[1:-1] if escaped else node.value)
+        cell.value = found
+        return cell
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, _Loader)
+
+
+def _resolved(raw: Any, kind: Any, at: str) -> Any:
+    """`raw` with its `Cell`s as the text they were written as where `kind` is text, and as what YAML makes of them elsewhere.
+
+    `at` is how complaints call the place. ConfigError: a path that lost its backslashes.
+    """
+    kinds = [get_args(one)[0] if get_origin(one) is Annotated else one for one in (kind, *get_args(kind))]
+    if isinstance(raw, Mapping):
+        models = [one for one in kinds if isinstance(one, type) and issubclass(one, BaseModel)]
+        fields = {name: field.annotation for one in models for name, field in one.model_fields.items()}
+        inner = next((str for one in kinds if get_origin(one) is dict and get_args(one)[1] is str), None)
+        return {
+            str(key) if isinstance(key, Cell) else key: (
+                str(value) if inner and _is_text(value) else _resolved(value, fields.get(key), f"{at}{key}.")
+            )
+            for key, value in raw.items()
+        }
+    if isinstance(raw, list):
+        inner = next((get_args(one)[0] for one in kinds if get_origin(one) is list), None)
+        return [str(one) if inner is str and _is_text(one) else _resolved(one, inner, at) for one in raw]
+    if not isinstance(raw, Cell):
+        return raw
+    if isinstance(raw.value, str) and "\\" in raw and str in kinds:
+        raise ConfigError(
+            f"{at.rstrip('.')}: in double quotes backslashes have a meaning of their own and this became {raw}. Use single quotes, "
+            "'D:\\new\\table.csv', or /."
+        )
+    text = str in kinds and not {int, float, bool} & set(kinds)
+    return str(raw) if text and raw.value is not None else raw.value
+
+
+def _is_text(raw: Any) -> bool:
+    """Whether this can be an element of texts, and not what YAML writes for nothing: NULL can, ~ cannot."""
+    return isinstance(raw, Cell) and not isinstance(raw.value, str) and raw not in ("", "~")
+
+
 def read(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The keys of a YAML file (or of a mapping), and what complaints call it. ConfigError: unreadable file."""
     if isinstance(source, Mapping):
         return dict(source), "the settings"
     where = str(source)
     try:
-        raw = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
+        raw = _parse(Path(source).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{where}: no such file. Shipped recipes are in configs/.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{where}: cannot be read ({error}).") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not valid YAML: {error}") from error
+        raise ConfigError(f"{where}: not valid YAML: {_yaml_words(error)}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{where}: expected keys and values, found {type(raw).__name__}.")
     return raw, where
@@ -74,7 +138,7 @@ def load(
         _apply(raw, override)
     raw |= final or {}
     try:
-        return kind.model_validate(raw)
+        return kind.model_validate(_resolved(raw, kind, f"{where or found}: "))
     except ValidationError as error:
         raise ConfigError(_explain(error, where or found, kind)) from error
 
@@ -95,9 +159,19 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     if not equals or not all(path):
         raise ConfigError(f"--set {override}: expected key=value, as in --set data.path=bars.csv")
     try:
-        put(raw, path, yaml.safe_load(value) if value.strip() else None)
+        put(raw, path, _parse(value) if value.strip() else None)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not valid YAML. Quote it if it is a text.") from error
+        told = _yaml_words(error) if '"' in value else "Quote it if it is a text."
+        raise ConfigError(f"--set {override}: the value is not valid YAML. {told}") from error
+
+
+def _yaml_words(error: yaml.YAMLError) -> str:
+    """What is wrong in one line, and where."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error)
+    if "escape" in problem:
+        problem += ", for in double quotes a backslash has a meaning of its own: use single quotes"
+    return f"{problem}{f' (line {mark.line + 1})' if mark else ''}."
 
 
 def put(raw: dict[str, Any], path: Sequence[str], value: object) -> None:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -91,7 +93,7 @@ def test_the_tokenizer_is_frozen_while_the_predictor_learns(config: dict[str, An
 def test_finished_stages_are_kept_when_asked(config: dict[str, Any]) -> None:
     first = finetune(config)
     weights = (first.folder / "tokenizer" / WEIGHTS_NAME).read_bytes()
-    with pytest.raises(ConfigError, match=r"already holds a run.*--overwrite"):
+    with pytest.raises(ConfigError, match=r"already holds a run.*overwrite=True"):
         finetune(config)
     first_summary = first.summary
     config["seed"] = 7
@@ -174,3 +176,25 @@ def test_a_run_resamples_and_cleans_as_its_settings_say(tmp_path):
     store, report = load_clean(settings.data)
     assert store.segments.tolist() == [[0, 100]]  # the 80 rows after the hole are fewer than 90
     assert report.to_dict()["removed"]["short"] == {"times": 1, "rows": 80, "symbols": 1}
+
+
+def test_prices_in_another_unit_are_learned_alike(config: dict[str, Any], tmp_path: Path) -> None:
+    """A token at 3e-9 and the same series at 3: the same windows, the same scores."""
+    close = 3 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, 300)))
+    opens, volume = np.append(3.0, close[:-1]), np.linspace(1e4, 3e4, 300)
+    index = pd.date_range("2022-01-01", periods=300, freq="D")
+    scores = []
+    for name, unit in (("usual", 1.0), ("tiny", 1e-9)):
+        prices = {
+            "open": opens,
+            "high": np.maximum(opens, close) * 1.01,
+            "low": np.minimum(opens, close) * 0.99,
+            "close": close,
+        }
+        frame = pd.DataFrame({"time": index, **{key: one * unit for key, one in prices.items()}})
+        frame.assign(volume=volume, amount=volume * 3).to_csv(tmp_path / f"{name}.csv", index=False)
+        data = {**config["data"], "path": str(tmp_path / f"{name}.csv"), "symbols": None}
+        run = finetune({**config, "data": data, "out": str(tmp_path / name)})
+        scores.append([v[key] for stage, key in (("tokenizer", "mse"), ("predictor", "nll"))
+                       for v in rows(run.folder, stage, "validation")])  # fmt: skip
+    assert scores[1] == pytest.approx(scores[0], rel=2e-3)

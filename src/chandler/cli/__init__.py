@@ -11,7 +11,7 @@ import typer
 from typer import Option
 
 from chandler.cli import bars, evaluation, forecasting, training
-from chandler.cli.remedies import as_typed
+from chandler.cli.remedies import COMMANDS, as_typed
 from chandler.errors import ChandlerError
 from chandler.printing import patient_streams
 from chandler.version import __version__
@@ -57,6 +57,7 @@ for command in (
     training.runs,
 ):
     app.command()(command)
+    COMMANDS[command.__name__] = command
 
 
 def main() -> None:
@@ -77,7 +78,7 @@ def main() -> None:
 def _run() -> int:
     """The command that the shell asks for; its exit code."""
     code: int | str | None = 0
-    command = next(iter(sys.argv[1:]), "")
+    command = next((one for one in sys.argv[1:] if one in COMMANDS), "")
     warnings.formatwarning = lambda message, *_, **__: f"chandler: {as_typed(str(message), command)}\n"
     try:
         app()

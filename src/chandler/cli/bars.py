@@ -11,6 +11,7 @@ import typer
 from typer import Argument, Option
 
 from chandler.cli.options import SourceOptions, source_of, takes_options, tell
+from chandler.cli.remedies import as_typed
 from chandler.errors import ConfigError
 from chandler.places import require_apart
 from chandler.printing import printable
@@ -75,7 +76,7 @@ def inspect(
         whole = printable(text, sys.stdout.encoding) == text  # else in escapes that JSON knows
         typer.echo(text if whole else json.dumps(report.to_dict(), indent=1))
     else:
-        typer.echo(report.to_text(), nl=False)
+        typer.echo(as_typed(report.to_text(), "inspect"), nl=False)
     if html is not None:
         try:
             write_text(html, inspection_html(report, ", ".join([d.path] if isinstance(d.path, str) else d.path)))
@@ -93,7 +94,7 @@ def _inspected(config: Path | None, given: dict[str, Any], overrides: list[str])
     from chandler.data import InspectSettings
     from chandler.settings import StrictModel, load
 
-    flags = [f"data.{key}={json.dumps(value)}" for key, value in given.items()]
+    flags = [f"data.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items()]
     if config is None and "path" not in given:
         raise ConfigError("give the data, chandler inspect bars.csv, or a run's YAML with --config.")
     if config is not None:  # of a run, with all its other keys

@@ -9,6 +9,7 @@ import typer
 from typer import Option
 
 from chandler.cli.options import Data, SourceOptions, source_of, takes_options, tell
+from chandler.cli.remedies import as_typed
 from chandler.errors import ConfigError
 from chandler.places import require_apart
 
@@ -112,7 +113,7 @@ def forecast(
         calibrated=calibrated,
         anchor=anchor,
     )
-    typer.echo(table_text(forecasts))
+    typer.echo(as_typed(table_text(forecasts, rest="--out writes all of them"), "forecast"))
     if out is not None:
         typer.echo(f"Paths: {write_table(forecasts, out)}")
     if plot is not None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 from typer import Argument, Option
 
+from chandler.cli.remedies import as_typed
 from chandler.errors import ConfigError
 
 Data = Annotated[
@@ -96,6 +97,10 @@ class SourceOptions:
     decimal: Annotated[
         Literal["auto", ".", ","], Option("--decimal", help="Decimal sign of numbers that read both ways.")
     ] = "auto"
+    price_scale: Annotated[
+        float | None,
+        Option(help="What prices are divided by, such as 10000 where 4721500 is 472.15; 1: right as they are."),
+    ] = None
     sort: Annotated[bool, Option("--sort", help="Sort rows whose time steps back, instead of stopping.")] = False
     join: Annotated[bool, Option("--join", help="Files of one symbol follow one another: put them together.")] = False
     skip_bad: Annotated[bool, Option("--skip-bad", help="Leave out files that cannot be used, and say which.")] = False
@@ -150,7 +155,7 @@ def source_of(data: list[str] | None) -> str | list[str] | None:
 def tell(lines: Sequence[str]) -> None:
     """What a person should know of the bars, beside the result."""
     for line in lines:
-        typer.echo(line, err=True)
+        typer.echo(as_typed(line, "prepare"), err=True)
 
 
 def path_setting(data: list[str] | None) -> list[str]:

@@ -11,6 +11,7 @@ import typer
 from typer import Argument, Option
 
 from chandler.cli.options import RunOptions, takes_options
+from chandler.cli.remedies import as_typed
 from chandler.errors import ConfigError, DataError
 from chandler.places import require_apart
 
@@ -76,7 +77,7 @@ def _train(config: Path, options: RunOptions, defaults: Mapping[str, Any]) -> No
     save_as, overwrite = options.save_as, options.overwrite
     if is_main_process():
         if told:
-            typer.echo(f"{told}\n")
+            typer.echo(f"{as_typed(told, 'finetune')}\n")
         if save_as is not None:
             if save_as.exists() and save_as.samefile(config):
                 raise ConfigError(f"{save_as} is the file that is read. Save the settings under another name.")

@@ -131,14 +131,14 @@ class KronosPredictor:
             where = f"series {number}" if len(df_list) > 1 else "df"
             values = _values(df, where)
             times, future = _times(x_timestamp, y_timestamp, len(values), pred_len, where)
-            z, mean, std = normalise(values, len(values), self.clip)
+            z, mean, std = normalise(values, len(values), self.clip, own_unit=False)
             windows.append(ModelInput(z, np.concatenate((time_features(times), time_features(future)))))
             scales.append((mean, std))
             indices.append(future)
 
         means = self._continued(windows, pred_len, settings, seed, verbose)
         return [
-            pd.DataFrame(denormalise(mean, *scale), columns=list(FEATURES), index=index)
+            pd.DataFrame(denormalise(mean, *scale, own_unit=False), columns=list(FEATURES), index=index)
             for mean, scale, index in zip(means, scales, indices, strict=True)
         ]
 

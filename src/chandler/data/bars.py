@@ -29,6 +29,7 @@ class TableKeywords(TypedDict, total=False):
     timezone: str | None
     date_format: str | None
     decimal: Decimal
+    price_scale: float | None
     adjust: Adjust
     missing: Missing
     unsorted: Unsorted
@@ -86,7 +87,7 @@ class Bars:
         """Bars of one symbol from a pandas or polars frame; times from `timestamps` (N,), a column, or the index.
 
         Column names may be spelt in the usual ways; `columns` (canonical name -> the frame's) overrides. It, `adjust`,
-        `missing`, `timezone`, `date_format`, `decimal` and `unsorted` are those of `load_bars`.
+        `missing`, `timezone`, `date_format`, `decimal`, `price_scale` and `unsorted` are those of `load_bars`.
         Raises DataError as `load_bars` does, and where the frame holds several symbols.
         """
         return _frame_readers[0](frame, symbol, source, timestamps, options)

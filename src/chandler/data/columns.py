@@ -13,112 +13,30 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from chandler.data.column_names import (
+    COLUMN_ALIASES,
+    DATES,
+    OF_PRICES,
+    ROLES,
+    ZONES,
+    candidates,
+    is_alias,
+    normalized_name,
+    spellings,
+    without_unit,
+)
+from chandler.data.column_names import PRICES as PRICES
 from chandler.data.notes import Note
 from chandler.errors import DataError
 from chandler.text import listed
 
-PRICES = ("open", "high", "low", "close")
 FEATURES = (*PRICES, "volume", "amount")
+_CHART = ("time", *PRICES)
+"""How TradingView begins the columns of a chart; those behind them are indicators, whatever they are called."""
 OPEN, HIGH, LOW, CLOSE, VOLUME, AMOUNT = range(len(FEATURES))
 
-# In order of preference: the first spelling that a table has wins.
-COLUMN_ALIASES: dict[str, tuple[str, ...]] = {
-    "timestamp": (
-        "timestamp", "timestamps", "datetime", "dateandtime", "datetimeutc", "timestamputc", "date", "tradedate",
-        "tradingdate", "dateutc", "opentime", "opentimeutc", "starttime", "candlebegintime", "bartime", "dtyyyymmdd",
-        "日付", "日付け", "日時", "날짜", "일자", "datum", "дата", "fecha", "gmttime",
-        "utctime", "localtime", "timegmt", "timeutc", "time", "tradetime", "day", "dt", "ts", "unix", "unixtime",
-        "unixtimestamp", "epoch", "t", "ds", "week", "日期", "日期时间", "时间", "交易日期", "交易日",
-        "交易时间", "时间戳", "开盘时间",
-        "timekey", "tsevent", "windowstart", "begin", "utc", "gmt", "время", "data", "closetime",
-    ),
-    "time": ("time", "timeofday", "tradetime", "hour", "时间", "交易时间", "時刻", "시간", "uhrzeit", "zeit", "время", "hora"),
-    "symbol": (
-        "symbol", "symbols", "ticker", "tic", "code", "tscode", "stockcode", "instrument", "instrumentid",
-        "orderbookid", "secid", "security", "asset", "pair", "market", "uniqueid", "itemid", "permno", "股票代码",
-        "证券代码", "代码", "合约代码", "合约", "品种", "股票", "name", "股票名称", "名称",
-    ),
-    "open": (
-        "open", "openprice", "opening", "o", "开盘", "开盘价", "今开", "開盤", "開盤價", "始値", "시가", "eröffnung",
-        "eröffn", "erster", "ouverture", "ouv", "apertura", "abertura", "otwarcie", "открытие", "откр",
-    ),
-    "high": (
-        "high", "highprice", "highest", "max", "h", "最高", "最高价", "最高價", "高", "高値", "고가", "hoch", "haut",
-        "plushaut", "máximo", "máxima", "massimo", "najwyzszy", "najwyższy", "максимум", "макс",
-    ),
-    "low": (
-        "low", "lowprice", "lowest", "min", "l", "最低", "最低价", "最低價", "低", "安値", "저가", "tief", "bas",
-        "plusbas", "mínimo", "mínima", "minimo", "najnizszy", "najniższy", "минимум", "мин",
-    ),
-    "close": (
-        "close", "closeprice", "closing", "closelast", "last", "lastprice", "c", "收盘", "收盘价", "最新价", "收盤",
-        "收盤價", "終値", "종가", "schluss", "schlusskurs", "clôture", "cierre", "chiusura", "fechamento", "zamkniecie",
-        "zamknięcie", "закрытие", "latest", "zuletzt", "dernier", "último", "ultimo", "цена", "settle", "settlement",
-        "settlementprice", "price",
-    ),
-    "adj_close": (
-        "adjclose", "adjustedclose", "closeadj", "closeadjusted", "adjcloseprice", "adjustedcloseprice", "adjlast",
-        "adjustmentclose", "調整後終値", "終値調整値", "复权收盘价", "后复权收盘价",
-    ),
-    "volume": (
-        "volume", "vol", "volumes", "basevolume", "volumebase", "tradevolume", "tradedvolume", "sharevolume",
-        "totaltradequantity", "volumeshares", "qty", "quantity", "totalvolume", "tottrdqty", "noofshares", "tickvolume", "tickvol",
-        "v", "成交量", "成交股数", "成交股數", "交易量", "总手", "出来高", "거래량", "stück", "stücke", "volumen", "wolumen",
-        "объём", "объем",
-    ),
-    "amount": (
-        "amount", "amt", "quotevolume", "quoteassetvolume", "volumequote", "quotevol", "turnover", "tradedvalue",
-        "value", "dollarvolume", "totalturnover", "money", "traderamount", "成交额", "成交金额", "金额", "成交額", "成交金額",
-        "总金额", "売買代金", "거래대금", "turnovervalue", "tottrdval", "totalturnoverrs", "volumen",
-    ),
-}  # fmt: skip
-
-_CHINESE_UNIT = re.compile(r"[(\uff08](元|港元|美元|千元|万元|亿元|股|千股|万股|手|张|份)[)\uff09]\s*$")
-"""Behind a name: 成交量(手). The name is shown as it is; numbers stay as they are."""
-ZONES = {
-    "UTC": "UTC", "GMT": "UTC", "ET": "America/New_York", "EST": "America/New_York", "EDT": "America/New_York",
-    "CET": "Europe/Berlin", "CEST": "Europe/Berlin", "EET": "Europe/Athens", "EEST": "Europe/Athens",
-    "MSK": "Europe/Moscow", "JST": "Asia/Tokyo", "KST": "Asia/Seoul", "HKT": "Asia/Hong_Kong", "SGT": "Asia/Singapore",
-    "AEST": "Australia/Sydney", "AEDT": "Australia/Sydney",
-}  # fmt: skip
-"""Zones by the letters that stand in names of columns, each with its daylight saving. CST and IST are several zones."""
-_UNITS = frozenset((
-    "usd", "usdt", "usdc", "eur", "gbp", "jpy", "krw", "cny", "rmb", "hkd", "inr", "chf", "aud", "cad", "btc", "eth", "$",
-    "\u20ac", "\u00a3", "\u00a5", "shares", "lots", "lot", "contracts", "units", "coins", "quote", "base", "local", "ccy",
-))  # fmt: skip
-_DATES = ("date", "日期", "datum", "дата", "fecha", "dtyyyymmdd")
-"""Ends of names of columns that have the time of day in another column."""
 _USEFUL = {"volume": r"vol|qty|quantity|量", "amount": r"amount|turnover|quote.?vol|额", "adj_close": r"adj|split|复权"}
 """Role -> words in names of columns that could have it, of which a person wants to know that they are not used."""
-ROLES = tuple(COLUMN_ALIASES)
-_ALL = frozenset(spelling for spellings in COLUMN_ALIASES.values() for spelling in spellings)
-
-
-def normalized_name(name: object) -> str:
-    """A column name reduced to what spellings are compared by: `1. Adj_Close` -> `adjclose`."""
-    return _plain(str(name))
-
-
-@lru_cache(maxsize=4096)
-def _plain(name: str) -> str:
-    text = _CHINESE_UNIT.sub("", re.sub(r"^\s*\d+\.\s*", "", name)).casefold()
-    return "".join(character for character in text if character.isalnum())
-
-
-def is_alias(name: str) -> bool:
-    """Whether a name could be any role's."""
-    return normalized_name(name) in _ALL or normalized_name(without_unit(name)[0]) in _ALL
-
-
-def without_unit(name: object) -> tuple[str, str]:
-    """`Time (EET)` -> `Time`, `eet`: a name without the zone or unit in brackets behind it, and that; "" for none.
-
-    Other brackets, such as `Close (prev)` or `Volume (20d avg)`, make it another column.
-    """
-    found = re.fullmatch(r"(.*\S)\s*[(\[]\s*([A-Za-z$\u20ac\u00a3\u00a5/_]+)\s*[)\]]\s*", str(name))
-    if found is None or (found[2].casefold() not in _UNITS and found[2] not in ZONES):
-        return str(name), ""
-    return found[1], found[2]
 
 
 @dataclass(frozen=True)
@@ -139,6 +57,8 @@ class RawTable:
     """The zone of naive times and why, where names or banners state one."""
     typed: bool = False
     """Whether the CSV engine made numbers and times of the cells: a message cannot show what was written."""
+    lean: bool = False
+    """Whether it is laid out as QuantConnect's LEAN does, which multiplies prices by 10,000."""
     written: Callable[[int], Mapping[str, str]] | None = None
     """Column name -> cell of a row of the source, all columns, for messages."""
     rows: np.ndarray | None = None
@@ -202,10 +122,11 @@ def _match(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict
     spelt: dict[str, list[int]] = {}
     for position, name in enumerate(names):
         spelt.setdefault(normalized_name(name), []).append(position)
+    exact = set(spelt)
     for position, name in enumerate(names):  # `Time (EET)`, `Vol.(BTC)`: only where no column has the plain name
-        plain = normalized_name(without_unit(name)[0])
-        if plain != normalized_name(name) and plain not in spelt:
-            spelt[plain] = [position]
+        for reduced in spellings(name)[1:]:
+            if reduced not in exact and (reduced in OF_PRICES or reduced not in spelt):
+                spelt.setdefault(reduced, []).append(position)
     found: dict[str, int] = {}
     nobody = set()
     for role, name in columns:
@@ -221,16 +142,18 @@ def _match(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict
             )
         found[role] = names.index(name)
     taken = set(found.values())
-    for role, spellings in COLUMN_ALIASES.items():
+    for role, known in COLUMN_ALIASES.items():
         if role in found or role in nobody or role == "time":
             continue
-        for spelling in spellings:
+        for spelling in known:
             free = [position for position in spelt.get(spelling, []) if position not in taken]
+            if names[:5] == _CHART and free and free[0] < 5 and names.count(names[free[0]]) == 1:
+                free = free[:1]
             if len(free) > 1:
                 both = " and ".join(repr(str(names[position])) for position in free[:2])
                 raise DataError(
                     f"columns {both} could both be {role!r}. "
-                    f"Say which one, columns={{{role!r}: ...}}, or rename one of them."
+                    f"Say which one, columns={{{role!r}: {names[free[0]]!r}}}, or rename one of them."
                 )
             if free:
                 found[role] = free[0]
@@ -242,7 +165,7 @@ def _match(names: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> dict
     if (
         not {"time"} & {*found, *nobody}
         and "timestamp" in found
-        and normalized_name(names[found["timestamp"]]).endswith(_DATES)
+        and normalized_name(names[found["timestamp"]]).endswith(DATES)
     ):
         for spelling in COLUMN_ALIASES["time"]:
             free = [position for position in spelt.get(spelling, []) if position not in taken]
@@ -260,7 +183,7 @@ def without_twins(names: Sequence[str], equal: Callable[[int, int], bool]) -> tu
     kept, notes, seen = list(names), list[Note](), dict[str, int]()
     for position, name in enumerate(names):
         plain = normalized_name(name)
-        if plain not in _ALL:
+        if not is_alias(name):
             continue
         first = seen.setdefault(plain, position)
         if first != position and equal(first, position):
@@ -269,20 +192,33 @@ def without_twins(names: Sequence[str], equal: Callable[[int, int], bool]) -> tu
     return kept, tuple(notes)
 
 
-def require_columns(found: Iterable[str], names: Sequence[str], *, source: str = "") -> None:
-    """Raise DataError, naming what is missing and what is there, unless timestamp and prices are found."""
+def require_columns(found: Iterable[str], names: Sequence[str], *, source: str = "", line: int = 0) -> None:
+    """Raise DataError unless timestamp and prices are found: what is missing, what is there, which names could be it.
+
+    `line`: where in the file the names stand, from 1; 0 for no file.
+    """
     found = set(found)
     missing = [role for role in ("timestamp", *PRICES) if role not in found]
     if not missing:
         return
     where = f"{source}: " if source else ""
-    headless = sum(bool(re.fullmatch(r"\s*[-+]?[\d.,:/eE\s-]+", str(name))) for name in names) > len(names) / 2
-    hint = "The first line looks like data: put a line of column names above it. " if headless else ""
     word = "columns" if len(missing) > 1 else "column"
-    raise DataError(
-        f"{where}missing {word} {', '.join(missing)}; the columns are {listed(names)}. {hint}"
-        f"Rename columns or say which is which, for example columns={{{missing[0]!r}: 'name in the data'}}."
-    )
+    told = f"{where}missing {word} {', '.join(missing)}; the columns are {listed(names)}"
+    told += f" (line {line})." if line else "."
+    if sum(bool(re.fullmatch(r"\s*[-+]?[\d.,:/eE\s-]+", str(name))) for name in names) > len(names) / 2:
+        first = {role: str(number) for number, role in enumerate(("timestamp", *PRICES), 1)}
+        raise DataError(
+            f"{told} The first line looks like data: put a line of column names above it, or number the columns, "
+            f"for example columns={first}."
+        )
+    free = [name for name in map(str, names) if name and not (is_alias(name) and set(match_columns([name])) & found)]
+    likely, plain = candidates(missing, free)
+    if likely and len(names) > 12:
+        told += f" Of these could be meant: {listed(likely, len(likely))}."
+    if missing == ["timestamp"] and "symbol" in found:
+        told += " The date of a file of one day can be in its name, as in prices_2024-01-02.csv."
+    pairs = ", ".join(f"{role!r}: {plain[role]!r}" if role in plain else f"{role!r}: ..." for role in missing)
+    raise DataError(f"{told} Rename columns or say which is which, columns={{{pairs}}}.")
 
 
 def column_notes(table: RawTable) -> RawTable:

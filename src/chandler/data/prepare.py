@@ -229,12 +229,12 @@ class _Run:
         piece_of_archive = bool(archive_symbol(Path(source).stem.split(".")[0]))
         zone = there[0][0].zone
         if zone != one.zone:
-            raise DataError(f"{where} has times in {one.zone or 'no zone'}, but the store in {zone or 'none'}; "
-                            "prepare with timezone= into a new folder.")  # fmt: skip
+            raise DataError(f"{where} has times in {one.zone or 'no zone'}, but the store in {zone or 'none'}. "
+                            f"Prepare all into a new folder with timezone={zone or one.zone!r}.")  # fmt: skip
         if others and not own and not (self.join or piece_of_archive):
             raise DataError(
                 f"{where} comes twice, from here and from {others[0][1]}. Leave one out, give them different "
-                "symbols, or pass join=True (--join) if they follow one another."
+                "symbols, or pass join=True if they follow one another."
             )
         for piece, owner in others:
             if ticks[-1] >= piece.first and ticks[0] <= piece.last:

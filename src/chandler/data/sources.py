@@ -40,6 +40,8 @@ class SourceSettings(StrictModel):
     """strptime format, where the file is ambiguous."""
     decimal: Literal["auto", ".", ","] = "auto"
     """Decimal sign of numbers, where the file is ambiguous."""
+    price_scale: float | None = Field(None, gt=0)
+    """What prices are divided by, where the file has them as whole numbers; 1: they are right as they are."""
     unsorted: Literal["error", "sort"] = "error"
     """What to do with rows whose time steps back: stop, or sort them."""
     join: bool = False

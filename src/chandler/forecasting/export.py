@@ -17,8 +17,12 @@ PRINTED = 20
 """Symbols shown in a printed table."""
 
 
-def table_text(forecasts: Sequence[Forecast], limit: int = PRINTED) -> str:
-    """The last forecast close of each symbol as quantiles beside the last known close, in price units."""
+def table_text(
+    forecasts: Sequence[Forecast], limit: int = PRINTED, rest: str = "write_table writes all of them"
+) -> str:
+    """The last forecast close of each symbol as quantiles beside the last known close, in price units.
+
+    `rest`: where those beyond `limit` are."""
     rows: list[tuple[str, ...]] = [("symbol", "last close", "until", "10%", "median", "90%", "P(up)")]
     for forecast in forecasts[:limit]:
         last = float(forecast.history.values[-1, CLOSE])
@@ -28,7 +32,7 @@ def table_text(forecasts: Sequence[Forecast], limit: int = PRINTED) -> str:
         rows.append((forecast.symbol, f"{last:.6g}", until, *numbers, f"{forecast.probability_above(last):.0%}"))
     lines = aligned(rows)
     if len(forecasts) > limit:
-        lines.append(f"... and {len(forecasts) - limit} more symbols (--out writes all of them)")
+        lines.append(f"... and {len(forecasts) - limit} more symbols ({rest})")
     if forecasts:
         first = forecasts[0]
         lines.append(

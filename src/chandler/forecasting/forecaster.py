@@ -35,6 +35,9 @@ from chandler.hub import HubOptions, PushOptions
 from chandler.nn import DependencyPositions, Kronos, KronosTokenizer
 from chandler.progress import Report, patient_bar
 
+SUGGESTED = 3
+"""Series of a call for which a recorded calendar is looked for that fits: it takes longer than a small forecast."""
+
 
 class Forecaster:
     """A tokenizer and a predictor that belong together, on one device.
@@ -339,7 +342,10 @@ class Forecaster:
         seeds = seeds_per_series(seed, len(each))
         require_room(len(each), settings.paths, horizon)
         calendar = self.calendar if settings.calendar is None else settings.calendar
-        ready = [prepare_series(bars, horizon, rows, given, calendar) for bars, given in zip(each, times, strict=True)]
+        ready = [
+            prepare_series(bars, horizon, rows, given, calendar, suggest=number < SUGGESTED)
+            for number, (bars, given) in enumerate(zip(each, times, strict=True))
+        ]
         what = ready[0].history.symbol if len(ready) == 1 else f"{len(ready)} series"
         with patient_bar(f"Forecasting {what}", progress) as report:
             self.bring_models()

@@ -14,9 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chandler.data import Bars
-from chandler.data.calendars import INFERRED, describe_sessions, fit_schedule, short, time_features
+from chandler.data.calendars import INFERRED, describe_sessions, fit_schedule, holiday_notes, short, time_features
 from chandler.data.datasets import denormalise, normalise
-from chandler.data.inspection import SMALL_PRICE
 from chandler.data.reading import load_bars
 from chandler.errors import DataError
 from chandler.text import count
@@ -60,9 +59,7 @@ class PreparedSeries:
     times: ForecastIndex
     window: ModelInput
     scale: tuple[NDArray[np.float64], NDArray[np.float64]]
-    """Mean and standard deviation (6,) of the visible rows, prices in `unit`."""
-    unit: NDArray[np.float64]
-    """What the features (6,) were divided by before they were normalised: 1 except for tiny prices."""
+    """Mean and standard deviation (6,) of the visible rows."""
 
     def restore(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """Normalised paths (P, horizon, 6) in the units of the history.
@@ -70,7 +67,7 @@ class PreparedSeries:
         Raises:
             DataError: a value that is no number, which only damaged weights can cause.
         """
-        paths = denormalise(z, *self.scale) * self.unit
+        paths = denormalise(z, *self.scale)
         if not np.isfinite(paths).all():
             raise DataError(
                 f"{self.history.symbol}: the model gave values that are not finite. Its weights are damaged: load "
@@ -80,7 +77,13 @@ class PreparedSeries:
 
 
 def prepare_series(
-    series: Bars, horizon: int, rows: int, timestamps: Any = None, calendar: str | None = None
+    series: Bars,
+    horizon: int,
+    rows: int,
+    timestamps: Any = None,
+    calendar: str | None = None,
+    *,
+    suggest: bool = True,
 ) -> PreparedSeries:
     """Make a series ready.
 
@@ -90,6 +93,7 @@ def prepare_series(
         rows: >= 2.
         timestamps: of the forecast bars; None works them out.
         calendar: when the market trades, as of `future_timestamps`; None learns it from the history.
+        suggest: whether a recorded calendar is looked for that fits a learned one.
 
     Raises:
         DataError: fewer than 2 rows, values that are not finite, timestamps that do not fit, an unknown calendar.
@@ -107,28 +111,13 @@ def prepare_series(
             f"{history.timestamps[broken.argmax()]}. Read them with Bars.from_frame or load_bars, which say what to do."
         )
     if timestamps is None:
-        times = _worked_out(series, horizon, max(rows, CALENDAR_ROWS), calendar)
+        times = _worked_out(series, horizon, max(rows, CALENDAR_ROWS), calendar, suggest)
     else:
         where = f"{history.symbol}: the forecast timestamps"
         times = ForecastIndex(given_times(history.timestamps, horizon, timestamps, where), GIVEN)
-    unit = _unit(history.values)
-    z, mean, std = normalise(history.values / unit, len(history))
+    z, mean, std = normalise(history.values, len(history))
     stamps = np.concatenate((time_features(history.timestamps), time_features(times.index)))
-    return PreparedSeries(history, times, ModelInput(z, stamps), (mean, std), unit)
-
-
-def _unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A power of ten for prices below SMALL_PRICE, so that the scale sees them between 1 and 10; else 1.
-
-    A token that trades at 1e-8 moves by 1e-10, and the model's scale adds 1e-5 to the standard deviation: the
-    history would look constant and the forecast swing by a thousand times the price. What a price is quoted in is
-    a convention; volume and amount have scales of their own and stay.
-    """
-    unit = np.ones(values.shape[1])
-    price = float(values[:, :4].mean())
-    if 0 < price < SMALL_PRICE:
-        unit[:4] = 10.0 ** np.floor(np.log10(price))
-    return unit
+    return PreparedSeries(history, times, ModelInput(z, stamps), (mean, std))
 
 
 def one_series(bars: Any) -> Bars:
@@ -170,7 +159,7 @@ def many_series(series: Iterable[Bars | pd.DataFrame] | Any) -> list[Bars]:
     return [one_series(bars) for bars in each]
 
 
-def _worked_out(series: Bars, horizon: int, rows: int, calendar: str | None) -> ForecastIndex:
+def _worked_out(series: Bars, horizon: int, rows: int, calendar: str | None, suggest: bool) -> ForecastIndex:
     """Timestamps after a series, from a named calendar or from its last `rows` rows."""
     try:
         schedule = fit_schedule(series.timestamps[-rows:], calendar)
@@ -178,7 +167,8 @@ def _worked_out(series: Bars, horizon: int, rows: int, calendar: str | None) -> 
     except DataError as error:
         raise DataError(f"{series.symbol}: {error}") from None
     guess = (describe_sessions(schedule) or f"every {short(schedule.step)}") if schedule.name == INFERRED else ""
-    return ForecastIndex(future, schedule.name, guess, schedule.notes)
+    notes = (*schedule.notes, *holiday_notes(schedule, future, suggest=suggest))
+    return ForecastIndex(future, schedule.name, guess, notes)
 
 
 def given_times(history: pd.DatetimeIndex, horizon: int, timestamps: Any, where: str) -> pd.DatetimeIndex:

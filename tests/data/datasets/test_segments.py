@@ -1,15 +1,18 @@
 """Segments: the rows that windows may use and never cross, from the reader to the windows and back from disk."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from chandler.data import Bars, BarStore, Windows, load_bars, require_windows
+from chandler.data import Bars, BarStore, SplitSettings, Windows, load_bars, require_windows, split_ranges
+from chandler.data.datasets import untrainable
 from chandler.errors import DataError
 
 
-def bars(symbol, count, segments=None):
-    index = pd.date_range("2024-01-01", periods=count, freq="h").as_unit("ns")
+def bars(symbol, count, segments=None, freq="h"):
+    index = pd.date_range("2024-01-01", periods=count, freq=freq).as_unit("ns")
     values = np.random.default_rng(count).uniform(1, 2, (count, 6))
     return Bars(symbol, index, values, segments=None if segments is None else np.array(segments, np.int64))
 
@@ -88,3 +91,49 @@ def test_a_store_of_which_nothing_is_left_has_no_window():
     with pytest.raises(DataError, match="has no window"):
         require_windows(windows, "training")
     assert store["A"].segments.tolist() == []
+
+
+DAYS = 260
+
+
+@pytest.mark.parametrize(
+    ("split", "cause", "remedy"),
+    [
+        ({"train_end": "2025-06-30"}, r"validation .*no rows\. It begins after 2025-06-30 \(data\.split\.train_end\), and the data go "
+         r"from 2024-01-01 to 2024-09-16\. Set data\.split\.train_end earlier, or load newer data\.$", {"train_end": "2024-06-30"}),
+        ({"train_end": "2023-06-30"}, r"training .*It ends on 2023-06-30 .* Set data\.split\.train_end later\.$",
+         {"train_end": "2024-06-30"}),
+        ({"train_end": "2024-09-06"}, r"needs 25 rows .* there is 10 \(A\).*begins after 2024-09-06 .* or lower lookback or horizon",
+         {"train_end": "2024-08-06"}),
+        ({"train_end": "2024-06-30", "val_end": "2024-07-10", "purge": 3}, r"and ends on 2024-07-10 \(data\.split\.val_end\), .* "
+         r"earlier or data\.split\.val_end later", {"train_end": "2024-06-30", "val_end": "2024-08-10", "purge": 3}),
+        ({"train": 0.95, "val": 0.05, "embargo": 2}, r"validation .* is 11 \(A\).*Lower lookback or horizon or data\.split\.embargo, raise "
+         r"data\.split\.val", {"train": 0.7, "val": 0.3, "embargo": 2}),
+        ({"train": 0.05, "val": 0.95}, r"training .*raise data\.split\.train,", {"train": 0.5, "val": 0.5}),
+        ({"walk": {"folds": 2, "test": 30, "val": 10}}, r"make the folds longer with data\.split\.walk",
+         {"walk": {"folds": 2, "test": 30, "val": 40}}),
+    ],
+)  # fmt: skip
+def test_a_part_without_windows_says_why_and_its_remedy_works(split, cause, remedy):
+    store = BarStore.from_bars([bars("A", DAYS, freq="D")])
+
+    def problems(settings):
+        settings = SplitSettings.model_validate(settings)
+        parts = split_ranges(store, settings)
+        return untrainable({name: Windows(store, part, 20, 4) for name, part in parts.items()}, settings)
+
+    assert re.search(cause, problems(split)[0]), problems(split)
+    assert problems(remedy) == []
+
+
+def test_data_that_are_too_short_or_full_of_holes_say_so():
+    split = SplitSettings(train=0.5, val=0.5)
+    short = BarStore.from_bars([bars("A", 20), bars("B", 12)])
+    with pytest.raises(DataError, match=r"The data are too short: the longest symbol has 20 rows in all\. Lower"):
+        require_windows(Windows(short, split_ranges(short, split)["val"], 20, 4), "validation", split)
+    pieces = np.array([[at, at + 9] for at in range(0, DAYS - 10, 10)])
+    holes = BarStore.from_bars([bars("A", DAYS, pieces)])
+    with pytest.raises(
+        DataError, match=r"stretch .* there is 9 \(A\).*A symbol has 130 rows there, but holes.*data\.max_gap"
+    ):
+        require_windows(Windows(holes, split_ranges(holes, split)["val"], 20, 4), "validation", split)

@@ -95,6 +95,31 @@ def test_denormalise_goes_back():
     assert denormalise(batch.values, batch.mean, batch.std) == pytest.approx(raw, rel=1e-5)
 
 
+@pytest.mark.parametrize("power", [-5, -9, -20])
+def test_tiny_prices_give_the_windows_of_a_larger_unit(power):
+    values = np.array(store_of(200).values, np.float64)
+    values[:, :4] *= 0.03  # some 3
+    index = pd.date_range("2024-01-01", periods=200, freq="h").as_unit("ns")
+    small = values * np.array([10.0**power] * 4 + [1, 1])
+    stores = [BarStore.from_bars([Bars("S", index, one)]) for one in (values, small)]
+    usual, tiny = (Windows(store, all_rows(store), 40, 10).gather(np.arange(100)) for store in stores)
+    assert usual.values[..., :4].std() > 0.5
+    assert tiny.values == pytest.approx(usual.values, abs=2e-4)
+    assert denormalise(tiny.values, tiny.mean, tiny.std)[..., :4] == pytest.approx(
+        denormalise(usual.values, usual.mean, usual.std)[..., :4] * 10.0**power, rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("level", [0.001, 0.5, 100.0, 1e9])
+def test_usual_prices_keep_the_scale_of_the_reference_to_the_bit(level):
+    x = np.array(store_of(60).values) * np.array([level / 100] * 4 + [1, 1], np.float32)
+    for a, b in zip(normalise(x, 40), normalise(x, 40, own_unit=False), strict=True):
+        assert np.array_equal(a, b)
+    z, mean, std = normalise(x, 40)
+    assert np.array_equal(denormalise(z, mean, std), denormalise(z, mean, std, own_unit=False))
+    assert np.array_equal(denormalise(z, mean, std), z.astype(np.float64) * (std + 1e-5) + mean)
+
+
 def test_windows_never_cross_symbols_nor_leave_their_range():
     store = store_of(12, 5, 30, 11)
     ranges = np.array([[0, 12], [12, 17], [20, 40], [47, 58]])

@@ -213,12 +213,3 @@ def test_symbols_under_two_clocks_are_told_of() -> None:
     naive = Bars("MSFT", moments.tz_localize(None), values)
     [told] = findings(BarStore.from_bars([one, naive]), cleaned=True)
     assert str(told).startswith("MSFT has times without a zone beside times of America/New_York")
-
-
-def test_prices_that_training_would_see_as_a_flat_line_are_told_of() -> None:
-    index = pd.date_range("2024-01-01", periods=50, freq="D").as_unit("ns")
-    values = np.tile([1.0, 1.1, 0.9, 1.0, 5.0, 5.0], (50, 1))
-    tiny = values * [1e-9, 1e-9, 1e-9, 1e-9, 1, 1]
-    [told] = findings(BarStore.from_bars([Bars("USD", index, values), Bars("BABYDOGE", index, tiny)]), cleaned=True)
-    assert str(told).startswith("prices lie below 0.001")
-    assert told.symbols == ("BABYDOGE",)

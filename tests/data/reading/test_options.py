@@ -20,6 +20,7 @@ ROWS = pd.DataFrame({"open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5}, index=
         ({"adjust": "split"}, "adjust='split' is not known: say 'auto' or 'none'."),
         ({"decimal": ";"}, "decimal=';' is not known: say 'auto', '.' or ','."),
         ({"missing": "fill"}, "missing='fill' is not known: say 'error', 'drop' or 'split'."),
+        ({"symbols": [1, 600519]}, "symbols=[1, 600519]: symbols are text, but 1 is none. Quote it: '000001', not 1."),
         ({"unsorted": True}, "unsorted=True is not known: say 'error' or 'sort'."),
         ({"start": "soon"}, "start and end must be dates such as '2024-06-30'"),
         ({"end": "2024-13-01"}, "start and end must be dates such as '2024-06-30'"),
@@ -33,7 +34,7 @@ def test_a_value_that_no_option_has_is_refused_before_anything_is_read(tmp_path,
         prepare(tmp_path / "absent.csv", tmp_path / "store", **option)
     assert message in str(refused.value)
     assert not (tmp_path / "store").exists()
-    if not option.keys() & {"start", "end"}:
+    if not option.keys() & {"start", "end", "symbols"}:
         with pytest.raises(DataError) as refused:
             Bars.from_frame(ROWS, **option)
         assert message in str(refused.value)

@@ -1,11 +1,14 @@
 """Dates as people write them."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from chandler.data import Bars
 from chandler.data.calendars.time_features import time_features
-from chandler.data.reading.timestamps import parse_times
+from chandler.data.reading.times import parse_times
 from chandler.errors import DataError
 
 
@@ -157,3 +160,72 @@ def test_most_cells_say_how_a_column_is_read_and_the_odd_one_is_told(odd):
     times = parse_times(pd.Series(cells))
     assert np.flatnonzero(times.index.isna()).tolist() == [150]
     assert str(times.index[0]) == "2022-01-01 00:00:00+00:00"
+
+
+# --- clocks that go back and forward ------------------------------------------------------------------------------
+
+NEW_YORK = "America/New_York"
+
+
+def moments(freq, zone=NEW_YORK):
+    """Over the night in which an hour comes twice."""
+    return pd.date_range("2024-11-02 22:00", "2024-11-03 06:00", freq=freq, tz=zone)
+
+
+def walls(index):
+    return pd.Series(index.tz_localize(None).astype(str))
+
+
+@pytest.mark.parametrize("freq", ["1min", "30min", "1h"])
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("symbols", [1, 3])
+@pytest.mark.parametrize("by_time", [False, True])
+def test_an_hour_that_comes_twice_is_told_apart_by_the_order_of_rows(freq, backward, symbols, by_time):
+    index = moments(freq)[::-1] if backward else moments(freq)
+    places, series = np.tile(np.arange(len(index)), symbols), np.repeat(np.arange(symbols), len(index))
+    if by_time:
+        places, series = np.repeat(np.arange(len(index)), symbols), np.tile(np.arange(symbols), len(index))
+    times = parse_times(walls(index[places]), timezone=NEW_YORK, series=series)
+    assert (times.index == index[places]).all()
+    assert times.notes == (f"times: wall clock in {NEW_YORK}, as asked",)
+
+
+@pytest.mark.parametrize(
+    ("index", "gone", "kept"),
+    [
+        (moments("1h"), [3], "2024-11-03 01:00:00-04:00"),  # an hour as good as the other: the first
+        (moments("1h"), [4], "2024-11-03 01:00:00-04:00"),
+        (moments("2h", "UTC").tz_convert(NEW_YORK), [], "2024-11-03 01:00:00-05:00"),  # from 00:00 to 03:00 by twos
+        (moments("1h"), [0, 1, 2, 3], "2024-11-03 01:00:00-05:00"),  # the market opened then
+        (moments("30min"), [8, 9], "2024-11-03 01:00:00-04:00"),
+    ],
+    ids=["first", "second", "two hours", "opened", "half hours"],
+)
+def test_an_hour_that_came_twice_and_is_there_once_is_read(index, gone, kept):
+    left = index.delete(gone)
+    times = parse_times(walls(left), timezone=NEW_YORK)
+    at = np.flatnonzero(left.strftime("%H:%M") == "01:00")
+    assert len(at) == 1
+    assert times.index[at[0]] == pd.Timestamp(kept)
+    assert re.search(r"as clocks go back, \d rows? of .* once?, first 2024-11-03 01:00:00: taken as", times.notes[-1])
+
+
+def test_a_file_that_lacks_the_second_pass_is_refused_no_more():
+    index = moments("1h").delete(4)
+    frame = pd.DataFrame({one: np.arange(9.0, 9 + len(index)) for one in ("open", "high", "low", "close")})
+    frame.insert(0, "time", walls(index))
+    bars = Bars.from_frame(frame, timezone=NEW_YORK)
+    assert (bars.timestamps == index).all()
+    assert any("clocks go back" in note for note in map(str, bars.notes))
+
+
+def test_times_that_do_not_exist_name_the_clock_that_has_them():
+    raw = pd.Series(pd.date_range("2024-03-09", "2024-03-11", freq="h").astype(str))
+    with pytest.raises(
+        DataError, match=r"2024-03-10 02:00:00 does not exist, but 1 row .*'UTC'.*timezone='Etc/GMT\+5'"
+    ):
+        parse_times(raw, timezone=NEW_YORK)
+    times = parse_times(raw, timezone="Etc/GMT+5")
+    assert str(times.index[26].tz_convert("UTC")) == "2024-03-10 07:00:00+00:00"
+    with pytest.raises(DataError, match=r"timezone='Etc/GMT-1'"):
+        parse_times(pd.Series(["2024-03-31 02:30"]), timezone="Europe/Berlin")

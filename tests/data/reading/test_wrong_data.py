@@ -280,7 +280,7 @@ def test_pieces_of_one_series_are_joined(tmp_path: Path, names: tuple[str, str])
 
 def test_equal_messages_of_many_files_are_one_line(tmp_path: Path) -> None:
     for number in range(45):
-        write(tmp_path / f"{number:02d}.csv", rows(count=3).rename(columns={"close": "ClsPric"}))
+        write(tmp_path / f"{number:02d}.csv", rows(count=3).rename(columns={"close": "Kappa"}))
     told = refused(tmp_path, "45 of 45 files cannot be used")
     assert told.count("missing column close") == 1
     assert "00.csv: missing column close" in told
@@ -304,3 +304,139 @@ def test_column_names_between_the_rows_are_left_out_and_told(tmp_path: Path) -> 
     )
     path.write_text("\n".join([*text[:200], "?" + text[200], *text[201:]]) + "\n")
     refused(path, r"unreadable timestamp in '1' in 1 row, first \(row 201, line 201\)")
+
+
+# --- rows out of order are sorted where they are one series, and only there -----------------------------------------
+
+
+def later(frame: pd.DataFrame, minutes: int) -> pd.DataFrame:
+    times = pd.to_datetime(frame["time"]) + pd.Timedelta(minutes=minutes)
+    return frame.assign(time=times.astype(str))
+
+
+def stacked(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([one, later(two, 30)], ignore_index=True)
+
+
+def by_days(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
+    """The later stock first, day after day."""
+    return pd.concat(
+        [part.iloc[at : at + 8] for at in range(0, len(one), 8) for part in (later(two, 30), one)], ignore_index=True
+    )
+
+
+def halves(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([one.iloc[len(one) // 2 :], two.iloc[: len(two) // 2]], ignore_index=True)
+
+
+SERIES = {
+    "stacked": stacked,
+    "newest first": lambda one, two: stacked(one, two).iloc[::-1],
+    "each newest first": lambda one, two: pd.concat([one.iloc[::-1], later(two, 30).iloc[::-1]]),
+    "by days": by_days,
+    "shuffled": lambda one, two: stacked(one, two).sample(frac=1, random_state=1),
+    "halves": halves,
+}
+
+
+@pytest.mark.parametrize("layout", SERIES)
+@pytest.mark.parametrize("level", [1.2, 30.0])
+def test_several_series_without_a_symbol_are_not_sorted_into_one(tmp_path: Path, layout: str, level: float) -> None:
+    frame = SERIES[layout](rows(count=160), rows(count=160, level=level, seed=1))
+    path = write(tmp_path / "two.csv", frame)
+    for options in ({}, {"unsorted": "sort"}):
+        told = refused(
+            path, r"no one series: prices jump, as from .*Several series in one file need a symbol", **options
+        )
+        assert "sort=" not in told
+        assert "--sort" not in told
+    named = write(
+        tmp_path / "named.csv", frame.assign(name=np.where(frame["close"] < (1.08 * level) ** 0.5, "A", "BB"))
+    )
+    assert "columns={'symbol': 'name'}" in refused(named, "no one series", columns={"symbol": ""}, unsorted="sort")
+
+
+def test_the_same_times_of_several_series_are_told_before_sorting_is(tmp_path: Path) -> None:
+    path = write(tmp_path / "two.csv", pd.concat([rows(), rows(level=9.0)]))
+    told = refused(path, r"steps back in 1 place, .* to the same times with other prices in 60 rows, first .*\(row 61,")
+    assert "symbol column" in told
+    assert "sort" not in told
+
+
+@pytest.mark.parametrize("count", [5, 200])
+@pytest.mark.parametrize(
+    "order",
+    [
+        lambda rng, at: rng.permutation(at),
+        lambda rng, at: np.roll(at, len(at) // 2),
+        lambda rng, at: np.concatenate(np.array_split(at, 4)[::-1]),
+        lambda rng, at: np.append(at[::2], at[1::2]),
+        lambda rng, at: np.append(np.delete(at, [1, 3]), at[[1, 3]]),
+    ],
+    ids=["shuffled", "halves swapped", "last quarter first", "every other row", "two rows late"],
+)
+def test_one_series_is_sorted_from_any_order(tmp_path: Path, order: Any, count: int) -> None:
+    whole = rows(count=count, freq="2h")
+    frame = whole.iloc[order(np.random.default_rng(2), np.arange(count))]
+    path = write(tmp_path / "one.csv", frame)
+    refused(path, r'time steps back in .* or pass unsorted="sort"')
+    assert load_bars(path, unsorted="sort")["one"].values[:, 3] == pytest.approx(whole["close"])
+
+
+def test_a_pause_is_no_other_series(tmp_path: Path) -> None:
+    """A year between the pieces lets the price go further than an hour does."""
+    old, new = rows("2022-03-04", count=100), rows("2023-06-04", count=100, level=1.4)
+    assert len(load_bars(write(tmp_path / "one.csv", pd.concat([new, old])), unsorted="sort")["one"]) == 200
+
+
+def test_pieces_that_are_called_alike_are_joined_where_their_prices_meet(tmp_path: Path) -> None:
+    whole = rows(count=200).assign(symbol="2781")
+    for number, part in enumerate((whole.iloc[:100], whole.iloc[100:])):
+        write(tmp_path / f"coin_{number}.csv", part)
+    assert len(load_bars(tmp_path, join=True)["2781"]) == 200
+    write(tmp_path / "coin_1.csv", whole.iloc[100:].assign(**{one: whole[one] * 20 for one in HEADER.split(",")[1:5]}))
+    refused(tmp_path, r"2781: prices go from 1\.\d+ at the end of .*coin_0.csv to 2\d\.", join=True)
+    assert [one.symbol for one in load_bars(tmp_path, columns={"symbol": ""})] == ["coin_0", "coin_1"]
+    for number in (0, 1):  # their names say that they are of one: a split of the shares
+        (tmp_path / f"coin_{number}.csv").rename(tmp_path / f"2781_{number}.csv")
+    assert len(load_bars(tmp_path, join=True)["2781"]) == 200
+
+
+# --- prices at or below 0 ---------------------------------------------------------------------------------------------
+
+
+def subtracted(freq: str = "D") -> pd.DataFrame:
+    """Dividends were subtracted from the past: it lies below 0."""
+    frame = rows("2020-01-01", count=200, level=20.0, freq=freq)
+    shift = np.where(np.arange(200) < 90, 60.0, 0.0)
+    return frame.assign(**{one: frame[one] - shift for one in HEADER.split(",")[1:5]})
+
+
+@pytest.mark.parametrize("freq", ["D", "h"])
+@pytest.mark.parametrize("zone", [None, "Asia/Shanghai"])
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_past_below_zero_is_told_as_what_it_is(tmp_path: Path, freq: str, zone: str | None, backward: bool) -> None:
+    frame = subtracted(freq)
+    last, since = frame["time"][89], frame["time"][90]
+    path = write(tmp_path / "a.csv", frame.iloc[::-1] if backward else frame)
+    told = refused(path, "'open' is not positive in 90 rows, first at .* by factors", timezone=zone)
+    assert f"So many in a row, to {last}" in told
+    assert (
+        "adjusted by subtraction: use prices that were adjusted by factors (backward or proportional), or take" in told
+    )
+    assert f"start='{since}" in told
+    start = told.partition("start='")[2].partition("'")[0]
+    assert len(load_bars(path, start=start, timezone=zone)["a"]) == 110
+
+
+def test_single_prices_below_zero_are_told_by_date(tmp_path: Path) -> None:
+    frame = rows("2020-03-02", count=60, level=20.0, freq="D")
+    frame.loc[[40, 42], ["low", "close"]] = [[-40.3, -37.6], [-14.0, 10.0]]
+    path = write(tmp_path / "a.csv", frame)
+    refused(
+        path,
+        r"'low' is not positive in 2 rows, first at 2020-04-11 .*: -40\.3\. .* these rows, from 2020-04-11 .* to 2020-04-13 00:00:00, or",
+    )
+    halted = subtracted().assign(open=np.where(np.arange(200) < 90, 0, 20.0))
+    halted[["high", "low", "close"]] = halted[["open", "open", "open"]].to_numpy()
+    assert "subtraction" not in refused(write(tmp_path / "b.csv", halted), "in 90 rows.*or pass missing")

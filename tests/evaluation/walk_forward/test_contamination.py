@@ -104,7 +104,7 @@ def test_a_folder_without_a_record_is_unknown(tmp_path: Path) -> None:
 def test_seen_windows_are_refused_unless_forced(tmp_path: Path) -> None:
     source = run(tmp_path / "r", names=["A"], train="2024-01-04T00:00:00", val="2024-01-08T00:00:00")
     origins = find_origins(store("A"), 3, 2, stride=4)
-    with pytest.raises(DataError, match=r"1 of 4 windows for m: the model was trained .* pass --force"):
+    with pytest.raises(DataError, match=r"1 of 4 windows for m: the model was trained .* pass force=True"):
         check_contamination(origins, {"m": exposure(source)}, force=False)
     assert check_contamination(origins, {"m": exposure(source)}, force=True)["m"].tolist() == [
         "trained",

@@ -43,6 +43,16 @@ def test_constant_columns_and_huge_volumes() -> None:
     assert torch.isfinite(b).all()
 
 
+def test_tiny_prices_have_the_unit_that_they_have_elsewhere() -> None:
+    plain = windows(60)
+    plain.store.values[:, :4] *= 1e-9
+    moved = DeviceWindows(plain, DeviceRows(plain.store, CPU))
+    every = np.arange(len(plain))
+    (a, _), (b, _) = gather_tensors(plain, every, CPU), gather_tensors(moved, every, CPU)
+    assert a[..., :4].std() > 0.5
+    torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
 def test_a_store_on_disk_is_brought_over_as_it_is(tmp_path) -> None:
     store = store_of(50, 70)
     store.save(tmp_path / "store")

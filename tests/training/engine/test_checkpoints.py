@@ -128,7 +128,7 @@ def test_changed_settings_are_refused_with_their_names(config: dict[str, Any], k
     config["data"]["horizon"] = 5
     with pytest.raises(
         ConfigError,
-        match=r"data\.horizon 4 -> 5; tokenizer\.learning_rate 0\.0002 -> 0\.001.*--resume --accept-changed-settings",
+        match=r"data\.horizon 4 -> 5; tokenizer\.learning_rate 0\.0002 -> 0\.001.*resume=True, force=True",
     ):
         finetune(config, resume=True)
     finetune(config, resume=True, force=True)
@@ -160,7 +160,7 @@ def test_a_full_disk_stops_the_run_and_leaves_what_was_saved(
     text = log.read_text()
     assert small.exitcode == 1
     assert "cannot be written" in text
-    assert "is intact. Make room, then repeat the command with --resume." in text
+    assert "is intact. Make room, then go on with resume=True." in text
     again = start(config, log)
     again.join()
     assert outcome(Path(config["out"])) == outcome(whole)

@@ -166,3 +166,82 @@ def test_windows_longer_than_the_start_sees_are_told_of_and_seen() -> None:
     assert "Set max_context to 308" in told
     short = load_settings({**start, "data": {**data, "lookback": 90}})
     assert (short.context(), short.context_warnings()) == (192, [])
+
+
+TEXTS = """
+out: {out}
+data:
+  path: bars.csv
+  symbols: [000001, ON, NO, 1_000, 12:30, 1e5, 2024-01-01, NULL, 0x1F, "007", plain]
+  columns: {{open: 1, timestamp: 2024-01-01}}
+  where: {{Series: ON, 600519: NO, Session: 09:30}}
+  start: 2024-01-01
+  end: 20240630
+  windows_per_epoch: 1_000
+  join: on
+  calendar: 24/7
+  timezone: null
+  split: {{train_end: 2024-03-31}}
+predictor: {{learning_rate: 1e-5, compile: off}}
+"""
+
+
+@pytest.mark.parametrize("by", ["file", "override"])
+def test_texts_are_what_was_written_and_not_what_yaml_makes_of_them(by: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(TEXTS.format(out="20240101"))
+    overrides = []
+    if by == "override":
+        path.write_text("out: 20240101\ndata: {path: bars.csv}\n")
+        overrides = [
+            "data.symbols=[000001, ON, NO, 1_000, 12:30, 1e5, 2024-01-01, NULL, 0x1F, '007', plain]", "data.columns.open=1",
+            "data.columns.timestamp=2024-01-01", "data.where={Series: ON, 600519: NO}", "data.where.Session=09:30",
+            "data.start=2024-01-01", "data.end=20240630", "data.windows_per_epoch=1_000", "data.join=on", "data.calendar=24/7",
+            "data.timezone=null", "data.split.train_end=2024-03-31", "predictor.learning_rate=1e-5", "predictor.compile=off",
+        ]  # fmt: skip
+    s = load_settings(path, overrides)
+    assert s.out == "20240101"
+    assert s.data.symbols == [
+        "000001", "ON", "NO", "1_000", "12:30", "1e5", "2024-01-01", "NULL", "0x1F", "007", "plain"
+    ]  # fmt: skip
+    assert s.data.columns == {"open": "1", "timestamp": "2024-01-01"}
+    assert s.data.where == {"Series": "ON", "600519": "NO", "Session": "09:30"}
+    assert (s.data.start, s.data.end, s.data.calendar, s.data.timezone) == ("2024-01-01", "20240630", "24/7", None)
+    assert (s.data.windows_per_epoch, s.data.join, s.predictor.learning_rate) == (1000, True, 1e-5)
+    assert (str(s.data.split.train_end), s.predictor.compile) == ("2024-03-31", "off")
+    (tmp_path / "again.yaml").write_text(s.to_yaml())
+    assert load_settings(tmp_path / "again.yaml") == s
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (
+            r"D:\new\table.csv",
+            r"data\.path: in double quotes backslashes .* became D:\\new\\table\.csv\. Use single quotes",
+        ),
+        (r"D:\Prices\Next.csv", r"data\.path: in double quotes"),
+        (r"data\bars\a.csv", r"data\.path: in double quotes"),
+        (r"C:\users\me.csv", r"not valid YAML: .*escape.*: use single quotes \(line 2\)"),
+        (r"D:\quotes", r"not valid YAML: .*escape.*: use single quotes"),
+    ],
+)
+def test_paths_in_double_quotes_do_not_lose_their_backslashes(written: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(f'out: runs/x\ndata: {{path: "{written}"}}\n')
+    with pytest.raises(ConfigError, match=told):
+        load_settings(path)
+    with pytest.raises(ConfigError, match="se single quotes"):
+        load_settings(MINIMAL, [f'data.path=["{written}"]'])
+    path.write_text(f"out: runs/x\ndata: {{path: '{written}'}}\n")
+    assert load_settings(path).data.path == written
+    assert load_settings(MINIMAL, [f"data.path={written}"]).data.path == written
+    assert load_settings(MINIMAL, ['data.path="a\u00a0b.csv"']).data.path == "a\u00a0b.csv"
+    doubled = written.replace("\\", "\\\\")
+    assert load_settings(MINIMAL, [f'data.path="{doubled}"']).data.path == written
+
+
+def test_a_name_of_two_lines_survives_saving(tmp_path: Path) -> None:
+    s = load_settings({"out": "x", "data": {"path": "bars.csv", "columns": {"open": "Open\n(USD)", "close": "a\tb"}}})
+    save_settings(s, tmp_path / "run.yaml")
+    assert load_settings(tmp_path / "run.yaml") == s

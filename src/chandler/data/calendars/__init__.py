@@ -1,14 +1,15 @@
 """Bars in time: what comes next, and which bars are missing.
 
 Read `schedule` first: `fit_schedule` fits a history into a named market (`exchanges`), or into hours learned from the
-history itself (`inferred`); `Schedule.after` says what comes next. `gaps` asks it which bars are missing. `time_features`
-has what needs no schedule.
+history itself (`inferred`); `Schedule.after` says what comes next. `gaps` asks it which bars are missing, `suggestion`
+which market it could be. `time_features` has what needs no schedule.
 """
 
 from chandler.data.calendars.exchanges import calendar_names, resolve_calendar
 from chandler.data.calendars.gaps import NO_GAPS, Gaps, describe_sessions, find_gaps, short
 from chandler.data.calendars.inferred import distinct
 from chandler.data.calendars.schedule import INFERRED, Schedule, fit_schedule, future_timestamps, known_calendar
+from chandler.data.calendars.suggestion import holiday_notes
 from chandler.data.calendars.time_features import DAY, NS_DAY, infer_interval, time_features
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "find_gaps",
     "fit_schedule",
     "future_timestamps",
+    "holiday_notes",
     "infer_interval",
     "known_calendar",
     "resolve_calendar",

@@ -29,6 +29,7 @@ from chandler.data.datasets.splits import (
 from chandler.data.datasets.windows import (
     CLIP,
     EPSILON,
+    SMALL_PRICE,
     WindowBatch,
     Windows,
     denormalise,
@@ -45,6 +46,7 @@ __all__ = [
     "PAPER",
     "PRETRAINING_CUTOFF",
     "REASONS",
+    "SMALL_PRICE",
     "CleaningReport",
     "CleaningSettings",
     "Limits",

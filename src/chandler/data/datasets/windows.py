@@ -11,10 +11,14 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.columns import FEATURES
+from chandler.data.datasets.splits import SplitSettings
 from chandler.data.store import BarStore, gather_windows
 from chandler.errors import DataError
+from chandler.text import count
 
 EPSILON = 1e-5
+SMALL_PRICE = 1e-3
+"""Below it the 1e-5 that is added to the deviation would drown the moves of a price."""
 CLIP = 5.0
 _BLOCK = 128
 """Windows normalised at a time: a block of 128 x 101 rows stays in the cache of a core."""
@@ -43,12 +47,30 @@ class WindowBatch:
         return len(self.values)
 
 
-def normalise(values: np.ndarray, lookback: int, clip: float = CLIP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def scale_floor(mean: np.ndarray) -> np.ndarray:
+    """What is added to a standard deviation (..., 6), so that a constant column is 0: 1e-5, in the unit of the prices.
+
+    The unit is 1, except for prices whose mean lies below SMALL_PRICE: a power of ten, in which they are between 1 and 10.
+    A token that trades at 1e-8 moves by 1e-10; beside 1e-5 it would look constant, and what a price is quoted in is a
+    convention. Volume and amount have scales of their own.
+    """
+    mean = np.asarray(mean, np.float64)
+    price, floor = mean[..., :4].mean(axis=-1), np.full(mean.shape, EPSILON)
+    small = (price > 0) & (price < SMALL_PRICE)
+    if small.any():
+        floor[small, :4] *= 10.0 ** np.floor(np.log10(price[small]))[:, None]
+    return floor
+
+
+def normalise(
+    values: np.ndarray, lookback: int, clip: float = CLIP, *, own_unit: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """z = clip((x - mean) / (std + 1e-5), -clip, clip) of values (..., T, 6), scaled by the first rows.
 
     Returns z (..., T, 6) float32, mean and population std (..., 6) float64 of rows [0, lookback). Values are
     taken as float32, as a store holds them, and the statistics are computed in float64 from differences to
-    the first row: large volumes neither overflow nor cancel, and a constant column is exactly 0.
+    the first row: large volumes neither overflow nor cancel, and a constant column is exactly 0. The 1e-5 is in the
+    unit of tiny prices (`scale_floor`); not with `own_unit` false, as in the reference.
     Source: Kronos, per-window scaling, with the horizon left out of the statistics.
     """
     values = np.asarray(values, np.float32)
@@ -60,17 +82,18 @@ def normalise(values: np.ndarray, lookback: int, clip: float = CLIP) -> tuple[np
     shifted = np.subtract(rows, first, dtype=np.float64, order="C")
     centre = shifted[:lookback].sum(axis=0) / lookback
     shifted -= centre
-    std = np.sqrt(np.square(shifted[:lookback]).sum(axis=0) / lookback)
-    shifted /= std + EPSILON
+    std, mean = np.sqrt(np.square(shifted[:lookback]).sum(axis=0) / lookback), first + centre
+    shifted /= std + (scale_floor(mean) if own_unit else EPSILON)
     z = np.empty(values.shape, np.float32)
     np.clip(np.moveaxis(shifted, 0, -2), -clip, clip, out=z, casting="same_kind")
-    return z, np.asarray(first + centre), np.asarray(std)
+    return z, np.asarray(mean), np.asarray(std)
 
 
-def denormalise(z: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+def denormalise(z: np.ndarray, mean: np.ndarray, std: np.ndarray, *, own_unit: bool = True) -> np.ndarray:
     """Back to prices and volumes: z (..., T, 6) with mean and std (..., 6) -> (..., T, 6) float64."""
     mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
-    values: np.ndarray = np.asarray(z, np.float64) * (std + EPSILON)[..., None, :] + mean[..., None, :]
+    scale = std + (scale_floor(mean) if own_unit else EPSILON)
+    values: np.ndarray = np.asarray(z, np.float64) * scale[..., None, :] + mean[..., None, :]
     return values
 
 
@@ -199,33 +222,81 @@ def feistel_permutation(positions: np.ndarray, size: int, *, seed: int) -> np.nd
     return found.astype(np.int64)
 
 
-def untrainable(parts: Mapping[str, Windows]) -> list[str]:
+def untrainable(parts: Mapping[str, Windows], split: SplitSettings | None = None) -> list[str]:
     """Why training on the parts of a split ("train", "val", ...) would fail, a sentence each; none where it would begin.
 
-    A test part may be empty: evaluations need one, training does not.
+    A test part may be empty: evaluations need one, training does not. `split`: what cut the parts.
     """
     found = []
     for name, spoken in (("train", "training"), ("val", "validation")):
         try:
-            require_windows(parts[name], spoken)
+            require_windows(parts[name], spoken, split)
         except DataError as error:
             found.append(str(error))
     return found
 
 
-def require_windows(windows: Windows, name: str) -> None:
-    """Raise DataError, saying what there is and what it takes, if `windows` (of the part `name`) is empty."""
+def require_windows(windows: Windows, name: str, split: SplitSettings | None = None, keys: str = "data.split") -> None:
+    """Raise DataError, saying what there is, why it is not enough and what to do, if `windows` is empty.
+
+    Args:
+        windows: of one part.
+        name: what the part is called, "training" or "validation" last.
+        split: what cut the parts, if it is known, and what its settings are called (`keys`).
+    """
     if len(windows):
         return
-    rows = np.maximum(windows.pieces[:, 1] - windows.pieces[:, 0], 0)
-    total, symbols = int(rows.sum()), len(windows.store)
-    best = int(rows.argmax()) if len(rows) else 0
-    most = f"{int(rows[best])} ({windows.store.symbols[windows.store.owners[best]]})" if len(rows) else "none"
-    stretch = "an unbroken stretch of a symbol" if len(rows) > symbols else "a symbol"
+    store, needed = windows.store, windows.length
+    whole, rows = np.diff(store.offsets), windows.ranges[:, 1] - windows.ranges[:, 0]
+    pieces = np.maximum(windows.pieces[:, 1] - windows.pieces[:, 0], 0)
+    held = len(pieces) > len(store) or int(pieces.sum()) < int(rows.sum())
+    stretch = "an unbroken stretch of a symbol" if held else "a symbol"
+    most = f"{int(pieces.max())} ({store.symbols[windows._owners[int(pieces.argmax())]]})" if len(pieces) else "none"
     extra = f" + {windows.extra}" if windows.extra else ""
-    raise DataError(
-        f"the {name} split has no window: one needs {windows.length} rows of one symbol ({windows.lookback} "
-        f"lookback + {windows.horizon} horizon{extra}), and the most that {stretch} has there is {most}; "
-        f"all {symbols} symbols together have {total}. Lower lookback or horizon, give the "
-        f"{name} split a larger share, or load more rows."
+    told = (
+        f"the {name} split has no window: one needs {needed} rows of one symbol ({windows.lookback} lookback + "
+        f"{windows.horizon} horizon{extra}), and the most that {stretch} has there is {most}; all {count(len(store), 'symbol')} "
+        f"together have {int(pieces.sum())}. "
+    )
+    if whole.max(initial=0) < needed:
+        longest = f"the longest symbol has {int(whole.max(initial=0))} rows in all"
+        raise DataError(f"{told}The data are too short: {longest}. Lower lookback or horizon, or load more rows.")
+    if rows.max(initial=0) >= needed:
+        raise DataError(
+            f"{told}A symbol has {int(rows.max())} rows there, but holes and rows that were left out cut them into pieces: "
+            "lower lookback or horizon, or let windows cross more (data.max_gap, data.cleaning, data.missing)."
+        )
+    if split is not None and split.train_end is not None and not rows.any():
+        told = f"the {name} split has no window, for it has no rows. "
+    raise DataError(f"{told}{_short_part(store, name, bool(rows.any()), split, keys)}")
+
+
+def _short_part(store: BarStore, name: str, any_rows: bool, split: SplitSettings | None, keys: str) -> str:
+    """Why a part is too short though the data are not, and what to do."""
+    share = f"Lower lookback or horizon, give the {name} split a larger share, or load more rows."
+    if split is None:
+        return share
+    if split.walk is not None:
+        return f"Lower lookback or horizon, or make the folds longer with {keys}.walk, or load more rows."
+    kept = [f"{keys}.{one}" for one in ("purge", "embargo") if getattr(split, one)]
+    lower = f"lower lookback or horizon{''.join(f' or {one}' for one in kept)}"
+    if split.train_end is None:
+        key = f"{keys}.{'train' if name.endswith('training') else 'val'}"
+        return f"{lower[0].upper()}{lower[1:]}, raise {key}, or load more rows."
+    filled = np.flatnonzero(np.diff(store.offsets))
+    first, last = (
+        str(pd.Timestamp(int(one)).date())
+        for one in (
+            store.timestamps[store.offsets[filled]].min(),
+            store.timestamps[store.offsets[filled + 1] - 1].max(),
+        )
+    )
+    spans, lower = f"the data go from {first} to {last}", f", or {lower}" if any_rows else ""
+    if name.endswith("training"):
+        return f"It ends on {split.train_end} ({keys}.train_end), and {spans}. Set {keys}.train_end later{lower}."
+    until = f" and ends on {split.val_end} ({keys}.val_end)" if split.val_end else ""
+    later = f" or {keys}.val_end later" if split.val_end else ""
+    return (
+        f"It begins after {split.train_end} ({keys}.train_end){until}, and {spans}. Set {keys}.train_end earlier{later}, or "
+        f"load newer data{lower}."
     )

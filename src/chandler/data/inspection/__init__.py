@@ -4,7 +4,7 @@ Read `report` (what is found, and its words), then `preflight` (looks at a store
 every command tells of the bars that it uses.
 """
 
-from chandler.data.inspection.findings import SMALL_PRICE, findings
+from chandler.data.inspection.findings import findings
 from chandler.data.inspection.preflight import inspect_store
 from chandler.data.inspection.report import (
     FoldReport,
@@ -18,7 +18,6 @@ from chandler.data.inspection.report import (
 )
 
 __all__ = [
-    "SMALL_PRICE",
     "FoldReport",
     "InspectReport",
     "SymbolReport",

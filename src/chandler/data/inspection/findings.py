@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 
-from chandler.data.columns import CLOSE
-from chandler.data.datasets import EPSILON, REASONS, CleaningSettings, clean_store
+from chandler.data.datasets import REASONS, CleaningSettings, clean_store
 from chandler.data.notes import Finding, Note, over_symbols
 from chandler.data.store import BarStore
 from chandler.text import count
 
-SMALL_PRICE = 1e-3
-"""Below it the 1e-5 in (x - mean) / (std + 1e-5) drowns the moves of a price."""
 LEVELS = 0.05
 """Share of the rows from which on it is told that the paper's cleaning would cut them."""
 
@@ -25,7 +21,7 @@ def findings(store: BarStore, *, cleaned: bool = False) -> list[Finding]:
     `cleaned`: whether the paper's rules are applied to the bars, so that it need not be told what they would cut.
     """
     found = over_symbols(store.notes, len(store))
-    shown = [*_clocks(store), *_tiny(store), *([] if cleaned else _levels(store))]
+    shown = [*_clocks(store), *([] if cleaned else _levels(store))]
     return sorted([*shown, *found], key=lambda one: not one.note.matters)
 
 
@@ -52,18 +48,6 @@ def _clocks(store: BarStore) -> Iterator[Finding]:
         else:
             continue
         yield Finding(Note(text, "clocks"), pair, len(pair))
-
-
-def _tiny(store: BarStore) -> Iterator[Finding]:
-    prices = (store.values[lo:hi, CLOSE] for lo, hi in pairwise(store.offsets) if hi > lo)
-    tiny = [symbol for symbol, own in zip(store.symbols, prices, strict=False) if np.median(own) < SMALL_PRICE]
-    if tiny:
-        text = (
-            f"prices lie below {SMALL_PRICE:g}: the scale of a window adds {EPSILON:g} to their deviation, so that training "
-            "sees lines that are nearly flat (forecasts take a larger unit by themselves). Multiply these prices by a power "
-            "of ten before training"
-        )
-        yield Finding(Note(text, "cleaning"), tuple(tiny), len(store))
 
 
 def _levels(store: BarStore) -> Iterator[Finding]:

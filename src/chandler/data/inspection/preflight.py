@@ -93,7 +93,7 @@ def inspect_store(
         windows={name: len(part) for name, part in windows.items()},
         split_rows=_rows(ranges),
         split_spans=_spans(store, ranges),
-        problems=tuple(untrainable(windows)),
+        problems=tuple(untrainable(windows, split)),
         warnings=_warnings(store, ranges, symbols, folds, cleans),
         cleaned=cleans,
         cleaning={**told.to_dict(), "windows": left},

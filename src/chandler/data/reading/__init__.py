@@ -9,7 +9,7 @@ from chandler.data.reading.discovery import STOCKS, Source, by_threads, find_fil
 from chandler.data.reading.load import load_bars, opened, problems_error, read_file, read_market
 from chandler.data.reading.merging import archive_symbol
 from chandler.data.reading.options import ReadingKeywords, ReadingOptions, takes_options
-from chandler.data.reading.timestamps import read_times
+from chandler.data.reading.times import read_times
 
 __all__ = [
     "STOCKS",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations
 from typing import Any
@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chandler.data.columns import PRICES, RawTable, normalized_name
+from chandler.data.column_names import COLUMN_ALIASES, normalized_name, spellings
+from chandler.data.columns import PRICES, RawTable
 from chandler.data.notes import Note
+from chandler.data.reading.times import parse_times
+from chandler.errors import DataError
 
 _ORDERS = (PRICES, ("low", "high", "open", "close"), ("open", "close", "high", "low"))
 """How exchanges order four prices; the first that fits is taken."""
@@ -26,6 +29,8 @@ _COINS = frozenset(("btc", "xbt", "eth", "ltc", "xrp", "bch", "bnb", "sol", "dog
 """Coins known by name. Others are where the file or the symbol is called after them, or where cells show it."""
 _STATISTICS = frozenset(("ma", "sma", "ema", "wma", "vwma", "avg", "mean", "prev", "last", "chg", "diff", "delta", "std",
                "rank", "buy", "sell", "bid", "ask", "up", "down"))  # fmt: skip
+_IRREGULAR, _REGULAR = 0.2, 0.5
+"""Shares of steps of one size between rows, below and above which a column of times is none and is one of bars."""
 _RATE = 1e-3
 """A "turnover" this small beside volume x close is the share of stock that changed hands, not money."""
 
@@ -104,6 +109,48 @@ def _as_numbers(rows: Sequence[Sequence[Any]], first: int) -> np.ndarray | None:
 
     cells = np.array([[number(cell) for cell in row[first:]] for row in rows])
     return cells if cells.shape[1] >= 4 and np.isfinite(cells[:, :4]).all() else None
+
+
+def regular_times(
+    found: Mapping[str, int], names: Sequence[str], cells: Callable[[int], pd.Series]
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Role -> column with the regular one of several columns of times, and a note where that is another than before.
+
+    A time of download, or one date in every row, has no steps of one size, unlike the times of bars. `cells`: the first
+    rows of a column. Raises nothing: what cannot be read is no column of times.
+    """
+    roles, taken = dict(found), found.get("timestamp")
+    known = COLUMN_ALIASES["timestamp"]
+    places = {
+        min(known.index(one) for one in spellings(name) if one in known): position
+        for position, name in reversed([*enumerate(names)])
+        if position not in found.values() and set(spellings(name)) & set(known)
+    }
+    if taken is None or not places or "time" in found:
+        return roles, ()
+    symbols = cells(found["symbol"]) if "symbol" in found else None
+    if _share_of_steps(cells(taken), symbols) < _IRREGULAR:
+        for _, position in sorted(places.items()):
+            if _share_of_steps(cells(position), symbols) >= _REGULAR:
+                note = f"times: from {names[position]!r}, whose steps are regular; those of {names[taken]!r} are not"
+                return roles | {"timestamp": position}, (note,)
+    return roles, ()
+
+
+def _share_of_steps(cells: pd.Series, symbols: pd.Series | None) -> float:
+    """The share of steps from row to row that have the most common size, of one symbol; 1 of less than ten, 0 of no times."""
+    if symbols is not None:
+        cells = cells[(symbols == symbols.iloc[0]).to_numpy()]
+    if len(cells) <= 10:
+        return 1.0
+    try:
+        ticks = parse_times(cells.reset_index(drop=True)).index
+    except DataError:
+        return 0.0
+    if ticks.isna().any():
+        return 0.0
+    sizes = pd.Series(np.abs(np.diff(ticks.asi8)))
+    return float(sizes[sizes > 0].value_counts().max() / len(sizes)) if (sizes > 0).any() else 0.0
 
 
 def resolve_volume_columns(table: RawTable) -> RawTable:

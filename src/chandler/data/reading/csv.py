@@ -19,21 +19,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from chandler.data.column_names import is_alias
 from chandler.data.columns import (
+    FEATURES,
     PRICES,
     RawTable,
     column_notes,
-    is_alias,
     match_columns,
     require_columns,
     without_twins,
 )
 from chandler.data.notes import Note
-from chandler.data.reading.column_roles import infer_roles, resolve_volume_columns
+from chandler.data.reading.column_roles import infer_roles, regular_times, resolve_volume_columns
 from chandler.data.reading.discovery import Source
 from chandler.data.reading.encoding import Encoded, head_of, utf8_bytes
 from chandler.data.reading.frames import wide_table
-from chandler.data.reading.timestamps import looks_like_time
+from chandler.data.reading.times import looks_like_time
 from chandler.errors import DataError
 
 _HEADER_LINES = 30
@@ -45,6 +46,7 @@ _SAMPLE = 200
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?")
 _EPOCH = re.compile(r"[1-9]\d{7}|[1-9]\d{9,18}")
+_CLOCK = r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp][Mm])?"
 _BLOCK = 4 << 20
 """Bytes that are split and converted at a time."""
 
@@ -59,6 +61,8 @@ class _Header:
     notes: tuple[Note, ...] = ()
     roles: Mapping[str, int] | None = None
     """Role -> column, where the names do not tell."""
+    lean: bool = False
+    """Whether the file is one of LEAN: see `RawTable.lean`."""
 
     @property
     def ids(self) -> list[str]:
@@ -87,8 +91,14 @@ def read_text(
         return _read_wide(source, encoded, columns)
     header = _once(source, encoded, _header(source, lines, columns))
     names = dict(zip(header.ids, header.names, strict=True))
-    found = header.roles or match_columns(header.names, columns, source=str(source))
-    require_columns(found, header.names, source=str(source))
+    sample = [line for line in lines[header.line + 1 :][:_SAMPLE] if line.strip()]
+    first = names_of(sample[0], header.delimiter) if sample else []
+    found, day = _dated(source, dict(header.roles or match_columns(header.names, columns, source=str(source))), first)
+    told: tuple[str, ...] = ()
+    if "timestamp" not in (columns or {}):
+        rows = [(*names_of(line, header.delimiter), *[""] * len(header.names)) for line in sample]
+        found, told = regular_times(found, header.names, lambda position: pd.Series([row[position] for row in rows]))
+    require_columns([*found, "timestamp"] if day else found, header.names, source=str(source), line=header.line + 1)
     roles = {role: header.ids[position] for role, position in found.items()}
     volumes = [key for key, name in names.items() if re.search(r"vol|turnover|成交", name, re.IGNORECASE)]
     further = [key for key, name in names.items() if name in also]
@@ -97,10 +107,8 @@ def read_text(
     layout = Layout(source, encoded, header.ids, used, roles, texts, header.line + 1, header.delimiter)
     frame = None
     below: tuple[str, ...] = ()
-    if typed:
-        first = next((line for line in lines[header.line + 1 :] if line.strip()), "")
-        cells = dict(zip(header.ids, names_of(first, header.delimiter), strict=False))
-        frame = parse_typed(layout, cells, threads)
+    if typed and not day:
+        frame = parse_typed(layout, dict(zip(header.ids, first, strict=False)), threads)
     short = frame is not None
     if frame is None:
         frame, below = parse_text(layout, threads)
@@ -111,9 +119,21 @@ def read_text(
     banner = [line.strip() for line in lines[: max(header.line, 0)] if line.strip()]
     if banner:
         notes.append(f"skipped {header.line} line(s) above the header: {banner[-1][:80]!r}")
-    if header.delimiter != ",":
+    if encoded.blanks:
+        notes.append("file: columns separated by blanks")
+    elif header.delimiter != ",":
         notes.append(f"file: fields separated by {header.delimiter!r}")
-    notes += below
+    notes += [*told, *below]
+    if day:
+        if "time" not in roles and 2 * frame[roles["symbol"]].nunique() < len(frame):  # a series, not a day of many
+            require_columns(found, header.names, source=str(source), line=header.line + 1)
+        if header.lean:  # milliseconds since midnight; the folder is called after the symbol
+            frame[roles["time"]] = (
+                pd.Timestamp(0) + pd.to_timedelta(frame[roles["time"]].astype("int64"), "ms")
+            ).dt.strftime("%H:%M:%S")
+            frame, roles = frame.assign(folder=source.path.absolute().parent.name), {**roles, "symbol": "folder"}
+        frame, roles, names = _by_name(source, frame, roles, names)
+        notes.append("times: no column has the date: taken from the file's name")
     line = _Lines(source, encoded, header.line)
     table = RawTable(
         frame,
@@ -124,9 +144,32 @@ def read_text(
         names,
         stated_zone=_banner_zone(banner),
         typed=short,
+        lean=header.lean,
         written=lambda row: dict(zip(header.names, names_of(line.text(row), header.delimiter), strict=False)),
     )
     return column_notes(resolve_volume_columns(table))
+
+
+def _dated(source: Source, found: dict[str, int], first: Sequence[str]) -> tuple[dict[str, int], bool]:
+    """Role -> column, and whether the date is that of the file's name: no column has it, or one has the time of day only.
+
+    A file of one day is one of many symbols, or has such a column. `first`: the cells of the first row.
+    """
+    time = found.get("timestamp")
+    clock = time is not None and time < len(first) and re.fullmatch(_CLOCK, first[time]) and "time" not in found
+    if time is not None and clock and source.day:
+        return {role: at for role, at in found.items() if role != "timestamp"} | {"time": time}, True
+    return found, bool(time is None and {"symbol", "time"} & set(found) and set(PRICES) <= set(found) and source.day)
+
+
+def _by_name(
+    source: Source, frame: pd.DataFrame, roles: Mapping[str, str], names: Mapping[str, str]
+) -> tuple[pd.DataFrame, dict[str, str], dict[str, str]]:
+    """Rows, roles and names with the date, and the symbol where no column is one, of the file's name."""
+    new = {"timestamp": pd.Timestamp(source.day)} | ({} if "symbol" in roles else {"symbol": source.undated})
+    keys = {role: f"{role} by name" for role in new}
+    added = {keys[role]: value for role, value in new.items()}
+    return frame.assign(**added), {**roles, **keys}, {**names, **dict.fromkeys(added, "the file's name")}
 
 
 def _banner_zone(banner: list[str]) -> tuple[str, str] | None:
@@ -159,7 +202,7 @@ def _header(source: Source, lines: list[str], columns: Mapping[str, str] | None)
     if most == 1:
         bare = _headless(source, lines[first:], columns)
         if bare is not None:
-            return _Header(first - 1, bare.delimiter, bare.names, bare.notes, bare.roles)
+            return replace(bare, line=first - 1)
     return _trailing(best, lines)
 
 
@@ -211,6 +254,15 @@ def _headless(source: Source, lines: list[str], columns: Mapping[str, str] | Non
         return None
     names = [str(position + 1) for position in range(width)]
     roles, head, start = {"timestamp": 0}, "time", 1
+    if columns and {"timestamp", *PRICES} <= set(columns):
+        asked = match_columns(names, columns, source=str(source))
+        return _Header(-1, delimiter, names, (Note("file: no header; columns as asked"),), asked)
+    lean = _lean(source, rows)
+    if lean:
+        note = "file: no header; the columns are time, open, high, low, close, volume, as LEAN has them"
+        return _Header(
+            -1, delimiter, names, (Note(note),), {lean: 0} | {role: at for at, role in enumerate(FEATURES[:5], 1)}, True
+        )
     if not looks_like_time(rows[0][0]):
         if width < 6 or not looks_like_time(rows[0][1]) or not re.fullmatch(r"[A-Za-z][\w.^=/-]*", rows[0][0]):
             return None
@@ -228,6 +280,18 @@ def _headless(source: Source, lines: list[str], columns: Mapping[str, str] | Non
     kind = " of a Binance archive, amount the eighth" if width == 12 and start == 1 else ""
     shown = f"the columns are {head}, {order}{kind}, as the prices show"
     return _Header(-1, delimiter, names, (Note(f"file: no header; {shown}"),), inferred | roles)
+
+
+def _lean(source: Source, rows: Sequence[Sequence[str]]) -> str:
+    """What the first column of a file of LEAN is: the `timestamp`, 20240102 00:00, or the `time`, in milliseconds since the
+    midnight of the day in the file's name; empty for other files.
+    """
+    if any(len(row) != 6 or not all(cell.isdigit() for cell in row[1:5]) for row in rows):
+        return ""
+    if all(re.fullmatch(r"\d{8} \d\d:\d\d", row[0]) for row in rows):
+        return "timestamp"
+    clock = all(re.fullmatch(r"\d{1,5}000|0", row[0]) and int(row[0]) < 86_400_000 for row in rows)
+    return "time" if clock and source.day else ""
 
 
 def _is_wide(lines: list[str]) -> bool:
@@ -398,7 +462,7 @@ def parse_text(layout: Layout, threads: bool, text: Sequence[str] = ()) -> tuple
 
 def _is_footer(layout: Layout, ragged: Sequence[pacsv.InvalidRow]) -> bool:
     """Whether these lines are words of the vendor below all rows. A row that was cut short begins with a time."""
-    if len(ragged) > 3 or any(row.actual_columns > 1 or re.match(r'[\s"]*[-+\d]', row.text) for row in ragged):
+    if len(ragged) > 12 or any(row.actual_columns > 1 or re.match(r'[\s"]*[-+\d]', row.text) for row in ragged):
         return False
     with utf8_bytes(layout.source, layout.encoded) as stream:
         last = bytes(stream.read()).rstrip().splitlines()[-len(ragged) :]

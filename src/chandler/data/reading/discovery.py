@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +30,16 @@ Small files and JSON keep Python itself busy, and take processes."""
 _THREAD, _PROCESS = 2 << 20, 32 << 20
 """Bytes of work that are worth a thread or a process: what one reads in a multiple of the time that it takes to start."""
 _READ_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAY_IN_NAME = re.compile(
+    r"(?<!\d)(?P<y>(?:19|20)\d\d)(?P<s>[-_.]?)(?P<m>\d\d)(?P=s)(?P<d>\d\d)(?!\d)"
+    rf"|(?<!\d)(?P<d2>\d\d)[-_]?(?P<m2>{'|'.join(_MONTHS)})[-_]?(?P<y2>(?:19|20)\d\d)(?!\d)"
+    r"|^eq(?:_isincode)?_?(?P<d3>\d\d)(?P<m3>\d\d)(?P<y3>\d\d)$",
+    re.IGNORECASE,
+)
+"""A date in the name of a file that reads in one way only."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,25 @@ class Source:
             if name.lower().endswith(suffix):
                 return name[: -len(suffix)]
         return name
+
+    @property
+    def day(self) -> str:
+        """The one date in the name, as 2024-01-02: `daily_20240102`, `cm02JAN2024bhav`, `EQ020124` of the BSE; else empty."""
+        found = list(_DAY_IN_NAME.finditer(self.stem))
+        if len(found) != 1:
+            return ""
+        y, m, d = (found[0][key] or found[0][key + "2"] or found[0][key + "3"] for key in "ymd")
+        month = m if m.isdigit() else f"{_MONTHS.index(m.casefold()) + 1:02d}"
+        try:
+            return str(date.fromisoformat(f"{y if len(y) == 4 else '20' + y}-{month}-{d}"))
+        except ValueError:
+            return ""
+
+    @property
+    def undated(self) -> str:
+        """The name without its date, or that of the folder where nothing else is in it."""
+        rest = _DAY_IN_NAME.sub("", self.stem).strip(" _.-")
+        return rest or self.path.absolute().parent.name
 
     def open(self) -> IO[bytes]:
         """The bytes, unpacked. DataError where they cannot be had."""

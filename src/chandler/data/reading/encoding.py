@@ -8,13 +8,13 @@ from __future__ import annotations
 import codecs
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 import numpy as np
 import pyarrow as pa
 
-from chandler.data.columns import is_alias
+from chandler.data.column_names import is_alias
 from chandler.data.reading.discovery import Source
 from chandler.errors import DataError
 
@@ -26,11 +26,73 @@ _BINARY = {b"PAR1": "a Parquet file", b"ARROW1": "an Arrow or Feather file", b"%
 
 
 @dataclass(frozen=True)
+class Blanks:
+    """Columns that blanks separate, as frames are printed: they are read with tabs between them."""
+
+    header: str
+    """What is between the names in the first line; one blank may stand within a name where only several are."""
+    between: str
+    """What is between the cells of the others."""
+    clock: bool = True
+    """Whether a date and the time of day behind it are one cell."""
+    index: str | None = None
+    """What the first column is called, where it has no name in the first line."""
+
+    def names(self, line: str) -> list[str]:
+        """The fields of the first line."""
+        return re.split(self.header, line.strip())
+
+    def cells(self, line: str) -> list[str]:
+        """The fields of another line."""
+        if self.clock:
+            line = _DATE_AND_CLOCK.sub("\0", line)
+        return [cell.replace("\0", " ") for cell in re.split(self.between, line.strip())]
+
+    def with_tabs(self, text: str) -> str:
+        """The text, line for line."""
+        lines = text.splitlines()
+        first, second = [*(number for number, line in enumerate(lines) if line.strip()), 0][:2]
+        names = self.names(lines[first])
+        lines = ["\t".join(self.cells(line)) for line in lines]
+        lines[first] = "\t".join(names if self.index is None else [self.index, *names])
+        if lines[second] == self.index:
+            lines[second] = ""
+        return "\n".join(lines) + "\n"
+
+
+_DATE_AND_CLOCK = re.compile(r"(?<=\d[-/.]\d\d)\s+(?=\d{1,2}:\d\d)")
+_NUMBER = re.compile(r"(?<!\S)-?\d+(\.\d*)?(?!\S)")
+
+
+def _blanks(text: str) -> Blanks | None:
+    """How the columns of a text are separated by blanks; None where something else separates them."""
+    lines = [line for line in text[: 1 << 14].splitlines() if line.strip()][:-1] or [text]
+    rows = [re.sub(r"(?<=\d),(?=\d{3}\b)", "", line) for line in lines[1:]]
+    index = ""
+    if rows and re.fullmatch(r"\s*[^\W\d]\S*\s*", rows[0]):
+        index = rows.pop(0).strip()
+    if not rows or any(max(map(row.count, ",;\t|")) > 3 or len(re.findall(_NUMBER, row)) < 4 for row in rows):
+        return None
+    several, any_number = r"\s{2,}", r"\s+"
+    for header, between, clock in (
+        (several, several, True), (several, any_number, True), (any_number, any_number, True), (any_number, any_number, False)
+    ):  # fmt: skip
+        blanks = Blanks(header, between, clock)
+        width = len(blanks.cells(rows[0]))
+        missing = width - len(blanks.names(lines[0]))
+        if width > 4 and missing in (0, 1) and all(len(blanks.cells(row)) == width for row in rows):
+            return replace(blanks, index=index if missing else None)
+    return None
+
+
+@dataclass(frozen=True)
 class Encoded:
     """Which encoding a text is in; `note` says why, where it is not UTF-8."""
 
     name: str
     note: str = ""
+    blanks: Blanks | None = None
+    """How its columns are aligned, where blanks separate them."""
 
 
 def head_of(source: Source) -> tuple[str, Encoded]:
@@ -64,6 +126,9 @@ def head_of(source: Source) -> tuple[str, Encoded]:
         text = text[: cut + 1]
     if not text.strip():
         raise DataError(f"{source}: the file is empty. Give a header line and at least one row.")
+    blanks = _blanks(text)
+    if blanks is not None:
+        return blanks.with_tabs(text), replace(encoded, blanks=blanks)
     return text, encoded
 
 
@@ -122,6 +187,9 @@ def _decodes(raw: bytes, name: str) -> bool:
 
 def utf8_bytes(source: Source, encoded: Encoded) -> IO[bytes] | pa.NativeFile:
     """The whole text as a stream of UTF-8 without a mark. Plain files are mapped, not copied."""
+    if encoded.blanks is not None:
+        text = source.read().decode(encoded.name, "replace")
+        return io.BytesIO(encoded.blanks.with_tabs(text).encode())
     if encoded.name in ("utf-8", "utf-8-sig"):
         with source.open() as stream:
             plain = isinstance(stream, (io.BufferedReader, io.FileIO)) and not source.member

@@ -16,7 +16,7 @@ from chandler.data.columns import RawTable
 from chandler.data.reading.discovery import Source
 from chandler.data.reading.encoding import head_of, utf8_bytes
 from chandler.data.reading.frames import frame_table, rows_table
-from chandler.data.reading.timestamps import looks_like_time
+from chandler.data.reading.times import looks_like_time
 from chandler.errors import DataError
 
 

@@ -20,8 +20,8 @@ from chandler.data.columns import (
     without_twins,
 )
 from chandler.data.notes import Note
-from chandler.data.reading.column_roles import infer_roles, resolve_volume_columns
-from chandler.data.reading.timestamps import looks_like_time
+from chandler.data.reading.column_roles import infer_roles, regular_times, resolve_volume_columns
+from chandler.data.reading.times import looks_like_time
 from chandler.errors import DataError
 from chandler.text import listed
 
@@ -60,12 +60,15 @@ def frame_table(
     frame = frame.set_axis([f"c{position}" for position in range(len(names))], axis=1)
     names, twins = without_twins(names, lambda one, two: frame.iloc[:, one].equals(frame.iloc[:, two]))
     found = match_columns(names, columns, source=source)
+    notes: tuple[str, ...] = ()
+    if "timestamp" not in (columns or {}) and timestamps is None:
+        found, notes = regular_times(found, names, lambda position: frame.iloc[:1000, position])
     require_columns(found, names, source=source)
     table = RawTable(
         frame,
         {role: f"c{position}" for role, position in found.items()},
         source,
-        notes=twins,
+        notes=(*twins, *map(Note, notes)),
         names={f"c{position}": name for position, name in enumerate(names)},
     )
     return column_notes(resolve_volume_columns(table))

@@ -56,6 +56,8 @@ def load_bars(source: Any, **options: Unpack[ReadingKeywords]) -> BarStore:
     `timezone` is the zone of naive times, and the zone that others are converted to.
     `date_format` is a strptime pattern, for dates that read both ways.
     `decimal` is "." or ",", for numbers that read both ways.
+    `price_scale`: what prices are divided by, where they are written as whole numbers (10000: 4721500 is 472.15);
+    1 says that they are right as they are.
     `adjust`: "auto" scales prices by adj_close / close and volume by the inverse, where there is an adj_close; "none".
     `missing`: rows with a price that is missing, 0 or negative are errors, or left out with "drop", as vendors write 0
     where nothing traded; "split" leaves them out too, and no window crosses the place (`Bars.segments`).
@@ -236,7 +238,7 @@ def problems_error(problems: Sequence[str], files: int) -> DataError:
     more = f"\n... and {len(lines) - SHOWN:,} more." if len(lines) > SHOWN else ""
     return DataError(
         f"{len(problems):,} of {files:,} files cannot be used:\n{shown}{more}\n"
-        "Correct them, or leave them out with skip_bad=True (--skip-bad)."
+        "Correct them, or leave them out with skip_bad=True."
     )
 
 

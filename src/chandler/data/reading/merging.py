@@ -1,4 +1,7 @@
-"""One symbol from several files: joined where the pieces follow one another, an error that names both where not."""
+"""One series from several pieces: files of one symbol, joined where they follow one another, and rows out of order.
+
+What is put together has to be one series: `strangers` says where prices tell that it is not.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,35 @@ _CALENDAR_WORDS = frozenset((
 """Words in names of files that tell pieces of a series apart, and no series."""
 
 
+_STRANGE = 2.0
+"""How many times the changes inside the pieces many changes between them must be, to be steps to another series; a single
+one is measured by the largest of all, and need not be so much larger."""
+
+
+def strangers(times: np.ndarray, prices: np.ndarray, pieces: np.ndarray) -> np.ndarray:
+    """Where rows in time order, (N,) each, step to another piece whose prices are those of another series.
+
+    Returns:
+        The rows behind these steps; none where prices change there as they do inside the pieces. A change may be
+        larger by the root of the time that it took; few steps are measured by the largest changes inside, many by
+        the usual ones.
+    """
+    logs, order = np.log(prices), np.argsort(pieces, kind="stable")
+    inside = np.flatnonzero((np.diff(pieces[order]) == 0) & (np.diff(times[order]) > 0))
+    steps = np.flatnonzero((np.diff(pieces) != 0) & (np.diff(times) > 0))
+    if not len(steps) or len(inside) < 8:
+        return steps[:0]
+    own, usual = np.abs(np.diff(logs[order])[inside]), np.median(np.diff(times[order])[inside])
+    own /= np.sqrt(np.maximum(1, np.diff(times[order])[inside] / usual))
+    across = np.abs(np.diff(logs)[steps]) / np.sqrt(np.maximum(1, np.diff(times)[steps] / usual))
+    few = len(steps) ** -0.5
+    limit = max(float(np.quantile(own, 0.5 + 0.5 * few)), float(own.mean()))
+    if 2 * len(steps) > len(logs) > 20:  # every other row may be the other series, whatever the pieces are
+        alternate = np.abs(logs[2:] - logs[:-2])
+        limit = min(limit, max(float(np.median(alternate)), float(alternate.mean())))
+    return steps + 1 if np.median(across) > max((_STRANGE - 0.75 * few) * limit, 1e-3) else steps[:0]
+
+
 def merge_files(bars: Sequence[Bars], join: bool, problems: list[str] | None = None) -> list[Bars]:
     """The bars with every symbol once, in the order in which symbols first come.
 
@@ -42,7 +74,7 @@ def merge_files(bars: Sequence[Bars], join: bool, problems: list[str] | None = N
         if len(found) == 1:
             settled.append(found[0])
             continue
-        _refuse_strangers(found)
+        _refuse_other_names(found)
         if join or all(_archive(one, symbol) for one in found):
             settled.append(_joined(found))
             continue
@@ -50,7 +82,7 @@ def merge_files(bars: Sequence[Bars], join: bool, problems: list[str] | None = N
         more = f" and {len(found) - 2:,} more" if len(found) > 2 else ""
         twice.append(f"{symbol}: the symbol comes twice, from {places[0]} and from {places[1]}{more}.")
         settled.append(found[0])
-    remedy = "Leave one out, give them different symbols, or pass join=True (--join) if they follow one another."
+    remedy = "Leave one out, give them different symbols, or pass join=True if they follow one another."
     if twice and problems is None:
         if len(twice) == 1:
             raise DataError(f"{twice[0]} {remedy}")
@@ -71,7 +103,7 @@ def _archive(one: Bars, symbol: str) -> bool:
     return archive_symbol(one.source.rsplit("/", 1)[-1].split(".")[0]) == symbol
 
 
-def _refuse_strangers(found: Sequence[Bars]) -> None:
+def _refuse_other_names(found: Sequence[Bars]) -> None:
     """Refuse files called after different things whose symbol, a number or a word, is the same in all of them.
 
     `BTC_2023` and `BTC_2024` differ in digits alone, `AAPL_part1` names its symbol: those are pieces of one.
@@ -80,7 +112,7 @@ def _refuse_strangers(found: Sequence[Bars]) -> None:
     if not all(stems) or any(symbol.casefold() in stem.casefold() for stem in stems):
         return
     words = {tuple(re.findall(r"[^\W\d_]+", stem.casefold())) for stem in stems}
-    distinct = [set(one) - _CALENDAR_WORDS for one in words]
+    distinct = {frozenset(one) - _CALENDAR_WORDS for one in words}
     if (
         len(distinct) > 1
         and all(distinct)
@@ -95,11 +127,11 @@ def _refuse_strangers(found: Sequence[Bars]) -> None:
 
 def _joined(found: list[Bars]) -> Bars:
     symbol = found[0].symbol
-    zones = {str(one.timestamps.tz) for one in found}
+    zones = {str(one.timestamps.tz or "none") for one in found}
     if len(zones) > 1:
         raise DataError(
             f"{symbol}: its files have times in different zones ({', '.join(sorted(zones))}), such as "
-            f"{found[0].source} and {found[1].source}. Pass timezone= to put them into one."
+            f"{found[0].source} and {found[1].source}. Pass timezone={min(zones - {'none'})!r} to put them into one."
         )
     found = sorted(found, key=lambda one: one.timestamps[0])
     for one, after in pairwise(found):
@@ -108,6 +140,8 @@ def _joined(found: list[Bars]) -> Bars:
                 f"{symbol}: {one.source} goes to {one.timestamps[-1]}, but {after.source} begins at "
                 f"{after.timestamps[0]}. Files of one symbol must not overlap: leave one out."
             )
+        if symbol.casefold() not in f"{one.source} {after.source}".casefold():
+            _refuse_jump(one, after)
     index = pd.DatetimeIndex(found[0].timestamps.append([one.timestamps for one in found[1:]]))
     segments = None
     if any(one.segments is not None for one in found):
@@ -120,3 +154,15 @@ def _joined(found: list[Bars]) -> Bars:
         notes=(*merged(note for one in found for note in one.notes), joined),
         segments=segments,
     )
+
+
+def _refuse_jump(one: Bars, after: Bars) -> None:
+    """Refuse two pieces whose names do not say that they are of one symbol, where the prices say that they are not."""
+    times = np.concatenate([one.timestamps.asi8, after.timestamps.asi8])
+    prices = np.concatenate([one.values[:, 3], after.values[:, 3]])
+    if len(strangers(times, prices, np.repeat([0, 1], [len(one), len(after)]))):
+        raise DataError(
+            f"{one.symbol}: prices go from {one.values[-1, 3]:g} at the end of {one.source} to {after.values[0, 3]:g} at the "
+            f"beginning of {after.source}, as from one series to another. Where the file names are the symbols, pass "
+            "columns={'symbol': ''}; where these are pieces of one series, put its symbol into their names."
+        )

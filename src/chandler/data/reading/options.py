@@ -43,6 +43,7 @@ class ReadingOptions:
     adjust: Adjust = "auto"
     missing: Missing = "error"
     decimal: Decimal = "auto"
+    price_scale: float | None = None
     unsorted: Unsorted = "error"
     symbols: Sequence[str] | None = None
     start: Any = None
@@ -55,11 +56,19 @@ class ReadingOptions:
     def __post_init__(self) -> None:
         if self.symbols is not None:
             names = [self.symbols] if isinstance(self.symbols, str) else self.symbols
+            if (wrong := next((one for one in names if not isinstance(one, str)), None)) is not None:
+                raise DataError(
+                    f"symbols={list(names)!r:.100}: symbols are text, but {wrong!r} is none. Quote it: '000001', not 1."
+                )
             object.__setattr__(self, "symbols", tuple(dict.fromkeys(names)))
         for name, kinds in (("unsorted", Unsorted), ("decimal", Decimal), ("adjust", Adjust), ("missing", Missing)):
             value, known = getattr(self, name), [repr(kind) for kind in get_args(kinds)]
             if value not in get_args(kinds):
                 raise DataError(f"{name}={value!r} is not known: say {', '.join(known[:-1])} or {known[-1]}.")
+        if self.price_scale is not None and not 0 < self.price_scale < float("inf"):
+            raise DataError(
+                f"price_scale={self.price_scale} is not above 0: say what prices are divided by, such as 10000."
+            )
         moment_of(self.start)
         moment_of(self.end)
 

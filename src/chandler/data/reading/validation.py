@@ -14,12 +14,14 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from chandler.data.bars import Bars, cut_segments, rows_between
-from chandler.data.columns import FEATURES, PRICES, RawTable, is_alias
+from chandler.data.column_names import candidates, is_alias
+from chandler.data.columns import FEATURES, PRICES, RawTable
 from chandler.data.notes import Kind, Note
 from chandler.data.reading.column_roles import ANY_ORDER, price_order
+from chandler.data.reading.merging import strangers
 from chandler.data.reading.numbers import Numbers, arrow_text, parse_numbers
 from chandler.data.reading.options import LeftOut, ReadingOptions
-from chandler.data.reading.timestamps import parse_times
+from chandler.data.reading.times import parse_times
 from chandler.errors import DataError
 from chandler.text import count, listed
 
@@ -34,10 +36,14 @@ _IMPOSSIBLE = 0.01
 _GLUED = 0.2
 """Share of rows that repeat a time with other prices, from which several series must be mixed under one name; and share
 of bars whose high or low lies within the body, from which another order of columns is believed where it fits."""
+_SUBTRACTED = 20
+"""Rows in a row below 0, from which they are no event in the market."""
+_FIXED, _SURELY_FIXED = 1e4, 1e6
+"""Powers of ten of which all prices are multiples: from the first on it is told, from the second on refused."""
 _MOMENT = re.compile(r"\s*(19|20)\d\d([-/.]?)[01]\d\2[0-3]\d[ T]?\d\d:?\d\d")
 _WORD = re.compile(r"(?=.*[A-Za-z\u4e00-\u9fff])[^\s,;]{1,40}")
 """A cell that could be the name of a series: no number, no sentence."""
-_CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,6}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
+_CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,9}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
 
 
 def validate_table(
@@ -186,18 +192,27 @@ class _Validator:
             clock = None  # a column named `time` that holds something else
         times = parse_times(
             raw, clock, timezone=self.options.timezone, date_format=self.options.date_format,
-            stated=self.table.stated_zone, place=self.table.at,
+            stated=self.table.stated_zone, series=self.codes, place=self.table.at,
         )  # fmt: skip
-        remedy = "Correct these rows, or give the format, for example date_format='%d/%m/%Y %H:%M'."
         self._refuse(
             np.asarray(times.index.isna()),
             "unreadable timestamp in {}",
-            f"{times.hint} {remedy}".strip(),
+            f"{times.hint} {times.remedy}".strip(),
             "timestamp",
             raw,
         )
         self._note(*times.notes)
+        self._note_steps(times.index)
         return self._by_day(times.index)
+
+    def _note_steps(self, index: pd.DatetimeIndex) -> None:
+        """Tell where no two of the first rows of a symbol are equally far apart: as in a column that is not of bars."""
+        steps = np.diff(index.asi8[self.codes == self.codes[0]][:500])
+        if len(steps) >= 20 and len(np.unique(np.abs(steps))) == len(steps):
+            name = self.table.named("timestamp")
+            others = [one for one in candidates(["timestamp"], list(self.table.names.values()))[0] if one != name]
+            told = f"; other columns of times: {listed(others, 6)}, columns={{'timestamp': ...}}" if others else ""
+            self._note(f"times: no two steps in {name!r} are equal, unlike those of bars{told}", kind="kept")
 
     def _by_day(self, index: pd.DatetimeIndex) -> pd.DatetimeIndex:
         """Daily bars that are dated by the last instant of their day, dated by the day."""
@@ -217,6 +232,10 @@ class _Validator:
         for position, name in enumerate(FEATURES):
             values[:, position] = self._numbers(name) if name in self.table.roles else np.nan
         prices = values[:, :4]
+        if self.options.price_scale is None:
+            self._refuse_scaled(prices)
+        elif self.options.price_scale != 1:
+            self._note(f"prices: divided by {self.options.price_scale:,g}, as asked")
         if self.plain >= set(PRICES):
             return values, np.zeros(len(values), bool)
         absent, below = np.isnan(prices), prices <= 0
@@ -225,15 +244,60 @@ class _Validator:
         if self.options.missing == "error":
             remedy = 'Drop or fill these rows, or pass missing="drop".'
             self._refuse(gaps, "missing value in {}", remedy, _first_of(absent))
-            remedy = 'Prices must be above 0: correct these rows, or pass missing="drop".'
-            self._refuse(low, "{} is not positive", remedy, _first_of(below))
+            if low.any():
+                self._refuse(low, "{} is not positive", self._way_up(low, prices), _first_of(below))
         self._note("dropped {rows} with a missing price", kind="dropped", about=gaps)
         self._note("dropped {rows} with a price that is not above 0", kind="dropped", about=low)
         return values, gaps | low
 
+    def _way_up(self, low: np.ndarray, prices: np.ndarray) -> str:
+        """The remedy for rows (N,) with prices (N, 4) at or below 0: single ones, or a past that was subtracted away."""
+        own = np.flatnonzero(self.codes == self.codes[int(np.argmax(low))])
+        bad, times = low[own], self.index[own]
+        last, edges = times[bad].max(), np.flatnonzero(np.diff(bad, prepend=False, append=False))
+        negative = (prices[own][bad] < 0).any(axis=1).mean() > 0.5
+        if negative and (edges[1::2] - edges[::2]).max() >= _SUBTRACTED:
+            later = times[~bad & np.asarray(times > last)]
+            since = f", or take only the rows since, start='{later.min()}'" if len(later) else ""
+            return (
+                f"So many in a row, to {last}, come of prices that were adjusted by subtraction: use prices that were adjusted "
+                f"by factors (backward or proportional){since}."
+            )
+        until = f", from {times[bad].min()} to {last}," if bad.sum() > 1 else ""
+        return f'Prices must be above 0: correct these rows{until or ","} or pass missing="drop".'
+
+    def _refuse_scaled(self, prices: np.ndarray) -> None:
+        """Refuse prices (N, 4) that are whole multiples of a million or more: fixed point, as of nanos of a dollar.
+
+        Gold in dong is a multiple of 100,000 and shares in won of 1,000: below a million there is a note at most.
+        """
+        close = prices[:, 3]
+        if self.table.lean:
+            raise DataError(
+                "no column names and whole prices: this looks like a file of LEAN, which has prices times 10,000. Divide "
+                "them, price_scale=10000, or say that they are right as they are, price_scale=1."
+            )
+        if len(close) < 20 or (close[:20] % _FIXED).any() or len(np.unique(close[:1000])) < 10 or not (close > 0).all():
+            return
+        if (prices % _FIXED).any():
+            return
+        step = _FIXED
+        while not (prices % (10 * step)).any():
+            step *= 10
+        told = f"all prices are multiples of {step:,.0f}, as where they are written as whole numbers of a small unit"
+        scale = f"{step * 100:.0f}"
+        remedy = f"price_scale={scale} (the first close is {close[0] / step / 100:g} then)"
+        if step >= _SURELY_FIXED:
+            raise DataError(
+                f"{told}. Divide them, for example {remedy}, or say that they are right as they are, price_scale=1."
+            )
+        self._note(f"prices: {told}: if so, {remedy}; if not, price_scale=1", kind="kept")
+
     def _numbers(self, name: str) -> np.ndarray:
         """A column as (N,) float64, NaN where empty; text, infinite and oversized values are errors."""
         numbers = self.numbers.values[name]
+        if self.options.price_scale is not None and name in (*PRICES, "adj_close"):
+            numbers = numbers / self.options.price_scale
         if name in self.numbers.text:
             self._refuse(self.numbers.text[name], "text in {}", "Correct or drop these rows: numbers only.", name)
         least, most = (PRICE_FLOOR, PRICE_LIMIT) if name in PRICES else (0, FLOAT32_MAX)
@@ -243,7 +307,7 @@ class _Validator:
         self._refuse(np.isinf(numbers), "infinite value in {}", "Correct or drop these rows.", name)
         if name in PRICES:
             what = f"{{}} is above {PRICE_LIMIT:.0e}, higher than any price"
-            remedy = "Correct these rows, or use a larger unit, for example prices in millions."
+            remedy = "Correct these rows, or divide all prices, for example price_scale=1000000000."
             self._refuse(np.abs(numbers) > PRICE_LIMIT, what, remedy, name)
             what = f"{{}} is below {PRICE_FLOOR:.0e}, less than float32 can tell from 0"
             remedy = "Correct these rows, or use a smaller unit."
@@ -320,18 +384,19 @@ class _Validator:
 
     def _group(self, values: np.ndarray, keep: np.ndarray) -> list[Bars]:
         """The bars of each symbol: its rows in time order, without those to leave out, and equal ones once."""
-        ticks, twin = self.index.asi8, np.full(len(values), -1)
+        ticks, twin, former, piece = self.index.asi8, *np.full((3, len(values)), -1)
         back, repeated, mixed = (np.zeros(len(ticks), bool) for _ in range(3))
         parts, found = self._by_symbol(), []
         for rows in parts:
             times, told, cuts = ticks[rows], "", np.empty(0, np.int64)
             if not ((times[1:] > times[:-1]).all() and keep[rows].all()):
                 rows = np.arange(len(ticks))[rows]
-                falls = np.diff(times) < 0
+                falls, rises = np.diff(times) < 0, np.diff(times) > 0
                 if falls.any():
-                    newest_first = not (np.diff(times) > 0).any()
+                    newest_first = not rises.any()
                     told = f"rows were {'newest first' if newest_first else 'not in time order'}: sorted"
                     back[rows[1:][falls]] = not newest_first
+                    piece[rows] = np.cumsum(np.append(0, falls if falls.sum() <= rises.sum() else rises))
                 rows = rows[np.argsort(times, kind="stable")]
                 before = np.cumsum(~keep[rows])[keep[rows]]  # rows left out so far: a step marks a split
                 rows = rows[keep[rows]]
@@ -342,16 +407,31 @@ class _Validator:
                 first = rows[:-1][again[:-1] & (values[rows[1:]] != values[rows[:-1]]).any(axis=1)]
                 twin[other] = first
                 rows, before = rows[~again], before[~again]
+                if falls.any() and len(steps := strangers(ticks[rows], values[rows, 3], piece[rows])):
+                    former[rows[steps]] = rows[steps - 1]
                 if self.options.missing == "split":
                     cuts = np.flatnonzero(np.diff(before)) + 1
             found.append((rows, cuts, told))
-        if self.options.unsorted == "error":
-            self._refuse_back(back)
+        stepped = self._stepped(back) if self.options.unsorted == "error" and back.any() else ""
+        several = "Several series in one file need a symbol column, columns={'symbol': ...}, or a file each."
         if mixed.any():  # most times come again with other prices
-            remedy = "Several series are mixed: split them, or name the symbol's column, columns={'symbol': ...}."
-            self._refuse(mixed, "the same time again with other prices", self._telling(mixed, twin) or remedy)
+            what = (
+                f"{stepped}, to the same times with other prices"
+                if stepped
+                else "the same time again with other prices"
+            )
+            self._refuse(mixed, what, self._telling(mixed, twin) or several)
         if (twin >= 0).any():
             self._refuse_twins(twin)
+        if (strange := former >= 0).any():
+            row = int(np.argmax(strange))
+            what = f"{stepped or 'rows are not in time order'}, and sorted they are no one series: prices jump, as "
+            what += f"from {values[former[row], 3]:g} to {values[row, 3]:g},"
+            remedy = self._telling(strange, former) or f"{several} Is it one series nevertheless, sort the file's rows."
+            self._refuse(strange, what, remedy)
+        if stepped:
+            remedy = 'Sort the rows or pass unsorted="sort" (--sort); several series in one file need a symbol column.'
+            self._refuse(back, stepped, remedy, rows=False)
         self._note("dropped {rows} that came twice", kind="repeated", about=repeated)
         plain = [note for note, about in self.notes if about is None]
         counted = [(note, about) for note, about in self.notes if about is not None]
@@ -413,14 +493,10 @@ class _Validator:
                 )
         return ""
 
-    def _refuse_back(self, back: np.ndarray) -> None:
-        if not back.any():
-            return
+    def _stepped(self, back: np.ndarray) -> str:
         row = int(np.argmax(back))
         before = row - 1 - int(np.argmax(self.codes[:row][::-1] == self.codes[row]))
-        what = f"time steps back in {count(int(back.sum()), 'place')}, after {self.index[before]}"
-        remedy = 'Sort the rows or pass unsorted="sort" (--sort); several series in one file need a symbol column.'
-        self._refuse(back, what, remedy, rows=False)
+        return f"time steps back in {count(int(back.sum()), 'place')}, after {self.index[before]}"
 
     def _refuse(
         self, bad: np.ndarray, what: str, remedy: str, role: str = "", raw: pd.Series | None = None, rows: bool = True

@@ -64,7 +64,7 @@ class PortfolioSettings(StrictModel):
         if k >= symbols:
             raise ConfigError(
                 f"{k} of {symbols} symbol{'s' if symbols != 1 else ''} leaves nothing to choose. "
-                f"Set portfolio.k below {symbols}, or give more symbols."
+                + (f"Set portfolio.k below {symbols}, or give more symbols." if symbols > 1 else "Give more symbols.")
             )
         if n_drop > k:
             raise ConfigError(f"portfolio.n_drop ({n_drop}) must not be above portfolio.k ({k}).")

@@ -177,8 +177,8 @@ def score_matrix(table: pd.DataFrame, panel: Panel, *, allow_left_out: bool = Fa
             first = table[bad].iloc[0]
             raise DataError(
                 f"{int(bad.sum()):,} of {of:,} signals in the period are of {what}, first {first['symbol']} at "
-                f"{first['timestamp']}; there are, for example, {there}. Correct them, or set allow_left_out: true "
-                "(--set allow_left_out=true)."
+                f"{first['timestamp']}; there are, for example, {there}. Correct them, or go on with "
+                "allow_left_out=True."
             )
         if lost:
             notes.append(f"{lost:,} of {len(table):,} signals are of {what}: left out.")
@@ -240,6 +240,6 @@ def _claim(folder: Path, forecaster: Forecaster, bars: SignalBars, settings: Bac
     other = sorted(name for name in claim if claim[name] != before.get(name))
     if other:
         raise ConfigError(
-            f"{folder}: holds signals made with other settings ({', '.join(other)}). Choose another --out, or pass "
-            "--overwrite to make them anew."
+            f"{folder}: holds signals made with other settings ({', '.join(other)}). Choose another out=, or pass "
+            "overwrite=True to make them anew."
         )

@@ -93,7 +93,7 @@ def check_contamination(
     if complaints and not force:
         raise DataError(
             f"a forecast of bars that a model knows proves nothing. {'; '.join(complaints)}. Leave `start` out, which "
-            "begins after them, or pass --force: they are then marked in the results and in the report."
+            "begins after them, or pass force=True: they are then marked in the results and in the report."
         )
     return marks
 
@@ -125,10 +125,12 @@ def first_clean_origin(store: BarStore, exposures: Mapping[str, TrainingExposure
     times = np.asarray(store.timestamps)
     later = times[times > known[name]]
     if not len(later):
+        begin = str(pd.Timestamp(int(times.min())).date())
         raise DataError(
             f"{name} knows bars up to {pd.Timestamp(known[name]).floor('s')}, and there is none after that: a forecast of "
             "what a model was trained or chosen on proves nothing. Keep a test part when training (data.split.val_end "
-            "or data.split.test), give later bars, or set start and pass --force: the windows are then marked."
+            "or data.split.test), give later bars, or pass "
+            f"start={begin!r}, force=True: the windows are then marked."
         )
     first = pd.Timestamp(int(later.min()))
     text = str(first.date()) if first == first.normalize() else first.isoformat()

@@ -214,7 +214,7 @@ def _open(folder: Path, state: dict[str, Any], overwrite: bool) -> dict[str, Any
     if changed:
         raise ConfigError(
             f"{folder} holds an evaluation with other settings ({', '.join(changed)} changed). Go on with those "
-            "settings, choose another folder (--out), or begin anew with --overwrite."
+            "settings, choose another folder (out=), or begin anew with overwrite=True."
         )
     found: dict[str, Any] = before.get("contenders", {})
     return found
@@ -234,7 +234,9 @@ def read_state(folder: str | Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}). Begin anew with --overwrite.") from error
+        raise ConfigError(
+            f"{path}: cannot be read ({error}). Make another, or remove this folder first: chandler evaluate DATA --out FOLDER"
+        ) from error
 
 
 def _write_state(folder: Path, state: dict[str, Any]) -> None:

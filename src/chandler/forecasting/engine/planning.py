@@ -164,7 +164,7 @@ def plan(
             raise ConfigError(
                 f"generation needs {one / 1e6:,.1f} MB for one path of {settings.horizon} rows after {rows}, "
                 f"and its memory budget leaves {max(0, budget) / 1e6:,.1f} MB beside the buffers. "
-                "Shorten history or horizon, or raise the budget."
+                "Lower lookback or horizon, or raise the budget (memory_budget=)."
             )
         limit = min(most, max(1, MAX_ENCODED_ROWS // settings.own_rows)) if slides else most
         count = -(-prompt.paths // min(limit, (budget - history) // (one - history)))

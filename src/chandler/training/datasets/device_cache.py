@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from chandler.data import FEATURES
-from chandler.data.datasets import EPSILON, Windows
+from chandler.data.datasets import EPSILON, SMALL_PRICE, Windows
 from chandler.data.store import BarStore
 
 STAMPS = 5
@@ -41,9 +41,14 @@ class DeviceRows:
         places = first[:, None] + torch.arange(length, device=self.device)
         raw = self.values[places].double()
         shifted = raw - raw[:, :1]
-        shifted -= shifted[:, :lookback].sum(dim=1, keepdim=True) / lookback
+        centre = shifted[:, :lookback].sum(dim=1, keepdim=True) / lookback
+        shifted -= centre
         std = (shifted[:, :lookback].square().sum(dim=1, keepdim=True) / lookback).sqrt()
-        return (shifted / (std + EPSILON)).clamp(-clip, clip).float(), self.stamps[places]
+        price = (raw[:, :1] + centre)[..., :4].mean(dim=-1, keepdim=True)
+        small = (price > 0) & (price < SMALL_PRICE)
+        std[..., :4] += EPSILON * torch.where(small, 10 ** price.clamp(min=1e-300).log10().floor(), 1.0)
+        std[..., 4:] += EPSILON
+        return (shifted / std).clamp(-clip, clip).float(), self.stamps[places]
 
 
 class DeviceWindows(Windows):

@@ -86,7 +86,7 @@ def load_sources(settings: Settings) -> RunData:
     windows = {
         part: Windows(bars.store, bars.ranges[part], d.lookback, d.horizon, stride) for part, stride in strides.items()
     }
-    for problem in untrainable(windows):
+    for problem in untrainable(windows, d.split):
         raise DataError(problem)
     replay, replay_validation = (None, None) if d.replay is None else _replay_windows(d.replay, settings)
     share = 0.0 if d.replay is None else d.replay.share
@@ -105,13 +105,16 @@ def data_inputs(settings: Settings) -> dict[str, list[Path]]:
 
 
 def _replay_windows(replay: ReplaySettings, settings: Settings) -> tuple[Windows, Windows]:
-    store = load_clean(replay)[0]
+    try:
+        store = load_clean(replay)[0]
+    except DataError as error:
+        raise DataError(f"data.replay: {error}") from error
     ranges = split_ranges(store, replay.split)
     lookback, horizon = settings.data.lookback, settings.data.horizon
     train = Windows(store, ranges["train"], lookback, horizon, replay.stride)
     validation = Windows(store, ranges["val"], lookback, horizon)
-    require_windows(train, "replay training")
-    require_windows(validation, "replay validation")
+    require_windows(train, "replay training", replay.split, "data.replay.split")
+    require_windows(validation, "replay validation", replay.split, "data.replay.split")
     # At least one window of each symbol stays.
     apart = -(-len(validation) // replay.validation_windows)
     return train, Windows(store, ranges["val"], lookback, horizon, apart)

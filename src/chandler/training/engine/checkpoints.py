@@ -167,7 +167,9 @@ class CheckpointManager:
         try:
             STATES.clear(self.folder, only=[target.name])
             if target.exists():
-                raise TrainingError(f"{target} holds what is no state of chandler's. Move it away, then use --resume.")
+                raise TrainingError(
+                    f"{target} holds what is no state of chandler's. Move it away, then go on with resume=True."
+                )
             with atomic_folder(target) as scratch:
                 yield scratch
         except Exception as error:
@@ -177,7 +179,7 @@ class CheckpointManager:
                 last = f"the state of step {int(saved[-1].name[5:])} is intact" if saved else "nothing was saved before"
                 raise TrainingError(
                     f"{self.folder}: the state of step {step} cannot be written ({error}); {last}. "
-                    "Make room, then repeat the command with --resume."
+                    "Make room, then go on with resume=True."
                 ) from error
             raise
 

@@ -121,8 +121,8 @@ def report_lost_processes(accelerator: Accelerator) -> Iterator[None]:
             raise
         raise TrainingError(
             f"process {accelerator.process_index} of {accelerator.num_processes} lost contact: another process of this "
-            "run has ended (its message, if it left one, stands above). What was saved is intact. Repeat the command "
-            "with --resume; torchrun --max-restarts does so by itself when the command has --resume."
+            "run has ended (its message, if it left one, stands above). What was saved is intact. Go on with "
+            "resume=True, as torchrun --max-restarts does by itself where the command says so."
         ) from error
 
 

@@ -106,7 +106,7 @@ class Trainer:
         if self.state.tracker.measure != measure:
             raise TrainingError(
                 f"{stage.name}: the saved state chose its best by {self.state.tracker.measure}, and {measure} cannot "
-                "take over halfway. Undo the change of promote_on, or start anew with --overwrite or another --out."
+                "take over halfway. Undo the change of promote_on, or start anew with overwrite=True or in another folder (out=)."
             )
         setattr(stage.model, "checkpointing", s.gradient_checkpointing)  # noqa: B010 (mypy sees a plain Module)
         self.prepared = prepare_model(stage, self.optimizer, accelerator, distributed)

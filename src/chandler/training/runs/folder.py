@@ -79,13 +79,13 @@ def require_folder(folder: Path, settings: Settings, *, overwrite: bool, resume:
             if changed:
                 raise ConfigError(
                     f"{folder} was started with other settings: {'; '.join(changed)}. Undo the changes, start anew in "
-                    "another folder with --out, or go on all the same with --resume --accept-changed-settings."
+                    "another folder (out=), or go on all the same with resume=True, force=True."
                 )
     elif earlier and not overwrite and not kept:
         raise ConfigError(
-            f"{folder} already holds a run ({', '.join(earlier)}). Go on with --resume, choose another folder with "
-            "--out, replace it with --overwrite, or keep finished stages with --set tokenizer.skip_existing=true "
-            "--set predictor.skip_existing=true."
+            f"{folder} already holds a run ({', '.join(earlier)}). Go on with resume=True, choose another folder "
+            "(out=), replace it with overwrite=True, or keep finished stages with "
+            "overrides=['tokenizer.skip_existing=true', 'predictor.skip_existing=true']."
         )
 
 
@@ -102,9 +102,7 @@ def prepare_folder(folder: Path, settings: Settings, *, overwrite: bool) -> None
                 # Only now that there is room for the new. A run to the last, so that it can be said again.
                 RUN.clear(folder, but=("config.yaml", scratch.name))
     except OSError as error:
-        raise ConfigError(
-            f"{folder}: cannot write there ({error.strerror}). Choose another folder with --out."
-        ) from error
+        raise ConfigError(f"{folder}: cannot write there ({error.strerror}). Choose another folder (out=).") from error
 
 
 def changed_keys(old: Settings, new: Settings) -> list[str]:

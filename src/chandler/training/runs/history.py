@@ -134,7 +134,9 @@ def read_mapping(path: Path, *, strict: bool = False) -> dict[str, Any]:
         value = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
         if strict:
-            raise ConfigError(f"{path}: cannot be read ({error}). Run again with --overwrite.") from error
+            raise ConfigError(
+                f"{path}: cannot be read ({error}). Make the run again: chandler finetune CONFIG --out {path.parent} --overwrite"
+            ) from error
         return {}
     return value if isinstance(value, dict) else {}
 

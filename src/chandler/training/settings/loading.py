@@ -83,7 +83,7 @@ def _read(
     if "out" not in found and not final and not any(one.partition("=")[0].strip() == "out" for one in ours):
         raise ConfigError(
             f"{where}: model_paths.base_path and model_paths.exp_name are missing: they say where results go. Give them, "
-            "or the folder with --out."
+            "or the folder (out=)."
         )
     return load(Settings, found, ours, final, where=where), theirs
 
@@ -102,7 +102,7 @@ def save_settings(settings: Settings, path: Path, *, overwrite: bool = False) ->
         if not overwrite:
             raise ConfigError(
                 f"{path} is there and holds something else. Save the settings under another name, or replace it, and an "
-                f"earlier run in {settings.out}, with --overwrite."
+                f"earlier run in {settings.out}, with overwrite=True."
             )
     try:
         write_text(path, settings.to_yaml(short=True))

@@ -200,18 +200,17 @@ class ReferenceSettings(_Section):
         or if the tokenizer that the predictor needs is not there."""
         out, start, trained = Path(settings.out), settings.tokenizer.start, self.model_paths.tokenizer_result
         if out.is_dir() and (inside := sorted(path.name for path in out.iterdir())) and not _is_run(out):
-            ask = "Choose another folder for the results with --out."
+            ask = "Choose another folder for the results (out=)."
             if trained and Path(trained).is_dir():
-                ask += (
-                    " To go on from the tokenizer that was trained there: --set experiment.train_tokenizer=false "
-                    f"--set model_paths.finetuned_tokenizer={trained}"
-                )
+                keys = ["experiment.train_tokenizer=false", f"model_paths.finetuned_tokenizer={trained}"]
+                ask += f" To go on from the tokenizer that was trained there: overrides={keys}."
             raise ConfigError(f"{out} holds something that is no run of chandler ({', '.join(inside[:8])}). {ask}")
         if not settings.tokenizer.enabled and start == trained and not Path(start).is_dir():
+            own = [f"tokenizer.start={self.model_paths.pretrained_tokenizer or 'FOLDER'}"]
             raise ConfigError(
                 f"experiment.train_tokenizer is false, and there is no finetuned tokenizer in {start}. Train it first, "
                 "name another with model_paths.finetuned_tokenizer, or take one that was not finetuned with "
-                f"--set tokenizer.start={self.model_paths.pretrained_tokenizer or 'FOLDER'}."
+                f"overrides={own}."
             )
 
     def differences(self, settings: Settings) -> Iterator[str]:
@@ -247,13 +246,13 @@ class ReferenceSettings(_Section):
             f"{paths.tokenizer_save_name}/best_model and {paths.basemodel_save_name}/best_model)"
         )
         if not e.skip_existing:
-            yield "skip_existing: an earlier run in that folder is replaced with --overwrite only (there always)"
+            yield "skip_existing: an earlier run in that folder is replaced with overwrite=True only (there always)"
         if s.tokenizer.enabled and paths.finetuned_tokenizer not in ("", paths.tokenizer_result):
             yield "model_paths.finetuned_tokenizer is not used: the predictor learns the tokens of this run's tokenizer"
         if self.device.use_cuda and (number := self.device.device_id):
             yield f"device.device_id is not used: set CUDA_VISIBLE_DEVICES={number} in front of the command"
         if e.use_comet:
-            yield "experiment.use_comet is not used: --set trackers=[comet] logs there"
+            yield "experiment.use_comet is not used: overrides=['trackers=[comet]'] logs there"
         unused = [("training", "num_workers"), ("experiment", "name"), ("experiment", "description")]
         if found := [f"{part}.{key}" for part, key in unused if key in getattr(self, part).model_fields_set]:
             yield f"without effect: {', '.join(found)}"

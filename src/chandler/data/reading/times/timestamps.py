@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chandler.data.reading.numbers import arrow_text
+from chandler.data.reading.times.weekdays import without_weekdays
+from chandler.data.reading.times.zones import in_zone, seconds, zone_of
 from chandler.errors import DataError
 from chandler.text import count
 
@@ -26,7 +28,7 @@ _CLOCK = (
     r"(?:[ -]?(?P<p>[AaPp][Mm]))?\s*(?P<z>[Zz]|(?:UTC|GMT)?[+-]\d{2}(?::?\d{2})?|UTC|GMT)?"
 )
 _SEPARATED = (
-    r"^\s*(?P<a>\d{1,4})[-/.年년]\s*(?P<b>\d{1,2})[-/.月월]\s*(?P<c>\d{1,4})[日일.]?"
+    r"^\s*(?:民[國国])?\s*(?P<a>\d{1,4})[-/.年년]\s*(?P<b>\d{1,2})[-/.月월]\s*(?P<c>\d{1,4})[日일.]?"
     rf"(?:[T ,]+{_CLOCK})?\s*$"
 )
 _COMPACT = (
@@ -36,43 +38,27 @@ _COMPACT = (
 _OFFSET = re.compile(r"(Z|[+-]\d\d(:?\d\d)?)$")
 _NAMED = r"^(?P<wall>.*\d)\s+(?P<zone>[A-Z][A-Za-z]+/[A-Za-z_/]+)$"
 
-# Tried in this order where a file mixes offsets because of daylight saving.
-_EXCHANGE_ZONES = (
-    "America/New_York", "America/Chicago", "Europe/London", "Europe/Berlin", "Europe/Athens",
-    "America/Los_Angeles", "America/Denver", "America/Halifax", "Australia/Sydney", "Pacific/Auckland",
-    "Asia/Jerusalem", "America/Santiago", "America/Sao_Paulo", "Africa/Cairo", "Europe/Moscow",
-    "Europe/Istanbul", "Asia/Tehran",
-)  # fmt: skip
-
-_DAYS = {
-    word: day
-    for words in (
-        "mon tue wed thu fri sat sun", "monday tuesday wednesday thursday friday saturday sunday",
-        "mo di mi do fr sa so", "montag dienstag mittwoch donnerstag freitag samstag sonntag",
-        "lundi mardi mercredi jeudi vendredi samedi dimanche", "lunes martes miércoles jueves viernes sábado domingo",
-        "пн вт ср чт пт сб вс", "一 二 三 四 五 六 日", "周一 周二 周三 周四 周五 周六 周日",
-        "星期一 星期二 星期三 星期四 星期五 星期六 星期日", "星期一 星期二 星期三 星期四 星期五 星期六 星期天",
-        "月 火 水 木 金 土 日", "月曜日 火曜日 水曜日 木曜日 金曜日 土曜日 日曜日", "월 화 수 목 금 토 일",
-        "월요일 화요일 수요일 목요일 금요일 토요일 일요일",
-    )
-    for day, word in enumerate(words.split())
-}  # fmt: skip
-_DAY = "|".join(sorted(_DAYS, key=len, reverse=True))
-_WEEKDAY = rf"(?i)^(?:({_DAY})[.,]?\s+)|[\s,]*(?<=[\s,])({_DAY})\.?$|\s*[(\uff08\[]({_DAY})[)\uff09\]]$"
 _NOTHING = pd.DatetimeIndex([pd.NaT]).as_unit("ns")
 _ONE_AT_A_TIME = threading.Lock()
 _UNITS = (("seconds", 10**9, 1e11), ("milliseconds", 10**6, 1e14), ("microseconds", 10**3, 1e17),
           ("nanoseconds", 1, 9.2e18))  # fmt: skip
+_FORMATS = [
+    date + clock
+    for date in ("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y-%m-%d", "%d%m%Y")
+    for clock in ("", " %H:%M", " %H:%M:%S", " %H.%M", " %H.%M.%S", " %I:%M %p")
+]  # fmt: skip
+"""What people write that is not read without being asked for; where several fit, two are named."""
 _MONTH = r"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 
 
 @dataclass(frozen=True)
 class Times:
-    """Parsed timestamps: `index` (N,) in ns, NaT where unreadable; `hint` says why, if that is known."""
+    """Parsed timestamps: `index` (N,) in ns, NaT where unreadable; `hint` says why, if that is known, `remedy` what to do."""
 
     index: pd.DatetimeIndex
     notes: tuple[str, ...] = ()
     hint: str = ""
+    remedy: str = ""
 
 
 def parse_times(
@@ -82,14 +68,15 @@ def parse_times(
     timezone: str | None = None,
     date_format: str | None = None,
     stated: tuple[str, str] | None = None,
+    series: np.ndarray | None = None,
     place: Callable[[int], str] = lambda row: f"row {row + 1}",
 ) -> Times:
     """Timestamps (N,) of a column, with a second column for the time of day where there is one.
 
     With offsets the moments are kept and the zone is theirs; without, they are wall clock and stay naive, or
     in the zone that names or banners state: `stated`, zone and reason. `timezone` localises naive times and
-    converts the others. `notes` says which order of dates and which zone were taken, and why. Raises
-    DataError for what is undecidable.
+    converts the others; `series` (N,) numbers the series that rows are of. `notes` says which order of dates and which
+    zone were taken, and why. Raises DataError for what is undecidable.
     """
     if clock is not None:
         raw = _join(raw, clock)
@@ -110,7 +97,7 @@ def parse_times(
         times = replace(times, index=index.take(codes))
     naive = times.index.tz is None
     asked, reason = (stated or (None, "")) if timezone is None and naive else (timezone, "as asked")
-    index = _in_zone(times.index, asked)
+    index, odd = in_zone(times.index, asked, series)
     zone = ""
     if asked is not None:
         zone = f"times: {'wall clock in' if naive else f'from {times.index.tz} to'} {asked}, {reason}"
@@ -118,7 +105,21 @@ def parse_times(
         zone = "times: no zone stated, kept as local wall clock"
     elif not re.search("zone|1970", "".join(times.notes)):
         zone = f"times: in {index.tz}, by the offsets written"
-    return Times(index, times.notes + ((zone,) if zone else ()), times.hint)
+    return Times(
+        index, times.notes + ((zone,) if zone else ()) + odd, times.hint, _remedy(raw, np.asarray(index.isna()))
+    )
+
+
+def _remedy(raw: pd.Series, bad: np.ndarray) -> str:
+    """What to do about cells that cannot be read (N,): a format is of use where it is one of all cells."""
+    if not bad.any():
+        return ""
+    if 2 * bad.sum() <= len(bad):
+        return "Correct these rows."
+    cells = raw[bad].astype("string").str.strip().drop_duplicates().head(1000)
+    fitting = [f"date_format={one!r}" for one in _FORMATS if _by_pandas(cells.head(1), format=one).notna().all()
+               and _by_pandas(cells, format=one).notna().all()]  # fmt: skip
+    return f"Correct these rows, or give the format{', ' + ' or '.join(fitting[:2]) if fitting else ' (date_format=)'}."
 
 
 def read_times(raw: pd.Series, where: str = "") -> pd.DatetimeIndex:
@@ -165,8 +166,8 @@ def _iso(raw: pd.Series) -> Times | None:
     # The offset is in the last six characters at most; few of these endings differ.
     endings = pc.dictionary_encode(pc.utf8_slice_codeunits(text, -6))
     found = [_OFFSET.search(ending) for ending in endings.dictionary.to_pylist()]
-    seconds = np.array([_seconds(match.group()) if match else 0 for match in found], np.int64)
-    zone, notes = _zone_of(index, seconds[np.asarray(endings.indices.to_numpy(zero_copy_only=False))])
+    seconds = np.array([seconds(match.group()) if match else 0 for match in found], np.int64)
+    zone, notes = zone_of(index, seconds[np.asarray(endings.indices.to_numpy(zero_copy_only=False))])
     return Times(index.tz_localize("UTC").tz_convert(zone), notes)
 
 
@@ -185,12 +186,18 @@ def _join(date: pd.Series, clock: pd.Series) -> pd.Series:
     """Two columns, a date and a time of day, as one of text."""
     if pd.api.types.is_datetime64_any_dtype(date.dtype):
         date = date.dt.strftime("%Y-%m-%d")
-    if pd.api.types.is_numeric_dtype(clock.dtype):  # 93000 or 930
-        width = 6 if clock.max() > 2400 else 4
-        clock = clock.astype("Int64").astype("string").str.zfill(width)
+    if pd.api.types.is_numeric_dtype(clock.dtype):
+        clock = clock.astype("Int64")
+    clock = clock.astype("string").str.strip()
+    if pc.all(pc.match_substring_regex(arrow_text(clock), r"^\d{1,9}$")).as_py():  # 9, 930, 93000, 93000500
+        longest = int(clock.str.len().max())
+        width = next(width for width in (2, 4, 6, 9) if longest <= width)
+        clock = clock.str.zfill(width)
+        if width == 9:
+            clock = clock.str.slice(0, 6) + "." + clock.str.slice(6)
     if pd.api.types.is_numeric_dtype(date.dtype):
         date = date.astype("Int64")
-    return date.astype("string") + " " + clock.astype("string").str.strip()
+    return date.astype("string") + " " + clock
 
 
 def _from_epochs(raw: pd.Series) -> Times | None:
@@ -215,6 +222,12 @@ def _from_numbers(values: np.ndarray) -> Times:
     bad = ~np.isfinite(values)
     whole = np.where(bad, values[~bad][0] if (~bad).any() else 0, values)
     lowest, highest = (np.abs(whole).min(), np.abs(whole).max()) if len(whole) else (np.inf, 0)
+    if lowest >= 400101 and 1000101 <= highest < 1500000 and np.array_equal(whole, whole // 1):
+        whole = whole.astype(np.int64)
+        text = pd.Series([f"{one // 10000}/{one // 100 % 100}/{one % 100}" for one in whole.tolist()], dtype="string")
+        times = _from_text(text, str)  # 1130102
+        if np.asarray(times.index.notna()).all():
+            return replace(times, index=_masked(times.index, ~bad))
     for digits in (8, 12, 14, 17):
         if lowest >= 10 ** (digits - 1) and highest < 10**digits:
             text = pd.Series(whole.astype(np.int64)).astype("string")
@@ -249,7 +262,7 @@ def _from_objects(values: pd.Series, codes: np.ndarray, date_format: str | None,
         return place(int(np.flatnonzero(codes == position)[0]))
 
     if date_format is not None:
-        text, days = _without_weekdays(values.astype("string").str.strip())
+        text, days = without_weekdays(values.astype("string").str.strip())
         times = Times(_by_pandas(text, format=date_format), hint=f"They do not fit date_format={date_format!r}.")
         return _checked(times, days)
     kinds = {isinstance(value, str) for value in values}
@@ -259,7 +272,7 @@ def _from_objects(values: pd.Series, codes: np.ndarray, date_format: str | None,
         if pd.api.types.infer_dtype(values) in ("integer", "floating", "mixed-integer-float", "decimal"):
             return _from_numbers(values.to_numpy(np.float64))
         return Times(_by_pandas(values))
-    text, days = _without_weekdays(values.astype("string").str.strip())
+    text, days = without_weekdays(values.astype("string").str.strip())
     numeric = np.asarray(pc.fill_null(pc.match_substring_regex(arrow_text(text), r"^[-+]?\d+(\.\d*)?$"), False))
     # Most cells say how the column is read; the others are the ones that are wrong.
     if 2 * numeric.sum() > len(numeric):
@@ -273,24 +286,6 @@ def _from_objects(values: pd.Series, codes: np.ndarray, date_format: str | None,
             times, index=pd.DatetimeIndex(times.index.append(_NOTHING.tz_localize(times.index.tz)).take(places))
         )
     return _checked(_from_text(text, first), days)
-
-
-def _without_weekdays(text: pd.Series) -> tuple[pd.Series, np.ndarray]:
-    """Dates without what repeats them: the name of the weekday, the name of a zone in brackets behind its offset.
-
-    Returns:
-        The text, and the weekday (N,) that was written, Monday 0; -1 for none. A column in which most cells have
-        none is left as it is.
-    """
-    none = np.full(len(text), -1)
-    sample = text.iloc[:: max(1, len(text) // 50)].dropna()
-    if 2 * sum(re.search(_WEEKDAY, cell) is not None for cell in sample) <= len(sample):
-        return text, none
-    plain = text.str.replace(r"([+-]\d\d:?\d\d)\s*\([A-Za-z .'-]+\)$", r"\1", regex=True)
-    plain = plain.str.replace(r"\b(?:GMT|UTC)([+-]\d)", r"\1", regex=True)
-    found = plain.str.extract(_WEEKDAY).bfill(axis=1).iloc[:, 0]
-    days = found.str.casefold().map(_DAYS).fillna(-1).to_numpy(np.int64)
-    return plain.str.replace(_WEEKDAY, "", regex=True).str.strip(), days
 
 
 def _checked(times: Times, days: np.ndarray) -> Times:
@@ -322,7 +317,8 @@ def _from_text(text: pd.Series, first: Callable[[int], str]) -> Times:
     named = pc.extract_regex(array, _NAMED)
     if len(array) and not named.null_count and len(zone := pc.unique(pc.struct_field(named, "zone"))) == 1:
         times = _from_text(pd.Series(pc.struct_field(named, "wall").to_pandas(), dtype="string"), first)
-        return Times(_in_zone(times.index, zone[0].as_py()), times.notes, times.hint)
+        index, odd = in_zone(times.index, zone[0].as_py())
+        return Times(index, times.notes + odd, times.hint)
     parts = _fields(array, _SEPARATED)
     use = parts["found"] == 0
     if use.any():
@@ -336,12 +332,18 @@ def _from_text(text: pd.Series, first: Callable[[int], str]) -> Times:
             warnings.simplefilter("ignore")  # of zones by letters: such cells stay unreadable
             return Times(_by_pandas(named, format="mixed"))
 
+    republic = _republic(parts, good)
+    if republic:
+        parts["a"] = parts["a"] + 1911 * good
     year_first = parts["a"] >= 1000
     other = good & ~year_first
     good &= ~other | (parts["c"] >= 1000)  # years of two digits are not guessed
     year = np.where(year_first, parts["a"], parts["c"])
     month, day = parts["b"], np.where(year_first, parts["c"], parts["a"])
     notes: tuple[str, ...] = ()
+    if republic:
+        row = int(np.argmax(good))
+        notes = (f"times: years of the Republic of China, 1911 added: {text.iloc[row]!r} is of {year[row]}",)
     if (good & other).any():
         day_first, proof = _day_first(parts["a"], parts["b"], good & other, shown)
         if not day_first:
@@ -367,8 +369,18 @@ def _from_text(text: pd.Series, first: Callable[[int], str]) -> Times:
             f"{shown(int(np.flatnonzero(good & ~zoned)[0]))}. Write all of them the same way."
         )
     moments = _masked(pd.DatetimeIndex((wall - offset * 10**9).view("M8[ns]")), good)
-    zone, chosen = _zone_of(moments[good], offset[good])
+    zone, chosen = zone_of(moments[good], offset[good])
     return Times(moments.tz_localize("UTC").tz_convert(zone), notes + chosen)
+
+
+def _republic(parts: dict[str, np.ndarray], rows: np.ndarray) -> bool:
+    """Whether all dates are year/month/day with years since 1911, as Taiwan counts them.
+
+    A year of three digits among them proves it: it is no day and no month. Those before 100 have two, and prove nothing.
+    """
+    years, months, days = (parts[key][rows] for key in "abc")
+    fits = (years >= 40) & (years < 150) & (months >= 1) & (months <= 12) & (days >= 1) & (days <= 31)
+    return bool(fits.mean() > 0.9 and years.max() >= 100)
 
 
 def _day_first(a: np.ndarray, b: np.ndarray, rows: np.ndarray, shown: Callable[[int], str]) -> tuple[bool, int]:
@@ -404,46 +416,7 @@ def _fields(array: pa.Array, pattern: str) -> dict[str, np.ndarray]:
     half = pc.utf8_lower(text("p"))
     fields["p"] = np.asarray(pc.index_in(half, pa.array(["", "am", "pm"])).to_numpy(zero_copy_only=False), np.int64)
     codes, zones = pd.factorize(text("z").to_numpy(zero_copy_only=False))
-    fields["offset"] = np.array([_seconds(zone) for zone in zones], np.int64)[codes]
+    fields["offset"] = np.array([seconds(zone) for zone in zones], np.int64)[codes]
     fields["zoned"] = np.array([zone != "" for zone in zones], np.int64)[codes]
     fields["found"] = np.asarray(matched.is_valid().to_numpy(zero_copy_only=False), np.int64)
     return fields
-
-
-def _seconds(offset: str) -> int:
-    """`-05:00`, `-0500` or `-05` -> -18000; Z, UTC, GMT -> 0."""
-    offset = offset.removeprefix("UTC").removeprefix("GMT")
-    if not offset or offset[0] not in "+-":
-        return 0
-    digits = offset[1:].replace(":", "").ljust(4, "0")
-    return (-1 if offset[0] == "-" else 1) * (int(digits[:2]) * 3600 + int(digits[2:]) * 60)
-
-
-def _in_zone(index: pd.DatetimeIndex, timezone: str | None) -> pd.DatetimeIndex:
-    """Naive times become wall clock of `timezone`, others are converted to it; None leaves them. DataError."""
-    if timezone is None:
-        return index
-    try:
-        return index.tz_localize(timezone, ambiguous="infer") if index.tz is None else index.tz_convert(timezone)
-    except KeyError:
-        raise DataError(f"timezone={timezone!r} is not a known zone; say, for example, 'Europe/Berlin'.") from None
-    except ValueError as error:
-        raise DataError(
-            f"wall-clock times that do not exist once and only once in {timezone}: {error}. "
-            "Give timestamps with an offset, or in UTC with timezone='UTC'."
-        ) from None
-
-
-def _zone_of(moments: pd.DatetimeIndex, offsets: np.ndarray) -> tuple[str, tuple[str, ...]]:
-    """The zone of moments (UTC, without saying so) whose wall clock is `offsets` seconds ahead; a note if it was a choice."""
-    distinct = np.unique(offsets)
-    if len(distinct) == 1:
-        minutes = int(distinct[0]) // 60
-        sign = "-" if minutes < 0 else "+"
-        return f"UTC{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}" if minutes else "UTC", ()
-    moments = moments.tz_localize("UTC")
-    for zone in _EXCHANGE_ZONES:
-        local = moments.tz_convert(zone).tz_localize(None).asi8
-        if np.array_equal(local - moments.asi8, offsets * 10**9):
-            return zone, (f"times: the offsets from UTC change with daylight saving as in {zone}: took that zone",)
-    return "UTC", ("times: the offsets from UTC fit no common exchange zone: times are in UTC",)
