@@ -19,7 +19,7 @@ from chandler.data.bars import Bars
 from chandler.data.datasets.windows import normalise
 from chandler.data.store.store import BarStore
 from chandler.errors import CheckpointError, ConfigError, DataError
-from chandler.forecasting.anchor import anchored
+from chandler.forecasting.anchor import HALF_LIFE, anchored
 from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.planning import Overflow
 from chandler.forecasting.engine.prompts import Prompt
@@ -200,7 +200,7 @@ def test_exact_is_the_plain_loop(forecaster: Forecaster) -> None:
 
 @pytest.mark.parametrize("horizon", [4, CONTEXT, 2 * CONTEXT])
 def test_paths_begin_at_the_last_close(forecaster: Forecaster, horizon: int) -> None:
-    """All prices of all paths are moved by one factor: the last close over what the tokens have of it."""
+    """The prices of a bar are moved by one factor: the last close over what the tokens have of it, fading out."""
     history = walk()
     plain, moved = (forecaster.forecast(history, horizon=horizon, paths=3, anchor=anchor) for anchor in (False, True))
     prepared = prepare_series(history, horizon, CONTEXT)
@@ -211,7 +211,8 @@ def test_paths_begin_at_the_last_close(forecaster: Forecaster, horizon: int) -> 
         z = forecaster.tokenizer.decode(s1[:, -seen:], s2[:, -seen:])[0, -1:]
     decoded = prepared.restore(z[None].double().numpy())[0, 0, 3]
     assert abs(np.log(history.values[-1, 3] / decoded)) > 1e-4  # else nothing is shown
-    np.testing.assert_allclose(moved.paths[..., :4], plain.paths[..., :4] * history.values[-1, 3] / decoded, rtol=1e-5)
+    factor = (history.values[-1, 3] / decoded) ** 0.5 ** (np.arange(horizon) / HALF_LIFE)
+    np.testing.assert_allclose(moved.paths[..., :4], plain.paths[..., :4] * factor[:, None], rtol=1e-5)
     np.testing.assert_array_equal(moved.paths[..., 4:], plain.paths[..., 4:])
 
 
