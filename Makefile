@@ -8,7 +8,7 @@ WHEELS ?= wheels
 WHEELS_PYTHON ?= 3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-processors test-gpu wheels soak fingerprint demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read format clean
+.PHONY: help setup check test test-processors test-gpu wheels soak fingerprint demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read bench-card format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -74,6 +74,10 @@ bench-read: $(READY) ## Reading: rows per second against pandas.read_csv
 
 bench-lora: $(READY) ## What adapters and heads alone save in time and memory
 	$(BIN)/python -m benchmarks.lora
+
+CARD ?= ../market-data
+bench-card: $(READY) ## Forecasts against a random walk on the sets of nano's card (their files in CARD)
+	$(BIN)/python -m benchmarks.card $(CARD)
 
 format: $(READY) ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .

@@ -19,6 +19,7 @@ from chandler.data.bars import Bars
 from chandler.data.datasets.windows import normalise
 from chandler.data.store.store import BarStore
 from chandler.errors import CheckpointError, ConfigError, DataError
+from chandler.forecasting.anchor import HALF_LIFE, anchored
 from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.planning import Overflow
 from chandler.forecasting.engine.prompts import Prompt
@@ -193,8 +194,32 @@ def test_exact_is_the_plain_loop(forecaster: Forecaster) -> None:
     )
     whole = [torch.cat((old[None], ids), dim=1) for old, ids in zip((s1, s2), new, strict=True)]
     bars = reencoding.decode_tail(forecaster.tokenizer, *whole, horizon=12, max_context=CONTEXT)
-    paths = forecaster.forecast(walk(), horizon=12, paths=2, top_k=1).paths
+    paths = forecaster.forecast(walk(), horizon=12, paths=2, top_k=1, anchor=False).paths
     np.testing.assert_allclose(paths, prepared.restore(bars.double().numpy()).repeat(2, axis=0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("horizon", [4, CONTEXT, 2 * CONTEXT])
+def test_paths_begin_at_the_last_close(forecaster: Forecaster, horizon: int) -> None:
+    """The prices of a bar are moved by one factor: the last close over what the tokens have of it, fading out."""
+    history = walk()
+    plain, moved = (forecaster.forecast(history, horizon=horizon, paths=3, anchor=anchor) for anchor in (False, True))
+    prepared = prepare_series(history, horizon, CONTEXT)
+    # What the decoder sees of the history beside the forecast, or all of it where that leaves no room.
+    seen = CONTEXT - horizon if horizon < CONTEXT else CONTEXT
+    s1, s2 = forecaster.tokenizer.encode(torch.from_numpy(prepared.window.values)[None])
+    with torch.no_grad():
+        z = forecaster.tokenizer.decode(s1[:, -seen:], s2[:, -seen:])[0, -1:]
+    decoded = prepared.restore(z[None].double().numpy())[0, 0, 3]
+    assert abs(np.log(history.values[-1, 3] / decoded)) > 1e-4  # else nothing is shown
+    factor = (history.values[-1, 3] / decoded) ** 0.5 ** (np.arange(horizon) / HALF_LIFE)
+    np.testing.assert_allclose(moved.paths[..., :4], plain.paths[..., :4] * factor[:, None], rtol=1e-5)
+    np.testing.assert_array_equal(moved.paths[..., 4:], plain.paths[..., 4:])
+
+
+@pytest.mark.parametrize("decoded", [0.0, -1.0, float("nan")])
+def test_a_decoded_close_that_is_no_price_moves_nothing(decoded: float) -> None:
+    paths = np.ones((2, 3, 6))
+    assert np.array_equal(anchored(paths, decoded, 5.0), paths)
 
 
 def test_bfloat16_keeps_most_paths_and_an_unknown_format_is_refused(forecaster: Forecaster) -> None:

@@ -50,6 +50,9 @@ def forecast(
     repair: Annotated[
         bool, Option("--repair", help="Make every bar tradable: high and low around open and close, volume >= 0.")
     ] = False,
+    anchor: Annotated[
+        bool, Option("--anchor/--no-anchor", help="Begin paths at the last close, not at what the tokens have of it.")
+    ] = True,
     calibrated: Annotated[
         bool,
         Option(
@@ -108,6 +111,7 @@ def forecast(
         memory_budget=None if memory is None else memory * 1_000_000,
         repair=repair,
         calibrated=calibrated,
+        anchor=anchor,
     )
     typer.echo(as_typed(table_text(forecasts, rest="--out writes all of them"), "forecast"))
     if out is not None:

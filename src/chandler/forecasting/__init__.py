@@ -1,11 +1,13 @@
 """Bars in, a distribution of bars to come out.
 
 The way through: `Forecaster` (forecaster) loads a pair of models (pretrained), brings histories to what they see
-(preprocessing) by `ForecastSettings` (settings), continues them (paths, over engine) and hands back a `Forecast`
-(forecast) in price units, made whole (repair) or moved to cover what it says (calibration) where that is asked for.
+(preprocessing) by `ForecastSettings` (settings), continues them (paths, over engine) from the last close on (anchor) and
+hands back a `Forecast` (forecast) in price units, made whole (repair) or moved to cover what it says (calibration) where
+that is asked for.
 `export` writes tables and pictures (plots).
 """
 
+from chandler.forecasting.anchor import anchored
 from chandler.forecasting.calibration import Calibration, recalibrate_bars
 from chandler.forecasting.engine import Sampling, require_int
 from chandler.forecasting.export import table_text, write_plots, write_table
@@ -27,6 +29,7 @@ __all__ = [
     "ModelInput",
     "Precision",
     "Sampling",
+    "anchored",
     "forecasts_to_frame",
     "given_times",
     "prepare_series",

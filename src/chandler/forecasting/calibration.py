@@ -39,6 +39,8 @@ class Calibration:
     first: str
     last: str
     """The period of the bars that it was fitted on."""
+    anchor: bool = False
+    """Whether the paths were anchored."""
 
     def apply(self, bars: Array, history: Array) -> Array:
         """Forecast bars (P, H, 6) after a history (T, 6), moved so that bands of the close cover what they say.
@@ -92,6 +94,7 @@ class Calibration:
             "windows": self.windows,
             "first": self.first,
             "last": self.last,
+            "anchor": self.anchor,
             "bands": json.loads(self.bands.to_json()),
         }
 
@@ -115,6 +118,7 @@ class Calibration:
                 windows=int(raw["windows"]),
                 first=str(raw["first"]),
                 last=str(raw["last"]),
+                anchor=bool(raw.get("anchor", False)),  # those of before were not
             )
         except (OSError, ValueError, KeyError, TypeError, ChandlerError) as error:
             raise CheckpointError(

@@ -13,10 +13,11 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from chandler.data import Bars
+from chandler.data import CLOSE, Bars
 from chandler.data.calendars import known_calendar
 from chandler.devices import bring, device_of, resolve
 from chandler.errors import ConfigError
+from chandler.forecasting.anchor import anchored
 from chandler.forecasting.calibration import Calibration, required
 from chandler.forecasting.engine import Overflow, Sampling, require_int
 from chandler.forecasting.forecast import Forecast
@@ -219,6 +220,7 @@ class Forecaster:
         memory_budget: int | None = None,
         repair: bool = False,
         calibrated: bool = False,
+        anchor: bool = True,
         progress: bool | None = None,
     ) -> Forecast:
         """Sample `paths` futures of one series.
@@ -248,6 +250,8 @@ class Forecaster:
             calibrated: move the paths by the run's calibration.json, so that bands of the close cover what they
                 say. temperature, top_p, top_k and lookback, where left at their defaults, are then those that it was
                 fitted with; others are refused.
+            anchor: move all prices of a path by what the tokens lose of the last close (`anchored`), so that it
+                begins where the market is. False leaves paths as the model says, as the reference does.
             progress: a bar on stderr: True always, False never, None on a terminal when it takes long.
 
         Raises:
@@ -256,7 +260,7 @@ class Forecaster:
         """
         settings = ForecastSettings(
             paths, Sampling(temperature, top_k, top_p), lookback, overflow, precision, memory_budget, calendar, repair,
-            calibrated,
+            calibrated, anchor,
         )  # fmt: skip
         [forecast] = self.forecast_with(
             settings, [one_series(bars)], horizon, seed=seed, timestamps=[timestamps], progress=progress
@@ -281,6 +285,7 @@ class Forecaster:
         memory_budget: int | None = None,
         repair: bool = False,
         calibrated: bool = False,
+        anchor: bool = True,
         progress: bool | None = None,
     ) -> list[Forecast]:
         """`forecast` of each series, in order, in one call of the engine.
@@ -294,14 +299,14 @@ class Forecaster:
             timestamps: one entry per series, each as in `forecast`; None works out all of them.
             seed: as in `forecast`, of all series; or one for each, so that their sampling noise is independent.
             horizon, paths, temperature, top_p, top_k, calendar, lookback, overflow, precision, memory_budget, repair,
-                calibrated, progress: as in `forecast`.
+                calibrated, anchor, progress: as in `forecast`.
 
         Raises:
             As `forecast`; messages about data name the symbol.
         """
         settings = ForecastSettings(
             paths, Sampling(temperature, top_k, top_p), lookback, overflow, precision, memory_budget, calendar, repair,
-            calibrated,
+            calibrated, anchor,
         )  # fmt: skip
         return self.forecast_with(settings, series, horizon, seed=seed, timestamps=timestamps, progress=progress)
 
@@ -320,7 +325,7 @@ class Forecaster:
         calibration = required(self.calibration, self.name) if settings.calibrated else None
         if calibration is not None:
             sampling, lookback = calibration.agree(self.name, settings.sampling, settings.lookback)
-            settings = replace(settings, sampling=sampling, lookback=lookback)
+            settings = replace(settings, sampling=sampling, lookback=lookback, anchor=calibration.anchor)
         rows = min(settings.lookback or self.lookback or self.max_context, self.max_context)
         if settings.lookback is not None and settings.lookback > rows:
             warnings.warn(
@@ -347,8 +352,10 @@ class Forecaster:
             windows = [one.window for one in ready]
             sampled = sample_paths(self._pair(), settings, windows, horizon, seeds, report)
         forecasts = []
-        for one, z, own in zip(ready, sampled, seeds, strict=True):
-            bars = one.restore(z)
+        for one, made, own in zip(ready, sampled, seeds, strict=True):
+            bars = one.restore(made.z)
+            if settings.anchor:
+                bars = anchored(bars, one.restore(made.last[None, None])[0, 0, CLOSE], one.history.values[-1, CLOSE])
             forecasts.append(
                 Forecast(
                     symbol=one.history.symbol,
@@ -387,4 +394,5 @@ class Forecaster:
         """
         settings = ForecastSettings(paths, sampling, None, overflow, precision, memory_budget)
         self.bring_models()
-        return sample_paths(self._pair(), settings, windows, horizon, seeds_per_series(seed, len(windows)), progress)
+        seeds = seeds_per_series(seed, len(windows))
+        return [one.z for one in sample_paths(self._pair(), settings, windows, horizon, seeds, progress)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,6 +31,15 @@ SMALL_RESULT = 256 << 20
 """Bytes that are tried without asking what is free."""
 
 
+class SampledPaths(NamedTuple):
+    """What the model says of one series, normalised."""
+
+    z: NDArray[np.float64]
+    """(paths, horizon, 6)"""
+    last: NDArray[np.float64]
+    """(6,) the last bar of the history as its tokens have it."""
+
+
 @torch.no_grad()
 def sample_paths(
     models: ModelPair,
@@ -38,7 +48,7 @@ def sample_paths(
     horizon: int,
     seeds: list[int],
     progress: Report | None,
-) -> list[NDArray[np.float64]]:
+) -> list[SampledPaths]:
     """Continue windows, each with its seed, on the device of the predictor: see `Forecaster.sample`."""
     device = device_of(models.predictor)
     paths = settings.paths
@@ -74,9 +84,10 @@ def sample_paths(
     )
     decoded = []
     for prompt, new in zip(prompts, continued, strict=True):
-        bars = decode_paths(models.tokenizer, (prompt.s1, prompt.s2), new, max_context=models.max_context)
+        bars, last = decode_paths(models.tokenizer, (prompt.s1, prompt.s2), new, max_context=models.max_context)
         # Greedy paths are all equal: one is computed.
-        decoded.append(bars.cpu().double().numpy().repeat(paths // drawn, axis=0))
+        z = bars.cpu().double().numpy().repeat(paths // drawn, axis=0)
+        decoded.append(SampledPaths(z, last.cpu().double().numpy()))
         work.add(bars.shape[0] * horizon)
     return decoded
 

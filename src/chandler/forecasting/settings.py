@@ -29,6 +29,8 @@ class ForecastSettings:
     """None for the forecaster's own."""
     repair: bool = False
     calibrated: bool = False
+    anchor: bool = True
+    """Whether paths begin at the last close rather than at what the tokens have of it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "paths", require_int("paths", self.paths, 1))

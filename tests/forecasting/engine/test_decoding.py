@@ -27,9 +27,14 @@ def test_equals_the_plain_pass(
     history, new = ids(rows), ids(5, horizon)
     whole = [torch.cat((old.expand(5, -1), own), dim=1) for old, own in zip(history, new, strict=True)]
     expected = decode_tail(tokenizer, *whole, horizon=horizon, max_context=32)
-    got = decode_paths(tokenizer, history, new, max_context=32)
+    got, last = decode_paths(tokenizer, history, new, max_context=32)
     assert got.shape == (5, horizon, 6)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+    # The history as far as the forecast rows see it; all that fits where they see none of it.
+    seen = [ids[None, -(32 - horizon) :] if horizon < 32 else ids[None] for ids in history]
+    torch.testing.assert_close(
+        last, decode_tail(tokenizer, *seen, horizon=1, max_context=32)[0, 0], rtol=1e-4, atol=1e-5
+    )
 
 
 def test_a_decoder_without_blocks_and_one_in_train_mode() -> None:
@@ -40,5 +45,5 @@ def test_a_decoder_without_blocks_and_one_in_train_mode() -> None:
     history, new = ids(9), ids(2, 4)
     whole = [torch.cat((old.expand(2, -1), own), dim=1) for old, own in zip(history, new, strict=True)]
     expected = decode_tail(bare, *whole, horizon=4, max_context=32)
-    torch.testing.assert_close(decode_paths(bare, history, new, max_context=32), expected)
+    torch.testing.assert_close(decode_paths(bare, history, new, max_context=32).bars, expected)
     assert bare.training

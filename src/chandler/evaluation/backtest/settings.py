@@ -44,6 +44,8 @@ class BacktestSettings(StrictModel):
     temperature: float = Field(_PAPER.temperature, gt=0)
     top_p: float = Field(_PAPER.top_p, gt=0, le=1)
     top_k: int = Field(0, ge=0)
+    anchor: bool = True
+    """Paths begin at the last close, not at what the tokens have of it; see docs/forecasting.md."""
     overflow: Literal["exact", "block", "trim"] = "exact"
     """What happens when history and horizon exceed the model's context; see docs/forecasting.md."""
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -82,7 +82,9 @@ def forecast_signals(
     """
     _claim(folder, forecaster, bars, settings, horizon)
     sampling = Sampling(settings.temperature, settings.top_k, settings.top_p)
-    how = ForecastSettings(settings.paths, sampling, bars.lookback, settings.overflow, settings.precision)
+    how = ForecastSettings(
+        settings.paths, sampling, bars.lookback, settings.overflow, settings.precision, anchor=settings.anchor
+    )
     calendar = settings.data.calendar
 
     def scores(windows: Ints) -> pa.Table:
@@ -224,7 +226,7 @@ def _claim(folder: Path, forecaster: Forecaster, bars: SignalBars, settings: Bac
     seen = hashlib.sha256()
     for part in (bars.store.values, bars.store.timestamps, bars.numbers, bars.rows):
         seen.update(np.ascontiguousarray(part[:]).tobytes())
-    drawn = ("paths", "temperature", "top_p", "top_k", "overflow", "precision", "seed", "chunk", "every")
+    drawn = ("paths", "temperature", "top_p", "top_k", "anchor", "overflow", "precision", "seed", "chunk", "every")
     claim = {name: getattr(settings, name) for name in drawn} | {
         "lookback": bars.lookback, "horizon": horizon, "calendar": settings.data.calendar,
         "model": weights_hash(forecaster.tokenizer, forecaster.predictor), "bars": seen.hexdigest()[:16],

@@ -41,6 +41,7 @@ def calibrate(
     temperature: float = 1.0,
     top_p: float = 1.0,
     top_k: int = 0,
+    anchor: bool = True,
     seed: int = 0,
     data: str | None = None,
     device: str = "auto",
@@ -53,7 +54,7 @@ def calibrate(
         horizon: bars ahead; None: that of its training windows.
         stride: bars between two origins; None: the horizon.
         limit: at most so many origins a symbol, evenly spaced.
-        paths, temperature, top_p, top_k, seed: of the forecasts. Calibrated forecasts are sampled in the same way.
+        paths, temperature, top_p, top_k, anchor, seed: of the forecasts. Calibrated forecasts are sampled in the same way.
         data: where the run's bars lie now, if they were moved.
 
     Raises:
@@ -64,7 +65,7 @@ def calibrate(
     folder = Path(run).expanduser()
     source, split, lookback, trained_horizon = _data_of(folder, data)
     forecaster = Forecaster.from_pretrained(folder, device=device)
-    how = ForecastSettings(paths, Sampling(temperature, top_k, top_p), lookback)
+    how = ForecastSettings(paths, Sampling(temperature, top_k, top_p), lookback, anchor=anchor)
     steps = horizon or trained_horizon
     store, _ = load_clean(source)
     for line in note_lines(findings(store, cleaned=source.cleaning.enabled), store.skipped):
@@ -98,6 +99,7 @@ def calibrate(
         windows=len(origins),
         first=str(pd.Timestamp(int(targets.min()))),
         last=str(pd.Timestamp(int(ends.max()))),
+        anchor=how.anchor,
     )
     found.save(folder)
     return found
@@ -109,7 +111,7 @@ def calibrate_missing(settings: EvaluationSettings, progress: Progress | None = 
     What is no run folder (a release, a pair) has no validation period and is passed over with a word.
     """
     shown, done = progress or Progress(), []
-    how = settings.model_dump(include={"horizon", "paths", "temperature", "top_p", "top_k", "seed", "device"})
+    how = settings.model_dump(include={"horizon", "paths", "temperature", "top_p", "top_k", "anchor", "seed", "device"})
     for name, source in settings.models.items():
         folder = Path(source).expanduser()
         if Calibration.load(folder) is not None:

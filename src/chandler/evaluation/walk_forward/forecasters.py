@@ -71,7 +71,8 @@ class ModelForecaster:
         self.name, self.source, self.settings = name, source, settings
         self.forecaster = open_model(source, settings.device)
         sampling = Sampling(settings.temperature, settings.top_k, settings.top_p)
-        self.how = ForecastSettings(settings.paths, sampling, settings.lookback, settings.overflow, settings.precision)
+        s = settings
+        self.how = ForecastSettings(s.paths, sampling, s.lookback, s.overflow, s.precision, anchor=s.anchor)
         self.notes: list[str] = []
         self.visible = min(settings.lookback, self.forecaster.max_context)
         if self.visible < settings.lookback:
@@ -87,6 +88,8 @@ class ModelForecaster:
         visible = min(found.lookback, self.forecaster.max_context)
         agrees = {
             f"{found.sampling}": found.sampling == self.how.sampling,
+            "paths that begin at the last close" if found.anchor else "paths that are not anchored": found.anchor
+            == self.how.anchor,
             f"a lookback of {found.lookback}": visible == self.visible,
             f"a horizon of {found.bands.steps}": found.bands.steps >= self.settings.horizon,
         }

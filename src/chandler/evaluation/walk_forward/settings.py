@@ -64,6 +64,8 @@ class EvaluationSettings(StrictModel):
     """Below 1 cuts the tails off, and bands cover less."""
     top_k: int = Field(0, ge=0)
     """Keep this many tokens; 0 keeps all."""
+    anchor: bool = True
+    """Paths begin at the last close, not at what the tokens have of it; see docs/forecasting.md."""
     overflow: Literal["exact", "block", "trim"] = "exact"
     """What happens when history and horizon exceed a model's context; see docs/forecasting.md."""
     precision: Literal["float32", "bfloat16"] = "float32"

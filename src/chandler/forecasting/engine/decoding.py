@@ -5,6 +5,8 @@ The result is that of `reference.decode_tail`, which repeats the history for eve
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,11 +23,20 @@ VISIBLE_ROWS = 4 * ROWS
 """The same for the rows that they attend to."""
 
 
+class DecodedPaths(NamedTuple):
+    """Normalised bars, as the tokenizer's decoder gives them."""
+
+    bars: Tensor
+    """(paths, horizon, d_in)"""
+    last: Tensor
+    """(d_in,) the last row of history: what is left of it once it has been a token."""
+
+
 @torch.no_grad()
 def decode_paths(
     tokenizer: KronosTokenizer, history: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor], *, max_context: int
-) -> Tensor:
-    """The forecast rows of each path as normalised bars.
+) -> DecodedPaths:
+    """The forecast rows of each path, and the last row of history, as normalised bars.
 
     Up to `max_context` forecast rows are decoded in view of the last max_context - horizon rows of history, as the
     reference does; a longer horizon in overlapping windows (see `decode_tail`).
@@ -37,7 +48,7 @@ def decode_paths(
         max_context: rows decoded in one causal pass at most.
 
     Returns:
-        (paths, horizon, d_in), where the tokenizer is. Paths are decoded a few at a time, so memory does not grow with
+        Where the tokenizer is. Paths are decoded a few at a time, so memory does not grow with
         their number.
     """
     paths, horizon = new[0].shape
@@ -53,7 +64,8 @@ def decode_paths(
                 part = [ids[first : first + count] for ids in new]
                 whole = [torch.cat((old.expand(len(ids), -1), ids), 1) for old, ids in zip(history, part, strict=True)]
                 pieces.append(decode_tail(tokenizer, *whole, horizon=horizon, max_context=max_context))
-            return torch.cat(pieces)
+            last = decode_tail(tokenizer, history[0][None], history[1][None], horizon=1, max_context=max_context)
+            return DecodedPaths(torch.cat(pieces), last[0, 0])
         blocks = [block for block in tokenizer.decoder if isinstance(block, Block)]
         cos, sin = blocks[0].self_attn.rotary(seen) if blocks else (torch.empty(seen, 0), torch.empty(seen, 0))
         x = _embed(tokenizer, history[0][None, -shared:], history[1][None, -shared:])
@@ -61,12 +73,13 @@ def decode_paths(
         for block in blocks:
             x, memory = _through(block, x, None, (cos[:shared], sin[:shared]))
             memories.append(memory)
+        last = tokenizer.head(x[0, -1])
         for first in range(0, paths, count):
             x = _embed(tokenizer, *(ids[first : first + count] for ids in new))
             for block, memory in zip(blocks, memories, strict=True):
                 x, _ = _through(block, x, memory, (cos[shared:], sin[shared:]))
             pieces.append(tokenizer.head(x))
-    return torch.cat(pieces)
+    return DecodedPaths(torch.cat(pieces), last)
 
 
 def _embed(tokenizer: KronosTokenizer, s1: Tensor, s2: Tensor) -> Tensor:

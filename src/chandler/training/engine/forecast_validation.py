@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from chandler.data import CLOSE
 from chandler.data.datasets import Windows, denormalise
 from chandler.devices import bring, device_of
+from chandler.forecasting import anchored
 from chandler.forecasting.engine import (
     GenerationSettings,
     Prompt,
@@ -89,13 +90,17 @@ class ForecastScorer:
                 memory_budget=MEMORY,
                 progress=progress,
             )
-            bars = [
+            made = [
                 decode_paths(self.tokenizer, (prompt.s1, prompt.s2), new, max_context=self.max_context)
                 for prompt, new in zip(prompts, continued, strict=True)
             ]
-        z = torch.stack(bars).cpu().double().numpy()
-        mean, std = (part[:, None] for part in self._scale)
-        moves = denormalise(z, mean, std)[..., CLOSE] / self._last[:, None] - 1
+        z = torch.stack([one.bars for one in made]).cpu().double().numpy()
+        decoded = torch.stack([one.last for one in made]).cpu().double().numpy()
+        mean, std = self._scale
+        paths, ends = denormalise(z, mean[:, None], std[:, None]), denormalise(decoded[:, None], mean, std)[:, 0]
+        begun = zip(paths, ends[:, CLOSE], self._last[:, 0], strict=True)
+        closes = np.stack([anchored(own, end, last)[..., CLOSE] for own, end, last in begun])
+        moves = closes / self._last[:, None] - 1
         came = self._truth / self._last - 1
         table[self.mine, 0] = 100 * crps(moves, came).mean(axis=1)
         table[self.mine, 1] = moves[..., -1].mean(axis=1)
