@@ -207,8 +207,8 @@ def test_decoding_takes_ids_from_anywhere(device: torch.device, tokenizer: Krono
     for place in (CPU, device, SECOND):
         ids = new.to(place)
         got = decode_paths(tokenizer, (history[0], history[1]), (ids[0], ids[1]), max_context=context)
-        assert got.device == device
-        torch.testing.assert_close(got.cpu(), want, rtol=1e-5, atol=1e-6)
+        assert {one.device for one in got} == {device}
+        torch.testing.assert_close([one.cpu() for one in got], [*want], rtol=1e-5, atol=1e-6)
 
 
 # Adapters

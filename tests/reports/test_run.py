@@ -181,6 +181,10 @@ def test_no_run_folder(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text("{")
     with pytest.raises(ConfigError, match=r"summary\.json: cannot be read"):
         write_report(tmp_path)
+    (tmp_path / "summary.json").unlink()
+    (tmp_path / "config.yaml").write_text("predictor: mine")
+    with pytest.raises(ConfigError, match=r"no run folder \(predictor in its config\.yaml is 'mine'\)"):
+        write_report(tmp_path)
 
 
 @pytest.mark.parametrize(("measure", "before", "after"), [("crps", 2.0, 1.5), ("rank_ic", 0.01, 0.04)])

@@ -251,7 +251,8 @@ class Forecaster:
                 say. temperature, top_p, top_k and lookback, where left at their defaults, are then those that it was
                 fitted with; others are refused.
             anchor: move all prices of a path by what the tokens lose of the last close (`anchored`), so that it
-                begins where the market is. False leaves paths as the model says, as the reference does.
+                begins where the market is. False leaves paths as the model says, as the reference does. Calibrated
+                forecasts are anchored as their calibration was.
             progress: a bar on stderr: True always, False never, None on a terminal when it takes long.
 
         Raises:

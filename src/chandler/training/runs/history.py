@@ -89,6 +89,11 @@ class RunHistory:
         records = read_records(folder)
         stages = []
         for name in STAGES:
+            settings = config.get(name) or {}
+            if not isinstance(settings, Mapping):
+                if strict:
+                    raise ConfigError(f"{folder}: no run folder ({name} in its config.yaml is {settings!r:.40}).")
+                settings = {}
             mine = [record for record in records if record.get("stage") == name]
             # A stage that was interrupted and begun again has two beginnings: the later one counts.
             begins = [i for i, one in enumerate(mine) if one.get("kind") == "validation" and one.get("step") == 0]
@@ -97,7 +102,7 @@ class RunHistory:
                 StageHistory(
                     name=name,
                     outcome=summary.get("stages", {}).get(name, {"status": "unfinished"}),
-                    settings=config.get(name) or {},
+                    settings=settings,
                     train=[record for record in mine if record.get("kind") == "train"],
                     validation=[record for record in mine if record.get("kind") == "validation"],
                     model=read_mapping(folder / name / "config.json", strict=strict),
