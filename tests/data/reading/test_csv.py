@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from chandler.data import load_bars, prepare
 from chandler.data.parallel import map_threads
-from chandler.data.reading.csv import Layout, parse_typed, read_text
+from chandler.data.reading.csv import read_text
 from chandler.data.reading.discovery import Source, by_threads, worker_count
 from chandler.data.reading.encoding import Encoded
 from chandler.data.reading.load import read_file
 from chandler.data.reading.options import ReadingOptions
+from chandler.data.reading.rows import Layout, parse_typed
 from chandler.data.reading.validation import validate_table
 from chandler.errors import DataError
 
