@@ -401,10 +401,11 @@ class _Validator:
                 rows = rows[keep[rows]]
                 again = np.append(ticks[rows[1:]] == ticks[rows[:-1]], np.zeros(len(rows[:1]), bool))
                 repeated[rows[again]] = True
-                other = rows[1:][again[:-1] & (values[rows[1:]] != values[rows[:-1]]).any(axis=1)]
+                places = np.flatnonzero(again[:-1])
+                places = places[(values[rows[places + 1]] != values[rows[places]]).any(axis=1)]
+                other = rows[places + 1]
                 mixed[other] = len(other) > max(2, _GLUED * len(rows))
-                first = rows[:-1][again[:-1] & (values[rows[1:]] != values[rows[:-1]]).any(axis=1)]
-                twin[other] = first
+                twin[other] = rows[places]
                 rows, before = rows[~again], before[~again]
                 if falls.any() and len(steps := strangers(ticks[rows], values[rows, 3], piece[rows])):
                     former[rows[steps]] = rows[steps - 1]
