@@ -47,7 +47,7 @@ def _clocks(store: BarStore) -> Iterator[Finding]:
             )
         else:
             continue
-        yield Finding(Note(text, "clocks"), pair, len(pair))
+        yield Finding(Note(text, "clocks"), pair, len(store))
 
 
 def _levels(store: BarStore) -> Iterator[Finding]:
