@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from tests.shell import chandler
 
 from chandler.data.calendars import fit_schedule, future_timestamps, holiday_notes
 
-SHANGHAI = tuple(f"{clock}" for clock in (*range(575, 691, 5), *range(785, 901, 5)))
+SHANGHAI = (*range(575, 691, 5), *range(785, 901, 5))
 """Minutes of the day at which five-minute bars end there."""
 
 
@@ -18,8 +20,8 @@ def days_of(name: str, start: str, end: str) -> pd.DatetimeIndex:
     return later[later <= end]
 
 
-def bars_of(days: pd.DatetimeIndex, minutes: object, zone: str | None = None) -> pd.DatetimeIndex:
-    index = pd.DatetimeIndex([day + pd.Timedelta(minutes=int(one)) for day in days for one in minutes])  # type: ignore[attr-defined]
+def bars_of(days: pd.DatetimeIndex, minutes: Iterable[int], zone: str | None = None) -> pd.DatetimeIndex:
+    index = pd.DatetimeIndex([day + pd.Timedelta(minutes=one) for day in days for one in minutes])
     return index.tz_localize(zone)
 
 
