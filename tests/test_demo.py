@@ -59,7 +59,7 @@ def test_what_is_tested_is_in_no_training_or_validation_row() -> None:
 def test_untouched_finetuned_and_naive_forecast_the_same_windows(demo: tuple[Run, str]) -> None:
     scores = pd.read_parquet(demo[0].folder / "evaluation" / "scores.parquet")
     names = list(scores["model"].unique())
-    assert names[-3:] == ["untouched", "finetuned", "finetuned (calibrated)"]
+    assert names[-4:] == ["untouched", "untouched (calibrated)", "finetuned", "finetuned (calibrated)"]
     assert {"last_close", "bootstrap", "ewma"} < set(names)
     assert len(set(scores.groupby("model", observed=True).size())) == 1
     assert pd.to_datetime(scores["timestamp"]).min() >= TESTED

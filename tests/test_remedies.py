@@ -323,8 +323,7 @@ OF_DATA = {
         f"chandler prepare bad STORE --skip-bad;chandler evaluate STORE {EVALUATE}",
     ),
     "sort, by a run": (
-        "calibrate run --data shuffled.csv --stride 1 --paths 20", "chandler prepare DATA STORE --sort",
-        "chandler prepare shuffled.csv STORE --sort;--data STORE",
+        "calibrate run --data shuffled.csv --stride 1 --paths 20", "pass --sort", "--sort",
     ),
     "frequency": (f"inspect qlib:qlib {WINDOWS} --freq 5min", "--freq, one of: day", "--freq day"),
     "market": (f"inspect qlib:qlib {WINDOWS} --market csi300", "there are 'all'", "--market all"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from chandler.checkpoint import NANO
 from chandler.data import SourceSettings
 from chandler.errors import ConfigError
-from chandler.evaluation.walk_forward import EvaluationSettings, Results, calibrate, calibration_text, evaluate
+from chandler.evaluation.walk_forward import EvaluationSettings, Results, calibrate, evaluate
 from chandler.progress import Progress
 from chandler.reports import evaluation_text, write_evaluation_report, write_run_report
 from chandler.text import duration
@@ -74,10 +74,10 @@ def run_demo(
     run = finetune(settings, overwrite=True, progress=training)
     write_run_report(run.folder)
 
-    what = "Calibrate its bands on the validation years"
+    what = "Calibrate it on the validation years: how much of it to trust, how wide to be"
     _step(walking, what, f"calibrate {run.folder} --seed {settings.seed}")
     found = calibrate(run.folder, paths=paths, seed=settings.seed, device=settings.device, progress=walking)
-    walking.note(calibration_text(found))
+    walking.note(found.says())
 
     compared = demo_evaluation(settings, run.folder, paths)
     models = ",".join(f"{name}={source}" for name, source in compared.models.items())

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from chandler.errors import CheckpointError, ConfigError, DataError
-from chandler.forecasting.calibration import recalibrate_bars
+from chandler.forecasting import recalibrate_bars
 from chandler.measures import band, crps, inside, log_returns
 from chandler.measures.conformal import LEVELS, ConformalBands, quantile_levels
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from chandler.cli.options import going_on_later, path_setting
+from chandler.cli.options import SourceOptions, going_on_later, path_setting, source_of, takes_options
 from chandler.errors import ConfigError
 
 
@@ -79,34 +79,63 @@ def evaluate(
     typer.echo(f"Report: {write_evaluation_report(results)}")
 
 
+@takes_options
 def calibrate(
-    run: Annotated[Path, Argument(help="A finished run folder.", show_default=False)],
-    data: Annotated[str | None, Option(help="Where the run's bars lie now, if they were moved.")] = None,
-    horizon: Annotated[int | None, Option(min=1, help="Bars ahead; default: as trained.")] = None,
+    model: Annotated[
+        str, Argument(help="A finished run folder; or any model, with --data and --out.", show_default=False)
+    ],
+    data: Annotated[
+        list[str] | None,
+        Option(
+            "--data", help="Bars to calibrate on; of a run: where its bars lie now, if they were moved. Repeatable."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        Option(help="Folder for the model with its calibration; default: the run's own, calibration alone."),
+    ] = None,
+    horizon: Annotated[int | None, Option(min=1, help="Bars ahead; default: as trained, else 24.")] = None,
+    lookback: Annotated[int | None, Option(min=2, help="Bars of history; default: as trained.")] = None,
     stride: Annotated[int | None, Option(min=1, help="Bars between two forecasts; default: the horizon.")] = None,
-    origins: Annotated[int | None, Option(min=1, help="At most so many forecasts per symbol, evenly spaced.")] = None,
+    origins: Annotated[
+        int | None,
+        Option(min=1, help="At most so many forecasts per symbol, evenly spaced; default: as make 2,000 in all."),
+    ] = None,
     paths: Annotated[int, Option(min=20, help="Sampled futures of each forecast.")] = 100,
     temperature: Annotated[float, Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
     top_p: Annotated[float, Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
     seed: Annotated[int, Option(help="Of the paths.")] = 0,
+    force: Annotated[
+        bool, Option("--force", help="Also take bars that the model was trained on; the weights then flatter it.")
+    ] = False,
     device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    *,
+    source: SourceOptions,
 ) -> None:
-    """Make the bands of a run cover what they say: fit corrections on its validation period, store them in the run folder.
+    """Make forecasts usable: learn from past ones how much of the model to trust, and bands that cover what they say.
 
-    Then [bold]chandler forecast ... --calibrated[/bold] applies them, and chandler evaluate shows the coverage before and
-    after on bars that were not used here.
+    Fitted are the weights of the model and of naive distributions, how much of the model's drift to keep and how wide
+    to be; then bands. A run is calibrated on its validation period, any other model on --data. Then
+    [bold]chandler forecast ... --calibrated[/bold] uses it, and chandler evaluate shows it on bars that were not used here.
 
-    Example: [bold]chandler calibrate runs/mine --stride 5[/bold]
+    Example: [bold]chandler calibrate runs/mine[/bold]
+
+    Any model: [bold]chandler calibrate NeoQuasar/Kronos-small --data bars.csv --out calibrated[/bold]
     """
+    from chandler.data import SourceSettings
     from chandler.evaluation.walk_forward import calibrate as run_calibrate
-    from chandler.evaluation.walk_forward import calibration_text
 
+    asked, bars = source.given(), source_of(data)
+    if asked and bars is None:
+        raise ConfigError(f"{', '.join(asked)} say how bars are read: give the bars as well, with --data.")
     found = run_calibrate(
-        run, horizon=horizon, stride=stride, limit=origins, paths=paths, temperature=temperature, top_p=top_p, seed=seed,
-        data=data, device=device,
+        model, data=SourceSettings(path=bars, **asked) if asked and bars is not None else bars, out=out, horizon=horizon,
+        lookback=lookback, stride=stride, limit=origins, paths=paths, temperature=temperature, top_p=top_p, seed=seed,
+        force=force, device=device,
     )  # fmt: skip
-    typer.echo(calibration_text(found))
-    typer.echo(f"Calibration: {run / 'calibration.json'}")
+    typer.echo(found.says())
+    typer.echo(found.bands_text())
+    typer.echo(f"Calibration: {(out or Path(model)) / 'calibration.json'}")
 
 
 def backtest(

@@ -56,7 +56,9 @@ def forecast(
     calibrated: Annotated[
         bool,
         Option(
-            "--calibrated", help="Bands that cover what they say: apply the run's calibration (chandler calibrate RUN)."
+            "--calibrated",
+            help="Blended with naive forecasts, bands that cover what they say: apply the model's calibration "
+            "(chandler calibrate).",
         ),
     ] = False,
     memory: Annotated[
@@ -113,6 +115,8 @@ def forecast(
         calibrated=calibrated,
         anchor=anchor,
     )
+    if calibrated and forecaster.calibration is not None:
+        typer.echo(forecaster.calibration.says())
     typer.echo(as_typed(table_text(forecasts, rest="--out writes all of them"), "forecast"))
     if out is not None:
         typer.echo(f"Paths: {write_table(forecasts, out)}")

@@ -2,13 +2,24 @@
 
 The way through: `Forecaster` (forecaster) loads a pair of models (pretrained), brings histories to what they see
 (preprocessing) by `ForecastSettings` (settings), continues them (paths, over engine) from the last close on (anchor) and
-hands back a `Forecast` (forecast) in price units, made whole (repair) or moved to cover what it says (calibration) where
-that is asked for.
+hands back a `Forecast` (forecast) in price units, made whole (repair) or blended with naive ones and moved to cover what it
+says (the room calibration) where that is asked for.
 `export` writes tables and pictures (plots).
 """
 
 from chandler.forecasting.anchor import anchored
-from chandler.forecasting.calibration import Calibration, recalibrate_bars
+from chandler.forecasting.calibration import (
+    MEMBERS,
+    NAIVE,
+    Blend,
+    Calibration,
+    OutOfFold,
+    PastForecast,
+    fit_bands,
+    fit_blend,
+    recalibrate_bars,
+    resampled_bars,
+)
 from chandler.forecasting.engine import Sampling, require_int
 from chandler.forecasting.export import table_text, write_plots, write_table
 from chandler.forecasting.forecast import Forecast, forecasts_to_frame
@@ -19,17 +30,24 @@ from chandler.forecasting.repair import PRICE_FLOOR, repair_bars
 from chandler.forecasting.settings import ForecastSettings, Precision
 
 __all__ = [
+    "MEMBERS",
     "MIN_HISTORY",
+    "NAIVE",
     "PRICE_FLOOR",
     "RELEASES",
+    "Blend",
     "Calibration",
     "Forecast",
     "ForecastSettings",
     "Forecaster",
     "ModelInput",
+    "OutOfFold",
+    "PastForecast",
     "Precision",
     "Sampling",
     "anchored",
+    "fit_bands",
+    "fit_blend",
     "forecasts_to_frame",
     "given_times",
     "prepare_series",
@@ -38,6 +56,7 @@ __all__ = [
     "recommended_settings",
     "repair_bars",
     "require_int",
+    "resampled_bars",
     "table_text",
     "write_plots",
     "write_table",

@@ -29,7 +29,14 @@ from chandler.forecasting.preprocessing import (
     one_series,
     prepare_series,
 )
-from chandler.forecasting.pretrained import ModelPair, load_models, push_models, save_models, validate_pair
+from chandler.forecasting.pretrained import (
+    ModelPair,
+    load_models,
+    push_models,
+    require_savable,
+    save_models,
+    validate_pair,
+)
 from chandler.forecasting.settings import ForecastSettings, Precision
 from chandler.hub import HubOptions, PushOptions
 from chandler.nn import DependencyPositions, Kronos, KronosTokenizer
@@ -145,6 +152,10 @@ class Forecaster:
         """
         return save_models(Path(save_directory).expanduser(), self._pair())
 
+    def require_savable(self, save_directory: str | Path) -> None:
+        """Refuse, before long work, what `save_pretrained` would refuse. CheckpointError as it says."""
+        require_savable(Path(save_directory).expanduser(), self._pair())
+
     def push_to_hub(self, repo_id: str, **options: Unpack[PushOptions]) -> str:
         """Write what `save_pretrained` writes into a hub repository, in one commit, with a model card where there is
         none.
@@ -202,6 +213,10 @@ class Forecaster:
             self._calibration = Calibration.load(self._calibration)
         return self._calibration
 
+    @calibration.setter
+    def calibration(self, found: Calibration | None) -> None:
+        self._calibration = found
+
     def forecast(
         self,
         bars: Bars | pd.DataFrame | Any,
@@ -247,9 +262,9 @@ class Forecaster:
             precision: of the predictor: "float32", or "bfloat16", with which some tokens differ.
             memory_budget: bytes that the engine may use for caches; by default a quarter of what is free.
             repair: give back `Forecast.repair()`.
-            calibrated: move the paths by the run's calibration.json, so that bands of the close cover what they
-                say. temperature, top_p, top_k and lookback, where left at their defaults, are then those that it was
-                fitted with; others are refused.
+            calibrated: blend the paths with naive ones and move them as the model's calibration.json says, so that
+                bands of the close cover what they say (`Calibration`). temperature, top_p, top_k and lookback, where left
+                at their defaults, are then those that it was fitted with; others are refused.
             anchor: move all prices of a path by what the tokens lose of the last close (`anchored`), so that it
                 begins where the market is. False leaves paths as the model says, as the reference does. Calibrated
                 forecasts are anchored as their calibration was.
@@ -361,7 +376,7 @@ class Forecaster:
                 Forecast(
                     symbol=one.history.symbol,
                     timestamps=one.times.index,
-                    paths=bars if calibration is None else calibration.apply(bars, one.history.values),
+                    paths=bars if calibration is None else calibration.apply(bars, one.history.values, own),
                     history=one.history,
                     sampling=settings.sampling,
                     seed=int(own),

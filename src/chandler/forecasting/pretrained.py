@@ -164,6 +164,13 @@ def recommended_settings(predictor: str | Path, revision: str | None = None) -> 
     return _settings(folder if within else folder.parent)
 
 
+def require_savable(folder: Path, pair: ModelPair) -> None:
+    """CheckpointError where `save_models` would not write: a file, a run, another kind of checkpoint."""
+    for model in (pair.tokenizer, pair.predictor):
+        may_save(model, folder / model.part)
+    _may_replace(str(folder), inside(folder))
+
+
 def save_models(folder: Path, pair: ModelPair) -> Path:
     """Write both models and how they are used, as `load_models` reads them, beside whatever is in a folder.
 
@@ -174,9 +181,7 @@ def save_models(folder: Path, pair: ModelPair) -> Path:
     models, calibration = (pair.tokenizer, pair.predictor), pair.calibration
     if isinstance(calibration, Path):
         calibration = Calibration.load(calibration)
-    for model in models:
-        may_save(model, folder / model.part)
-    _may_replace(str(folder), inside(folder))
+    require_savable(folder, pair)
     # First, so that they never lie beside models that they were not made for.
     for name in _OF_THE_WEIGHTS:
         (folder / name).unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 `point`, `distribution`, `volatility` and `correlation` judge forecasts against what came true; `ensemble` says what paths
 mean without a truth; `bootstrap` and `significance` say whether a difference is chance; `conformal` and
-`adaptive_conformal` correct bands. `DIRECTION` says which way a measure is better.
+`adaptive_conformal` correct bands; `pool` mixes distributions. `DIRECTION` says which way a measure is better.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Literal
 
 from chandler.measures.adaptive_conformal import AdaptiveBands, adaptive_bands
 from chandler.measures.bootstrap import Interval, block_bootstrap, optimal_block
-from chandler.measures.conformal import ConformalBands
+from chandler.measures.conformal import ConformalBands, quantile_levels
 from chandler.measures.correlation import Kind, cross_section, ic, rank_correlation, rank_ic, ranks
 from chandler.measures.distribution import band, crps, inside, pinball, pit
 from chandler.measures.ensemble import ReturnKind, band_levels, path_variance, returns, share_above
 from chandler.measures.point import direction, log_returns, naive_error, scaled
+from chandler.measures.pool import distance, pool_crps, pool_weights, spread
 from chandler.measures.significance import Comparison, Estimate, compare, diebold_mariano, newey_west_t
 from chandler.measures.volatility import qlike, r2, realised_variance, variance_mae
 
@@ -68,6 +69,7 @@ __all__ = [
     "crps",
     "diebold_mariano",
     "direction",
+    "distance",
     "gain",
     "higher_is_better",
     "ic",
@@ -80,7 +82,10 @@ __all__ = [
     "path_variance",
     "pinball",
     "pit",
+    "pool_crps",
+    "pool_weights",
     "qlike",
+    "quantile_levels",
     "r2",
     "rank_correlation",
     "rank_ic",
@@ -89,5 +94,6 @@ __all__ = [
     "returns",
     "scaled",
     "share_above",
+    "spread",
     "variance_mae",
 ]

@@ -108,7 +108,7 @@ class ConformalBands:
         """
         lower, upper = _log(low, "quantiles"), _log(high, "quantiles")
         place, steps, width = self._place(level), lower.shape[-1], upper - lower
-        self._require(steps)
+        self.require(steps)
         return np.exp(lower - self.low[place, :steps] * width), np.exp(upper + self.high[place, :steps] * width)
 
     def recalibrate(self, closes: ArrayLike) -> Array:
@@ -131,7 +131,7 @@ class ConformalBands:
         prices = np.asarray(closes, np.float64)
         if prices.ndim != 2 or len(prices) < 2:
             raise DataError(f"calibration takes paths (P, H) with P >= 2, found shape {prices.shape}.")
-        self._require(prices.shape[1])
+        self.require(prices.shape[1])
         logs = _log(prices, "paths")
         taus = [*quantile_levels(self.levels), 0.5]
         knots = np.log(np.quantile(prices, sorted(taus), axis=0))
@@ -169,7 +169,8 @@ class ConformalBands:
         levels = ", ".join(f"{one:g}" for one in self.levels)
         raise ConfigError(f"the calibration knows the levels {levels}, not {level!r}. Fit it with that level too.")
 
-    def _require(self, steps: int) -> None:
+    def require(self, steps: int) -> None:
+        """ConfigError where it was fitted for fewer steps."""
         if steps > self.steps:
             raise ConfigError(
                 f"the calibration was fitted for {self.steps} steps ahead, found {steps}. Fit it on a longer horizon."

@@ -101,9 +101,9 @@ def _against(results: Results, model: str, naive: str) -> str:
 
 
 def judge(results: Results) -> list[ComparisonResult]:
-    """Every question about every model but the twins."""
+    """Every question about every model, and about its calibrated twin."""
     found = []
-    for model in results.raw_models:
+    for model in results.models:
         for question in QUESTIONS:
             naive, rivals = results.naive(question), results.rivals(question.loss)
             if naive is None or not np.isfinite(results.losses(model)[question.loss]).any():
@@ -117,7 +117,7 @@ def judge(results: Results) -> list[ComparisonResult]:
 def headline(results: Results, judged: Sequence[ComparisonResult]) -> str:
     """The page in a few words: what each model is better at than naive, worse at, and what is not shown."""
     models = []
-    for model in results.raw_models:
+    for model in results.models:
         own = [(one.against_naive, one.question.title) for one in judged if one.model == model]
         titles = {c.verdict: [title for other, title in own if other.verdict == c.verdict] for c, _ in own}
         models.append((model, titles, own[0][0].origins if own else 0))
@@ -128,7 +128,7 @@ def verdict_lines(results: Results, judged: Sequence[ComparisonResult]) -> Pairs
     """(about, sentence) pairs: what was seen before, every question, models against each other, bands, weight."""
     models = results.raw_models
     verdict = Verdict(
-        several=len(models) > 1,
+        several=len(results.models) > 1,
         marked=marked(results),
         judged=judged,
         between=[(other, models[0], _between(results, other, models[0])) for other in models[1:]],

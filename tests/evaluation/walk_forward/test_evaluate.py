@@ -13,7 +13,7 @@ import pytest
 
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward import results as results_module
-from chandler.evaluation.walk_forward.calibration import calibrate, calibration_text
+from chandler.evaluation.walk_forward.calibration import calibrate
 from chandler.evaluation.walk_forward.results import QUESTIONS, Results
 from chandler.evaluation.walk_forward.runner import evaluate, read_state
 from chandler.evaluation.walk_forward.settings import EvaluationSettings, load_evaluation, name_models
@@ -234,26 +234,68 @@ def test_calibration_is_stored_applied_and_helps_on_later_bars(done: Path, run: 
     found = forecaster.calibration
     assert found is not None
     assert found.last < "2012-09-29"
-    assert "forecasts of 2012-04-02 to 2012-09" in calibration_text(found)
+    assert "origins of 2012-04-02 to 2012-09" in found.says()
+    assert found.blend is not None
+    assert found.judged is not None
     results = Results(done)
     before, after = (abs(results.coverage(name, 0.9)[0] - 0.9) for name in ("tiny", "tiny (calibrated)"))
     assert after < before
     from chandler import load_bars
 
     bars = load_bars(ASSET, symbols=["AAPL"])["AAPL"].tail(60)
-    raw = forecaster.forecast(bars, horizon=4, paths=20, top_p=1.0)
     fixed = forecaster.forecast(bars, horizon=4, paths=20, calibrated=True)
     assert fixed.calibrated
-    # The same paths, moved: their order stays (some may meet).
-    moved = np.take_along_axis(fixed.paths[:, :, 3], raw.paths[:, :, 3].argsort(axis=0), axis=0)
-    assert (np.diff(moved, axis=0) > -1e-6).all()
+    again = forecaster.forecast_many([bars.tail(40), bars], horizon=4, paths=20, calibrated=True)[1]
+    np.testing.assert_allclose(again.paths, fixed.paths, rtol=1e-4)  # whatever the company
     with pytest.raises(ConfigError, match="fitted with temperature 1, top_p 1"):
         forecaster.forecast(bars, horizon=4, paths=20, temperature=0.6, calibrated=True)
     with pytest.raises(ConfigError, match="fitted for 4 steps"):
         forecaster.forecast(bars, horizon=5, paths=20, calibrated=True)
     plain = Forecaster.from_pretrained([GOLDEN / "tokenizer", GOLDEN / "predictor"], device="cpu")
-    with pytest.raises(ConfigError, match="chandler calibrate RUN"):
+    with pytest.raises(ConfigError, match="chandler calibrate"):
         plain.forecast(bars, horizon=4, paths=20, calibrated=True)
+
+
+def test_a_model_without_a_run_is_calibrated_on_bars_of_its_own(tmp_path: Path) -> None:
+    pair = f"{GOLDEN / 'tokenizer'}+{GOLDEN / 'predictor'}"
+    out, asked = tmp_path / "calibrated", {"horizon": 4, "paths": 20, "limit": 20, "device": "cpu"}
+    with pytest.raises(ConfigError, match="is no run folder"):
+        calibrate(pair, **asked)
+    (out / "predictor").mkdir(parents=True)
+    (out / "predictor" / "notes.txt").write_text("mine")
+    found = calibrate(pair, data=str(ASSET), out=out, **asked)
+    assert found.origins == 20
+    assert 60 < found.windows <= 100
+    read = Forecaster.from_pretrained(out, device="cpu")
+    assert read.calibration is not None
+    assert read.calibration.to_dict() == found.to_dict()
+    assert (out / "predictor" / "notes.txt").read_text() == "mine"
+    assert found.blend is not None
+
+
+def test_without_a_calibration_one_is_fitted_on_the_bars_before_and_kept(tmp_path: Path) -> None:
+    pair = f"{GOLDEN / 'tokenizer'}+{GOLDEN / 'predictor'}"
+    asked = settings(tmp_path / "e", models={"tiny": pair}, start="2012-11-01", baselines=["bootstrap"])
+    folder = evaluate(asked)
+    results = Results(folder)
+    assert results.models == ["tiny", "tiny (calibrated)"]
+    [kept] = (folder / "calibrations").glob("*.json")
+    fitted = read_state(folder)["contenders"]["tiny"]["calibration"]
+    assert fitted["last"] < "2012-11-01"
+    assert fitted["blend"] is not None
+    before = kept.stat().st_mtime_ns
+    (folder / "scores.parquet").unlink()
+    evaluate(asked)
+    assert kept.stat().st_mtime_ns == before
+    stored = evaluate(settings(tmp_path / "s", models={"tiny": pair}, start="2012-11-01", calibration="stored"))
+    assert Results(stored).models == ["tiny"]
+
+
+def test_too_few_bars_before_leave_it_uncalibrated_and_say_so(tmp_path: Path) -> None:
+    pair = f"{GOLDEN / 'tokenizer'}+{GOLDEN / 'predictor'}"
+    folder = evaluate(settings(tmp_path / "e", models={"tiny": pair}, baselines=["bootstrap"], stride=30))
+    assert Results(folder).models == ["tiny"]
+    assert "was not calibrated on the bars before" in words(write_evaluation_report(Results(folder)))
 
 
 def test_a_baseline_that_cannot_be_fitted_is_left_out_and_said(tmp_path: Path) -> None:

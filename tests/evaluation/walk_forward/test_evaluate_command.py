@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -27,9 +28,9 @@ def test_calibrate_evaluate_report_forecast(run: Path, tmp_path: Path, capsys: p
     asked = ["evaluate", ASSET, "--models", f"{mine},{pair}", "--out", out, *SMALL]
     assert chandler(*asked, "--calibrate") == 0
     said = capsys.readouterr()
-    assert "pair is no run folder: it has no validation period" in said.err
+    assert "pair is no run folder: it is calibrated on the bars before" in said.err
     assert f"Report: {out / 'report.html'}" in said.out
-    names = ["last_close", "bootstrap", "mine", "mine (calibrated)", "pair"]
+    names = ["last_close", "bootstrap", "mine", "mine (calibrated)", "pair", "pair (calibrated)"]
     assert list(pd.read_parquet(out / "scores.parquet")["model"].unique()) == names
     first = (out / "report.html").read_text()
     (out / "report.html").unlink()
@@ -38,10 +39,14 @@ def test_calibrate_evaluate_report_forecast(run: Path, tmp_path: Path, capsys: p
     assert chandler("report", mine) == 0
     assert "No stage was trained" in (mine / "report.html").read_text()
     assert chandler("calibrate", mine, "--stride", "6", "--paths", "20", "--device", "cpu") == 0
-    assert "the edges of the 90% band move" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert re.search(r"Calibrated: .*model 0\.\d\d", told) or "the model has no weight" in told
+    assert "The edges of the " in told
+    assert "On origins that did not choose its weights its CRPS was" in told
     shown = tmp_path / "f.csv"
     assert chandler("forecast", ASSET, "--symbols", "AAPL", "--model", mine, "--horizon", "4", "--paths", "5", "--calibrated",
                     "--device", "cpu", "--out", shown) == 0  # fmt: skip
+    assert "Calibrated: " in capsys.readouterr().out
     assert len(pd.read_csv(shown)) == 20
 
 
@@ -79,7 +84,8 @@ def test_the_shipped_settings_load() -> None:
         (["evaluate", str(ASSET), "--set", "horizn=3"], "did you mean horizon?"),
         (["evaluate", str(ASSET), "--models", "./runs/none", "--out", "OUT"], "there is no such folder"),
         (["evaluate", str(ASSET), "--set", "lookback=9000", "--out", "OUT"], "no window to forecast"),
-        (["calibrate", "runs/none"], "needs a folder that `chandler finetune` wrote"),
+        (["calibrate", "runs/none"], "is no run folder, so it has no validation period"),
+        (["calibrate", "runs/none", "--symbols", "A"], "with --data"),
         (["report", "runs/none"], "no run folder"),
     ],
 )

@@ -3,7 +3,7 @@
 `results` (tables and comparisons), `calibration`.
 """
 
-from chandler.evaluation.walk_forward.calibration import calibrate, calibrate_missing, calibration_text
+from chandler.evaluation.walk_forward.calibration import calibrate, calibrate_missing
 from chandler.evaluation.walk_forward.contamination import (
     REFUSED,
     SAYS,
@@ -46,7 +46,6 @@ __all__ = [
     "TrainingExposure",
     "calibrate",
     "calibrate_missing",
-    "calibration_text",
     "check_contamination",
     "chunks_of",
     "evaluate",

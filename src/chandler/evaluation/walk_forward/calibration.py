@@ -1,8 +1,10 @@
-"""Fits a run's calibration on its own validation period: how far its bands must be stretched to cover what they say."""
+"""Fits a model's calibration on forecasts of past bars: what to mix it with, and how far its bands must be stretched."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,17 +12,32 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from chandler.data import CLOSE, LOW, SourceSettings, load_clean, note_lines
+from chandler.data import CLOSE, LOW, Bars, SourceSettings, load_clean, note_lines
 from chandler.data.datasets import SplitSettings, split_ranges
 from chandler.data.inspection import findings
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation.walk_forward.forecasters import forecast_windows
-from chandler.evaluation.walk_forward.origins import Ints, find_origins
-from chandler.evaluation.walk_forward.part_store import chunks_of, in_chunks
+from chandler.evaluation.walk_forward.contamination import exposure
+from chandler.evaluation.walk_forward.forecasters import forecast_windows, open_model
+from chandler.evaluation.walk_forward.origins import Ints, Origins, find_origins
+from chandler.evaluation.walk_forward.part_store import chunks_of, in_chunks, inputs
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
-from chandler.forecasting import PRICE_FLOOR, Calibration, Forecaster, ForecastSettings
-from chandler.forecasting.engine import Sampling
-from chandler.measures import ConformalBands
+from chandler.forecasting import (
+    MIN_HISTORY,
+    NAIVE,
+    PRICE_FLOOR,
+    Calibration,
+    Forecast,
+    Forecaster,
+    ForecastSettings,
+    OutOfFold,
+    PastForecast,
+    Sampling,
+    fit_bands,
+    fit_blend,
+    resampled_bars,
+)
+from chandler.measures import compare, crps
+from chandler.places import require_apart
 from chandler.progress import Progress
 
 Array = NDArray[np.float64]
@@ -28,13 +45,19 @@ LEVELS = (0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98)
 """Central bands that are fitted, as far as there are windows enough."""
 LEAST = 30
 """Windows below which the fit would be a guess."""
+LEAST_ORIGINS = 10
+WINDOWS, BEFORE = 2_000, 600
+"""Forecasts that are made by default, for a calibration that is kept and for one within an evaluation."""
 _CHUNK = 64
 
 
 def calibrate(
-    run: str | Path,
+    model: str | Path,
     *,
+    data: str | Sequence[str] | SourceSettings | None = None,
+    out: str | Path | None = None,
     horizon: int | None = None,
+    lookback: int | None = None,
     stride: int | None = None,
     limit: int | None = None,
     paths: int = 200,
@@ -43,66 +66,188 @@ def calibrate(
     top_k: int = 0,
     anchor: bool = True,
     seed: int = 0,
-    data: str | None = None,
+    force: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Calibration:
-    """Forecast a run's validation period, fit, and write calibration.json beside its summary.json.
+    """Forecast past bars, fit blend and bands to what came, and write calibration.json.
+
+    Of a finished run the bars are its validation period, and the file goes into its folder. Any other model takes `data`
+    and `out`: a folder that then holds the model and its calibration, for `Forecaster.from_pretrained`.
 
     Args:
-        run: a run folder, finished.
-        horizon: bars ahead; None: that of its training windows.
+        model: a run folder, a repository, TOKENIZER+PREDICTOR, a folder of saved models.
+        data: the bars; of a run: where they lie now, if they were moved.
+        out: the folder to write; of a run: None for its own.
+        horizon: bars ahead; None: that of the run's training windows, else 24.
+        lookback: None: the run's, else the model's own.
         stride: bars between two origins; None: the horizon.
-        limit: at most so many origins a symbol, evenly spaced.
+        limit: at most so many origins a symbol, evenly spaced; None: as many as make 2,000 forecasts.
         paths, temperature, top_p, top_k, anchor, seed: of the forecasts. Calibrated forecasts are sampled in the same way.
-        data: where the run's bars lie now, if they were moved.
+        force: also take bars that the model was trained on; the weights then flatter it.
 
     Raises:
-        ConfigError: no run folder, or bars that are not there any more.
-        DataError: too few windows in the validation period.
+        ConfigError: no run folder and no `data` or `out`; bars that are not there any more.
+        DataError: too few windows, or too few that the model was not trained on.
+        CheckpointError: no model, or a folder that cannot take one.
     """
-    shown = progress or Progress()
-    folder = Path(run).expanduser()
-    source, split, lookback, trained_horizon = _data_of(folder, data)
-    forecaster = Forecaster.from_pretrained(folder, device=device)
-    how = ForecastSettings(paths, Sampling(temperature, top_k, top_p), lookback, anchor=anchor)
-    steps = horizon or trained_horizon
-    store, _ = load_clean(source)
-    for line in note_lines(findings(store, cleaned=source.cleaning.enabled), store.skipped):
+    shown, source = progress or Progress(), str(model)
+    folder = Path(model).expanduser()
+    is_run = (folder / "config.yaml").is_file()
+    if not is_run and (data is None or out is None):
+        raise ConfigError(
+            f"{model} is no run folder, so it has no validation period to calibrate on. Give bars, and a folder for the "
+            "model with its calibration: chandler calibrate MODEL --data bars.csv --out FOLDER"
+        )
+    bars, split = _data_of(folder, data) if is_run else (_source(data), None)
+    forecaster = open_model(source, device)
+    if out is not None:
+        require_apart(Path(out), inputs(bars, [source]))
+        forecaster.require_savable(out)
+    trained = _windows_of(folder) if is_run else (forecaster.lookback or forecaster.max_context, 24)
+    steps = horizon or trained[1]
+    seen = lookback or trained[0]
+    if not is_run and lookback is None:  # beyond the context every bar costs a whole window
+        seen = max(MIN_HISTORY, min(seen, forecaster.max_context - steps))
+    how = ForecastSettings(paths, Sampling(temperature, top_k, top_p), seen, anchor=anchor)
+    store, _ = load_clean(bars)
+    for line in note_lines(findings(store, cleaned=bars.cleaning.enabled), store.skipped):
         shown.note(line)
     origins = find_origins(
-        store, lookback, steps, stride=stride or steps, limit=limit, ranges=split_ranges(store, split)["val"]
-    )
-    if len(origins) < LEAST:
-        raise DataError(
-            f"a calibration needs at least {LEAST} windows in the validation period, found {len(origins)}. Lower the stride, "
-            "or train with a longer validation period."
-        )
+        store, seen, steps, stride=stride or steps, limit=limit or max(LEAST, WINDOWS // len(store)),
+        ranges=None if split is None else split_ranges(store, split)["val"],
+    )  # fmt: skip
+    if not is_run and not force:
+        origins = _unknown(origins, source)
+    found = fit_calibration(forecaster, how, origins, seed, shown, f"Calibrating {folder.name}")
+    if out is None:
+        found.save(folder)
+    else:
+        forecaster.calibration = found
+        forecaster.save_pretrained(out)
+    return found
 
-    def closes_of(windows: Ints) -> list[Array]:
-        floors = [PRICE_FLOOR * float(origins.bars(window)[0].values[:, LOW].min()) for window in windows]
+
+def fit_calibration(
+    forecaster: Forecaster, how: ForecastSettings, origins: Origins, seed: int, shown: Progress, label: str
+) -> Calibration:
+    """Blend and bands of a model, from its forecasts of past windows.
+
+    The blend is fitted by origin. Bands are fitted on pools by blends that did not see the block of time they are
+    judged on; so is what the calibration says of its own worth.
+
+    Raises:
+        DataError: too few windows or origins.
+    """
+    _enough(len(origins), len(np.unique(origins.rounds)))
+
+    def forecast(windows: Ints) -> list[PastForecast | None]:
         made = forecast_windows(forecaster, how, origins, windows, seed)
-        return [np.maximum(one.paths[:, :, CLOSE], floor) for one, floor in zip(made, floors, strict=True)]
+        seeds = origins.seeds(seed, windows)
+        return [
+            _past(one, *origins.bars(int(window)), own) for one, window, own in zip(made, windows, seeds, strict=True)
+        ]
 
-    track = shown.track(f"Calibrating {folder.name}", len(origins))
-    closes = [one for found in in_chunks(chunks_of(len(origins), _CHUNK), closes_of, track) for one in found]
-    truths = np.stack([origins.bars(window)[1].values[:, CLOSE] for window in range(len(origins))])
-    levels = [level for level in LEVELS if len(origins) >= (1 + level) / (1 - level)]
-    bands = ConformalBands.fit(closes, truths, levels)
-    targets = origins.targets()
-    ends = np.asarray(store.timestamps)[origins.rows + steps]
-    found = Calibration(
-        bands=bands,
+    track = shown.track(label, len(origins))
+    chunks = in_chunks(chunks_of(len(origins), _CHUNK), forecast, track)
+    each = [one for found in chunks for one in found]
+    kept = np.array([one is not None for one in each])
+    origins, moving = origins.take(kept), [one for one in each if one is not None]
+    rounds = np.unique(origins.rounds, return_inverse=True)[1]
+    _enough(len(origins), int(rounds.max(initial=-1)) + 1)
+    overlap = -(-origins.horizon // origins.apart)
+    blend, pools = fit_blend(moving, rounds, overlap)
+    independent = -(-(int(rounds.max()) + 1) // overlap)
+    levels = [level for level in LEVELS if independent >= (1 + level) / (1 - level)]
+    ends = np.asarray(origins.store.timestamps)[origins.rows + origins.horizon]
+    return Calibration(
+        bands=fit_bands(pools, np.stack([one.came for one in moving]), levels, independent),
         sampling=how.sampling,
-        lookback=lookback,
+        lookback=origins.lookback,
         paths=how.paths,
         windows=len(origins),
-        first=str(pd.Timestamp(int(targets.min()))),
+        first=str(pd.Timestamp(int(origins.targets().min()))),
         last=str(pd.Timestamp(int(ends.max()))),
         anchor=how.anchor,
+        origins=int(rounds.max()) + 1,
+        blend=blend,
+        judged=_judged(moving, pools, rounds, origins),
     )
-    found.save(folder)
-    return found
+
+
+def calibration_before(
+    forecaster: Forecaster, how: ForecastSettings, source: str, origins: Origins, seed: int, shown: Progress
+) -> Calibration:
+    """A calibration from the bars before the first that an evaluation forecasts, without those the model was trained on.
+
+    Raises:
+        DataError: too few of them.
+    """
+    store, first = origins.store, int(origins.targets().min())
+    times, bounds = np.asarray(store.timestamps), zip(store.offsets[:-1], store.offsets[1:], strict=True)
+    before = np.array([(lo, lo + np.searchsorted(times[lo:hi], first)) for lo, hi in bounds], np.int64)
+    earlier = find_origins(
+        store, origins.lookback, origins.horizon, stride=origins.horizon, limit=max(LEAST, BEFORE // len(store)),
+        ranges=before,
+    )  # fmt: skip
+    return fit_calibration(forecaster, how, _unknown(earlier, source), seed, shown, "Calibrating on the bars before")
+
+
+def _unknown(origins: Origins, source: str) -> Origins:
+    """The windows that a model was not trained on. DataError: too few."""
+    marks = exposure(source).marks(origins)
+    kept = origins.take(~np.isin(marks, ("trained", "released")))
+    if len(kept) < LEAST and len(kept) < len(origins):
+        raise DataError(
+            f"a calibration needs at least {LEAST} windows that the model was not trained on, and {len(kept):,} of "
+            f"{len(origins):,} are such: on bars that it knows it looks better than it is. Give later bars, or pass force=True."
+        )
+    return kept
+
+
+def _past(forecast: Forecast, history: Bars, truth: Bars, seed: int) -> PastForecast | None:
+    """What was forecast and came; None where nothing moves, or prices have no logarithm."""
+    values, came = history.values, truth.values[:, CLOSE]
+    if values[:, : CLOSE + 1].min() <= 0 or came.min() <= 0:
+        return None
+    last, unit = float(values[-1, CLOSE]), float(np.diff(np.log(values[:, CLOSE])).std())
+    if not unit > 0:
+        return None
+    count, horizon = forecast.paths.shape[:2]
+    own = np.maximum(forecast.paths[..., CLOSE], PRICE_FLOOR * float(values[:, LOW].min()))
+    naive = (resampled_bars(values, horizon, count, seed, kind)[..., CLOSE] for kind in NAIVE.values())
+    logs = [np.log(one / last) / unit for one in (own, *naive)]
+    return PastForecast(logs[0], tuple(logs[1:]), np.log(came / last) / unit)
+
+
+def _judged(past: Sequence[PastForecast], pools: Sequence[Array], rounds: Ints, origins: Origins) -> OutOfFold:
+    """What the blend is worth against the better of its naive members."""
+    samples = {"blend": pools, "model": [one.model for one in past]}
+    samples |= {name: [one.naive[place] for one in past] for place, name in enumerate(NAIVE)}
+    losses = {
+        name: np.array([crps(made, one.came).mean() for made, one in zip(each, past, strict=True)])
+        for name, each in samples.items()
+    }
+    means = {name: float(pd.Series(each).groupby(rounds).mean().mean()) for name, each in losses.items()}
+    naive = min(NAIVE, key=lambda name: means[name])
+    against = compare(losses["blend"], losses[naive], rounds, origins.horizon, stride=origins.apart)
+    base = against.mean_b
+    return OutOfFold(
+        naive,
+        means["model"] / base - 1,
+        against.difference / base,
+        against.low / base,
+        against.high / base,
+        against.verdict,
+    )
+
+
+def _enough(windows: int, origins: int) -> None:
+    if windows < LEAST or origins < LEAST_ORIGINS:
+        raise DataError(
+            f"a calibration needs at least {LEAST} windows at {LEAST_ORIGINS} different times, found {windows} at {origins}. "
+            "Lower the stride, give more bars, or train with a longer validation period."
+        )
 
 
 def calibrate_missing(settings: EvaluationSettings, progress: Progress | None = None) -> list[str]:
@@ -117,37 +262,48 @@ def calibrate_missing(settings: EvaluationSettings, progress: Progress | None = 
         if Calibration.load(folder) is not None:
             continue
         if not (folder / "config.yaml").is_file():
-            shown.note(f"{name} is no run folder: it has no validation period to calibrate on.")
+            shown.note(f"{name} is no run folder: it is calibrated on the bars before the first that is forecast.")
             continue
         calibrate(folder, **how, progress=shown)
         done.append(name)
     return done
 
 
-def calibration_text(found: Calibration) -> str:
-    """What a calibration does, in a sentence."""
-    place = found.bands.levels.index(0.9) if 0.9 in found.bands.levels else len(found.bands.levels) - 1
-    low, high = (float(side[place].mean()) for side in (found.bands.low, found.bands.high))
-    words = " and ".join(
-        f"{side} {'down' if (value > 0) == (side == 'lower') else 'up'} by {abs(value):.0%}"
-        for side, value in (("lower", low), ("upper", high))
-    )
-    return (
-        f"{found.windows:,} forecasts of {found.first[:10]} to {found.last[:10]}: the edges of the {found.bands.levels[place]:.0%} band "
-        f"move, {words} of its width (mean over the steps)."
-    )
+def _source(data: str | Sequence[str] | SourceSettings | None) -> SourceSettings:
+    return data if isinstance(data, SourceSettings) else SourceSettings.model_validate({"path": data})
 
 
-def _data_of(folder: Path, moved: str | None) -> tuple[SourceSettings, SplitSettings, int, int]:
-    """Source, split, lookback and horizon of a run, from its config.yaml."""
-    path = folder / "config.yaml"
+def _data_of(folder: Path, moved: str | Sequence[str] | SourceSettings | None) -> tuple[SourceSettings, SplitSettings]:
+    """Source and split of a run, from its config.yaml."""
+    raw = _config(folder)
     try:
-        raw = dict(yaml.safe_load(path.read_text(encoding="utf-8"))["data"])
-        raw |= {} if moved is None else {"path": moved}
-        source = SourceSettings.model_validate({k: v for k, v in raw.items() if k in SourceSettings.model_fields})
         split = SplitSettings.model_validate(raw["split"])
-        return source, split, int(raw["lookback"]), int(raw["horizon"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValidationError) as error:
-        raise ConfigError(
-            f"{folder}: a calibration needs a folder that `chandler finetune` wrote, with its config.yaml ({error!r:.200})."
-        ) from error
+        if isinstance(moved, SourceSettings):
+            return moved, split
+        raw |= {} if moved is None else {"path": moved}
+        known = {k: v for k, v in raw.items() if k in SourceSettings.model_fields}
+        return SourceSettings.model_validate(known), split
+    except (KeyError, TypeError, ValidationError) as error:
+        raise _no_run(folder, error) from error
+
+
+def _windows_of(folder: Path) -> tuple[int, int]:
+    """Lookback and horizon of a run."""
+    raw = _config(folder)
+    try:
+        return int(raw["lookback"]), int(raw["horizon"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _no_run(folder, error) from error
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["data"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise _no_run(folder, error) from error
+
+
+def _no_run(folder: Path, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"{folder}: a calibration needs a folder that `chandler finetune` wrote, with its config.yaml ({error!r:.200})."
+    )

@@ -101,11 +101,16 @@ class ModelForecaster:
         return None if differs else found
 
     @cached_property
+    def weights(self) -> str:
+        """A digest of its weights."""
+        return weights_hash(self.forecaster.tokenizer, self.forecaster.predictor)
+
+    @cached_property
     def facts(self) -> Mapping[str, Any]:
         made = self.forecaster
         return {
             "source": self.source,
-            "weights": weights_hash(made.tokenizer, made.predictor),
+            "weights": self.weights,
             "max_context": made.max_context,
             "positions": made.positions,
             "parameters": sum(p.numel() for m in (made.tokenizer, made.predictor) for p in m.parameters()),
@@ -118,7 +123,9 @@ class ModelForecaster:
         found = {self.name: [ForecastSummary.of_paths(one.paths, len(one.history)) for one in forecasts]}
         if self.calibration is not None:
             found[self.name + CALIBRATED] = [
-                ForecastSummary.of_paths(self.calibration.apply(one.paths, one.history.values), len(one.history))
+                ForecastSummary.of_paths(
+                    self.calibration.apply(one.paths, one.history.values, one.seed), len(one.history)
+                )
                 for one in forecasts
             ]
         return found

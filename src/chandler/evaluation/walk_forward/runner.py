@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 from chandler.atomic import write_text
 from chandler.data import CLOSE, load_clean, note_lines
 from chandler.data.inspection import findings
-from chandler.errors import ConfigError, DataError
+from chandler.errors import ChandlerError, ConfigError, DataError
+from chandler.evaluation.walk_forward.calibration import calibration_before
 from chandler.evaluation.walk_forward.contamination import (
     check_contamination,
     exposure,
@@ -32,17 +34,20 @@ from chandler.evaluation.walk_forward.origins import Ints, Origins, find_origins
 from chandler.evaluation.walk_forward.part_store import PartStore, chunks_of, inputs, join, slug, write_table
 from chandler.evaluation.walk_forward.scores import naive_times, score_rows, score_table
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
+from chandler.forecasting import Calibration
 from chandler.places import Layout, require_apart
 from chandler.progress import Progress
 from chandler.text import count
 from chandler.version import __version__
 
 SCORES, STATE, CONFIG, PARTS = "scores.parquet", "evaluation.json", "config.yaml", "parts"
+CALIBRATIONS = "calibrations"
+"""Those that were fitted for this evaluation, by model."""
 EXAMPLES = "examples.parquet"
 """The history before some windows, for the candle charts: scores hold only what came after."""
 EVALUATION = Layout(
     "an evaluation",
-    (SCORES, STATE, CONFIG, EXAMPLES, "report.html", f"{PARTS}/*/[0-9]*.parquet"),
+    (SCORES, STATE, CONFIG, EXAMPLES, "report.html", f"{PARTS}/*/[0-9]*.parquet", f"{CALIBRATIONS}/*.json"),
     {STATE: "fingerprint"},
 )
 """What the folder of an evaluation holds; overwriting removes these and nothing else."""
@@ -103,6 +108,9 @@ def evaluate(
         f"{count(state['symbols'], 'symbol')}, {state['first'][:10]} to {state['last'][:10]}"
     )
     write_table(folder / EXAMPLES, _examples(origins, settings.seed))
+    if settings.calibration == "auto":
+        for model in models.values():
+            _calibrate(model, folder, origins, shown)
     chunks, stores = chunks_of(len(origins), settings.chunk), []
     contenders = state["contenders"] = {}
     state["left_out"] = {}
@@ -146,6 +154,27 @@ def _contenders(
         yield name, baseline
     for name in settings.models:
         yield name, models.pop(name)
+
+
+def _calibrate(model: ModelForecaster, folder: Path, origins: Origins, shown: Progress) -> None:
+    """Give a model without a calibration one that is fitted on the bars before; kept, so that going on does not fit again."""
+    if model.calibration is not None:
+        return
+    path, weights = folder / CALIBRATIONS / f"{slug(model.name)}.json", model.weights
+    with suppress(OSError, ValueError, KeyError, TypeError, ChandlerError):  # missing or damaged: fitted again
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["weights"] == weights:
+            model.calibration = Calibration.from_dict(kept["calibration"])
+            return
+    try:
+        model.calibration = calibration_before(
+            model.forecaster, model.how, model.source, origins, model.settings.seed, shown
+        )
+    except DataError as error:
+        model.notes.append(f"{model.name} was not calibrated on the bars before the first that is forecast: {error}")
+        return
+    path.parent.mkdir(exist_ok=True)
+    write_text(path, json.dumps({"weights": weights, "calibration": model.calibration.to_dict()}, indent=1))
 
 
 def _scores(

@@ -74,8 +74,9 @@ class EvaluationSettings(StrictModel):
     models."""
     levels: list[float] = Field([0.5, 0.8, 0.9])
     """Central bands whose coverage and width are counted."""
-    calibration: Literal["stored", "off"] = "stored"
-    """stored: where a run has a calibration.json, its bands are evaluated beside the raw ones."""
+    calibration: Literal["auto", "stored", "off"] = "auto"
+    """stored: where a model has a calibration.json, it is evaluated beside the raw paths. auto: where it has none that fits
+    these settings, one is fitted on the bars before the first that is forecast, as far as it was not trained on them."""
     chunk: int = Field(64, ge=1)
     """Windows forecast at a time and written as one part: what an interruption costs, and what memory must hold."""
     device: str = "auto"
@@ -87,7 +88,7 @@ class EvaluationSettings(StrictModel):
             raise ValueError("the task investment is a portfolio: run it with chandler backtest")
         if not isinstance(raw, dict) or raw.get("task") not in get_args(EvaluationTask):
             return raw
-        return {"lookback": AUTO, "horizon": AUTO, **SAMPLING[raw["task"]]._asdict(), **raw}
+        return {"lookback": AUTO, "horizon": AUTO, "calibration": "stored", **SAMPLING[raw["task"]]._asdict(), **raw}
 
     @field_validator("lookback", "horizon", mode="before")
     @classmethod
