@@ -6,7 +6,7 @@ entries and scores as files that are only added to; new bars are matched and sco
 
 from chandler.journal.entries import Entry, entry_of
 from chandler.journal.folder import JOURNAL, PAGE, Journal, Kept
-from chandler.journal.record import AGES, LEVELS, Maker, Record, RecordRow
+from chandler.journal.record import AGES, LEVELS, Course, Maker, Record, RecordRow
 from chandler.journal.scoring import Told, Waiting
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "JOURNAL",
     "LEVELS",
     "PAGE",
+    "Course",
     "Entry",
     "Journal",
     "Kept",

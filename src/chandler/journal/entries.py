@@ -181,13 +181,19 @@ def read_facts(paths: Iterable[Path]) -> pd.DataFrame:
     Raises:
         DataError: a file that cannot be read.
     """
-    frames = [pd.DataFrame({name: [] for name in [*FACTS, "file"]})]
+    tables = [pa.schema(FACTS).empty_table().append_column("file", pa.array([], pa.string()))]
     for path in paths:
-        frames.append(_read(path, list(FACTS)).to_pandas().assign(file=str(path)))
-    found = pd.concat([one for one in frames if len(one)] or frames, ignore_index=True)
+        table = _read(path, list(FACTS))
+        tables.append(table.append_column("file", pa.array([str(path)] * len(table), pa.string())))
+    found = pa.concat_tables(tables).to_pandas()
     # Of some that have no zone pandas makes NaN.
     found["zone"] = pd.Series([zone if isinstance(zone, str) else None for zone in found["zone"]], dtype=object)
     return found.sort_values("made", kind="stable").drop_duplicates("id").reset_index(drop=True)
+
+
+def read_ids(paths: Iterable[Path]) -> set[str]:
+    """The ids of all entries; DataError as `read_facts`."""
+    return {key for path in paths for key in _read(path, ["id"]).column(0).to_pylist()}
 
 
 def read_entries(path: Path, ids: Iterable[str]) -> list[Entry]:

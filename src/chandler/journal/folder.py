@@ -20,10 +20,11 @@ from chandler.data import Bars
 from chandler.errors import ConfigError, DataError
 from chandler.forecasting import Forecast, Forecaster
 from chandler.journal import clock
-from chandler.journal.entries import Entry, entry_of, read_entries, read_facts, write_entries
+from chandler.journal.entries import Entry, entry_of, read_entries, read_facts, read_ids, write_entries
 from chandler.journal.record import Record, record_of
 from chandler.journal.scoring import REVISED, ROUNDING, SCORED, SCORES, Told, match, revised_rows, score_rows
 from chandler.places import Layout
+from chandler.text import count
 from chandler.version import __version__
 
 MARK, ENTRIES, SCORED_IN, PAGE = "journal.json", "entries", "scores", "journal.html"
@@ -43,6 +44,18 @@ class Kept:
     """Of the new ones, made when their bars had begun."""
     unclear: int
     """Of the new ones, whose times have no zone, so that nobody can tell."""
+
+    def to_text(self) -> str:
+        """For a terminal."""
+        parts = [f"{count(self.new, 'forecast')} kept"]
+        parts += [f"{self.already:,} there already"] * bool(self.already)
+        parts += [f"{self.late:,} made after the fact: their bars had begun"] * bool(self.late)
+        if self.unclear:
+            parts.append(
+                f"{self.unclear:,} counted as made after the fact, for their times have no zone (name it with timezone=, or an "
+                "exchange with calendar=)"
+            )
+        return "; ".join(parts)
 
 
 class Journal:
@@ -93,7 +106,7 @@ class Journal:
         weights = "" if forecaster is None else weights_hash(forecaster.tokenizer, forecaster.predictor)
         made = clock.now()
         entries = {one.id: one for one in (entry_of(forecast, made, weights) for forecast in forecasts)}
-        there = set(self.facts()["id"]) if self.begun else set()
+        there = read_ids(self._files(ENTRIES))
         new = [one for key, one in entries.items() if key not in there]
         if new:
             with self._writing():
@@ -124,13 +137,14 @@ class Journal:
             yield from read_entries(Path(str(file)), rows["id"])
 
     def scores(self) -> pd.DataFrame:
-        """A row per scored step, `scoring.SCORES`: of one that was scored twice at the same time the first.
+        """A row per scored step, `scoring.SCORES`, in order of time: of one that two processes scored at once the first.
 
         Raises:
             DataError: a file that cannot be read.
         """
         rows = self._rows()
-        scored = rows[rows["kind"] == SCORED].drop_duplicates(["id", "step"]).reset_index(drop=True)
+        scored = rows[rows["kind"] == SCORED].drop_duplicates(["id", "step"])
+        scored = scored.sort_values(["time", "id"], ignore_index=True)
         return scored.astype({"inside80": bool, "inside90": bool})
 
     def revised(self) -> pd.DataFrame:

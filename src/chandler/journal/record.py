@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -185,10 +186,16 @@ def _by_maker(forecasts: pd.DataFrame) -> list[tuple[Maker, pd.DataFrame]]:
 def _rows(forecasts: pd.DataFrame, now: pd.Timestamp) -> list[RecordRow]:
     found = []
     for maker, rows in _by_maker(forecasts):
-        for age, days in AGES.items():
-            young = rows if days is None else rows[rows["came"] > (now - pd.Timedelta(days=days)).value]
-            if len(young):
-                found.append(_row(maker, age, young))
+        young = {
+            age: rows if days is None else rows[rows["came"] > (now - pd.Timedelta(days=days)).value]
+            for age, days in AGES.items()
+        }
+        # An age that holds no more than the one before it says nothing new; all is always there.
+        told = {age: one for age, one in young.items() if age == "all" or 0 < len(one) < len(rows)}
+        for before, age in pairwise(list(told)):
+            if age != "all" and len(young[before]) == len(young[age]):
+                del told[age]
+        found += [_row(maker, age, one) for age, one in told.items()]
     return found
 
 
@@ -199,7 +206,9 @@ def _row(maker: Maker, age: str, rows: pd.DataFrame) -> RecordRow:
     coverage = {}
     for level in LEVELS:
         by_origin = rows.groupby("origin")[f"inside{level * 100:.0f}"].mean().to_numpy()
-        coverage[level] = block_bootstrap(by_origin, max(float(shared), optimal_block(by_origin)))
+        found = block_bootstrap(by_origin, max(float(shared), optimal_block(by_origin)))
+        low, high = np.clip([found.low, found.high], 0, 1).tolist()
+        coverage[level] = Interval(low, high, found.mean)
     return RecordRow(
         maker=maker,
         age=age,

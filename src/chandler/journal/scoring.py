@@ -42,6 +42,11 @@ def in_utc(time: pd.Timestamp) -> pd.Timestamp:
     return time.tz_localize("UTC") if time.tz is None else time.tz_convert("UTC")
 
 
+def _said(time: pd.Timestamp) -> str:
+    """2024-03-08 05:00 UTC; days without their hour."""
+    return f"{time:%Y-%m-%d %H:%M}".removesuffix(" 00:00") + (f" {time.tzname()}" if time.tz is not None else "")
+
+
 @dataclass(frozen=True)
 class Waiting:
     """A forecast whose bars have not all come."""
@@ -102,14 +107,14 @@ class Told:
                 min(self.waiting, key=lambda w: w.moment).next,
                 max(self.waiting, key=lambda w: w.end).until,
             )
-            until = f"the next bar is of {soonest}, the last of {latest}"
+            until = f"the next bar is of {_said(soonest)}, the last of {_said(latest)}"
             lines.append(("Waiting", f"{count(len(self.waiting), 'forecast')}: {until}"))
         lines += [
-            ("Not scored", f"{count(len(which), 'forecast')}: {why} ({shortened(which, 5)})")
+            ("Not scored", f"{count(len(which), 'forecast')}: {why} ({shortened(list(dict.fromkeys(which)), 5)})")
             for why, which in self.unmatched.items()
         ]
         if self.revised:
-            which = [f"{r.symbol} {r.time}: scored with {r.scored:.6g}, now {r.found:.6g}" for r in self.revised]
+            which = [f"{r.symbol} {_said(r.time)}: scored with {r.scored:.6g}, now {r.found:.6g}" for r in self.revised]
             said = f"{count(len(self.revised), 'bar')} scored before now read otherwise; scores stay"
             lines.append(("Revised", f"{said} ({shortened(which, 5)})"))
         if self.adjusted:
@@ -175,7 +180,7 @@ def _match_one(
 ) -> None:
     times, step = times_in(row["times"], row["zone"]), pd.Timedelta(row["step"], "ns")
     origin = times_in([row["origin"]], row["zone"])[0]
-    name = f"{row['symbol']} from {origin}"
+    name = f"{row['symbol']} from {_said(origin)}"
     moments = {number: int(moment) for number, moment in enumerate(row["times"])}
     left = {number: moment for number, moment in moments.items() if number not in known}
     over = [number for number in left if ended(times[number], step, now)]
@@ -198,7 +203,7 @@ def _match_one(
         return
     came = bars.among({number: left[number] for number in due})
     if len(came) < len(due):
-        missing = [str(times[number]) for number in due if number not in came]
+        missing = [_said(times[number]) for number in due if number not in came]
         found.unmatched["the data go on without bars at these times"].append(f"{name}: {shortened(missing, 3)}")
     if came:
         found.due[row["id"]], found.sources[row["id"]] = came, bars.source

@@ -1,7 +1,7 @@
 """Pages: one file each that loads nothing, written from the files in a folder. All of them are looked at in one style.
 
 Read `render` (what a page is made of), then the page you are after, with its template in templates/: `run`, `evaluation`
-(its sentences in `evaluation_summary`), `backtest`, `generation`, `inspection`; `charts` and `score_charts` draw.
+(its sentences in `evaluation_summary`), `backtest`, `generation`, `inspection`, `journal`; `charts` and `score_charts` draw.
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ from chandler.reports.evaluation import write_evaluation_report
 from chandler.reports.evaluation_summary import evaluation_text
 from chandler.reports.generation import generation_text, write_generation_report
 from chandler.reports.inspection import inspection_html
+from chandler.reports.journal import journal_text, write_journal_page
 from chandler.reports.run import write_run_report
 
 __all__ = [
@@ -19,9 +20,11 @@ __all__ = [
     "evaluation_text",
     "generation_text",
     "inspection_html",
+    "journal_text",
     "write_backtest_report",
     "write_evaluation_report",
     "write_generation_report",
+    "write_journal_page",
     "write_report",
     "write_run_report",
 ]
