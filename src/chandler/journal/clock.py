@@ -9,6 +9,8 @@ from chandler.errors import DataError
 
 EASTERNMOST, WESTERNMOST = pd.Timedelta(hours=14), pd.Timedelta(hours=12)
 """How far clocks on earth are ahead of UTC, and behind it."""
+AROUND = EASTERNMOST + WESTERNMOST
+"""From the moment at which a wall clock first shows some time to that at which the last one does."""
 UNKNOWN = "unknown"
 """The clock of times without a zone under no calendar that has one."""
 

@@ -22,7 +22,18 @@ from chandler.forecasting import Forecast, Forecaster
 from chandler.journal import clock
 from chandler.journal.entries import Entry, entry_of, read_entries, read_facts, read_ids, write_entries
 from chandler.journal.record import Record, record_of
-from chandler.journal.scoring import REVISED, ROUNDING, SCORED, SCORES, Told, match, revised_rows, score_rows
+from chandler.journal.scoring import (
+    MISSING,
+    REVISED,
+    ROUNDING,
+    SCORED,
+    SCORES,
+    Told,
+    match,
+    missing_rows,
+    revised_rows,
+    score_rows,
+)
 from chandler.places import Layout
 from chandler.text import count
 from chandler.version import __version__
@@ -113,8 +124,8 @@ class Journal:
                 if not self.begun:
                     write_text(self.folder / MARK, json.dumps({"journal": 1, "chandler": __version__}))
                 write_entries(new, self._fresh(ENTRIES, made))
-        late = [one.clock for one in new if not one.live]
-        unclear = late.count(clock.UNKNOWN)
+        late = [one for one in new if not one.live]
+        unclear = sum(one.clock == clock.UNKNOWN and made < one.begins + clock.AROUND for one in late)
         return Kept(len(new), len(entries) - len(new), len(late) - unclear, unclear)
 
     def facts(self) -> pd.DataFrame:
@@ -157,6 +168,11 @@ class Journal:
         found = pd.concat([rows[rows["kind"] == REVISED], other]) if len(other) else rows[rows["kind"] == REVISED]
         return found.drop_duplicates(["id", "step", "truth"]).reset_index(drop=True)
 
+    def missing(self) -> pd.DataFrame:
+        """Steps whose bar was not in data that went on after it, a row each; one that came later all the same has a score."""
+        rows = self._rows()
+        return rows[rows["kind"] == MISSING].drop_duplicates(["id", "step"]).reset_index(drop=True)
+
     def score(self, bars: Iterable[Bars]) -> Told:
         """Score every forecast whose bars have come, each step once, in a new file.
 
@@ -175,7 +191,8 @@ class Journal:
         known: dict[str, dict[int, float]] = {}
         for key, step, truth in zip(scores["id"], scores["step"], scores["truth"], strict=True):
             known.setdefault(key, {})[int(step) - 1] = float(truth)
-        found = match(facts, known, bars, now)
+        gone = set(self.missing()[["id", "step"]].itertuples(index=False, name=None))
+        found = match(facts, known, gone, bars, now)
         rows = [
             row
             for entry in self.entries(found.due)
@@ -183,13 +200,15 @@ class Journal:
         ]
         steps = len(rows)
         told_before = set(self.revised()[["id", "step", "truth"]].itertuples(index=False, name=None))
+        rows += missing_rows(found, now)
         rows += [row for row in revised_rows(found, now) if (row["id"], row["step"], row["truth"]) not in told_before]
         if rows:
             with self._writing(), atomic_file(self._fresh(SCORED_IN, now)) as scratch:
                 pq.write_table(pa.Table.from_pylist(rows, schema=SCORES), scratch, compression="zstd")
         unmatched: Mapping[str, list[str]] = dict(found.unmatched)
+        missing = [said for *_, said in found.missing]
         revised = [one for _, _, one in found.revised]
-        return Told(len(found.due), steps, found.waiting, unmatched, revised, found.adjusted)
+        return Told(len(found.due), steps, found.waiting, unmatched, missing, revised, found.adjusted)
 
     def record(self) -> Record:
         """What the scores come to, as of now.
@@ -199,7 +218,7 @@ class Journal:
             DataError: files of the journal that cannot be read.
         """
         self.require_begun()
-        return record_of(self.facts(), self.scores(), self.revised(), clock.now())
+        return record_of(self.facts(), self.scores(), self.missing(), self.revised(), clock.now())
 
     def require_begun(self) -> None:
         """ConfigError where nothing was ever kept."""

@@ -117,12 +117,14 @@ class Record:
     """Days of the scored bars; empty without one."""
 
 
-def record_of(facts: pd.DataFrame, scores: pd.DataFrame, revised: pd.DataFrame, now: pd.Timestamp) -> Record:
-    """What entries and scores come to: `Journal.record`."""
+def record_of(
+    facts: pd.DataFrame, scores: pd.DataFrame, missing: pd.DataFrame, revised: pd.DataFrame, now: pd.Timestamp
+) -> Record:
+    """What entries and scores come to: `Journal.record`, of what `Journal` has under these names."""
     forecasts = by_forecast(facts, scores)
     rows, late = (_rows(forecasts[forecasts["live"] == live], now) for live in (True, False))
     drawn = forecasts[forecasts["live"] == bool(rows)]
-    waiting, due = _open(facts, scores, now)
+    waiting, due = _open(facts, pd.concat([scores[["id", "step"]], missing[["id", "step"]]]), now)
     bars = scores["time"]
     symbols = facts.loc[facts["id"].isin(revised["id"]), "symbol"]
     return Record(
@@ -234,9 +236,9 @@ def _course(maker: Maker, rows: pd.DataFrame) -> Course:
     )
 
 
-def _open(facts: pd.DataFrame, scores: pd.DataFrame, now: pd.Timestamp) -> tuple[list[Waiting], list[Waiting]]:
-    """Forecasts with bars that were not scored: those whose next one has not come, and those whose should have."""
-    done = scores.groupby("id")["step"].agg(set).to_dict()
+def _open(facts: pd.DataFrame, settled: pd.DataFrame, now: pd.Timestamp) -> tuple[list[Waiting], list[Waiting]]:
+    """Forecasts with steps that are not `settled`: those whose next bar has not come, and those whose should have."""
+    done = settled.groupby("id")["step"].agg(set).to_dict()
     waiting: list[Waiting] = []
     due: list[Waiting] = []
     for row in facts.to_dict("records"):

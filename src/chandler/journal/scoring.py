@@ -6,7 +6,7 @@ A step is scored when its bar is there and over. Its truth then stays: other bar
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +27,9 @@ ROUNDING = 1e-5
 """Prices that differ by no more than this share are the same: stores keep float32, which is a hundred times closer."""
 NAIVE_PATHS = 1000
 """Of the bootstrapped walk that a forecast is held against; seeded by the forecast's id."""
-SCORED, REVISED = "score", "revised"
-"""Kinds of rows: a step with its score; a later bar that disagrees with the truth of one."""
+SCORED, REVISED, MISSING = "score", "revised", "missing"
+"""Kinds of rows: a step with its score; a later bar that disagrees with the truth of one; a step without a bar in data that
+went on."""
 SCORES = pa.schema({
     "id": pa.string(), "step": pa.int32(), "time": pa.int64(), "kind": pa.string(), "truth": pa.float64(),
     "crps": pa.float64(), "naive": pa.float64(), "error": pa.float64(), "naive_error": pa.float64(),
@@ -91,6 +92,8 @@ class Told:
     waiting: Sequence[Waiting]
     unmatched: Mapping[str, Sequence[str]]
     """Why a forecast whose bars should be there was not scored -> which."""
+    missing: Sequence[str]
+    """Symbols and times of bars that data go on without, told once."""
     revised: Sequence[Revised]
     adjusted: Sequence[str]
     """Forecasts scored before, whose prices have all been scaled since: scores stay, returns are the same."""
@@ -113,6 +116,9 @@ class Told:
             ("Not scored", f"{count(len(which), 'forecast')}: {why} ({shortened(list(dict.fromkeys(which)), 5)})")
             for why, which in self.unmatched.items()
         ]
+        if self.missing:
+            said = f"{count(len(self.missing), 'forecast bar')} not there though the data go on"
+            lines.append(("Missing", f"{said} ({shortened(list(dict.fromkeys(self.missing)), 5)})"))
         if self.revised:
             which = [f"{r.symbol} {_said(r.time)}: scored with {r.scored:.6g}, now {r.found:.6g}" for r in self.revised]
             said = f"{count(len(self.revised), 'bar')} scored before now read otherwise; scores stay"
@@ -134,23 +140,31 @@ class Found:
     unmatched: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     revised: list[tuple[str, int, Revised]] = field(default_factory=list)
     """(id, step from 0, what)."""
+    missing: list[tuple[str, int, int, str]] = field(default_factory=list)
+    """(id, step from 0, its time in ns, symbol and time in words)."""
     adjusted: list[str] = field(default_factory=list)
 
 
 def match(
-    facts: pd.DataFrame, known: Mapping[str, Mapping[int, float]], bars: Iterable[Bars], now: pd.Timestamp
+    facts: pd.DataFrame,
+    known: Mapping[str, Mapping[int, float]],
+    gone: Set[tuple[str, int]],
+    bars: Iterable[Bars],
+    now: pd.Timestamp,
 ) -> Found:
     """Hold forecasts against bars.
 
     Args:
         facts: of the entries, as `read_facts` gives them.
         known: id -> step from 0 -> the truth that it was scored with.
+        gone: (id, step from 1) of bars that were told to be missing; they are scored if they come.
         bars: of any symbols.
         now: in UTC; a bar that may not be over waits.
     """
     found, there = Found(), {one.symbol: _Closes(one) for one in bars}
     for row in facts.to_dict("records"):
         _match_one(row, known.get(row["id"], {}), there.get(row["symbol"]), now, found)
+    found.missing = [one for one in found.missing if (one[0], one[1] + 1) not in gone]
     return found
 
 
@@ -202,9 +216,11 @@ def _match_one(
         found.unmatched[why].append(name)
         return
     came = bars.among({number: left[number] for number in due})
-    if len(came) < len(due):
-        missing = [_said(times[number]) for number in due if number not in came]
-        found.unmatched["the data go on without bars at these times"].append(f"{name}: {shortened(missing, 3)}")
+    found.missing += [
+        (row["id"], number, left[number], f"{row['symbol']} {_said(times[number])}")
+        for number in due
+        if number not in came
+    ]
     if came:
         found.due[row["id"]], found.sources[row["id"]] = came, bars.source
 
@@ -290,6 +306,11 @@ def revised_rows(found: Found, now: pd.Timestamp) -> list[dict[str, Any]]:
         _row(key, number, one.time.as_unit("ns").value, REVISED, one.found, now, found.sources.get(key, ""))
         for key, number, one in found.revised
     ]
+
+
+def missing_rows(found: Found, now: pd.Timestamp) -> list[dict[str, Any]]:
+    """A row of `SCORES` for each bar that is not in data that go on after it."""
+    return [_row(key, number, time, MISSING, float("nan"), now, "") for key, number, time, _ in found.missing]
 
 
 def _row(key: str, number: int, time: int, kind: str, truth: float, now: pd.Timestamp, source: str) -> dict[str, Any]:
