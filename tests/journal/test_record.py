@@ -14,7 +14,7 @@ from chandler import Journal
 from chandler.journal import Record
 from chandler.journal.record import independent, overlap
 from chandler.measures import block_bootstrap, compare, optimal_block
-from chandler.reports import journal_text, write_journal_page
+from chandler.reports import journal_text, write_journal_page, write_report
 from chandler.reports.journal import coverage, difference, headline
 from tests.journal.conftest import forecast_at, store_of, walk
 from tests.reports.drawn import drawn
@@ -151,7 +151,7 @@ def test_a_journal_without_scores_says_what_to_do(tmp_path: Path, at: Clock) -> 
     assert "No forecast has been scored yet." in text
     assert f"chandler journal score {journal.folder} DATA" in text
     assert "Waiting: 1 forecast, the next bar is of 5 Mar 2024 07:00 UTC." in text
-    page = write_journal_page(journal).read_text()
+    page = write_report(journal.folder).read_text()
     assert "Over time" not in page
     assert "5 Mar 2024 07:00 UTC" in page
 

@@ -7,6 +7,7 @@ Read `render` (what a page is made of), then the page you are after, with its te
 from pathlib import Path
 
 from chandler.evaluation.walk_forward import STATE, Results
+from chandler.journal import JOURNAL, Journal
 from chandler.reports.backtest import backtest_text, write_backtest_report
 from chandler.reports.evaluation import write_evaluation_report
 from chandler.reports.evaluation_summary import evaluation_text
@@ -31,7 +32,8 @@ __all__ = [
 
 
 def write_report(folder: str | Path) -> Path:
-    """Write report.html into the folder of a run, an evaluation, a backtest or a generation task; returns its path.
+    """Write report.html into the folder of a run, an evaluation, a backtest or a generation task, or journal.html into that of a
+    journal; returns its path.
 
     Raises:
         ConfigError: none of these, or not finished.
@@ -43,4 +45,6 @@ def write_report(folder: str | Path) -> Path:
         return write_backtest_report(folder)
     if (folder / "generation.json").is_file():
         return write_generation_report(folder)
+    if JOURNAL.is_at(folder):
+        return write_journal_page(Journal(folder))
     return write_run_report(folder)
