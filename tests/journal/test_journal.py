@@ -88,10 +88,10 @@ def test_what_is_kept_twice_is_there_once_and_stays_as_it_was_first(journal: Jou
 
 def test_hindsight_is_marked(journal: Journal, at: Clock) -> None:
     bars = walk()
-    first_bar = bars.timestamps[31]
-    at(first_bar)
+    over = bars.timestamps[31] + pd.Timedelta(hours=1)
+    at(over)
     assert journal.keep([forecast_at(bars, 30)]).late == 1
-    at(first_bar - pd.Timedelta(seconds=1))
+    at(over - pd.Timedelta(seconds=1))
     assert journal.keep([forecast_at(bars, 30, seed=1)]).late == 0
     at(LATER)
     journal.score(store_of(bars))
@@ -106,28 +106,38 @@ def test_hindsight_is_marked(journal: Journal, at: Clock) -> None:
     [
         (None, "inferred", "2024-03-07 09:59", True),  # before it is the 8th anywhere
         (None, "inferred", "2024-03-07 10:01", False),
-        (None, "XNYS", "2024-03-08 14:29", True),  # before New York opens
-        (None, "XNYS", "2024-03-08 14:31", False),
-        (None, "24/7", "2024-03-07 23:59", True),
+        (None, "XNYS", "2024-03-08 20:59", True),  # before New York closes
+        (None, "XNYS", "2024-03-08 21:01", False),
+        (None, "24/7", "2024-03-08 23:59", True),
+        (None, "24/7", "2024-03-09 00:01", False),
         ("Asia/Tokyo", "inferred", "2024-03-07 14:59", True),
         ("Asia/Tokyo", "inferred", "2024-03-07 15:01", False),
     ],
 )
-def test_a_day_begins_where_its_market_is(
+def test_a_day_is_over_where_its_market_is(
     journal: Journal, at: Clock, zone: str | None, calendar: str, made: str, live: bool
 ) -> None:
     bars = walk(zone=zone, freq="D", rows=10)
     at(made)
     kept = journal.keep([forecast_at(bars, 3, calendar=calendar)])  # of the 8th on
     assert [entry.live for entry in journal.entries()] == [live]
-    assert (kept.late, kept.unclear) == ((1, 0) if calendar == "XNYS" or zone else (0, 1)) if not live else (0, 0)
+    assert (kept.late, kept.unclear) == ((1, 0) if calendar != "inferred" or zone else (0, 1)) if not live else (0, 0)
     at(LATER)
     again = journal.keep([forecast_at(bars, 3, calendar=calendar, seed=1)])
     assert (again.late, again.unclear) == (1, 0)  # a month later it is clear, whatever the zone
 
 
+def test_days_without_a_break_are_over_a_day_later(journal: Journal, at: Clock) -> None:
+    bars = walk(freq="D", rows=20)
+    at(bars.timestamps[11] + pd.Timedelta(hours=23))
+    journal.keep([forecast_at(bars, 10, calendar="inferred")])
+    (entry,) = journal.entries()
+    assert entry.live
+    assert entry.over == bars.timestamps[12]
+
+
 def test_naive_hours_of_an_exchange_are_read_the_stricter_way(journal: Journal, at: Clock) -> None:
-    bars = walk(zone=None)
+    bars = walk(zone=None)  # night and day: its sessions do not tell which end of a bar a timestamp names
     at("2024-03-05 06:59")
     journal.keep([forecast_at(bars, 30, calendar="XNYS")])  # 07:00: in UTC earlier than in New York
     at("2024-03-05 07:01")
@@ -135,6 +145,16 @@ def test_naive_hours_of_an_exchange_are_read_the_stricter_way(journal: Journal, 
     at("2024-03-04 22:01")
     journal.keep([forecast_at(bars, 30, calendar="XTKS", seed=2)])  # in Tokyo 07:01
     assert {entry.seed: entry.live for entry in journal.entries()} == {0: True, 1: False, 2: False}
+
+
+def test_times_that_name_the_ends_of_bars_are_those_at_which_they_are_over(journal: Journal, at: Clock) -> None:
+    days = [pd.date_range(f"2024-03-{day:02} 10:30", periods=6, freq="h", tz="America/New_York") for day in range(4, 9)]
+    times = pd.DatetimeIndex(np.concatenate([one.tz_convert("UTC").tz_localize(None) for one in days]), tz="UTC")
+    bars = replace(walk(rows=30), timestamps=times.tz_convert("America/New_York").as_unit("ns"))
+    ends = bars.timestamps + pd.Timedelta(minutes=30)  # 11:00 to 16:00, the close
+    journal.keep([forecast_at(replace(bars, timestamps=ends), 20, calendar="XNYS")])
+    (entry,) = journal.entries()
+    assert entry.over == ends[21]
 
 
 def test_bars_that_came_are_scored_and_the_rest_waits(journal: Journal, at: Clock) -> None:

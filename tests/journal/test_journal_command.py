@@ -32,7 +32,9 @@ def bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_from_forecast_to_record(bars: Path, capsys: pytest.CaptureFixture[str]) -> None:
     early = ("forecast", bars, "--end", "2013-02-20", *SMALL, "--journal", "kept")
     assert chandler(*early) == 0
-    assert "Journal: kept: 2 forecasts kept; 2 made after the fact: their bars had begun" in capsys.readouterr().out
+    assert (
+        "Journal: kept: 2 forecasts kept; 2 made after the fact: their first bars were over" in capsys.readouterr().out
+    )
     assert chandler(*early) == 0
     assert "Journal: kept: 0 forecasts kept; 2 there already" in capsys.readouterr().out
     assert chandler("journal", "show", "kept") == 0

@@ -114,7 +114,7 @@ def test_the_table_says_what_the_record_says(folder: Path, record: Record) -> No
     assert "30 (15)" in line
     assert f"{row.coverage[0.9].mean:.1%}" in line
     assert "Made after the fact:" in text
-    assert "3 forecasts were not shown to be made before their first bar began" in text
+    assert "3 forecasts were not shown to be made before their first bar was over" in text
     assert "Due: 2 forecasts" in text
 
 

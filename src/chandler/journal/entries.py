@@ -20,14 +20,14 @@ from chandler.atomic import atomic_file
 from chandler.data import CLOSE, FEATURES
 from chandler.errors import DataError
 from chandler.forecasting import Forecast, Sampling
-from chandler.journal.clock import begins
+from chandler.journal.clock import over
 from chandler.version import __version__
 
 FACTS = {
     "id": pa.string(), "symbol": pa.string(), "zone": pa.string(), "origin": pa.int64(), "times": pa.list_(pa.int64()),
     "step": pa.int64(), "last": pa.float64(), "model": pa.string(), "weights": pa.string(), "paths": pa.int32(),
     "temperature": pa.float64(), "top_k": pa.int32(), "top_p": pa.float64(), "seed": pa.string(), "calendar": pa.string(),
-    "calibrated": pa.bool_(), "anchored": pa.bool_(), "made": pa.int64(), "begins": pa.int64(), "clock": pa.string(),
+    "calibrated": pa.bool_(), "anchored": pa.bool_(), "made": pa.int64(), "over": pa.int64(), "clock": pa.string(),
     "version": pa.string(),
 }  # fmt: skip
 """Columns that are read for every entry; moments are ns since 1970, wall clock where `zone` is null, else UTC."""
@@ -63,22 +63,22 @@ class Entry:
     anchored: bool
     made: pd.Timestamp
     """When it was kept, in UTC."""
-    begins: pd.Timestamp
-    """When the first of its bars began at the earliest, in UTC."""
+    over: pd.Timestamp
+    """When the first of its bars was over at the earliest, in UTC."""
     clock: str
-    """By which clock: see `clock.begins`."""
+    """By which clock: see `clock.over`."""
     version: str = __version__
 
     @property
     def live(self) -> bool:
-        """Whether it was shown to be made before the first of its bars began; else it was made after the fact."""
-        return self.made < self.begins
+        """Whether it was shown to be made before the first of its bars was over; else it was made after the fact."""
+        return self.made < self.over
 
     @cached_property
     def id(self) -> str:
         """A digest of what it says, of which bars, and of what made it: not of when it was kept."""
         facts = self._facts()
-        for name in ("made", "begins", "clock", "version", "calendar"):
+        for name in ("made", "over", "clock", "version", "calendar"):
             del facts[name]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         for values in (self.closes, self.means, self.history):
@@ -105,7 +105,7 @@ class Entry:
             "calibrated": self.calibrated,
             "anchored": self.anchored,
             "made": self.made.as_unit("ns").value,
-            "begins": self.begins.as_unit("ns").value,
+            "over": self.over.as_unit("ns").value,
             "clock": self.clock,
             "version": self.version,
         }
@@ -136,7 +136,7 @@ class Entry:
             calibrated=row["calibrated"],
             anchored=row["anchored"],
             made=pd.Timestamp(row["made"], tz="UTC"),
-            begins=pd.Timestamp(row["begins"], tz="UTC"),
+            over=pd.Timestamp(row["over"], tz="UTC"),
             clock=row["clock"],
             version=row["version"],
         )
@@ -146,7 +146,7 @@ def entry_of(forecast: Forecast, made: pd.Timestamp, weights: str = "") -> Entry
     """What a journal keeps of a forecast. `made`: when it was kept, in UTC; `weights`: the digest of its models."""
     history, sampling = forecast.history, forecast.sampling
     step = history.interval
-    first, clock = begins(forecast.timestamps[0], step, forecast.calendar)
+    end, clock = over(forecast.timestamps[0], history.timestamps, step, forecast.calendar)
     return Entry(
         symbol=forecast.symbol,
         origin=history.timestamps[-1],
@@ -163,7 +163,7 @@ def entry_of(forecast: Forecast, made: pd.Timestamp, weights: str = "") -> Entry
         calibrated=forecast.calibrated,
         anchored=forecast.anchored,
         made=made,
-        begins=first,
+        over=end,
         clock=clock,
     )
 

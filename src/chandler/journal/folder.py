@@ -52,7 +52,7 @@ class Kept:
     already: int
     """That the journal had."""
     late: int
-    """Of the new ones, made when their bars had begun."""
+    """Of the new ones, made when their first bars were over."""
     unclear: int
     """Of the new ones, whose times have no zone, so that nobody can tell."""
 
@@ -60,7 +60,7 @@ class Kept:
         """For a terminal."""
         parts = [f"{count(self.new, 'forecast')} kept"]
         parts += [f"{self.already:,} there already"] * bool(self.already)
-        parts += [f"{self.late:,} made after the fact: their bars had begun"] * bool(self.late)
+        parts += [f"{self.late:,} made after the fact: their first bars were over"] * bool(self.late)
         if self.unclear:
             parts.append(
                 f"{self.unclear:,} counted as made after the fact, for their times have no zone (name it with timezone=, or an "
@@ -125,7 +125,7 @@ class Journal:
                     write_text(self.folder / MARK, json.dumps({"journal": 1, "chandler": __version__}))
                 write_entries(new, self._fresh(ENTRIES, made))
         late = [one for one in new if not one.live]
-        unclear = sum(one.clock == clock.UNKNOWN and made < one.begins + clock.AROUND for one in late)
+        unclear = sum(one.clock == clock.UNKNOWN and made < one.over + clock.AROUND for one in late)
         return Kept(len(new), len(entries) - len(new), len(late) - unclear, unclear)
 
     def facts(self) -> pd.DataFrame:

@@ -133,7 +133,7 @@ def record_of(
         rows=rows,
         late=late,
         courses=[_course(maker, one) for maker, one in _by_maker(drawn)],
-        late_kept=int((facts["made"] >= facts["begins"]).sum()),
+        late_kept=int((facts["made"] >= facts["over"]).sum()),
         waiting=waiting,
         due=due,
         revised=len(revised),
@@ -154,7 +154,7 @@ def by_forecast(facts: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     whole = facts.assign(
         horizon=facts["times"].map(len).astype("int64"),
         end=facts["times"].map(lambda times: int(times[-1])).astype("int64"),
-        live=facts["made"] < facts["begins"],
+        live=facts["made"] < facts["over"],
     ).merge(means, left_on="id", right_index=True)
     for name in ("crps", "naive", "error", "naive_error"):
         whole[name] = whole[name].astype(np.float64) / whole["last"] * 100
