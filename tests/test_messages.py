@@ -169,7 +169,17 @@ def test_every_command_that_reads_bars_says_each_option_as_it_takes_it() -> None
     """With its own option, by settings, or by preparing first; never as Python does."""
     values = {"columns": "{'open': 'O'}", "where": "{'a': 'b'}", "join": "True", "skip_bad": "True", "symbols": "['A']"}
     for name in inspect.signature(ReadingOptions).parameters:
-        for command in ("inspect", "prepare", "forecast", "finetune", "pretrain", "evaluate", "backtest", "calibrate"):
+        for command in (
+            "inspect",
+            "prepare",
+            "forecast",
+            "journal",
+            "finetune",
+            "pretrain",
+            "evaluate",
+            "backtest",
+            "calibrate",
+        ):
             told = as_typed(f"pass {name}={values.get(name, repr('x'))}.", command)
             assert not in_python(told), (command, told)
             assert not unknown_options(told, command), (command, told)

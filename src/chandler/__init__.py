@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from chandler.evaluation.backtest import BacktestSettings, backtest
     from chandler.evaluation.walk_forward import EvaluationSettings, calibrate, evaluate
     from chandler.forecasting import Forecast, Forecaster
+    from chandler.journal import Journal
     from chandler.nn import Kronos, KronosTokenizer
     from chandler.training import finetune
 
@@ -27,6 +28,7 @@ _HOMES = {
     "chandler.evaluation.backtest": ("BacktestSettings", "backtest"),
     "chandler.evaluation.walk_forward": ("EvaluationSettings", "calibrate", "evaluate"),
     "chandler.forecasting": ("Forecast", "Forecaster"),
+    "chandler.journal": ("Journal",),
     "chandler.nn": ("Kronos", "KronosTokenizer"),
     "chandler.training": ("finetune",),
 }
@@ -43,6 +45,7 @@ __all__ = [
     "EvaluationSettings",
     "Forecast",
     "Forecaster",
+    "Journal",
     "Kronos",
     "KronosTokenizer",
     "TrainingError",

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
-from chandler.cli import bars, evaluation, forecasting, training
+from chandler.cli import bars, evaluation, forecasting, journal, training
 from chandler.cli.remedies import COMMANDS, as_typed
 from chandler.errors import ChandlerError
 from chandler.printing import patient_streams
@@ -58,6 +58,8 @@ for command in (
 ):
     app.command()(command)
     COMMANDS[command.__name__] = command
+app.add_typer(journal.app, name="journal")
+COMMANDS["journal"] = journal.score  # its options are those of bars; show has none
 
 
 def main() -> None:

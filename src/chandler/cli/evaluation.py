@@ -188,10 +188,11 @@ def backtest(
 
 def report(
     folder: Annotated[
-        Path, Argument(help="A run folder, or the folder of an evaluation or a backtest.", show_default=False)
+        Path,
+        Argument(help="A run folder, or the folder of an evaluation, a backtest or a journal.", show_default=False),
     ],
 ) -> None:
-    """Write report.html of a training run, an evaluation or a backtest again, from the files in its folder."""
+    """Write the page of a training run, an evaluation, a backtest or a journal again, from the files in its folder."""
     from chandler.reports import write_report
 
     typer.echo(f"Report: {write_report(folder)}")

@@ -69,6 +69,10 @@ def forecast(
     plot: Annotated[
         Path | None, Option(help="A candle chart, .png, .svg, .pdf or .html; several symbols: one file each.")
     ] = None,
+    journal: Annotated[
+        Path | None,
+        Option(help="Keep the forecasts in this folder, to be scored as their bars come (chandler journal)."),
+    ] = None,
     *,
     source: SourceOptions,
 ) -> None:
@@ -81,6 +85,7 @@ def forecast(
     from chandler.data.inspection import findings
     from chandler.data.reading import opened
     from chandler.forecasting import Forecaster, table_text, write_plots, write_table
+    from chandler.journal import Journal
 
     # What cannot be written is refused before the long part.
     for target, kinds in ((out, (".parquet", ".csv")), (plot, (".png", ".svg", ".pdf", ".html"))):
@@ -88,12 +93,13 @@ def forecast(
             raise ConfigError(f"{target}: the name must end in {' or '.join(kinds)}.")
         if target is not None and target.is_dir():
             raise ConfigError(f"{target}: this is a folder. Give the name of a file.")
+    kept = None if journal is None else Journal(journal)
     calendar = known_calendar(calendar)
     pair = model.split(",")
     forecaster = Forecaster.from_pretrained(pair if len(pair) == 2 else model, device=device)
     settings = SourceSettings(path=source_of(data) or [], **source.given())
     read = {"DATA": opened(settings.path)}
-    for target in (out, plot):
+    for target in (out, plot, journal):
         if target is not None:
             require_apart(target, read)
     store = load_source(settings, skip_bad=source.skip_bad)
@@ -118,6 +124,9 @@ def forecast(
     if calibrated and forecaster.calibration is not None:
         typer.echo(forecaster.calibration.says())
     typer.echo(as_typed(table_text(forecasts, rest="--out writes all of them"), "forecast"))
+    if kept is not None:
+        said = as_typed(kept.keep(forecasts, forecaster).to_text(), "forecast")
+        typer.echo(f"Journal: {kept.folder}: {said}")
     if out is not None:
         typer.echo(f"Paths: {write_table(forecasts, out)}")
     if plot is not None:

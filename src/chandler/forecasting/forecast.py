@@ -53,6 +53,8 @@ class Forecast:
     """How many of the paths x horizon bars `repair` had to change; None for paths as the model gave them."""
     calibrated: bool = False
     """Whether the paths were moved so that bands of the close cover what they say; see `Calibration`."""
+    anchored: bool = False
+    """Whether the paths begin at the last close rather than at what the tokens have of it."""
     sessions: str = ""
     """What was inferred about when the symbol trades, such as `Mon-Fri 09:30-16:00`; empty for other calendars."""
     calendar_notes: tuple[str, ...] = ()

@@ -383,6 +383,7 @@ class Forecaster:
                     calendar=one.times.calendar,
                     model=self.name,
                     calibrated=settings.calibrated,
+                    anchored=settings.anchor,
                     sessions=one.times.sessions,
                     calendar_notes=one.times.notes,
                 )

@@ -1,17 +1,19 @@
 """Pages: one file each that loads nothing, written from the files in a folder. All of them are looked at in one style.
 
 Read `render` (what a page is made of), then the page you are after, with its template in templates/: `run`, `evaluation`
-(its sentences in `evaluation_summary`), `backtest`, `generation`, `inspection`; `charts` and `score_charts` draw.
+(its sentences in `evaluation_summary`), `backtest`, `generation`, `inspection`, `journal`; `charts` and `score_charts` draw.
 """
 
 from pathlib import Path
 
 from chandler.evaluation.walk_forward import STATE, Results
+from chandler.journal import JOURNAL, Journal
 from chandler.reports.backtest import backtest_text, write_backtest_report
 from chandler.reports.evaluation import write_evaluation_report
 from chandler.reports.evaluation_summary import evaluation_text
 from chandler.reports.generation import generation_text, write_generation_report
 from chandler.reports.inspection import inspection_html
+from chandler.reports.journal import journal_text, write_journal_page
 from chandler.reports.run import write_run_report
 
 __all__ = [
@@ -19,16 +21,19 @@ __all__ = [
     "evaluation_text",
     "generation_text",
     "inspection_html",
+    "journal_text",
     "write_backtest_report",
     "write_evaluation_report",
     "write_generation_report",
+    "write_journal_page",
     "write_report",
     "write_run_report",
 ]
 
 
 def write_report(folder: str | Path) -> Path:
-    """Write report.html into the folder of a run, an evaluation, a backtest or a generation task; returns its path.
+    """Write report.html into the folder of a run, an evaluation, a backtest or a generation task, or journal.html into that of a
+    journal; returns its path.
 
     Raises:
         ConfigError: none of these, or not finished.
@@ -40,4 +45,6 @@ def write_report(folder: str | Path) -> Path:
         return write_backtest_report(folder)
     if (folder / "generation.json").is_file():
         return write_generation_report(folder)
+    if JOURNAL.is_at(folder):
+        return write_journal_page(Journal(folder))
     return write_run_report(folder)

@@ -85,6 +85,11 @@ def day(moment: object) -> str:
     return text if time == time.normalize() else f"{text} {time:%H:%M}"
 
 
+def moment(time: pd.Timestamp) -> str:
+    """A time with its zone, where it has one: 14 Feb 2013 09:30 EST."""
+    return f"{day(time)} {time.tzname() or ''}".strip(" ")
+
+
 def decimal(value: float | None, digits: int = 2, sign: str = "-") -> str:
     """With a true minus; "-" where there is no number."""
     if value is None or not math.isfinite(value):
@@ -131,7 +136,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for one in (change, day, decimal, duration, listed, number, percent, short, signed):
+    for one in (change, day, decimal, duration, listed, moment, number, percent, short, signed):
         made.filters[one.__name__] = one
     made.filters |= {
         "about": lambda what: f"{_NEXT}{what}{_IS}",

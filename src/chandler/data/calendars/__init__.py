@@ -5,7 +5,7 @@ history itself (`inferred`); `Schedule.after` says what comes next. `gaps` asks 
 which market it could be. `time_features` has what needs no schedule.
 """
 
-from chandler.data.calendars.exchanges import calendar_names, resolve_calendar
+from chandler.data.calendars.exchanges import calendar_names, exchange_timezone, resolve_calendar, session_close
 from chandler.data.calendars.gaps import NO_GAPS, Gaps, describe_sessions, find_gaps, short
 from chandler.data.calendars.inferred import distinct
 from chandler.data.calendars.schedule import INFERRED, Schedule, fit_schedule, future_timestamps, known_calendar
@@ -22,6 +22,7 @@ __all__ = [
     "calendar_names",
     "describe_sessions",
     "distinct",
+    "exchange_timezone",
     "find_gaps",
     "fit_schedule",
     "future_timestamps",
@@ -29,6 +30,7 @@ __all__ = [
     "infer_interval",
     "known_calendar",
     "resolve_calendar",
+    "session_close",
     "short",
     "time_features",
 ]

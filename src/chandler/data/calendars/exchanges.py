@@ -134,6 +134,19 @@ def sessions(name: str, first: int, last: int) -> Sessions:
     return Sessions(**parts)
 
 
+def session_close(name: str, day: pd.Timestamp) -> pd.Timestamp | None:
+    """When the session that a day (its date) labels closes, in the market's zone; None of a day without one, and of 24/7.
+
+    Args:
+        name: a resolved calendar.
+    """
+    if name == ALWAYS:
+        return None
+    number = int(np.datetime64(day.date(), "D").astype(np.int64))
+    found = sessions(name, number, number)
+    return pd.Timestamp(int(found.close[0])).tz_localize(exchange_timezone(name)) if len(found.close) else None
+
+
 def unrecorded(name: str, wall: np.ndarray) -> tuple[str, ...]:
     """A note where a history (N,) ns ends near the last day whose holidays the calendar knows, or behind it."""
     if name in (ALWAYS, FOREX):
