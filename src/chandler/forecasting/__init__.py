@@ -3,7 +3,7 @@
 The way through: `Forecaster` (forecaster) loads a pair of models (pretrained), brings histories to what they see
 (preprocessing) by `ForecastSettings` (settings), continues them (paths, over engine) from the last close on (anchor) and
 hands back a `Forecast` (forecast) in price units, made whole (repair) or moved to cover what it says (calibration) where
-that is asked for.
+that is asked for. `embedding` stops halfway: what the predictor makes of windows, as vectors.
 `export` writes tables and pictures (plots).
 """
 
