@@ -6,6 +6,7 @@ Computes nothing and builds no layer: `PretrainedMixin` gives any module with a 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import warnings
 from collections.abc import Callable
@@ -37,6 +38,16 @@ SAVED_WITH = "chandler.config"
 def bundled_checkpoint(name: str | Path) -> Path | None:
     """The folder, with tokenizer/ and predictor/, of a checkpoint that comes with the package; None for other names."""
     return Path(__file__).parent / "assets" / "nano" if str(name) == NANO else None
+
+
+def weights_hash(*models: nn.Module) -> str:
+    """A digest of all weights: two models of one digest say the same of the same bars."""
+    digest = hashlib.sha256()
+    for model in models:
+        for name, tensor in sorted(model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 class PretrainedMixin:

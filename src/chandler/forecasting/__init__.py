@@ -3,7 +3,8 @@
 The way through: `Forecaster` (forecaster) loads a pair of models (pretrained), brings histories to what they see
 (preprocessing) by `ForecastSettings` (settings), continues them (paths, over engine) from the last close on (anchor) and
 hands back a `Forecast` (forecast) in price units, made whole (repair) or moved to cover what it says (calibration) where
-that is asked for. `embedding` stops halfway: what the predictor makes of windows, as vectors.
+that is asked for. `embedding` stops halfway: what the predictor makes of windows, as vectors, which
+a `SignalHead` (signal) turns into scores.
 `export` writes tables and pictures (plots).
 """
 
@@ -17,11 +18,13 @@ from chandler.forecasting.preprocessing import MIN_HISTORY, ModelInput, given_ti
 from chandler.forecasting.pretrained import RELEASES, recommended_settings
 from chandler.forecasting.repair import PRICE_FLOOR, repair_bars
 from chandler.forecasting.settings import ForecastSettings, Precision
+from chandler.forecasting.signal import SIGNAL, SignalHead, model_hash
 
 __all__ = [
     "MIN_HISTORY",
     "PRICE_FLOOR",
     "RELEASES",
+    "SIGNAL",
     "Calibration",
     "Forecast",
     "ForecastSettings",
@@ -29,9 +32,11 @@ __all__ = [
     "ModelInput",
     "Precision",
     "Sampling",
+    "SignalHead",
     "anchored",
     "forecasts_to_frame",
     "given_times",
+    "model_hash",
     "prepare_series",
     "read_times",
     "recalibrate_bars",

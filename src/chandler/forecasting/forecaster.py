@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from chandler.data import CLOSE, Bars
 from chandler.data.calendars import known_calendar
+from chandler.data.store import BarStore
 from chandler.devices import bring, device_of, resolve
 from chandler.errors import ConfigError
 from chandler.forecasting.anchor import anchored
 from chandler.forecasting.calibration import Calibration, required
-from chandler.forecasting.embedding import embed
+from chandler.forecasting.embedding import embed, embed_rows
 from chandler.forecasting.engine import Overflow, Sampling, require_int
 from chandler.forecasting.forecast import Forecast
 from chandler.forecasting.paths import require_room, sample_paths, seeds_per_series
@@ -408,6 +409,13 @@ class Forecaster:
         with patient_bar("Embedding", progress) as report:
             self.bring_models()
             return embed(self._pair(), bars, every, self._visible(lookback), memory_budget, report)
+
+    def embed_rows(
+        self, store: BarStore, rows: NDArray[np.int64], lookback: int, memory_budget: int | None = None
+    ) -> NDArray[np.float32]:
+        """`embed` at absolute rows (W,) of a store, each with `lookback` rows of its symbol up to it: (W, d_model)."""
+        self.bring_models()
+        return embed_rows(self._pair(), store, rows, lookback, memory_budget)
 
     def _visible(self, lookback: int | None) -> int:
         """Rows of history that are used where a call asks for so many."""

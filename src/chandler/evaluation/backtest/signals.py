@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from chandler.atomic import write_text
+from chandler.checkpoint import weights_hash
 from chandler.data import CLOSE
 from chandler.data.calendars import future_timestamps
 from chandler.data.reading import read_times
@@ -21,7 +22,7 @@ from chandler.data.store import BarStore
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.backtest.panel import Array, Ints, Panel
 from chandler.evaluation.backtest.settings import BacktestSettings
-from chandler.evaluation.walk_forward import Origins, PartStore, find_origins, weights_hash
+from chandler.evaluation.walk_forward import Origins, PartStore, find_origins
 from chandler.forecasting import Forecaster, ForecastSettings
 from chandler.forecasting.engine import Sampling
 from chandler.progress import Progress

@@ -19,7 +19,6 @@ from chandler.evaluation.walk_forward.forecasters import (
     ModelForecaster,
     forecast_windows,
     open_model,
-    weights_hash,
 )
 from chandler.evaluation.walk_forward.origins import Origins, find_origins, moment
 from chandler.evaluation.walk_forward.paper import SAMPLING, window_for
@@ -64,7 +63,6 @@ __all__ = [
     "open_model",
     "read_state",
     "slug",
-    "weights_hash",
     "window_for",
     "write_table",
 ]

@@ -5,15 +5,14 @@ All see the rows of the windows, and no others.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from chandler.checkpoint import weights_hash
 from chandler.data import CLOSE, FEATURES, VOLUME
 from chandler.errors import DataError
 from chandler.evaluation.baselines import BASELINES, TRAINED, close_windows, garch, volume_by_time_of_day
@@ -122,16 +121,6 @@ class ModelForecaster:
                 for one in forecasts
             ]
         return found
-
-
-def weights_hash(*models: torch.nn.Module) -> str:
-    """A digest of all weights: two models of one digest forecast the same."""
-    digest = hashlib.sha256()
-    for model in models:
-        for name, tensor in sorted(model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 class BaselineForecaster:
