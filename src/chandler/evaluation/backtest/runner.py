@@ -97,7 +97,8 @@ def backtest(
     store, _ = load_clean(settings.data)
     models = [settings.model] if settings.model is not None else []
     signals = {} if settings.signals is None else {"signals": [Path(settings.signals)]}
-    require_apart(folder, inputs(settings.data, models) | signals)
+    heads = {} if settings.head is None else {"head": [Path(settings.head)]}
+    require_apart(folder, inputs(settings.data, models) | signals | heads)
     found = findings(store, cleaned=settings.data.cleaning.enabled)
     for line in note_lines(found, store.skipped):
         shown.note(line)

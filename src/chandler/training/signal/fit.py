@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from chandler.measures import ranks
 from chandler.training.signal.samples import Array, Ints, Mask, Samples
-from chandler.training.signal.scores import mean_ic
+from chandler.training.signal.scores import mean_ic, standard_ranks
 
 PENALTIES = tuple(10.0**power for power in range(-3, 4))
 """Ridge penalties to choose from, in units of the features' variance."""
@@ -86,16 +84,6 @@ def within(x: Array, place: Ints) -> Array:
     return x - (np.add.reduceat(x, starts) / np.bincount(place)[:, None])[place]
 
 
-def standard_ranks(values: Array, place: Ints) -> Array:
-    """Ranks of values (n,) on each date, of mean 0 and deviation 1; 0 where all are equal."""
-    made = np.zeros(len(values))
-    for part in _dates(place):
-        found = ranks(values[part])
-        spread = found.std()
-        made[part] = (found - found.mean()) / spread if spread else 0.0
-    return made
-
-
 def _linear(task: Task, z: Array, x: Array, target: Array, weight: Array) -> Member:
     """Ridge: of all directions of one length it has the highest correlation with the ranks, pooled over dates. Along time
     the loss is Huber's, by reweighting."""
@@ -137,9 +125,9 @@ class _Net(nn.Module):
 
 def _hidden(task: Task, z: Array, target: Array, drawn: Array, seed: int) -> Member:
     """One hidden layer, by AdamW on batches of dates, as it was on the pass that the validation liked best."""
-    x, y = (torch.as_tensor(one, dtype=torch.float32) for one in (z[task.train], target))
-    parts = list(_dates(np.unique(task.samples.dates[task.train], return_inverse=True)[1]))
-    chosen = np.repeat(np.arange(len(parts)), drawn.astype(int))
+    place = np.unique(task.samples.dates[task.train], return_inverse=True)[1]
+    x, y, there = _padded(z[task.train], target, place)
+    chosen = np.repeat(np.arange(len(x)), drawn.astype(int))
     later = torch.as_tensor(z[task.validation], dtype=torch.float32)
     generator = np.random.default_rng([seed, 1])
     with torch.random.fork_rng([]):
@@ -152,9 +140,9 @@ def _hidden(task: Task, z: Array, target: Array, drawn: Array, seed: int) -> Mem
             net.train()
             order = generator.permutation(chosen)
             for begin in range(0, len(order), BATCH):
-                losses = [_loss(net(x[parts[one]]), y[parts[one]], task.across) for one in order[begin : begin + BATCH]]
+                some = torch.as_tensor(order[begin : begin + BATCH])
                 optimiser.zero_grad()
-                torch.stack(losses).mean().backward()
+                _loss(net(x[some]), y[some], there[some], task.across).backward()
                 optimiser.step()
             net.eval()
             with torch.no_grad():
@@ -166,7 +154,7 @@ def _hidden(task: Task, z: Array, target: Array, drawn: Array, seed: int) -> Mem
         net.load_state_dict(kept)
         net.eval()
         with torch.no_grad():
-            learned = net(x).double().numpy()
+            learned = net(x)[there].double().numpy()
     unit = float(learned.std()) or 1.0
     tensors: dict[str, Any] = {
         "inner": kept["inner.weight"].numpy(),
@@ -178,12 +166,27 @@ def _hidden(task: Task, z: Array, target: Array, drawn: Array, seed: int) -> Mem
     return Member(_float32(tensors), choice)
 
 
-def _loss(scores: torch.Tensor, target: torch.Tensor, across: bool) -> torch.Tensor:
-    """Across symbols: less the correlation of scores with the ranks of a date. Along time: Huber's, of scaled returns."""
+def _padded(z: Array, target: Array, place: Ints) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """States (D, N, d), targets (D, N) and which of them are there (D, N), of D dates with N symbols at most."""
+    counts = np.bincount(place)
+    column = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
+    x, y = (
+        np.zeros((len(counts), counts.max(), z.shape[1]), np.float32),
+        np.zeros((len(counts), counts.max()), np.float32),
+    )
+    there = np.zeros(y.shape, bool)
+    x[place, column], y[place, column], there[place, column] = z, target, True
+    return torch.as_tensor(x), torch.as_tensor(y), torch.as_tensor(there)
+
+
+def _loss(scores: torch.Tensor, target: torch.Tensor, there: torch.Tensor, across: bool) -> torch.Tensor:
+    """Scores and targets (B, N) of dates. Across symbols: less the mean correlation of scores with the ranks of a date. Along
+    time: Huber's, of scaled returns."""
     if not across:
-        return nn.functional.huber_loss(scores, target, delta=HUBER)
-    centred = scores - scores.mean()
-    return -(centred @ target) / (centred.norm() * target.norm() + 1e-6)
+        return nn.functional.huber_loss(scores[there], target[there], delta=HUBER)
+    known = there.float()
+    centred = (scores - (scores * known).sum(1, keepdim=True) / known.sum(1, keepdim=True)) * known
+    return -((centred * target).sum(1) / (centred.norm(dim=1) * target.norm(dim=1) + 1e-6)).mean()
 
 
 def _float32(tensors: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
@@ -192,9 +195,3 @@ def _float32(tensors: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
 
 def _state(net: nn.Module) -> dict[str, torch.Tensor]:
     return {name: one.detach().clone() for name, one in net.state_dict().items()}
-
-
-def _dates(place: Ints) -> Iterator[slice]:
-    """The windows of each date; `place` (n,) is in order."""
-    edges = np.flatnonzero(np.r_[True, place[1:] != place[:-1], True])
-    return (slice(int(lo), int(hi)) for lo, hi in pairwise(edges))

@@ -222,9 +222,8 @@ class _Judge:
             f"reversal ({s.reversal} bars)": self.series(samples.reversal),
         }
         first = score(HEAD, own, overlap)
-        found = [first]
-        if len(each) > 1:
-            found += [score(f"  seed {s.seed + k}", self.series(one), overlap) for k, one in enumerate(each)]
+        seeds = [score(f"  seed {s.seed + k}", self.series(one), overlap) for k, one in enumerate(each)]
+        found = [first, *(seeds if len(seeds) > 1 else ())]
         if self.plan.across:
             left = beyond(each.mean(axis=0), [samples.momentum, samples.reversal], samples)
             found.append(score(BEYOND, self.series(left), overlap))
@@ -236,7 +235,7 @@ class _Judge:
             known = np.isfinite(paths)
             made = score(f"path mean ({s.paths} paths)", self.series(paths[known], known), overlap)
             found += [made, score("  signal head, same dates", own[own.index.isin(samples.dates[known])], overlap)]
-        return found, verdict(first, others, better)
+        return found, verdict(first, seeds, others, better)
 
 
 def _periods(
@@ -251,14 +250,15 @@ def _periods(
     else:
         test = int(dates[int(0.8 * len(dates))])
         test = test if force else max(test, free)
+    until = pd.Timestamp(max((one.until for one in seen), default=0)).floor("s")
     if test < free and not force:
         raise DataError(
-            f"the model knows bars up to {pd.Timestamp(max(one.until for one in seen)).floor('s')}: a test of what it was trained "
+            f"the model knows bars up to {until}: a test of what it was trained "
             f"or chosen on proves nothing. Leave out test_start, give later bars, or pass force=True, which says so."
         )
     if test > dates[-1] and free > dates[-1]:
         raise DataError(
-            f"the model knows bars up to {calendar.time(free)}, and no date is later whose return is known: a test of what it was "
+            f"the model knows bars up to {until}, and no date is later whose return is known: a test of what it was "
             "trained or chosen on proves nothing. Give later bars, or pass force=True, which says so."
         )
     earlier = dates[dates < test]
@@ -273,15 +273,21 @@ def _periods(
         )
     notes = []
     for kind, says in (("trained", "was trained on"), ("validated", "was chosen on"), ("released", "may have seen")):
-        until = max((one.until for one in seen if one.kind == kind), default=0)
-        if until and calendar.position(until + 1) > test:
+        late = [one for one in seen if one.kind == kind and calendar.position(one.until + 1) > test]
+        if late:
+            most = max(late, key=lambda one: _shared(one.symbols, store))
             notes.append(
-                f"The model {says} bars of these symbols up to {pd.Timestamp(until).floor('s')}; the test begins at "
-                f"{calendar.time(test)}: its coefficients may be too good."
+                f"The model {says} bars of {_shared(most.symbols, store)} of these {len(store)} symbols up to "
+                f"{pd.Timestamp(most.until).floor('s')}; the test begins at {calendar.time(test)}: its coefficients may be too good."
             )
     if known.unknown:
         notes.append("What the model was trained on is not, or not all, on record: it may know the dates of the test.")
     return val, test, notes
+
+
+def _shared(symbols: frozenset[str] | None, store: BarStore) -> int:
+    """How many symbols of a store are among some; None are all."""
+    return len(store) if symbols is None else len(symbols.intersection(store.symbols))
 
 
 def split_moments(store: BarStore, split: SplitSettings) -> dict[str, str]:

@@ -60,6 +60,8 @@ class Calendar:
 
     slots: Ints
     """(T,) increasing: time // `interval`."""
+    times: Ints
+    """(T,) ns: the earliest bar of each."""
     interval: int
     """ns of a bar."""
 
@@ -74,15 +76,17 @@ class Calendar:
         if not spacings:
             raise DataError("no symbol has two bars: there is nothing to learn from.")
         interval = int(min(spacings).value)
-        return cls(np.unique(np.asarray(store.timestamps) // interval), interval)
+        times = np.unique(np.asarray(store.timestamps))
+        slots, first = np.unique(times // interval, return_index=True)
+        return cls(slots, times[first], interval)
 
     def position(self, moment: int) -> int:
         """The first position at or after a moment (ns)."""
-        return int(np.searchsorted(self.slots, moment // self.interval))
+        return int(np.searchsorted(self.times, moment))
 
     def time(self, position: int) -> pd.Timestamp:
         """When a position is, in UTC or in the wall clock of bars without a zone."""
-        return pd.Timestamp(int(self.slots[min(position, len(self.slots) - 1)] * self.interval))
+        return pd.Timestamp(int(self.times[min(position, len(self.times) - 1)]))
 
 
 def find_samples(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from chandler.measures import cross_section, newey_west_t, ranks
-from chandler.training.signal.samples import Array, Samples
+from chandler.training.signal.samples import Array, Ints, Samples
 
 SHOWN = 2.0
 """|t| from which on a mean is not taken for chance."""
@@ -39,14 +40,26 @@ def ic_series(scores: Array, samples: Samples, across: bool, least: int) -> pd.S
         return cross_section(frame.assign(truth=samples.returns), "date", "score", "truth", kind="rank_ic", least=least)
     product = np.zeros(len(frame))
     for rows in frame.groupby("symbol").indices.values():
-        product[rows] = _standard_ranks(frame["score"].to_numpy()[rows]) * _standard_ranks(samples.scaled[rows])
+        product[rows] = _standard(frame["score"].to_numpy()[rows]) * _standard(samples.scaled[rows])
     return pd.Series(product).groupby(frame["date"]).mean()
 
 
 def mean_ic(scores: Array, samples: Samples, across: bool, least: int) -> float:
-    """The mean of `ic_series`; -1 where there is none."""
-    found = ic_series(scores, samples, across, least).mean()
-    return float(found) if np.isfinite(found) else -1.0
+    """The mean of `ic_series`, quickly; -1 where there is none."""
+    if not across:
+        return float(np.nan_to_num(ic_series(scores, samples, across, least).mean(), nan=-1.0))
+    _, place, counts = np.unique(samples.dates, return_inverse=True, return_counts=True)
+    product = standard_ranks(scores, place) * standard_ranks(samples.returns, place)
+    known = (counts >= least) & (np.bincount(place, product != 0) > 0)
+    return float((np.bincount(place, product) / counts)[known].mean()) if known.any() else -1.0
+
+
+def standard_ranks(values: Array, place: Ints) -> Array:
+    """Ranks of values (n,) on each date, of mean 0 and deviation 1; 0 where all are equal."""
+    made = np.zeros(len(values))
+    for part in _dates(place):
+        made[part] = _standard(values[part])
+    return made
 
 
 def score(name: str, series: pd.Series, overlap: int) -> Score:
@@ -67,8 +80,15 @@ def beyond(scores: Array, others: list[Array], samples: Samples) -> Array:
     return made
 
 
-def verdict(head: Score, others: list[Score], better: Score | None) -> str:
-    """What a table says, in a sentence. `better`: the head's coefficients less those of the best other, tested."""
+def verdict(head: Score, members: list[Score], others: list[Score], better: Score | None) -> str:
+    """What a table says, in a sentence.
+
+    Args:
+        head: the mean of all members.
+        members: each seed alone; what most of them do not show is luck of a draw.
+        others: what needs no model.
+        better: the head's coefficients less those of the best other, tested.
+    """
     told = f"RankIC {head.mean:+.3f}, t {head.t:.1f}, {head.dates} dates"
     if not abs(head.t) >= SHOWN:
         return (
@@ -76,6 +96,9 @@ def verdict(head: Score, others: list[Score], better: Score | None) -> str:
         )
     if head.mean < 0:
         return f"It shows nothing of use: later dates are ordered the wrong way round ({told})."
+    shown = sum(one.t >= SHOWN for one in members)
+    if 2 * shown < len(members):
+        return f"It shows nothing that lasts: {shown} of {len(members)} seeds have t of {SHOWN:g} alone, their mean does ({told})."
     best = max(others, key=lambda one: one.mean, default=None)
     if best is not None and best.mean >= head.mean:
         return (
@@ -103,7 +126,14 @@ def plain(found: Score) -> Mapping[str, Any]:
     return {key: None if isinstance(one, float) and not np.isfinite(one) else one for key, one in asdict(found).items()}
 
 
-def _standard_ranks(values: Array) -> Array:
+def _standard(values: Array) -> Array:
+    """Ranks of values (n,), of mean 0 and deviation 1; 0 where all are equal."""
     found = ranks(values)
     spread = found.std()
     return (found - found.mean()) / spread if spread else np.zeros(len(found))
+
+
+def _dates(place: Ints) -> Iterator[slice]:
+    """The windows of each date; `place` (n,) is in order."""
+    edges = np.flatnonzero(np.r_[True, place[1:] != place[:-1], True])
+    return (slice(int(lo), int(hi)) for lo, hi in pairwise(edges))
