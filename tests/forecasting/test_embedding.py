@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,6 +63,12 @@ def test_what_comes_later_changes_nothing(forecaster: Forecaster, store: BarStor
     before, after = made.index.get_level_values(1) < bars.timestamps[40], table.loc[["AAPL"]]
     np.testing.assert_allclose(made[before], after[before], atol=1e-5)
     assert (abs(made[~before].to_numpy() - after[~before].to_numpy()).max(axis=1) > 1e-3).all()
+
+
+def test_a_factor_of_prices_changes_nothing(forecaster: Forecaster, store: BarStore, table: pd.DataFrame) -> None:
+    made = forecaster.embed(replace(store["IBM"], values=8 * store["IBM"].values), lookback=LOOKBACK)
+    near = np.abs(made - table.loc[["IBM"]]).max(axis=1) < 1e-3
+    assert near.mean() > 0.95  # elsewhere a bit of a token lay on the edge
 
 
 def test_the_company_of_a_window_changes_nothing(
@@ -143,3 +150,14 @@ def test_impossible_requests_end_in_one_message(forecaster: Forecaster, store: B
         forecaster.embed(replace(store["IBM"], values=broken), lookback=LOOKBACK)
     with pytest.raises(DataError, match="the symbol comes twice"):
         forecaster.embed([store["IBM"], store["IBM"]], lookback=LOOKBACK)
+
+
+def test_the_examples_of_the_page_run() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "embeddings.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    [block] = re.findall(r"```python\n(.*?)```", page, flags=re.S)
+    exec(block.replace("every=5", "every=40"), names)
+    states = names["states"]
+    assert isinstance(states, pd.DataFrame)
+    assert states.shape[1] == 128
+    assert (Path(__file__).parents[2] / "docs" / "regimes.png").is_file()
