@@ -111,6 +111,7 @@ def signal(
     out: Annotated[
         Path, Option(help="Folder that signal/ is written into, such as the run's own; what else is in it stays.")
     ] = Path("runs/signal"),
+    delay: Annotated[int, Option(help="Bars from the signal to the close that its return begins at.")] = 0,
     every: Annotated[int | None, Option(help="Bars between two dates; default: the horizon.")] = None,
     lookback: Annotated[int | None, Option(help="Bars that the model sees; default: as trained.")] = None,
     val_start: Annotated[
@@ -152,7 +153,7 @@ def signal(
     from chandler.training.signal import fit_signal
 
     given = {
-        "horizon": horizon, "every": every, "lookback": lookback, "val_start": val_start, "test_start": test_start,
+        "horizon": horizon, "delay": delay, "every": every, "lookback": lookback, "val_start": val_start, "test_start": test_start,
         "hidden": hidden, "seeds": seeds, "seed": seed, "paths": paths, "path_dates": path_dates,
         "memory_budget": None if memory is None else memory * 1_000_000,
     }  # fmt: skip

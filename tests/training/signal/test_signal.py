@@ -153,13 +153,16 @@ def test_samples_know_what_came_by_a_date_that_all_share() -> None:
     short = store["S01"]
     suspended = np.r_[0:40, 60:DAYS]
     store = BarStore.from_bars([store["S00"], Bars("S01", short.timestamps[suspended], short.values[suspended])])
-    samples = find_samples(store, Calendar.of(store), LOOKBACK, 5, 1, (20, 3))
+    samples = find_samples(store, Calendar.of(store), LOOKBACK, (0, 5), 1, (20, 3))
     bars = store["S00"]
     one = samples.take((samples.numbers == 0) & (samples.dates == 30))
     closes = np.log(bars.values[:, 3].astype(np.float32).astype(float))
     assert one.returns[0] == pytest.approx(closes[35] - closes[30], abs=1e-6)
     assert one.reversal[0] == pytest.approx(closes[27] - closes[30], abs=1e-6)
     assert one.momentum[0] == pytest.approx(closes[30] - closes[23], abs=1e-6)  # as far back as the window goes
+    later = find_samples(store, Calendar.of(store), LOOKBACK, (1, 5), 1, (20, 3))
+    delayed = later.take((later.numbers == 0) & (later.dates == 30))
+    assert delayed.returns[0] == pytest.approx(closes[36] - closes[31], abs=1e-6)
     # Two bars before it is suspended: its return ends with the last close within five days of the calendar.
     two = samples.take((samples.numbers == 1) & (samples.dates == 37))
     own = np.log(short.values[:, 3])
@@ -169,9 +172,14 @@ def test_samples_know_what_came_by_a_date_that_all_share() -> None:
     assert samples.dates.max() == DAYS - 1 - 5
 
 
+def test_a_return_that_begins_later_misses_what_the_next_bar_does(forecaster: Forecaster, planted: BarStore) -> None:
+    made = fit_signal(forecaster, planted, SMALL.model_copy(update={"delay": 1}))
+    assert abs(named(made)["signal head"].mean) < 0.1
+
+
 def test_periods_are_a_horizon_apart() -> None:
     store = panel(0.0, symbols=2)
-    samples = find_samples(store, Calendar.of(store), LOOKBACK, 5, 1, (5, 2))
+    samples = find_samples(store, Calendar.of(store), LOOKBACK, (0, 5), 1, (5, 2))
     parts = split_samples(samples, 5, 80, 120)
     train, later, test = (samples.dates[parts[name]] for name in ("train", "validation", "test"))
     assert train.max() + 5 == 79

@@ -16,6 +16,9 @@ class SignalSettings(StrictModel):
     """Train one after the predictor's stage of a run."""
     horizon: int | None = Field(None, ge=1)
     """Bars ahead, of the common calendar; null: data.horizon of the run."""
+    delay: int = Field(0, ge=0)
+    """Bars from the signal to the close that its return begins at: 1 leaves out what nobody can earn, the bounce of a last
+    price between bid and ask."""
     lookback: int | None = Field(None, ge=2)
     """Bars that the predictor sees; null: as many as in its forecasts."""
     every: int | None = Field(None, ge=1)

@@ -86,7 +86,7 @@ class SignalPlan:
             "windows": int(chosen.sum()),
             "first": str(time(dates[0])),
             "last": str(time(dates[-1])),
-            "until": str(time(dates[-1] + self.horizon)),
+            "until": str(time(dates[-1] + self.settings.delay + self.horizon)),
         }
 
 
@@ -99,10 +99,11 @@ def plan_signal(
     if lookback <= MIN_HISTORY:
         raise ConfigError(f"a signal needs at least {MIN_HISTORY + 1} bars of lookback, found {lookback}.")
     horizon, every, calendar = settings.horizon, settings.every or settings.horizon, Calendar.of(store)
-    samples = find_samples(store, calendar, lookback, horizon, every, (settings.momentum, settings.reversal))
+    past, reach = (settings.momentum, settings.reversal), settings.delay + horizon
+    samples = find_samples(store, calendar, lookback, (settings.delay, horizon), every, past)
     across = bool(np.median(np.unique(samples.dates, return_counts=True)[1]) >= settings.least)
     val, test, notes = _periods(store, calendar, samples, settings, known or Known(), force)
-    parts = split_samples(samples, horizon, val, test)
+    parts = split_samples(samples, reach, val, test)
     require_dates(samples, parts, calendar)
     if not across:
         notes.append(
@@ -317,6 +318,7 @@ def _path_means(
 ) -> Array | None:
     """(W,) the mean return of forecast paths at the horizon, on a few dates evenly spaced; NaN elsewhere."""
     dates, settings, lookback = np.unique(tested.dates), plan.settings, plan.lookback
+    delay = settings.delay
     if not settings.path_dates:
         return None
     some = dates[np.unique(np.linspace(0, len(dates) - 1, settings.path_dates).round().astype(int))]
@@ -326,10 +328,12 @@ def _path_means(
         for date in some:
             windows = np.flatnonzero(tested.dates == date)
             histories = [_history(store, int(tested.numbers[w]), int(tested.rows[w]), lookback) for w in windows]
-            forecasts = forecaster.forecast_with(how, histories, plan.horizon, seed=settings.seed, progress=False)
+            forecasts = forecaster.forecast_with(
+                how, histories, delay + plan.horizon, seed=settings.seed, progress=False
+            )
             for window, one in zip(windows, forecasts, strict=True):
-                last = one.history.values[-1, CLOSE]
-                made[window] = float(one.paths[:, -1, CLOSE].mean() / last - 1)
+                begin = one.paths[:, delay - 1, CLOSE].mean() if delay else one.history.values[-1, CLOSE]
+                made[window] = float(one.paths[:, -1, CLOSE].mean() / begin - 1)
             report(len(windows))
     return made
 

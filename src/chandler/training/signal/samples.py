@@ -33,7 +33,7 @@ class Samples:
     dates: Ints
     """(W,) positions in the calendar: the moments (slots of one bar) on which any symbol has a bar."""
     returns: Array
-    """(W,) log return of the close from the row to the last close within `horizon` positions."""
+    """(W,) log return from the last close within `delay` positions of the row to that within `horizon` more."""
     volatility: Array
     """(W,) standard deviation of the log returns in the window, per bar."""
     momentum: Array
@@ -90,36 +90,37 @@ class Calendar:
 
 
 def find_samples(
-    store: BarStore, calendar: Calendar, lookback: int, horizon: int, every: int, past: tuple[int, int]
+    store: BarStore, calendar: Calendar, lookback: int, ahead: tuple[int, int], every: int, past: tuple[int, int]
 ) -> Samples:
     """All windows of `lookback` unbroken rows on every `every`-th date whose return is known.
 
-    The return goes to the last close at most `horizon` positions later, the same date for all symbols: a symbol that is
-    suspended then has its last one. `past`: bars of momentum and of reversal.
+    `ahead` is (delay, horizon): the return goes from the last close at most `delay` positions later to the last one at most
+    `horizon` positions after that, the same dates for all symbols; a symbol that is suspended then has its last one. `past`: bars of
+    momentum and of reversal.
 
     Raises:
         DataError: there is none.
     """
     parts: list[tuple[Array | Ints, ...]] = []
-    last = len(calendar.slots) - 1
+    last, delay, reach = len(calendar.slots) - 1, ahead[0], sum(ahead)
     for owner, (lo, hi) in zip(store.owners, store.segments, strict=True):
         if hi - lo <= lookback:
             continue
         close = np.log(np.asarray(store.values[lo:hi, CLOSE], np.float64))
         places = np.searchsorted(calendar.slots, np.asarray(store.timestamps[lo:hi]) // calendar.interval)
         at = np.arange(lookback - 1, hi - lo)
-        end = np.searchsorted(places, places[at] + horizon, side="right") - 1
-        known = (places[at] + horizon <= last) & (end > at)
+        begin, end = (np.searchsorted(places, places[at] + later, side="right") - 1 for later in (delay, reach))
+        known = (places[at] + reach <= last) & (end > begin)
         spread = sliding_window_view(np.diff(close), lookback - 1).std(axis=1)
-        at, end, spread = at[known], end[known], spread[known]
+        at, begin, end, spread = at[known], begin[known], end[known], spread[known]
         far, near = (np.minimum(bars, lookback - 1) for bars in past)
         parts.append(
-            (np.full(len(at), owner), at + lo, places[at], close[end] - close[at], spread,
+            (np.full(len(at), owner), at + lo, places[at], close[end] - close[begin], spread,
              close[at] - close[at - far], close[at - near] - close[at])
         )  # fmt: skip
     if not sum(len(part[0]) for part in parts):
         raise DataError(
-            f"no window to learn from: one needs {lookback} unbroken bars and {horizon} more of the calendar. Lower lookback "
+            f"no window to learn from: one needs {lookback} unbroken bars and {reach} more of the calendar. Lower lookback "
             "or horizon, or give more bars."
         )
     found = Samples(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
@@ -127,17 +128,17 @@ def find_samples(
     return found.take(np.lexsort((found.numbers, found.dates)))
 
 
-def split_samples(samples: Samples, horizon: int, val: int, test: int) -> dict[str, Mask]:
+def split_samples(samples: Samples, reach: int, val: int, test: int) -> dict[str, Mask]:
     """Which windows belong to "train", "validation" and "test": (W,) each.
 
     `val` and `test` are the positions at which these begin. No return of a part ends in the next one (purge), and a part
-    begins `horizon` positions later than it might (embargo): what moved the returns before has died away.
+    begins `reach` positions (delay and horizon) later than it might (embargo): what moved the returns before has died away.
     """
-    dates, end = samples.dates, samples.dates + horizon
+    dates, end = samples.dates, samples.dates + reach
     return {
         "train": end < val,
-        "validation": (dates >= val + horizon) & (end < test),
-        "test": dates >= test + horizon,
+        "validation": (dates >= val + reach) & (end < test),
+        "test": dates >= test + reach,
     }
 
 
