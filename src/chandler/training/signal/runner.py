@@ -17,6 +17,7 @@ from chandler.errors import ConfigError, DataError
 from chandler.forecasting import MIN_HISTORY, Forecaster, Sampling, SignalHead, model_hash
 from chandler.forecasting import ForecastSettings as HowForecast
 from chandler.progress import Progress
+from chandler.text import count
 from chandler.training.runs import Known
 from chandler.training.settings import SignalSettings
 from chandler.training.signal.fit import Member, Task, fit_member, standard
@@ -219,18 +220,21 @@ class _Judge:
         each, samples, s, overlap = head.members(states), self.samples, self.plan.settings, self.plan.overlap
         own = self.series(each.mean(axis=0))
         past = {
-            f"momentum ({s.momentum} bars)": self.series(samples.momentum),
-            f"reversal ({s.reversal} bars)": self.series(samples.reversal),
+            f"momentum ({count(s.momentum, 'bar')})": samples.momentum,
+            f"reversal ({count(s.reversal, 'bar')})": samples.reversal,
         }
+        if self.plan.across:  # along time the returns are in units of it
+            past["low volatility"] = -samples.volatility
         first = score(HEAD, own, overlap)
         seeds = [score(f"  seed {s.seed + k}", self.series(one), overlap) for k, one in enumerate(each)]
         found = [first, *(seeds if len(seeds) > 1 else ())]
         if self.plan.across:
-            left = beyond(each.mean(axis=0), [samples.momentum, samples.reversal], samples)
+            left = beyond(each.mean(axis=0), list(past.values()), samples)
             found.append(score(BEYOND, self.series(left), overlap))
-        others = [score(name, one, overlap) for name, one in past.items()]
+        simple = {name: self.series(one) for name, one in past.items()}
+        others = [score(name, one, overlap) for name, one in simple.items()]
         best = max(others, key=lambda one: one.mean)
-        better = score("", own - past[best.name], overlap)
+        better = score("", own - simple[best.name], overlap)
         found += others
         if paths is not None:
             known = np.isfinite(paths)

@@ -15,7 +15,7 @@ from chandler.training.signal.samples import Array, Ints, Samples
 
 SHOWN = 2.0
 """|t| from which on a mean is not taken for chance."""
-HEAD, BEYOND = "signal head", "the same beyond both"
+HEAD, BEYOND = "signal head", "the same beyond these"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def verdict(head: Score, members: list[Score], others: list[Score], better: Scor
             f"It orders later dates ({told}), but to be better than {best.name} ({best.mean:+.3f}) is not shown: "
             f"{better.mean if better else float('nan'):+.3f}, t {better.t if better else float('nan'):.1f}."
         )
-    return f"It orders later dates than any that chose it ({told}), better than momentum and reversal."
+    return f"It orders later dates than any that chose it ({told}), better than what needs no model."
 
 
 def table_text(found: list[Score]) -> str:
