@@ -137,7 +137,7 @@ def embed(
         told = _too_short(store, short, lookback)
         if not len(rows):
             raise DataError(f"{told} Lower lookback, or give more history.")
-        warnings.warn(told, stacklevel=4)
+        warnings.warn(told, stacklevel=3)
     states = embed_rows(models, store, rows, lookback, memory_budget, report)
     return embedding_table(store, numbers, rows, states)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ from tests.shell import chandler
 from tests.training.conftest import tiny_run
 
 from chandler import Bars, BarStore, Forecaster
+from chandler.cli.remedies import options_of
 from chandler.errors import CheckpointError, ConfigError, DataError
 from chandler.forecasting import SignalHead
+from chandler.reports import write_run_report
 from chandler.training import finetune
 from chandler.training.runs import Known, Run, known
 from chandler.training.runs.lineage import Seen
@@ -335,6 +339,7 @@ def test_a_run_trains_one_on_its_own_split(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())["signal"]
     assert summary["verdict"] == about["verdict"]
     assert any("was chosen on bars of 20 of" in note for note in about["notes"])
+    assert about["verdict"] in html.unescape(write_run_report(run).read_text(encoding="utf-8"))
     assert known(run).seen  # the head changes nothing of what is on record
 
 
@@ -357,6 +362,14 @@ def test_a_run_goes_on_with_its_head(run: Path, capsys: pytest.CaptureFixture[st
     (run / "signal" / "mine.txt").unlink()
     finetune(settings.model_copy(update={"signal": SignalSettings()}), overwrite=True)
     assert not (run / "signal").exists()
+
+
+def test_the_page_lists_all_settings() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "signal.md").read_text(encoding="utf-8")
+    columns = re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \|", page, flags=re.M)
+    assert set(re.findall(r"[a-z_]+", " ".join(columns))) == set(SignalSettings.model_fields)
+    known = {option for name in ("signal", "backtest", "finetune") for option, _ in options_of(name).values()}
+    assert set(re.findall(r"(?<![-|])--[a-z][a-z-]*", page)) <= known
 
 
 def test_a_run_without_dates_enough_says_so_before_it_trains(planted: BarStore, tmp_path: Path) -> None:
