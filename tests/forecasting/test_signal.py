@@ -100,7 +100,10 @@ def test_only_its_own_files_are_replaced(head: SignalHead, tmp_path: Path) -> No
         head.save(tmp_path)
     assert (tmp_path / "signal" / "head.json").read_text() == '{"mine": 1}'
     (tmp_path / "signal" / "head.json").unlink()
-    (tmp_path / "signal").rmdir()
+    (tmp_path / "signal" / "head.safetensors").write_bytes(b"mine")
+    with pytest.raises(ConfigError, match="no sign that chandler wrote a signal head there"):
+        head.save(tmp_path)
+    (tmp_path / "signal" / "head.safetensors").unlink()
     (tmp_path / "model.txt").write_text("mine")
     head.save(tmp_path)
     (tmp_path / "signal" / "other.txt").write_text("mine")

@@ -147,7 +147,7 @@ def signal(
     from chandler.data.inspection import findings
     from chandler.data.reading import opened
     from chandler.evaluation.walk_forward import exposure, open_model
-    from chandler.forecasting import SIGNAL
+    from chandler.forecasting import require_place
     from chandler.settings import load
     from chandler.training.settings import SignalSettings
     from chandler.training.signal import fit_signal
@@ -158,9 +158,7 @@ def signal(
         "memory_budget": None if memory is None else memory * 1_000_000,
     }  # fmt: skip
     settings = load(SignalSettings, {name: value for name, value in given.items() if value is not None}, where="signal")
-    SIGNAL.require(out)
-    if SIGNAL.is_at(out) and not overwrite:
-        raise ConfigError(f"{out} already holds a signal head. Choose another folder (out=), or pass overwrite=True.")
+    require_place(out, overwrite=overwrite)
     read = SourceSettings(path=source_of(data) or [], **source.given())
     require_apart(out / "signal", {"DATA": opened(read.path)})
     forecaster = open_model(model, device)

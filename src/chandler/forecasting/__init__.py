@@ -18,7 +18,7 @@ from chandler.forecasting.preprocessing import MIN_HISTORY, ModelInput, given_ti
 from chandler.forecasting.pretrained import RELEASES, recommended_settings
 from chandler.forecasting.repair import PRICE_FLOOR, repair_bars
 from chandler.forecasting.settings import ForecastSettings, Precision
-from chandler.forecasting.signal import SIGNAL, SignalHead, model_hash
+from chandler.forecasting.signal import SIGNAL, SignalHead, model_hash, require_place
 
 __all__ = [
     "MIN_HISTORY",
@@ -43,6 +43,7 @@ __all__ = [
     "recommended_settings",
     "repair_bars",
     "require_int",
+    "require_place",
     "table_text",
     "write_plots",
     "write_table",

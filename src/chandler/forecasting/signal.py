@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from chandler.atomic import atomic_file, write_text
 from chandler.checkpoint import weights_hash
-from chandler.errors import CheckpointError
+from chandler.errors import CheckpointError, ConfigError
 from chandler.places import Layout
 
 if TYPE_CHECKING:
@@ -94,16 +95,18 @@ class SignalHead:
             OSError: there is no room, or the place cannot be written.
         """
         folder = Path(folder).expanduser()
-        SIGNAL.require(folder)
-        with atomic_file(folder / WEIGHTS) as scratch:
-            save_file({name: np.ascontiguousarray(one) for name, one in self.tensors.items()}, scratch)
+        require_place(folder)
+        weights = save({name: np.ascontiguousarray(one) for name, one in self.tensors.items()})
         facts = {
             "horizon": self.horizon,
             "lookback": self.lookback,
             "predictor": self.predictor,
-            "weights": _digest(folder / WEIGHTS),
+            "weights": _digest(weights),
         }
+        # First what says whose the other is: a process that is killed in between leaves nothing that is not known.
         write_text(folder / ABOUT, json.dumps({**facts, **self.about}, indent=1, ensure_ascii=False) + "\n")
+        with atomic_file(folder / WEIGHTS) as scratch:
+            scratch.write_bytes(weights)
         return folder / PLACE
 
     @classmethod
@@ -121,7 +124,7 @@ class SignalHead:
             known = {name: kind(facts.pop(name)) for name, kind in _FACTS.items()}
             tensors = load_file(folder / WEIGHTS)
             wrong = sorted({"mean", "std", "weight", "bias"} - set(tensors))
-            if known.pop("weights") != _digest(folder / WEIGHTS) or wrong:
+            if known.pop("weights") != _digest((folder / WEIGHTS).read_bytes()) or wrong:
                 raise ValueError("the two files do not belong together")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             raise CheckpointError(
@@ -135,5 +138,25 @@ def model_hash(forecaster: Forecaster) -> str:
     return weights_hash(forecaster.tokenizer, forecaster.predictor)
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+def require_place(folder: Path, *, overwrite: bool = True) -> None:
+    """Whether a head may be written into a folder; nothing is changed.
+
+    Raises:
+        ConfigError: the place cannot be written, files of these names are there that chandler did not write, or a head is there
+            that is not to be replaced.
+    """
+    above = next((place for place in (folder / PLACE, *(folder / PLACE).parents) if place.exists()), folder)
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise ConfigError(
+            f"{folder / PLACE}: cannot write there ({above} is no folder that can be written into). Choose another folder (out=)."
+        )
+    if any(os.path.lexists(folder / name) for name in SIGNAL.files):
+        SIGNAL.require(folder)
+        if not overwrite:
+            raise ConfigError(
+                f"{folder} already holds a signal head. Choose another folder (out=), or pass overwrite=True."
+            )
+
+
+def _digest(weights: bytes) -> str:
+    return hashlib.sha256(weights).hexdigest()[:16]

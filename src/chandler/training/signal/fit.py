@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from chandler.training.signal.samples import Array, Ints, Mask, Samples
+from chandler.training.signal.samples import TINY, Array, Ints, Mask, Samples
 from chandler.training.signal.scores import mean_ic, standard_ranks
 
 PENALTIES = tuple(10.0**power for power in range(-3, 4))
@@ -20,6 +20,10 @@ HUBER = 1.0
 """Where the loss of a return goes from square to linear, in volatilities of its horizon."""
 ROUNDS = 20
 """Reweightings of the Huber fit at most."""
+NORMAL_MEDIAN = 0.6745
+"""The median of |x| of a standard normal x."""
+BLOCK = 1 << 15
+"""Rows that are taken to float64 at a time."""
 EPOCHS, PATIENCE, BATCH = 200, 15, 16
 """Of a hidden layer: passes over the dates at most, passes without a better validation that end it, dates per step."""
 RATE, DECAY, DROPOUT = 1e-3, 1e-2, 0.1
@@ -50,12 +54,11 @@ class Member(NamedTuple):
 
 def standard(states: NDArray[np.float32]) -> tuple[Array, Array]:
     """Mean and deviation (d,) of states (W, d); 1 where one is constant."""
-    wide = states.astype(np.float64)
-    spread = wide.std(axis=0)
-    return wide.mean(axis=0), np.where(spread > 1e-8, spread, 1.0)
+    mean, spread = states.mean(axis=0, dtype=np.float64), states.std(axis=0, dtype=np.float64)
+    return mean, np.where(spread > TINY, spread, 1.0)
 
 
-def fit_member(task: Task, z: Array, seed: int) -> Member:
+def fit_member(task: Task, z: NDArray[np.float32], seed: int) -> Member:
     """One readout, of the dates that a draw with replacement takes (the bootstrap of Efron, by dates).
 
     Args:
@@ -64,50 +67,72 @@ def fit_member(task: Task, z: Array, seed: int) -> Member:
     """
     generator = np.random.default_rng(seed)
     dates, place = np.unique(task.samples.dates[task.train], return_inverse=True)
-    drawn = np.bincount(generator.integers(len(dates), size=len(dates)), minlength=len(dates)).astype(np.float64)
-    x, samples = z[task.train], task.samples.take(task.train)
-    weight = drawn[place] / np.bincount(place)[place]
+    drawn = np.bincount(generator.integers(len(dates), size=len(dates)), minlength=len(dates))
+    samples = task.samples.take(task.train)
     if task.across:
-        x, target = within(x, place), standard_ranks(samples.returns, place)
-        few = np.bincount(place)[place] < task.least
-        weight, drawn = np.where(few, 0.0, weight), np.where(np.bincount(place) < task.least, 0.0, drawn)
-    else:
-        target = samples.scaled / np.sqrt(max(np.median(samples.scaled**2), 1e-12)) * 0.6745
+        target = standard_ranks(samples.returns, place)
+    else:  # of deviation 1, if they were normal: HUBER is in this unit
+        target = samples.scaled / np.sqrt(max(np.median(samples.scaled**2), TINY)) * NORMAL_MEDIAN
     if task.hidden:
         return _hidden(task, z, target, drawn, seed)
-    return _linear(task, z, x, target, weight)
+    # Each date counts once, however many symbols it has.
+    return _linear(task, z, place, target, drawn[place] / np.bincount(place)[place])
 
 
-def within(x: Array, place: Ints) -> Array:
+def within(x: NDArray[np.float32], place: Ints) -> NDArray[np.float32]:
     """x (n, d) less its mean on each date; `place` (n,) numbers the dates, in order."""
     starts = np.flatnonzero(np.r_[True, place[1:] != place[:-1]])
-    return x - (np.add.reduceat(x, starts) / np.bincount(place)[:, None])[place]
+    means = np.add.reduceat(x, starts) / np.bincount(place).astype(np.float32)[:, None]
+    return np.asarray(x - means[place], np.float32)
 
 
-def _linear(task: Task, z: Array, x: Array, target: Array, weight: Array) -> Member:
+class _Moments(NamedTuple):
+    """Weighted means of x (n, d), x x', y and x y."""
+
+    x: Array
+    xx: Array
+    y: float
+    xy: Array
+
+    @classmethod
+    def of(cls, x: NDArray[np.float32], y: Array, weight: Array) -> _Moments:
+        """In float64, a block of rows at a time: a copy of all would be twice as large as they are."""
+        width, total = x.shape[1], weight.sum()
+        sums, squares, products = np.zeros(width), np.zeros((width, width)), np.zeros(width)
+        for begin in range(0, len(x), BLOCK):
+            part = slice(begin, begin + BLOCK)
+            wide = x[part].astype(np.float64)
+            weighted = wide * weight[part, None]
+            sums += weighted.sum(axis=0)
+            squares += weighted.T @ wide
+            products += y[part] @ weighted
+        return cls(sums / total, squares / total, float(weight @ y / total), products / total)
+
+    def ridge(self, penalty: float, level: bool) -> tuple[Array, float]:
+        """Weights (d,) and bias of the ridge regression of y; `level`: the bias is free, else 0."""
+        xx, xy = (self.xx - np.outer(self.x, self.x), self.xy - self.x * self.y) if level else (self.xx, self.xy)
+        w = np.asarray(np.linalg.solve(xx + penalty * np.eye(len(xy)), xy), np.float64)
+        return w, float(self.y - self.x @ w) if level else 0.0
+
+
+def _linear(task: Task, z: NDArray[np.float32], place: Ints, target: Array, weight: Array) -> Member:
     """Ridge: of all directions of one length it has the highest correlation with the ranks, pooled over dates. Along time
     the loss is Huber's, by reweighting."""
     best: Member | None = None
-    width = z.shape[1]
+    x = within(z[task.train], place) if task.across else z[task.train]
+    plain = _Moments.of(x, target, weight)
     for penalty in PENALTIES:
-        w, bias = np.zeros(width), np.float64(0)
-        for _ in range(1 if task.across else ROUNDS):
-            kept = weight
-            if not task.across:
-                kept = weight / np.maximum(1.0, np.abs(target - x @ w - bias) / HUBER)
-            a = np.einsum("n,ni,nj->ij", kept, x, x, optimize=True) / kept.sum()
-            centre = np.zeros(width) if task.across else kept @ x / kept.sum()
-            level = np.float64(0 if task.across else kept @ target / kept.sum())
-            b = (kept * target) @ x / kept.sum() - centre * level
-            before = w
-            w = np.linalg.solve(a - np.outer(centre, centre) + penalty * np.eye(width), b)
-            bias = np.float64(level - centre @ w)
+        w, bias = plain.ridge(penalty, not task.across)
+        for _ in range(0 if task.across else ROUNDS):
+            far = np.maximum(1.0, np.abs(target - x @ w.astype(np.float32) - bias) / HUBER)
+            before, (w, bias) = w, _Moments.of(x, target, weight / far).ridge(penalty, True)
             if np.abs(w - before).max() < 1e-6:
                 break
-        unit = float((z[task.train] @ w).std()) or 1.0
-        score = task.ic(z[task.validation] @ w, task.validation)
+        made = (z @ w.astype(np.float32)).astype(np.float64)
+        score = task.ic(made[task.validation], task.validation)
         if best is None or score > best.choice["validation"]:
-            learned = task.ic(z[task.train] @ w, task.train)
+            unit = float(made[task.train].std()) or 1.0
+            learned = task.ic(made[task.train], task.train)
             tensors = {"weight": w / unit, "bias": bias / unit}
             best = Member(_float32(tensors), {"penalty": penalty, "train": learned, "validation": score})
     assert best is not None
@@ -123,12 +148,12 @@ class _Net(nn.Module):
         return self.outer(self.drop(nn.functional.silu(self.inner(z)))).squeeze(-1)
 
 
-def _hidden(task: Task, z: Array, target: Array, drawn: Array, seed: int) -> Member:
+def _hidden(task: Task, z: NDArray[np.float32], target: Array, drawn: Ints, seed: int) -> Member:
     """One hidden layer, by AdamW on batches of dates, as it was on the pass that the validation liked best."""
     place = np.unique(task.samples.dates[task.train], return_inverse=True)[1]
     x, y, there = _padded(z[task.train], target, place)
-    chosen = np.repeat(np.arange(len(x)), drawn.astype(int))
-    later = torch.as_tensor(z[task.validation], dtype=torch.float32)
+    chosen = np.repeat(np.arange(len(x)), drawn)
+    later = torch.as_tensor(z[task.validation])
     generator = np.random.default_rng([seed, 1])
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
@@ -166,7 +191,7 @@ def _hidden(task: Task, z: Array, target: Array, drawn: Array, seed: int) -> Mem
     return Member(_float32(tensors), choice)
 
 
-def _padded(z: Array, target: Array, place: Ints) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _padded(z: NDArray[np.float32], target: Array, place: Ints) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """States (D, N, d), targets (D, N) and which of them are there (D, N), of D dates with N symbols at most."""
     counts = np.bincount(place)
     column = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -102,7 +102,10 @@ def plan_signal(
     horizon, every, calendar = settings.horizon, settings.every or settings.horizon, Calendar.of(store)
     past, reach = (settings.momentum, settings.reversal), settings.delay + horizon
     samples = find_samples(store, calendar, lookback, (settings.delay, horizon), every, past)
-    across = bool(np.median(np.unique(samples.dates, return_counts=True)[1]) >= settings.least)
+    _, place, symbols = np.unique(samples.dates, return_inverse=True, return_counts=True)
+    across = bool(np.median(symbols) >= settings.least)
+    if across:
+        samples = samples.take(symbols[place] >= settings.least)
     val, test, notes = _periods(store, calendar, samples, settings, known or Known(), force)
     parts = split_samples(samples, reach, val, test)
     require_dates(samples, parts, calendar)
@@ -150,7 +153,7 @@ def fit_signal(
     samples, parts = plan.samples, plan.parts
     states = _states(forecaster, store, plan, shown, between)
     mean, std = standard(states[parts["train"]])
-    z = (states.astype(np.float64) - mean) / std
+    z = np.asarray((states - mean.astype(np.float32)) / std.astype(np.float32), np.float32)
     task = Task(samples, parts["train"], parts["validation"], plan.across, settings.least, settings.hidden)
     members = []
     with shown.track("fitting", settings.seeds, unit="heads") as report:
