@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -372,6 +373,22 @@ def test_the_page_lists_all_settings() -> None:
     assert set(re.findall(r"[a-z_]+", " ".join(columns))) == set(SignalSettings.model_fields)
     known = {option for name in ("signal", "backtest", "finetune") for option, _ in options_of(name).values()}
     assert set(re.findall(r"(?<![-|])--[a-z][a-z-]*", page)) <= known
+
+
+def test_the_example_of_the_page_runs(
+    planted: BarStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "signal.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"```python\n(.*?)```", page, flags=re.S)
+    for part in ("tokenizer", "predictor"):
+        shutil.copytree(GOLDEN / part, tmp_path / "runs" / "mine" / part)
+    sees = {"forecast": {"max_context": 32, "lookback": LOOKBACK}}
+    (tmp_path / "runs" / "mine" / "summary.json").write_text(json.dumps(sees))
+    planted.to_frame().to_parquet(tmp_path / "panel.parquet")
+    monkeypatch.chdir(tmp_path)
+    exec(block.replace("horizon=5", "horizon=1, path_dates=0"), {})
+    assert "It orders later dates" in capsys.readouterr().out
+    assert (tmp_path / "runs" / "mine" / "signal" / "head.json").is_file()
 
 
 def test_a_run_without_dates_enough_says_so_before_it_trains(planted: BarStore, tmp_path: Path) -> None:
