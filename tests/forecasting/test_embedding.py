@@ -148,6 +148,9 @@ def test_impossible_requests_end_in_one_message(forecaster: Forecaster, store: B
     broken[30, 3] = np.nan
     with pytest.raises(DataError, match="IBM: values that are not finite, first at 2012-10-16"):
         forecaster.embed(replace(store["IBM"], values=broken), lookback=LOOKBACK)
+    for wrong in (5, "bars.csv"):
+        with pytest.raises(DataError, match="embed takes Bars, a frame, a store or a list of these, found"):
+            forecaster.embed(wrong)
     with pytest.raises(DataError, match="the symbol comes twice"):
         forecaster.embed([store["IBM"], store["IBM"]], lookback=LOOKBACK)
 

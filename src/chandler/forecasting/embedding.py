@@ -40,7 +40,11 @@ def store_of(series: Any) -> BarStore:
         return series
     if isinstance(series, pd.DataFrame):
         return load_bars(series)
-    return BarStore.from_bars(many_series([series] if isinstance(series, Bars) else series))
+    if isinstance(series, Bars):
+        return BarStore.from_bars([series])
+    if not isinstance(series, Iterable) or isinstance(series, str):
+        raise DataError(f"embed takes Bars, a frame, a store or a list of these, found {series!r:.60}.")
+    return BarStore.from_bars(many_series(series))
 
 
 def embedding_rows(store: BarStore, lookback: int, every: int = 1) -> tuple[Ints, Ints]:

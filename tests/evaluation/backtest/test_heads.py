@@ -59,6 +59,7 @@ def test_its_scores_are_traded(place: Path, head: SignalHead, forecaster: Foreca
         assert row.score == pytest.approx(scores[(row.symbol, row.timestamp)], abs=1e-5)
     summary = json.loads((place / "bt" / "summary.json").read_text())
     assert (summary["kind"], summary["lookback"], summary["horizon"]) == ("head", 12, 3)
+    assert summary["signal"] == "signal head"
     assert not any("head was fitted" in note for note in summary["notes"])
     page = (place / "bt" / "report.html").read_text()
     assert "of the last 12 bars, for the 3 to come" in page

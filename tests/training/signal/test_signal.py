@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from chandler.errors import CheckpointError, ConfigError, DataError
 from chandler.forecasting import SignalHead
 from chandler.reports import write_run_report
 from chandler.training import finetune
+from chandler.training.engine import Interrupted
 from chandler.training.runs import Known, Run, known
 from chandler.training.runs.lineage import Seen
 from chandler.training.settings import SignalSettings, load_settings
@@ -365,6 +368,28 @@ def test_a_run_goes_on_with_its_head(run: Path, capsys: pytest.CaptureFixture[st
     (run / "signal" / "mine.txt").unlink()
     finetune(settings.model_copy(update={"signal": SignalSettings()}), overwrite=True)
     assert not (run / "signal").exists()
+
+
+def test_a_run_that_stopped_at_its_head_goes_on_there(
+    planted: BarStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_of(tmp_path / "run", planted.save(tmp_path / "bars"))
+
+    def stopped(*_: Any, between: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        between()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("chandler.training.run.fit_signal", stopped)
+        with pytest.raises(Interrupted, match="Both stages are finished, the signal head is not"):
+            finetune(settings)
+    assert not (tmp_path / "run" / "signal").exists()
+    capsys.readouterr()
+    finetune(settings, resume=True)
+    told = capsys.readouterr().out
+    assert "tokenizer: kept the result" in told
+    assert "predictor: kept the result" in told
+    SignalHead.load(tmp_path / "run").require(Forecaster.from_pretrained(tmp_path / "run", device="cpu"))
 
 
 def test_the_page_lists_all_settings() -> None:

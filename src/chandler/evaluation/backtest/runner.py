@@ -215,7 +215,7 @@ def _signals(
 
 def _contenders(settings: BacktestSettings, panel: Panel, scores: Array) -> dict[str, Array]:
     """The scores to trade by name, the ones in question first."""
-    found = {"model" if settings.model else "signals": scores}
+    found = {"signal head" if settings.head else "model" if settings.model else "signals": scores}
     for name, bars, sign in (("momentum", settings.momentum, 1), ("reversal", settings.reversal, -1)):
         if bars is not None:
             past = performance.momentum_scores(panel, scores, bars, sign)
