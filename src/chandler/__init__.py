@@ -17,20 +17,24 @@ if TYPE_CHECKING:
     from chandler.errors import ChandlerError, CheckpointError, ConfigError, DataError, TrainingError
     from chandler.evaluation.backtest import BacktestSettings, backtest
     from chandler.evaluation.walk_forward import EvaluationSettings, calibrate, evaluate
-    from chandler.forecasting import Forecast, Forecaster
+    from chandler.forecasting import Forecast, Forecaster, SignalHead
     from chandler.journal import Journal
     from chandler.nn import Kronos, KronosTokenizer
     from chandler.training import finetune
+    from chandler.training.settings import SignalSettings
+    from chandler.training.signal import fit_signal
 
 _HOMES = {
     "chandler.data": ("BarStore", "Bars", "inspect_store", "load_bars", "prepare"),
     "chandler.errors": ("ChandlerError", "CheckpointError", "ConfigError", "DataError", "TrainingError"),
     "chandler.evaluation.backtest": ("BacktestSettings", "backtest"),
     "chandler.evaluation.walk_forward": ("EvaluationSettings", "calibrate", "evaluate"),
-    "chandler.forecasting": ("Forecast", "Forecaster"),
+    "chandler.forecasting": ("Forecast", "Forecaster", "SignalHead"),
     "chandler.journal": ("Journal",),
     "chandler.nn": ("Kronos", "KronosTokenizer"),
     "chandler.training": ("finetune",),
+    "chandler.training.settings": ("SignalSettings",),
+    "chandler.training.signal": ("fit_signal",),
 }
 """Where the public names are, as type checkers are told above."""
 
@@ -48,12 +52,15 @@ __all__ = [
     "Journal",
     "Kronos",
     "KronosTokenizer",
+    "SignalHead",
+    "SignalSettings",
     "TrainingError",
     "__version__",
     "backtest",
     "calibrate",
     "evaluate",
     "finetune",
+    "fit_signal",
     "inspect_store",
     "load_bars",
     "prepare",

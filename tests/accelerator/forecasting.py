@@ -249,6 +249,13 @@ def test_forecasts_are_those_of_the_cpu(
         np.testing.assert_allclose(a.paths, b.paths, rtol=1e-5)
 
 
+def test_embeddings_are_those_of_the_cpu(device: torch.device, tokenizer: KronosTokenizer, predictor: Kronos) -> None:
+    series = [walk(), walk(30, seed=1)]
+    want = Forecaster(tokenizer, predictor, device="cpu", max_context=CONTEXT).embed(series)
+    got = Forecaster(tokenizer, predictor, device=device, max_context=CONTEXT).embed(series)
+    pd.testing.assert_frame_equal(got, want, atol=1e-5)
+
+
 def test_a_forecast_where_there_is_no_float64(
     without_float64: None, device: torch.device, tokenizer: KronosTokenizer, predictor: Kronos
 ) -> None:

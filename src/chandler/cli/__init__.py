@@ -49,6 +49,7 @@ for command in (
     bars.prepare,
     training.finetune,
     training.pretrain,
+    training.signal,
     forecasting.forecast,
     evaluation.evaluate,
     evaluation.calibrate,

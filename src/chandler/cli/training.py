@@ -1,4 +1,4 @@
-"""Commands that train: demo, finetune, pretrain; and runs, which lists what they left."""
+"""Commands that train: demo, finetune, pretrain, signal; and runs, which lists what they left."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from chandler.cli.options import RunOptions, takes_options
+from chandler.cli.options import Data, RunOptions, SourceOptions, source_of, takes_options, tell
 from chandler.cli.remedies import as_typed
 from chandler.errors import ConfigError, DataError
 from chandler.places import require_apart
@@ -96,6 +96,78 @@ def _train(config: Path, options: RunOptions, defaults: Mapping[str, Any]) -> No
         from chandler.reports import write_run_report
 
         typer.echo(f"Report: {write_run_report(run.folder)}")
+
+
+@takes_options
+def signal(
+    model: Annotated[
+        str,
+        Argument(
+            help="A run folder, chandler-nano (bundled), a repository, or TOKENIZER+PREDICTOR.", show_default=False
+        ),
+    ],
+    data: Data,
+    horizon: Annotated[int, Option(help="Bars ahead whose return is to be ordered.")],
+    out: Annotated[
+        Path, Option(help="Folder that signal/ is written into, such as the run's own; what else is in it stays.")
+    ] = Path("runs/signal"),
+    delay: Annotated[int, Option(help="Bars from the signal to the close that its return begins at.")] = 0,
+    every: Annotated[int | None, Option(help="Bars between two dates; default: the horizon.")] = None,
+    lookback: Annotated[int | None, Option(help="Bars that the model sees; default: as trained.")] = None,
+    val_start: Annotated[
+        str | None, Option(help="First date that chooses; default: a quarter before the test.")
+    ] = None,
+    test_start: Annotated[
+        str | None, Option(help="First date of the test; default: a fifth, later than what the model knows.")
+    ] = None,
+    hidden: Annotated[int, Option(help="Units of a hidden layer; 0: a linear readout.")] = 0,
+    seeds: Annotated[int, Option(help="Heads that are fitted; their mean is the head.")] = 3,
+    seed: Annotated[int, Option(help="The first of them, and that of paths.")] = 0,
+    paths: Annotated[int, Option(help="Sampled futures of each forecast that it is held against.")] = 10,
+    path_dates: Annotated[int, Option(help="Dates that are forecast for that; 0: none.")] = 12,
+    memory: Annotated[
+        int | None, Option(help="MB for what is embedded at a time; default: a quarter of what is free.")
+    ] = None,
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    force: Annotated[bool, Option("--force", help="Also test on dates that the model knows, and say so.")] = False,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace a signal head in that folder.")] = False,
+    *,
+    source: SourceOptions,
+) -> None:
+    """Train a small readout of MODEL's hidden state to order symbols by their return, and test it on later dates.
+
+    The model stays as it is. The table shows the mean RankIC by date beside momentum, reversal and the model's own
+    forecasts, and a sentence says whether there is anything in it.
+
+    Example: [bold]chandler signal runs/mine panel.parquet --horizon 5 --out runs/mine[/bold]
+
+    It is traded with [bold]chandler backtest panel.parquet --model runs/mine --set head=runs/mine[/bold]
+    """
+    from chandler.data import SourceSettings, load_source, note_lines
+    from chandler.data.inspection import findings
+    from chandler.data.reading import opened
+    from chandler.evaluation.walk_forward import exposure, open_model
+    from chandler.forecasting import require_place
+    from chandler.settings import load
+    from chandler.training.settings import SignalSettings
+    from chandler.training.signal import fit_signal
+
+    given = {
+        "horizon": horizon, "delay": delay, "every": every, "lookback": lookback, "val_start": val_start, "test_start": test_start,
+        "hidden": hidden, "seeds": seeds, "seed": seed, "paths": paths, "path_dates": path_dates,
+        "memory_budget": None if memory is None else memory * 1_000_000,
+    }  # fmt: skip
+    settings = load(SignalSettings, {name: value for name, value in given.items() if value is not None}, where="signal")
+    require_place(out, overwrite=overwrite)
+    read = SourceSettings(path=source_of(data) or [], **source.given())
+    require_apart(out / "signal", {"DATA": opened(read.path)})
+    forecaster = open_model(model, device)
+    store = load_source(read, skip_bad=source.skip_bad)
+    tell(note_lines(findings(store), store.skipped))
+    result = fit_signal(forecaster, store, settings, known=exposure(model), force=force)
+    place = result.head.save(out)
+    typer.echo(result.to_text())
+    typer.echo(f"Signal head: {place}")
 
 
 def runs(

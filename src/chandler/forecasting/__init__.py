@@ -3,7 +3,8 @@
 The way through: `Forecaster` (forecaster) loads a pair of models (pretrained), brings histories to what they see
 (preprocessing) by `ForecastSettings` (settings), continues them (paths, over engine) from the last close on (anchor) and
 hands back a `Forecast` (forecast) in price units, made whole (repair) or blended with naive ones and moved to cover what it
-says (the room calibration) where that is asked for.
+says (the room calibration) where that is asked for. `embedding` stops halfway: what the predictor makes of windows, as vectors, which
+a `SignalHead` (signal) turns into scores.
 `export` writes tables and pictures (plots).
 """
 
@@ -28,6 +29,7 @@ from chandler.forecasting.preprocessing import MIN_HISTORY, ModelInput, given_ti
 from chandler.forecasting.pretrained import RELEASES, recommended_settings
 from chandler.forecasting.repair import PRICE_FLOOR, repair_bars
 from chandler.forecasting.settings import ForecastSettings, Precision
+from chandler.forecasting.signal import SIGNAL, SignalHead, model_hash, require_place
 
 __all__ = [
     "MEMBERS",
@@ -35,6 +37,7 @@ __all__ = [
     "NAIVE",
     "PRICE_FLOOR",
     "RELEASES",
+    "SIGNAL",
     "Blend",
     "Calibration",
     "Forecast",
@@ -45,17 +48,20 @@ __all__ = [
     "PastForecast",
     "Precision",
     "Sampling",
+    "SignalHead",
     "anchored",
     "fit_bands",
     "fit_blend",
     "forecasts_to_frame",
     "given_times",
+    "model_hash",
     "prepare_series",
     "read_times",
     "recalibrate_bars",
     "recommended_settings",
     "repair_bars",
     "require_int",
+    "require_place",
     "resampled_bars",
     "table_text",
     "write_plots",

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from chandler.data import CLOSE, Bars
 from chandler.data.calendars import known_calendar
+from chandler.data.store import BarStore
 from chandler.devices import bring, device_of, resolve
 from chandler.errors import ConfigError
 from chandler.forecasting.anchor import anchored
 from chandler.forecasting.calibration import Calibration, required
+from chandler.forecasting.embedding import embed, embed_rows
 from chandler.forecasting.engine import Overflow, Sampling, require_int
 from chandler.forecasting.forecast import Forecast
 from chandler.forecasting.paths import require_room, sample_paths, seeds_per_series
@@ -342,11 +344,7 @@ class Forecaster:
         if calibration is not None:
             sampling, lookback = calibration.agree(self.name, settings.sampling, settings.lookback)
             settings = replace(settings, sampling=sampling, lookback=lookback, anchor=calibration.anchor)
-        rows = min(settings.lookback or self.lookback or self.max_context, self.max_context)
-        if settings.lookback is not None and settings.lookback > rows:
-            warnings.warn(
-                f"lookback {settings.lookback}: the model sees {rows} bars at most, the last ones", stacklevel=3
-            )
+        rows = self._visible(settings.lookback)
         if settings.overflow == "trim":
             # As the engine would, but before the rows are normalised: the scale sees visible rows only.
             room = self.max_context - horizon
@@ -389,6 +387,58 @@ class Forecaster:
                 )
             )
         return [forecast.repair() for forecast in forecasts] if settings.repair else forecasts
+
+    def embed(
+        self,
+        bars: Bars | pd.DataFrame | Any,
+        *,
+        every: int = 1,
+        lookback: int | None = None,
+        memory_budget: int | None = None,
+        progress: bool | None = None,
+    ) -> pd.DataFrame:
+        """What the predictor makes of the last `lookback` bars, as a vector, along the bars of each symbol.
+
+        A row is the predictor's hidden state h (`Kronos.hidden`) at the last bar of the window that ends at its timestamp:
+        after all blocks and the final norm, what the head of s1 reads to say which bar comes next. The window is
+        normalised as for a forecast, by its own rows alone: later bars change nothing, nor do earlier ones. See
+        docs/embeddings.md.
+
+        Args:
+            bars: Bars, a store or frame of one or many symbols, or an iterable of what `forecast` takes. No window crosses
+                a segment of a store.
+            every: bars between two rows, from the first that has history enough on.
+            lookback: rows of a window; None for the forecaster's own. Symbols with fewer have no row, and a warning names
+                them.
+            memory_budget: bytes for what is computed at a time; by default a quarter of what is free.
+            progress: as in `forecast`.
+
+        Returns:
+            d_model columns h0, h1, ... (float32), MultiIndex (symbol, timestamp), symbols in the order given. A row is the
+            same up to rounding whatever it is computed with, unless a bit of a token lies on the edge.
+
+        Raises:
+            ConfigError: an impossible setting, or not even one window fits in memory.
+            DataError: no symbol has history enough, or values that are not finite.
+        """
+        lookback = None if lookback is None else require_int("lookback", lookback, MIN_HISTORY)
+        with patient_bar("Embedding", progress) as report:
+            self.bring_models()
+            return embed(self._pair(), bars, every, self._visible(lookback), memory_budget, report)
+
+    def embed_rows(
+        self, store: BarStore, rows: NDArray[np.int64], lookback: int, memory_budget: int | None = None
+    ) -> NDArray[np.float32]:
+        """`embed` at absolute rows (W,) of a store, each with `lookback` rows of its symbol up to it: (W, d_model)."""
+        self.bring_models()
+        return embed_rows(self._pair(), store, rows, lookback, memory_budget)
+
+    def _visible(self, lookback: int | None) -> int:
+        """Rows of history that are used where a call asks for so many."""
+        rows = min(lookback or self.lookback or self.max_context, self.max_context)
+        if lookback is not None and lookback > rows:
+            warnings.warn(f"lookback {lookback}: the model sees {rows} bars at most, the last ones", stacklevel=4)
+        return rows
 
     def sample(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,8 @@ import torch
 from chandler.atomic import atomic_file
 from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from chandler.data import note_lines
-from chandler.errors import ConfigError
+from chandler.errors import CheckpointError, ConfigError
+from chandler.forecasting import SIGNAL, Forecaster, SignalHead
 from chandler.nn import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Kronos, KronosTokenizer
 from chandler.places import existing, require_apart
 from chandler.text import count
@@ -28,9 +29,11 @@ from chandler.training.settings import (
     PredictorSettings,
     ScoringSettings,
     Settings,
+    SignalSettings,
     TokenizerSettings,
     settings_to_run,
 )
+from chandler.training.signal import fit_signal, plan_signal, split_moments
 from chandler.version import __version__
 
 if TYPE_CHECKING:
@@ -104,6 +107,8 @@ def _finetune(
     stages = _open_stages(settings, folder, overwrite=overwrite, resume=resume)
     opened = {f"{stage.name}.start": existing([stage.settings.start]) for stage in stages if stage.model is not None}
     require_apart(folder, data_inputs(settings) | opened, entries=runs.RUN.found(folder))
+    if settings.signal.enabled:  # too few dates are said before the hours
+        plan_signal(data.train.main.store, _signal_settings(settings, data), settings.data.lookback, force=True)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         runs.prepare_folder(folder, settings, overwrite=overwrite)
@@ -137,6 +142,11 @@ def _finetune(
                 # Only now: until the summary names its result, an interrupted stage goes on from here.
                 engine.CheckpointManager(folder / "checkpoints" / stage.name).clear()
             tracking.stage_over(int(outcome.get("steps", 0)))
+            accelerator.wait_for_everyone()
+        if settings.signal.enabled:
+            if accelerator.is_main_process:
+                summary["signal"] = _fit_signal(folder, context, progress)
+                runs.write_json(folder / "summary.json", summary)
             accelerator.wait_for_everyone()
     return Run(folder)
 
@@ -290,6 +300,39 @@ def _run_stage(start: _StageStart, run: engine.RunContext, folder: Path, progres
         "verdict": verdict(name, outcome),
         **{("start_score" if k == "start" else k): v for k, v in outcome.to_dict().items()},
     }
+
+
+def _signal_settings(settings: Settings, data: RunData) -> SignalSettings:
+    """Those of the run's signal head: along its own split and horizon unless they say otherwise."""
+    own = {"horizon": settings.data.horizon, **split_moments(data.train.main.store, settings.data.split)}
+    return SignalSettings(**{**own, **settings.signal.model_dump(exclude_defaults=True, exclude_none=True)})
+
+
+def _fit_signal(folder: Path, run: engine.RunContext, progress: RunProgress) -> dict[str, Any]:
+    """A signal head on the finished models; what it amounts to, for summary.json."""
+    forecaster = Forecaster.from_pretrained(folder, device=run.accelerator.device)
+    wanted = _signal_settings(run.settings, run.data)
+    if run.resume and SIGNAL.is_at(folder):
+        with suppress(CheckpointError):
+            head = SignalHead.load(folder)
+            head.require(forecaster)
+            if head.about.get("settings") == wanted.model_dump(mode="json"):
+                progress.note("signal: kept the head of an earlier run")
+                return {"verdict": head.about.get("verdict"), "scores": head.about.get("scores")}
+    store = run.data.train.main.store
+
+    def leave() -> None:
+        if run.stop.signal:
+            raise engine.Interrupted(
+                "Stopped. Both stages are finished, the signal head is not.", 128 + run.stop.signal
+            )
+
+    # By the run's own split: what the stages have seen of the test is said in the notes.
+    made = fit_signal(forecaster, store, wanted, known=runs.known(folder), force=True, progress=progress, between=leave)
+    made.head.save(folder)
+    for line in made.to_text().splitlines():
+        progress.note(f"signal: {line}")
+    return {"verdict": made.verdict, "scores": made.head.about["scores"]}
 
 
 def _make_scorer(

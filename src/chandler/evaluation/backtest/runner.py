@@ -19,6 +19,7 @@ from chandler.data.inspection import findings
 from chandler.data.store import BarStore
 from chandler.errors import DataError
 from chandler.evaluation.backtest import performance
+from chandler.evaluation.backtest.heads import after_fit, fitted_notes, head_signals
 from chandler.evaluation.backtest.panel import Array, Panel
 from chandler.evaluation.backtest.portfolio import Curve, simulate
 from chandler.evaluation.backtest.settings import BacktestSettings
@@ -36,6 +37,7 @@ from chandler.evaluation.walk_forward import (
     window_for,
     write_table,
 )
+from chandler.forecasting import SignalHead
 from chandler.measures import block_bootstrap
 from chandler.places import Layout, require_apart
 from chandler.progress import Progress
@@ -95,7 +97,8 @@ def backtest(
     store, _ = load_clean(settings.data)
     models = [settings.model] if settings.model is not None else []
     signals = {} if settings.signals is None else {"signals": [Path(settings.signals)]}
-    require_apart(folder, inputs(settings.data, models) | signals)
+    heads = {} if settings.head is None else {"head": [Path(settings.head)]}
+    require_apart(folder, inputs(settings.data, models) | signals | heads)
     found = findings(store, cleaned=settings.data.cleaning.enabled)
     for line in note_lines(found, store.skipped):
         shown.note(line)
@@ -178,14 +181,24 @@ def _signals(
     if settings.signals is not None:
         return read_signals(settings.signals), {"kind": "file"}
     assert settings.model is not None
-    auto = window_for(panel.interval(), settings.task)
+    head = None if settings.head is None else SignalHead.load(settings.head)
+    auto = window_for(panel.interval(), settings.task) if head is None else (head.lookback, head.horizon)
     lookback, horizon = settings.lookback or auto[0], settings.horizon or auto[1]
     exposures = {settings.model: exposure(settings.model)}
     start = settings.start or (None if force else first_clean_origin(store, exposures))
+    if head is not None and not force:
+        start = after_fit(head, store, start, given=settings.start is not None)
     bars = signal_bars(store, panel, lookback, settings.every, start)
     marks = check_contamination(bars, exposures, force)[settings.model]
     forecaster = open_model(settings.model, settings.device)
     notes = mark_notes(marks, "signals")
+    if head is not None:
+        head.require(forecaster)
+        _open(folder, overwrite)
+        notes += fitted_notes(head, bars)
+        seen = sorted(set(marks.tolist()).intersection(REFUSED))
+        about = {"kind": "head", "head": settings.head, "lookback": lookback, "horizon": horizon, "seen": seen}
+        return head_signals(forecaster, head, bars, shown), {**about, "notes": notes}
     if forecaster.max_context < lookback:
         notes.append(
             f"The model sees the last {forecaster.max_context} of the {lookback} bars: its context is smaller."
@@ -202,7 +215,7 @@ def _signals(
 
 def _contenders(settings: BacktestSettings, panel: Panel, scores: Array) -> dict[str, Array]:
     """The scores to trade by name, the ones in question first."""
-    found = {"model" if settings.model else "signals": scores}
+    found = {"signal head" if settings.head else "model" if settings.model else "signals": scores}
     for name, bars, sign in (("momentum", settings.momentum, 1), ("reversal", settings.reversal, -1)):
         if bars is not None:
             past = performance.momentum_scores(panel, scores, bars, sign)

@@ -28,6 +28,8 @@ class BacktestSettings(StrictModel):
     """Run folder, released predictor, or TOKENIZER+PREDICTOR, whose forecasts make the signals."""
     signals: str | None = None
     """Instead of a model: a CSV or Parquet file of timestamp, symbol, score."""
+    head: str | None = None
+    """A folder with the signal head (chandler signal) of the model: its scores are traded, nothing is forecast."""
     every: int = Field(1, ge=1)
     """Bars between two signals of the model."""
     start: Moment | None = None
@@ -36,7 +38,7 @@ class BacktestSettings(StrictModel):
     end: Moment | None = None
     """Last day or time; null: the last of the data."""
     lookback: int | None = Field(None, ge=2)
-    """Bars of history of every forecast; null: as the paper for the interval of the bars (daily: 90)."""
+    """Bars of history of every forecast (a head has its own); null: as the paper for the interval of the bars (daily: 90)."""
     horizon: int | None = Field(None, ge=1)
     """Bars ahead, over which the forecast close is averaged; null: as the paper (daily: 10)."""
     paths: int = Field(_PAPER.paths, ge=1)
@@ -74,4 +76,8 @@ class BacktestSettings(StrictModel):
         if (self.model is None) == (self.signals is None):
             what = "neither" if self.model is None else "both"
             raise ValueError(f"signals come from a model or from a file: give model or signals, found {what}")
+        if self.head is not None and self.model is None:
+            raise ValueError("a signal head reads a model: give model as well as head, and no signals")
+        if self.head is not None and (self.lookback is not None or self.horizon is not None):
+            raise ValueError("a signal head has its own lookback and horizon: leave them out")
         return self

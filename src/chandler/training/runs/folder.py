@@ -9,6 +9,7 @@ from typing import Any
 
 from chandler.atomic import atomic_file, write_text
 from chandler.errors import ConfigError
+from chandler.forecasting import SIGNAL
 from chandler.places import Layout
 from chandler.training.runs.history import flattened, read_mapping, read_records
 from chandler.training.settings import Settings, load_settings
@@ -33,6 +34,7 @@ RUN = Layout(
         "tokenizer/config.json", "tokenizer/model.safetensors", "predictor/config.json", "predictor/model.safetensors",
         "tokenizer/exposure.json", "predictor/exposure.json", STARTS,
         "tokenizer/.tmp??????", "predictor/.tmp??????",  # safetensors' own, where it was killed
+        *SIGNAL.files,
         "adapters/*/adapter.json", "adapters/*/adapter.safetensors", *(f"checkpoints/*/{name}" for name in STATES.files),
         # Of TensorBoard, and of MLflow: a folder for each experiment, by its number.
         f"trackers/{TRACKERS}/**", "trackers/[0-9]*/**",

@@ -12,6 +12,7 @@ from chandler.forecasting import recommended_settings
 from chandler.nn import DependencyPositions
 from chandler.settings import StrictModel
 from chandler.training.settings.data import DataSettings
+from chandler.training.settings.signal import SignalSettings
 from chandler.training.settings.stage import RANDOM, PredictorSettings, TokenizerSettings
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "comet"]
@@ -41,6 +42,8 @@ class Settings(StrictModel):
     data: DataSettings
     tokenizer: TokenizerSettings = Field(default_factory=TokenizerSettings)
     predictor: PredictorSettings = Field(default_factory=PredictorSettings)
+    signal: SignalSettings = Field(default_factory=SignalSettings)
+    """Afterwards, a readout of the finished predictor that orders symbols by their return; off unless signal.enabled."""
 
     @field_validator("device")
     @classmethod
@@ -58,6 +61,11 @@ class Settings(StrictModel):
     def _sensible(self) -> Settings:
         if not (self.tokenizer.enabled or self.predictor.enabled):
             raise ValueError("both stages are switched off; set tokenizer.enabled or predictor.enabled to true")
+        if self.signal.enabled and self.data.sources:
+            raise ValueError(
+                "signal.enabled needs one set of bars, data.path, and this run has data.sources: fit a head afterwards with "
+                "chandler signal"
+            )
         if self.tokenizer.start == RANDOM and not self.tokenizer.enabled:
             raise ValueError(
                 "tokenizer.start is random but the stage is off: a predictor cannot learn the tokens of random "

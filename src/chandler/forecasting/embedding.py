@@ -1,0 +1,192 @@
+"""Windows in, what the predictor makes of them out: its hidden state at the last bar, the vector that forecasts are read from."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from chandler.data import Bars
+from chandler.data.datasets import normalise
+from chandler.data.reading import load_bars
+from chandler.data.store import BarStore, gather_windows
+from chandler.devices import device_of
+from chandler.errors import ConfigError, DataError
+from chandler.forecasting.engine import SHARE, eval_mode, free_memory, require_int
+from chandler.forecasting.preprocessing import many_series
+from chandler.forecasting.pretrained import ModelPair
+from chandler.progress import Report
+from chandler.text import count
+
+Ints = NDArray[np.int64]
+MOST_CPU, MOST_ACCELERATOR = 64, 1024
+"""Windows computed together at most: beyond, a CPU is no faster, and an accelerator is busy."""
+NAMED = 5
+"""Symbols that a message names."""
+
+
+def store_of(series: Any) -> BarStore:
+    """A store of what `Forecaster.embed` takes.
+
+    Raises:
+        DataError: something else, nothing at all, or a symbol that comes twice.
+    """
+    if isinstance(series, BarStore):
+        return series
+    if isinstance(series, pd.DataFrame):
+        return load_bars(series)
+    if isinstance(series, Bars):
+        return BarStore.from_bars([series])
+    if not isinstance(series, Iterable) or isinstance(series, str):
+        raise DataError(f"embed takes Bars, a frame, a store or a list of these, found {series!r:.60}.")
+    return BarStore.from_bars(many_series(series))
+
+
+def embedding_rows(store: BarStore, lookback: int, every: int = 1) -> tuple[Ints, Ints]:
+    """Where embeddings stand: symbol numbers and absolute rows, (W,) each, in the order of the store.
+
+    A row counts where its `lookback` rows lie within one segment of the store; of those of a symbol every `every`-th is
+    taken from the first on, so that rows added later move none.
+    """
+    numbers, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for number in range(len(store)):
+        own = store.segments_of(number) + store.offsets[number]
+        ends = [np.arange(lo + lookback - 1, hi, dtype=np.int64) for lo, hi in own]
+        found = np.concatenate([np.empty(0, np.int64), *ends])[::every]
+        rows.append(found)
+        numbers.append(np.full(len(found), number, np.int64))
+    return np.concatenate(numbers), np.concatenate(rows)
+
+
+@torch.no_grad()
+def embed_rows(
+    models: ModelPair,
+    store: BarStore,
+    rows: Ints,
+    lookback: int,
+    memory_budget: int | None = None,
+    report: Report | None = None,
+) -> NDArray[np.float32]:
+    """The predictor's hidden state at the last bar of the windows that end at absolute rows of a store.
+
+    Args:
+        models: both on one device, where it is computed.
+        rows: (W,), each with `lookback` rows of its symbol up to it.
+        lookback: rows of a window; more than `max_context` are cut to the last ones.
+        memory_budget: bytes for what is computed at a time; None for a quarter of what is free.
+        report: called with (windows done, windows in all).
+
+    Returns:
+        (W, d_model) float32.
+
+    Raises:
+        ConfigError: not even one window fits in memory, or the result does not.
+        DataError: values that are not finite, in the bars or of damaged weights.
+    """
+    device, length = device_of(models.predictor), min(lookback, models.max_context)
+    made = _room(len(rows), models.predictor.config.d_model)
+    size = _batch(models, length, device, memory_budget)
+    with eval_mode(models.tokenizer, models.predictor):
+        for begin in range(0, len(rows), size):
+            starts = rows[begin : begin + size] - length + 1
+            values = gather_windows(store.values, starts, length)
+            _require_finite(store, starts, values)
+            x = torch.as_tensor(normalise(values, length)[0]).to(device)
+            stamps = torch.as_tensor(gather_windows(store.stamps, starts, length)).to(device)
+            s1, s2 = models.tokenizer.encode(x)
+            made[begin : begin + size] = models.predictor.hidden(s1, s2, stamps)[:, -1].float().cpu().numpy()
+            if report is not None:
+                report(min(begin + size, len(rows)), len(rows))
+    if not np.isfinite(made).all():
+        raise DataError(
+            "the model gave values that are not finite. Its weights are damaged: load the checkpoint again, or an earlier one."
+        )
+    return made
+
+
+def embedding_table(store: BarStore, numbers: Ints, rows: Ints, states: NDArray[np.float32]) -> pd.DataFrame:
+    """States (W, d) with the MultiIndex (symbol, timestamp) and columns h0, h1, ...; W rows of symbols in blocks.
+
+    Times are naive where no symbol has a zone, in the zone where all have the same, else in UTC.
+    """
+    zones = set(store.zones)
+    times = pd.DatetimeIndex(np.asarray(store.timestamps)[rows].view("M8[ns]"))
+    if zones != {None}:
+        times = times.tz_localize("UTC")
+        only = zones.pop() if len(zones) == 1 else None
+        times = times if only is None else times.tz_convert(only)
+    symbols = pd.Index(np.asarray(store.symbols, dtype=object)[numbers], dtype="str")
+    index = pd.MultiIndex.from_arrays([symbols, times], names=["symbol", "timestamp"])
+    return pd.DataFrame(states, index, [f"h{place}" for place in range(states.shape[1])])
+
+
+def embed(
+    models: ModelPair,
+    series: Iterable[Bars | pd.DataFrame] | Any,
+    every: int,
+    lookback: int,
+    memory_budget: int | None = None,
+    report: Report | None = None,
+) -> pd.DataFrame:
+    """`Forecaster.embed`, which says what it is, of models that are on their device."""
+    every, store = require_int("every", every, 1), store_of(series)
+    numbers, rows = embedding_rows(store, lookback, every)
+    short = np.setdiff1d(np.arange(len(store)), numbers)
+    if len(short):
+        told = _too_short(store, short, lookback)
+        if not len(rows):
+            raise DataError(f"{told} Lower lookback, or give more history.")
+        warnings.warn(told, stacklevel=3)
+    states = embed_rows(models, store, rows, lookback, memory_budget, report)
+    return embedding_table(store, numbers, rows, states)
+
+
+def _too_short(store: BarStore, short: Sequence[int] | Ints, lookback: int) -> str:
+    names = ", ".join(store.symbols[number] for number in short[:NAMED]) + (", ..." if len(short) > NAMED else "")
+    of = "" if len(short) == len(store) else f" of {len(store)}"
+    have = "has" if len(short) == 1 else "have"
+    return f"{count(len(short), 'symbol')}{of} {have} no {lookback} unbroken rows to embed: {names}."
+
+
+def _require_finite(store: BarStore, starts: Ints, values: NDArray[Any]) -> None:
+    broken = ~np.isfinite(values).all(axis=2)
+    if broken.any():
+        window, place = (int(one) for one in np.argwhere(broken)[0])
+        row = int(starts[window]) + place
+        number = int(np.searchsorted(store.offsets, row, side="right")) - 1
+        raise DataError(
+            f"{store.symbols[number]}: values that are not finite, first at {store.index(number, row, row + 1)[0]}. Read "
+            "the bars with Bars.from_frame or load_bars, which say what to do."
+        )
+
+
+def _room(windows: int, width: int) -> NDArray[np.float32]:
+    """Where the result goes; ConfigError before hours of work if it cannot be held."""
+    need, free = 3 * 4 * windows * width, free_memory(torch.device("cpu"))
+    if need > max(free, 256 << 20):
+        raise ConfigError(
+            f"{windows:,} embeddings of {width} numbers need {need / 1e9:,.1f} GB of memory, {free / 1e9:,.1f} GB are free. "
+            "Raise every, or embed fewer symbols at a time."
+        )
+    return np.empty((windows, width), np.float32)
+
+
+def _batch(models: ModelPair, length: int, device: torch.device, memory_budget: int | None) -> int:
+    """Windows that are computed at a time."""
+    budget = int(free_memory(device) * SHARE) if memory_budget is None else memory_budget
+    # A row inside a block: its normed, rotated and gated copies, and its scores against all rows before.
+    need = max(
+        4 * length * (8 * one.config.d_model + 3 * one.config.ff_dim + 3 * one.config.n_heads * length)
+        for one in (models.tokenizer, models.predictor)
+    )
+    if budget < need:
+        raise ConfigError(
+            f"a window of {length} rows needs {need / 1e6:,.1f} MB to be embedded, the memory budget is "
+            f"{max(budget, 0) / 1e6:,.1f} MB. Lower lookback, or raise the budget (memory_budget=)."
+        )
+    return max(1, min(budget // need, MOST_CPU if device.type == "cpu" else MOST_ACCELERATOR))
