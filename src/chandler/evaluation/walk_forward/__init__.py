@@ -3,7 +3,7 @@
 `results` (tables and comparisons), `calibration`.
 """
 
-from chandler.evaluation.walk_forward.calibration import calibrate, calibrate_missing
+from chandler.evaluation.walk_forward.calibration import calibrate, calibrate_missing, fit_calibration
 from chandler.evaluation.walk_forward.contamination import (
     REFUSED,
     SAYS,
@@ -51,6 +51,7 @@ __all__ = [
     "exposure",
     "find_origins",
     "first_clean_origin",
+    "fit_calibration",
     "forecast_windows",
     "in_chunks",
     "inputs",
