@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 
 from chandler import Forecaster, load_bars
-from chandler.data import CLOSE, BarStore, resample_store
+from chandler.data import CLOSE, LOW, BarStore, resample_store
 from chandler.evaluation.baselines import BASELINES
 from chandler.evaluation.walk_forward import Origins, find_origins, fit_calibration, forecast_windows
-from chandler.forecasting import ForecastSettings
+from chandler.forecasting import PRICE_FLOOR, ForecastSettings
 from chandler.forecasting.calibration.fitting import PRIOR, PRIOR_KEEP
 from chandler.measures import crps
 from chandler.progress import Progress
@@ -133,10 +133,11 @@ def scored(forecaster: Forecaster, chosen: CardSet, folder: Path, windows: int, 
         for number, seed, raw, own in zip(numbers, seeds, plain, forecasts, strict=True):
             history, truth = (one.values for one in later.bars(int(number)))
             closes = history[:, CLOSE]
+            floor = PRICE_FLOOR * float(history[:, LOW].min())  # log prices must exist
             made = {"as it is": raw.paths, "anchored": own.paths}
-            made |= {name: blend.apply(own.paths, history, seed) for name, blend in ways.items()}
+            made |= {name: blend.apply(np.maximum(own.paths, floor), history, seed) for name, blend in ways.items()}
             made["blend, bands"] = found.apply(own.paths, history, seed)
-            samples = {name: np.maximum(each[..., CLOSE], 1e-12) for name, each in made.items()}
+            samples = {name: np.maximum(each[..., CLOSE], floor) for name, each in made.items()}
             samples |= {name: BASELINES[name](closes, HORIZON, paths, seed=seed) for name in NAIVE_WAYS}
             unit = np.diff(np.log(closes)).std()
             came = np.log(truth[:, CLOSE] / closes[-1]) / unit
