@@ -21,7 +21,7 @@ from chandler import Forecaster, load_bars
 from chandler.data import CLOSE, LOW, BarStore, resample_store
 from chandler.evaluation.baselines import BASELINES
 from chandler.evaluation.walk_forward import Origins, find_origins, fit_calibration, forecast_windows
-from chandler.forecasting import PRICE_FLOOR, ForecastSettings
+from chandler.forecasting import PRICE_FLOOR, ForecastSettings, anchored
 from chandler.forecasting.calibration.fitting import PRIOR, PRIOR_KEEP
 from chandler.measures import crps
 from chandler.progress import Progress
@@ -129,14 +129,15 @@ def scored(forecaster: Forecaster, chosen: CardSet, folder: Path, windows: int, 
         numbers = np.arange(first, min(first + CHUNK, len(later)))
         seeds = later.seeds(0, numbers)
         plain = forecast_windows(forecaster, replace(how, anchor=False), later, numbers, 0)
-        forecasts = forecast_windows(forecaster, how, later, numbers, 0)
-        for number, seed, raw, own in zip(numbers, seeds, plain, forecasts, strict=True):
+        firsts = forecast_windows(forecaster, replace(how, paths=1), later, numbers, 0)  # how far all paths move
+        for number, seed, raw, first_path in zip(numbers, seeds, plain, firsts, strict=True):
             history, truth = (one.values for one in later.bars(int(number)))
+            own = anchored(raw.paths, raw.paths[0, 0, CLOSE], first_path.paths[0, 0, CLOSE])
             closes = history[:, CLOSE]
             floor = PRICE_FLOOR * float(history[:, LOW].min())  # log prices must exist
-            made = {"as it is": raw.paths, "anchored": own.paths}
-            made |= {name: blend.apply(np.maximum(own.paths, floor), history, seed) for name, blend in ways.items()}
-            made["blend, bands"] = found.apply(own.paths, history, seed)
+            made = {"as it is": raw.paths, "anchored": own}
+            made |= {name: blend.apply(np.maximum(own, floor), history, seed) for name, blend in ways.items()}
+            made["blend, bands"] = found.apply(own, history, seed)
             samples = {name: np.maximum(each[..., CLOSE], floor) for name, each in made.items()}
             samples |= {name: BASELINES[name](closes, HORIZON, paths, seed=seed) for name in NAIVE_WAYS}
             unit = np.diff(np.log(closes)).std()

@@ -342,6 +342,7 @@ class Forecaster:
         horizon = require_int("horizon", horizon, 1)
         calibration = required(self.calibration, self.name) if settings.calibrated else None
         if calibration is not None:
+            calibration.bands.require(horizon)
             sampling, lookback = calibration.agree(self.name, settings.sampling, settings.lookback)
             settings = replace(settings, sampling=sampling, lookback=lookback, anchor=calibration.anchor)
         rows = self._visible(settings.lookback)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from chandler.evaluation.tasks import TaskTable, task_table
 from chandler.evaluation.walk_forward import CALIBRATED, EXAMPLES, QUESTIONS, ComparisonSpec, Results
+from chandler.forecasting import Calibration as StoredCalibration
 from chandler.measures import Comparison, Estimate
 from chandler.reports import evaluation_summary as summary
 from chandler.reports import score_charts
@@ -271,8 +272,15 @@ def _examples(results: Results, naive: str | None) -> tuple[list[tuple[str, Char
     return found, display_name(band or "")
 
 
+def _says(calibration: dict[str, Any] | None) -> str:
+    """What a stored calibration is made of; empty for none."""
+    return "" if calibration is None else StoredCalibration.from_dict(calibration).says().removeprefix("Calibrated: ")
+
+
 def _ran(results: Results) -> Pairs:
-    models = [(name, results.state["contenders"].get(name, {})) for name in results.raw_models]
+    contenders = results.state["contenders"]
+    models = [(name, contenders.get(name, {})) for name in results.raw_models]
+    models = [(name, facts | {"calibrated": _says(facts.get("calibration"))}) for name, facts in models]
     baselines = [display_name(name) for name in results.baselines]
     facts = {"period": summary.period(results), "state": results.state, "settings": results.config, "models": models,
              "baselines": baselines, "written": written_with()}  # fmt: skip
