@@ -95,6 +95,20 @@ build: $(TOOLS_READY) ## Source archive and wheel in dist/, checked: metadata, c
 try-wheel: build ## Install the wheel into an empty environment and run it outside the checkout (FULL=1: the whole demo)
 	sh scripts/try-wheel.sh "$(PYTHON)" dist "$(FULL)"
 
+check-project: $(TOOLS_READY) ## Lint the images, validate CITATION.cff
+	$(TOOLS)/bin/hadolint Dockerfile Dockerfile.cuda
+	$(TOOLS)/bin/cffconvert --validate
+
+DOCS := .venv-docs
+DOCS_READY := $(DOCS)/.ready
+$(DOCS_READY): requirements/docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/docs.txt
+	@touch $@
+
+docs: $(DOCS_READY) ## The site, from docs/ into site/
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+
 format: $(READY) ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
