@@ -8,7 +8,7 @@ WHEELS ?= wheels
 WHEELS_PYTHON ?= 3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-processors test-gpu wheels soak fingerprint demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read bench-card format clean
+.PHONY: help setup check test test-processors test-gpu wheels soak fingerprint demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read bench-card build try-wheel docs check-project format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -79,9 +79,39 @@ CARD ?= ../market-data
 bench-card: $(READY) ## Forecasts against a random walk on the sets of nano's card (their files in CARD)
 	$(BIN)/python -m benchmarks.card $(CARD)
 
+TOOLS := .venv-tools
+TOOLS_READY := $(TOOLS)/.ready
+$(TOOLS_READY): requirements/tools.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/tools.txt
+	@touch $@
+
+build: $(TOOLS_READY) ## Source archive and wheel in dist/, checked: metadata, contents, size
+	rm -rf dist/chandler_kronos-*
+	$(TOOLS)/bin/python -m build --outdir dist .
+	$(TOOLS)/bin/twine check --strict dist/chandler_kronos-*
+	$(TOOLS)/bin/python scripts/check_wheel.py dist
+
+try-wheel: build ## Install the wheel into an empty environment and run it outside the checkout (FULL=1: the whole demo)
+	sh scripts/try-wheel.sh "$(PYTHON)" dist "$(FULL)"
+
+check-project: $(TOOLS_READY) ## Lint the images, validate CITATION.cff
+	$(TOOLS)/bin/hadolint Dockerfile Dockerfile.cuda
+	$(TOOLS)/bin/cffconvert --validate
+
+DOCS := .venv-docs
+DOCS_READY := $(DOCS)/.ready
+$(DOCS_READY): requirements/docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/docs.txt
+	@touch $@
+
+docs: $(DOCS_READY) ## The site, from docs/ into site/
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+
 format: $(READY) ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean: ## Remove the environment and caches (runs/ stays)
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-tools .venv-docs site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

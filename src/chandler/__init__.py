@@ -10,7 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from chandler.version import __version__
+from chandler.version import __version__, require_torch
 
 if TYPE_CHECKING:
     from chandler.data import Bars, BarStore, inspect_store, load_bars, prepare
@@ -75,6 +75,7 @@ if "torch" not in sys.modules and not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os
 def __getattr__(name: str) -> Any:
     for home, names in _HOMES.items():
         if name in names:
+            require_torch()
             return getattr(importlib.import_module(home), name)
     raise AttributeError(f"module 'chandler' has no attribute {name!r}")
 

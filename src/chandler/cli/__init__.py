@@ -14,7 +14,7 @@ from chandler.cli import bars, evaluation, forecasting, journal, training
 from chandler.cli.remedies import COMMANDS, as_typed
 from chandler.errors import ChandlerError
 from chandler.printing import patient_streams
-from chandler.version import __version__
+from chandler.version import __version__, require_torch
 
 app = typer.Typer(
     name="chandler",
@@ -41,6 +41,7 @@ def _options(
 ) -> None:
     global _debug
     _debug = debug
+    require_torch()
 
 
 for command in (
