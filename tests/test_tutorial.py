@@ -17,7 +17,9 @@ ROOT = Path(__file__).parents[1]
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "configs/demo.yaml", tmp_path)
-    blocks = re.findall(r"```(python|sh)\n(.*?)```", (ROOT / "docs/tutorial.md").read_text(encoding="utf-8"), flags=re.S)
+    blocks = re.findall(
+        r"```(python|sh)\n(.*?)```", (ROOT / "docs/tutorial.md").read_text(encoding="utf-8"), flags=re.S
+    )
     assert [kind for kind, _ in blocks] == ["python", "sh", "sh", "python"]
     names: dict[str, object] = {}
     for kind, block in blocks:

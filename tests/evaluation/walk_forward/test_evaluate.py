@@ -287,6 +287,7 @@ def test_without_a_calibration_one_is_fitted_on_the_bars_before_and_kept(tmp_pat
     (folder / "scores.parquet").unlink()
     evaluate(asked)
     assert kept.stat().st_mtime_ns == before
+    assert load_evaluation({"data": {"path": "x.csv"}}, ["calibration=off"]).calibration == "off"
     stored = evaluate(settings(tmp_path / "s", models={"tiny": pair}, start="2012-11-01", calibration="stored"))
     assert Results(stored).models == ["tiny"]
 

@@ -98,6 +98,11 @@ class EvaluationSettings(StrictModel):
             raise ValueError(f"give {least} or more, or null for the paper's")
         return AUTO if value is None else value
 
+    @field_validator("calibration", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        return "off" if value is False else value  # what YAML makes of it
+
     @field_validator("models", mode="before")
     @classmethod
     def _named(cls, value: object) -> object:
