@@ -283,7 +283,9 @@ def _run_stage(start: _StageStart, run: engine.RunContext, folder: Path, progres
     if isinstance(settings, PredictorSettings):
         tokenizer = KronosTokenizer.from_pretrained(folder / "tokenizer").requires_grad_(False)
         lookback = run.settings.data.lookback
-        stage = engine.PredictorStage(start.model, tokenizer, lookback, settings.condition, settings.loss)
+        stage = engine.PredictorStage(
+            start.model, tokenizer, lookback, settings.condition, settings.loss, noise=settings.token_noise
+        )
         scorer = _make_scorer(tokenizer, settings, run, derive_seed(start.seed, 0, 0, 4))
     outcome = engine.Trainer(stage, settings, run, checkpoints, start.seed, scorer).fit()
     if is_main:

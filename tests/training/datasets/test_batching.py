@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,20 +40,34 @@ def test_every_window_at_most_once_per_epoch_over_all_ranks(
 
 
 def test_windows_and_their_randomness_do_not_depend_on_the_sharding() -> None:
-    def steps(batch: int, accumulation: int, ranks: int) -> list[dict[int, list[float]]]:
-        plan = BatchPlan(100, 6, batch, accumulation, ranks, seed=5)
+    def steps(batch: int, accumulation: int, ranks: int) -> list[dict[int, list[Any]]]:
+        plan = BatchPlan(100, 6, batch, accumulation, ranks, seed=5, noise=True)
         order = epoch_order(100, seed=5, epoch=1)
         return [
             {
-                int(i): u.tolist()
+                int(i): [u.tolist(), noise.tolist()]
                 for rank in range(ranks)
                 for micro in plan.step(order, index, rank, step=index)
-                for i, u in zip(micro.indices, micro.uniforms, strict=True)
+                if micro.noise is not None
+                for i, u, noise in zip(micro.indices, micro.uniforms, micro.noise, strict=True)
             }
             for index in range(plan.steps_per_epoch)
         ]
 
     assert steps(16, 1, 1) == steps(8, 1, 2) == steps(4, 2, 2) == steps(4, 1, 4)
+    assert sum(map(len, steps(16, 1, 1))) == 100
+
+
+def test_noise_is_drawn_where_it_is_asked_for_and_beside_the_other_draws() -> None:
+    order = epoch_order(20, seed=5, epoch=1)
+    (plain,) = BatchPlan(20, 6, 20, 1, 1, seed=5).step(order, 0, 0, step=1)
+    (noisy,) = BatchPlan(20, 6, 20, 1, 1, seed=5, noise=True).step(order, 0, 0, step=1)
+    assert plain.noise is None
+    assert noisy.noise is not None
+    assert noisy.noise.shape == (20, 6, 2)
+    assert torch.equal(plain.uniforms, noisy.uniforms)
+    assert torch.equal(plain.chances, noisy.chances)
+    assert len({*noisy.noise.flatten().tolist(), *noisy.uniforms.flatten().tolist()}) == 360
 
 
 def test_seeds_of_different_purposes_differ() -> None:

@@ -39,7 +39,7 @@ def test_two_processes_equal_one_with_the_same_global_batch(
 ) -> None:
     # 71 windows in global batches of 16: the last one has 7, shared as 4 + 3.
     config["data"]["windows_per_epoch"] = 71
-    config["predictor"]["condition"] = condition
+    config["predictor"] |= {"condition": condition, "token_noise": 0.2}
     one = finetune(config)
     for stage in ("tokenizer", "predictor"):
         config[stage]["batch_size"] = 8

@@ -4,7 +4,7 @@
 `augment` makes a batch and changes it. `device_placement` decides where the rows live, `device_cache` cuts windows there.
 """
 
-from chandler.training.datasets.augment import Batch, drop_volume, random_lookback, to_device
+from chandler.training.datasets.augment import Batch, drop_volume, random_lookback, replace_tokens, to_device
 from chandler.training.datasets.batching import BatchPlan, MicroBatch, derive_seed
 from chandler.training.datasets.device_placement import nbytes, place, place_on_device
 from chandler.training.datasets.mixture import TrainingSet
@@ -24,5 +24,6 @@ __all__ = [
     "place",
     "place_on_device",
     "random_lookback",
+    "replace_tokens",
     "to_device",
 ]

@@ -14,6 +14,9 @@ from chandler.data.datasets import CLIP, EPSILON, Windows
 from chandler.training.datasets.device_cache import gather_tensors
 from chandler.training.datasets.mixture import TrainingSet
 
+NOISE_LAGS = 4
+"""Token noise takes a pair from up to so many bars before: as far off as a sampled pair is (docs/log.md, 2026-11-27)."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -28,12 +31,20 @@ class Batch:
     column chooses `lookback`, the others s1 tokens."""
     lookback: Tensor | None = None
     """(B,) int64: rows that the scale of each window comes from, where they differ."""
+    noise: Tensor | None = None
+    """(B, T, 2) in [0, 1): for each bar whether its pair of tokens is replaced, and from how far before; None: none is."""
 
 
-def to_device(windows: Windows | TrainingSet, indices: np.ndarray, uniforms: Tensor, device: torch.device) -> Batch:
+def to_device(
+    windows: Windows | TrainingSet,
+    indices: np.ndarray,
+    uniforms: Tensor,
+    device: torch.device,
+    noise: Tensor | None = None,
+) -> Batch:
     """Gather windows and hand them to the device of the model."""
     gather = windows.gather_tensors if isinstance(windows, TrainingSet) else partial(gather_tensors, windows)
-    return Batch(*gather(indices, device), uniforms.to(device))
+    return Batch(*gather(indices, device), uniforms.to(device), noise=None if noise is None else noise.to(device))
 
 
 def drop_volume(batch: Batch, chances: Tensor, share: float) -> Batch:
@@ -63,3 +74,15 @@ def random_lookback(batch: Batch, least: int | None, lookback: int) -> Batch:
     mean = (values * seen).sum(1, keepdim=True) / rows[:, None, None]
     std = (((values - mean) * seen).square().sum(1, keepdim=True) / rows[:, None, None]).sqrt()
     return replace(batch, values=((values - mean) / (std + EPSILON)).clamp(-CLIP, CLIP), lookback=rows)
+
+
+def replace_tokens(s1: Tensor, s2: Tensor, noise: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """s1, s2 (B, T) in which about `share` of the pairs are those of a bar 1 .. `NOISE_LAGS` rows before in the same window.
+
+    `noise` is that of a `Batch`. Never a later bar, which would tell the model what it is asked for; never another window,
+    so that the result does not depend on how a step is shared out. The first bar has none before it and stays.
+    """
+    rows = torch.arange(s1.shape[1], device=s1.device)
+    back = 1 + (noise[..., 1] * NOISE_LAGS).long().clamp(max=NOISE_LAGS - 1)
+    source = torch.where(noise[..., 0] < share, (rows - back).clamp(min=0), rows)
+    return s1.gather(1, source), s2.gather(1, source)

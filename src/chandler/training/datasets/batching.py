@@ -23,6 +23,8 @@ class MicroBatch:
     """This rank's part of the batch over all ranks (for means over ranks within the batch)."""
     weight: float
     """This rank's part of all windows of the optimiser step; over ranks and batches they sum to 1."""
+    noise: torch.Tensor | None = None
+    """(b, T, 2) in [0, 1): this rank's rows of what `token_noise` draws from, where the plan draws it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class BatchPlan:
     accumulation: int
     ranks: int
     seed: int
+    noise: bool = False
+    """Whether there are draws for `token_noise`."""
 
     @property
     def per_epoch(self) -> int:
@@ -65,10 +69,18 @@ class BatchPlan:
         # One draw for the whole step: each window's numbers are the same however the step is cut and sharded.
         uniforms = _drawn(derive_seed(self.seed, step), len(group), self.length)
         chances = _drawn(derive_seed(self.seed, step, 0, 2), len(group))
+        noise = _drawn(derive_seed(self.seed, step, 0, 3), len(group), self.length, 2) if self.noise else None
         for lo in range(0, len(group), wide):
             whole = min(wide, len(group) - lo)
             mine = np.arange(lo + rank, lo + whole, self.ranks)
-            yield MicroBatch(group[mine], uniforms[mine], chances[mine], len(mine) / whole, len(mine) / len(group))
+            yield MicroBatch(
+                group[mine],
+                uniforms[mine],
+                chances[mine],
+                len(mine) / whole,
+                len(mine) / len(group),
+                None if noise is None else noise[mine],
+            )
 
 
 def derive_seed(*parts: int) -> int:

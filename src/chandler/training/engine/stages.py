@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from chandler.devices import wide
 from chandler.nn import Kronos, KronosTokenizer
-from chandler.training.datasets import Batch
+from chandler.training.datasets import Batch, replace_tokens
 
 
 class Stage(Protocol):
@@ -22,6 +22,8 @@ class Stage(Protocol):
     model: nn.Module
     measures: tuple[str, ...]
     """Names of the validation measures; the first selects checkpoints, lower is better."""
+    noise: float
+    """Share of the tokens of the context that are replaced in training; where it is 0 nothing is drawn for it."""
 
     @property
     def frozen(self) -> tuple[nn.Module, ...]:
@@ -44,6 +46,7 @@ class TokenizerStage:
     model: KronosTokenizer
     name: str = "tokenizer"
     measures: tuple[str, ...] = ("mse", "mse_s1")
+    noise: float = 0.0
     frozen: tuple[nn.Module, ...] = ()
 
     def losses(self, model: nn.Module, batch: Batch, mean_over_ranks: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
@@ -89,6 +92,7 @@ class PredictorStage:
     """The bars whose prediction is trained."""
     name: str = "predictor"
     measures: tuple[str, ...] = ("nll", "nll_s1", "nll_s2", "nll_horizon")
+    noise: float = 0.0
     _kept: dict[Hashable, Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -118,7 +122,10 @@ class PredictorStage:
     def losses(self, model: nn.Module, batch: Batch, mean_over_ranks: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         s1, s2 = self.tokens(batch)
         condition = batch.uniforms[:, 1:] if self.condition == "sampled" else s1[:, 1:]
-        logits1, logits2 = model(s1[:, :-1], s2[:, :-1], batch.stamps[:, :-1], condition)
+        seen1, seen2 = s1, s2
+        if self.noise and batch.noise is not None:
+            seen1, seen2 = replace_tokens(s1, s2, batch.noise, self.noise)  # what is seen; targets stay true
+        logits1, logits2 = model(seen1[:, :-1], seen2[:, :-1], batch.stamps[:, :-1], condition)
         ce1 = self._mean(logits1, s1, batch) + nothing(batch.values).sum()
         ce2 = self._mean(logits2, s2, batch)
         return {"loss": (ce1 + ce2) / 2, "ce_s1": ce1.detach(), "ce_s2": ce2.detach()}

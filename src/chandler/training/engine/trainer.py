@@ -85,6 +85,7 @@ class Trainer:
             s.accumulation_steps,
             accelerator.num_processes,
             self.seed,
+            noise=stage.noise > 0,
         )
         if not plan.steps_per_epoch:
             raise TrainingError(
@@ -198,7 +199,7 @@ class Trainer:
         self.model.train()
         totals: dict[str, Tensor] = {}
         for number, micro in enumerate(batches, start=1):
-            batch = to_device(train, micro.indices, micro.uniforms, accelerator.device)
+            batch = to_device(train, micro.indices, micro.uniforms, accelerator.device, micro.noise)
             batch = drop_volume(batch, micro.chances, self.run.settings.data.drop_volume)
             batch = random_lookback(batch, self.settings.least_lookback, train.main.lookback)
             with self.prepared.exchange(number == len(batches)):

@@ -147,6 +147,9 @@ class PredictorSettings(StageSettings):
     loss: Literal["window", "horizon"] = "window"
     """Over the next bar of every bar of a window, as released; or over the bars of the horizon alone. The scale of a
     window comes from its lookback, so what follows a bar of the lookback is known in part: it pulls to the mean."""
+    token_noise: float = Field(0.0, ge=0, lt=1)
+    """In training, each pair of tokens that the model sees is replaced with this probability by that of a bar up to four
+    before, drawn anew each step; what it has to predict stays. Against too much trust in its own sampled context. 0: never."""
 
     scoring: ScoringSettings | None = None
     """Score forecasts in each validation; null: only where promote_on needs them, as many as the defaults say."""
