@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-_context = multiprocessing.get_context("forkserver")
+context = multiprocessing.get_context("forkserver")
 # The server imports once, and each run is forked from it before torch has started a thread.
-_context.set_forkserver_preload(["chandler.training.run", "accelerate"])
+context.set_forkserver_preload(["chandler.training.run", "accelerate"])
 
 
 def _train(config: dict[str, Any], log: str) -> None:
@@ -30,7 +30,7 @@ def _train(config: dict[str, Any], log: str) -> None:
 
 def start(config: dict[str, Any], log: Path) -> Any:
     """A process that resumes (or starts) the run."""
-    process = _context.Process(target=_train, args=(config, str(log)))
+    process = context.Process(target=_train, args=(config, str(log)))
     process.start()
     return process
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.training.conftest import ASSET
-from tests.training.engine.test_parameters import torchrun
+from tests.training.ranks import finetune_in_two
 
 from chandler.checkpoint import WEIGHTS_NAME
 from chandler.data.bars import Bars
@@ -170,7 +170,8 @@ def test_two_processes_equal_one(config: dict[str, Any], tmp_path: Path) -> None
     one = finetune(config)
     for stage in ("tokenizer", "predictor"):
         config[stage]["batch_size"] = 8
-    torchrun({**config, "out": str(tmp_path / "two")}, tmp_path)
+    done = finetune_in_two({**config, "out": str(tmp_path / "two")}, tmp_path)
+    assert done.codes == (0, 0), done.stderr
     for stage in ("tokenizer", "predictor"):
         a, b = (load_file(f / stage / WEIGHTS_NAME) for f in (one.folder, tmp_path / "two"))
         for name in a:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,22 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.training.ranks import finetune_in_two, in_two
 
 from chandler.training.engine.distributed import make_accelerator
 from chandler.training.run import finetune
-
-
-def torchrun(config: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return in_two("-m", "chandler", "finetune", str(path))
-
-
-def in_two(*program: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *program]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
 
 
 def metrics(folder: str | Path) -> list[dict[str, Any]]:
@@ -44,8 +33,8 @@ def test_two_processes_equal_one_with_the_same_global_batch(
     for stage in ("tokenizer", "predictor"):
         config[stage]["batch_size"] = 8
     config["out"] = str(tmp_path / "two")
-    done = torchrun(config, tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = finetune_in_two(config, tmp_path)
+    assert done.codes == (0, 0), done.stderr
     a, b = metrics(one.folder), metrics(config["out"])
     assert [(r["stage"], r["kind"], r["step"]) for r in a] == [(r["stage"], r["kind"], r["step"]) for r in b]
     for x, y in zip(a, b, strict=True):
@@ -56,44 +45,50 @@ def test_two_processes_equal_one_with_the_same_global_batch(
 
 
 def test_a_dead_rank_takes_the_others_down_and_a_restart_goes_on(config: dict[str, Any], tmp_path: Path) -> None:
-    """Rank 1 is killed once, in the second stage; torchrun starts both again, and they go on from the last state."""
+    """Rank 1 is killed twice in the second stage: alone, where the other has to find out by itself; and under torchrun,
+    which starts both again, and they go on from the last state."""
     config["data"]["windows_per_epoch"] = 64
     for stage in ("tokenizer", "predictor"):
         config[stage] |= {"batch_size": 8, "epochs": 3, "save_every": 2}
-    one = torchrun({**config, "out": str(tmp_path / "whole")}, tmp_path)
-    assert one.returncode == 0, one.stderr
+    one = finetune_in_two({**config, "out": str(tmp_path / "whole")}, tmp_path)
+    assert one.codes == (0, 0), one.stderr
     path, program = tmp_path / "config.yaml", tmp_path / "dies_once.py"
     path.write_text(yaml.safe_dump(config))
-    # It dies from within, before step 6, for a kill from outside may come after the end.
+    # It dies from within, before a step, for a kill from outside may come after the end.
     program.write_text("""
-import os, signal
+import os, signal, sys
 from chandler.cli import main
 from chandler.training.engine.trainer import Trainer
 
-train_step = Trainer._train_step
+train_step, last = Trainer._train_step, int(sys.argv.pop())
 
-def die_at_6(self):
-    if self.stage.name == "predictor" and self.state.step == 6:
+def die(self):
+    if self.stage.name == "predictor" and self.state.step == last:
         os.kill(os.getpid(), signal.SIGKILL)
     train_step(self)
 
 if os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-    Trainer._train_step = die_at_6
+    Trainer._train_step = die
 main()
 """)
+    # Seconds on an idle machine; half an hour if the other rank waited for the dead one until gloo gives up.
+    alone = in_two(tmp_path, str(program), "finetune", str(path), "3", timeout=400)
+    assert alone.codes == (2, -signal.SIGKILL), alone.stderr
+    assert alone.stderr.count("lost contact: another process of this run has ended") == 1
+    assert "Traceback" not in alone.stdout + alone.stderr
+    # The one test that goes through torchrun itself.
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1",
-        str(program), "finetune", str(path), "--resume",
+        str(program), "finetune", str(path), "--resume", "6",
     ]  # fmt: skip
-    # Seconds on an idle machine; half an hour if the other rank waited for the dead one until gloo gives up.
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=400, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
-    assert text.count("lost contact: another process of this run has ended") == 1
     assert "Traceback" not in text
-    assert "predictor: 3 epochs, 12 steps, 64 windows an epoch; going on after step 4" in text
+    for step in (2, 4):
+        assert f"predictor: 3 epochs, 12 steps, 64 windows an epoch; going on after step {step}" in text
     assert "tokenizer: kept the result of an earlier run" in text
     for stage in ("tokenizer", "predictor"):
         a, b = (root / stage / "model.safetensors" for root in (tmp_path / "whole", tmp_path / "run"))
@@ -102,8 +97,8 @@ main()
 
 def test_a_failure_is_told_once_and_ends_every_rank(config: dict[str, Any], tmp_path: Path) -> None:
     config["data"]["path"] = str(tmp_path / "none.csv")
-    done = torchrun(config, tmp_path)  # within its timeout
-    assert done.returncode != 0
+    done = finetune_in_two(config, tmp_path)  # within its timeout
+    assert done.codes == (2, 2)
     assert done.stderr.count("chandler: ") == 1
     assert "none.csv" in done.stderr
 
@@ -137,8 +132,8 @@ run()
 run()
 leave(0)
 """)
-    done = in_two(str(program))
-    assert done.returncode == 0, done.stderr
+    done = in_two(tmp_path, str(program))
+    assert done.codes == (0, 0), done.stderr
     assert sorted(line for line in done.stdout.splitlines() if line.startswith("sum")) == [
         *["sum 3.0 still open False"] * 4,
         *["sum 3.0 still open True"] * 2,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from tests.conftest import GOLDEN
+from tests.training.ranks import in_two
 
 from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
@@ -74,12 +72,8 @@ def test_two_processes_that_share_a_model_equal_one(config: dict[str, Any], tmp_
         paths.append(tmp_path / f"{number}.yaml")
         paths[-1].write_text(yaml.safe_dump(shared))
     (tmp_path / "train.py").write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, str(tmp_path / "train.py"), *map(str, paths)],
-        capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    done = in_two(tmp_path, str(tmp_path / "train.py"), *map(str, paths))
+    assert done.codes == (0, 0), done.stderr
     assert "predictor: stopped at step 3 of 6, everything is saved." in done.stdout
     assert "going on after step 3" in done.stdout
     assert "Warning" not in done.stderr

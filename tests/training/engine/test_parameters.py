@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 from tests.conftest import GOLDEN
 from tests.training.killing import outcome, start
+from tests.training.ranks import finetune_in_two
 
 from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
@@ -141,6 +140,7 @@ def test_a_killed_lora_run_ends_as_one_never_interrupted(config: dict[str, Any],
     process = start(config, log)
     while not list(Path(config["out"]).glob("checkpoints/predictor/step-0000004")):
         assert process.is_alive(), log.read_text()
+        time.sleep(0.001)  # the run needs the processor
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     folder = finish(config)
@@ -148,20 +148,6 @@ def test_a_killed_lora_run_ends_as_one_never_interrupted(config: dict[str, Any],
     assert outcome(folder) == outcome(whole)
     adapter = "adapters/predictor/adapter.safetensors"
     assert (folder / adapter).read_bytes() == (whole / adapter).read_bytes()
-
-
-def torchrun(config: dict[str, Any], folder: Path) -> None:
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    (folder / "train.py").write_text(
-        "import sys\nfrom chandler.training.engine.distributed import leave\nfrom chandler.training.run import finetune\n"
-        "finetune(sys.argv[1])\nleave(0)\n"
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, str(folder / "train.py"), str(folder / "config.yaml")],
-        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("mode", ["lora", "head"])
@@ -178,7 +164,8 @@ def test_two_processes_equal_one(config: dict[str, Any], tmp_path: Path, mode: s
     config["predictor"]["start"] = str(start_folder)
     one = finetune(config)
     config["predictor"]["batch_size"] = 8
-    torchrun({**config, "out": str(tmp_path / "two")}, tmp_path)
+    done = finetune_in_two({**config, "out": str(tmp_path / "two")}, tmp_path)
+    assert done.codes == (0, 0), done.stderr
     a, b = weights(one.folder / "predictor"), weights(tmp_path / "two" / "predictor")
     for name in a:
         torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=2e-5)
