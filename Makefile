@@ -48,7 +48,8 @@ wheels: ## Fetch into WHEELS what a bare CUDA machine with torch and pandas lack
 		--constraint constraints.txt pydantic pydantic_core typing_inspection annotated-types exchange_calendars \
 		pyluach korean_lunar_calendar toolz tzdata plotly narwhals
 
-soak: $(READY) ## Kill -9 a run many times, also during saves: it must end with the same bits
+soak: $(READY) ## Kill -9 a run many times, also during saves: it must end with the same bits; read a thousand tables
+	CHANDLER_TEST_TABLES=1000 $(BIN)/python -m pytest -n 2 tests/data/reading/test_generated.py
 	$(BIN)/python -m benchmarks.soak
 
 demo: $(READY) ## Finetune chandler-nano on five bundled US stocks, hold it against itself and naive; reports in runs/demo

@@ -1,7 +1,12 @@
-"""A thousand tables of the kinds that users bring, each with known bars: the right bars come out, or one message."""
+"""Tables of the kinds that users bring, each with known bars: the right bars come out, or one message.
+
+`make test` reads a few hundred of them, `make soak` a thousand (CHANDLER_TEST_TABLES): the same first ones, and more.
+"""
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +32,9 @@ STATISTICS = [
     "Volume MA", "volume_sma_20", "Vol EMA", "prev volume", "volume_change", "volume_zscore", "Avg Volume", "Volume Buy",
     "close_ma", "prev close", "Open change", "52w high", "low_yesterday", "rsi", "trades", "vwap_dev", "volume.1",
 ]  # fmt: skip
+TABLES = int(os.environ.get("CHANDLER_TEST_TABLES", "250"))
+EACH = 50
+"""Tables of one seed."""
 FREQUENCIES = ["D", "h", "5min", "min"]
 
 
@@ -186,22 +194,27 @@ def written(rng: np.random.Generator, case: Case, folder: Path) -> None:
         table.rename(columns=spelt).to_csv(folder / f"{name}.csv", index=False, sep=separator, float_format="%.10g")
 
 
-@pytest.mark.parametrize("seed", range(20))
+def drawn(rng: np.random.Generator) -> list[Callable[[np.random.Generator, Case], Case]]:
+    """What is done to a table."""
+    kinds = [KINDS[one] for one in sorted(rng.choice(len(KINDS), int(rng.integers(1, 3)), replace=False))]
+    return [*kinds, repeated_header] if rng.random() < 0.1 else kinds
+
+
+@pytest.mark.parametrize("seed", range(-(-TABLES // EACH)))
 def test_the_right_bars_or_one_message(seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
-    refusals = 0
-    for number in range(50):
+    refusals, met = 0, Counter[str]()
+    for number in range(EACH):
         folder = tmp_path / str(number)
         folder.mkdir()
         truth = {
             name: bars(rng, int(rng.integers(40, 120))) for name in ("Bitcoin", "Ether", "Solana")[: rng.integers(1, 4)]
         }
         case = Case(dict(truth))
-        kinds = [KINDS[one] for one in sorted(rng.choice(len(KINDS), int(rng.integers(1, 3)), replace=False))]
-        if rng.random() < 0.1:
-            kinds.append(repeated_header)
+        kinds = drawn(rng)
         for kind in kinds:
             case = kind(rng, case)
+        met.update(kind.__name__ for kind in kinds)
         written(rng, case, folder)
         what = f"seed {seed}, table {number}: {', '.join(kind.__name__ for kind in kinds)}"
         if case.must_refuse:
@@ -217,3 +230,4 @@ def test_the_right_bars_or_one_message(seed: int, tmp_path: Path) -> None:
             assert found.timestamps.tz_localize(None).equals(pd.DatetimeIndex(expected["time"]).as_unit("ns")), what
             np.testing.assert_allclose(found.values[:, :5], expected[list(FEATURES[:5])], rtol=1e-7, err_msg=what)
     assert 5 < refusals < 45
+    assert set(met) == {kind.__name__ for kind in (*KINDS, repeated_header)}, "each seed brings every kind"
