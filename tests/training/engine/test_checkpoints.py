@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.training.conftest import tiny_run
-from tests.training.killing import _context, _train, kill_until_done, outcome, start
+from tests.training.killing import _train, context, kill_until_done, outcome, start
 
 from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
@@ -155,7 +155,7 @@ def test_a_full_disk_stops_the_run_and_leaves_what_was_saved(
     # Writes beyond a small size fail, as on a full disk; the weights are larger than that.
     newest = max(Path(config["out"]).glob("checkpoints/tokenizer/step-*"))  # the oldest may be half removed
     size = (newest / WEIGHTS_NAME).stat().st_size
-    small = _context.Process(target=_with_little_disk, args=(config, str(log), size // 2))
+    small = context.Process(target=_with_little_disk, args=(config, str(log), size // 2))
     small.start()
     small.join()
     text = log.read_text()
