@@ -81,13 +81,14 @@ bench-card: $(READY) ## Forecasts against a random walk on the sets of nano's ca
 	$(BIN)/python -m benchmarks.card $(CARD)
 
 TOOLS := .venv-tools
-TOOLS_READY := $(TOOLS)/.ready
-$(TOOLS_READY): requirements/tools.txt
-	$(PYTHON) -m venv $(TOOLS)
-	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/tools.txt
+DOCS := .venv-docs
+# Tools that the project does not import, each set in an environment of its own.
+.venv-%/.ready: requirements/%.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-build: $(TOOLS_READY) ## Source archive and wheel in dist/, checked: metadata, contents, size
+build: $(TOOLS)/.ready ## Source archive and wheel in dist/, checked: metadata, contents, size
 	rm -rf dist/chandler_kronos-*
 	$(TOOLS)/bin/python -m build --outdir dist .
 	$(TOOLS)/bin/twine check --strict dist/chandler_kronos-*
@@ -96,18 +97,11 @@ build: $(TOOLS_READY) ## Source archive and wheel in dist/, checked: metadata, c
 try-wheel: build ## Install the wheel into an empty environment and run it outside the checkout (FULL=1: the whole demo)
 	sh scripts/try-wheel.sh "$(PYTHON)" dist "$(FULL)"
 
-check-project: $(TOOLS_READY) ## Lint the images, validate CITATION.cff
+check-project: $(TOOLS)/.ready ## Lint the images, validate CITATION.cff
 	$(TOOLS)/bin/hadolint Dockerfile Dockerfile.cuda
 	$(TOOLS)/bin/cffconvert --validate
 
-DOCS := .venv-docs
-DOCS_READY := $(DOCS)/.ready
-$(DOCS_READY): requirements/docs.txt
-	$(PYTHON) -m venv $(DOCS)
-	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/docs.txt
-	@touch $@
-
-docs: $(DOCS_READY) ## The site, from docs/ into site/
+docs: $(DOCS)/.ready ## The site, from docs/ into site/
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
 
 format: $(READY) ## Format and fix what can be fixed

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,11 +22,11 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         r"```(python|sh)\n(.*?)```", (ROOT / "docs/tutorial.md").read_text(encoding="utf-8"), flags=re.S
     )
     assert [kind for kind, _ in blocks] == ["python", "sh", "sh", "python"]
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     for kind, block in blocks:
         if kind == "python":
             exec(block, names)
         else:
             assert chandler(*shlex.split(block)[1:]) == 0
     assert (tmp_path / "judged" / "report.html").is_file()
-    assert names["forecast"].paths.shape == (20, 4, 6)  # type: ignore[attr-defined]
+    assert names["forecast"].paths.shape == (20, 4, 6)

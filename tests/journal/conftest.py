@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,13 +26,13 @@ def walk(symbol: str = "ACME", rows: int = 60, *, zone: str | None = "UTC", seed
     return Bars(symbol, pd.date_range(START, periods=rows, freq=freq, tz=zone).as_unit("ns"), values, f"{symbol}.csv")
 
 
-def forecast_at(bars: Bars, row: int, horizon: int = 4, *, paths: int = 30, seed: int = 0, **more: object) -> Forecast:
+def forecast_at(bars: Bars, row: int, horizon: int = 4, *, paths: int = 30, seed: int = 0, **more: Any) -> Forecast:
     """A forecast after the bars [0, row], of the times that they go on with."""
     history = bars.slice(max(0, row - 19), row + 1)
     noise = np.random.default_rng([seed, row]).normal(0, 0.012, (paths, horizon)).cumsum(axis=1)
     sampled = history.values[-1] * np.exp(noise)[..., None]
-    facts: dict[str, object] = {"sampling": Sampling(), "seed": seed, "calendar": "24/7", "model": "toy"}
-    return Forecast(bars.symbol, bars.timestamps[row + 1 : row + 1 + horizon], sampled, history, **(facts | more))  # type: ignore[arg-type]
+    facts: dict[str, Any] = {"sampling": Sampling(), "seed": seed, "calendar": "24/7", "model": "toy"}
+    return Forecast(bars.symbol, bars.timestamps[row + 1 : row + 1 + horizon], sampled, history, **(facts | more))
 
 
 def store_of(*bars: Bars) -> BarStore:
@@ -42,8 +43,8 @@ def store_of(*bars: Bars) -> BarStore:
 def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], pd.Timestamp]:
     """Set the clock to a moment: UTC where it has no zone."""
 
-    def set_to(moment: object) -> pd.Timestamp:
-        found = pd.Timestamp(moment)  # type: ignore[arg-type]
+    def set_to(moment: Any) -> pd.Timestamp:
+        found = pd.Timestamp(moment)
         found = (found.tz_localize("UTC") if found.tz is None else found.tz_convert("UTC")).as_unit("ns")
         monkeypatch.setattr("chandler.journal.clock.now", lambda: found)
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,8 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A journal as of one of its last bars."""
     with pytest.MonkeyPatch.context() as patch:
 
-        def at(moment: object) -> pd.Timestamp:
-            found = pd.Timestamp(moment).as_unit("ns")  # type: ignore[arg-type]
+        def at(moment: Any) -> pd.Timestamp:
+            found = pd.Timestamp(moment).as_unit("ns")
             patch.setattr("chandler.journal.clock.now", lambda: found)
             return found
 

@@ -219,7 +219,7 @@ def read_entries(path: Path, ids: Iterable[str]) -> list[Entry]:
     return found
 
 
-def times_in(moments: Sequence[int], zone: str | None) -> pd.DatetimeIndex:
+def times_in(moments: Sequence[int] | NDArray[np.int64], zone: str | None) -> pd.DatetimeIndex:
     """Times of moments in ns, in a zone; None: naive."""
     index = pd.DatetimeIndex(np.asarray(moments, np.int64).view("M8[ns]"))
     return index if zone is None else index.tz_localize("UTC").tz_convert(zone)

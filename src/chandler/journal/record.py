@@ -230,7 +230,7 @@ def _course(maker: Maker, rows: pd.DataFrame) -> Course:
     number = np.arange(1, len(means) + 1)
     return Course(
         maker,
-        times_in(means.index.to_numpy(np.int64), None),  # type: ignore[arg-type]
+        times_in(means.index.to_numpy(np.int64), None),
         means["difference"].cumsum().to_numpy(),
         {level: means[f"inside{level * 100:.0f}"].cumsum().to_numpy() / number for level in LEVELS},
     )

@@ -50,7 +50,9 @@ def batch(noise: torch.Tensor | None) -> Batch:
 @pytest.mark.parametrize("condition", ["sampled", "true"])
 def test_the_context_is_replaced_and_targets_and_condition_are_not(condition: Any) -> None:
     def given(noise: torch.Tensor | None) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
-        net, stage = Seen(), PredictorStage(None, Codes(), 6, condition, noise=0.5)  # type: ignore[arg-type]
+        nothing: Any = None
+        codes: Any = Codes()
+        net, stage = Seen(), PredictorStage(nothing, codes, 6, condition, noise=0.5)
         losses = stage.losses(net, batch(noise), lambda x: x)
         return net.given, losses
 
@@ -68,10 +70,10 @@ def test_the_context_is_replaced_and_targets_and_condition_are_not(condition: An
 
 def test_validation_sees_the_true_context() -> None:
     net = Kronos(PredictorConfig(s1_bits=BITS, s2_bits=BITS, n_layers=1, d_model=16, n_heads=2, ff_dim=32)).eval()
+    codes: Any = Codes()
     with torch.no_grad():
         scores = [
-            PredictorStage(net, Codes(), 6, noise=share).validation(batch(torch.zeros(4, 12, 2)))  # type: ignore[arg-type]
-            for share in (0.0, 0.9)
+            PredictorStage(net, codes, 6, noise=share).validation(batch(torch.zeros(4, 12, 2))) for share in (0.0, 0.9)
         ]
     assert scores[0] == scores[1]
 

@@ -200,7 +200,7 @@ def _unknown(origins: Origins, source: str) -> Origins:
     if len(kept) < LEAST and len(kept) < len(origins):
         raise DataError(
             f"a calibration needs at least {LEAST} windows that the model was not trained on, and {len(kept):,} of "
-            f"{len(origins):,} are such: on bars that it knows it looks better than it is. Give later bars, or pass force=True."
+            f"{len(origins):,} are such: on bars that it knows it looks better than it is. Give later bars."
         )
     return kept
 

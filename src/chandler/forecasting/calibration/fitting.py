@@ -29,7 +29,7 @@ BAND_EVIDENCE = 20.0
 """Origins as which unmoved bands count: of fewer than that many, the moves are mostly the chance of a short period."""
 FOLDS = 5
 UNIT = 0.01
-FEWEST_PATHS = 100
+MOST_PATHS = 100
 """Distances are taken from so many paths of each member: more cost time and change nothing."""
 
 
@@ -62,15 +62,15 @@ class PoolTerms:
             for cell in product(KEEPS, SCALES)
         }
         for one, number in zip(past, rounds, strict=True):
-            naive, share = [each[:FEWEST_PATHS] for each in one.naive], 1 / counts[number]
+            naive, share = [each[:MOST_PATHS] for each in one.naive], 1 / counts[number]
             missed, apart = np.empty((steps, k)), np.zeros((steps, k, k))
             for i, mine in enumerate(naive, 1):
                 missed[:, i], apart[:, i, i] = np.abs(mine - one.came).mean(axis=0), spread(mine)
                 for j in range(1, i):
                     apart[:, i, j] = apart[:, j, i] = distance(mine, naive[j - 1])
-            own = spread(one.model[:FEWEST_PATHS])
+            own = spread(one.model[:MOST_PATHS])
             for (keep, scale), (all_missed, all_apart) in cells.items():
-                model = shaped(one.model, keep, scale)[:FEWEST_PATHS]
+                model = shaped(one.model, keep, scale)[:MOST_PATHS]
                 missed[:, 0], apart[:, 0, 0] = np.abs(model - one.came).mean(axis=0), scale * own
                 for i, other in enumerate(naive, 1):
                     apart[:, 0, i] = apart[:, i, 0] = distance(model, other)
