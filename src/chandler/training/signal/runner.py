@@ -37,8 +37,6 @@ from chandler.version import __version__
 
 CHUNK = 1024
 """Windows embedded between two reports."""
-REFUSED = ("trained", "validated", "released")
-"""What of a model's past makes a test worthless."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,7 +250,7 @@ def _periods(
     """Where validation and test begin, as positions of the calendar, and what is to be said of the test."""
     dates = np.unique(samples.dates)
     seen = [one for one in known.seen if one.symbols is None or not one.symbols.isdisjoint(store.symbols)]
-    free = max((calendar.position(one.until + 1) for one in seen if one.kind in REFUSED), default=0)
+    free = max((calendar.position(one.until + 1) for one in seen), default=0)
     if settings.test_start is not None:
         test = calendar.position(_moment(settings.test_start, store))
     else:
