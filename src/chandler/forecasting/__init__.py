@@ -26,7 +26,15 @@ from chandler.forecasting.export import table_text, write_plots, write_table
 from chandler.forecasting.forecast import Forecast, forecasts_to_frame
 from chandler.forecasting.forecaster import Forecaster
 from chandler.forecasting.preprocessing import MIN_HISTORY, ModelInput, given_times, prepare_series, read_times
-from chandler.forecasting.pretrained import RELEASES, recommended_settings
+from chandler.forecasting.pretrained import (
+    RELEASES,
+    TRAINING_NAME,
+    ModelPair,
+    is_usage,
+    load_models,
+    recommended_settings,
+    usage_text,
+)
 from chandler.forecasting.repair import PRICE_FLOOR, repair_bars
 from chandler.forecasting.settings import ForecastSettings, Precision
 from chandler.forecasting.signal import SIGNAL, SignalHead, model_hash, require_place
@@ -38,12 +46,14 @@ __all__ = [
     "PRICE_FLOOR",
     "RELEASES",
     "SIGNAL",
+    "TRAINING_NAME",
     "Blend",
     "Calibration",
     "Forecast",
     "ForecastSettings",
     "Forecaster",
     "ModelInput",
+    "ModelPair",
     "OutOfFold",
     "PastForecast",
     "Precision",
@@ -54,6 +64,8 @@ __all__ = [
     "fit_blend",
     "forecasts_to_frame",
     "given_times",
+    "is_usage",
+    "load_models",
     "model_hash",
     "prepare_series",
     "read_times",
@@ -64,6 +76,7 @@ __all__ = [
     "require_place",
     "resampled_bars",
     "table_text",
+    "usage_text",
     "write_plots",
     "write_table",
 ]
