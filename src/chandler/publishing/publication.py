@@ -101,7 +101,9 @@ class Publication:
                 calibration = Calibration.load(folder)
                 files |= {CALIBRATION: folder / CALIBRATION} if calibration is not None else {}
                 if any((folder / name).exists() for name in SIGNAL.files):
-                    SignalHead.load(folder).require(forecaster)
+                    head = SignalHead.load(folder)
+                    head.require(forecaster)
+                    record["signal"] = {"verdict": head.about.get("verdict")}
                     files |= {name: folder / name for name in SIGNAL.files}
         else:
             ((part, place),) = parts.items()

@@ -18,7 +18,7 @@ from chandler.version import __version__
 
 MADE = "published_with"
 """The key that no other file of chandler's has."""
-_TOLD = ("trained_with", "starts", "stages", "window", "data", "settings", "signal")
+_TOLD = ("trained_with", "starts", "stages", "window", "data", "settings")
 """What a run says of itself."""
 _STAGE = (
     "status", "mode", "parameters", "trained_parameters", "measure", "start_score", "best", "best_step", "steps", "epochs",
@@ -76,8 +76,6 @@ def _of_run(run: RunHistory) -> dict[str, Any]:
     data, found = run.summary.get("data"), {}
     if isinstance(data, Mapping):
         found["data"] = _data(data)
-    if isinstance(run.summary.get("signal"), Mapping):
-        found["signal"] = {"verdict": run.summary["signal"].get("verdict")}
     return {
         "trained_with": f"chandler {run.summary.get('chandler', '?')}",
         "starts": {stage.name: _start(stage.name, run) for stage in run.stages if stage.status != "off" or stage.model},

@@ -13,6 +13,7 @@ import yaml
 from chandler.checkpoint import KINDS, describe
 from chandler.evaluation.walk_forward import CALIBRATED, Results
 from chandler.forecasting import Calibration
+from chandler.measures import Comparison
 from chandler.reports import evaluation_summary as summary
 from chandler.reports.render import environment
 from chandler.reports.run import MEASURES, gain
@@ -47,9 +48,8 @@ class Judged:
     period: str
     settings: Mapping[str, Any]
     chandler: str
-    rows: Sequence[summary.ComparisonResult]
-    called: Mapping[str, str]
-    """Names in the evaluation -> names in the card."""
+    rows: Sequence[tuple[str, str, Comparison, str]]
+    """(the model as the card calls it, what is compared, the comparison, the baseline)."""
     bands: summary.Bands | None
     same_calibration: bool
     """Whether the evaluation has a calibrated twin, by the calibration that is published."""
@@ -115,11 +115,18 @@ def _scores(name: str, stage: Mapping[str, Any]) -> list[tuple[str, str, float, 
     ]
 
 
+def _rows(called: str, one: summary.ComparisonResult) -> list[tuple[str, str, Comparison, str]]:
+    rows = [(called, one.question.unit, one.against_naive, one.naive)]
+    if one.best != one.naive:
+        rows.append((called, "the same, against the best baseline at it", one.against_best, one.best))
+    return rows
+
+
 def _judged(card: Card, results: Results) -> Judged:
     used = results.state["contenders"].get(card.name, {}).get("calibration")
     own = None if card.calibration is None else json.loads(json.dumps(card.calibration.to_dict()))
     same = own is not None and used == own
-    called = {card.name: "this model"} | ({card.name + CALIBRATED: "this model, calibrated"} if same else {})
+    called = {card.name: "This model"} | ({card.name + CALIBRATED: "Calibrated it"} if same else {})
     judged = summary.judge(results)
     bands = summary.bands_of(results, card.name) if results.spreads(card.name) else None
     return Judged(
@@ -127,8 +134,7 @@ def _judged(card: Card, results: Results) -> Judged:
         period=summary.period(results),
         settings=results.config,
         chandler=str(results.state.get("chandler", "?")),
-        rows=[one for one in judged if one.model in called],
-        called=called,
+        rows=[row for one in judged if one.model in called for row in _rows(called[one.model], one)],
         bands=bands if same or bands is None else replace(bands, calibrated=None),
         same_calibration=same,
         seen=[text for name, text in summary.marked(results) if name == card.name],
