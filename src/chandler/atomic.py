@@ -86,6 +86,26 @@ def atomic_folder(folder: Path, *, sync: bool = True) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`: one process at a time. The lock goes with the process, however it ends; the file stays.
+
+    Where the system has no such locks, nothing is held.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: the file cannot be made.
+    """
+    with path.open("a") as file:
+        try:
+            import fcntl
+        except ImportError:
+            yield
+            return
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
 def stands_for(name: str) -> str:
     """The name that something was being written under: config.yaml of .config.yaml.0a1b2c3d; others as they are."""
     found = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}", name)

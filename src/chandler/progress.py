@@ -100,14 +100,17 @@ class Counter:
 
 
 @contextmanager
-def patient_bar(label: str, show: bool | None = None) -> Iterator[Report | None]:
+def patient_bar(label: str, show: bool | Report | None = None) -> Iterator[Report | None]:
     """A bar on stderr, by default on a terminal only and when the work takes long. What is yielded moves it.
 
     Args:
         label: shown beside the bar.
         show: True shows it at once, wherever stderr leads; False never (None is yielded then); None on a
-            terminal only, after two seconds.
+            terminal only, after two seconds. A function is called instead of any bar.
     """
+    if callable(show):
+        yield show
+        return
     console = Console(stderr=True)
     if show is False or (show is None and not console.is_terminal):
         yield None

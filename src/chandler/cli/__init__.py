@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
-from chandler.cli import bars, evaluation, forecasting, journal, publishing, training
+from chandler.cli import bars, evaluation, forecasting, journal, publishing, serving, training
 from chandler.cli.remedies import COMMANDS, as_typed
 from chandler.errors import ChandlerError
 from chandler.printing import patient_streams
@@ -58,6 +58,8 @@ for command in (
     evaluation.report,
     training.runs,
     publishing.push,
+    serving.studio,
+    serving.serve,
 ):
     app.command()(command)
     COMMANDS[command.__name__] = command

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing import get_all_start_methods, get_context
@@ -16,7 +16,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from chandler.atomic import write_text
+from chandler.atomic import locked, write_text
 from chandler.data.bars import Bars, slice_segments
 from chandler.data.calendars import time_features
 from chandler.data.columns import FEATURES
@@ -163,15 +163,10 @@ def _begin(folder: Path, options: dict[str, Any]) -> None:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """One writer at a time; the lock goes with the process, however it ends."""
-    with (folder / ".lock").open("w") as file:
+    with ExitStack() as stack:
         try:
-            import fcntl
-        except ImportError:  # no such locks on this system
-            yield
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            stack.enter_context(locked(folder / ".lock"))
+        except BlockingIOError:
             raise DataError(f"{folder}: another process is preparing this store. Wait for it to end.") from None
         yield
 

@@ -238,7 +238,7 @@ class Forecaster:
         repair: bool = False,
         calibrated: bool = False,
         anchor: bool = True,
-        progress: bool | None = None,
+        progress: bool | Report | None = None,
     ) -> Forecast:
         """Sample `paths` futures of one series.
 
@@ -270,7 +270,8 @@ class Forecaster:
             anchor: move all prices of a path by what the tokens lose of the last close (`anchored`), so that it
                 begins where the market is. False leaves paths as the model says, as the reference does. Calibrated
                 forecasts are anchored as their calibration was.
-            progress: a bar on stderr: True always, False never, None on a terminal when it takes long.
+            progress: a bar on stderr: True always, False never, None on a terminal when it takes long; or a function
+                that is called with (work done, work in all) instead, and stops the forecast by raising.
 
         Raises:
             ConfigError: an impossible setting, or a forecast that does not fit in memory.
@@ -304,7 +305,7 @@ class Forecaster:
         repair: bool = False,
         calibrated: bool = False,
         anchor: bool = True,
-        progress: bool | None = None,
+        progress: bool | Report | None = None,
     ) -> list[Forecast]:
         """`forecast` of each series, in order, in one call of the engine.
 
@@ -336,7 +337,7 @@ class Forecaster:
         *,
         seed: int | Sequence[int] = 0,
         timestamps: Sequence[Any] | None = None,
-        progress: bool | None = None,
+        progress: bool | Report | None = None,
     ) -> list[Forecast]:
         """`forecast_many` by settings that were put together before; the same arguments and errors."""
         horizon = require_int("horizon", horizon, 1)
@@ -396,7 +397,7 @@ class Forecaster:
         every: int = 1,
         lookback: int | None = None,
         memory_budget: int | None = None,
-        progress: bool | None = None,
+        progress: bool | Report | None = None,
     ) -> pd.DataFrame:
         """What the predictor makes of the last `lookback` bars, as a vector, along the bars of each symbol.
 

@@ -5,7 +5,7 @@ formats and frames make raw tables of them and say which column is what (column_
 validation, which reads its numbers and timestamps and makes Bars; merging settles symbols that come in several files.
 """
 
-from chandler.data.reading.discovery import STOCKS, Source, by_threads, find_files, worker_count
+from chandler.data.reading.discovery import STOCKS, SUFFIXES, Source, by_threads, find_files, worker_count
 from chandler.data.reading.load import load_bars, opened, problems_error, read_file, read_market
 from chandler.data.reading.merging import archive_symbol
 from chandler.data.reading.options import ReadingKeywords, ReadingOptions, takes_options
@@ -13,6 +13,7 @@ from chandler.data.reading.times import read_times
 
 __all__ = [
     "STOCKS",
+    "SUFFIXES",
     "ReadingKeywords",
     "ReadingOptions",
     "Source",

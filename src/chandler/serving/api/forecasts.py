@@ -1,0 +1,151 @@
+"""Forecasts: asked for, awaited, read in parts, exported."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import JSONResponse
+
+from chandler.serving.api.schema import (
+    DensityAnswer,
+    ForecastAnswer,
+    ForecastLine,
+    ForecastList,
+    ForecastTicket,
+    PathsAnswer,
+    StepAnswer,
+)
+from chandler.serving.api.state import Cursor, Limit, The, page_of
+from chandler.serving.errors import Refusal, answers
+from chandler.serving.forecasts import ForecastRequest, Kept, exported, paths_of
+from chandler.serving.worker import LEVELS
+
+router = APIRouter(tags=["forecasts"])
+WAIT = 60
+"""Seconds that a request may wait for its forecast."""
+BINS = 24
+TYPES = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
+Symbol = Annotated[str, Query(min_length=1, max_length=256)]
+
+
+@router.post(
+    "/forecasts", status_code=202, response_model=ForecastTicket, operation_id="forecast",
+    responses={200: {"model": ForecastAnswer}, **answers(404, 409, 424, 429)},
+)  # fmt: skip
+async def ask(server: The, request: ForecastRequest, prefer: Annotated[str, Header(max_length=64)] = "") -> Response:
+    """Ask for a forecast. It is taken in, 202; with `Prefer: wait=30` it is awaited so many seconds, and answered with 200 if
+    it is made by then. The same request of the same bars and model was made before: it is answered at once."""
+    id, cached = server.desk.ask(request)
+    seconds = prefer.replace(" ", "").removeprefix("wait=")
+    if seconds.isdecimal() and not cached:
+        await server.desk.wait(id, min(int(seconds), WAIT))
+    told = server.desk.describe(id, series=False)
+    if told["state"] == "done" and (cached or seconds.isdecimal()):
+        return JSONResponse(ForecastAnswer(**server.desk.describe(id), cached=cached).model_dump())
+    return JSONResponse(ForecastTicket(id=id, state=told["state"], position=told["position"]).model_dump(), 202)
+
+
+@router.get("/forecasts", response_model=ForecastList, operation_id="listForecasts", responses=answers())
+def list_forecasts(server: The, limit: Limit = 100, cursor: Cursor = 0) -> ForecastList:
+    """Forecasts: those under way, then the newest."""
+    some, following = page_of(server.desk.list(), limit, cursor)
+    lines = []
+    for id in some:
+        told = server.desk.describe(id, series=False)
+        asked = told["request"] or {}
+        lines.append(
+            ForecastLine(
+                id=id,
+                state=told["state"],
+                made_at=told["made_at"],
+                model=told["model"]["name"],
+                source_id=asked.get("source_id"),
+                symbols=told["total"],
+                first_symbol=next(iter(asked.get("symbols", [])), None),
+                horizon=asked.get("horizon"),
+                live=told["live"],
+            )
+        )
+    return ForecastList(forecasts=lines, next=following)
+
+
+@router.get("/forecasts/{id}", response_model=ForecastAnswer, operation_id="getForecast", responses=answers(404))
+def get_forecast(server: The, id: str, limit: Limit = 500, cursor: Cursor = 0) -> ForecastAnswer:
+    """A forecast, as far as it is made: ten paths come first where a preview was asked for; of many symbols, those that are done."""
+    return ForecastAnswer(**server.desk.describe(id, offset=cursor, limit=limit))
+
+
+@router.delete("/forecasts/{id}", status_code=204, operation_id="cancelForecast", responses=answers(404, 409))
+async def cancel(server: The, id: str) -> Response:
+    """Give up a forecast that waits or is being made."""
+    await server.desk.cancel(id)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/forecasts/{id}/paths", response_model=PathsAnswer, operation_id="forecastPaths", responses=answers(404, 409)
+)
+def paths(
+    server: The,
+    id: str,
+    symbol: Symbol,
+    column: Literal["open", "high", "low", "close", "volume", "amount"] = "close",
+    limit: Annotated[int, Query(ge=1, le=50)] = 50,
+    offset: Annotated[int, Query(ge=0, le=1000)] = 0,
+) -> PathsAnswer:
+    """Some of the sampled paths of a symbol."""
+    found = _paths(server.desk.finished(id), symbol, column)
+    return PathsAnswer(paths=found[offset : offset + limit].tolist(), total=len(found))
+
+
+@router.get(
+    "/forecasts/{id}/density", response_model=DensityAnswer, operation_id="forecastDensity", responses=answers(404, 409)
+)
+def density(server: The, id: str, symbol: Symbol, bins: Annotated[int, Query(ge=10, le=200)] = 60) -> DensityAnswer:
+    """Where the closes of all paths lie, step by step: how many in each of `bins` equal parts from low to high."""
+    found = _paths(server.desk.finished(id), symbol, "close")
+    low, high = float(found.min()), float(found.max())
+    high = high if high > low else low + 1e-9 * max(abs(low), 1)
+    counts = [np.histogram(found[:, step], bins, (low, high))[0].tolist() for step in range(found.shape[1])]
+    return DensityAnswer(low=low, high=high, counts=counts)
+
+
+@router.get("/forecasts/{id}/step", response_model=StepAnswer, operation_id="forecastStep", responses=answers(404, 409))
+def step(
+    server: The,
+    id: str,
+    symbol: Symbol,
+    step: Annotated[int, Query(ge=1, le=4096)],
+    above: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+) -> StepAnswer:
+    """The closes of all paths at one step: a histogram, quantiles, and the share above a price."""
+    found = _paths(server.desk.finished(id), symbol, "close")
+    if step > found.shape[1]:
+        raise Refusal(422, f"step is 1 to {found.shape[1]}, found {step}.", code="config")
+    closes = found[:, step - 1]
+    counts, edges = np.histogram(closes, BINS)
+    quantiles = dict(zip((f"{level:g}" for level in LEVELS), np.quantile(closes, LEVELS).tolist(), strict=True))
+    share = None if above is None else float((closes > above).mean())
+    return StepAnswer(step=step, edges=edges.tolist(), counts=counts.tolist(), p_above=share, quantiles=quantiles)
+
+
+@router.get(
+    "/forecasts/{id}/export", response_class=Response, operation_id="exportForecast",
+    responses={200: {"content": {kind: {} for kind in TYPES.values()}}, **answers(404, 409)},
+)  # fmt: skip
+def export(
+    server: The, id: str, format: Literal["csv", "parquet"] = "csv", what: Literal["bands", "paths"] = "bands"
+) -> Response:
+    """Bands of all symbols, or every path as `Forecast.to_frame` has them, as a file."""
+    body = exported(server.desk.finished(id), what, format)
+    name = f"{id}-{what}.{format}"
+    return Response(body, media_type=TYPES[format], headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+def _paths(kept: Kept, symbol: str, column: str) -> np.ndarray:
+    found = paths_of(kept, symbol, column)
+    if not found.size:
+        raise Refusal(404, f"{symbol}: this forecast has no such symbol.")
+    return found

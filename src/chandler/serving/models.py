@@ -1,0 +1,123 @@
+"""Which models there are: bundled, finished runs, registered folders, releases. Reads names and small files, loads nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from chandler.checkpoint import NAMES, NANO, bundled_checkpoint
+from chandler.serving.errors import Refusal
+from chandler.serving.workspace import read_json
+
+RELEASES = ("NeoQuasar/Kronos-mini", "NeoQuasar/Kronos-small", "NeoQuasar/Kronos-base")
+PARTS = ("tokenizer", "predictor")
+DEPTH = 4
+SCAN_SECONDS = 5.0
+Kind = Literal["bundled", "run", "release", "registered"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model as it is offered."""
+
+    id: str
+    name: str
+    kind: Kind
+    source: str
+    """What `Forecaster.from_pretrained` takes."""
+    max_context: int | None = None
+    lookback: int | None = None
+    calendar: str | None = None
+    calibrated: bool = False
+    available: bool = True
+    why_not: str | None = None
+    revision: str = ""
+    """Another text where its files may be others."""
+
+
+class ModelList:
+    """The models of a server, looked for anew every few seconds."""
+
+    def __init__(self, runs: Path, registered: Mapping[str, Path]) -> None:
+        self._runs, self._registered = runs, registered
+        self._found: dict[str, Model] = {}
+        self._at = -SCAN_SECONDS
+
+    def list(self) -> list[Model]:
+        """All of them, the bundled one first."""
+        if time.monotonic() - self._at > SCAN_SECONDS:
+            self._found = {one.id: one for one in self._all()}
+            self._at = time.monotonic()
+        return list(self._found.values())
+
+    def get(self, id: str) -> Model:
+        """The model of an id; Refusal 404, or 424 where it cannot be had."""
+        found = next((one for one in self.list() if one.id == id), None)
+        if found is None:
+            raise Refusal(404, "There is no such model.")
+        if not found.available:
+            raise Refusal(424, f"{found.name}: {found.why_not}")
+        return found
+
+    def _all(self) -> Iterator[Model]:
+        bundled = bundled_checkpoint(NANO)
+        assert bundled is not None
+        yield _local(NANO, "bundled", bundled, NANO)
+        for name, folder in self._registered.items():
+            yield _local(name, "registered", folder, str(folder.resolve()))
+        for folder in _pairs(self._runs, DEPTH):
+            name = folder.relative_to(self._runs).as_posix() if folder != self._runs else folder.resolve().name
+            yield _local(name, "run", folder, str(folder.resolve()))
+        for name in RELEASES:
+            yield _release(name)
+
+
+def _local(name: str, kind: Kind, folder: Path, source: str) -> Model:
+    used: dict[str, Any] = read_json(folder / "summary.json").get("forecast") or {}
+    files = [folder / part / file for part in PARTS for file in NAMES] + [
+        folder / "calibration.json",
+        folder / "summary.json",
+    ]
+    state = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files if path.is_file()]
+    whole = all((folder / part / file).is_file() for part in PARTS for file in NAMES)
+    return Model(
+        _id(kind, source), name, kind, source, used.get("max_context", 512), used.get("lookback"), used.get("calendar"),
+        (folder / "calibration.json").is_file(), whole, None if whole else "It has no tokenizer and predictor yet.",
+        json.dumps(state),
+    )  # fmt: skip
+
+
+def _release(name: str) -> Model:
+    """A released pair; what is in the hub's cache is available without a network."""
+    cache = Path(
+        os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface")) / "hub"
+    ).expanduser()
+    there = (cache / f"models--{name.replace('/', '--')}" / "snapshots").is_dir()
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    why = "It was not fetched yet, and this machine is offline (HF_HUB_OFFLINE)." if offline and not there else None
+    context = 2048 if name.endswith("mini") else 512
+    return Model(_id("release", name), name, "release", name, context, available=why is None, why_not=why)
+
+
+def _pairs(folder: Path, depth: int) -> Iterator[Path]:
+    """Folders that hold both models; there are none within one."""
+    if all((folder / part / file).is_file() for part in PARTS for file in NAMES):
+        yield folder
+    elif depth and folder.is_dir():
+        try:
+            below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+        except OSError:
+            return
+        for path in below:
+            if not path.name.startswith("."):
+                yield from _pairs(path, depth - 1)
+
+
+def _id(kind: Kind, what: str) -> str:
+    return "mdl_" + hashlib.sha256(f"{kind} {what}".encode()).hexdigest()[:12]

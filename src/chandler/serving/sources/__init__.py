@@ -1,0 +1,22 @@
+"""Bars that are offered: bundled ones, files of folders, uploads. `registry` knows them, `reading` has a child process make
+mapped stores of them, `candles` cuts what a chart shows.
+"""
+
+from chandler.serving.sources.candles import DAY, Candles, candles, chart_seconds, row_at, step_seconds
+from chandler.serving.sources.reading import ReadingSettings, child_environment
+from chandler.serving.sources.registry import Source, SourceRegistry, summary, upload_name
+
+__all__ = [
+    "DAY",
+    "Candles",
+    "ReadingSettings",
+    "Source",
+    "SourceRegistry",
+    "candles",
+    "chart_seconds",
+    "child_environment",
+    "row_at",
+    "step_seconds",
+    "summary",
+    "upload_name",
+]

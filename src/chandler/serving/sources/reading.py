@@ -1,0 +1,150 @@
+"""A child process reads a file into a store: parsing never runs in the server, and cannot take more than its share."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import re
+import sys
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+from pydantic import BaseModel, ConfigDict, Field
+
+from chandler.serving.errors import without_paths
+
+SECONDS = 1800
+"""A reading that takes longer is stopped."""
+SHARE = 0.5
+"""Of the machine's memory, for one reading."""
+EXPANDS = 10
+"""Packed files may be so many times as large as an upload may be."""
+OPTIONS = {
+    "--date-format": "date_format", "--decimal": "decimal", "--timezone": "timezone", "--column": "columns",
+    "--sort": "unsorted", "--missing": "missing", "--price-scale": "price_scale", "--join": "join", "--adjust": "adjust",
+}  # fmt: skip
+"""What the reader's messages offer -> the field that takes it."""
+
+
+class ReadingSettings(BaseModel):
+    """How a source is read, where it leaves a question."""
+
+    model_config = ConfigDict(extra="forbid")
+    columns: dict[str, str] | None = Field(None, max_length=16)
+    """Canonical name -> name in the file; "" takes the role from every column."""
+    timezone: str | None = Field(None, max_length=64)
+    date_format: str | None = Field(None, max_length=64)
+    decimal: Literal["auto", ".", ","] = "auto"
+    adjust: Literal["auto", "none"] = "auto"
+    missing: Literal["error", "drop", "split"] = "error"
+    unsorted: Literal["error", "sort"] = "error"
+    join: bool = False
+    price_scale: float | None = Field(None, gt=0, allow_inf_nan=False)
+
+    def arguments(self) -> list[str]:
+        """As `chandler prepare` takes them."""
+        made: list[str] = []
+        for name, value in self.model_dump(exclude_defaults=True).items():
+            if name == "columns":
+                made += [f"--column={role}={column}" for role, column in value.items()]
+            elif name == "unsorted":
+                made += ["--sort"]
+            elif name == "join":
+                made += ["--join"]
+            else:
+                made += [f"--{name.replace('_', '-')}={value}"]
+        return made
+
+
+def questions(message: str) -> list[str]:
+    """The fields that a reader's message asks for; none where no option would help."""
+    asked = [OPTIONS[option] for option in re.findall(r"--[a-z-]+", message) if option in OPTIONS]
+    return list(dict.fromkeys(asked))
+
+
+def bomb(path: Path, limit: int) -> str | None:
+    """Why a packed file is not opened: it would become larger than `limit` bytes. None for all others."""
+    whole = 0
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as packed:
+                whole = sum(one.file_size for one in packed.infolist())
+        elif path.suffix.lower() == ".gz":
+            with gzip.open(path) as packed_stream:
+                while whole <= limit and (piece := packed_stream.read(1 << 20)):
+                    whole += len(piece)
+    except (OSError, EOFError, zipfile.BadZipFile):
+        return None  # the reader says what is wrong with it
+    return f"It would unpack to more than {limit:,} bytes." if whole > limit else None
+
+
+async def read_into(source: Path | str, store: Path, settings: ReadingSettings) -> tuple[str | None, list[str]]:
+    """Have `chandler prepare` make a store of a source.
+
+    Returns:
+        Why it could not be, None where it could; the lines that it told of the bars.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "chandler",
+        "prepare",
+        str(source),
+        str(store),
+        "--workers=1",
+        *settings.arguments(),
+    ]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+        cwd=store.parent, start_new_session=True, env=child_environment(),
+    )  # fmt: skip
+    _limit(process.pid)
+    try:
+        _, told = await asyncio.wait_for(process.communicate(), SECONDS)
+    except TimeoutError:
+        return (
+            f"Reading took longer than {SECONDS // 60} minutes and was stopped. Prepare it in a shell: chandler prepare.",
+            [],
+        )
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    lines = [line.strip() for line in told.decode("utf-8", "replace").splitlines() if line.strip()]
+    hide = [store.parent, *([source.parent] if isinstance(source, Path) else [])]
+    if process.returncode == 0:
+        return None, [without_paths(line, *hide) for line in lines if not line.startswith("chandler:")]
+    said = [line.removeprefix("chandler: ") for line in lines]
+    if process.returncode in (2, 1) and said and process.returncode == 2:
+        begin = next((n for n, line in enumerate(lines) if line.startswith("chandler: ")), 0)
+        return without_paths("\n".join(said[begin:]), *hide), []
+    return (
+        "The file needs more memory than a reading may take, or the reader was killed. Split it, or prepare it in a shell.",
+        [],
+    )
+
+
+def child_environment() -> dict[str, str]:
+    """Of processes that the server starts: what it has itself, the interpreter speaking UTF-8."""
+    return {**os.environ, "PYTHONUTF8": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
+
+def _limit(pid: int) -> None:
+    """Bound the memory of a child, where the system can."""
+    try:
+        import resource
+
+        most = int(SHARE * psutil.virtual_memory().total)
+        resource.prlimit(pid, resource.RLIMIT_DATA, (most, most))
+    except (ImportError, AttributeError, OSError, ValueError):
+        return
+
+
+def describe(options: ReadingSettings) -> dict[str, Any]:
+    """What was given, for whoever asks how a source is read."""
+    return options.model_dump(exclude_defaults=True)

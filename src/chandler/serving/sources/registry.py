@@ -1,0 +1,316 @@
+"""Which bars there are, in which state, and their stores once they are read."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from chandler.data.reading import STOCKS, SUFFIXES
+from chandler.data.store import META, BarStore
+from chandler.errors import DataError
+from chandler.serving.errors import Refusal
+from chandler.serving.sources.candles import step_seconds
+from chandler.serving.sources.reading import EXPANDS, ReadingSettings, bomb, questions, read_into
+from chandler.serving.workspace import Workspace, fresh_id, read_json, write_json
+
+BUNDLED = STOCKS
+DEPTH, FILES = 4, 10_000
+"""How deep, and how many files of a folder are offered."""
+SCAN_SECONDS = 10.0
+"""A listing is this old at most."""
+Kind = Literal["bundled", "folder", "upload"]
+State = Literal["new", "reading", "ready", "question", "failed"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source of bars."""
+
+    id: str
+    name: str
+    kind: Kind
+    path: Path | None
+    """None: bundled."""
+    state: State = "new"
+    store: Path | None = None
+    """The folder of its store, once it was read."""
+    message: str | None = None
+    notes: tuple[str, ...] = ()
+    options: ReadingSettings = field(default_factory=ReadingSettings)
+    changed: float = 0.0
+
+
+class SourceRegistry:
+    """All sources of a server. Its records are `sources.json`; what is read lies in stores/."""
+
+    def __init__(
+        self, workspace: Workspace, folders: Iterable[Path], upload_bytes: int, tell: Callable[[Source], None]
+    ) -> None:
+        self._workspace, self._upload_bytes, self._tell = workspace, upload_bytes, tell
+        self._roots = [folder.resolve() for folder in folders]
+        self._known: dict[str, Source] = {}
+        self._opened: dict[str, tuple[Path | None, BarStore]] = {}
+        self._scanned = -SCAN_SECONDS
+        self._turn = asyncio.Semaphore(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._known[_id("bundled", BUNDLED)] = Source(_id("bundled", BUNDLED), BUNDLED, "bundled", None, "ready")
+        self._restore()
+
+    def list(self) -> list[Source]:
+        """All of them: bundled, uploads (newest first), files of folders by name."""
+        self._scan()
+        order = {"bundled": 0, "upload": 1, "folder": 2}
+        return sorted(
+            self._known.values(),
+            key=lambda one: (order[one.kind], -one.changed if one.kind == "upload" else 0, one.name),
+        )
+
+    def get(self, id: str) -> Source:
+        """The source of an id; Refusal 404."""
+        if id not in self._known:
+            self._scan()
+        if id not in self._known:
+            raise Refusal(404, "There is no such source.")
+        return self._known[id]
+
+    def store(self, id: str) -> BarStore:
+        """Its bars; Refusal 409 while there are none."""
+        source = self.get(id)
+        if source.state == "reading" and source.store is None:
+            raise Refusal(409, f"{source.name} is being read.")
+        if source.store is None and source.kind != "bundled":
+            raise Refusal(409, source.message or f"{source.name} was not read yet.")
+        there = self._opened.get(id)
+        if there is None or there[0] != source.store:
+            there = (source.store, _open(source))
+            self._opened[id] = there
+        return there[1]
+
+    def address(self, id: str) -> str:
+        """What `load_bars` reads these bars from."""
+        source = self.get(id)
+        self.store(id)
+        return BUNDLED if source.store is None else str(source.store)
+
+    def revision(self, id: str) -> str:
+        """Another text where the bars may be others."""
+        place = self.get(id).store
+        if place is None:
+            return BUNDLED
+        return f"{place.name} {(place / META).stat().st_mtime_ns}"
+
+    def receive(self, name: str, file: Path) -> Source:
+        """An upload as a source, its file in a folder of its own under uploads/; Refusal 413 where it would unpack too large."""
+        if reason := bomb(file, EXPANDS * self._upload_bytes):
+            raise Refusal(413, f"{name}: {reason}")
+        return Source(file.parent.name, name, "upload", file, "reading", changed=time.time())
+
+    def begin(self, source: Source) -> None:
+        """Know a source, and read it."""
+        self._put(source)
+        self._begin(source)
+
+    def read(self, id: str, options: ReadingSettings | None = None) -> Source:
+        """Read a source, or read it again, with other options where they are given."""
+        source = self.get(id)
+        if source.kind == "bundled":
+            return source
+        if source.state == "reading":
+            raise Refusal(409, f"{source.name} is being read. Wait for it to end.")
+        if source.store is not None and source.store == source.path:
+            raise Refusal(
+                409, f"{source.name} is a prepared store: it is opened as it is. Prepare it again in a shell."
+            )
+        source = replace(source, state="reading", options=options or source.options, message=None)
+        self.begin(source)
+        return source
+
+    def remove(self, id: str) -> None:
+        """Remove an upload, and what was made of it; Refusal 409 for all else, which is not ours."""
+        source = self.get(id)
+        if source.kind != "upload" or source.path is None:
+            raise Refusal(409, f"{source.name} was not uploaded: remove it where it lies.")
+        if source.state == "reading":
+            raise Refusal(409, f"{source.name} is being read. Wait for it to end.")
+        del self._known[id]
+        self._opened.pop(id, None)
+        self._save()
+        shutil.rmtree(source.path.parent, ignore_errors=True)
+        if source.store is not None:
+            shutil.rmtree(source.store, ignore_errors=True)
+        self._tell(replace(source, state="failed", message="removed"))
+
+    async def close(self) -> None:
+        """Stop reading; what was begun is begun again at the next start."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, source: Source) -> None:
+        task = asyncio.get_running_loop().create_task(self._read(source))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _read(self, source: Source) -> None:
+        """One at a time; the store appears under a name of its own, then the one before goes."""
+        assert source.path is not None
+        place = self._workspace.place("stores", f"{source.id}-{fresh_id('src')[4:]}.store")
+        async with self._turn:
+            problem, notes = await read_into(source.path, place, source.options)
+        old = source.store
+        if problem is None:
+            done = replace(source, state="ready", store=place, notes=tuple(notes), changed=time.time())
+            try:
+                _open(done)
+            except DataError as error:
+                problem = str(error)
+        if problem is not None:
+            shutil.rmtree(place, ignore_errors=True)
+            state: State = "question" if questions(problem) else "failed"
+            done = replace(source, state=state, message=problem, notes=())
+        elif old is not None and old.parent == self._workspace.folder / "stores":
+            shutil.rmtree(old, ignore_errors=True)
+        if source.id in self._known:
+            self._put(done)
+
+    def _put(self, source: Source) -> None:
+        self._known[source.id] = source
+        self._save()
+        self._tell(source)
+
+    def _scan(self) -> None:
+        """Find the files of the folders, now and then."""
+        if time.monotonic() - self._scanned < SCAN_SECONDS:
+            return
+        self._scanned = time.monotonic()
+        found = {_id("folder", str(path)): (path, name) for root in self._roots for path, name in _offered(root)}
+        for id, (path, name) in found.items():
+            if id not in self._known:
+                whole = (path / META).is_file()
+                self._known[id] = Source(id, name, "folder", path, "ready" if whole else "new", path if whole else None)
+        for id in [id for id, one in self._known.items() if one.kind == "folder" and id not in found]:
+            del self._known[id]
+
+    def _save(self) -> None:
+        records = {
+            one.id: {
+                "name": one.name, "kind": one.kind, "path": str(one.path), "state": one.state, "message": one.message,
+                "store": None if one.store is None else str(one.store), "notes": list(one.notes),
+                "options": one.options.model_dump(exclude_defaults=True), "changed": one.changed,
+            }
+            for one in self._known.values()
+            if one.kind != "bundled" and one.state != "new"
+        }  # fmt: skip
+        write_json(self._workspace.folder / "sources.json", {"sources": records})
+
+    def _restore(self) -> None:
+        """What was known before; files of folders that are offered no more are not."""
+        offered = {str(path) for root in self._roots for path, _ in _offered(root)} if self._roots else set()
+        for id, raw in read_json(self._workspace.folder / "sources.json").get("sources", {}).items():
+            path, store = Path(raw["path"]), raw["store"]
+            if raw["kind"] == "folder" and str(path) not in offered:
+                continue
+            if not path.exists():
+                continue
+            there = None if store is None or not Path(store).is_dir() else Path(store)
+            state: State = raw["state"] if there is not None or raw["state"] in ("question", "failed") else "new"
+            self._known[id] = Source(
+                id, raw["name"], raw["kind"], path, "ready" if there is not None and state == "reading" else state, there,
+                raw["message"], tuple(raw["notes"]), ReadingSettings(**raw["options"]), raw["changed"],
+            )  # fmt: skip
+        kept = {one.store for one in self._known.values()}
+        for left in (self._workspace.folder / "stores").glob("src_*.store"):
+            if left not in kept:  # a reading that was killed
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _open(source: Source) -> BarStore:
+    if source.store is not None:
+        return BarStore.open(source.store)
+    from chandler.data import load_bars
+
+    return load_bars(BUNDLED)
+
+
+def _offered(root: Path) -> list[tuple[Path, str]]:
+    """Files below a folder that bars are read from, and prepared stores, with their names; links that lead out are none."""
+    found: list[tuple[Path, str]] = []
+
+    def look(folder: Path, depth: int) -> None:
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError:
+            return
+        for path in entries:
+            if len(found) >= FILES:
+                return
+            real = path.resolve()
+            if path.name.startswith(".") or not real.is_relative_to(root):
+                continue
+            if path.is_dir():
+                if (path / META).is_file():
+                    found.append((path, path.relative_to(root).as_posix()))
+                elif depth > 1:
+                    look(path, depth - 1)
+            elif path.is_file() and _readable(path.name):
+                found.append((path, path.relative_to(root).as_posix()))
+
+    look(root, DEPTH)
+    return found
+
+
+def _readable(name: str) -> bool:
+    return name.lower().endswith(tuple(SUFFIXES))
+
+
+def upload_name(name: str) -> str:
+    """The name of an uploaded file on disk: letters and digits of what it was called, which is what its symbol is called.
+
+    Raises:
+        Refusal: 415, an ending that no bars have.
+    """
+    base = re.split(r"[\\/]", name)[-1]
+    ending = next((one for one in sorted(SUFFIXES, key=len, reverse=True) if base.lower().endswith(one)), None)
+    if ending is None:
+        raise Refusal(
+            415, f"{base[:80] or 'The file'}: bars are read from files that end in {', '.join(sorted(SUFFIXES))}."
+        )
+    stem = re.sub(r"[^\w -]", "", base[: -len(ending)]).strip()[:64]
+    return (stem or "bars") + ending
+
+
+def _id(kind: Kind, what: str) -> str:
+    return "src_" + hashlib.sha256(f"{kind} {what}".encode()).hexdigest()[:12]
+
+
+def summary(registry: SourceRegistry, source: Source) -> dict[str, Any]:
+    """What is said of a source to whoever asks; of one that is not read yet, its name and state."""
+    told: dict[str, Any] = {
+        "id": source.id, "name": source.name, "kind": source.kind, "state": source.state, "message": source.message,
+        "notes": list(source.notes), "options": source.options.model_dump(exclude_defaults=True), "changed": int(source.changed),
+        "question": {"options": questions(source.message or "")} if source.state == "question" else None,
+    }  # fmt: skip
+    if source.store is None and source.kind != "bundled":
+        return told
+    try:
+        store = registry.store(source.id)
+        zones = set(store.zones)
+        times = store.timestamps
+        told |= {
+            "rows": store.rows,
+            "symbols": len(store),
+            "first": int(min(times[lo] for lo in store.offsets[:-1]) // 10**9),
+            "last": int(max(times[hi - 1] for hi in store.offsets[1:]) // 10**9),
+            "step_seconds": step_seconds(store, 0),
+            "zone": zones.pop() if len(zones) == 1 else None,
+        }
+    except (DataError, OSError) as error:
+        told |= {"state": "failed", "message": str(error)}
+    return told

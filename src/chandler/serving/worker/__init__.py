@@ -1,0 +1,9 @@
+"""One warm child that forecasts: the only process of a server with torch in it. `client` starts it, talks to it in lines of JSON
+over pipes and starts it again where it died; the child (`python -m chandler.serving.worker`) is `loop`, which keeps `models`
+loaded, and `answer`, which says what a forecast says. Bulk goes through files of the forecast's folder, which are kept anyway.
+"""
+
+from chandler.serving.worker.client import WorkerClient, WorkerDied
+from chandler.serving.worker.protocol import LEVELS, PATHS, SERIES
+
+__all__ = ["LEVELS", "PATHS", "SERIES", "WorkerClient", "WorkerDied"]

@@ -1,0 +1,5 @@
+"""Starts the child."""
+
+from chandler.serving.worker.loop import main
+
+main()

@@ -1,0 +1,260 @@
+"""What a forecast says, in numbers that a page draws: bands, means, chances, the truth where it is known, and what the model has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from chandler.atomic import atomic_file, write_text
+from chandler.data import CLOSE, FEATURES, Bars, BarStore, future_timestamps, load_bars, resample_bars
+from chandler.data.calendars import fit_schedule
+from chandler.errors import DataError
+from chandler.evaluation.walk_forward import SAYS, Origins, exposure
+from chandler.forecasting import Forecast, Forecaster, forecasts_to_frame
+from chandler.measures import band_levels, crps
+from chandler.progress import Report
+from chandler.serving.sources import DAY, chart_seconds, row_at, step_seconds
+from chandler.serving.worker.protocol import LEVELS, dump
+
+BANDS = (0.5, 0.8, 0.9)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The settings of a request, as the server sends them."""
+
+    horizon: int
+    paths: int
+    origin: int | None
+    interval: str | None
+    seed: int
+    calibrated: bool
+    calendar: str | None
+    settings: dict[str, Any]
+    """Further keywords of `Forecaster.forecast_many`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One symbol cut at its origin."""
+
+    history: Bars
+    truth: Bars | None
+    """The bars after the origin, as many as there are of the horizon; None at the end of the data."""
+    timestamps: pd.DatetimeIndex | None
+    """Of the forecast, where the true ones are known."""
+    step: int
+    store: BarStore
+    row: int
+    """The absolute row of the origin in `store`."""
+
+
+@lru_cache(maxsize=4)
+def _store(bars: str, state: str) -> BarStore:
+    return load_bars(bars)
+
+
+def prepared(bars: dict[str, str], symbols: Sequence[str], asked: Asked) -> list[Prepared]:
+    """The series of a request.
+
+    Raises:
+        DataError: an unknown symbol, an interval that does not fit, an origin before all bars.
+    """
+    store = _store(bars["path"], bars["revision"])
+    return [_prepared(store, symbol, asked) for symbol in symbols]
+
+
+def _prepared(store: BarStore, symbol: str, asked: Asked) -> Prepared:
+    number = store.number(symbol)
+    if asked.interval is not None:
+        coarse = resample_bars(store[symbol], asked.interval, asked.calendar)
+        if not len(coarse):
+            raise DataError(f"{symbol}: there is not one whole bar of {asked.interval}.")
+        store, number = BarStore.from_bars([coarse]), 0
+    base, rows = int(store.offsets[number]), int(store.offsets[number + 1] - store.offsets[number])
+    step = step_seconds(store, number)
+    known = rows if asked.origin is None else row_at(store, number, asked.origin, step)
+    if known < 1:
+        raise DataError(f"{symbol}: there are no bars up to that time.")
+    until = min(known + asked.horizon, rows)
+
+    def cut(lo: int, hi: int) -> Bars:
+        values = np.asarray(store.values[base + lo : base + hi], np.float64)
+        return Bars(symbol, store.index(number, base + lo, base + hi), values)
+
+    history, truth = cut(max(0, known - 20_000), known), cut(known, until) if until > known else None
+    times = None
+    if truth is not None:
+        # Step k is held against bar k: it is given the true time; where the data end, the calendar goes on.
+        times = truth.timestamps
+        if len(truth) < asked.horizon:
+            seen = _after(history.timestamps, times)
+            times = _after(times, future_timestamps(seen, asked.horizon - len(truth), asked.calendar))
+    return Prepared(history, truth, times, step, store, base + known - 1)
+
+
+def answer(
+    forecaster: Forecaster, model: str, series: list[Prepared], asked: Asked, paths: int, report: Report
+) -> tuple[list[dict[str, Any]], list[Forecast]]:
+    """Forecast series, and what is to be said of each.
+
+    Args:
+        model: what the forecaster was made of, for what it has seen.
+        paths: of each series.
+        report: called as the work goes on; what it raises stops the work.
+    """
+    found: dict[int, Forecast] = {}
+    # Series with given times and without are two kinds of calls.
+    for given in (True, False):
+        chosen = [number for number, one in enumerate(series) if (one.timestamps is not None) == given]
+        if chosen:
+            made = forecaster.forecast_many(
+                [series[number].history for number in chosen], asked.horizon, paths, seed=asked.seed,
+                timestamps=[series[number].timestamps for number in chosen] if given else None,
+                calibrated=asked.calibrated, calendar=asked.calendar, progress=report, **asked.settings,
+            )  # fmt: skip
+            found |= dict(zip(chosen, made, strict=True))
+    ordered = [found[number] for number in range(len(series))]
+    raw = {}
+    if asked.calibrated and len(series) == 1 and forecaster.calibration is not None:
+        fitted = {
+            **asked.settings,
+            "lookback": forecaster.calibration.lookback,
+            **asdict(forecaster.calibration.sampling),
+        }
+        [plain] = forecaster.forecast_many(
+            [series[0].history], asked.horizon, paths, seed=asked.seed, timestamps=[series[0].timestamps],
+            calendar=asked.calendar, progress=report, **fitted,
+        )  # fmt: skip
+        raw = {0: plain.interval(0.8)}
+    marks = _exposed(model, series)
+    told = [
+        {
+            **_said(forecast, one),
+            "exposure": marks[number],
+            "raw80": None if number not in raw else _outline(raw[number]),
+        }
+        for number, (forecast, one) in enumerate(zip(ordered, series, strict=True))
+    ]
+    return told, ordered
+
+
+def _said(forecast: Forecast, one: Prepared) -> dict[str, Any]:
+    """One series as the API has it."""
+    close, last = forecast.paths[:, :, CLOSE], float(one.history.values[-1, CLOSE])
+    total = close[:, -1] / last - 1
+    squares = np.diff(np.log(np.maximum(close, 1e-12)), axis=1, prepend=np.log(max(last, 1e-12))) ** 2
+    told: dict[str, Any] = {
+        "symbol": forecast.symbol,
+        "origin_time": int(chart_seconds(one.history.timestamps[-1:], one.step)[0]),
+        "last_close": last,
+        "zone": None if forecast.timestamps.tz is None else str(forecast.timestamps.tz),
+        "step_seconds": one.step,
+        "time": chart_seconds(forecast.timestamps, one.step).tolist(),
+        "dated_by": _dated_by(forecast, one),
+        "notes": list(forecast.calendar_notes),
+        "paths": len(forecast.paths),
+        "levels": list(LEVELS),
+        "quantiles": np.quantile(close, LEVELS, axis=0).tolist(),
+        "mean": {name: forecast.paths[:, :, n].mean(axis=0).tolist() for n, name in enumerate(FEATURES)},
+        "p_up": (close > last).mean(axis=0).tolist(),
+        "volatility": float(np.sqrt(squares.sum(axis=1)).mean()),
+        "mean_return": float(total.mean()),
+        "median_return": float(np.median(total)),
+        "truth": None,
+        "scores": None,
+    }
+    if one.truth is not None:
+        told["truth"] = {
+            "time": chart_seconds(one.truth.timestamps, one.step).tolist(),
+            **{name: one.truth.values[:, n].tolist() for n, name in enumerate(FEATURES[:5])},
+        }
+        told["scores"] = scores(close, one.truth.values[:, CLOSE])
+    return told
+
+
+def scores(close: NDArray[np.float64], truth: NDArray[np.float64]) -> dict[str, Any]:
+    """What the truth says of a forecast, over the steps whose bars have come.
+
+    Args:
+        close: (P, H) paths.
+        truth: (K,) closes, K <= H.
+
+    Returns:
+        crps (mean over the steps; `measures.crps`), crps_by_step, error (mean of |mean of the paths - truth|), inside: band -> share
+        of the steps with the truth in it, rank: share of the paths below the truth at the last of the steps.
+    """
+    steps = len(truth)
+    seen = close[:, :steps]
+    by_step = crps(seen, truth)
+    inside = {}
+    for level in BANDS:
+        low, high = np.quantile(seen, band_levels(level), axis=0)
+        inside[f"{level * 100:g}"] = float(((truth >= low) & (truth <= high)).mean())
+    return {
+        "steps": steps,
+        "crps": float(by_step.mean()),
+        "crps_by_step": by_step.tolist(),
+        "error": float(np.abs(seen.mean(axis=0) - truth).mean()),
+        "inside": inside,
+        "rank": float((seen[:, -1] < truth[-1]).mean()),
+    }
+
+
+def _dated_by(forecast: Forecast, one: Prepared) -> str:
+    if one.truth is None:
+        return forecast.dated_by
+    left = forecast.horizon - len(one.truth)
+    return "the true bars" if not left else f"the true bars, the last {left} by the calendar"
+
+
+def _outline(band: pd.DataFrame) -> dict[str, Any]:
+    return {"lower": band["lower"].tolist(), "upper": band["upper"].tolist()}
+
+
+def _exposed(model: str, series: list[Prepared]) -> list[dict[str, str] | None]:
+    """The mark of each origin by the rules of `evaluate`, and what it says."""
+    known = exposure(model)
+    told: list[dict[str, str] | None] = []
+    for one in series:
+        number = one.store.number(one.history.symbol)
+        after = one.row + 1 < int(one.store.offsets[number + 1])
+        store, row = one.store, one.row
+        if not after:  # the first bar to come lies behind all data
+            times = _after(one.history.timestamps, _first_unseen(one))
+            values = np.concatenate([one.history.values, one.history.values[-1:]])
+            store, number, row = (
+                BarStore.from_bars([replace(one.history, timestamps=times, values=values)]),
+                0,
+                len(times) - 2,
+            )
+        whole = np.array([number]), np.array([row]), np.array([0])
+        mark = str(known.marks(Origins(store, 1, 1, *whole, apart=1))[0])
+        told.append({"mark": mark, "says": SAYS[mark]} if mark else None)
+    return told
+
+
+def _after(first: pd.DatetimeIndex, then: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """Times one after another."""
+    return pd.DatetimeIndex(first.append(then))
+
+
+def _first_unseen(one: Prepared) -> pd.DatetimeIndex:
+    times = one.history.timestamps
+    if len(times) < 2:
+        return pd.DatetimeIndex(times[-1:] + pd.Timedelta(seconds=max(one.step, DAY)))
+    return fit_schedule(times[-2000:]).after(1)
+
+
+def write_part(folder: Path, number: int, told: list[dict[str, Any]], forecasts: list[Forecast]) -> None:
+    """Write what was said of some series, and every path of them, before anyone hears of it."""
+    with atomic_file(folder / f"paths-{number:06d}.parquet") as scratch:
+        forecasts_to_frame(forecasts).to_parquet(scratch, compression="zstd")
+    write_text(folder / f"series-{number:06d}.json", dump({"series": told}))

@@ -1,0 +1,137 @@
+"""The server's end of the pipes: one request at a time, told as it goes; a child that died is started again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from chandler.serving.sources import child_environment
+
+log = logging.getLogger("chandler.serving")
+Tell = Callable[[dict[str, Any]], None]
+PATIENCE = 5.0
+"""Seconds that the child has to stop a forecast before it is killed."""
+LINE = 1 << 24
+
+
+class WorkerDied(Exception):
+    """The child ended in the middle of a request."""
+
+
+class WorkerClient:
+    """The child, from outside."""
+
+    def __init__(self, device: str, tell: Tell) -> None:
+        """`tell` hears of every change of `state`."""
+        self._device, self._tell = device, tell
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Queue[dict[str, Any] | None] | None = None
+        self._closed = False
+        self._turn = asyncio.Lock()
+        self.state = "stopped"
+        self.message: str | None = None
+        self.about: dict[str, Any] = {}
+
+    async def start(self) -> None:
+        """Begin; it is ready when torch is loaded."""
+        self._set("starting")
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "chandler.serving.worker", self._device, stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE, limit=LINE, start_new_session=True, env=child_environment(),
+        )  # fmt: skip
+        self._reader = asyncio.get_running_loop().create_task(self._read(self._process))
+
+    async def ask(self, request: dict[str, Any], tell: Tell) -> dict[str, Any]:
+        """Have one thing done, in turn. `tell` hears of progress and of parts; what is returned is the last message.
+
+        Raises:
+            WorkerDied: it did.
+        """
+        async with self._turn:
+            return await self._ask(request, tell)
+
+    async def _ask(self, request: dict[str, Any], tell: Tell) -> dict[str, Any]:
+        if self._process is None or self._process.returncode is not None:
+            await self.start()
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        waiting: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._waiting = waiting
+        try:
+            with suppress(ConnectionError):
+                process.stdin.write((json.dumps(request) + "\n").encode())
+                await process.stdin.drain()
+            while True:
+                message = await waiting.get()
+                if message is None:
+                    raise WorkerDied
+                if message["kind"] in ("done", "failed", "cancelled"):
+                    return message
+                tell(message)
+        finally:
+            self._waiting = None
+
+    async def cancel(self, id: str) -> None:
+        """Stop a forecast: the child is asked to, and killed where it does not answer."""
+        process, waiting = self._process, self._waiting
+        if process is None or process.stdin is None or waiting is None:
+            return
+        with suppress(ConnectionError):
+            process.stdin.write((json.dumps({"cancel": id}) + "\n").encode())
+            await process.stdin.drain()
+        for _ in range(int(PATIENCE * 10)):
+            await asyncio.sleep(0.1)
+            if self._waiting is not waiting:
+                return
+        with suppress(ProcessLookupError):
+            process.kill()
+
+    async def close(self) -> None:
+        """End the child."""
+        self._closed = True
+        process = self._process
+        if process is not None and process.returncode is None:
+            if process.stdin is not None:
+                process.stdin.close()
+            try:
+                await asyncio.wait_for(process.wait(), 2)
+            except TimeoutError:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        if self._reader is not None:
+            await asyncio.gather(self._reader, return_exceptions=True)
+        self.state = "stopped"
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while True:
+            try:
+                line = await process.stdout.readline()
+            except ValueError:
+                continue
+            if not line:
+                break
+            message = json.loads(line)
+            if message["kind"] == "state":
+                self.about |= message.get("about", {})
+                self._set(message["state"])
+            elif self._waiting is not None:
+                self._waiting.put_nowait(message)
+        await process.wait()
+        if self._waiting is not None:
+            self._waiting.put_nowait(None)
+        if not self._closed:
+            log.warning("the forecasting process ended with code %s", process.returncode)
+            self._set("stopped", "The forecasting process ended. The next forecast starts it again.")
+
+    def _set(self, state: str, message: str | None = None) -> None:
+        self.state, self.message = state, message
+        self._tell({"worker": state})

@@ -1,0 +1,167 @@
+"""The child: requests come as lines of JSON, the last models stay loaded, a forecast can be stopped between two bars."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, TextIO
+
+from chandler.errors import ChandlerError
+
+MODELS = 2
+"""Kept loaded."""
+CHUNK = 64
+"""Series of a request that are forecast together: what is done of many appears by and by."""
+PREVIEW = 10
+
+
+class Cancelled(Exception):
+    """Whoever asked does not want it any more."""
+
+
+class Child:
+    """What the process keeps between requests."""
+
+    def __init__(self, device: str, out: TextIO) -> None:
+        self.device, self.out = device, out
+        self.models: OrderedDict[str, Any] = OrderedDict()
+        self.cancelled: set[str] = set()
+
+    def say(self, kind: str, **rest: Any) -> None:
+        """One line to the server."""
+        self.out.write(json.dumps({"kind": kind, **rest}, allow_nan=False) + "\n")
+        self.out.flush()
+
+    def serve(self, requests: queue.Queue[dict[str, Any] | None]) -> None:
+        """Until the server closes the pipe."""
+        from chandler.devices import resolve
+
+        self.say("state", state="ready", about={"device": str(resolve(self.device))})
+        while (request := requests.get()) is not None:
+            self.say("state", state="busy")
+            try:
+                self.say("done", **(self.forecast(request) if request["do"] == "forecast" else self.look(request)))
+            except Cancelled:
+                self.say("cancelled")
+            except ChandlerError as error:
+                self.say("failed", error=type(error).__name__, message=str(error))
+            except MemoryError:
+                self.say(
+                    "failed",
+                    error="ConfigError",
+                    message="There is not enough memory: ask for fewer paths or a shorter horizon.",
+                )
+            except Exception as error:
+                import traceback
+
+                traceback.print_exc()
+                self.say(
+                    "failed",
+                    error="",
+                    message=f"The forecast failed ({type(error).__name__}); the server's log says more.",
+                )
+            self.say("state", state="ready")
+
+    def look(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What the journal has."""
+        from chandler.serving.worker import ledger
+
+        folder, what = Path(request["journal"]), request["do"]
+        return {"found": ledger.score(folder, request["bars"]) if what == "score" else getattr(ledger, what)(folder)}
+
+    def model(self, source: str, revision: str) -> Any:
+        """A loaded forecaster."""
+        from chandler.forecasting import Forecaster
+
+        key = f"{source} {revision}"
+        if key not in self.models:
+            self.models[key] = Forecaster.from_pretrained(source, device=self.device)
+            while len(self.models) > MODELS:
+                self.models.popitem(last=False)
+        self.models.move_to_end(key)
+        return self.models[key]
+
+    def forecast(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Forecast all series of a request in chunks, each written as it is done."""
+        from chandler.checkpoint import weights_hash
+        from chandler.serving.worker.answer import Asked, answer, prepared, write_part
+
+        begun, id = time.monotonic(), request["id"]
+        folder = Path(request["folder"])
+        forecaster = self.model(request["model"], request["model_revision"])
+        asked = Asked(**request["asked"])
+        symbols = request["symbols"]
+        previews = (
+            [PREVIEW, asked.paths]
+            if request["preview"] and asked.paths > PREVIEW and len(symbols) == 1
+            else [asked.paths]
+        )
+        steps = sum(previews) * len(symbols)
+        done = 0
+
+        def report(now: int, total: int) -> None:
+            if id in self.cancelled:
+                raise Cancelled
+            share = now / max(total, 1) * paths * len(part)
+            self.say("progress", done=int(done + share), total=steps)
+
+        live = True
+        for number, begin in enumerate(range(0, len(symbols), CHUNK)):
+            series = prepared(request["bars"], symbols[begin : begin + CHUNK], asked)
+            for paths in previews:
+                part = series
+                if id in self.cancelled:
+                    raise Cancelled
+                told, forecasts = answer(forecaster, request["model"], series, asked, paths, report)
+                done += paths * len(series)
+                live = live and all(one.truth is None for one in series)
+                if paths == previews[-1]:
+                    write_part(folder, number, told, forecasts)
+                    if asked.interval is None:
+                        self.keep(request, forecasts, forecaster)
+                    self.say("part", number=number, done=done, total=steps)
+                else:
+                    self.say("preview", series=told)
+        calibration = forecaster.calibration if asked.calibrated else None
+        return {
+            "seconds": round(time.monotonic() - begun, 3),
+            "digest": weights_hash(forecaster.tokenizer, forecaster.predictor)[:12],
+            "live": live,
+            "says": None if calibration is None else calibration.says(),
+        }
+
+    def keep(self, request: dict[str, Any], forecasts: list[Any], forecaster: Any) -> None:
+        """Keep forecasts in the journal, which scores them when their bars have come."""
+        from chandler.journal import Journal
+
+        Journal(Path(request["journal"])).keep(forecasts, forecaster)
+
+
+def main() -> None:
+    """Talk over the pipes that the server gave; whatever libraries print goes to its log."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    child = Child(sys.argv[1] if len(sys.argv) > 1 else "auto", out)
+    requests: queue.Queue[dict[str, Any] | None] = queue.Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            message = json.loads(line)
+            if "cancel" in message:
+                child.cancelled.add(message["cancel"])
+            else:
+                requests.put(message)
+        requests.put(None)
+        # The server is gone: what is under way is of no use to anyone.
+        threading.Timer(2, lambda: os._exit(0)).start()
+
+    threading.Thread(target=read, daemon=True).start()
+    import chandler.forecasting  # noqa: F401 - the long part, before anyone waits for it
+
+    child.serve(requests)

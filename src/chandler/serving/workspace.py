@@ -1,0 +1,98 @@
+"""The folder in which a server keeps its own: plain files, each written whole, one server at a time."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from chandler.atomic import locked, write_text
+from chandler.errors import ConfigError
+from chandler.places import Layout
+from chandler.version import __version__
+
+MARK, SECRET, LOCK = "studio.json", "secret", "lock"
+WORKSPACE = Layout(
+    "a studio's workspace",
+    (MARK, SECRET, LOCK, "sources.json", "uploads/**", "stores/**", "forecasts/**", "journal/**"),
+    {MARK: "studio"},
+)
+_ID = re.compile(r"(src|mdl|fc)_[0-9a-f]{12}")
+
+
+def fresh_id(kind: str) -> str:
+    """An id that names nothing yet: fc_0123456789ab."""
+    return f"{kind}_{secrets.token_hex(6)}"
+
+
+def is_id(text: str, kind: str) -> bool:
+    """Whether text is an id of a kind, and so safe as the name of a folder."""
+    return _ID.fullmatch(text) is not None and text.startswith(f"{kind}_")
+
+
+class Workspace:
+    """A folder that one server holds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the folder, for its owner's eyes only, and keep other servers out of it.
+
+        Raises:
+            ConfigError: another server holds it, it holds something else under these names, or cannot be written.
+        """
+        WORKSPACE.require(self.folder)
+        with ExitStack() as stack:
+            try:
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if not (self.folder / MARK).exists():
+                    write_text(self.folder / MARK, json.dumps({"studio": 1, "chandler": __version__}))
+                stack.enter_context(locked(self.folder / LOCK))
+                for name in ("uploads", "stores", "forecasts"):
+                    (self.folder / name).mkdir(exist_ok=True)
+            except BlockingIOError:
+                raise ConfigError(
+                    f"{self.folder}: another server works there. Open its page, stop it, or give another --workspace."
+                ) from None
+            except OSError as error:
+                raise ConfigError(
+                    f"{self.folder}: cannot be written ({error.strerror or error}). Give another --workspace."
+                ) from error
+            yield
+
+    def secret(self) -> str:
+        """32 random bytes as hexadecimal digits, made once: sessions outlive a restart of the server."""
+        path = self.folder / SECRET
+        try:
+            found = path.read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            found = ""
+        if not re.fullmatch(r"[0-9a-f]{64}", found):
+            found = secrets.token_hex(32)
+            write_text(path, found + "\n")
+            path.chmod(0o600)
+        return found
+
+    def place(self, kind: str, name: str) -> Path:
+        """The place of one thing of a kind: "forecasts", an id."""
+        return self.folder / kind / name
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file of ours; {} where there is none, or it cannot be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a file of ours, whole."""
+    write_text(path, json.dumps(value, ensure_ascii=False))
