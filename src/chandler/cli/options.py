@@ -130,10 +130,12 @@ class EngineOptions:
     ] = "local"
     address: Annotated[
         str | None,
-        Option(help="Of a Ray cluster, as ray://HOST:10001 or auto; default: RAY_ADDRESS, else this machine."),
+        Option(
+            help="Of a Ray cluster: HOST:PORT, or auto on one of its nodes; default: RAY_ADDRESS, else this machine."
+        ),
     ] = None
     workers: Annotated[
-        int | None, Option(min=1, help="Processes of --engine ray; default: as many as there is room for.")
+        int | None, Option(min=1, help="Worker processes of Ray at most; default: as many as there is room for.")
     ] = None
     cpus: Annotated[int | None, Option(min=1, help="Cores of each worker, which are its threads; default: 1.")] = None
     gpus: Annotated[float | None, Option(min=0, help="GPUs of each worker, such as 0.25; default: none.")] = None

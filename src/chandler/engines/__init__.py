@@ -5,10 +5,20 @@ An engine has one method, `spread`: a function that can be imported anywhere, wh
 """
 
 from chandler.engines.cluster import RayEngine, require_ray, sharers
-from chandler.engines.local import Engine, Local, ran_out_of_memory
+from chandler.engines.local import Engine, Item, Local, Smaller, ran_out_of_memory
 from chandler.errors import ConfigError
 
-__all__ = ["Engine", "Local", "RayEngine", "engine_of", "ran_out_of_memory", "require_ray", "sharers"]
+__all__ = [
+    "Engine",
+    "Item",
+    "Local",
+    "RayEngine",
+    "Smaller",
+    "engine_of",
+    "ran_out_of_memory",
+    "require_ray",
+    "sharers",
+]
 
 
 def engine_of(engine: Engine | str) -> Engine:

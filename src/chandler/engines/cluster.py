@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -83,6 +84,8 @@ class RayEngine:
             return
         address = self.address or os.environ.get("RAY_ADDRESS")
         here: dict[str, Any] = {}
+        if address is not None:
+            _require_reachable(address)
         if address is None:
             cores = self.workers * self.cpus if self.workers else os.cpu_count()
             here = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
@@ -156,6 +159,22 @@ class RayEngine:
             finally:
                 for one in running:
                     ray.cancel(one, force=True)
+
+
+def _require_reachable(address: str) -> None:
+    """Ray itself waits for minutes. ConfigError: nobody answers there, or it is an address of Ray's client."""
+    if "://" in address:
+        raise ConfigError(f"address={address!r}: run this on a node of the cluster, with address='auto' or HOST:PORT.")
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"address={address!r}: nobody answers there ({error}). Start the cluster's head first, or leave it out to work "
+            "on this machine."
+        ) from None
 
 
 def _instead(ray: Any, error: Exception, item: Item, smaller: Smaller | None) -> Item:

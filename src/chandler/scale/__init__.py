@@ -5,5 +5,6 @@ workers of a Ray cluster; `chandler.evaluation.walk_forward.evaluate` takes an e
 """
 
 from chandler.engines import Engine, Local, RayEngine, engine_of
+from chandler.scale.forecasts import forecast_parts
 
-__all__ = ["Engine", "Local", "RayEngine", "engine_of"]
+__all__ = ["Engine", "Local", "RayEngine", "engine_of", "forecast_parts"]
