@@ -5,11 +5,12 @@ An engine has one method, `spread`: a function that can be imported anywhere, wh
 """
 
 from chandler.engines.cluster import RayEngine, require_ray, sharers
-from chandler.engines.local import Engine, Item, Local, Smaller, ran_out_of_memory
+from chandler.engines.local import Engine, FewerAtATime, Item, Local, Smaller, ran_out_of_memory
 from chandler.errors import ConfigError
 
 __all__ = [
     "Engine",
+    "FewerAtATime",
     "Item",
     "Local",
     "RayEngine",

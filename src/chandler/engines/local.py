@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
+
+from chandler.errors import ConfigError
 
 Item = tuple[Any, ...]
 Smaller = Callable[[Item], Item]
@@ -51,6 +55,27 @@ class Local:
                         raise
                     item = smaller(item)
             yield found
+
+
+@dataclass(frozen=True)
+class FewerAtATime:
+    """A `Smaller` for items that end with how many series are worked on at a time, each alone in the end."""
+
+    noted: Callable[[Item], Path]
+    """The file in which a call says whose series it works on alone."""
+
+    def __call__(self, item: Item) -> Item:
+        """An eighth as many. ConfigError: one alone is too much; says which."""
+        *kept, batch = item
+        if batch > 1:
+            return (*kept, max(1, batch // 8))
+        with suppress(OSError):
+            name = self.noted(item).read_text(encoding="utf-8")
+            raise ConfigError(
+                f"{name}: its forecast alone ended its worker again and again, most likely for lack of memory. Give a worker "
+                "more of it (fewer workers=), or lower paths=."
+            )
+        raise ConfigError(f"{item}: its worker ended again and again. Give a worker more memory (fewer workers=).")
 
 
 def ran_out_of_memory(error: BaseException) -> bool:

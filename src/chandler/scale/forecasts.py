@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from chandler.atomic import atomic_file, write_text
 from chandler.data import BarStore
-from chandler.engines import Engine, Item, engine_of
+from chandler.engines import Engine, FewerAtATime, engine_of
 from chandler.errors import ConfigError
 from chandler.forecasting import (
     SUGGESTED,
@@ -97,7 +97,8 @@ def forecast_parts(
     sizes = [min(chunk, len(store) - number * chunk) for number in todo]
     with shown.track("Forecasting", len(store), len(store) - sum(sizes), "symbols") as report:
         common = (folder, digest, device)
-        for done in engine.spread(forecast_part, [(number, chunk) for number in todo], common, _Smaller(folder)):
+        smaller = FewerAtATime(lambda item: _path(folder, item[0]).with_suffix(".now"))
+        for done in engine.spread(forecast_part, [(number, chunk) for number in todo], common, smaller):
             report(done)
     rows = _join(paths, out, digest)
     FOLDER.clear(folder)
@@ -166,26 +167,6 @@ def _open_job(folder: Path, digest: str, device: str) -> _Job:
 
 def _forecaster(source: list[str], device: str) -> Forecaster:
     return Forecaster.from_pretrained(source if len(source) == 2 else source[0], device=device)
-
-
-@dataclass(frozen=True)
-class _Smaller:
-    """Fewer symbols at a time where memory did not suffice, or a worker was lost again and again."""
-
-    folder: Path
-
-    def __call__(self, item: Item) -> Item:
-        number, batch = item
-        if batch > 1:
-            return number, max(1, batch // 8)
-        try:
-            name = _path(self.folder, number).with_suffix(".now").read_text(encoding="utf-8")
-        except OSError:
-            name = f"part {number}"
-        raise ConfigError(
-            f"{name}: forecasting it alone ended its worker again and again, most likely for lack of memory. Give a worker "
-            "more of it (fewer workers=), or lower paths=."
-        )
 
 
 def _state(source: list[str], store: BarStore, horizon: int, settings: ForecastSettings, seed: int) -> dict[str, Any]:
