@@ -88,8 +88,8 @@ def test_what_forecast_refuses(
 def test_an_evaluation_on_an_engine_is_that_of_one_process(tmp_path: Path) -> None:
     raw = {
         "data": {"path": str(ASSET), "symbols": ["AAPL", "IBM"], "start": "2010-01-04"}, "models": ["nano=chandler-nano"],
-        "lookback": 24, "horizon": 2, "paths": 4, "origins": 20, "calibration": "stored", "chunk": 7, "device": "cpu", "start": "2012-06-01",
-        "baselines": ["last_close", "dlinear", "volume_by_time_of_day"],
+        "lookback": 24, "horizon": 2, "paths": 4, "origins": 20, "calibration": "stored", "chunk": 7, "device": "cpu",
+        "start": "2012-06-01", "baselines": ["last_close", "dlinear", "volume_by_time_of_day"],
     }  # fmt: skip
     for name, engine in (("one", Local()), ("many", Spreads())):
         evaluate(load_evaluation({**raw, "out": str(tmp_path / name)}), engine=engine, force=True)

@@ -4,7 +4,7 @@ Ray, which is imported there alone and only when it is asked for).
 An engine has one method, `spread`: a function that can be imported anywhere, what it is called with, results as they come.
 """
 
-from chandler.engines.cluster import RayEngine, require_ray, sharers
+from chandler.engines.cluster import RayEngine, WorkerSetup, prepare_worker, require_ray, sharers
 from chandler.engines.local import Engine, FewerAtATime, Item, Local, Smaller, ran_out_of_memory
 from chandler.errors import ConfigError
 
@@ -15,7 +15,9 @@ __all__ = [
     "Local",
     "RayEngine",
     "Smaller",
+    "WorkerSetup",
     "engine_of",
+    "prepare_worker",
     "ran_out_of_memory",
     "require_ray",
     "sharers",

@@ -124,6 +124,10 @@ class RayEngine:
         cores = int(resources.get("CPU", 0) // self.cpus)
         return cores if not self.gpus else min(cores, int(resources.get("GPU", 0) / self.gpus + 1e-9))
 
+    def setup(self) -> WorkerSetup:
+        """What each worker begins with: see `prepare_worker`."""
+        return WorkerSetup(_versions(), self)
+
     def spread(
         self, function: Callable[..., Any], items: Iterable[Item], common: Item = (), smaller: Smaller | None = None
     ) -> Iterator[Any]:
@@ -136,7 +140,7 @@ class RayEngine:
             kept = ray.put(common)
             # max_calls: Ray ends the process of a GPU task after each call otherwise, and the model with it.
             booked = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=RETRIES, max_calls=0)
-            task, setup = booked(_call), _Setup(_versions(), self)
+            task, setup = booked(_call), self.setup()
             running: dict[Any, Item] = {}
             try:
                 while todo or running:
@@ -214,7 +218,7 @@ def _told(versions: Iterable[tuple[str, str]]) -> str:
 
 
 @dataclass(frozen=True)
-class _Setup:
+class WorkerSetup:
     """What a worker makes sure of before its first call."""
 
     versions: tuple[tuple[str, str], ...]
@@ -229,15 +233,15 @@ def sharers() -> int:
     return _sharers
 
 
-def _call(setup: _Setup, function: Callable[..., Any], common: Item, item: Item) -> Any:
+def _call(setup: WorkerSetup, function: Callable[..., Any], common: Item, item: Item) -> Any:
     """A task of Ray."""
-    _prepare(setup)
+    prepare_worker(setup)
     return function(*common, *item)
 
 
 @lru_cache(maxsize=1)
-def _prepare(setup: _Setup) -> None:
-    """Once a worker. ConfigError: it differs from the driver."""
+def prepare_worker(setup: WorkerSetup) -> None:
+    """Once a worker: its threads, and its part of the memory. ConfigError: it differs from the driver."""
     global _sharers
     import ray
     import torch

@@ -5,6 +5,7 @@ workers of a Ray cluster; `chandler.evaluation.walk_forward.evaluate` takes an e
 """
 
 from chandler.engines import Engine, Local, RayEngine, engine_of
+from chandler.scale.finetuning import finetune
 from chandler.scale.forecasts import forecast_parts
 
-__all__ = ["Engine", "Local", "RayEngine", "engine_of", "forecast_parts"]
+__all__ = ["Engine", "Local", "RayEngine", "engine_of", "finetune", "forecast_parts"]
