@@ -167,6 +167,14 @@ class Book:
         )
 
 
+def describe(trial: Trial, measure: str) -> str:
+    """One line of a trial that is over."""
+    scores = "" if trial.start is None else f": {measure} {trial.start:.5g} -> {trial.best:.5g}"
+    why = f" ({trial.message})" if trial.message else ""
+    given = ", ".join(f"{key}={value}" for key, value in trial.parameters.items())
+    return f"{trial.name} {trial.state}{scores}{why}; {given}"
+
+
 def read_book(folder: str | Path) -> dict[str, Any]:
     """sweep.json of a folder, with `Trial`s. ConfigError: there is none."""
     found = read_mapping(Path(folder) / BOOK, strict=True)

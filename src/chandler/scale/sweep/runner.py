@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from chandler.engines import Engine, Local, RayEngine
 from chandler.errors import ConfigError, DataError, TrainingError
 from chandler.places import existing, require_apart
 from chandler.progress import Progress
-from chandler.scale.sweep.book import Book, Trial
+from chandler.scale.sweep.book import Book, describe
 from chandler.scale.sweep.settings import Plan, SweepSettings, plan_sweep
 from chandler.scale.sweep.trial import Tell, run_trial, train_tokenizer
 from chandler.scale.sweep.verdict import sweep_table, sweep_verdict
@@ -48,14 +48,16 @@ def sweep(settings: SweepSettings, *, engine: Engine | None = None, overwrite: b
     engine = engine or Local()
     left = book.left()
     shown.note(_says(plan, len(left)))
-    if left and plan.tokenizer is not None:
-        list(engine.spread(train_tokenizer, [(plan.tokenizer.model_dump(mode="json"),)]))
-    if left and isinstance(engine, RayEngine):
-        from chandler.scale.sweep.tune import run_tune
+    # One connection for both: Ray takes seconds to start.
+    with engine.session() if left and isinstance(engine, RayEngine) else nullcontext():
+        if left and plan.tokenizer is not None:
+            list(engine.spread(train_tokenizer, [(plan.tokenizer.model_dump(mode="json"),)]))
+        if left and isinstance(engine, RayEngine):
+            from chandler.scale.sweep.tune import run_tune
 
-        run_tune(book, engine, shown)
-    else:
-        _in_turn(book, shown)
+            run_tune(book, engine, shown.note)
+        else:
+            _in_turn(book, shown)
     if all(one.state == "failed" for one in book.trials):
         raise TrainingError(f"no trial could be trained. {book.trials[0].name}: {book.trials[0].message}")
     book.verdict(asdict(sweep_verdict(book.trials, plan.measure, plan.incomparable)))
@@ -72,15 +74,7 @@ def _in_turn(book: Book, shown: Progress) -> None:
         book.set(number, "training")
         tell = Tell(book.plan.stage, lambda record, number=number: book.heard(number, record), said)  # type: ignore[misc]
         book.set(number, *run_trial(book.plan.settings[number], tell))
-        shown.note(says(book.trials[number], book.plan.measure))
-
-
-def says(trial: Trial, measure: str) -> str:
-    """One line of a trial that is over."""
-    scores = "" if trial.start is None else f": {measure} {trial.start:.5g} -> {trial.best:.5g}"
-    why = f" ({trial.message})" if trial.message else ""
-    given = ", ".join(f"{key}={value}" for key, value in trial.parameters.items())
-    return f"{trial.name} {trial.state}{scores}{why}; {given}"
+        shown.note(describe(book.trials[number], book.plan.measure))
 
 
 def _says(plan: Plan, left: int) -> str:
