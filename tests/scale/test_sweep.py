@@ -48,7 +48,9 @@ def test_trials_are_runs_like_any_other(finished: Path, tmp_path: Path) -> None:
     alone = load_settings(finished / "003" / "config.yaml").model_dump(mode="json") | {"out": str(tmp_path / "alone")}
     run = finetune(Settings.model_validate(alone))
     for part in ("tokenizer", "predictor"):
-        assert (run.folder / part / "model.safetensors").read_bytes() == (finished / "003" / part / "model.safetensors").read_bytes()
+        assert (run.folder / part / "model.safetensors").read_bytes() == (
+            finished / "003" / part / "model.safetensors"
+        ).read_bytes()
     summary = run.summary["stages"]["predictor"]
     assert (book["trials"][3].start, book["trials"][3].best) == (summary["start_score"], summary["best"])
     table = pd.read_parquet(finished / "sweep.parquet")
@@ -105,9 +107,7 @@ def test_only_what_a_sweep_wrote_is_replaced(tmp_path: Path) -> None:
     (folder / "mine.txt").write_text("kept")
     (folder / "001" / "notes.txt").write_text("kept")
     with pytest.raises(ConfigError, match=r"notes\.txt is not of a sweep"):
-        sweep(
-            asked(tmp_path, **given | {"params": ["seed=3..4"]}), overwrite=True
-        )
+        sweep(asked(tmp_path, **given | {"params": ["seed=3..4"]}), overwrite=True)
     (folder / "001" / "notes.txt").unlink()
     sweep(asked(tmp_path, **given | {"params": ["seed=3,4"]}), overwrite=True)
     assert (folder / "mine.txt").read_text() == "kept"
@@ -140,7 +140,9 @@ def test_it_goes_on_after_kill_9(finished: Path, tmp_path: Path) -> None:
     assert {name: one for name, one in weights(folder).items() if "predictor" in name} == {
         name: one for name, one in weights(finished).items() if "predictor" in name
     }
-    pd.testing.assert_frame_equal(pd.read_parquet(folder / "sweep.parquet"), pd.read_parquet(finished / "sweep.parquet"))
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(folder / "sweep.parquet"), pd.read_parquet(finished / "sweep.parquet")
+    )
 
 
 def test_the_hopeless_are_stopped_and_it_is_written_by_what(tmp_path: Path) -> None:
@@ -161,7 +163,10 @@ def test_the_hopeless_are_stopped_and_it_is_written_by_what(tmp_path: Path) -> N
 def test_a_trial_that_fails_is_told_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = {"params": ["predictor.learning_rate=1e-3,1e30"], "overrides": ["predictor.clip=1e30", "predictor.epochs=2"]}
+    given = {
+        "params": ["predictor.learning_rate=1e-3,1e30"],
+        "overrides": ["predictor.clip=1e30", "predictor.epochs=2"],
+    }
     folder = sweep(asked(tmp_path, **given))
     ok, failed = read_book(folder)["trials"]
     assert (ok.state, failed.state) == ("finished", "failed")
@@ -182,7 +187,9 @@ def test_a_trial_that_fails_is_told_and_the_others_go_on(
 
 
 def test_bars_of_their_own_make_models_of_their_own(tmp_path: Path) -> None:
-    folder = sweep(asked(tmp_path, params=["data.symbols=[AAPL],[IBM]"], overrides=["predictor.epochs=1", "tokenizer.epochs=1"]))
+    folder = sweep(
+        asked(tmp_path, params=["data.symbols=[AAPL],[IBM]"], overrides=["predictor.epochs=1", "tokenizer.epochs=1"])
+    )
     assert read_book(folder)["verdict"]["best"] is None
     text = sweep_text(folder)
     assert "no best is named" in text

@@ -28,7 +28,10 @@ def drawn(*texts: str, samples: int = 1, seed: int = 0) -> list[dict[str, str]]:
         ("seed=1..3", ("1", "2", "3")),
         ("seed=7,1..2", ("7", "1", "2")),
         ("predictor.freeze=[a, b],[c]", ("[a, b]", "[c]")),
-        ("data.split={train: 0.9, val: 0.1},{train: 0.8, val: 0.2}", ("{train: 0.9, val: 0.1}", "{train: 0.8, val: 0.2}")),
+        (
+            "data.split={train: 0.9, val: 0.1},{train: 0.8, val: 0.2}",
+            ("{train: 0.9, val: 0.1}", "{train: 0.8, val: 0.2}"),
+        ),
         ("data.path='a,b.csv',c(1).csv", ("'a,b.csv'", "c(1).csv")),
         ("predictor.patience=null,3", ("null", "3")),
         ("predictor.batch_size=choice(8,16..18)", ("8", "16", "17", "18")),

@@ -78,7 +78,20 @@ def test_eight_trials_are_equal_to_the_bit_and_a_killed_worker_goes_on(local: Pa
 def test_the_same_command_goes_on_after_its_driver_was_killed(local: Path, tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(json.dumps(tiny_run(tmp_path / "x")))
     params = [text for one in EIGHT for text in ("--param", one)]
-    command = [sys.executable, "-m", "chandler", "sweep", "run.yaml", *params, "--out", "sweep", "--engine", "ray", "--workers", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "chandler",
+        "sweep",
+        "run.yaml",
+        *params,
+        "--out",
+        "sweep",
+        "--engine",
+        "ray",
+        "--workers",
+        "2",
+    ]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and not (tmp_path / "sweep/003/checkpoints/predictor").exists():
         time.sleep(0.05)

@@ -180,10 +180,11 @@ def _command(folder: Path, book: Mapping[str, Any]) -> str:
     settings = read_mapping(folder / f"{chosen:03d}" / "config.yaml") or book["settings"]
     data, start = settings["data"], settings["predictor"]["start"]
     paths = data["path"] if isinstance(data["path"], list) else [data["path"]]
-    before = "" if start == "random" or Path(start).exists() else f"before={start},"
+    models = [] if start == "random" or Path(start).exists() else [f"before={start}"]
+    models.append(f"after={folder}/{chosen:03d}")
     bars = shlex.join(paths) or "DATA"
     return (
-        f"chandler evaluate {bars} --models {before}after={folder}/{chosen:03d} --out {folder}-evaluation "
+        f"chandler evaluate {bars} --models {','.join(models)} --out {folder}-evaluation "
         f"--set lookback={data['lookback']} --set horizon={data['horizon']}"
     )
 
@@ -252,7 +253,9 @@ def _curves(lines: Sequence[tuple[Mapping[str, Any], Sequence[tuple[int, float]]
         }[kind]
         x, y = zip(*points, strict=True)
         said = f"{one['number']:03d} {_label(one['parameters'])}: %{{y:.5g}}"
-        traces.append(curve(x, y, line, kind, hover=said, dots=4, legendgroup=kind, showlegend=kind not in named))
+        traces.append(
+            curve(x, y, line, kind, hover=said, dots=4) | {"legendgroup": kind, "showlegend": kind not in named}
+        )
         named.add(kind)
     return figure(traces, x=title("optimiser step"), y=title(book["measure"]))
 

@@ -63,13 +63,19 @@ def run_tune(book: Book, engine: RayEngine, told: Callable[[str], None]) -> None
 
     place = book.plan.folder / "ray"
     numbers = [one.number for one in book.left()]
-    common = {"stage": book.plan.stage, "cpus": engine.cpus, "settings": [one.model_dump(mode="json") for one in book.plan.settings]}
+    common = {
+        "stage": book.plan.stage,
+        "cpus": engine.cpus,
+        "settings": [one.model_dump(mode="json") for one in book.plan.settings],
+    }
     # Tune would print a stack for each process that is lost, and take Ctrl-C for the end of a sweep.
     os.environ |= {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1"}
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     with engine.session() as ray:
         room = engine.room(ray)
-        booked = tune.with_resources(tune.with_parameters(_trial, common=common), {"cpu": engine.cpus, "gpu": engine.gpus})
+        booked = tune.with_resources(
+            tune.with_parameters(_trial, common=common), {"cpu": engine.cpus, "gpu": engine.gpus}
+        )
         try:
             tune.Tuner(
                 booked,
