@@ -1,7 +1,7 @@
 """A model hub on this machine: as much of its HTTP interface as the hub's client uses to load and to push.
 
 Repositories live in memory; a commit is a dict of whole files. Writing needs WRITER's token, private repositories a
-token of either.
+token of either. Both are of "me", who may write as "owner" too.
 """
 
 from __future__ import annotations
@@ -21,6 +21,14 @@ from typing import Any
 from urllib.parse import unquote
 
 WRITER, READER = "hf_writer", "hf_reader"
+WHO = {
+    f"Bearer {token}": {
+        "name": "me",
+        "orgs": [{"name": "owner", "roleInOrg": "write"}, {"name": "readers", "roleInOrg": "read"}],
+        "auth": {"accessToken": {"role": role}},
+    }
+    for token, role in ((WRITER, "write"), (READER, "read"))
+}
 
 
 @dataclass
@@ -46,13 +54,15 @@ def commit_id(number: int) -> str:
 
 
 class Hub:
-    """The server. `asked` has every request as "METHOD path"; `full` refuses large files."""
+    """The server. `asked` has every request as "METHOD path"; `full` refuses large files, `refused` answers requests to an
+    address that ends so with that status, `deaf` makes a commit and answers that it failed."""
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.stored: dict[str, bytes] = {}
         self.asked: list[str] = []
-        self.full = False
+        self.full = self.deaf = False
+        self.refused: dict[str, int] = {}
         hub = self
 
         class Handler(_Handler):
@@ -93,9 +103,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.served.stored[oid] = data
         return self._answer(200, {})
 
+    def do_DELETE(self) -> None:
+        self.served.asked.append(f"DELETE {self.path}")
+        asked = json.loads(self._body())
+        if self._refused() or self.headers.get("Authorization") != f"Bearer {WRITER}":
+            return self._answer(403, {"error": "this token may not delete"})
+        del self.served.repositories[f"{asked['organization']}/{asked['name']}"]
+        return self._answer(200, {})
+
     def do_POST(self) -> None:
         self.served.asked.append(f"POST {self.path}")
         body = self._body()
+        if status := self._refused():
+            return self._answer(status, {"error": f"refused with {status}"})
         if self.path == "/api/validate-yaml":
             return self._answer(200, {"errors": [], "warnings": []})
         if self.headers.get("Authorization") != f"Bearer {WRITER}":
@@ -128,6 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _commit(self, name: str, lines: list[dict[str, Any]]) -> None:
         repository = self.served.repositories[name]
         files, header = dict(repository.files), lines[0]["value"]
+        if header.get("parentCommit") not in (None, commit_id(len(repository.commits) - 1)):
+            return self._answer(412, {"error": "a commit has happened since"})
         for line in lines[1:]:
             value = line["value"]
             if line["key"] == "file":
@@ -140,11 +162,19 @@ class _Handler(BaseHTTPRequestHandler):
         repository.commits.append(files)
         repository.messages.append(header["summary"])
         made = commit_id(len(repository.commits) - 1)
-        self._answer(200, {"commitOid": made, "commitUrl": f"{self.served.address}/{name}/commit/{made}"})
+        if self.served.deaf:
+            return self._answer(504, {"error": "the answer is lost"})
+        return self._answer(200, {"commitOid": made, "commitUrl": f"{self.served.address}/{name}/commit/{made}"})
 
     def _files(self) -> None:
         self.served.asked.append(f"{self.command} {self.path}")
         path = self.path.partition("?")[0]
+        if path == "/api/whoami-v2":
+            me = WHO.get(self.headers.get("Authorization", ""))
+            return self._answer(401 if me is None else 200, me or {"error": "Invalid credentials"})
+        if status := self._refused():
+            return self._answer(status, {"error": f"refused with {status}"})
+        path = re.sub(r"^(/api/models/[^/]+/[^/]+)$", r"\1/revision/main", path)
         listed = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(revision|tree)/([^/]+)()", path)
         found = listed or re.fullmatch(r"/([^/]+/[^/]+)/(resolve)/([^/]+)/(.+)", path)
         repository = self.served.repositories.get(found[1]) if found else None
@@ -156,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(404, {"error": "Revision not found"}, {"X-Error-Code": "RevisionNotFound"})
         commit = {"X-Repo-Commit": commit_id(number)}
         if found[2] == "revision":
-            return self._answer(200, {"id": found[1], "sha": commit_id(number)}, commit)
+            return self._answer(200, {"id": found[1], "sha": commit_id(number), "private": repository.private}, commit)
         if found[2] == "tree":
             files = repository.commits[number].items()
             tree = [{"type": "file", "path": n, "size": len(d), "oid": hashlib.sha1(d).hexdigest()} for n, d in files]
@@ -165,6 +195,10 @@ class _Handler(BaseHTTPRequestHandler):
         if data is None:
             return self._answer(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound", **commit})
         return self._answer(200, data, {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', **commit})
+
+    def _refused(self) -> int:
+        """The status that this address is to be answered with; 0: as ever."""
+        return next((one for end, one in self.served.refused.items() if self.path.endswith(end)), 0)
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":

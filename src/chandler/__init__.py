@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chandler.forecasting import Forecast, Forecaster, SignalHead
     from chandler.journal import Journal
     from chandler.nn import Kronos, KronosTokenizer
+    from chandler.publishing import push
     from chandler.training import finetune
     from chandler.training.settings import SignalSettings
     from chandler.training.signal import fit_signal
@@ -32,6 +33,7 @@ _HOMES = {
     "chandler.forecasting": ("Forecast", "Forecaster", "SignalHead"),
     "chandler.journal": ("Journal",),
     "chandler.nn": ("Kronos", "KronosTokenizer"),
+    "chandler.publishing": ("push",),
     "chandler.training": ("finetune",),
     "chandler.training.settings": ("SignalSettings",),
     "chandler.training.signal": ("fit_signal",),
@@ -64,6 +66,7 @@ __all__ = [
     "inspect_store",
     "load_bars",
     "prepare",
+    "push",
 ]
 
 # GNU OpenMP threads spin while they wait for one another. On cores that others use as well, that costs many times the

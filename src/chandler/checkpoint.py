@@ -9,8 +9,7 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, NoReturn, Self, Unpack, cast
 
@@ -60,6 +59,8 @@ class PretrainedMixin:
     config: Any
     exposure: bytes | None = None
     """What stood in exposure.json beside the weights; `Forecaster.save_pretrained` lays it beside them again."""
+    loaded_from: Path | None = None
+    """The local folder that the weights came from; None of weights that were drawn."""
 
     @property
     def native(self) -> Self:
@@ -153,7 +154,11 @@ class PretrainedMixin:
             code = f'from chandler import {kind}\n\nmodel = {kind}.from_pretrained("{repo}")'
             return model_card(repo, f"A Kronos {describe(self)}.", code, base_model)
 
-        return push(self.save_pretrained, repo_id, card, partial(_may_replace, self), **options)
+        def check(repo: str, get: Callable[[str], Path | None], there: Collection[str]) -> tuple[str, ...]:
+            _may_replace(self, repo, get)
+            return ()
+
+        return push(self.save_pretrained, repo_id, card, check, **options)
 
 
 def may_save(model: PretrainedMixin, folder: Path) -> None:
@@ -211,6 +216,7 @@ def _load(cls: type[Any], folder: Path, source: str) -> Any:
             + ". Check that both files belong together: an interrupted save or copy can leave one old and one new."
         )
     model.load_state_dict(state)
+    model.loaded_from = folder
     if (folder / EXPOSURE_NAME).is_file():
         model.exposure = (folder / EXPOSURE_NAME).read_bytes()
     return model.eval()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -48,6 +48,12 @@ class PushOptions(TypedDict, total=False):
 def is_repository(name: str | Path) -> bool:
     """Whether a name could be a repository id, owner/name."""
     return isinstance(name, str) and re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) is not None
+
+
+def commit_of(path: Path) -> str | None:
+    """Of which commit of its repository a file or folder in the hub's cache is; None of what is not from a repository."""
+    found = re.search(r"models--[^/]+/snapshots/([0-9a-f]{40})(/|$)", path.as_posix())
+    return found[1] if found else None
 
 
 def fetch(name: str, files: Iterable[str], revision: str | None = None, **hub: Unpack[HubOptions]) -> Path:
@@ -109,21 +115,22 @@ def push(
     save: Callable[[Path], Any],
     repo_id: str,
     card: Callable[[str, str | None], str],
-    check: Callable[[str, Callable[[str], Path | None]], None],
-    stale: Sequence[str] = (),
+    check: Callable[[str, Callable[[str], Path | None], Collection[str]], Collection[str]],
     **options: Unpack[PushOptions],
 ) -> str:
     """Write files into a repository, all in one commit; make the repository where there is none.
 
-    A model card that the repository has is its owner's and stays; a new one is what `card` says of the full id and the
-    base model.
+    Whoever may not write is told before anything is sent. A commit that fails leaves the repository as it was, and one that
+    was made for it, and is still empty, goes again. The commit is refused where somebody else's came in between. A model
+    card that the repository has stays unless `save` writes one; a new one is what `card` says of the full id and the base
+    model.
 
     Args:
         save: writes the files into an empty folder, as they are to lie in the repository.
         repo_id: owner/name, or a name alone for one's own.
-        check: called with the full id and what gives the local copy of a file by its name, None where the repository
-            lacks it; raises where the repository must not be written.
-        stale: files that go where there are any and none of their names is saved.
+        check: called with the full id, what gives the local copy of a file by its name (None where the repository lacks
+            it), and the names of all its files; raises where the repository must not be written, and names the files that
+            are to go unless they are saved anew.
 
     Returns:
         Address of the commit, or of the pull request.
@@ -131,39 +138,125 @@ def push(
     Raises:
         CheckpointError: nothing was written: no access, no such branch, a transfer that failed, what `check` said.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
 
     token, branch = options.get("token"), options.get("branch")
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "files")
         save(folder)
+        if constants.HF_HUB_OFFLINE:
+            raise _not_pushed(repo_id, api.endpoint, "offline mode is on (HF_HUB_OFFLINE)", "Unset it.")
+        repo = _full_name(api, repo_id)
+        there, head = _contents(api, repo, branch, options.get("private"))
+        # Not `upload_folder`: it may write several commits, and a reader in between would see half a model.
+        files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        stale = check(
+            repo, lambda name: fetch(repo, [name], head, token=token) / name if name in there else None, there
+        )
+        operations: list[Any] = [CommitOperationAdd(name, path) for name, path in files.items()]
+        if CARD_NAME not in there and CARD_NAME not in files:
+            operations.append(CommitOperationAdd(CARD_NAME, card(repo, options.get("base_model")).encode()))
+        operations += [CommitOperationDelete(name) for name in sorted(stale) if name in there and name not in files]
+        made = False
         try:
-            repo = str(api.create_repo(repo_id, private=options.get("private"), exist_ok=True).repo_id)
-            with _explained(repo, branch, {}):
-                there = api.list_repo_files(repo, revision=branch)
-            check(repo, lambda name: fetch(repo, [name], branch, token=token) / name if name in there else None)
-            # Not `upload_folder`: it may write several commits, and a reader in between would see half a model.
-            files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-            operations: list[Any] = [CommitOperationAdd(name, path) for name, path in files.items()]
-            if CARD_NAME not in there:
-                operations.append(CommitOperationAdd(CARD_NAME, card(repo, options.get("base_model")).encode()))
-            operations += [CommitOperationDelete(name) for name in stale if name in there and name not in files]
+            if head is None:
+                api.create_repo(repo, private=options.get("private"))
+                made = True
+                head = api.repo_info(repo).sha
             done = api.create_commit(
                 repo,
                 operations,
                 commit_message=options.get("commit_message", "Upload with chandler"),
                 revision=branch,
                 create_pr=options.get("create_pr", False),
+                parent_commit=head,
             )
-        except CheckpointError:
-            raise
-        except Exception as error:  # As in `_explained`.
-            raise CheckpointError(
-                f"{repo_id}: nothing was pushed to {api.endpoint}: {_reason(error)}. Is there a token that may write "
-                "there? Log in with `hf auth login`, set HF_TOKEN, or pass token=."
-            ) from error
+        except BaseException as error:  # An interruption, too, leaves nothing behind.
+            after = _undo(api, repo, branch, head, made)
+            if not isinstance(error, Exception):
+                raise
+            raise _not_pushed(repo, api.endpoint, _reason(error), after) from error
     return str(done.pr_url or done.commit_url)
+
+
+def _not_pushed(repo: str, endpoint: str, why: str, then: str) -> CheckpointError:
+    return CheckpointError(f"{repo}: nothing was pushed to {endpoint}: {why}. {then}")
+
+
+_LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN."
+
+
+def _full_name(api: Any, repo_id: str) -> str:
+    """owner/name of a repository that the token may write, as far as it says.
+
+    Raises:
+        CheckpointError: no token, one that is not valid, may only read, or is of somebody else.
+    """
+    from huggingface_hub import errors
+
+    try:
+        asked = api.whoami()
+    except (errors.LocalTokenNotFoundError, ValueError) as error:
+        raise _not_pushed(repo_id, api.endpoint, "there is no token", _LOG_IN) from error
+    except Exception as error:  # As in `_explained`.
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        why = "the token is not valid" if status == 401 else _reason(error)
+        then = _LOG_IN if status in (401, 403) else "Is the network there? HF_ENDPOINT says which hub is asked."
+        raise _not_pushed(repo_id, api.endpoint, why, then) from error
+    me = str(asked.get("name"))
+    owner, _, name = repo_id.rpartition("/")
+    if asked.get("auth", {}).get("accessToken", {}).get("role") == "read":
+        why = f"the token is of {me} and may read, not write"
+        raise _not_pushed(repo_id, api.endpoint, why, "Make one that may write at settings/tokens, and: " + _LOG_IN)
+    owners = [me, *(str(one.get("name")) for one in asked.get("orgs", ()) if one.get("roleInOrg") != "read")]
+    if owner and owner not in owners:
+        why = f"the token is of {me}, who may not write as {owner}"
+        raise _not_pushed(repo_id, api.endpoint, why, f"Name a repository of {' or '.join(owners)}. {_LOG_IN}")
+    return f"{owner or me}/{name}"
+
+
+def _contents(api: Any, repo: str, branch: str | None, private: bool | None) -> tuple[list[str], str | None]:
+    """Names of the files of a repository and the commit that they are of; none where there is no repository.
+
+    Raises:
+        CheckpointError: no such branch, a repository for all that was to be private, one that cannot be read.
+    """
+    from huggingface_hub import errors
+
+    try:
+        found = api.repo_info(repo, revision=branch)
+        if private and not found.private:
+            raise CheckpointError(
+                f"{repo} is there and is public: nothing was pushed. Make it private on the hub, or leave private=True out."
+            )
+        return list(api.list_repo_files(repo, revision=found.sha)), str(found.sha)
+    except errors.RepositoryNotFoundError as error:
+        if branch not in (None, "main"):
+            raise CheckpointError(
+                f"{repo}: there is no such repository, so it has no branch {branch!r}. Leave branch= out."
+            ) from error
+        return [], None
+    except errors.RevisionNotFoundError as error:
+        raise CheckpointError(f"{repo}: there is no revision {branch!r} at {api.endpoint}.") from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # As in `_explained`.
+        raise _not_pushed(repo, api.endpoint, _reason(error), _LOG_IN) from error
+
+
+def _undo(api: Any, repo: str, branch: str | None, head: str | None, made: bool) -> str:
+    """Remove a repository that was made for a commit which failed, unless there is something in it; what is to be said."""
+    look = f"look at {api.endpoint}/{repo} before pushing again"
+    try:
+        if made and set(api.list_repo_files(repo)) <= {".gitattributes"}:
+            api.delete_repo(repo)
+            return "The repository that was made for it is removed again."
+        if made or (head is not None and api.repo_info(repo, revision=branch).sha != head):
+            return f"But there is a commit that was not there before: {look}."
+    except Exception as error:  # As in `_explained`.
+        return f"Whether anything is left there could not be found out ({_reason(error)}): {look}."
+    return "Is there a token that may write there? " + _LOG_IN
 
 
 def model_card(repo: str, what: str, code: str, base_model: str | None) -> str:

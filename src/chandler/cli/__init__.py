@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
-from chandler.cli import bars, evaluation, forecasting, journal, sweep, training
+from chandler.cli import bars, evaluation, forecasting, journal, publishing, sweep, training
 from chandler.cli.remedies import COMMANDS, as_typed
 from chandler.errors import ChandlerError
 from chandler.printing import patient_streams
@@ -58,6 +58,7 @@ for command in (
     evaluation.backtest,
     evaluation.report,
     training.runs,
+    publishing.push,
 ):
     app.command()(command)
     COMMANDS[command.__name__] = command

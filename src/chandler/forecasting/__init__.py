@@ -26,7 +26,15 @@ from chandler.forecasting.export import TableRow, table_text, write_plots, write
 from chandler.forecasting.forecast import Forecast, forecasts_to_frame, needs_utc
 from chandler.forecasting.forecaster import SUGGESTED, Forecaster
 from chandler.forecasting.preprocessing import MIN_HISTORY, ModelInput, given_times, prepare_series, read_times
-from chandler.forecasting.pretrained import RELEASES, recommended_settings
+from chandler.forecasting.pretrained import (
+    RELEASES,
+    TRAINING_NAME,
+    ModelPair,
+    is_usage,
+    load_models,
+    recommended_settings,
+    usage_text,
+)
 from chandler.forecasting.repair import PRICE_FLOOR, repair_bars
 from chandler.forecasting.settings import ForecastSettings, Precision
 from chandler.forecasting.signal import SIGNAL, SignalHead, model_hash, require_place
@@ -39,12 +47,14 @@ __all__ = [
     "RELEASES",
     "SIGNAL",
     "SUGGESTED",
+    "TRAINING_NAME",
     "Blend",
     "Calibration",
     "Forecast",
     "ForecastSettings",
     "Forecaster",
     "ModelInput",
+    "ModelPair",
     "OutOfFold",
     "PastForecast",
     "Precision",
@@ -56,6 +66,8 @@ __all__ = [
     "fit_blend",
     "forecasts_to_frame",
     "given_times",
+    "is_usage",
+    "load_models",
     "model_hash",
     "needs_utc",
     "prepare_series",
@@ -67,6 +79,7 @@ __all__ = [
     "require_place",
     "resampled_bars",
     "table_text",
+    "usage_text",
     "write_plots",
     "write_table",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,8 @@ RELEASES: Mapping[str, Release] = {
 }
 """Released predictors, smallest first."""
 SUMMARY_NAME = "summary.json"
+TRAINING_NAME = "training.json"
+"""How published models were made (`chandler.publishing`): beside them, where no reader of the released format looks."""
 PARTS = "tokenizer", "predictor"
 SETTINGS = "max_context", "lookback", "calendar", "dependency_positions"
 """How two models want to be used, as far as it is known: "forecast" in summary.json."""
@@ -190,11 +192,21 @@ def save_models(folder: Path, pair: ModelPair) -> Path:
         if model.exposure is not None:
             with atomic_file(folder / model.part / EXPOSURE_NAME) as scratch:
                 scratch.write_bytes(model.exposure)
-    base = {"base_model": pair.base_model} if pair.base_model else {}
-    write_text(folder / SUMMARY_NAME, json.dumps({"forecast": pair.settings} | base, indent=1))
+    write_text(folder / SUMMARY_NAME, usage_text(pair))
     if calibration is not None:
         calibration.save(folder)
     return folder
+
+
+def usage_text(pair: ModelPair) -> str:
+    """summary.json of saved models: how they are used, and what they come from."""
+    base = {"base_model": pair.base_model} if pair.base_model else {}
+    return json.dumps({"forecast": pair.settings} | base, indent=1)
+
+
+def is_usage(summary: Mapping[str, Any]) -> bool:
+    """Whether this is all that saved models have in their summary.json: a run's says more."""
+    return set(summary) <= {"forecast", "base_model"}
 
 
 _OF_THE_WEIGHTS = (CALIBRATION_NAME, *(f"{part}/{EXPOSURE_NAME}" for part in PARTS))
@@ -216,16 +228,20 @@ def push_models(repo_id: str, pair: ModelPair, **options: Unpack[PushOptions]) -
         what = f"A Kronos {describe(pair.tokenizer)}, and a {describe(pair.predictor)}; forecasts with {used}."
         return model_card(repo, what, code, base_model)
 
+    def check(repo: str, get: Callable[[str], Path | None], there: Collection[str]) -> tuple[str, ...]:
+        _may_replace(repo, get)
+        return _OF_THE_WEIGHTS
+
     options.setdefault("base_model", pair.base_model)
     pair = replace(pair, base_model=options["base_model"])
-    return push(partial(save_models, pair=pair), repo_id, card, _may_replace, _OF_THE_WEIGHTS, **options)
+    return push(partial(save_models, pair=pair), repo_id, card, check, **options)
 
 
 def _may_replace(where: str, get: Callable[[str], Path | None]) -> None:
     """Raise CheckpointError unless a folder or repository has no summary and no calibration, or those of saved models."""
     path = get(SUMMARY_NAME)
     summary = _summary(path.parent) if path is not None else {}
-    if (path is not None and set(summary) - {"forecast", "base_model"}) or (path is None and get(CALIBRATION_NAME)):
+    if not is_usage(summary) or get(TRAINING_NAME) or (path is None and get(CALIBRATION_NAME)):
         raise CheckpointError(
             f"{where} holds a run, or a part of one, that would be mixed with these models. Save them elsewhere."
         )

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save
 from chandler.atomic import atomic_file, write_text
 from chandler.checkpoint import weights_hash
 from chandler.errors import CheckpointError, ConfigError
+from chandler.hub import fetch, is_repository
 from chandler.places import Layout
 
 if TYPE_CHECKING:
@@ -111,12 +112,14 @@ class SignalHead:
 
     @classmethod
     def load(cls, folder: str | Path) -> SignalHead:
-        """The head of a folder that has signal/.
+        """The head of a folder, or of a repository, that has signal/.
 
         Raises:
-            CheckpointError: there is none, or it is damaged or half written.
+            CheckpointError: there is none, or it is damaged or half written; the repository cannot be reached.
         """
-        folder = Path(folder).expanduser()
+        source, folder = folder, Path(folder).expanduser()
+        if not folder.is_dir() and is_repository(str(source)) and not folder.parent.is_dir():
+            folder = fetch(str(source), SIGNAL.files)
         if not (folder / ABOUT).is_file():
             raise CheckpointError(f"{folder} has no {ABOUT}. Fit a head with chandler signal MODEL DATA --out {folder}")
         try:

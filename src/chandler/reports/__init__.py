@@ -9,6 +9,7 @@ from pathlib import Path
 from chandler.evaluation.walk_forward import STATE, Results
 from chandler.journal import JOURNAL, Journal
 from chandler.reports.backtest import backtest_text, write_backtest_report
+from chandler.reports.card import Card, card_text
 from chandler.reports.evaluation import write_evaluation_report
 from chandler.reports.evaluation_summary import evaluation_text
 from chandler.reports.generation import generation_text, write_generation_report
@@ -18,7 +19,9 @@ from chandler.reports.run import write_run_report
 from chandler.reports.sweep import BOOK, sweep_text, write_sweep_report
 
 __all__ = [
+    "Card",
     "backtest_text",
+    "card_text",
     "evaluation_text",
     "generation_text",
     "inspection_html",

@@ -114,13 +114,15 @@ def judge(results: Results) -> list[ComparisonResult]:
     return found
 
 
-def headline(results: Results, judged: Sequence[ComparisonResult]) -> str:
-    """The page in a few words: what each model is better at than naive, worse at, and what is not shown."""
+def headline(results: Results, judged: Sequence[ComparisonResult], called: Mapping[str, str] | None = None) -> str:
+    """The page in a few words: what each model is better at than naive, worse at, and what is not shown; `called`: of
+    these models alone, by these names."""
+    called = {name: name for name in results.models} if called is None else called
     models = []
-    for model in results.models:
+    for model in called:
         own = [(one.against_naive, one.question.title) for one in judged if one.model == model]
         titles = {c.verdict: [title for other, title in own if other.verdict == c.verdict] for c, _ in own}
-        models.append((model, titles, own[0][0].origins if own else 0))
+        models.append((called[model], titles, own[0][0].origins if own else 0))
     return sentence("evaluation", "headline", models)
 
 
@@ -132,16 +134,21 @@ def verdict_lines(results: Results, judged: Sequence[ComparisonResult]) -> Pairs
         marked=marked(results),
         judged=judged,
         between=[(other, models[0], _between(results, other, models[0])) for other in models[1:]],
-        bands=[_bands(results, model) for model in models if results.spreads(model)],
+        bands=[bands_of(results, model) for model in models if results.spreads(model)],
         lacking=lacking(results),
-        weight={
-            "windows": results.state["windows"],
-            "symbols": results.state["symbols"],
-            "origins": len(np.unique(results.rounds)),
-            "independent": results.independent(),
-        },
+        weight=weight_of(results),
     )
     return sentences("evaluation", "lines", verdict)
+
+
+def weight_of(results: Results) -> dict[str, int]:
+    """How much evidence there is."""
+    return {
+        "windows": results.state["windows"],
+        "symbols": results.state["symbols"],
+        "origins": len(np.unique(results.rounds)),
+        "independent": results.independent(),
+    }
 
 
 def comparison_sentence(one: ComparisonResult) -> str:
@@ -158,7 +165,8 @@ def _between(results: Results, model: str, other: str) -> list[tuple[str, Compar
     ]
 
 
-def _bands(results: Results, model: str) -> Bands:
+def bands_of(results: Results, model: str) -> Bands:
+    """What a model's band covered, and its calibrated twin's."""
     twin = model + CALIBRATED if model + CALIBRATED in results.names else None
     return Bands(
         model,

@@ -131,7 +131,7 @@ def listed(parts: Sequence[str]) -> str:
 def environment() -> Environment:
     made = Environment(
         loader=PackageLoader("chandler.reports"),
-        autoescape=lambda name: name is None or not name.endswith(".txt.j2"),
+        autoescape=lambda name: name is None or not name.endswith((".txt.j2", ".md.j2")),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -148,6 +148,7 @@ def environment() -> Environment:
         "of": count,
         "shares": _shares,
         "upfirst": _upfirst,
+        "words": lambda text: " ".join(text.split()),
     }
     made.globals |= {"asset": _asset, "plotly": _plotly}
     return made

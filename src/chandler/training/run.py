@@ -118,7 +118,9 @@ def _finetune(
         "chandler": __version__,
         "data": data.describe(),
         "starts": {
-            stage.name: {"start": stage.origin, **stage.past.to_dict()} for stage in stages if stage.past is not None
+            stage.name: {"start": stage.origin, **stage.identity, **stage.past.to_dict()}
+            for stage in stages
+            if stage.past is not None
         },
         "stages": {stage.name: stage.earlier for stage in stages if resume and stage.earlier is not None},
         "forecast": _forecast_settings(settings),
@@ -165,6 +167,8 @@ class _StageStart:
     origin: str
     past: Known | None
     """What the weights at `origin` know; None of a predictor that is switched off."""
+    identity: Mapping[str, str]
+    """Which weights these are, as far as that is known."""
     model: Any
     """The starting weights, chosen parts unfrozen; None where nothing is to be done."""
     trained: engine.ParameterSummary | None
@@ -199,10 +203,12 @@ def _open_stages(settings: Settings, folder: Path, *, overwrite: bool, resume: b
                     drawn = torch.Generator().manual_seed(derive_seed(seed, 1))
                     trained = engine.select_parameters(model, name, stage, drawn)
         origin, past = str(folder / name) if kept else stage.start, None
+        identity = runs.identity(folder / name if kept else getattr(model, "loaded_from", None))
         if written.get(name, {}).get("start") == stage.start:
             origin, past = stage.start, runs.record_of(written[name])
+            identity = {key: written[name][key] for key in ("weights", "commit") if key in written[name]}
         past = None if is_off else past or runs.known(origin)
-        found.append(_StageStart(name, stage, seed, earlier, kept, origin, past, model, trained))
+        found.append(_StageStart(name, stage, seed, earlier, kept, origin, past, identity, model, trained))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -174,7 +175,9 @@ def test_a_start_is_remembered_wherever_its_folder_goes(weeks: Path, tmp_path: P
 
 def test_the_record_names_symbols_and_moments(weeks: Path) -> None:
     starts = json.loads((weeks / "second" / "summary.json").read_text())["starts"]
+    weights = weeks / "first" / "predictor" / "model.safetensors"
     assert starts["predictor"] == {
+        "weights": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "start": str(weeks / "first" / "predictor"),
         "seen": [
             {"kind": "trained", "until": "2012-03-30T00:00:00", "symbols": ["AAPL"]},

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from chandler.data import Finding, load_clean
+from chandler.data import Finding, infer_interval, load_clean
+from chandler.data.calendars import short
 from chandler.data.datasets import CleaningReport, Windows, require_windows, split_ranges, untrainable
 from chandler.data.inspection import findings
 from chandler.data.reading import opened
@@ -37,7 +40,7 @@ class RunData:
     def describe(self) -> dict[str, Any]:
         """For summary.json: symbols, rows, and the span and windows of each split, of each store."""
         store, both = self.train.main.store, {"train": self.train.main, "val": self.validation}
-        main = describe(store, both)
+        main = describe(store, both) | {"fingerprint": fingerprint(store)}
         if self.origins is not None:
             # Each source ends at a time of its own; an evaluation goes by the list.
             del main["names"]
@@ -140,7 +143,41 @@ def describe(store: BarStore, windows: Mapping[str, Windows], only: np.ndarray |
             "last": _moment(max(store.timestamps[hi - 1] for hi in used[:, 1])),
         }
     names = [store.symbols[number] for number in only]
-    return {"symbols": len(names), "names": names, "rows": int(np.diff(store.offsets)[only].sum()), "splits": parts}
+    return {
+        "symbols": len(names),
+        "names": names,
+        "rows": int(np.diff(store.offsets)[only].sum()),
+        "intervals": _intervals(store, only),
+        "formats": sorted({_format(store.sources.get(name, "")) for name in names} - {""}),
+        "splits": parts,
+    }
+
+
+def fingerprint(store: BarStore, rows: int = 4096) -> str:
+    """A digest of the symbols, how many rows each has, and so many bars, evenly spaced: enough to tell two sets of bars
+    apart, and of a store on disk next to nothing is read."""
+    chosen = np.unique(np.linspace(0, store.rows - 1, min(rows, store.rows)).astype(np.int64))
+    digest = hashlib.sha256("\0".join(store.symbols).encode())
+    for part in (store.offsets, store.timestamps[chosen], store.values[chosen]):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _intervals(store: BarStore, only: np.ndarray, symbols: int = 64, rows: int = 1024) -> list[str]:
+    """What lies between two bars: of so many symbols, evenly spaced, by their first rows; the most common first."""
+    found = []
+    for number in only[:: -(-len(only) // symbols) or 1]:
+        lo, hi = store.offsets[number], store.offsets[number + 1]
+        if hi - lo > 1:
+            found.append(short(infer_interval(pd.DatetimeIndex(np.asarray(store.timestamps[lo : min(hi, lo + rows)])))))
+    return pd.Series(found, dtype=object).value_counts().index.tolist()
+
+
+def _format(source: str) -> str:
+    """csv, csv.gz, parquet: what kind of file it was, and nothing else of its name."""
+    parts = Path(source).name.lower().split(".")[1:]
+    packed = len(parts) > 1 and parts[-1] in ("gz", "bz2", "xz", "zst", "zip")
+    return ".".join(part for part in parts[-2 if packed else -1 :] if part.isalnum() and not part.isdigit())
 
 
 def _moment(time: int) -> str:

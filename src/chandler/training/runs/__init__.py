@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         require_folder,
         write_json,
     )
-    from chandler.training.runs.lineage import RECORD, Known, known, known_of, record_of, write_record
+    from chandler.training.runs.lineage import RECORD, Known, identity, known, known_of, record_of, write_record
 
 __all__ = [
     "RECORD",
@@ -49,6 +49,7 @@ __all__ = [
     "digest",
     "flat",
     "flattened",
+    "identity",
     "known",
     "known_of",
     "list_runs",

@@ -19,11 +19,15 @@ import pandas as pd
 from chandler.atomic import write_text
 from chandler.checkpoint import WEIGHTS_NAME, bundled_checkpoint
 from chandler.data.datasets import PRETRAINING_CUTOFF
+from chandler.errors import CheckpointError
+from chandler.hub import commit_of, fetch, is_repository
 from chandler.training.runs.history import digest, read_mapping
 from chandler.training.settings import RANDOM
 
 RECORD = "exposure.json"
 """Beside config.json and model.safetensors, which alone make a checkpoint: who loads one need not know of it."""
+_TOLD = [f"{place}{name}" for place in ("", "tokenizer/", "predictor/") for name in (RECORD, WEIGHTS_NAME)]
+"""What a repository is asked for."""
 _RELEASER = "NeoQuasar"
 _REST = 999_999_999
 """Of the last second, in ns: records keep seconds."""
@@ -98,6 +102,14 @@ def record_of(raw: Any) -> Known:
         return UNKNOWN
 
 
+def identity(folder: Path | None) -> dict[str, Any]:
+    """Which weights those of a checkpoint are: their SHA-256, and the commit where they came from a repository."""
+    if folder is None:
+        return {}
+    found = {"weights": digest(folder / WEIGHTS_NAME), "commit": commit_of(folder)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def write_record(folder: Path, knows: Known) -> None:
     """Lay the record of a checkpoint beside its weights."""
     record = {**knows.to_dict(), "weights": digest(folder / WEIGHTS_NAME)}
@@ -112,6 +124,11 @@ def _known(source: str, visited: frozenset[str]) -> Known:
         return Known(
             (Seen("released", int((pd.Timestamp(PRETRAINING_CUTOFF) + pd.Timedelta(days=1)).value) - 1, None),)
         )
+    if not folder.is_dir() and is_repository(source) and not folder.parent.is_dir():
+        try:  # with the weights, which the records are held against: whoever asks will load them
+            folder = fetch(source, _TOLD)
+        except CheckpointError:
+            return UNKNOWN
     if (folder / RECORD).is_file():
         return _beside(folder)
     parts = [folder / name for name in ("tokenizer", "predictor") if (folder / name / RECORD).is_file()]
