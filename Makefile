@@ -8,7 +8,7 @@ WHEELS ?= wheels
 WHEELS_PYTHON ?= 3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-processors test-gpu wheels soak fingerprint demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read bench-card build try-wheel docs check-project format clean
+.PHONY: help setup check test test-processors test-gpu test-ray wheels soak fingerprint demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read bench-card bench-scale build try-wheel docs check-project format clean test-contrib
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -82,11 +82,21 @@ bench-card: $(READY) ## Forecasts against a random walk on the sets of nano's ca
 
 TOOLS := .venv-tools
 DOCS := .venv-docs
+RAY := .venv-ray
+CONTRIB := .venv-contrib
 # Tools that the project does not import, each set in an environment of its own.
 .venv-%/.ready: requirements/%.txt
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+test-ray: $(RAY)/.ready ## The tests that need Ray, in an environment of their own (.venv-ray)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(RAY)/bin/python -m pytest tests/scale
+
+bench-scale: $(RAY)/.ready ## What --engine ray costs and brings on this machine; kills survived
+	OMP_NUM_THREADS=1 $(RAY)/bin/python -m benchmarks.scale
+test-contrib: $(CONTRIB)/.ready ## The adapters with their libraries: every check of sktime's, a task of fev, a workflow of Qlib
+	HF_HUB_OFFLINE=1 $(CONTRIB)/bin/python -m pytest tests/contrib
 
 build: $(TOOLS)/.ready ## Source archive and wheel in dist/, checked: metadata, contents, size
 	rm -rf dist/chandler_kronos-*
@@ -109,4 +119,4 @@ format: $(READY) ## Format and fix what can be fixed
 	$(BIN)/ruff format .
 
 clean: ## Remove the environment and caches (runs/ stays)
-	rm -rf $(VENV) .venv-tools .venv-docs site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-tools .venv-docs .venv-ray site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .venv-contrib

@@ -16,7 +16,7 @@ NO_MODULES = {"__init__", "__main__", "version"}
 """The door, what `python -m` starts, and a number."""
 ARGUMENTS = 7
 """Arguments of a call at most."""
-PUBLIC = {"forecast_many", "predict_batch", "generate", "walk_forward"}
+PUBLIC = {"forecast_many", "forecast_parts", "predict_batch", "generate", "walk_forward"}
 """Functions whose arguments are those that users type: a command, settings or the reference's names pass them on one by one."""
 FOREIGN = {"plot"}
 """Methods of libraries that are called like ours."""

@@ -144,7 +144,7 @@ def test_what_cannot_be_pushed_changes_nothing(hub: Hub, tmp_path: Path, golden:
     other, refused, branch = run(script, tmp_path, HF_ENDPOINT=hub.address)
     assert "owner/model holds a predictor; a tokenizer saved there would replace it" in other
     assert f"owner/model: nothing was pushed to {hub.address}: the token is of me and may read, not write" in refused
-    assert "pass token=" in refused
+    assert "Log in with `hf auth login`" in refused
     assert "it has no branch 'absent'" in branch
     assert "owner/new" not in hub.repositories
     hub.full = True

@@ -76,7 +76,7 @@ def keywords() -> set[str]:
     """The keywords of what the house hands out: of functions, methods, and settings."""
     found: set[str] = set()
     for package in pkgutil.walk_packages(chandler_package.__path__, "chandler."):
-        if not package.ispkg or package.name.startswith("chandler.cli"):
+        if not package.ispkg or package.name.startswith(("chandler.cli", "chandler.contrib")):
             continue
         room = importlib.import_module(package.name)
         for one in (getattr(room, name) for name in getattr(room, "__all__", ())):

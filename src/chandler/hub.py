@@ -184,7 +184,7 @@ def _not_pushed(repo: str, endpoint: str, why: str, then: str) -> CheckpointErro
     return CheckpointError(f"{repo}: nothing was pushed to {endpoint}: {why}. {then}")
 
 
-_LOG_IN = "Log in with `hf auth login`, set HF_TOKEN, or pass token=."
+_LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN."
 
 
 def _full_name(api: Any, repo_id: str) -> str:

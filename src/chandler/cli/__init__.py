@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
-from chandler.cli import bars, evaluation, forecasting, journal, publishing, serving, training
+from chandler.cli import bars, evaluation, forecasting, journal, publishing, serving, sweep, training
 from chandler.cli.remedies import COMMANDS, as_typed
 from chandler.errors import ChandlerError
 from chandler.printing import patient_streams
@@ -50,6 +50,7 @@ for command in (
     bars.prepare,
     training.finetune,
     training.pretrain,
+    sweep.sweep,
     training.signal,
     forecasting.forecast,
     evaluation.evaluate,

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from chandler.cli.options import SourceOptions, going_on_later, path_setting, source_of, takes_options
+from chandler.cli.options import EngineOptions, SourceOptions, going_on_later, path_setting, source_of, takes_options
 from chandler.errors import ConfigError
 
 
+@takes_options
 def evaluate(
     data: Annotated[
         list[str] | None,
@@ -36,6 +37,8 @@ def evaluate(
     overwrite: Annotated[
         bool, Option("--overwrite", help="Replace an evaluation with other settings in that folder.")
     ] = False,
+    *,
+    workers: EngineOptions,
 ) -> None:
     """Does it beat naive? Forecast many past windows of DATA with models and baselines, and hold all against what came.
 
@@ -48,6 +51,7 @@ def evaluate(
 
     Baselines alone, on 1-hour bars: [bold]chandler evaluate btc.csv --set horizon=24 --set lookback=240[/bold]
     """
+    from chandler.engines import Local
     from chandler.evaluation.walk_forward import Results, load_evaluation
     from chandler.evaluation.walk_forward import evaluate as run_evaluate
     from chandler.reports import evaluation_text, generation_text, write_evaluation_report, write_generation_report
@@ -55,20 +59,24 @@ def evaluate(
     if not data and config is None:
         raise ConfigError("what shall be evaluated? Give the bars: chandler evaluate bars.csv --models runs/mine")
     final = {key: value for key, value in (("out", out), ("models", models)) if value is not None}
+    engine = workers.chosen()
     settings = load_evaluation(config or {}, [*path_setting(data), *(overrides or ())], final)
+    if settings.task == "generation" and engine != Local():
+        raise ConfigError("the task generation runs in one process: leave --engine out.")
     if calibrate:
         from chandler.evaluation.walk_forward import calibrate_missing
 
         calibrate_missing(settings)
-    run = run_evaluate
     if settings.task == "generation":
-        from chandler.evaluation.tasks import generation as run
-    with going_on_later():
-        folder = run(settings, force=force, overwrite=overwrite)
-    if settings.task == "generation":
+        from chandler.evaluation.tasks import generation
+
+        with going_on_later():
+            folder = generation(settings, force=force, overwrite=overwrite)
         write_generation_report(folder)
         typer.echo(generation_text(folder))
         return
+    with going_on_later():
+        folder = run_evaluate(settings, force=force, overwrite=overwrite, engine=engine)
     results = Results(folder)
     if settings.task is not None:
         from chandler.evaluation.tasks import task_table

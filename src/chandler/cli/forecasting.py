@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from typer import Option
 
-from chandler.cli.options import Data, SourceOptions, source_of, takes_options, tell
+from chandler.cli.options import Data, EngineOptions, SourceOptions, going_on_later, source_of, takes_options, tell
 from chandler.cli.remedies import as_typed
 from chandler.errors import ConfigError
 from chandler.places import require_apart
@@ -73,8 +74,13 @@ def forecast(
         Path | None,
         Option(help="Keep the forecasts in this folder, to be scored as their bars come (chandler journal)."),
     ] = None,
+    chunk: Annotated[
+        int | None,
+        Option(min=1, help="Symbols of a part, with --engine ray: what the loss of a worker costs; default: 64."),
+    ] = None,
     *,
     source: SourceOptions,
+    workers: EngineOptions,
 ) -> None:
     """Continue each symbol of DATA by HORIZON bars: a distribution of sampled paths, printed as quantiles of the close.
 
@@ -84,11 +90,36 @@ def forecast(
     from chandler.data.calendars import known_calendar
     from chandler.data.inspection import findings
     from chandler.data.reading import opened
-    from chandler.forecasting import Forecaster, table_text, write_plots, write_table
+    from chandler.engines import RayEngine
+    from chandler.forecasting import (
+        Forecast,
+        Forecaster,
+        ForecastSettings,
+        Sampling,
+        TableRow,
+        table_text,
+        write_plots,
+        write_table,
+    )
     from chandler.journal import Journal
+    from chandler.scale import forecast_parts
 
+    engine = workers.chosen()
+    spread = isinstance(engine, RayEngine)
+    if spread:
+        refused = [f"--{name}" for name, given in (("plot", plot), ("journal", journal)) if given is not None]
+        if refused or out is None:
+            raise ConfigError(
+                f"with --engine ray all paths go to the file of --out{' alone, without ' + ' and '.join(refused) if refused else ''}. "
+                "Give --out FILE.parquet."
+            )
+    elif chunk is not None:
+        raise ConfigError("--chunk cuts the work of --engine ray in parts: give that as well, or leave it out.")
     # What cannot be written is refused before the long part.
-    for target, kinds in ((out, (".parquet", ".csv")), (plot, (".png", ".svg", ".pdf", ".html"))):
+    for target, kinds in (
+        (out, (".parquet",) if spread else (".parquet", ".csv")),
+        (plot, (".png", ".svg", ".pdf", ".html")),
+    ):
         if target is not None and target.suffix.lower() not in kinds:
             raise ConfigError(f"{target}: the name must end in {' or '.join(kinds)}.")
         if target is not None and target.is_dir():
@@ -96,7 +127,8 @@ def forecast(
     kept = None if journal is None else Journal(journal)
     calendar = known_calendar(calendar)
     pair = model.split(",")
-    forecaster = Forecaster.from_pretrained(pair if len(pair) == 2 else model, device=device)
+    named = pair if len(pair) == 2 else model
+    forecaster = Forecaster.from_pretrained(named, device="cpu" if spread else device)
     settings = SourceSettings(path=source_of(data) or [], **source.given())
     read = {"DATA": opened(settings.path)}
     for target in (out, plot, journal):
@@ -104,26 +136,32 @@ def forecast(
             require_apart(target, read)
     store = load_source(settings, skip_bad=source.skip_bad)
     tell(note_lines(findings(store), store.skipped))
-    forecasts = forecaster.forecast_many(
-        store,
-        horizon=horizon,
-        paths=paths,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        seed=seed,
-        lookback=lookback,
-        calendar=calendar,
-        overflow=overflow,
-        precision=precision,
-        memory_budget=None if memory is None else memory * 1_000_000,
-        repair=repair,
-        calibrated=calibrated,
-        anchor=anchor,
-    )
+    how = ForecastSettings(
+        paths, Sampling(temperature, top_k, top_p), lookback, overflow, precision,
+        None if memory is None else memory * 1_000_000, calendar, repair, calibrated, anchor,
+    )  # fmt: skip
+    rows: Sequence[Forecast | TableRow]
+    if spread:
+        with going_on_later():
+            rows = forecast_parts(
+                named,
+                store,
+                horizon,
+                out or "",
+                settings=how,
+                seed=seed,
+                chunk=chunk or 64,
+                device=device,
+                engine=engine,
+            )
+    else:
+        rows = forecasts = forecaster.forecast_with(how, store, horizon, seed=seed)
     if calibrated and forecaster.calibration is not None:
         typer.echo(forecaster.calibration.says())
-    typer.echo(as_typed(table_text(forecasts, rest="--out writes all of them"), "forecast"))
+    typer.echo(as_typed(table_text(rows, rest="--out writes all of them"), "forecast"))
+    if spread:
+        typer.echo(f"Paths: {out}")
+        return
     if kept is not None:
         said = as_typed(kept.keep(forecasts, forecaster).to_text(), "forecast")
         typer.echo(f"Journal: {kept.folder}: {said}")

@@ -6,7 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -15,6 +15,7 @@ import typer
 from typer import Argument, Option
 
 from chandler.cli.remedies import as_typed
+from chandler.engines import Engine, Local, RayEngine, require_ray
 from chandler.errors import ConfigError
 
 Data = Annotated[
@@ -120,23 +121,61 @@ class SourceOptions:
         return asked
 
 
+@dataclass(frozen=True)
+class EngineOptions:
+    """Where the work is done: the same options for every command that spreads it."""
+
+    engine: Annotated[
+        Literal["local", "ray"], Option(help="local: this process; ray: many, here or on the machines of a cluster.")
+    ] = "local"
+    address: Annotated[
+        str | None,
+        Option(
+            help="Of a Ray cluster: HOST:PORT, or auto on one of its nodes; default: RAY_ADDRESS, else this machine."
+        ),
+    ] = None
+    workers: Annotated[
+        int | None, Option(min=1, help="Worker processes of Ray at most; default: as many as there is room for.")
+    ] = None
+    cpus: Annotated[int | None, Option(min=1, help="Cores of each worker, which are its threads; default: 1.")] = None
+    gpus: Annotated[float | None, Option(min=0, help="GPUs of each worker, such as 0.25; default: none.")] = None
+
+    def chosen(self) -> Engine:
+        """The engine. ConfigError: Ray is not installed, or its options without it."""
+        given = {one.name: value for one in fields(self) if (value := getattr(self, one.name)) is not None}
+        if given.pop("engine") == "ray":
+            require_ray()
+            return RayEngine(**given)
+        if given:
+            raise ConfigError(
+                f"{', '.join(f'--{name}' for name in given)}: for workers of Ray, give --engine ray as well."
+            )
+        return Local()
+
+
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the fields of its last argument, a dataclass of options, as its last options in its place."""
+    """The command with the fields of its last arguments, dataclasses of options, as its last options in their place."""
     own = inspect.signature(command, eval_str=True)
-    *kept, last = own.parameters.values()
-    hints = get_type_hints(last.annotation, include_extras=True)
-    shared = [
-        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name])
-        for one in fields(last.annotation)
-    ]
+    groups = [one for one in own.parameters.values() if is_dataclass(one.annotation)]
+    kept = [one for one in own.parameters.values() if one not in groups]
+    shared = {
+        group.name: [
+            inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name])
+            for one in fields(group.annotation)
+        ]
+        for group in groups
+        for hints in [get_type_hints(group.annotation, include_extras=True)]
+    }
+    options = [one for own_options in shared.values() for one in own_options]
 
     @wraps(command)
     def with_options(**values: Any) -> None:
-        values[last.name] = last.annotation(**{one.name: values.pop(one.name) for one in shared})
+        for group in groups:
+            values[group.name] = group.annotation(**{one.name: values.pop(one.name) for one in shared[group.name]})
         command(**values)
 
-    with_options.__signature__ = own.replace(parameters=[*kept, *shared])  # type: ignore[attr-defined]
-    with_options.__annotations__ = {one.name: one.annotation for one in (*kept, *shared)}
+    with_options.__signature__ = own.replace(parameters=[*kept, *options])  # type: ignore[attr-defined]
+    with_options.__annotations__ = {one.name: one.annotation for one in (*kept, *options)}
     return with_options
 
 

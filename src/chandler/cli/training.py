@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
-from chandler.cli.options import Data, RunOptions, SourceOptions, source_of, takes_options, tell
+from chandler.cli.options import Data, EngineOptions, RunOptions, SourceOptions, source_of, takes_options, tell
 from chandler.cli.remedies import as_typed
 from chandler.errors import ConfigError, DataError
 from chandler.places import require_apart
+
+if TYPE_CHECKING:
+    from chandler.engines import RayEngine
 
 
 def demo(
@@ -37,16 +40,28 @@ def finetune(
             show_default=False,
         ),
     ],
+    retries: Annotated[
+        int | None,
+        Option(min=0, help="Times that workers of --engine ray are started again when some are lost; default: 3."),
+    ] = None,
     *,
     options: RunOptions,
+    workers: EngineOptions,
 ) -> None:
     """Adapt the tokenizer, then the predictor on its frozen tokens; write a run folder with a report.
 
     One device: [bold]chandler finetune configs/csv.yaml --set data.path=bars.csv[/bold]
 
     Many: [bold]torchrun --nproc-per-node 8 -m chandler finetune configs/csv.yaml ...[/bold]
+
+    Many of a Ray cluster: [bold]chandler finetune configs/csv.yaml ... --engine ray --workers 8 --gpus 1[/bold]
     """
-    _train(config, options, {})
+    from chandler.engines import RayEngine
+
+    engine = workers.chosen()
+    if retries is not None and not isinstance(engine, RayEngine):
+        raise ConfigError("--retries: workers are started again by --engine ray: give that as well, or leave it out.")
+    _train(config, options, {}, engine if isinstance(engine, RayEngine) else None, 3 if retries is None else retries)
 
 
 @takes_options
@@ -65,7 +80,13 @@ def pretrain(
     _train(config, options, PRETRAINING)
 
 
-def _train(config: Path, options: RunOptions, defaults: Mapping[str, Any]) -> None:
+def _train(
+    config: Path,
+    options: RunOptions,
+    defaults: Mapping[str, Any],
+    engine: RayEngine | None = None,
+    retries: int = 0,
+) -> None:
     """Say what is to be said of the settings and keep them where asked; run both stages; the report at the end."""
     from chandler.training import finetune as run_finetune
     from chandler.training import is_main_process
@@ -87,7 +108,16 @@ def _train(config: Path, options: RunOptions, defaults: Mapping[str, Any]) -> No
             typer.echo(f"Settings: {save_as}")
     accept = options.accept_changed_settings or options.force
     try:
-        run = run_finetune(settings, overwrite=overwrite, resume=options.resume, force=accept)
+        if engine is None:
+            run = run_finetune(settings, overwrite=overwrite, resume=options.resume, force=accept)
+        else:
+            from chandler.scale import finetune as on_workers
+
+            flags = {"overwrite": overwrite, "resume": options.resume, "force": accept}
+            run = on_workers(settings, engine=engine, retries=retries, **flags)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. Go on with the same command and --resume.", err=True)
+        raise typer.Exit(130) from None
     except Interrupted as interrupted:
         if is_main_process():
             typer.echo(f"{interrupted} Go on with the same command and --resume.", err=True)

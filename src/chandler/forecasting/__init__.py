@@ -22,9 +22,9 @@ from chandler.forecasting.calibration import (
     resampled_bars,
 )
 from chandler.forecasting.engine import Sampling, require_int
-from chandler.forecasting.export import table_text, write_plots, write_table
-from chandler.forecasting.forecast import Forecast, forecasts_to_frame
-from chandler.forecasting.forecaster import Forecaster
+from chandler.forecasting.export import TableRow, table_text, write_plots, write_table
+from chandler.forecasting.forecast import Forecast, forecasts_to_frame, needs_utc
+from chandler.forecasting.forecaster import SUGGESTED, Forecaster
 from chandler.forecasting.preprocessing import MIN_HISTORY, ModelInput, given_times, prepare_series, read_times
 from chandler.forecasting.pretrained import (
     RELEASES,
@@ -46,6 +46,7 @@ __all__ = [
     "PRICE_FLOOR",
     "RELEASES",
     "SIGNAL",
+    "SUGGESTED",
     "TRAINING_NAME",
     "Blend",
     "Calibration",
@@ -59,6 +60,7 @@ __all__ = [
     "Precision",
     "Sampling",
     "SignalHead",
+    "TableRow",
     "anchored",
     "fit_bands",
     "fit_blend",
@@ -67,6 +69,7 @@ __all__ = [
     "is_usage",
     "load_models",
     "model_hash",
+    "needs_utc",
     "prepare_series",
     "read_times",
     "recalibrate_bars",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from chandler.atomic import atomic_file
@@ -17,49 +18,71 @@ PRINTED = 20
 """Symbols shown in a printed table."""
 
 
-def table_text(
-    forecasts: Sequence[Forecast], limit: int = PRINTED, rest: str = "write_table writes all of them"
-) -> str:
-    """The last forecast close of each symbol as quantiles beside the last known close, in price units.
+@dataclass(frozen=True)
+class TableRow:
+    """What the printed table needs of a forecast."""
 
-    `rest`: where those beyond `limit` are."""
-    rows: list[tuple[str, ...]] = [("symbol", "last close", "until", "10%", "median", "90%", "P(up)")]
-    for forecast in forecasts[:limit]:
+    cells: tuple[str, ...]
+    paths: int
+    horizon: int
+    history: int
+    seed: int
+    dated_by: str
+    notes: tuple[str, ...]
+    repaired: int | None
+
+    @classmethod
+    def of(cls, forecast: Forecast) -> TableRow:
+        """The row of a forecast."""
         last = float(forecast.history.values[-1, CLOSE])
         low, middle, high = forecast.quantiles([0.1, 0.5, 0.9], column="close").iloc[-1]
         until = f"{forecast.timestamps[-1]:%Y-%m-%d %H:%M}".removesuffix(" 00:00")
         numbers = [f"{value:.6g}" for value in (low, middle, high)]
-        rows.append((forecast.symbol, f"{last:.6g}", until, *numbers, f"{forecast.probability_above(last):.0%}"))
-    lines = aligned(rows)
-    if len(forecasts) > limit:
-        lines.append(f"... and {len(forecasts) - limit} more symbols ({rest})")
-    if forecasts:
-        first = forecasts[0]
+        cells = (forecast.symbol, f"{last:.6g}", until, *numbers, f"{forecast.probability_above(last):.0%}")
+        return cls(
+            cells, len(forecast.paths), forecast.horizon, len(forecast.history), forecast.seed, forecast.dated_by,
+            forecast.calendar_notes, forecast.repaired,
+        )  # fmt: skip
+
+
+def table_text(
+    forecasts: Sequence[Forecast | TableRow], limit: int = PRINTED, rest: str = "write_table writes all of them"
+) -> str:
+    """The last forecast close of each symbol as quantiles beside the last known close, in price units.
+
+    `rest`: where those beyond `limit` are."""
+    found = [one if isinstance(one, TableRow) else TableRow.of(one) for one in forecasts]
+    rows: list[tuple[str, ...]] = [("symbol", "last close", "until", "10%", "median", "90%", "P(up)")]
+    lines = aligned(rows + [one.cells for one in found[:limit]])
+    if len(found) > limit:
+        lines.append(f"... and {len(found) - limit} more symbols ({rest})")
+    if found:
+        first = found[0]
         lines.append(
-            f"{count(len(first.paths), 'path')} of {count(first.horizon, 'bar')} from {len(first.history)} bars of history, "
-            f"seed {first.seed}; calendar: {_calendars(forecasts)}"
+            f"{count(first.paths, 'path')} of {count(first.horizon, 'bar')} from {first.history} bars of history, "
+            f"seed {first.seed}; calendar: {_calendars(found)}"
         )
-        lines += _calendar_notes(forecasts)
+        lines += _calendar_notes(found)
         if first.repaired is not None:
-            bars = sum(len(forecast.paths) * forecast.horizon for forecast in forecasts)
-            lines.append(f"repaired {sum(forecast.repaired or 0 for forecast in forecasts):,} of {bars:,} bars")
+            bars = sum(one.paths * one.horizon for one in found)
+            lines.append(f"repaired {sum(one.repaired or 0 for one in found):,} of {bars:,} bars")
     return "\n".join(lines)
 
 
-def _calendars(forecasts: Sequence[Forecast]) -> str:
+def _calendars(rows: Sequence[TableRow]) -> str:
     """What dated the bars: `XNYS`, or `inferred (Mon-Fri 09:30-16:00)`, the most common first."""
-    counts = Counter(forecast.dated_by for forecast in forecasts).most_common()
+    counts = Counter(one.dated_by for one in rows).most_common()
     if len(counts) == 1:
         return counts[0][0]
     return shortened([f"{text} for {count(number, 'symbol')}" for text, number in counts], 3)
 
 
-def _calendar_notes(forecasts: Sequence[Forecast], limit: int = 5) -> list[str]:
+def _calendar_notes(rows: Sequence[TableRow], limit: int = 5) -> list[str]:
     """What is odd about histories under their calendars: each note once, with the symbols it is about."""
     told: dict[str, list[str]] = {}
-    for forecast in forecasts:
-        for note in forecast.calendar_notes:
-            told.setdefault(note, []).append(forecast.symbol)
+    for one in rows:
+        for note in one.notes:
+            told.setdefault(note, []).append(one.cells[0])
     lines = [f"calendar: {note} ({shortened(symbols, 3)})" for note, symbols in list(told.items())[:limit]]
     return lines + ([f"... and {len(told) - limit} more notes on calendars"] if len(told) > limit else [])
 

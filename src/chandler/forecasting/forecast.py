@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -283,16 +283,25 @@ def forecasts_to_frame(forecasts: Iterable[Forecast]) -> pd.DataFrame:
     frames = [forecast.to_frame() for forecast in forecasts]
     if not frames:
         raise DataError("there are no forecasts to put into a frame.")
-    zones = {str(frame["timestamp"].dt.tz) for frame in frames}
-    if len(zones) > 1:
-        if "None" in zones:
-            naive = next(f["symbol"].iloc[0] for f in frames if f["timestamp"].dt.tz is None)
-            raise DataError(
-                f"{naive}: its timestamps have no time zone while other symbols' have one ({', '.join(zones)}). "
-                "Localise all of them, or write one frame per symbol."
-            )
+    if needs_utc({frame["symbol"].iloc[0]: frame["timestamp"].dt.tz for frame in frames}):
         for frame in frames:
             frame["timestamp"] = frame["timestamp"].dt.tz_convert("UTC")
     whole = pd.concat(frames, ignore_index=True)
     whole.attrs["calendar"] = {forecast.symbol: forecast.dated_by for forecast in forecasts}
     return whole
+
+
+def needs_utc(zones: Mapping[str, Any]) -> bool:
+    """Whether symbols' times are in several zones (symbol -> zone, None for naive), so that one column has them in UTC.
+
+    Raises:
+        DataError: some have a zone and some have none.
+    """
+    found = {str(zone) for zone in zones.values()}
+    if len(found) > 1 and "None" in found:
+        naive = next(symbol for symbol, zone in zones.items() if zone is None)
+        raise DataError(
+            f"{naive}: its timestamps have no time zone while other symbols' have one ({', '.join(found)}). "
+            "Localise all of them, or write one frame per symbol."
+        )
+    return len(found) > 1

@@ -337,9 +337,12 @@ class Forecaster:
         *,
         seed: int | Sequence[int] = 0,
         timestamps: Sequence[Any] | None = None,
+        suggest: int = SUGGESTED,
         progress: bool | Report | None = None,
     ) -> list[Forecast]:
-        """`forecast_many` by settings that were put together before; the same arguments and errors."""
+        """`forecast_many` by settings that were put together before; the same arguments and errors.
+
+        `suggest`: for so many of the series a recorded calendar is looked for that fits."""
         horizon = require_int("horizon", horizon, 1)
         calibration = required(self.calibration, self.name) if settings.calibrated else None
         if calibration is not None:
@@ -359,7 +362,7 @@ class Forecaster:
         require_room(len(each), settings.paths, horizon)
         calendar = self.calendar if settings.calendar is None else settings.calendar
         ready = [
-            prepare_series(bars, horizon, rows, given, calendar, suggest=number < SUGGESTED)
+            prepare_series(bars, horizon, rows, given, calendar, suggest=number < suggest)
             for number, (bars, given) in enumerate(zip(each, times, strict=True))
         ]
         what = ready[0].history.symbol if len(ready) == 1 else f"{len(ready)} series"

@@ -18,7 +18,14 @@ from chandler.measures.distribution import band, crps, inside, pinball, pit
 from chandler.measures.ensemble import ReturnKind, band_levels, path_variance, returns, share_above
 from chandler.measures.point import direction, log_returns, naive_error, scaled
 from chandler.measures.pool import distance, pool_crps, pool_weights, spread
-from chandler.measures.significance import Comparison, Estimate, compare, diebold_mariano, newey_west_t
+from chandler.measures.significance import (
+    Comparison,
+    Estimate,
+    compare,
+    diebold_mariano,
+    group_difference,
+    newey_west_t,
+)
 from chandler.measures.volatility import qlike, r2, realised_variance, variance_mae
 
 DIRECTION: Mapping[str, Literal["lower", "higher"]] = {
@@ -71,6 +78,7 @@ __all__ = [
     "direction",
     "distance",
     "gain",
+    "group_difference",
     "higher_is_better",
     "ic",
     "inside",

@@ -1,7 +1,7 @@
 """Pages: one file each that loads nothing, written from the files in a folder. All of them are looked at in one style.
 
 Read `render` (what a page is made of), then the page you are after, with its template in templates/: `run`, `evaluation`
-(its sentences in `evaluation_summary`), `backtest`, `generation`, `inspection`, `journal`; `charts` and `score_charts` draw.
+(its sentences in `evaluation_summary`), `backtest`, `generation`, `inspection`, `journal`, `sweep`; `charts` and `score_charts` draw.
 """
 
 from pathlib import Path
@@ -16,6 +16,7 @@ from chandler.reports.generation import generation_text, write_generation_report
 from chandler.reports.inspection import inspection_html
 from chandler.reports.journal import journal_text, write_journal_page
 from chandler.reports.run import write_run_report
+from chandler.reports.sweep import BOOK, sweep_text, write_sweep_report
 
 __all__ = [
     "Card",
@@ -25,17 +26,19 @@ __all__ = [
     "generation_text",
     "inspection_html",
     "journal_text",
+    "sweep_text",
     "write_backtest_report",
     "write_evaluation_report",
     "write_generation_report",
     "write_journal_page",
     "write_report",
     "write_run_report",
+    "write_sweep_report",
 ]
 
 
 def write_report(folder: str | Path) -> Path:
-    """Write report.html into the folder of a run, an evaluation, a backtest or a generation task, or journal.html into that of a
+    """Write report.html into the folder of a run, an evaluation, a backtest, a generation task or a sweep, or journal.html into that of a
     journal; returns its path.
 
     Raises:
@@ -48,6 +51,8 @@ def write_report(folder: str | Path) -> Path:
         return write_backtest_report(folder)
     if (folder / "generation.json").is_file():
         return write_generation_report(folder)
+    if (folder / BOOK).is_file():
+        return write_sweep_report(folder)
     if JOURNAL.is_at(folder):
         return write_journal_page(Journal(folder))
     return write_run_report(folder)

@@ -6,6 +6,7 @@ from chandler.evaluation.backtest.panel import Panel
 from chandler.evaluation.backtest.portfolio import CostSettings, Curve, PortfolioSettings, simulate
 from chandler.evaluation.backtest.runner import BACKTEST, backtest, load_backtest
 from chandler.evaluation.backtest.settings import BacktestSettings
+from chandler.evaluation.backtest.signals import score
 
 __all__ = [
     "BACKTEST",
@@ -16,5 +17,6 @@ __all__ = [
     "PortfolioSettings",
     "backtest",
     "load_backtest",
+    "score",
     "simulate",
 ]

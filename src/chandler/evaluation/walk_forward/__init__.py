@@ -1,5 +1,6 @@
 """Models and baselines over the same past windows: `settings` (with the `paper`'s), `origins` (which windows), `contamination`
-(what models have seen), `forecasters`, `scores` (a row per window and step), `runner` (parts that restart: `part_store`),
+(what models have seen), `forecasters`, `scores` (a row per window and step), `runner` (parts that restart: `part_store`; on an
+engine: `spreading`),
 `results` (tables and comparisons), `calibration`.
 """
 

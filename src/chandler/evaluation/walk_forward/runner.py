@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from chandler.atomic import write_text
 from chandler.data import CLOSE, load_clean, note_lines
 from chandler.data.inspection import findings
+from chandler.engines import Engine, Local, engine_of
 from chandler.errors import ChandlerError, ConfigError, DataError
 from chandler.evaluation.walk_forward.calibration import calibration_before
 from chandler.evaluation.walk_forward.contamination import (
@@ -30,24 +30,35 @@ from chandler.evaluation.walk_forward.contamination import (
     not_on_record,
 )
 from chandler.evaluation.walk_forward.forecasters import EvaluatedForecaster, ModelForecaster, make_baseline
-from chandler.evaluation.walk_forward.origins import Ints, Origins, find_origins
+from chandler.evaluation.walk_forward.origins import Origins, find_origins
 from chandler.evaluation.walk_forward.part_store import PartStore, chunks_of, inputs, join, slug, write_table
-from chandler.evaluation.walk_forward.scores import naive_times, score_rows, score_table
+from chandler.evaluation.walk_forward.scores import naive_times
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
+from chandler.evaluation.walk_forward.spreading import PARTS, WORK, WORK_FILES, Spread, scores_of
 from chandler.forecasting import Calibration
 from chandler.places import Layout, require_apart
 from chandler.progress import Progress
 from chandler.text import count
 from chandler.version import __version__
 
-SCORES, STATE, CONFIG, PARTS = "scores.parquet", "evaluation.json", "config.yaml", "parts"
+SCORES, STATE, CONFIG = "scores.parquet", "evaluation.json", "config.yaml"
 CALIBRATIONS = "calibrations"
 """Those that were fitted for this evaluation, by model."""
 EXAMPLES = "examples.parquet"
 """The history before some windows, for the candle charts: scores hold only what came after."""
 EVALUATION = Layout(
     "an evaluation",
-    (SCORES, STATE, CONFIG, EXAMPLES, "report.html", f"{PARTS}/*/[0-9]*.parquet", f"{CALIBRATIONS}/*.json"),
+    (
+        SCORES,
+        STATE,
+        CONFIG,
+        EXAMPLES,
+        "report.html",
+        f"{PARTS}/*/[0-9]*.parquet",
+        f"{PARTS}/*/[0-9]*.now",
+        f"{CALIBRATIONS}/*.json",
+        *WORK_FILES,
+    ),
     {STATE: "fingerprint"},
 )
 """What the folder of an evaluation holds; overwriting removes these and nothing else."""
@@ -60,6 +71,7 @@ def evaluate(
     *,
     force: bool = False,
     overwrite: bool = False,
+    engine: Engine | str = "local",
     progress: Progress | None = None,
 ) -> Path:
     """Run the evaluation, or go on with it.
@@ -68,6 +80,8 @@ def evaluate(
         settings: what to do; see `load_evaluation`.
         force: forecast bars that a model has seen, and mark them.
         overwrite: remove an earlier evaluation with other settings from the folder first.
+        engine: "ray" or one with settings, such as `RayEngine(workers=8)`: parts are made by its workers, with the same
+            numbers; the folder and those of models must be where all of them see them.
         progress: what shows it; default: a bar on a terminal, lines elsewhere.
 
     Returns:
@@ -78,7 +92,7 @@ def evaluate(
         ConfigError: other settings than those of the evaluation in the folder (without `overwrite`).
         CheckpointError: a model that cannot be loaded.
     """
-    shown = progress or Progress()
+    shown, chosen = progress or Progress(), engine_of(engine)
     folder = Path(settings.out)
     exposures = {name: exposure(source) for name, source in settings.models.items()}
     store, cleaned = load_clean(settings.data)
@@ -111,7 +125,7 @@ def evaluate(
     if settings.calibration == "auto":
         for model in models.values():
             _calibrate(model, folder, origins, shown)
-    chunks, stores = chunks_of(len(origins), settings.chunk), []
+    chunks, stores, spread = chunks_of(len(origins), settings.chunk), [], Spread(folder, settings, origins)
     contenders = state["contenders"] = {}
     state["left_out"] = {}
     for name, contender in _contenders(settings, models, origins, state["left_out"], shown):
@@ -123,15 +137,20 @@ def evaluate(
         if kept.get(name) not in (None, facts):
             parts.clear()
         _write_state(folder, {**state, "contenders": {**kept, **contenders}, "finished": False})
+        stores.append(parts)
+        if not isinstance(chosen, Local):
+            spread.add(name, contender, marks.get(name))
+            continue
         begun = time.monotonic()
-        done = parts.fill(partial(_scores, contender, origins, marks.get(name), settings.seed), shown, name)
+        done = parts.fill(partial(scores_of, contender, origins, marks.get(name), settings.seed), shown, name)
         if done:
             shown.note(f"{name}: {done:,} windows in {time.monotonic() - begun:,.0f} s")
-        stores.append(parts)
     if not stores:
         raise ConfigError("there is nothing left to evaluate: give models, or baselines that need no fit.")
+    spread.fill(chosen, stores, shown)
     join((table for parts in stores for table in parts.tables()), folder / SCORES)
     _write_state(folder, {**state, "finished": True})
+    EVALUATION.clear(folder, only={WORK})
     return folder
 
 
@@ -175,19 +194,6 @@ def _calibrate(model: ModelForecaster, folder: Path, origins: Origins, shown: Pr
         return
     path.parent.mkdir(exist_ok=True)
     write_text(path, json.dumps({"weights": weights, "calibration": model.calibration.to_dict()}, indent=1))
-
-
-def _scores(
-    contender: EvaluatedForecaster, origins: Origins, marks: NDArray[np.str_] | None, seed: int, windows: Ints
-) -> pa.Table:
-    """The rows of some windows, twin after twin."""
-    found = []
-    for name, samples in contender.samples(origins, windows).items():
-        for window, sample, drawn in zip(windows, samples, origins.seeds(seed, windows), strict=True):
-            mark = "" if marks is None else str(marks[window])
-            head = {"model": name, "window": int(window), "round": int(origins.rounds[window]), "mark": mark}
-            found.append(head | score_rows(sample, *origins.bars(window), drawn))
-    return score_table(found)
 
 
 def _examples(origins: Origins, seed: int, count: int = 6, rows: int = 45) -> pa.Table:

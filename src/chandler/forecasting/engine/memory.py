@@ -9,6 +9,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from chandler.engines import sharers
+
 SHARE = 0.25
 """Part of the free memory that generation plans with unless told otherwise."""
 _CGROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory"))
@@ -18,7 +20,12 @@ _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that could be allocated on `device` now; within a container's limit where there is one."""
+    """Bytes that could be allocated on `device` now; within a container's limit where there is one. Workers of an engine
+    that share a machine have a part of it each."""
+    return _free(device) // sharers()
+
+
+def _free(device: torch.device) -> int:
     told = getattr(torch.get_device_module(device), "mem_get_info", None)  # accelerators with memory of their own
     if told is not None:
         return int(told(device)[0])

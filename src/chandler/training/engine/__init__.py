@@ -4,7 +4,7 @@ keep where it stands; `distributed` and `fsdp` know about processes; `parameters
 """
 
 from chandler.training.engine.checkpoints import CheckpointManager
-from chandler.training.engine.distributed import close, leave, make_accelerator, report_lost_processes
+from chandler.training.engine.distributed import LostContact, close, leave, make_accelerator, report_lost_processes
 from chandler.training.engine.evaluator import Evaluator
 from chandler.training.engine.forecast_validation import ForecastScorer
 from chandler.training.engine.interrupts import Interrupted, StopRequest, stop_on_signal
@@ -18,6 +18,7 @@ __all__ = [
     "Evaluator",
     "ForecastScorer",
     "Interrupted",
+    "LostContact",
     "ParameterSummary",
     "PredictorStage",
     "RunContext",

@@ -110,16 +110,20 @@ def _rejoin(backend: str) -> None:
     dist.init_process_group(backend, store=named, rank=rank, world_size=ranks)
 
 
+class LostContact(TrainingError):
+    """Another process of the run has ended: what this one met says nothing of why."""
+
+
 @contextmanager
 def report_lost_processes(accelerator: Accelerator) -> Iterator[None]:
-    """Turn the communication failure that follows another process's end into a TrainingError."""
+    """Turn the communication failure that follows another process's end into a `LostContact`."""
     try:
         yield
     except RuntimeError as error:
         lost = isinstance(error, dist.DistError) or "gloo" in str(error) or "NCCL" in str(error)
         if accelerator.num_processes == 1 or not lost:
             raise
-        raise TrainingError(
+        raise LostContact(
             f"process {accelerator.process_index} of {accelerator.num_processes} lost contact: another process of this "
             "run has ended (its message, if it left one, stands above). What was saved is intact. Go on with "
             "resume=True, as torchrun --max-restarts does by itself where the command says so."

@@ -1,0 +1,37 @@
+"""Where pieces of work run: one after another in this process (`local`), or on many processes and machines (`cluster`, by
+Ray, which is imported there alone and only when it is asked for).
+
+An engine has one method, `spread`: a function that can be imported anywhere, what it is called with, results as they come.
+"""
+
+from chandler.engines.cluster import RayEngine, WorkerSetup, prepare_worker, require_ray, sharers
+from chandler.engines.local import Engine, FewerAtATime, Item, Local, Smaller, ran_out_of_memory
+from chandler.errors import ConfigError
+
+__all__ = [
+    "Engine",
+    "FewerAtATime",
+    "Item",
+    "Local",
+    "RayEngine",
+    "Smaller",
+    "WorkerSetup",
+    "engine_of",
+    "prepare_worker",
+    "ran_out_of_memory",
+    "require_ray",
+    "sharers",
+]
+
+
+def engine_of(engine: Engine | str) -> Engine:
+    """An engine by its name, or itself.
+
+    Raises:
+        ConfigError: no such engine.
+    """
+    if not isinstance(engine, str):
+        return engine
+    if engine not in ("local", "ray"):
+        raise ConfigError(f"engine {engine!r} is unknown: there are local and ray.")
+    return RayEngine() if engine == "ray" else Local()

@@ -1,0 +1,24 @@
+"""Many finetunes of one YAML: `parameters` (what is varied, and how trials are drawn), `settings` (the trials, each a run of its own,
+and whether their scores can be compared), `book` (OUT/sweep.json: what became of each), `halving` (which are hopeless), `trial` (one of
+them), `tune` (many at once, by Ray), `verdict` (which differences are more than the scatter of seeds), `runner` (the whole).
+"""
+
+from chandler.scale.sweep.book import BOOK, SWEEP, Trial, read_book
+from chandler.scale.sweep.runner import sweep
+from chandler.scale.sweep.settings import SweepSettings, load_sweep
+from chandler.scale.sweep.verdict import Difference, Setting, Verdict, sweep_table, sweep_verdict
+
+__all__ = [
+    "BOOK",
+    "SWEEP",
+    "Difference",
+    "Setting",
+    "SweepSettings",
+    "Trial",
+    "Verdict",
+    "load_sweep",
+    "read_book",
+    "sweep",
+    "sweep_table",
+    "sweep_verdict",
+]

@@ -1,0 +1,39 @@
+"""What workers are asked to do in tests: they import it from here."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+
+def heavy(folder: Path, name: str, batch: int) -> int:
+    """One name ends its process, however few series are worked on; another has room for one."""
+    if batch == 1:
+        (folder / name).write_text("TSLA")
+    if name == "killer":
+        os._exit(9)
+    if name == "wide" and batch > 1:
+        raise MemoryError
+    return batch
+
+
+def touch(folder: Path, number: int) -> int:
+    """Leaves a file."""
+    (folder / str(number)).touch()
+    time.sleep(0.01)
+    return number
+
+
+def worker(number: int) -> tuple[int, int]:
+    """Threads, and workers that share the memory."""
+    import torch
+
+    from chandler.engines import sharers
+
+    return torch.get_num_threads(), sharers()
+
+
+def nothing(number: int) -> int:
+    """What a task costs."""
+    return number
