@@ -123,6 +123,7 @@ export const texts = {
       more: "More settings",
       unchanged: "The chart shows these settings.",
     },
+    exposure: (mark) => `What the model knows of these bars (${mark}):`,
     narrower: "Temperature or top p below 1: the bands are narrower than the model believes.",
     of: "Forecasts",
     table: { model: "Model", median: "Median at the end", band: "80% at the end", up: "P(above last close)", volatility: "Volatility", crps: "CRPS", seconds: "Took", state: "" },

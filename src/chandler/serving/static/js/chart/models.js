@@ -83,7 +83,7 @@ export function Warnings({ state, focus, errors }) {
   const request = focus?.run?.request;
   return html`
     ${errors.map((one) => html`<${Notice} key=${one} kind="problem">${one}<//>`)}
-    ${series?.exposure && html`<div class="exposure"><${Notice} kind="warning"><b>${series.exposure.mark}</b> ${series.exposure.says}<//></div>`}
+    ${series?.exposure && html`<div class="exposure"><${Notice} kind="warning"><b>${words.exposure(series.exposure.mark)}</b> ${series.exposure.says}<//></div>`}
     ${request && (request.temperature < 1 || request.top_p < 1) && html`<${Notice} kind="warning">${words.narrower}<//>`}
   `;
 }

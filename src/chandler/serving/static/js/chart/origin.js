@@ -67,7 +67,7 @@ export function OriginField({ bars, origin, facts, move }) {
     if (asked === null || asked === "" || !Number.isFinite(asked)) return;
     move(asked >= (bars.last ?? bars.time.at(-1)) ? null : asked);
   };
-  return html`<label class="field inline"><span>${words.origin}</span>
+  return html`<label class="field inline when"><span>${words.origin}</span>
       <input type=${daily(facts.step_seconds) ? "date" : "datetime-local"} id="origin" value=${fieldValue(time, facts)}
         min=${fieldValue(bars.first ?? bars.time[0], facts)} max=${fieldValue(bars.last ?? bars.time.at(-1), facts)} onChange=${choose} />
     </label>
