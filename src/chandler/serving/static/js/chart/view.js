@@ -144,9 +144,10 @@ export class View {
 
   zoom(factor) {
     const [from, to] = this.place();
-    const middle = (from + to) / 2;
-    const half = Math.max(5, ((to - from) / 2) * factor);
-    this.go(middle - half, middle + half);
+    const width = Math.max(10, (to - from) * factor);
+    // About the middle, but with no more room behind the last bar than there is now.
+    const right = Math.min((from + to) / 2 + width / 2, Math.max(to, this.times.length + 2));
+    this.go(right - width, right);
   }
 
   /** Show all times between two. */

@@ -40,9 +40,9 @@ function Source({ source, again }) {
   const { columns } = words;
   const facts = [
     [columns.rows, integer(source.rows)], [columns.symbols, integer(source.symbols)], [columns.span, html`<${Span} source=${source} />`],
-    [columns.step, length(source.step_seconds)], [columns.zone, source.zone ?? (daily(source.step_seconds) ? "–" : texts.noZone)],
-    [columns.calendar, source.calendar ?? "–"], [columns.size, bytes(source.bytes)],
-  ];
+    [columns.step, length(source.step_seconds)], [columns.zone, source.zone ?? (daily(source.step_seconds) ? null : texts.noZone)],
+    [columns.calendar, source.calendar], [columns.size, source.bytes ? bytes(source.bytes) : null],
+  ].filter(([, value]) => value !== null && value !== undefined);
   return html`<li class="source" data-source=${source.name} data-state=${source.state}>
     <header><h2>${source.name}</h2> <span class="mark ${source.state}">${words.states[source.state]}</span> <span class="soft">${words.kinds[source.kind]}</span>
       <${Actions} source=${source} act=${act} ask=${() => ask(true)} /></header>
