@@ -123,7 +123,12 @@ def visit(browser: object, server: Server, watch: Watch) -> Iterator[Open]:
             "addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.violatedDirective, e.blockedURI))"
         )
         page = context.new_page()
-        page.on("console", lambda message: message.type == "error" and watch.errors.append(message.text))
+        page.on(
+            "console",
+            lambda message: (
+                message.type == "error" and watch.errors.append(f"{message.text} {message.location['url']}")
+            ),
+        )
         page.on("pageerror", lambda error: watch.errors.append(str(error)))
         page.goto(at.address + path)
         return page
