@@ -8,11 +8,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-import chandler.reports
+import chandler
 
-STYLE = Path(chandler.reports.__file__).parent / "templates" / "report.css"
-COLOURS = dict.fromkeys(re.findall(r"(--[a-z-]+):", STYLE.read_text()), "#123456")
-"""Every colour that the style sheet names: a figure in any other keeps its variable, and plotly refuses it."""
+STYLE = Path(chandler.__file__).parent / "reports" / "templates" / "report.css"
+PALETTE = Path(chandler.__file__).parent / "assets" / "palette.css"
+COLOURS = dict.fromkeys(re.findall(r"(--[a-z-]+):", PALETTE.read_text()), "#123456")
+"""Every colour that the pages name: a figure in any other keeps its variable, and plotly refuses it."""
 
 
 def drawn(figure: Any) -> go.Figure:

@@ -179,4 +179,5 @@ def _plotly() -> Markup:
 
 @cache
 def _asset(name: str) -> Markup:
-    return Markup((Path(__file__).parent / "templates" / name).read_text(encoding="utf-8"))
+    """A file of the package: a page loads nothing, so what it looks like stands in it."""
+    return Markup((Path(__file__).parents[1] / name).read_text(encoding="utf-8"))

@@ -1,0 +1,32 @@
+// The command that does the same in a shell.
+
+const quoted = (text) => (/^[\w./:%+=,@-]+$/.test(text) ? text : `'${String(text).replaceAll("'", "'\\''")}'`);
+
+const OPTIONS = {
+  horizon: ["--horizon", 24],
+  paths: ["--paths", 100],
+  seed: ["--seed", 0],
+  temperature: ["--temperature", 1],
+  top_p: ["--top-p", 1],
+  top_k: ["--top-k", 0],
+  lookback: ["--lookback", null],
+  calendar: ["--calendar", null],
+  overflow: ["--overflow", "exact"],
+};
+
+const READING = { timezone: "--timezone", date_format: "--date-format", decimal: "--decimal", adjust: "--adjust", missing: "--missing", price_scale: "--price-scale" };
+const USUAL = new Set(["auto", "error"]);
+
+export function command(source, request, model, end) {
+  const parts = ["chandler", "forecast", source.kind === "bundled" ? "chandler-stocks" : source.name, "--symbols", request.symbols[0], "--model", model.name];
+  for (const [name, [option, usual]] of Object.entries(OPTIONS)) if (request[name] !== usual && request[name] !== undefined) parts.push(option, request[name]);
+  if (request.repair) parts.push("--repair");
+  if (request.calibrated) parts.push("--calibrated");
+  if (end) parts.push("--end", end);
+  const given = source.options ?? {};
+  for (const [name, option] of Object.entries(READING)) if (given[name] && !USUAL.has(given[name])) parts.push(option, given[name]);
+  for (const [name, column] of Object.entries(given.columns ?? {})) parts.push("--column", `${name}=${column}`);
+  if (given.unsorted === "sort") parts.push("--sort");
+  if (given.join === true) parts.push("--join");
+  return parts.map((part) => quoted(String(part))).join(" ");
+}

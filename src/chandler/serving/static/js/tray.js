@@ -1,0 +1,86 @@
+// What runs now, and what failed last: on every page.
+import { all, get } from "./api.js";
+import { store, useStore } from "./core.js";
+import { on } from "./events.js";
+import { texts } from "./texts.js";
+import { Progress, html, useEffect, useRef, useState } from "./ui.js";
+
+const RUNNING = new Set(["waiting", "running", "preview", "reading", "queued", "stopping"]);
+
+/** id -> {id, label, state, done, total, href, message} */
+const things = store(new Map());
+
+const change = (id, facts) => things.set((old) => new Map(old).set(id, { ...old.get(id), id, ...facts }));
+const forget = (id) => things.set((old) => new Map([...old].filter(([one]) => one !== id)));
+
+async function forecast({ id, state, done, total }) {
+  const known = things.get().get(id);
+  if (!RUNNING.has(state) && state !== "failed") return forget(id);
+  change(id, { state, done, total });
+  if (known?.label && state !== "failed") return;
+  const found = await get(`/forecasts/${id}`).catch(() => null);
+  if (!found || !things.get().has(id)) return;
+  const { symbols } = found.request;
+  const query = new URLSearchParams({ source: found.request.source_id, symbol: symbols[0], models: found.request.model_id });
+  change(id, { label: texts.tray.forecast(symbols[0], symbols.length), message: found.message, href: `/chart?${query}` });
+}
+
+async function source({ id, state }) {
+  if (state !== "reading" && state !== "failed") return forget(id);
+  change(id, { state, label: things.get().get(id)?.label ?? texts.tray.reading("…"), href: "/data" });
+  const found = await get(`/sources/${id}`).catch(() => null);
+  if (found && things.get().has(id)) change(id, { label: texts.tray.reading(found.name), message: found.message });
+}
+
+async function anew() {
+  things.set(new Map());
+  const [{ forecasts }, sources] = await Promise.all([get("/forecasts", { limit: 20 }), all("/sources", "sources")]);
+  for (const one of forecasts) if (RUNNING.has(one.state)) forecast(one);
+  for (const one of sources) if (one.state === "reading") source(one);
+}
+
+const quietly = (each) => (facts) => void Promise.resolve(each(facts)).catch(() => {});
+
+let begun = false;
+function begin() {
+  if (begun) return;
+  begun = true;
+  on("forecast", quietly(forecast));
+  on("source", quietly(source));
+  on("resync", quietly(anew));
+  quietly(anew)();
+}
+
+export function Tray({ system }) {
+  const [open, set] = useState(false);
+  const box = useRef(null);
+  const found = [...useStore(things).values()];
+  const server = useStore(system);
+  useEffect(begin, []);
+  useEffect(() => {
+    const away = (event) => (event.key === "Escape" || (event.type === "pointerdown" && !box.current.contains(event.target))) && set(false);
+    document.addEventListener("keydown", away);
+    document.addEventListener("pointerdown", away);
+    return () => (document.removeEventListener("keydown", away), document.removeEventListener("pointerdown", away));
+  }, []);
+  const running = found.filter((one) => RUNNING.has(one.state)).length;
+  const failed = found.length - running;
+  return html`<div class="tray" ref=${box}>
+    <button type="button" aria-expanded=${open ? "true" : "false"} onClick=${() => set(!open)} data-running=${running} data-worker=${server?.worker}>
+      <i class="lamp ${server?.worker ?? "starting"} ${running ? "busy" : ""}"></i>${texts.tray.label}${running ? ` · ${running}` : ""}${failed ? html` <b class="hot">${failed}!</b>` : ""}
+    </button>
+    ${open &&
+    html`<div class="drawer">
+      <p>${server ? texts.tray.worker[server.worker] : texts.loading}${server?.worker_message && html` <span>${server.worker_message}</span>`}</p>
+      ${found.length === 0 && html`<p class="soft">${texts.tray.none}</p>`}
+      <ul>${found.map(
+        (one) => html`<li key=${one.id}>
+          <a href=${one.href}>${one.label ?? "…"}</a> <span class=${one.state === "failed" ? "hot" : "soft"}>${texts.tray.states[one.state] ?? one.state}</span>
+          ${RUNNING.has(one.state) && html`<${Progress} label=${texts.tray.progress} done=${one.done} total=${one.total} />`}
+          ${one.message && html`<p>${one.message}</p>`}
+          ${one.state === "failed" && html`<button type="button" onClick=${() => forget(one.id)}>${texts.tray.dismiss}</button>`}
+        </li>`,
+      )}</ul>
+    </div>`}
+  </div>`;
+}

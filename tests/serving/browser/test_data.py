@@ -1,0 +1,123 @@
+"""Files that a reader brings: added, asked about, drawn, deleted; and what stands in them stays text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api")
+expect = sync_api.expect
+WAIT = 60_000
+ROWS = 30_000
+
+
+def _bars(times: pd.DatetimeIndex, form: str | None = None) -> pd.DataFrame:
+    close = 100 + np.random.default_rng(0).normal(0, 0.05, len(times)).cumsum().round(4)
+    named = {"timestamp": times if form is None else times.strftime(form)}
+    return pd.DataFrame(
+        named
+        | {
+            "open": close,
+            "high": close + 0.1,
+            "low": close - 0.1,
+            "close": close,
+            "volume": np.arange(len(times)) % 97 + 1,
+        }
+    )
+
+
+def test_a_file_is_added_zoomed_out_and_deleted(visit: Any, tmp_path: Path) -> None:
+    path = tmp_path / "minutes.csv"
+    _bars(pd.date_range("2024-01-01", periods=ROWS, freq="min", tz="UTC")).to_csv(path, index=False)
+    page = visit("/data")
+    sizes: list[int] = []
+
+    def sized(answer: Any) -> None:
+        if "/bars?" in answer.url and answer.ok:
+            sizes.append(len(answer.json()["time"]))
+
+    page.on("response", sized)
+    page.locator("#file").set_input_files(path)
+    row = page.locator("[data-source='minutes.csv']")
+    expect(row).to_have_attribute("data-state", "ready", timeout=WAIT)
+    expect(row).to_contain_text("30,000")
+    row.get_by_role("link", name="Open in chart").click()
+    chart = page.locator("#chart")
+    expect(chart).to_have_attribute("data-bars", "600", timeout=WAIT)
+    chart.focus()
+    every = 1
+    for _ in range(30):
+        for _ in range(3):
+            chart.press("-")
+        page.wait_for_timeout(300)
+        every = int(chart.get_attribute("data-every"))
+        if every >= 16:
+            break
+    assert every >= 16, "zooming out did not reach coarse candles"
+    assert 300 <= int(chart.get_attribute("data-bars")) <= 2000
+    for _ in range(20):
+        for _ in range(4):
+            chart.press("+")
+        page.wait_for_timeout(300)
+        if chart.get_attribute("data-every") == "1":
+            break
+    expect(chart).to_have_attribute("data-every", "1")
+    assert max(sizes) <= 5000
+    page.get_by_role("link", name="Data", exact=True).click()
+    page.get_by_role("button", name="Delete: minutes.csv").click()
+    page.get_by_role("button", name="Delete it").click()
+    expect(row).to_have_count(0)
+
+
+def test_an_ambiguous_date_is_asked_about_in_the_page(visit: Any, tmp_path: Path) -> None:
+    path = tmp_path / "ambiguous.csv"
+    _bars(pd.date_range("2024-01-01", periods=8, freq="MS"), "%d/%m/%Y").to_csv(path, index=False)
+    page = visit("/data")
+    page.locator("#file").set_input_files(path)
+    row = page.locator("[data-source='ambiguous.csv']")
+    expect(row).to_have_attribute("data-state", "question", timeout=WAIT)
+    form = row.locator("form")
+    assert [field.get_attribute("name") for field in form.locator("select, input, textarea").all()] == ["date_format"]
+    form.locator("select").select_option("%d/%m/%Y")
+    form.get_by_role("button", name="Read it so").click()
+    expect(row).to_have_attribute("data-state", "ready", timeout=WAIT)
+    expect(row).to_contain_text("1 Jan 2024 – 1 Aug 2024")
+
+
+def test_what_files_say_stays_text(visit: Any, tmp_path: Path) -> None:
+    names = ["<img src=x onerror=alert(1)>", "贵州茅台", "N" * 64]
+    frames = [_bars(pd.date_range("2023-01-02", periods=90, freq="B")).assign(symbol=name) for name in names]
+    path = tmp_path / "<b>odd & names.csv"
+    pd.concat(frames).drop(columns="volume").to_csv(path, index=False)
+    page = visit("/data")
+    alerts: list[str] = []
+    page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
+    page.locator("#file").set_input_files(path)
+    row = page.locator("li.source", has_text="odd & names.csv")
+    expect(row).to_have_attribute("data-state", "ready", timeout=WAIT)
+    row.get_by_role("link", name="Open in chart").click()
+    chart = page.locator("#chart")
+    for name in names:
+        page.locator("#symbol").fill(name[:6])
+        page.get_by_role("option", name=name).click()
+        expect(chart).to_have_attribute(
+            "aria-label", f"Candle chart of {name}, 1 day bars, with its forecast", timeout=WAIT
+        )
+        expect(chart).to_have_attribute("data-volume", "0")
+    assert page.locator("main img").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert alerts == []
+
+
+def test_a_file_that_cannot_be_read_says_why(visit: Any, tmp_path: Path) -> None:
+    path = tmp_path / "none.csv"
+    path.write_text("timestamp,open,high,low,close\n", encoding="utf-8")
+    page = visit("/data")
+    page.locator("#file").set_input_files(path)
+    row = page.locator("[data-source='none.csv']")
+    expect(row).to_have_attribute("data-state", "failed", timeout=WAIT)
+    assert len(row.locator(".told").inner_text()) > 10
