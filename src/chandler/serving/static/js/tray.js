@@ -26,7 +26,8 @@ async function forecast({ id, state, done, total }) {
 }
 
 async function source({ id, state }) {
-  if (state !== "reading" && state !== "failed") return forget(id);
+  // A failure follows a reading; a deleted source is told of as failed too, and is no longer there to be asked about.
+  if (state !== "reading" && !(state === "failed" && things.get().get(id)?.state === "reading")) return forget(id);
   change(id, { state, label: things.get().get(id)?.label ?? texts.tray.reading("…"), href: "/data" });
   const found = await get(`/sources/${id}`).catch(() => null);
   if (found && things.get().has(id)) change(id, { label: texts.tray.reading(found.name), message: found.message });
