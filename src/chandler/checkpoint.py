@@ -19,24 +19,25 @@ from torch import nn
 
 from chandler.atomic import atomic_file
 from chandler.errors import CheckpointError, ConfigError
-from chandler.hub import HubOptions, PushOptions, fetch, is_repository, model_card, push
+from chandler.hub import (
+    CONFIG_NAME,
+    NAMES,
+    WEIGHTS_NAME,
+    HubOptions,
+    PushOptions,
+    bundled_checkpoint,
+    fetch,
+    is_repository,
+    model_card,
+    push,
+)
 
-CONFIG_NAME = "config.json"
-WEIGHTS_NAME = "model.safetensors"
-NAMES = CONFIG_NAME, WEIGHTS_NAME
 EXPOSURE_NAME = "exposure.json"
 """Beside them where training wrote it: what these very weights were trained on."""
-NANO = "chandler-nano"
-"""The checkpoint that comes with the package: no network is needed."""
 KINDS = {"tokenizer": ("d_in", "KronosTokenizer"), "predictor": ("n_layers", "Kronos")}
 """Of each kind of checkpoint a key that no other config.json has, and the class that loads it."""
 SAVED_WITH = "chandler.config"
 """Where the metadata of model.safetensors keep the config that the weights were saved with."""
-
-
-def bundled_checkpoint(name: str | Path) -> Path | None:
-    """The folder, with tokenizer/ and predictor/, of a checkpoint that comes with the package; None for other names."""
-    return Path(__file__).parent / "assets" / "nano" if str(name) == NANO else None
 
 
 def weights_hash(*models: nn.Module) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
-from chandler.checkpoint import NANO
 from chandler.data import SourceSettings
 from chandler.errors import ConfigError
 from chandler.evaluation.walk_forward import EvaluationSettings, Results, calibrate, evaluate
+from chandler.hub import NANO
 from chandler.progress import Progress
 from chandler.reports import evaluation_text, write_evaluation_report, write_run_report
 from chandler.text import duration

@@ -15,6 +15,12 @@ from typing import Any, TypedDict, Unpack
 from chandler.errors import CheckpointError
 
 CARD_NAME = "README.md"
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+NAMES = CONFIG_NAME, WEIGHTS_NAME
+"""The files of a checkpoint."""
+NANO = "chandler-nano"
+"""The checkpoint that comes with the package: no network is needed."""
 
 
 class HubOptions(TypedDict, total=False):
@@ -43,6 +49,11 @@ class PushOptions(TypedDict, total=False):
     """Open a pull request instead of writing to the branch."""
     base_model: str | None
     """The repository that was finetuned, for the model card; None leaves the field out, or finds it where it is known."""
+
+
+def bundled_checkpoint(name: str | Path) -> Path | None:
+    """The folder, with tokenizer/ and predictor/, of a checkpoint that comes with the package; None for other names."""
+    return Path(__file__).parent / "assets" / "nano" if str(name) == NANO else None
 
 
 def is_repository(name: str | Path) -> bool:

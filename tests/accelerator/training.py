@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file
 from torch.utils._python_dispatch import _disable_current_modes
 
-from chandler.checkpoint import WEIGHTS_NAME
 from chandler.data.reading.load import load_bars
 from chandler.errors import ConfigError
+from chandler.hub import WEIGHTS_NAME
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.datasets.device_placement import place

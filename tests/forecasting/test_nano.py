@@ -10,8 +10,8 @@ import pytest
 from tests.training.conftest import ASSET
 
 from chandler import Forecaster, Kronos, KronosTokenizer, load_bars
-from chandler.checkpoint import NANO
 from chandler.evaluation.walk_forward.contamination import exposure
+from chandler.hub import NANO
 from chandler.training.settings import load_settings
 
 FOLDER = Path(str(resources.files("chandler"))) / "assets" / "nano"

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import torch
 
-from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError, DataError
+from chandler.hub import WEIGHTS_NAME
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.datasets import load_sources

@@ -10,12 +10,23 @@ from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
 from chandler.atomic import atomic_file, write_text
-from chandler.checkpoint import CONFIG_NAME, EXPOSURE_NAME, NAMES, NANO, bundled_checkpoint, describe, inside, may_save
+from chandler.checkpoint import EXPOSURE_NAME, describe, inside, may_save
 from chandler.data import FEATURES
 from chandler.errors import CheckpointError
 from chandler.forecasting.calibration import NAME as CALIBRATION_NAME
 from chandler.forecasting.calibration import Calibration
-from chandler.hub import HubOptions, PushOptions, fetch, is_repository, model_card, push
+from chandler.hub import (
+    CONFIG_NAME,
+    NAMES,
+    NANO,
+    HubOptions,
+    PushOptions,
+    bundled_checkpoint,
+    fetch,
+    is_repository,
+    model_card,
+    push,
+)
 from chandler.nn import DependencyPositions, Kronos, KronosTokenizer
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from chandler.atomic import atomic_folder
-from chandler.checkpoint import CONFIG_NAME, EXPOSURE_NAME, NAMES, weights_hash
+from chandler.checkpoint import EXPOSURE_NAME, weights_hash
 from chandler.errors import CheckpointError, ConfigError
 from chandler.evaluation.walk_forward import Results
 from chandler.forecasting import (
@@ -25,7 +25,7 @@ from chandler.forecasting import (
     load_models,
     usage_text,
 )
-from chandler.hub import CARD_NAME, PushOptions, is_repository
+from chandler.hub import CARD_NAME, CONFIG_NAME, NAMES, PushOptions, is_repository
 from chandler.hub import push as push_files
 from chandler.nn import Kronos, KronosTokenizer
 from chandler.places import Layout, require_apart

@@ -8,10 +8,9 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
-from chandler.checkpoint import NANO, WEIGHTS_NAME
 from chandler.errors import ConfigError
 from chandler.forecasting import RELEASES, TRAINING_NAME
-from chandler.hub import is_repository
+from chandler.hub import NANO, WEIGHTS_NAME, is_repository
 from chandler.training.runs import Known, Run, RunHistory, digest, flattened, known, read_mapping, short
 from chandler.training.settings import RANDOM
 from chandler.version import __version__

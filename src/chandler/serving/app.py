@@ -26,6 +26,8 @@ API = "/api/v1"
 BODY = 1 << 20
 """Bytes of a body that is no upload."""
 STATIC = Path(__file__).parent / "static"
+PALETTE = Path(__file__).parents[1] / "assets" / "palette.css"
+"""The colours, which reports share."""
 TYPES = {
     ".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml",
     ".png": "image/png", ".json": "application/json", ".ico": "image/x-icon", ".txt": "text/plain",
@@ -92,8 +94,8 @@ def _add_page(app: FastAPI) -> None:
 
     @app.get(base + "/{rest:path}", include_in_schema=False)
     def module(rest: str) -> FileResponse:
-        path = (root / rest).resolve()
-        if not path.is_relative_to(root) or not path.is_file() or path.suffix not in TYPES:
+        path = PALETTE if rest == PALETTE.name else (root / rest).resolve()
+        if not (path == PALETTE or path.is_relative_to(root)) or not path.is_file() or path.suffix not in TYPES:
             raise Refusal(404, "There is nothing at this address.")
         return FileResponse(
             path, media_type=TYPES[path.suffix], headers={"Cache-Control": "public, max-age=31536000, immutable"}

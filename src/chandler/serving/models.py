@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from chandler.checkpoint import NAMES, NANO, bundled_checkpoint
+from chandler.hub import NAMES, NANO, bundled_checkpoint
 from chandler.serving.errors import Refusal
 from chandler.serving.workspace import read_json
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from chandler.atomic import atomic_file
-from chandler.checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from chandler.data import note_lines
 from chandler.errors import CheckpointError, ConfigError
 from chandler.forecasting import SIGNAL, Forecaster, SignalHead
+from chandler.hub import CONFIG_NAME, WEIGHTS_NAME
 from chandler.nn import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Kronos, KronosTokenizer
 from chandler.places import existing, require_apart
 from chandler.text import count

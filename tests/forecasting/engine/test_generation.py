@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from tests.forecasting.engine.edges import EDGE, Paths2, assert_near, assert_same, either
 from torch import Tensor
 
-from chandler.checkpoint import NANO
 from chandler.errors import ConfigError
 from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.cache import PathCache, PrefixCache, bytes_per_row
@@ -25,6 +24,7 @@ from chandler.forecasting.engine.kernels import GenerationWeights, Linear
 from chandler.forecasting.engine.planning import GenerationSettings
 from chandler.forecasting.engine.prompts import Prompt, eval_mode
 from chandler.forecasting.engine.sampling import Sampling, choose, path_uniforms, probabilities, sample
+from chandler.hub import NANO
 from chandler.nn.predictor import DependencyPositions, Kronos, PredictorConfig
 from chandler.nn.tokenizer import KronosTokenizer
 

@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from tests.training.conftest import ASSET
 from tests.training.ranks import finetune_in_two
 
-from chandler.checkpoint import WEIGHTS_NAME
 from chandler.data.bars import Bars
 from chandler.data.datasets.windows import Windows, epoch_order, normalise
 from chandler.data.store.store import BarStore
 from chandler.errors import ConfigError
+from chandler.hub import WEIGHTS_NAME
 from chandler.training.datasets.augment import Batch, drop_volume
 from chandler.training.datasets.batching import BatchPlan
 from chandler.training.datasets.mixture import TrainingSet

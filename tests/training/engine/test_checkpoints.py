@@ -15,8 +15,8 @@ import pytest
 from tests.training.conftest import tiny_run
 from tests.training.killing import _train, context, kill_until_done, outcome, start
 
-from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
+from chandler.hub import WEIGHTS_NAME
 from chandler.training.run import finetune
 
 

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from tests.conftest import GOLDEN
 from tests.training.ranks import in_two
 
-from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
+from chandler.hub import WEIGHTS_NAME
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.engine.distributed import make_accelerator

@@ -16,8 +16,8 @@ from tests.conftest import GOLDEN
 from tests.training.killing import outcome, start
 from tests.training.ranks import finetune_in_two
 
-from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
+from chandler.hub import WEIGHTS_NAME
 from chandler.nn.lora import load_adapters, merged
 from chandler.nn.predictor import Kronos
 from chandler.training.engine.parameters import select_parameters

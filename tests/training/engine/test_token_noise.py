@@ -10,8 +10,8 @@ import pytest
 import torch
 from tests.training.conftest import tiny_run
 
-from chandler.checkpoint import WEIGHTS_NAME
 from chandler.errors import ConfigError
+from chandler.hub import WEIGHTS_NAME
 from chandler.nn.predictor import Kronos, PredictorConfig
 from chandler.training.datasets import Batch
 from chandler.training.engine import Interrupted, PredictorStage, trainer

@@ -17,10 +17,9 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from chandler.atomic import write_text
-from chandler.checkpoint import WEIGHTS_NAME, bundled_checkpoint
 from chandler.data.datasets import PRETRAINING_CUTOFF
 from chandler.errors import CheckpointError
-from chandler.hub import commit_of, fetch, is_repository
+from chandler.hub import WEIGHTS_NAME, bundled_checkpoint, commit_of, fetch, is_repository
 from chandler.training.runs.history import digest, read_mapping
 from chandler.training.settings import RANDOM
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from chandler.checkpoint import CONFIG_NAME, bundled_checkpoint
 from chandler.data.datasets import CLIP
 from chandler.errors import ConfigError
 from chandler.forecasting import RELEASES
+from chandler.hub import CONFIG_NAME, bundled_checkpoint
 from chandler.settings import StrictModel, put, read
 from chandler.training.settings.run import Settings
 from chandler.training.settings.stage import RANDOM

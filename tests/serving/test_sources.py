@@ -1,0 +1,138 @@
+"""Bars over the API: listed, uploaded, asked about, cut into candles, never more than what was offered."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.serving.conftest import Client, bars
+
+from chandler.data import load_bars
+
+A = "/api/v1"
+
+
+def _upload(api: Client, name: str, body: bytes) -> dict[str, object]:
+    sent = api.call("POST", f"{A}/uploads?name={quote(name)}", body)
+    assert sent.status == 201, sent.body
+    assert sent.json["bytes"] == len(body)
+    return api.settled(sent.json["source_id"])
+
+
+@pytest.fixture(scope="module")
+def chinese(api: Client) -> dict[str, object]:
+    [one] = [found for found in api.get("/sources")["sources"] if found["kind"] == "folder"]
+    assert one["state"] == "new"
+    assert api.call("POST", f"{A}/sources/{one['id']}/refresh").status == 202
+    return api.settled(one["id"])
+
+
+def test_only_files_of_bars_below_the_folder_are_offered(
+    api: Client, chinese: dict[str, object], offered: Path
+) -> None:
+    found = api.get("/sources")["sources"]
+    assert [(one["name"], one["kind"]) for one in found if one["kind"] != "upload"] == [
+        ("chandler-stocks", "bundled"),
+        ("中文.csv", "folder"),
+    ]
+    assert chinese["state"] == "ready"
+    assert (chinese["rows"], chinese["symbols"], chinese["step_seconds"], chinese["zone"]) == (5000, 1, 3600, None)
+    assert str(offered) not in str(found)
+
+
+def test_candles_are_the_bars_and_coarser_ones_do_not_move(api: Client, chinese: dict[str, object]) -> None:
+    truth = bars(5000)
+    seconds = truth["timestamp"].to_numpy().astype("M8[s]").astype(int)
+    path = f"/sources/{chinese['id']}/bars?symbol={quote('中文')}"
+    last = api.get(f"{path}&limit=600")
+    assert last["time"] == seconds[-600:].tolist()
+    assert last["close"] == pytest.approx(truth["close"].to_numpy()[-600:], rel=1e-6)
+    assert (last["every"], last["more_before"], last["more_after"]) == (1, True, False)
+    whole = api.get(f"{path}&from={seconds[0]}&to={seconds[-1]}&limit=1000")
+    assert whole["every"] == 8
+    assert len(whole["time"]) == 625
+    groups = np.arange(5000) // 8
+    assert whole["high"] == pytest.approx(truth["high"].groupby(groups).max(), rel=1e-6)
+    assert whole["volume"] == pytest.approx(truth["volume"].groupby(groups).sum(), rel=1e-6)
+    assert whole["open"] == pytest.approx(truth["open"].groupby(groups).first(), rel=1e-6)
+    # A view that begins elsewhere has the same candles where they overlap.
+    part = api.get(f"{path}&from={seconds[1003]}&to={seconds[-1]}&limit=500")
+    assert part["every"] == 8
+    assert set(part["time"]) <= set(whole["time"])
+    coarse = api.get(f"{path}&interval=1D&limit=50")
+    assert coarse["step_seconds"] == 86400
+    assert all(moment % 86400 == 0 for moment in coarse["time"])
+
+
+def test_what_is_asked_wrongly_is_said(api: Client, chinese: dict[str, object]) -> None:
+    path = f"{A}/sources/{chinese['id']}/bars"
+    unknown = api.call("GET", f"{path}?symbol=XX")
+    assert unknown.status == 422
+    assert unknown.json["error"]["message"].startswith("XX: no such symbol among 1")
+    assert api.call("GET", f"{path}?symbol={quote('中文')}&limit=9999").status == 422
+    assert api.call("GET", f"{path}?symbol={quote('中文')}&interval=7min").json["error"]["code"] == "data"
+    assert api.call("GET", f"{A}/sources/src_000000000000").status == 404
+    assert api.call("GET", f"{A}/sources/..%2f..%2fetc").status == 404
+
+
+def test_a_question_of_the_reader_is_answered_by_its_options(api: Client) -> None:
+    frame = bars(24 * 12)
+    frame["timestamp"] = frame["timestamp"].dt.strftime("%m/%d/%Y %H:%M")
+    frame = frame[frame["timestamp"].str[3:5].astype(int) <= 12]
+    found = _upload(api, "odd dates.csv", frame.to_csv(index=False).encode())
+    assert found["state"] == "question", found
+    assert "date_format" in found["question"]["options"]  # type: ignore[index]
+    assert "/" + "tmp" not in str(found["message"])
+    sent = api.call("PATCH", f"{A}/sources/{found['id']}", {"date_format": "%m/%d/%Y %H:%M"})
+    assert sent.status == 202
+    assert api.settled(str(found["id"]))["state"] == "ready"
+    assert api.call("PATCH", f"{A}/sources/{found['id']}", {"out": "/etc"}).status == 422
+    assert api.call("DELETE", f"{A}/sources/{found['id']}").status == 204
+    assert api.call("GET", f"{A}/sources/{found['id']}").status == 404
+
+
+def test_names_are_text_and_never_places(api: Client) -> None:
+    body = bars(50).to_csv(index=False).encode()
+    found = _upload(api, "../../<img src=x onerror=alert(1)>.csv", body)
+    assert found["state"] == "ready"
+    assert found["name"] == "../../<img src=x onerror=alert(1)>.csv"
+    [symbol] = api.get(f"/sources/{found['id']}/symbols")["symbols"]
+    assert symbol["symbol"] == "img srcx onerroralert1"
+    assert api.call("POST", f"{A}/uploads?name=program.exe", body).status == 415
+    assert api.call("DELETE", f"{A}/sources/{found['id']}").status == 204
+
+
+def test_what_is_too_large_is_refused_and_leaves_nothing(api: Client, chinese: dict[str, object]) -> None:
+    uploads = api.log.parent / "workspace" / "uploads"
+    before = sorted(uploads.iterdir())
+    packed = gzip.compress(b"0" * (30 << 20))
+    assert len(packed) < 1 << 20
+    bomb = api.call("POST", f"{A}/uploads?name=b.csv.gz", packed)
+    assert bomb.status == 413
+    assert "unpack" in bomb.json["error"]["message"]
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("b.csv", b"0" * (30 << 20))
+    assert api.call("POST", f"{A}/uploads?name=b.zip", archive.getvalue()).status == 413
+    assert api.call("POST", f"{A}/uploads?name=b.csv", b"x" * ((2 << 20) + 1)).status == 413
+    assert api.call("POST", f"{A}/uploads?name=b.csv", b"").status in (415, 422)
+    assert sorted(uploads.iterdir()) == before
+
+
+def test_what_was_not_uploaded_is_not_removed(api: Client, chinese: dict[str, object], offered: Path) -> None:
+    assert api.call("DELETE", f"{A}/sources/{chinese['id']}").status == 409
+    assert (offered / "中文.csv").is_file()
+
+
+def test_daily_bars_have_their_dates(api: Client) -> None:
+    [bundled] = [one for one in api.get("/sources")["sources"] if one["kind"] == "bundled"]
+    found = api.get(f"/sources/{bundled['id']}/bars?symbol=IBM&limit=10")
+    dates = load_bars("chandler-stocks")["IBM"].timestamps[-10:]
+    assert found["time"] == [int(pd.Timestamp(one.date()).timestamp()) for one in dates]
+    assert api.get(f"/sources/{bundled['id']}/symbols?q=go")["symbols"][0]["symbol"] == "GOOG"
