@@ -10,6 +10,7 @@ import typer
 from typer import Option
 
 from chandler.cli.options import takes_options
+from chandler.cli.remedies import as_typed
 from chandler.errors import ConfigError
 from chandler.serving import UPLOAD_BYTES, ServerSettings
 from chandler.serving import serve as run_server
@@ -57,7 +58,7 @@ class ServerOptions:
             models[name] = Path(folder)
         return ServerSettings(
             workspace=self.workspace, page=page, host=self.host, port=self.port, data=tuple(self.data or ()), runs=self.runs,
-            models=models, device=self.device, allowed_hosts=tuple(self.allowed_host or ()), token=not self.no_token,
+            models=models, device=self.device, allowed_hosts=tuple(self.allowed_host or ()), no_token=self.no_token,
             token_file=self.token_file, upload_bytes=self.max_upload << 20, certfile=self.certfile, keyfile=self.keyfile,
         )  # fmt: skip
 
@@ -85,4 +86,4 @@ def serve(*, options: ServerOptions) -> None:
 
 
 def _say(line: str) -> None:
-    typer.echo(line)
+    typer.echo(as_typed(line, "serve"))

@@ -66,7 +66,7 @@ def _require_extra() -> None:
 
 
 def _token(settings: ServerSettings, workspace: Workspace) -> str | None:
-    if not settings.token:
+    if settings.no_token:
         return None
     if settings.token_file is None:
         return workspace.secret()
@@ -86,7 +86,7 @@ def _tell(settings: ServerSettings, credentials: object, address: str, say: Call
 
     assert isinstance(credentials, Credentials)
     if not settings.local and settings.certfile is None:
-        say(f"Anyone on the way to {settings.host} can read along: this is plain HTTP. Give --certfile and --keyfile, or tunnel "
+        say(f"Anyone on the way to {settings.host} can read along: this is plain HTTP. Give certfile= and keyfile=, or tunnel "
             "with ssh -L.")  # fmt: skip
     code = f"/?code={credentials.code()}" if settings.page and credentials.token else ""
     say(f"{'Page' if settings.page else 'API'}: {address}{code or ('' if settings.page else '/api/v1')}")
@@ -112,5 +112,5 @@ def _bound(settings: ServerSettings) -> socket.socket:
             problem = error
     assert problem is not None
     raise ConfigError(
-        f"{settings.host}:{ports[0]}: cannot listen there ({problem.strerror or problem}). Give another --port."
+        f"{settings.host}:{ports[0]}: cannot listen there ({problem.strerror or problem}). Give another port=."
     )

@@ -33,8 +33,8 @@ class ServerSettings:
     device: str = "auto"
     allowed_hosts: tuple[str, ...] = ()
     """Names by which the server is reached, besides those of this machine."""
-    token: bool = True
-    """Ask for a token; False only on this machine."""
+    no_token: bool = False
+    """Ask for no token; only where nobody else gets in."""
     token_file: Path | None = None
     """Read the token from there rather than from the workspace."""
     upload_bytes: int = UPLOAD_BYTES
@@ -48,12 +48,12 @@ class ServerSettings:
 
     def check(self) -> None:
         """ConfigError for what cannot be, before anything is begun."""
-        if not self.token and not self.local:
+        if self.no_token and not self.local:
             raise ConfigError(
-                f"--no-token is for this machine only, and --host {self.host} lets others in: leave one of them out."
+                f"no_token=True is for this machine only, and host={self.host} lets others in: leave one of them out."
             )
         if (self.certfile is None) != (self.keyfile is None):
-            raise ConfigError("--certfile and --keyfile go together: give both, or none for plain HTTP.")
+            raise ConfigError("certfile= and keyfile= go together: give both, or none for plain HTTP.")
         files = [one for one in (self.certfile, self.keyfile, self.token_file) if one is not None and not one.is_file()]
         if files:
             raise ConfigError(f"{files[0]}: there is no such file.")
@@ -61,4 +61,4 @@ class ServerSettings:
             if not folder.is_dir():
                 raise ConfigError(f"{folder}: there is no such folder.")
         if self.port is not None and not 0 <= self.port < 65536:
-            raise ConfigError(f"--port is a number from 0 to 65535, found {self.port}.")
+            raise ConfigError(f"port= is a number from 0 to 65535, found {self.port}.")

@@ -58,11 +58,11 @@ class Workspace:
                     (self.folder / name).mkdir(exist_ok=True)
             except BlockingIOError:
                 raise ConfigError(
-                    f"{self.folder}: another server works there. Open its page, stop it, or give another --workspace."
+                    f"{self.folder}: another server works there. Open its page, stop it, or give another workspace=."
                 ) from None
             except OSError as error:
                 raise ConfigError(
-                    f"{self.folder}: cannot be written ({error.strerror or error}). Give another --workspace."
+                    f"{self.folder}: cannot be written ({error.strerror or error}). Give another workspace=."
                 ) from error
             yield
 

@@ -140,8 +140,11 @@ def export(
 ) -> Response:
     """Bands of all symbols, or every path as `Forecast.to_frame` has them, as a file."""
     body = exported(server.desk.finished(id), what, format)
-    name = f"{id}-{what}.{format}"
-    return Response(body, media_type=TYPES[format], headers={"Content-Disposition": f'attachment; filename="{name}"'})
+    return Response(
+        body,
+        media_type=TYPES[format],
+        headers={"Content-Disposition": "; ".join(["attachment", "filename" + "=" + f"{id}-{what}.{format}"])},
+    )
 
 
 def _paths(kept: Kept, symbol: str, column: str) -> np.ndarray:
