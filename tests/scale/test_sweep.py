@@ -126,6 +126,7 @@ def _run(given: Mapping[str, Any]) -> None:
     sweep(SweepSettings(**given))
 
 
+@pytest.mark.slow
 def test_it_goes_on_after_kill_9(finished: Path, tmp_path: Path) -> None:
     given = asked(tmp_path).model_dump()
     for seen in ("sweep/001/metrics.jsonl", "sweep/004/checkpoints/predictor"):

@@ -246,6 +246,7 @@ def test_what_changes_is_told_to_who_listens(api: Client, asked: dict[str, Any])
     again.close()
 
 
+@pytest.mark.slow
 def test_a_restart_forgets_nothing_and_stopping_is_quick(
     api: Client, asked: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -14,6 +14,8 @@ expect = sync_api.expect
 WAIT = 60_000
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
 
+pytestmark = pytest.mark.slow
+
 
 def findings(page: Any) -> list[str]:
     """What axe holds to be serious."""

@@ -14,6 +14,8 @@ expect = sync_api.expect
 WAIT = 60_000
 ROWS = 30_000
 
+pytestmark = pytest.mark.slow
+
 
 def _bars(times: pd.DatetimeIndex, form: str | None = None) -> pd.DataFrame:
     close = 100 + np.random.default_rng(0).normal(0, 0.05, len(times)).cumsum().round(4)

@@ -140,11 +140,8 @@ def export(
 ) -> Response:
     """Bands of all symbols, or every path as `Forecast.to_frame` has them, as a file."""
     body = exported(server.desk.finished(id), what, format)
-    return Response(
-        body,
-        media_type=TYPES[format],
-        headers={"Content-Disposition": "; ".join(["attachment", "filename" + "=" + f"{id}-{what}.{format}"])},
-    )
+    name = f"attachment; filename*=UTF-8''{id}-{what}.{format}"
+    return Response(body, media_type=TYPES[format], headers={"Content-Disposition": name})
 
 
 def _paths(kept: Kept, symbol: str, column: str) -> np.ndarray:

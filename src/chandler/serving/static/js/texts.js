@@ -168,7 +168,7 @@ export const texts = {
     title: "Data",
     lead: "Bars that charts and forecasts are made of. Files you add stay on the machine this server runs on.",
     add: "Add a file",
-    drop: "or drop it anywhere here: CSV, Parquet, JSON, Excel, zip and more.",
+    drop: "or drop it anywhere here: CSV, Parquet, JSON, Feather, zip and more.",
     dropping: "Drop to add",
     uploading: (name) => `Uploading ${name}`,
     tooLarge: (name, size, most) => `${name} is ${size}, and this server takes ${most} at most (chandler studio --max-upload).`,
