@@ -190,6 +190,10 @@ class ForecastDesk:
             ticket = self._running = self._waiting.pop(0)
             try:
                 await self._make(ticket)
+            except OSError as error:  # a full disk ends this forecast, not the desk
+                shutil.rmtree(ticket.kept.folder, ignore_errors=True)
+                ticket.message = f"The forecast could not be written or begun ({error.strerror or error})."
+                self._end(ticket, "failed")
             finally:
                 self._running = None
 
