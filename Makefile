@@ -116,7 +116,7 @@ check-project: $(TOOLS)/.ready ## Lint the images, validate CITATION.cff
 	$(TOOLS)/bin/cffconvert --validate
 
 docs: $(DOCS)/.ready ## The site, from docs/ into site/
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 
 format: $(READY) ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
