@@ -75,7 +75,12 @@ def test_a_stage_says_how_much_there_is_to_do_each_time_it_begins(tmp_path: Path
     before = (tmp_path / "metrics.jsonl").stat().st_ino
     log.on_stage_begin(StagePlan("tokenizer", 2, 20, 160, 5))  # killed after step 10, saved at 5
     records = read_records(tmp_path)
-    assert [(one["kind"], one["step"]) for one in records] == [("begin", 0), ("validation", 0), ("train", 5), ("begin", 5)]
+    assert [(one["kind"], one["step"]) for one in records] == [
+        ("begin", 0),
+        ("validation", 0),
+        ("train", 5),
+        ("begin", 5),
+    ]
     assert {key: records[-1][key] for key in ("steps", "epochs", "windows", "epoch")} == {
         "steps": 20, "epochs": 2, "windows": 160, "epoch": 0,
     }  # fmt: skip
