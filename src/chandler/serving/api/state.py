@@ -9,6 +9,7 @@ from fastapi import Depends, Query, Request
 
 from chandler.serving.events import EventHub
 from chandler.serving.forecasts import ForecastDesk
+from chandler.serving.jobs import JobDesk
 from chandler.serving.models import ModelList
 from chandler.serving.security import Credentials
 from chandler.serving.settings import ServerSettings
@@ -29,6 +30,7 @@ class Server:
     models: ModelList
     worker: WorkerClient
     desk: ForecastDesk
+    jobs: JobDesk
 
 
 def _server(request: Request) -> Server:
