@@ -9,7 +9,7 @@ from fastapi import Depends, Query, Request
 
 from chandler.serving.events import EventHub
 from chandler.serving.forecasts import ForecastDesk
-from chandler.serving.jobs import JobDesk
+from chandler.serving.jobs import JobDesk, RecipeBook
 from chandler.serving.models import ModelList
 from chandler.serving.security import Credentials
 from chandler.serving.settings import ServerSettings
@@ -31,6 +31,7 @@ class Server:
     worker: WorkerClient
     desk: ForecastDesk
     jobs: JobDesk
+    recipes: RecipeBook
 
 
 def _server(request: Request) -> Server:
