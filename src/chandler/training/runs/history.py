@@ -117,7 +117,11 @@ class RunHistory:
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
-    """metrics.jsonl of a run, a dict per line; without the half line that a process left as it died."""
+    """metrics.jsonl of a run, a dict per line; without the half line that a process left as it died.
+
+    A record has a stage, a kind and a step: "begin" (a stage starts or goes on: its steps, epochs and windows an epoch), "train",
+    "validation"; who reads them passes over kinds that it does not know.
+    """
     path = folder / "metrics.jsonl"
     records = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
