@@ -2,10 +2,10 @@
 import { post } from "../api.js";
 import { Curves } from "../curves.js";
 import { clock } from "../format.js";
+import { curve, measuresOf, ofStage } from "../records.js";
 import { texts } from "../texts.js";
 import { Busy, Command, Dialog, Notice, Num, Progress, Select, Toggle, html, integer, number, seconds, useEffect, useMemo, useRef, useState } from "../ui.js";
 import { ENDED } from "./draft.js";
-import { bestOf, measuresOf, seriesOf, stagesOf } from "./history.js";
 import { useLive } from "./live.js";
 
 const say = texts.finetune;
@@ -68,23 +68,21 @@ function Outcome({ job, run }) {
   return null;
 }
 
-function Stage({ stage, score }) {
+function Stage({ name, stage, score, steps }) {
   const measures = measuresOf(stage);
   const first = measures.includes(score) ? score : measures[0];
   const [chosen, choose] = useState(null);
   const measure = chosen ?? first;
-  const series = useMemo(() => measure && seriesOf(stage, measure), [stage, measure]);
-  const best = bestOf(stage);
-  const name = words.stage(stage.name);
-  return html`<section class="curve" data-stage=${stage.name} aria-label=${name}>
-    <header><h3>${name}</h3>
-      ${measures.length > 1 && html`<label class="field inline"><span>${words.measure}</span><${Select} value=${measure} onChange=${choose} options=${measures.map((one) => [one, one === first ? words.chosenBy(one) : one])} /></label>`}</header>
-    ${series ? html`<${Curves} series=${[series]} label=${words.curve(name, measure)} />` : html`<p class="soft">${words.noValidation}</p>`}
+  const series = useMemo(() => curve(stage, words.stage(name), measure), [stage, measure]);
+  const title = words.stage(name);
+  return html`<section class="stage-of" data-stage=${name} data-train=${stage.train.length} data-validation=${stage.validation.length} aria-label=${title}>
+    ${measures.length > 1 && html`<label class="field inline"><span>${words.measure}</span><${Select} value=${measure} onChange=${choose} options=${measures.map((one) => [one, one === first ? words.chosenBy(one) : one])} /></label>`}
+    <${Curves} series=${[series]} label=${title} steps=${steps} />
     ${stage.validation.length > 0 && html`<details><summary>${words.measures(stage.validation.length)}</summary>
-      <div class="scroll tall" tabindex="0" role="region" aria-label="${words.measures(stage.validation.length)}: ${name}"><table class="measures">
-        <thead><tr><th scope="col">${words.step}</th><th scope="col">${words.epoch}</th>${measures.map((one) => html`<th key=${one} scope="col">${one}</th>`)}<th scope="col"><span class="out">${words.best}</span></th></tr></thead>
+      <div class="scroll tall" tabindex="0" role="region" aria-label="${words.measures(stage.validation.length)}: ${title}"><table class="measures">
+        <thead><tr><th scope="col">${words.step}</th><th scope="col">${words.epoch}</th>${measures.map((one) => html`<th key=${one} scope="col" title=${texts.measures[one] ?? ""}>${one}</th>`)}<th scope="col"><span class="out">${words.best}</span></th></tr></thead>
         <tbody>${stage.validation.map((one) => html`<tr key=${one.step} data-step=${one.step}><th scope="row">${one.step ? integer(one.step) : words.untouched}</th><td>${integer(one.epoch)}</td>
-          ${measures.map((name) => html`<td key=${name}><${Num} value=${one[name]} /></td>`)}<td>${one.step === best ? html`<b class="best">${words.best}</b>` : ""}</td></tr>`)}</tbody>
+          ${measures.map((name) => html`<td key=${name}><${Num} value=${one[name]} /></td>`)}<td>${one.step === series.best ? html`<b class="mark ready">${words.best}</b>` : ""}</td></tr>`)}</tbody>
       </table></div></details>`}
   </section>`;
 }
@@ -127,7 +125,7 @@ function Settings({ run }) {
 export function Job({ id }) {
   const [logOpen, openLog] = useState(false);
   const { job, run, records, lines, error, again } = useLive(id, logOpen);
-  const stages = useMemo(() => stagesOf(records), [records]);
+  const stages = useMemo(() => [...new Set(records.map((one) => one.stage))].map((name) => ({ name, ...ofStage(records, name) })), [records]);
   useEffect(() => {
     if (job) document.title = `${job.name} · ${texts.pages.finetune} · ${texts.name}`;
   }, [job?.name]);
@@ -136,13 +134,13 @@ export function Job({ id }) {
   const score = (name) => run?.stages.find((one) => one.name === name)?.score;
   const facts = [[words.created, clock(job.created)], [words.started, job.started && clock(job.started)], [words.ended, job.ended && clock(job.ended)],
     [words.took, job.started && job.ended && seconds(job.ended - job.started)]].filter(([, value]) => value);
-  return html`<article class="job" data-job=${job.id} data-state=${job.state} data-points=${stages.map((one) => one.train.length + one.validation.length).join()}>
+  return html`<article class="job" data-job=${job.id} data-state=${job.state}>
     <p><a href="/finetune">← ${words.back}</a></p>
     <header class="head"><h1>${job.name}</h1> <span class="mark ${job.state}" id="state" role="status">${say.states[job.state]}</span><${Buttons} job=${job} again=${again} /></header>
     ${error && html`<${Notice} kind="problem">${error.message}<//>`}
     ${going && html`<${Bar} job=${job} />`}
     <${Outcome} job=${job} run=${run} />
-    ${stages.length > 0 && html`<div class="curves">${stages.map((stage) => html`<${Stage} key=${stage.name} stage=${stage} score=${score(stage.name)} />`)}</div>`}
+    ${stages.length > 0 && html`<div class="stages">${stages.map((stage) => html`<${Stage} key=${stage.name} name=${stage.name} stage=${stage} score=${score(stage.name)} steps=${stage.begin?.steps} />`)}</div>`}
     <dl class="facts">${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
     <${Log} lines=${lines} open=${logOpen} toggle=${openLog} />
     ${run?.settings && html`<${Settings} run=${run} />`}
