@@ -11,6 +11,7 @@ from chandler.serving.events import EventHub
 from chandler.serving.forecasts import ForecastDesk
 from chandler.serving.jobs import JobDesk, RecipeBook
 from chandler.serving.models import ModelList
+from chandler.serving.runs import RunList
 from chandler.serving.security import Credentials
 from chandler.serving.settings import ServerSettings
 from chandler.serving.sources import SourceRegistry
@@ -30,6 +31,7 @@ class Server:
     models: ModelList
     worker: WorkerClient
     desk: ForecastDesk
+    runs: RunList
     jobs: JobDesk
     recipes: RecipeBook
 

@@ -106,7 +106,10 @@ class MetricsReader:
             self._about.append(self._names.setdefault(about, about))
 
     def _forget(self) -> None:
-        self._inode, self._offset, self._sum, self._end = -1, 0, 0, b""
+        self._inode: int = -1
+        self._offset: int = 0
+        self._sum: int = 0
+        self._end: bytes = b""
         self._lines: list[bytes] = []
         self._sums: list[int] = []
         self._about: list[tuple[str, str]] = []

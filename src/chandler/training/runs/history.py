@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -32,6 +32,8 @@ class StageHistory:
     """Validation records, in the order of their steps; the first is step 0."""
     model: Mapping[str, Any]
     """config.json of its result; empty if there is none."""
+    begin: Mapping[str, Any] = field(default_factory=dict)
+    """The last record of its beginning or going on: steps, epochs, windows of an epoch; empty in older runs."""
 
     @property
     def status(self) -> str:
@@ -97,6 +99,7 @@ class RunHistory:
             mine = [record for record in records if record.get("stage") == name]
             # A stage that was interrupted and begun again has two beginnings: the later one counts.
             begins = [i for i, one in enumerate(mine) if one.get("kind") == "validation" and one.get("step") == 0]
+            begun = [record for record in mine if record.get("kind") == "begin"]
             mine = mine[begins[-1] :] if begins else []
             stages.append(
                 StageHistory(
@@ -106,6 +109,7 @@ class RunHistory:
                     train=[record for record in mine if record.get("kind") == "train"],
                     validation=[record for record in mine if record.get("kind") == "validation"],
                     model=read_mapping(folder / name / "config.json", strict=strict),
+                    begin=begun[-1] if begun else {},
                 )
             )
         return cls(folder, config, summary, tuple(stages), records[0].get("time") if records else None)

@@ -17,7 +17,9 @@ export const measuresOf = ({ validation }) => Object.keys(validation[0] ?? {}).f
 
 /** One series of `Curves`: a measure of a stage (what `ofStage` gave), with the training loss where that has the same unit. */
 export function curve(stage, name, measure = measuresOf(stage)[0]) {
-  const losses = ALIKE[measure] ?? [];
+  // A stage trained over the horizon alone (predictor.loss: horizon) has that first, and its training losses are of those bars.
+  const horizon = measuresOf(stage).find((one) => one.startsWith("nll")) === "nll_horizon";
+  const losses = (horizon ? { nll_horizon: ALIKE.nll } : ALIKE)[measure] ?? [];
   const validation = stage.validation.filter((one) => Number.isFinite(one[measure])).map((one) => [one.step, one[measure]]);
   const train = stage.train.filter((one) => losses.length && losses.every((key) => Number.isFinite(one[key]))).map((one) => [one.step, losses.reduce((sum, key) => sum + one[key], 0)]);
   const start = validation.length && validation[0][0] === 0 ? validation[0][1] : null;
