@@ -68,7 +68,7 @@ function Outcome({ job, run }) {
   return null;
 }
 
-function Stage({ name, stage, score, steps }) {
+export function Stage({ name, stage, score, steps }) {
   const measures = measuresOf(stage);
   const first = measures.includes(score) ? score : measures[0];
   const [chosen, choose] = useState(null);
@@ -110,7 +110,7 @@ function flat(values, prefix = "") {
 }
 
 /** What the run folder says it was started with; the form may say something else by now. */
-function Settings({ run }) {
+export function Settings({ run }) {
   const [sought, seek] = useState("");
   const rows = useMemo(() => flat(run.settings), [run]);
   const seen = rows.filter(([key]) => key.includes(sought.trim().toLowerCase()));
