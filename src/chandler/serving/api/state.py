@@ -9,6 +9,7 @@ from fastapi import Depends, Query, Request
 
 from chandler.serving.events import EventHub
 from chandler.serving.forecasts import ForecastDesk
+from chandler.serving.jobs import JobDesk
 from chandler.serving.models import ModelList
 from chandler.serving.runs import RunList
 from chandler.serving.security import Credentials
@@ -31,6 +32,7 @@ class Server:
     worker: WorkerClient
     desk: ForecastDesk
     runs: RunList
+    jobs: JobDesk
 
 
 def _server(request: Request) -> Server:

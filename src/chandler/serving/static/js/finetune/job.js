@@ -68,6 +68,7 @@ function Outcome({ job, run }) {
   return null;
 }
 
+/** The curve of a stage and its validations. */
 export function Stage({ name, stage, score, steps }) {
   const measures = measuresOf(stage);
   const first = measures.includes(score) ? score : measures[0];
@@ -76,14 +77,14 @@ export function Stage({ name, stage, score, steps }) {
   const series = useMemo(() => curve(stage, words.stage(name), measure), [stage, measure]);
   const title = words.stage(name);
   return html`<section class="stage-of" data-stage=${name} data-train=${stage.train.length} data-validation=${stage.validation.length} aria-label=${title}>
-    ${measures.length > 1 && html`<label class="field inline"><span>${words.measure}</span><${Select} value=${measure} onChange=${choose} options=${measures.map((one) => [one, one === first ? words.chosenBy(one) : one])} /></label>`}
     <${Curves} series=${[series]} label=${title} steps=${steps} />
-    ${stage.validation.length > 0 && html`<details><summary>${words.measures(stage.validation.length)}</summary>
+    <div class="beside">${stage.validation.length > 0 && html`<details><summary>${words.measures(stage.validation.length)}</summary>
       <div class="scroll tall" tabindex="0" role="region" aria-label="${words.measures(stage.validation.length)}: ${title}"><table class="measures">
         <thead><tr><th scope="col">${words.step}</th><th scope="col">${words.epoch}</th>${measures.map((one) => html`<th key=${one} scope="col" title=${texts.measures[one] ?? ""}>${one}</th>`)}<th scope="col"><span class="out">${words.best}</span></th></tr></thead>
         <tbody>${stage.validation.map((one) => html`<tr key=${one.step} data-step=${one.step}><th scope="row">${one.step ? integer(one.step) : words.untouched}</th><td>${integer(one.epoch)}</td>
           ${measures.map((name) => html`<td key=${name}><${Num} value=${one[name]} /></td>`)}<td>${one.step === series.best ? html`<b class="mark ready">${words.best}</b>` : ""}</td></tr>`)}</tbody>
       </table></div></details>`}
+      ${measures.length > 1 && html`<label class="field inline"><span>${words.measure}</span><${Select} value=${measure} onChange=${choose} options=${measures.map((one) => [one, one === first ? words.chosenBy(one) : one])} /></label>`}</div>
   </section>`;
 }
 

@@ -80,7 +80,7 @@ function Earlier({ jobs }) {
     <thead><tr>${["name", "state", "created", "took"].map((one) => html`<th key=${one} scope="col">${columns[one]}</th>`)}</tr></thead>
     <tbody>${jobs.map((job) => html`<tr key=${job.id} data-row=${job.id} data-state=${job.state}>
       <th scope="row"><a href="/finetune?job=${job.id}">${job.name}</a></th>
-      <td><span class="mark ${job.state}">${say.states[job.state]}</span>${job.state === "running" && job.progress ? html`<${Bar} job=${job} />` : ""}${job.state === "failed" && job.message ? html`<small class="told">${job.message.split("\n")[0]}</small>` : ""}</td>
+      <td><span class="mark ${job.state}">${say.states[job.state]}</span>${job.state === "failed" && job.message ? html`<small class="told">${job.message.split("\n")[0]}</small>` : ""}</td>
       <td>${clock(job.created)}</td><td>${job.started && job.ended ? seconds(job.ended - job.started) : "–"}</td></tr>`)}</tbody>
   </table></div>`;
 }
