@@ -46,7 +46,10 @@ class Child:
         while (request := requests.get()) is not None:
             self.say("state", state="busy")
             try:
-                self.say("done", **(self.forecast(request) if request["do"] == "forecast" else self.look(request)))
+                do = {"forecast": self.forecast, "settings": self.settle, "recipes": self.settle}.get(
+                    request["do"], self.look
+                )
+                self.say("done", **do(request))
             except Cancelled:
                 self.say("cancelled")
             except ChandlerError as error:
@@ -74,6 +77,12 @@ class Child:
 
         folder, what = Path(request["journal"]), request["do"]
         return {"found": ledger.score(folder, request["bars"]) if what == "score" else getattr(ledger, what)(folder)}
+
+    def settle(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Settings of a job, checked; or what settings there are."""
+        from chandler.serving.worker.settings import recipes, settled
+
+        return recipes(request) if request["do"] == "recipes" else settled(request)
 
     def model(self, source: str, revision: str) -> Any:
         """A loaded forecaster."""
