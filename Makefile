@@ -8,7 +8,7 @@ WHEELS ?= wheels
 WHEELS_PYTHON ?= 3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-processors test-gpu test-ray wheels soak fingerprint demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read bench-card bench-scale build try-wheel docs check-project format clean test-contrib test-studio
+.PHONY: help setup check test test-processors test-gpu test-ray wheels soak fingerprint demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read bench-card bench-scale bench-studio build try-wheel docs check-project format clean test-contrib test-studio
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -99,6 +99,10 @@ test-ray: $(RAY)/.ready ## The tests that need Ray, in an environment of their o
 
 bench-scale: $(RAY)/.ready ## What --engine ray costs and brings on this machine; kills survived
 	OMP_NUM_THREADS=1 $(RAY)/bin/python -m benchmarks.scale
+
+bench-studio: $(READY) ## The page and the server: start, a million bars, reads while a job trains, memory
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.studio
+
 test-contrib: $(CONTRIB)/.ready ## The adapters with their libraries: every check of sktime's, a task of fev, a workflow of Qlib
 	HF_HUB_OFFLINE=1 $(CONTRIB)/bin/python -m pytest tests/contrib
 
