@@ -46,7 +46,9 @@ def started(folder: Path) -> tuple[Client, float, float]:
     """A server with its page; seconds until its address was printed, and until its API answered."""
     begun = time.perf_counter()
     addressed: list[float] = []
-    client = launch(folder, "--no-browser", "--no-token", command="studio", told=lambda: addressed.append(time.perf_counter()))
+    client = launch(
+        folder, "--no-browser", "--no-token", command="studio", told=lambda: addressed.append(time.perf_counter())
+    )
     return client, addressed[0] - begun, time.perf_counter() - begun
 
 
@@ -146,7 +148,10 @@ def main() -> None:
             root = f"http://127.0.0.1:{client.port}"
             said("... API answers", f"{answer:.2f} s")
             said("first visit: page with the bundled candles", f"{drawn(page, root):.2f} s", "< 1 s")
-            said("... forecasting process ready, since the command", f"{answer + until(lambda: client.get('/health')['ready']):.1f} s")
+            said(
+                "... forecasting process ready, since the command",
+                f"{answer + until(lambda: client.get('/health')['ready']):.1f} s",
+            )
 
             body = walk(asked.rows)
             begun = time.perf_counter()
@@ -159,7 +164,10 @@ def main() -> None:
             page.goto(f"{root}/about")
             said("first chart of them, page load included", f"{drawn(page, chart):.2f} s", "< 1 s")
             moved = pans(page)
-            said("panning back: key to new bars drawn, median", f"{1e3 * statistics.median(moved):.0f} ms" if moved else "none")
+            said(
+                "panning back: key to new bars drawn, median",
+                f"{1e3 * statistics.median(moved):.0f} ms" if moved else "none",
+            )
 
             tabs = page.context
             begun = time.perf_counter()
@@ -175,19 +183,27 @@ def main() -> None:
 
             bars = f"/api/v1/sources/{source}/bars?symbol={symbol}"
             reads = [
-                f"{bars}&limit=600", f"{bars}&limit=2000&from=1577836800&to=1590000000", "/api/v1/sources", "/api/v1/models", "/api/v1/system",
-                f"{bars}&limit=600&to=1600000000", "/api/v1/forecasts", "/api/v1/jobs", "/api/v1/runs",
+                f"{bars}&limit=600", f"{bars}&limit=2000&from=1577836800&to=1590000000", "/api/v1/sources", "/api/v1/models",
+                "/api/v1/system", f"{bars}&limit=600&to=1600000000", "/api/v1/forecasts", "/api/v1/jobs", "/api/v1/runs",
             ]  # fmt: skip
             quiet, failed = load(client, reads, asked.seconds)
             middle, high = of(quiet)
-            said(f"{CLIENTS} clients reading, nothing else: p50, p95", f"{middle:.0f}, {high:.0f} ms", f"{failed} failed of {len(quiet)}")
+            said(
+                f"{CLIENTS} clients reading, nothing else: p50, p95",
+                f"{middle:.0f}, {high:.0f} ms",
+                f"{failed} failed of {len(quiet)}",
+            )
             job = train(client, source)
             try:
                 busy, failed = load(client, reads, asked.seconds)
             finally:
                 client.call("POST", f"/api/v1/jobs/{job}/kill", {})
             middle, busy_high = of(busy)
-            said("... while a job trains: p50, p95", f"{middle:.0f}, {busy_high:.0f} ms", f"< 300 ms; {failed} failed of {len(busy)}")
+            said(
+                "... while a job trains: p50, p95",
+                f"{middle:.0f}, {busy_high:.0f} ms",
+                f"< 300 ms; {failed} failed of {len(busy)}",
+            )
             said("... p95 against nothing else", f"{busy_high / high:.2f} times")
             said("server's memory besides mapped files", f"{memory(client):.0f} MB", "< 400 MB")
         finally:

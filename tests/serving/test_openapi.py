@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.serving.conftest import Client
 
 pytestmark = pytest.mark.slow
