@@ -200,8 +200,4 @@ def test_a_server_without_jobs_says_so(tmp_path: Path) -> None:
 
 def processes(home: Path, id: str) -> list[psutil.Process]:
     """The supervisor of a job and its command."""
-    return [
-        one for one in psutil.process_iter(["cmdline"]) if any(id in word for word in one.info["cmdline"] or ())
-    ]
-
-
+    return [one for one in psutil.process_iter(["cmdline"]) if any(id in word for word in one.info["cmdline"] or ())]
