@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 from tests.serving.conftest import Client, launch
 
 A = "/api/v1"
@@ -112,6 +111,65 @@ def test_a_finetuning_from_order_to_model(api: Client, request_: dict[str, Any],
     assert until(api, over["id"], "finished")["run_id"] == done["run_id"]
 
 
+def test_recipes_and_the_form_of_all_settings(api: Client) -> None:
+    found = api.get("/recipes")["recipes"]
+    assert [one["id"] for one in found] == ["trial", "daily", "daily-lora", "intraday", "intraday-lora"]
+    assert all(one["title"] and len(one["about"]) > 60 for one in found)
+    for one in found:
+        recipe = api.get(f"/recipes/{one['id']}")
+        assert recipe["title"] == one["title"]
+        for key in recipe["main"]:
+            assert at(recipe["values"], key) is None or at(recipe["values"], key), key
+        for key, about in properties(recipe["schema"]):
+            assert not key.endswith((".path", ".revision", "tokenizer.start", "predictor.start")), key
+            assert key.split(".")[0] not in ("out", "trackers"), key
+            assert "$ref" not in about
+        assert "YOUR" not in str(recipe["values"])
+    described = dict(properties(recipe["schema"]))
+    assert len(recipe["main"]) == 8
+    assert described.keys() >= {*recipe["main"], "data.split.train_end", "predictor.lora.rank"}
+    assert "cuda" in described["device"]["description"]
+    assert described["data.split.train_end"]["description"].startswith("Last day of training")
+    assert recipe["values"]["predictor"]["mode"] == "lora"
+    assert api.call("GET", A + "/recipes/..%2ftrial").status == 404
+
+
+def at(values: dict[str, Any], key: str) -> Any:
+    for part in key.split("."):
+        values = values[part]
+    return values
+
+
+def properties(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Dotted key -> what the schema says of it."""
+
+    def below(node: dict[str, Any], at: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        for name, one in node.get("properties", {}).items():
+            refs = [one.get("$ref"), *(each.get("$ref") for each in one.get("anyOf", ()))]
+            inner = [schema["$defs"][ref.rpartition("/")[2]] for ref in refs if ref]
+            if not inner:
+                yield at + name, one
+            for each in inner:
+                yield from below(each, f"{at}{name}.")
+
+    return below(schema, "")
+
+
+def test_a_recipe_is_what_a_job_begins_with(api: Client, home: Path, request_: dict[str, Any]) -> None:
+    job = begun(api, request_, name="by recipe", recipe_id="trial", overrides={"predictor.epochs": 7})
+    settings = yaml.safe_load((home / "workspace" / "jobs" / job["id"] / "settings.yaml").read_text())
+    assert (settings["predictor"]["epochs"], settings["data"]["lookback"], settings["tokenizer"]["epochs"]) == (
+        7,
+        128,
+        1,
+    )
+    assert (settings["data"]["path"], settings["predictor"]["start"]) == ("chandler-stocks", "chandler-nano")
+    assert settings["out"] == str(home / "runs" / "by-recipe")
+    assert api.call("POST", f"{A}/jobs/{job['id']}/kill", {}).status == 202
+    unknown = {**request_, "name": "x", "recipe_id": "none"}
+    assert api.call("POST", A + "/jobs", unknown).status == 404
+
+
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
@@ -122,7 +180,7 @@ def test_a_finetuning_from_order_to_model(api: Client, request_: dict[str, Any],
         ({"data.path": "/etc"}, "data.path is set by the server"),
         ({"data": {"path": "/etc"}}, "data.path is set by the server"),
         ({"data. path": "/etc"}, "data.path is set by the server"),
-        ({"data.replay": {"path": "x"}}, "data.replay.path is set by the server"),
+        ({"data.replay": {"path": "x"}}, "data.replay is set by the server"),
         ({"out": "x"}, "out is set by the server"),
         ({"tokenizer.start": "random"}, "tokenizer.start is set by the server"),
         ({"predictor.revision": "x"}, "predictor.revision is set by the server"),
@@ -200,8 +258,4 @@ def test_a_server_without_jobs_says_so(tmp_path: Path) -> None:
 
 def processes(home: Path, id: str) -> list[psutil.Process]:
     """The supervisor of a job and its command."""
-    return [
-        one for one in psutil.process_iter(["cmdline"]) if any(id in word for word in one.info["cmdline"] or ())
-    ]
-
-
+    return [one for one in psutil.process_iter(["cmdline"]) if any(id in word for word in one.info["cmdline"] or ())]

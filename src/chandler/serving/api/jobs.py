@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from chandler.serving.api.state import Cursor, Limit, Server, The, page_of
 from chandler.serving.errors import STATUS, Refusal, answers, without_paths
-from chandler.serving.jobs import JobRequest, Shop, ordered
+from chandler.serving.jobs import JobRequest, Shop, ordered, recipe_list
 from chandler.serving.worker import WorkerDied
 
 State = Literal["queued", "running", "stopping", "finished", "stopped", "failed", "lost"]
@@ -59,6 +59,31 @@ class JobList(BaseModel):
 
     jobs: list[Job]
     next: int | None
+
+
+class RecipeLine(BaseModel):
+    """What a finetuning can begin with."""
+
+    id: str
+    title: str
+    about: str
+
+
+class RecipeList(BaseModel):
+    """All recipes, the quickest first."""
+
+    recipes: list[RecipeLine]
+
+
+class RecipeAnswer(RecipeLine):
+    """One recipe, and what else can be set."""
+
+    values: dict[str, Any]
+    """Its settings over the defaults, nested."""
+    schema_: dict[str, Any] = Field(alias="schema")
+    """JSON schema of all settings; descriptions say what they set."""
+    main: list[str]
+    """Dotted keys that are shown first."""
 
 
 class LogAnswer(BaseModel):
@@ -148,3 +173,15 @@ def job_log(
 ) -> LogAnswer:
     """What a job printed, from a byte on."""
     return LogAnswer(**server.jobs.log(id, after))
+
+
+@router.get("/recipes", response_model=RecipeList, operation_id="listRecipes", responses=answers(404))
+def recipes() -> RecipeList:
+    """What a finetuning can begin with."""
+    return RecipeList(recipes=[RecipeLine(id=one.id, title=one.title, about=one.about) for one in recipe_list()])
+
+
+@router.get("/recipes/{id}", response_model=RecipeAnswer, operation_id="getRecipe", responses=answers(404, 503))
+async def recipe(server: The, id: str) -> RecipeAnswer:
+    """The settings of a recipe, and the form of all settings. Places are none of them: the server sets those."""
+    return RecipeAnswer(**await server.recipes.open(id, lambda message: asked(server, message)))

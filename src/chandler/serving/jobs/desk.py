@@ -15,7 +15,20 @@ from typing import Any, Literal
 
 from chandler.serving.errors import Refusal, without_paths
 from chandler.serving.events import EventHub
-from chandler.serving.jobs.folder import EXIT, JOB, LOCK, LOG, REFUSED, REPORT, RESULT, STOP, JobFolder, Order, State
+from chandler.serving.jobs.folder import (
+    EXIT,
+    JOB,
+    LOCK,
+    LOG,
+    PROCESS,
+    REFUSED,
+    REPORT,
+    RESULT,
+    STOP,
+    JobFolder,
+    Order,
+    State,
+)
 from chandler.serving.jobs.progress import Gauge
 from chandler.serving.sources import child_environment
 from chandler.serving.workspace import Workspace, folder_id, is_id, read_json, write_json
@@ -99,7 +112,7 @@ class JobDesk:
             return {
                 "id": id, "kind": order.kind, "name": order.name, "state": state, "resumable": self._resumable(job, order, state),
                 "created": order.created,
-                "started": int(process["started"]) if process and state != "queued" else None,
+                "started": int(process["started"]) if "started" in process and state != "queued" else None,
                 "ended": int(ended["ended"]) if gone and ended else None,
                 "position": self._queue.index(id) + 1 if state == "queued" else None,
                 "source_id": order.source_id, "model_ids": list(order.model_ids),
@@ -269,6 +282,8 @@ class JobDesk:
         lock = os.open(job.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # What was begun is gone on with; when, its supervisor will say.
+            write_json(job.folder / PROCESS, {"again": bool(job.process())})
             with (job.folder / LOG).open("ab") as out:
                 child = subprocess.Popen(
                     [sys.executable, "-m", "chandler.serving.jobs.supervise", str(job.folder), str(lock)],

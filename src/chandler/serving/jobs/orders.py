@@ -22,10 +22,11 @@ from chandler.serving.workspace import Workspace, fresh_id
 
 NAME = r"^\w[\w .-]{0,63}$"
 PATHS = re.compile(
-    r"(out|data\.(path|folder|sources|market)|data\.replay\.path|(tokenizer|predictor)\.start|(.+\.)?revision|models?|signals|head|trackers"
+    r"(out|data\.(path|folder|sources|market|freq)|data\.replay|(tokenizer|predictor)\.start|(.+\.)?revision|models?|signals|head|trackers"
     r"|signal\.head)(\..*)?"
 )
-"""Settings that name places, or send something elsewhere: the server sets them, or nobody does."""
+"""Settings that name places, or send something elsewhere: the server sets them, or nobody does. (Bars to replay are none of its
+sources yet.)"""
 OVERRIDES = 500
 Ask = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 """Has the worker do something; refuses where it fails."""
@@ -136,12 +137,18 @@ class _Draft:
         """Have the settings checked, then make the folder with them."""
         self.require_free()
         asked = {
-            "do": "settings", "id": self.id, "kind": self.request.kind, "recipe": self.request.recipe_id,
+            "do": "settings", "id": self.id, "kind": self.request.kind, "recipe": self.recipe(),
             "models": [one.source for one in self.models], "overrides": self.request.overrides, "final": final,
         }  # fmt: skip
         found = await ask(asked)
         self.open()
         write_text(self.folder / SETTINGS, found["yaml"])
+
+    def recipe(self) -> str | None:
+        """The file of the recipe. It is one that there is: looked up by its id among all."""
+        from chandler.serving.jobs.recipes import recipe
+
+        return None if self.request.recipe_id is None else str(recipe(self.request.recipe_id).path)
 
     def require_free(self) -> None:
         """Refusal 409: the folder of this name holds something, and is not to be replaced."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from chandler.errors import ConfigError
 from chandler.forecasting import RELEASES
-from chandler.settings import put
-from chandler.training.settings import load_settings
+from chandler.settings import put, read
+from chandler.training.settings import Settings, load_settings
 
 
 def settled(request: dict[str, Any]) -> dict[str, Any]:
@@ -16,13 +16,19 @@ def settled(request: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: an unknown key, the nearest one named; a value that cannot be.
     """
-    raw: dict[str, Any] = {}
+    raw: dict[str, Any] = {} if request["recipe"] is None else read(request["recipe"])[0]
     for key, value in (request["overrides"] | _starts(request["models"]) | request["final"]).items():
         path = [part.strip() for part in key.split(".")]
         if not all(path):
             raise ConfigError(f"{key!r} is no key: expected names with points between them, such as data.lookback.")
         put(raw, path, value)
     return {"yaml": load_settings(raw).to_yaml(short=True)}
+
+
+def recipes(request: dict[str, Any]) -> dict[str, Any]:
+    """The settings of recipes over the defaults, and what settings there are."""
+    values = {id: load_settings(path).model_dump(mode="json") for id, path in request["recipes"].items()}
+    return {"values": values, "schema": Settings.model_json_schema()}
 
 
 def _starts(models: list[str]) -> dict[str, str]:

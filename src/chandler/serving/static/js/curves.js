@@ -8,7 +8,7 @@ const MOST = 2000;
 const ROWS = 400;
 /** Series are told apart by a colour (classes of these numbers in studio.css), a dash and the shape of their points. */
 const DASHES = [null, "7 3", "2 3", "9 3 2 3", "12 4", "4 2 1 2"];
-const [TOP, RIGHT, BOTTOM, LEFT, HEIGHT] = [12, 14, 40, 62, 290];
+const [TOP, RIGHT, BOTTOM, LEFT, HEIGHT] = [12, 14, 40, 52, 280];
 
 /** Every so many of them, the last one too. */
 function thinned(points, most) {
@@ -20,10 +20,10 @@ function thinned(points, most) {
 function ticks(low, high, count) {
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((one) => one * power).find((one) => one >= rough * 0.999);
+  const step = [1, 2, 2.5, 5, 10].map((one) => one * power).find((one) => one >= rough * 0.999);
   const found = [];
-  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9; at++) found.push(at * step);
-  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  for (let at = Math.ceil(low / step - 1e-9) + 0; at * step <= high + step * 1e-9; at++) found.push(at * step);
+  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) + (step / power === 2.5);
   return found.map((one) => [one, one.toFixed(digits).replace("-", "\u2212")]);
 }
 
@@ -45,7 +45,7 @@ function scales(series, width, steps) {
   const room = (to(most) - to(least) || Math.abs(to(most)) || 1) * 0.06;
   const [low, high] = [to(least) - room, to(most) + room];
   const last = all.reduce((found, [step]) => Math.max(found, step), steps ?? 1);
-  const rounds = logarithmic ? powers(from(low), from(high)).map((one) => [one, number(one, 3)]) : ticks(low, high, 5);
+  const rounds = logarithmic ? powers(from(low), from(high)).map((one) => [one, one < 1e5 ? number(one, 3) : one.toExponential(0).replace("e+", "e")]) : ticks(low, high, 5);
   return {
     last, rounds, logarithmic,
     x: (step) => LEFT + (step / last) * (width - LEFT - RIGHT),
@@ -63,15 +63,14 @@ function Point({ at, x, y, told }) {
   return html`<circle cx=${x} cy=${y} r="4">${title}</circle>`;
 }
 
-function Axes({ to, width, measure }) {
+function Axes({ to, width }) {
   const bottom = HEIGHT - BOTTOM;
-  const across = ticks(0, to.last, Math.max(2, Math.floor(width / 110))).map(([step]) => step);
+  const across = ticks(0, to.last, Math.max(2, Math.floor(width / 84))).map(([step]) => step);
   return html`<g class="axes">
     ${to.rounds.map(([value, text]) => html`<line x1=${LEFT} x2=${width - RIGHT} y1=${to.y(value)} y2=${to.y(value)} /><text x=${LEFT - 8} y=${to.y(value) + 4} text-anchor="end">${text}</text>`)}
     ${across.filter(Number.isInteger).map((step) => html`<text x=${to.x(step)} y=${bottom + 16} text-anchor=${step === to.last ? "end" : "middle"}>${integer(step)}</text>`)}
     <line class="base" x1=${LEFT} x2=${width - RIGHT} y1=${bottom} y2=${bottom} />
     <text x=${(LEFT + width - RIGHT) / 2} y=${HEIGHT - 4} text-anchor="middle">${words.step}</text>
-    <text x="14" y=${(TOP + bottom) / 2} text-anchor="middle" transform="rotate(-90 14 ${(TOP + bottom) / 2})">${measure}</text>
   </g>`;
 }
 
@@ -127,7 +126,7 @@ function described(one) {
  * A chart of losses by step.
  *
  * series: [{name, measure?, train: [[step, value]], validation: [[step, value]], start: value | null, best: step | null}], six at most;
- * label: what the chart is of; measure: the title of its axis; steps: how many there will be, for a chart that grows.
+ * label: what the chart is of; measure: what its values are; steps: how many there will be, for a chart that grows.
  * Values that are no numbers are to be left out before.
  */
 export function Curves({ series: given, label, measure, steps }) {
@@ -140,14 +139,15 @@ export function Curves({ series: given, label, measure, steps }) {
     observer.observe(box.current);
     return () => observer.disconnect();
   }, []);
+  const name = series[0]?.measure;
   const drawn = series.some((one) => one.train.length || one.validation.length);
   const to = drawn && width > 0 && scales(series, width, steps);
   return html`<figure class="curves" data-series=${series.length} data-label=${label}>
-    <figcaption><b>${label}</b>${drawn && html`<button type="button" aria-pressed=${table ? "true" : "false"} class="toggle" aria-label="${words.asTable}: ${label}" onClick=${() => show(!table)}>${words.asTable}</button>`}</figcaption>
+    <figcaption><span><b>${label}</b> <small>${measure ?? texts.measures[name] ?? name ?? words.loss}${to?.logarithmic ? `, ${words.logarithmic}` : ""}</small></span>${drawn && html`<button type="button" aria-pressed=${table ? "true" : "false"} class="toggle" aria-label="${words.asTable}: ${label}" onClick=${() => show(!table)}>${words.asTable}</button>`}</figcaption>
     <div ref=${box} class="drawing">
       ${!drawn && html`<p class="soft">${words.none}</p>`}
       ${to && html`<svg width=${width} height=${HEIGHT} role="img" aria-label=${[label, ...series.map(described)].join(" ")}>
-        <${Axes} to=${to} width=${width} measure=${measure ?? texts.measures[series[0].measure] ?? series[0].measure ?? words.loss} />
+        <${Axes} to=${to} width=${width} />
         ${series.map((one, at) => html`<${One} key=${at} one=${one} at=${at} to=${to} width=${width} />`)}
       </svg>`}
     </div>

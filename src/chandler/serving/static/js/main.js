@@ -10,6 +10,7 @@ const PAGES = {
   "/chart": { name: "chart", key: "c", load: () => import("./pages/chart.js") },
   "/data": { name: "data", key: "d", load: () => import("./pages/data.js") },
   "/finetune": { name: "finetune", key: "f", load: () => import("./pages/finetune.js") },
+  "/runs": { name: "runs", key: "r", load: () => import("./pages/runs.js") },
   "/journal": { name: "journal", key: "j", load: () => import("./pages/journal.js") },
   "/about": { name: "about", key: "b", load: () => import("./pages/about.js") },
 };
