@@ -137,10 +137,10 @@ class JobDesk:
         path = self._root / "jobs" / id / REPORT
         return path if is_id(id, "job") and path.is_file() else None
 
-    def of_folder(self, folder: Path) -> str | None:
-        """The newest job that wrote, or writes, a folder."""
-        out = str(folder.resolve())
-        return next((job.id for job in self._all() if (order := job.order()) is not None and order.out == out), None)
+    def writers(self) -> dict[str, str]:
+        """Folders that jobs wrote, or write -> the newest of these jobs each."""
+        orders = [order for job in self._all() if (order := job.order()) is not None and order.out is not None]
+        return {str(order.out): order.id for order in reversed(orders)}
 
     def end(self, id: str, how: Literal["stop", "kill"]) -> None:
         """Ask a job to save and leave, or have it killed; one that waits leaves the queue. Refusal 409 where there is nothing to end."""
