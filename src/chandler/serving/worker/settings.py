@@ -6,7 +6,7 @@ from typing import Any
 
 from chandler.errors import ConfigError
 from chandler.forecasting import RELEASES
-from chandler.settings import put, read
+from chandler.settings import put, read, read_text
 from chandler.training.settings import Settings, load_settings
 
 
@@ -17,18 +17,35 @@ def settled(request: dict[str, Any]) -> dict[str, Any]:
         ConfigError: an unknown key, the nearest one named; a value that cannot be.
     """
     raw: dict[str, Any] = {} if request["recipe"] is None else read(request["recipe"])[0]
-    for key, value in (request["overrides"] | _starts(request["models"]) | request["final"]).items():
-        path = [part.strip() for part in key.split(".")]
-        if not all(path):
-            raise ConfigError(f"{key!r} is no key: expected names with points between them, such as data.lookback.")
-        put(raw, path, value)
+    _put(raw, request["overrides"] | _starts(request["models"]) | request["final"])
     return {"yaml": load_settings(raw).to_yaml(short=True)}
+
+
+def checked(request: dict[str, Any]) -> dict[str, Any]:
+    """All settings of a recipe with overrides, or with those of a YAML's text instead of its own.
+
+    Raises:
+        ConfigError: as `settled`; a text that is no YAML.
+    """
+    recipe = read(request["recipe"])[0]
+    raw = recipe if request["text"] is None else read_text(request["text"], "the settings")
+    _put(raw, request["overrides"] | {"out": "run", "data.path": "bars"})
+    return {"values": load_settings(raw, defaults=recipe).model_dump(mode="json")}
 
 
 def recipes(request: dict[str, Any]) -> dict[str, Any]:
     """The settings of recipes over the defaults, and what settings there are."""
     values = {id: load_settings(path).model_dump(mode="json") for id, path in request["recipes"].items()}
     return {"values": values, "schema": Settings.model_json_schema()}
+
+
+def _put(raw: dict[str, Any], values: dict[str, Any]) -> None:
+    """Set dotted keys in place."""
+    for key, value in values.items():
+        path = [part.strip() for part in key.split(".")]
+        if not all(path):
+            raise ConfigError(f"{key!r} is no key: expected names with points between them, such as data.lookback.")
+        put(raw, path, value)
 
 
 def _starts(models: list[str]) -> dict[str, str]:
