@@ -21,7 +21,11 @@ def _of_run(server: Server, id: str) -> tuple[str, Path | None]:
     return server.runs.get(id).name, server.runs.report(id)
 
 
-FINDERS: dict[str, Callable[[Server, str], tuple[str, Path | None]]] = {"run": _of_run}
+def _of_job(server: Server, id: str) -> tuple[str, Path | None]:
+    return str(server.jobs.describe(id)["name"]), server.jobs.report(id)
+
+
+FINDERS: dict[str, Callable[[Server, str], tuple[str, Path | None]]] = {"run": _of_run, "job": _of_job}
 """Kind of an id -> what finds the name and the page of one of them (Refusal 404 where there is none); None: no page was written yet."""
 
 
