@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chandler.serving.api.state import Cursor, Limit, Server, The, page_of
 from chandler.serving.errors import STATUS, Refusal, answers, without_paths
-from chandler.serving.jobs import JobRequest, Shop, checked, ordered, recipe_list
+from chandler.serving.jobs import JobRequest, PreflightRequest, Shop, checked, looked_at, ordered, recipe_list
 from chandler.serving.worker import WorkerDied
 
 State = Literal["queued", "running", "stopping", "finished", "stopped", "failed", "lost"]
@@ -136,13 +136,16 @@ async def asked(server: Server, request: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
+def _shop(server: Server) -> Shop:
+    return Shop(server.workspace, server.sources, server.models, server.settings.runs, server.settings.device)
+
+
 @router.post(
     "/jobs", status_code=201, response_model=Job, operation_id="beginJob", responses=answers(404, 409, 424, 429, 503)
 )
 async def begin(server: The, request: JobRequest) -> Job:
     """Begin a job, or have it wait for its turn. Its settings are checked before: what is wrong with them is said here."""
-    shop = Shop(server.workspace, server.sources, server.models, server.settings.runs, server.settings.device)
-    order = await ordered(request, shop, lambda message: asked(server, message))
+    order = await ordered(request, _shop(server), lambda message: asked(server, message))
     return Job(**server.jobs.describe(server.jobs.submit(order)))
 
 
@@ -192,6 +195,19 @@ def job_log(
 ) -> LogAnswer:
     """What a job printed, from a byte on."""
     return LogAnswer(**server.jobs.log(id, after))
+
+
+@router.post(
+    "/sources/{id}/preflight",
+    status_code=202,
+    response_model=Job,
+    operation_id="preflight",
+    responses=answers(404, 409, 429),
+)
+def preflight(server: The, id: str, request: PreflightRequest) -> Job:
+    """Look at a source's bars before a finetuning. The `result` of the job, once it has finished, is what `chandler inspect --json`
+    prints: `ok` says whether training can begin. Its page is the report of the job."""
+    return Job(**server.jobs.describe(server.jobs.submit(looked_at(id, request, _shop(server)))))
 
 
 @router.get("/recipes", response_model=RecipeList, operation_id="listRecipes", responses=answers(404))

@@ -29,8 +29,9 @@ from chandler.serving.jobs.folder import (
     Order,
     State,
 )
+from chandler.serving.jobs.orders import point
 from chandler.serving.jobs.progress import Gauge
-from chandler.serving.sources import child_environment
+from chandler.serving.sources import SourceRegistry, child_environment
 from chandler.serving.workspace import Workspace, folder_id, is_id, read_json, write_json
 
 log = logging.getLogger("chandler.serving")
@@ -50,8 +51,9 @@ ACTIVE = ("queued", "running", "stopping")
 class JobDesk:
     """All jobs of a server."""
 
-    def __init__(self, workspace: Workspace, parallel: int, events: EventHub) -> None:
+    def __init__(self, workspace: Workspace, sources: SourceRegistry, parallel: int, events: EventHub) -> None:
         """`parallel`: how many run at once."""
+        self._sources = sources
         self._root, self._place = workspace.folder, workspace.folder / "queue.json"
         self._limits = {QUICK: QUICK_AT_ONCE, "": parallel}
         self._events = events
@@ -145,10 +147,14 @@ class JobDesk:
         path = self._root / "jobs" / id / REPORT
         return path if is_id(id, "job") and path.is_file() else None
 
-    def writers(self) -> dict[str, str]:
-        """Folders that jobs wrote, or write -> the newest of these jobs each."""
-        orders = [order for job in self._all() if (order := job.order()) is not None and order.out is not None]
-        return {str(order.out): order.id for order in reversed(orders)}
+    def by_folder(self) -> dict[Path, str]:
+        """Folder -> the newest job that wrote, or writes, it."""
+        orders = [order for job in reversed(self._all()) if (order := job.order()) is not None]
+        return {Path(order.out): order.id for order in orders if order.out is not None}
+
+    def of_folder(self, folder: Path) -> str | None:
+        """The newest job that wrote, or writes, a folder."""
+        return self.by_folder().get(folder.resolve())
 
     def end(self, id: str, how: Literal["stop", "kill"]) -> None:
         """Ask a job to save and leave, or have it killed; one that waits leaves the queue. Refusal 409 where there is nothing to end."""
@@ -174,6 +180,7 @@ class JobDesk:
             if not self._resumable(job, order, state):
                 raise Refusal(409, f"This job is {state}: there is nothing to go on with.")
             self.require_free(None if order.out is None else Path(order.out))
+            point(job.folder, order, self._sources)
             self._enqueue(id)
 
     def _enqueue(self, id: str) -> None:
