@@ -21,7 +21,11 @@ def _of_run(server: Server, id: str) -> tuple[str, Path | None]:
     return server.runs.get(id).name, server.runs.report(id)
 
 
-FINDERS: dict[str, Callable[[Server, str], tuple[str, Path | None]]] = {"run": _of_run}
+def _of_job(server: Server, id: str) -> tuple[str, Path | None]:
+    return str(server.jobs.describe(id)["name"]), server.jobs.report(id)
+
+
+FINDERS: dict[str, Callable[[Server, str], tuple[str, Path | None]]] = {"run": _of_run, "job": _of_job}
 """Kind of an id -> what finds the name and the page of one of them (Refusal 404 where there is none); None: no page was written yet."""
 
 
@@ -33,9 +37,7 @@ def report(server: The, id: str, download: Annotated[str | None, Query(max_lengt
         raise Refusal(404, "There is no such report.")
     name, path = find(server, id)
     if path is None:
-        raise Refusal(
-            404, f"{name} has no report yet. It is written at the end; chandler report FOLDER writes it at once."
-        )
+        raise Refusal(404, f"{name} has no report yet: it is written at the end.")
     shown = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "report"
     return FileResponse(
         path, media_type="text/html; charset=utf-8", filename=f"{shown}.html",

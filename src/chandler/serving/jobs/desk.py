@@ -29,8 +29,9 @@ from chandler.serving.jobs.folder import (
     Order,
     State,
 )
+from chandler.serving.jobs.orders import point
 from chandler.serving.jobs.progress import Gauge
-from chandler.serving.sources import child_environment
+from chandler.serving.sources import SourceRegistry, child_environment
 from chandler.serving.workspace import Workspace, folder_id, is_id, read_json, write_json
 
 log = logging.getLogger("chandler.serving")
@@ -40,6 +41,8 @@ QUICK_AT_ONCE = 2
 """Preflights that run beside the others."""
 TICK = 0.5
 """Seconds between two looks at jobs that run."""
+CONFIG = "config.yaml"
+"""By which a folder is a run."""
 LOG_BYTES = 256 << 10
 """Of a log that are sent at once."""
 ACTIVE = ("queued", "running", "stopping")
@@ -48,8 +51,9 @@ ACTIVE = ("queued", "running", "stopping")
 class JobDesk:
     """All jobs of a server."""
 
-    def __init__(self, workspace: Workspace, parallel: int, events: EventHub) -> None:
+    def __init__(self, workspace: Workspace, sources: SourceRegistry, parallel: int, events: EventHub) -> None:
         """`parallel`: how many run at once."""
+        self._sources = sources
         self._root, self._place = workspace.folder, workspace.folder / "queue.json"
         self._limits = {QUICK: QUICK_AT_ONCE, "": parallel}
         self._events = events
@@ -118,11 +122,17 @@ class JobDesk:
                 "source_id": order.source_id, "model_ids": list(order.model_ids),
                 "progress": self._gauge(job, order).read() if state in ("running", "stopping") else None,
                 "command": order.command,
-                "run_id": folder_id("run", Path(order.out)) if order.out and order.kind in ("finetune", "calibrate") else None,
+                "run_id": self._run(order),
                 "evaluation_id": folder_id("ev", Path(order.out)) if order.out and order.kind in ("evaluate", "backtest") else None,
                 "message": self._message(job, order, state),
                 "result": read_json(job.folder / RESULT) or None if order.keeps_output and state == "finished" else None,
             }  # fmt: skip
+
+    def _run(self, order: Order) -> str | None:
+        """The run that a job writes or adds to, once it is there."""
+        if order.out is None or order.kind not in ("finetune", "calibrate") or not (Path(order.out) / CONFIG).is_file():
+            return None
+        return folder_id("run", Path(order.out))
 
     def log(self, id: str, after: int) -> dict[str, Any]:
         """Lines of the log from a byte on."""
@@ -137,10 +147,14 @@ class JobDesk:
         path = self._root / "jobs" / id / REPORT
         return path if is_id(id, "job") and path.is_file() else None
 
+    def by_folder(self) -> dict[Path, str]:
+        """Folder -> the newest job that wrote, or writes, it."""
+        orders = [order for job in reversed(self._all()) if (order := job.order()) is not None]
+        return {Path(order.out): order.id for order in orders if order.out is not None}
+
     def of_folder(self, folder: Path) -> str | None:
         """The newest job that wrote, or writes, a folder."""
-        out = str(folder.resolve())
-        return next((job.id for job in self._all() if (order := job.order()) is not None and order.out == out), None)
+        return self.by_folder().get(folder.resolve())
 
     def end(self, id: str, how: Literal["stop", "kill"]) -> None:
         """Ask a job to save and leave, or have it killed; one that waits leaves the queue. Refusal 409 where there is nothing to end."""
@@ -166,6 +180,7 @@ class JobDesk:
             if not self._resumable(job, order, state):
                 raise Refusal(409, f"This job is {state}: there is nothing to go on with.")
             self.require_free(None if order.out is None else Path(order.out))
+            point(job.folder, order, self._sources)
             self._enqueue(id)
 
     def _enqueue(self, id: str) -> None:

@@ -49,7 +49,8 @@ def supervise(folder: Path, lock: int) -> int:
         child = subprocess.Popen(
             [sys.executable, "-m", "chandler", *(order.again if again else order.argv)],
             stdin=subprocess.DEVNULL, stdout=result if order.keeps_output else out, stderr=out,
-            pass_fds=(lock,), process_group=0, preexec_fn=_ends_with_us(order.memory),
+            pass_fds=(lock,), process_group=0,
+            cwd=folder if order.keeps_output else None, preexec_fn=_ends_with_us(order.memory),
         )  # fmt: skip
         write_json(folder / PROCESS, {**about, "pid": child.pid, "supervisor": os.getpid()})
         code = _waited(child, folder, asked)
