@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from chandler.serving.api.state import Cursor, Limit, Server, The, page_of
 from chandler.serving.errors import STATUS, Refusal, answers, without_paths
-from chandler.serving.jobs import JobRequest, PreflightRequest, Shop, looked_at, ordered, recipe_list
+from chandler.serving.jobs import JobRequest, PreflightRequest, Shop, checked, looked_at, ordered, recipe_list
 from chandler.serving.worker import WorkerDied
 
 State = Literal["queued", "running", "stopping", "finished", "stopped", "failed", "lost"]
@@ -84,6 +84,25 @@ class RecipeAnswer(RecipeLine):
     """JSON schema of all settings; descriptions say what they set."""
     main: list[str]
     """Dotted keys that are shown first."""
+
+
+class CheckRequest(BaseModel):
+    """Settings to be looked at before a job is begun with them."""
+
+    model_config = ConfigDict(extra="forbid")
+    overrides: dict[str, Any] = Field(default_factory=dict, max_length=500)
+    """Dotted key -> value."""
+    text: str | None = Field(None, max_length=100_000)
+    """Instead of overrides, all settings as YAML; what is left out is the recipe's."""
+
+
+class CheckAnswer(BaseModel):
+    """What a recipe becomes."""
+
+    values: dict[str, Any] | None
+    """All settings, nested; null where something is wrong."""
+    message: str | None
+    """What is wrong, as the command says it."""
 
 
 class LogAnswer(BaseModel):
@@ -201,3 +220,12 @@ def recipes() -> RecipeList:
 async def recipe(server: The, id: str) -> RecipeAnswer:
     """The settings of a recipe, and the form of all settings. Places are none of them: the server sets those."""
     return RecipeAnswer(**await server.recipes.open(id, lambda message: asked(server, message)))
+
+
+@router.post(
+    "/recipes/{id}/check", response_model=CheckAnswer, operation_id="checkSettings", responses=answers(404, 503)
+)
+async def check(server: The, id: str, request: CheckRequest) -> CheckAnswer:
+    """What a recipe becomes with other settings, or what is wrong with these; nothing is begun."""
+    found = await checked(id, request.overrides, request.text, lambda message: asked(server, message))
+    return CheckAnswer(**found)

@@ -37,9 +37,7 @@ def report(server: The, id: str, download: Annotated[str | None, Query(max_lengt
         raise Refusal(404, "There is no such report.")
     name, path = find(server, id)
     if path is None:
-        raise Refusal(
-            404, f"{name} has no report yet. It is written at the end; chandler report FOLDER writes it at once."
-        )
+        raise Refusal(404, f"{name} has no report yet: it is written at the end.")
     shown = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "report"
     return FileResponse(
         path, media_type="text/html; charset=utf-8", filename=f"{shown}.html",

@@ -15,6 +15,8 @@ from chandler.serving.runs import RunFacts
 router = APIRouter(tags=["runs"])
 COMPARED = 6
 """Runs that are held against each other at most."""
+LATER = 5
+"""Seconds after the end of a job in which its run is still being written."""
 
 
 class StageAnswer(BaseModel):
@@ -96,16 +98,30 @@ class Comparison(BaseModel):
     differences: list[Difference]
 
 
-def _answer(server: Server, run: RunFacts) -> RunAnswer:
-    folder = server.runs.folder(run.id)
-    return RunAnswer.model_validate({**vars(run), "model_id": run_model(folder), "job_id": None})
+def _answers(server: Server, runs: list[RunFacts]) -> list[dict[str, Any]]:
+    """What is told of some runs: their files, and the jobs that wrote them."""
+    writers, told = server.jobs.by_folder(), []
+    for run in runs:
+        folder = server.runs.folder(run.id)
+        job = writers.get(folder.resolve())
+        state = _state(run, server.jobs.describe(job)) if job is not None and run.state != "finished" else run.state
+        told.append({**vars(run), "state": state, "model_id": run_model(folder), "job_id": job})
+    return told
+
+
+def _state(run: RunFacts, job: dict[str, Any]) -> str:
+    """That of a run which is not finished, and which a job wrote: the job knows, unless someone else went on with it since."""
+    if job["state"] in ("running", "stopping"):
+        return "running"
+    since = job["ended"] is not None and run.changed > job["ended"] + LATER
+    return run.state if since else "unfinished"
 
 
 @router.get("/runs", response_model=RunListAnswer, operation_id="listRuns", responses=answers())
 def list_runs(server: The, limit: Limit = 200, cursor: Cursor = 0) -> RunListAnswer:
     """Runs below the folder of runs, those begun in a shell as well."""
     some, following = page_of(server.runs.all(), limit, cursor)
-    return RunListAnswer(runs=[_answer(server, one) for one in some], next=following)
+    return RunListAnswer.model_validate({"runs": _answers(server, some), "next": following})
 
 
 @router.get("/runs/compare", response_model=Comparison, operation_id="compareRuns", responses=answers(404))
@@ -117,21 +133,17 @@ def compare(
     if not 2 <= len(wanted) <= COMPARED:
         raise Refusal(422, f"ids: give 2 to {COMPARED} different runs, separated by commas.", code="config")
     found = [server.runs.get(id) for id in wanted]
-    return Comparison(
-        runs=[_answer(server, one) for one in found],
-        differences=[Difference(**row) for row in server.runs.differences(wanted)],
-    )
+    return Comparison.model_validate({"runs": _answers(server, found), "differences": server.runs.differences(wanted)})
 
 
 @router.get("/runs/{id}", response_model=RunDetails, operation_id="getRun", responses=answers(404))
 def get_run(server: The, id: str) -> RunDetails:
     """One run: what came of it, its settings, its files."""
     run, runs = server.runs.get(id), server.runs
-    told = _answer(server, run).model_dump()
-    return RunDetails(
-        **told, settings=runs.settings(id), files=[RunFile(**one) for one in runs.files(id)],
-        report_id=id if run.has_report else None, command=runs.command(id),
-    )  # fmt: skip
+    [told] = _answers(server, [run])
+    told |= {"settings": runs.settings(id), "files": runs.files(id)}
+    told |= {"report_id": id if run.has_report else None, "command": runs.command(id)}
+    return RunDetails.model_validate(told)
 
 
 @router.get("/runs/{id}/metrics", response_model=MetricsAnswer, operation_id="runMetrics", responses=answers(404))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chandler.serving.jobs.desk import JobDesk
     from chandler.serving.jobs.orders import Ask, Flags, JobRequest, PreflightRequest, Shop, looked_at, ordered
-    from chandler.serving.jobs.recipes import Recipe, RecipeBook, recipe_list
+    from chandler.serving.jobs.recipes import Recipe, RecipeBook, checked, recipe_list
 
 __all__ = [
     "Ask",
@@ -24,6 +24,7 @@ __all__ = [
     "Recipe",
     "RecipeBook",
     "Shop",
+    "checked",
     "looked_at",
     "ordered",
     "recipe_list",

@@ -41,6 +41,8 @@ QUICK_AT_ONCE = 2
 """Preflights that run beside the others."""
 TICK = 0.5
 """Seconds between two looks at jobs that run."""
+CONFIG = "config.yaml"
+"""By which a folder is a run."""
 LOG_BYTES = 256 << 10
 """Of a log that are sent at once."""
 ACTIVE = ("queued", "running", "stopping")
@@ -120,11 +122,17 @@ class JobDesk:
                 "source_id": order.source_id, "model_ids": list(order.model_ids),
                 "progress": self._gauge(job, order).read() if state in ("running", "stopping") else None,
                 "command": order.command,
-                "run_id": folder_id("run", Path(order.out)) if order.out and order.kind in ("finetune", "calibrate") else None,
+                "run_id": self._run(order),
                 "evaluation_id": folder_id("ev", Path(order.out)) if order.out and order.kind in ("evaluate", "backtest") else None,
                 "message": self._message(job, order, state),
                 "result": read_json(job.folder / RESULT) or None if order.keeps_output and state == "finished" else None,
             }  # fmt: skip
+
+    def _run(self, order: Order) -> str | None:
+        """The run that a job writes or adds to, once it is there."""
+        if order.out is None or order.kind not in ("finetune", "calibrate") or not (Path(order.out) / CONFIG).is_file():
+            return None
+        return folder_id("run", Path(order.out))
 
     def log(self, id: str, after: int) -> dict[str, Any]:
         """Lines of the log from a byte on."""

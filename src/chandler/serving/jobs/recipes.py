@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chandler.errors import ConfigError
 from chandler.serving.errors import Refusal
-from chandler.serving.jobs.orders import PATHS, Ask
+from chandler.serving.jobs.orders import PATHS, Ask, require_no_paths
+from chandler.settings import read_text
 
 FOLDER = Path(__file__).parents[2] / "assets" / "recipes"
 MAIN = (
@@ -72,6 +74,25 @@ class RecipeBook:
             "id": id, "title": chosen.title, "about": chosen.about, "values": self._found["values"][id],
             "schema": self._found["schema"], "main": list(MAIN),
         }  # fmt: skip
+
+
+async def checked(id: str, overrides: Mapping[str, Any], text: str | None, ask: Ask) -> dict[str, Any]:
+    """What a recipe becomes with overrides, or with a YAML's text for its own: values (nested; None where something is wrong with
+    them) and message (what). Refusal 404.
+
+    A form asks this while one types, so what is wrong is an answer and no error.
+    """
+    path = str(recipe(id).path)
+    try:
+        require_no_paths(overrides if text is None else read_text(text, "the settings"))
+        found = await ask({"do": "check", "id": "check", "recipe": path, "overrides": dict(overrides), "text": text})
+    except ConfigError as error:
+        return {"values": None, "message": str(error)}
+    except Refusal as refusal:
+        if refusal.status != 422:
+            raise
+        return {"values": None, "message": refusal.message}
+    return {"values": _kept(found["values"]), "message": None}
 
 
 def _kept(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

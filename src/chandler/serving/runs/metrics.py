@@ -39,7 +39,15 @@ class MetricsReader:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "metrics.jsonl"
         self._lock = threading.Lock()
-        self._forget()
+        self._inode: int = -1
+        self._offset: int = 0
+        self._sum: int = 0
+        self._end: bytes = b""
+        self._lines: list[bytes] = []
+        self._sums: list[int] = []
+        self._about: list[tuple[str, str]] = []
+        """Stage and kind of each."""
+        self._names: dict[tuple[str, str], tuple[str, str]] = {}
 
     def after(self, place: str | None = None, most: int = MOST) -> Tail:
         """What came after a place (None: all of it), with at most so many training records of a stage, evenly chosen, the
@@ -106,12 +114,5 @@ class MetricsReader:
             self._about.append(self._names.setdefault(about, about))
 
     def _forget(self) -> None:
-        self._inode: int = -1
-        self._offset: int = 0
-        self._sum: int = 0
-        self._end: bytes = b""
-        self._lines: list[bytes] = []
-        self._sums: list[int] = []
-        self._about: list[tuple[str, str]] = []
-        """Stage and kind."""
-        self._names: dict[tuple[str, str], tuple[str, str]] = {}
+        self._inode, self._offset, self._sum, self._end = -1, 0, 0, b""
+        self._lines, self._sums, self._about, self._names = [], [], [], {}

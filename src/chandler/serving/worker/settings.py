@@ -8,7 +8,7 @@ from chandler.errors import ConfigError
 from chandler.evaluation.backtest import load_backtest
 from chandler.evaluation.walk_forward import load_evaluation, name_models
 from chandler.forecasting import RELEASES
-from chandler.settings import put, read
+from chandler.settings import put, read, read_text
 from chandler.training.settings import Settings, load_settings
 
 
@@ -21,11 +21,7 @@ def settled(request: dict[str, Any]) -> dict[str, Any]:
     raw: dict[str, Any] = {} if request["recipe"] is None else read(request["recipe"])[0]
     models, kind = request["models"], request["kind"]
     device = {} if request["device"] == "auto" else {"device": request["device"]}
-    for key, value in (device | request["overrides"] | _of_models(kind, models) | request["final"]).items():
-        path = [part.strip() for part in key.split(".")]
-        if not all(path):
-            raise ConfigError(f"{key!r} is no key: expected names with points between them, such as data.lookback.")
-        put(raw, path, value)
+    _put(raw, device | request["overrides"] | _of_models(kind, models) | request["final"])
     if kind == "finetune":
         return {"yaml": load_settings(raw).to_yaml(short=True)}
     return {"yaml": (load_evaluation(raw) if kind == "evaluate" else load_backtest(raw)).to_yaml(short=True)}
@@ -38,10 +34,31 @@ def _of_models(kind: str, models: list[list[str]]) -> dict[str, Any]:
     return {} if not models else {"model": models[0][1]} if kind == "backtest" else _starts(models[0][1])
 
 
+def checked(request: dict[str, Any]) -> dict[str, Any]:
+    """All settings of a recipe with overrides, or with those of a YAML's text instead of its own.
+
+    Raises:
+        ConfigError: as `settled`; a text that is no YAML.
+    """
+    recipe = read(request["recipe"])[0]
+    raw = recipe if request["text"] is None else read_text(request["text"], "the settings")
+    _put(raw, request["overrides"] | {"out": "run", "data.path": "bars"})
+    return {"values": load_settings(raw, defaults=recipe).model_dump(mode="json")}
+
+
 def recipes(request: dict[str, Any]) -> dict[str, Any]:
     """The settings of recipes over the defaults, and what settings there are."""
     values = {id: load_settings(path).model_dump(mode="json") for id, path in request["recipes"].items()}
     return {"values": values, "schema": Settings.model_json_schema()}
+
+
+def _put(raw: dict[str, Any], values: dict[str, Any]) -> None:
+    """Set dotted keys in place."""
+    for key, value in values.items():
+        path = [part.strip() for part in key.split(".")]
+        if not all(path):
+            raise ConfigError(f"{key!r} is no key: expected names with points between them, such as data.lookback.")
+        put(raw, path, value)
 
 
 def _starts(source: str) -> dict[str, str]:
