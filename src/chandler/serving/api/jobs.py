@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
@@ -115,6 +116,8 @@ class LogAnswer(BaseModel):
 
 def _taken(server: The) -> None:
     """Refuse where the server takes no jobs."""
+    if find_spec("fcntl") is None:
+        raise Refusal(404, "Jobs need a system whose locks go with a process: Linux or macOS.")
     if not server.settings.jobs:
         raise Refusal(404, "This server takes no jobs. Start it with: chandler serve --jobs, or chandler studio.")
 

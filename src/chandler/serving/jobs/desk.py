@@ -148,13 +148,9 @@ class JobDesk:
         return path if is_id(id, "job") and path.is_file() else None
 
     def by_folder(self) -> dict[Path, str]:
-        """Folder -> the newest job that wrote, or writes, it."""
+        """Folder -> the newest job that wrote, or writes, it; those that calibrated a run add to it alone."""
         orders = [order for job in reversed(self._all()) if (order := job.order()) is not None]
-        return {Path(order.out): order.id for order in orders if order.out is not None}
-
-    def of_folder(self, folder: Path) -> str | None:
-        """The newest job that wrote, or writes, a folder."""
-        return self.by_folder().get(folder.resolve())
+        return {Path(order.out): order.id for order in orders if order.out is not None and order.kind != "calibrate"}
 
     def end(self, id: str, how: Literal["stop", "kill"]) -> None:
         """Ask a job to save and leave, or have it killed; one that waits leaves the queue. Refusal 409 where there is nothing to end."""
@@ -180,7 +176,6 @@ class JobDesk:
             if not self._resumable(job, order, state):
                 raise Refusal(409, f"This job is {state}: there is nothing to go on with.")
             self.require_free(None if order.out is None else Path(order.out))
-            point(job.folder, order, self._sources)
             self._enqueue(id)
 
     def _enqueue(self, id: str) -> None:
@@ -282,15 +277,16 @@ class JobDesk:
                 continue
             lane = QUICK if order.kind == QUICK else ""
             if sum((kind == QUICK) == bool(lane) for kind in running) < self._limits[lane]:
-                self._start(job)
+                self._start(job, order)
                 self._queue.remove(id)
                 self._save()
                 running.append(order.kind)
 
-    def _start(self, job: JobFolder) -> None:
+    def _start(self, job: JobFolder, order: Order) -> None:
         """Start a supervisor. It inherits the lock, so there is no moment in which the job seems lost."""
         import fcntl
 
+        point(job.folder, order, self._sources)
         for name in (EXIT, STOP):
             (job.folder / name).unlink(missing_ok=True)
         self._gauges.pop(job.id, None)
