@@ -52,7 +52,7 @@ class SourceAnswer(BaseModel):
     id: str
     name: str
     kind: Literal["bundled", "folder", "upload"]
-    state: Literal["new", "reading", "ready", "question", "failed"]
+    state: Literal["new", "reading", "ready", "question", "failed", "deleted"]
     message: str | None
     question: Question | None
     notes: list[str]
@@ -230,6 +230,39 @@ class ForecastAnswer(BaseModel):
     model: ModelName
     says: str | None
     series: list[Series]
+    total: int
+
+
+class TableRows(BaseModel):
+    """Rows in columns. Returns and bands are to the last bar of the horizon; `failed` says why a symbol has no forecast."""
+
+    symbol: list[str]
+    origin_time: list[int | None]
+    last_close: list[float | None]
+    median_return: list[float | None]
+    mean_return: list[float | None]
+    low50: list[float | None]
+    high50: list[float | None]
+    low80: list[float | None]
+    high80: list[float | None]
+    p_up: list[float | None]
+    volatility: list[float | None]
+    exposure: list[str | None]
+    notes: list[str]
+    seconds: list[float | None]
+    failed: list[str | None]
+
+
+class TableAnswer(BaseModel):
+    """Rows of a forecast of many symbols; `next`: the `after` of those that are not made yet or not sent; `done` of `total`
+    symbols are made."""
+
+    id: str
+    state: Literal["waiting", "running", "preview", "done", "failed", "cancelled"]
+    message: str | None
+    rows: TableRows
+    next: int
+    done: int
     total: int
 
 

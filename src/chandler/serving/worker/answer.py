@@ -253,8 +253,23 @@ def _first_unseen(one: Prepared) -> pd.DatetimeIndex:
     return fit_schedule(times[-2000:]).after(1)
 
 
-def write_part(folder: Path, number: int, told: list[dict[str, Any]], forecasts: list[Forecast]) -> None:
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What was made of some series."""
+
+    told: list[dict[str, Any]]
+    """In order; of one that could not be forecast its symbol, and why: failed."""
+    forecasts: list[Forecast]
+    """Of all others, in order."""
+
+    def __add__(self, other: Part) -> Part:
+        """One after another."""
+        return Part(self.told + other.told, self.forecasts + other.forecasts)
+
+
+def write_part(folder: Path, number: int, part: Part, seconds: float) -> None:
     """Write what was said of some series, and every path of them, before anyone hears of it."""
-    with atomic_file(folder / f"paths-{number:06d}.parquet") as scratch:
-        forecasts_to_frame(forecasts).to_parquet(scratch, compression="zstd")
-    write_text(folder / f"series-{number:06d}.json", dump({"series": told}))
+    if part.forecasts:
+        with atomic_file(folder / f"paths-{number:06d}.parquet") as scratch:
+            forecasts_to_frame(part.forecasts).to_parquet(scratch, compression="zstd")
+    write_text(folder / f"series-{number:06d}.json", dump({"series": part.told, "seconds": seconds}))
