@@ -23,7 +23,7 @@ from chandler.serving.workspace import Workspace, fresh_id, is_id, write_json
 QUEUE = 64
 State = Literal["waiting", "running", "preview", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
-FIRST, MOST, PART_SECONDS = 8, 64, 2.0
+FIRST, MOST, PART_SECONDS = 8, 64, 3.0
 """Symbols of a table that go to the child together: the first, at most, and how long a part should take, since a chart waits so long."""
 TELL_SECONDS = 0.2
 REMEMBERED = 1000

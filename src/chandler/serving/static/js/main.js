@@ -9,8 +9,9 @@ import { Busy, Dialog, Empty, Field, Notice, Select, html, render, useEffect, us
 const PAGES = {
   "/chart": { name: "chart", key: "c", load: () => import("./pages/chart.js") },
   "/data": { name: "data", key: "d", load: () => import("./pages/data.js") },
-  "/journal": { name: "journal", key: "j", load: () => import("./pages/journal.js") },
-  "/about": { name: "about", key: "b", load: () => import("./pages/about.js") },
+  "/batch": { name: "batch", key: "b", load: () => import("./pages/batch.js") },
+  "/journal": { name: "journal", key: "l", load: () => import("./pages/journal.js") },
+  "/about": { name: "about", key: "a", load: () => import("./pages/about.js") },
 };
 
 /** What the server says of itself; refreshed by its events. */
