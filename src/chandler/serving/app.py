@@ -17,7 +17,7 @@ from chandler.serving.forecasts import ForecastDesk
 from chandler.serving.models import ModelList
 from chandler.serving.security import Credentials, Guard
 from chandler.serving.settings import LOOPBACK, ServerSettings
-from chandler.serving.sources import SourceRegistry
+from chandler.serving.sources import Source, SourceRegistry
 from chandler.serving.worker import WorkerClient
 from chandler.serving.workspace import Workspace
 from chandler.version import __version__
@@ -42,10 +42,13 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
     async def life(app: FastAPI) -> AsyncIterator[None]:
         events = EventHub()
         events.open()
-        registry = SourceRegistry(
-            workspace, settings.data, settings.upload_bytes,
-            lambda source: events.publish("source", {"id": source.id, "state": source.state}),
-        )  # fmt: skip
+
+        def changed(source: Source) -> None:
+            events.publish("source", {"id": source.id, "state": source.state})
+            if source.state == "ready":
+                desk.score_soon(source.id)
+
+        registry = SourceRegistry(workspace, settings.data, settings.upload_bytes, changed)
         models = ModelList(settings.runs, settings.models)
         worker = WorkerClient(settings.device, lambda told: events.publish("system", told))
         desk = ForecastDesk(workspace, registry, models, worker, events)

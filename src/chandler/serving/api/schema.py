@@ -330,6 +330,9 @@ class JournalRow(BaseModel):
     origins: int
     enough: bool
     coverage: dict[str, Coverage]
+    crps: float | None
+    """In % of the last close, as that of the bootstrapped walk."""
+    naive_crps: float | None
     crps_against_naive: float | None
     verdict: str
 
@@ -367,6 +370,8 @@ class JournalEntry(BaseModel):
     model: str
     symbol: str
     origin_time: int
+    zone: str | None
+    step_seconds: int
     horizon: int
     live: bool
     calibrated: bool
@@ -374,8 +379,9 @@ class JournalEntry(BaseModel):
 
 
 class JournalList(BaseModel):
-    """A page of entries, the newest first."""
+    """A page of entries, the newest first; `models`: names of all that are kept."""
 
     entries: list[JournalEntry]
+    models: list[str]
     next: int | None
     total: int

@@ -70,8 +70,7 @@ class Child:
         """What the journal has."""
         from chandler.serving.worker import ledger
 
-        folder, what = Path(request["journal"]), request["do"]
-        return {"found": ledger.score(folder, request["bars"]) if what == "score" else getattr(ledger, what)(folder)}
+        return {"found": getattr(ledger, request["do"])(Path(request["journal"]), *request["with"])}
 
     def model(self, source: str, revision: str) -> Any:
         """A loaded forecaster."""

@@ -5,7 +5,7 @@ import { Num, html, number, percent, seconds, signedPercent, useEffect, useLayou
 const words = texts.batch;
 /** Pixels of a row, as studio.css has it. */
 const ROW = 32;
-const SPARE = 12;
+const SPARE = 8;
 const PAGE = 10;
 
 const share = (value) => html`<${Num} value=${value} form=${(one) => (one === null ? "–" : signedPercent(one))} />`;
@@ -76,7 +76,7 @@ export function Grid({ rows, models, sort, choose, open, link }) {
     event.preventDefault();
   };
   return html`<div class="scroll grid" ref=${box} onScroll=${(event) => scroll(event.currentTarget.scrollTop)} data-rows=${rows.length}>
-    <table role="grid" tabindex="0" aria-label=${words.table} aria-rowcount=${rows.length + 1} aria-activedescendant=${rows.length ? `row-${at}` : undefined} onKeyDown=${key}>
+    <table role="grid" class=${models > 1 ? "two" : ""} tabindex="0" aria-label=${words.table} aria-rowcount=${rows.length + 1} aria-activedescendant=${rows.length ? `row-${at}` : undefined} onKeyDown=${key}>
       <thead><tr aria-rowindex="1"><${Head} name="symbol" sort=${sort} choose=${choose} />${names.map((name) => html`<${Head} key=${name} name=${name} sort=${sort} choose=${choose} />`)}</tr></thead>
       <tbody>
         <tr class="spare" aria-hidden="true"><td colspan=${names.length + 1} height=${first * ROW}></td></tr>
