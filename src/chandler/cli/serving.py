@@ -32,6 +32,9 @@ class ServerOptions:
         Path("chandler-studio")
     )
     device: Annotated[str, Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
+    parallel_jobs: Annotated[
+        int, Option("--parallel-jobs", min=1, help="Finetunings and evaluations that run at once; others wait.")
+    ] = 1
     host: Annotated[str, Option("--host", help="Address to listen on; others than this machine's let others in.")] = (
         "127.0.0.1"
     )
@@ -48,7 +51,7 @@ class ServerOptions:
     certfile: Annotated[Path | None, Option("--certfile", help="Certificate for HTTPS.")] = None
     keyfile: Annotated[Path | None, Option("--keyfile", help="Its key.")] = None
 
-    def settings(self, page: bool) -> ServerSettings:
+    def settings(self, *, page: bool, jobs: bool) -> ServerSettings:
         """As the server takes them."""
         models = {}
         for one in self.model or []:
@@ -58,7 +61,8 @@ class ServerOptions:
             models[name] = Path(folder)
         return ServerSettings(
             workspace=self.workspace, page=page, host=self.host, port=self.port, data=tuple(self.data or ()), runs=self.runs,
-            models=models, device=self.device, allowed_hosts=tuple(self.allowed_host or ()), no_token=self.no_token,
+            models=models, device=self.device, jobs=jobs, parallel_jobs=self.parallel_jobs,
+            allowed_hosts=tuple(self.allowed_host or ()), no_token=self.no_token,
             token_file=self.token_file, upload_bytes=self.max_upload << 20, certfile=self.certfile, keyfile=self.keyfile,
         )  # fmt: skip
 
@@ -73,16 +77,22 @@ def studio(
 
     Example: [bold]chandler studio --data bars/[/bold]
     """
-    run_server(options.settings(page=True), browser=not no_browser, say=_say)
+    run_server(options.settings(page=True, jobs=True), browser=not no_browser, say=_say)
 
 
 @takes_options
-def serve(*, options: ServerOptions) -> None:
+def serve(
+    jobs: Annotated[
+        bool, Option("--jobs", help="Take jobs too: who has the token then runs finetunings as you.")
+    ] = False,
+    *,
+    options: ServerOptions,
+) -> None:
     """Serve the API alone, for scripts.
 
     Example: [bold]chandler serve --data bars/ --port 8421[/bold]
     """
-    run_server(options.settings(page=False), browser=False, say=_say)
+    run_server(options.settings(page=False, jobs=jobs), browser=False, say=_say)
 
 
 def _say(line: str) -> None:

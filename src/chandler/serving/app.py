@@ -10,11 +10,13 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse, HTMLResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from chandler.serving.api import Server, forecasts, journal, sources, system
+from chandler.serving.api import Server, forecasts, jobs, journal, reports, runs, sources, system
 from chandler.serving.errors import Refusal, answers, install
 from chandler.serving.events import EventHub
 from chandler.serving.forecasts import ForecastDesk
+from chandler.serving.jobs import JobDesk
 from chandler.serving.models import ModelList
+from chandler.serving.runs import RunList
 from chandler.serving.security import Credentials, Guard
 from chandler.serving.settings import LOOPBACK, ServerSettings
 from chandler.serving.sources import Source, SourceRegistry
@@ -52,13 +54,20 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
         models = ModelList(settings.runs, settings.models)
         worker = WorkerClient(settings.device, lambda told: events.publish("system", told))
         desk = ForecastDesk(workspace, registry, models, worker, events)
-        app.state.server = Server(settings, workspace, credentials, events, registry, models, worker, desk)
+        run_list = RunList(settings.runs)
+        waiting = JobDesk(workspace, settings.parallel_jobs, events)
+        app.state.server = Server(
+            settings, workspace, credentials, events, registry, models, worker, desk, run_list, waiting
+        )
         await worker.start()
         desk.open()
+        waiting.open()
         try:
             yield
         finally:
             events.close()
+            run_list.close()
+            await waiting.close()
             await registry.close()
             await desk.close()
             await worker.close()
@@ -69,7 +78,7 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
     )  # fmt: skip
     install(app)
     api = APIRouter(prefix=API)
-    for router in (system, sources, forecasts, journal):
+    for router in (system, sources, forecasts, journal, jobs, runs, reports):
         api.include_router(router)
     app.include_router(api)
 

@@ -78,6 +78,15 @@ class ModelList:
             yield _release(name)
 
 
+def run_model(folder: Path) -> str | None:
+    """The id of the model that a run made; None while it has none."""
+    return _id("run", str(folder.resolve())) if _is_whole(folder) else None
+
+
+def _is_whole(folder: Path) -> bool:
+    return all((folder / part / file).is_file() for part in PARTS for file in NAMES)
+
+
 def _local(name: str, kind: Kind, folder: Path, source: str) -> Model:
     used: dict[str, Any] = read_json(folder / "summary.json").get("forecast") or {}
     files = [folder / part / file for part in PARTS for file in NAMES] + [
@@ -85,7 +94,7 @@ def _local(name: str, kind: Kind, folder: Path, source: str) -> Model:
         folder / "summary.json",
     ]
     state = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files if path.is_file()]
-    whole = all((folder / part / file).is_file() for part in PARTS for file in NAMES)
+    whole = _is_whole(folder)
     return Model(
         _id(kind, source), name, kind, source, used.get("max_context", 512), used.get("lookback"), used.get("calendar"),
         (folder / "calibration.json").is_file(), whole, None if whole else "It has no tokenizer and predictor yet.",
@@ -107,7 +116,7 @@ def _release(name: str) -> Model:
 
 def _pairs(folder: Path, depth: int) -> Iterator[Path]:
     """Folders that hold both models; there are none within one."""
-    if all((folder / part / file).is_file() for part in PARTS for file in NAMES):
+    if _is_whole(folder):
         yield folder
     elif depth and folder.is_dir():
         try:

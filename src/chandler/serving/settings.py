@@ -31,6 +31,10 @@ class ServerSettings:
     models: Mapping[str, Path] = field(default_factory=dict)
     """Further models: name -> folder."""
     device: str = "auto"
+    jobs: bool = True
+    """Take jobs: finetunings and evaluations, which run commands on this machine."""
+    parallel_jobs: int = 1
+    """How many run at once; the others wait."""
     allowed_hosts: tuple[str, ...] = ()
     """Names by which the server is reached, besides those of this machine."""
     no_token: bool = False
@@ -60,5 +64,7 @@ class ServerSettings:
         for folder in (*self.data, *self.models.values()):
             if not folder.is_dir():
                 raise ConfigError(f"{folder}: there is no such folder.")
+        if self.parallel_jobs < 1:
+            raise ConfigError(f"parallel_jobs= is 1 or more, found {self.parallel_jobs}.")
         if self.port is not None and not 0 <= self.port < 65536:
             raise ConfigError(f"port= is a number from 0 to 65535, found {self.port}.")

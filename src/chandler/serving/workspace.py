@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import secrets
@@ -18,15 +19,31 @@ from chandler.version import __version__
 MARK, SECRET, LOCK = "studio.json", "secret", "lock"
 WORKSPACE = Layout(
     "a studio's workspace",
-    (MARK, SECRET, LOCK, "sources.json", "uploads/**", "stores/**", "forecasts/**", "journal/**"),
+    (
+        MARK,
+        SECRET,
+        LOCK,
+        "sources.json",
+        "uploads/**",
+        "stores/**",
+        "forecasts/**",
+        "journal/**",
+        "jobs/**",
+        "queue.json",
+    ),
     {MARK: "studio"},
 )
-_ID = re.compile(r"(src|mdl|fc)_[0-9a-f]{12}")
+_ID = re.compile(r"(src|mdl|fc|job|run|ev)_[0-9a-f]{12}")
 
 
 def fresh_id(kind: str) -> str:
     """An id that names nothing yet: fc_0123456789ab."""
     return f"{kind}_{secrets.token_hex(6)}"
+
+
+def folder_id(kind: str, folder: Path) -> str:
+    """The id of what lies in a folder, a run or an evaluation: the same at every look."""
+    return f"{kind}_{hashlib.sha256(f'{kind} {folder.resolve()}'.encode()).hexdigest()[:12]}"
 
 
 def is_id(text: str, kind: str) -> bool:
@@ -54,7 +71,7 @@ class Workspace:
                 if not (self.folder / MARK).exists():
                     write_text(self.folder / MARK, json.dumps({"studio": 1, "chandler": __version__}))
                 stack.enter_context(locked(self.folder / LOCK))
-                for name in ("uploads", "stores", "forecasts"):
+                for name in ("uploads", "stores", "forecasts", "jobs"):
                     (self.folder / name).mkdir(exist_ok=True)
             except BlockingIOError:
                 raise ConfigError(

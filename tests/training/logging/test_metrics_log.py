@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chandler.errors import ConfigError
-from chandler.training.logging import Tracking, require_trackers
+from chandler.training.logging import MetricsLogger, StagePlan, Tracking, require_trackers
 from chandler.training.run import finetune
+from chandler.training.runs import read_records
 from chandler.training.settings import load_settings
 
 
@@ -63,7 +63,30 @@ def test_tensorboard_gets_what_metrics_jsonl_has(config: dict[str, Any]) -> None
         assert [step for step, _ in found] == [step for step, _ in wanted]
         assert [value for _, value in found] == pytest.approx([value for _, value in wanted], rel=1e-6)
     assert len(events.Scalars("predictor/train/loss")) == 4
-    assert json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[0])["kind"] == "validation"
+    assert [record["kind"] for record in records[:3]] == ["begin", "validation", "train"]
+
+
+def test_a_stage_says_how_much_there_is_to_do_each_time_it_begins(tmp_path: Path) -> None:
+    log = MetricsLogger(tmp_path)
+    log.on_stage_begin(StagePlan("tokenizer", 2, 20, 160, None))
+    log.on_validation({"stage": "tokenizer", "kind": "validation", "step": 0, "epoch": 0, "mse": 1.0, "best": True})
+    for step in (5, 10):
+        log.on_step({"stage": "tokenizer", "kind": "train", "step": step, "epoch": 1, "mse": 0.5})
+    before = (tmp_path / "metrics.jsonl").stat().st_ino
+    log.on_stage_begin(StagePlan("tokenizer", 2, 20, 160, 5))  # killed after step 10, saved at 5
+    records = read_records(tmp_path)
+    assert [(one["kind"], one["step"]) for one in records] == [
+        ("begin", 0),
+        ("validation", 0),
+        ("train", 5),
+        ("begin", 5),
+    ]
+    assert {key: records[-1][key] for key in ("steps", "epochs", "windows", "epoch")} == {
+        "steps": 20, "epochs": 2, "windows": 160, "epoch": 0,
+    }  # fmt: skip
+    assert (tmp_path / "metrics.jsonl").stat().st_ino != before  # who follows it sees that it is another one
+    log.on_stage_begin(StagePlan("tokenizer", 2, 20, 160, None))
+    assert [(one["kind"], one["step"]) for one in read_records(tmp_path)] == [("begin", 0)]
 
 
 def test_a_tracker_that_fails_is_left_out_with_a_warning() -> None:

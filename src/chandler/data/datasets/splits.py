@@ -30,7 +30,7 @@ class WalkForwardSettings(BaseModel):
     Sizes are moments of the common time line, or rows of each symbol with per="symbol".
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     folds: int = Field(ge=1)
     """How many."""
@@ -63,7 +63,7 @@ class SplitSettings(BaseModel):
     train_end = 2023-12-31 a bar of 2023-12-31 23:59 trains and one of 2024-01-01 00:00 validates.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     train: float = Field(0.9, ge=0, le=1)
     """Fraction of the time line (of the rows, with per="symbol") for training; the oldest."""

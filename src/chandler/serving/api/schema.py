@@ -29,6 +29,8 @@ class System(BaseModel):
 
     version: str
     page: bool
+    jobs: bool
+    """Whether finetunings and evaluations can be begun here."""
     device: str | None
     cpu: int
     memory_free: int

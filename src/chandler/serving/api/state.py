@@ -9,7 +9,9 @@ from fastapi import Depends, Query, Request
 
 from chandler.serving.events import EventHub
 from chandler.serving.forecasts import ForecastDesk
+from chandler.serving.jobs import JobDesk
 from chandler.serving.models import ModelList
+from chandler.serving.runs import RunList
 from chandler.serving.security import Credentials
 from chandler.serving.settings import ServerSettings
 from chandler.serving.sources import SourceRegistry
@@ -29,6 +31,8 @@ class Server:
     models: ModelList
     worker: WorkerClient
     desk: ForecastDesk
+    runs: RunList
+    jobs: JobDesk
 
 
 def _server(request: Request) -> Server:

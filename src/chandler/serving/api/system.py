@@ -51,6 +51,7 @@ def system(server: The) -> System:
     return System(
         version=__version__,
         page=server.settings.page,
+        jobs=server.settings.jobs,
         device=server.worker.about.get("device"),
         cpu=os.cpu_count() or 1,
         memory_free=psutil.virtual_memory().available,

@@ -44,7 +44,8 @@ class Child:
         while (request := requests.get()) is not None:
             self.say("state", state="busy")
             try:
-                self.say("done", **(self.forecast(request) if request["do"] == "forecast" else self.look(request)))
+                do = {"forecast": self.forecast, "settings": self.settle}.get(request["do"], self.look)
+                self.say("done", **do(request))
             except Cancelled:
                 self.say("cancelled")
             except ChandlerError as error:
@@ -71,6 +72,12 @@ class Child:
         from chandler.serving.worker import ledger
 
         return {"found": getattr(ledger, request["do"])(Path(request["journal"]), *request["with"])}
+
+    def settle(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Settings of a job, checked."""
+        from chandler.serving.worker.settings import settled
+
+        return settled(request)
 
     def model(self, source: str, revision: str) -> Any:
         """A loaded forecaster."""

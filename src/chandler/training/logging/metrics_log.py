@@ -38,13 +38,14 @@ class MetricsLogger(Callback):
         self.folder = folder
 
     def on_stage_begin(self, plan: StagePlan) -> None:
-        """Drop records of steps that a stage is going to take again; they were written after the state it has."""
-        path = self.folder / "metrics.jsonl"
-        if path.is_file():
-            # A state of step 0 comes after the validation of the start, whose record stays.
-            last = -1 if plan.done is None else plan.done
-            kept = [one for one in read_records(self.folder) if one["stage"] != plan.stage or one["step"] <= last]
-            write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+        """Say how much there is to do, and drop records of steps that the stage is going to take again: they were written
+        after the state it has."""
+        # A state of step 0 comes after the validation of the start, whose record stays.
+        last = -1 if plan.done is None else plan.done
+        kept = [one for one in read_records(self.folder) if one["stage"] != plan.stage or one["step"] <= last]
+        begin = {"stage": plan.stage, "kind": "begin", "step": plan.done or 0, "epoch": 0, "steps": plan.steps}
+        begin |= {"epochs": plan.epochs, "windows": plan.windows, "time": round(time.time(), 3)}
+        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in [*kept, begin]))
 
     def on_step(self, record: dict[str, Any]) -> None:
         with (self.folder / "metrics.jsonl").open("a") as handle:

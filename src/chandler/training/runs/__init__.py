@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from chandler.training.runs.history import (
+    STAGES,
     RunHistory,
     StageHistory,
     digest,
@@ -19,7 +20,15 @@ from chandler.training.runs.history import (
     read_records,
     short,
 )
-from chandler.training.runs.listing import list_runs, runs_json, runs_table
+from chandler.training.runs.listing import (
+    StageLine,
+    list_runs,
+    run_folders,
+    run_size,
+    runs_json,
+    runs_table,
+    stage_lines,
+)
 
 if TYPE_CHECKING:
     from chandler.training.runs.folder import (
@@ -38,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RECORD",
     "RUN",
+    "STAGES",
     "STARTS",
     "STATES",
     "TRACKERS",
@@ -45,6 +55,7 @@ __all__ = [
     "Run",
     "RunHistory",
     "StageHistory",
+    "StageLine",
     "changed_keys",
     "digest",
     "flat",
@@ -58,9 +69,12 @@ __all__ = [
     "read_records",
     "record_of",
     "require_folder",
+    "run_folders",
+    "run_size",
     "runs_json",
     "runs_table",
     "short",
+    "stage_lines",
     "write_json",
     "write_record",
 ]

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -32,6 +32,8 @@ class StageHistory:
     """Validation records, in the order of their steps; the first is step 0."""
     model: Mapping[str, Any]
     """config.json of its result; empty if there is none."""
+    begin: Mapping[str, Any] = field(default_factory=dict)
+    """The last record of its beginning or going on: steps, epochs, windows of an epoch; empty in older runs."""
 
     @property
     def status(self) -> str:
@@ -97,6 +99,7 @@ class RunHistory:
             mine = [record for record in records if record.get("stage") == name]
             # A stage that was interrupted and begun again has two beginnings: the later one counts.
             begins = [i for i, one in enumerate(mine) if one.get("kind") == "validation" and one.get("step") == 0]
+            begun = [record for record in mine if record.get("kind") == "begin"]
             mine = mine[begins[-1] :] if begins else []
             stages.append(
                 StageHistory(
@@ -106,6 +109,7 @@ class RunHistory:
                     train=[record for record in mine if record.get("kind") == "train"],
                     validation=[record for record in mine if record.get("kind") == "validation"],
                     model=read_mapping(folder / name / "config.json", strict=strict),
+                    begin=begun[-1] if begun else {},
                 )
             )
         return cls(folder, config, summary, tuple(stages), records[0].get("time") if records else None)
@@ -117,7 +121,11 @@ class RunHistory:
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
-    """metrics.jsonl of a run, a dict per line; without the half line that a process left as it died."""
+    """metrics.jsonl of a run, a dict per line; without the half line that a process left as it died.
+
+    A record has a stage, a kind and a step: "begin" (a stage starts or goes on: its steps, epochs and windows an epoch), "train",
+    "validation"; who reads them passes over kinds that it does not know.
+    """
     path = folder / "metrics.jsonl"
     records = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():

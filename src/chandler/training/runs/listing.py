@@ -56,7 +56,7 @@ def list_runs(folder: str | Path) -> list[RunLine]:
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise ConfigError(f"{root}: no such folder. Give the one that holds your runs, for example runs/.")
-    return sorted((_read(path, root) for path in _folders(root, _DEPTH)), key=lambda run: (run.changed, run.folder))
+    return sorted((_read(path, root) for path in run_folders(root)), key=lambda run: (run.changed, run.folder))
 
 
 def runs_json(folder: str | Path) -> str:
@@ -95,29 +95,30 @@ def runs_table(folder: str | Path, width: int | None = None) -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def _folders(folder: Path, depth: int) -> Iterator[Path]:
-    """Run folders in and below `folder`; there are none within a run."""
+def run_folders(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:
+    """Run folders in and below `folder`, so many deep; there are none within a run."""
     if (folder / "config.yaml").is_file() and any((folder / n).exists() for n in ("metrics.jsonl", "summary.json")):
         yield folder
     elif depth:
         for path in sorted(folder.iterdir()):
             if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
-                yield from _folders(path, depth - 1)
+                yield from run_folders(path, depth - 1)
 
 
 def _read(folder: Path, root: Path) -> RunLine:
+    name = folder.resolve().name if folder == root else str(folder.relative_to(root))
+    return RunLine(name, tuple(stage_lines(RunHistory.read(folder, strict=False).stages)), *run_size(folder))
+
+
+def run_size(folder: Path) -> tuple[int, float]:
+    """Bytes of all files of a run, and when the last of them was written to. It may hold many states: not for every request."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     sizes = [path.stat() for path in files if os.path.exists(path)]
-    name = folder.resolve().name if folder == root else str(folder.relative_to(root))
-    return RunLine(
-        name,
-        tuple(_lines(RunHistory.read(folder, strict=False).stages)),
-        sum(stat.st_size for stat in sizes),
-        max((stat.st_mtime for stat in sizes), default=folder.stat().st_mtime),
-    )
+    return sum(stat.st_size for stat in sizes), max((stat.st_mtime for stat in sizes), default=folder.stat().st_mtime)
 
 
-def _lines(stages: Iterable[StageHistory]) -> Iterator[StageLine]:
+def stage_lines(stages: Iterable[StageHistory]) -> Iterator[StageLine]:
+    """The line of each stage that has a result or a score."""
     for stage in stages:
         planned, done, scores = stage.settings.get("epochs"), stage.outcome, stage.validation
         if stage.status != "unfinished":

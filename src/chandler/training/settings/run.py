@@ -24,6 +24,7 @@ class Settings(StrictModel):
     out: str
     """The run folder."""
     seed: int = Field(100, ge=0)
+    """Of all that is drawn: windows, dropout, random weights."""
     device: str = "auto"
     """Where it is trained: "auto" takes cuda, then mps, then the CPU; or "cpu", "cuda", "cuda:1", "mps". Under torchrun
     each process takes a CUDA device of its own."""

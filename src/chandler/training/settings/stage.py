@@ -70,6 +70,7 @@ class StageSettings(StrictModel):
     freeze: list[str] = Field(default_factory=list)
     """Patterns over released parameter names that are not trained, whatever else says so."""
     epochs: int = Field(30, ge=1)
+    """How often it goes over the windows of an epoch."""
     batch_size: int = Field(50, ge=1)
     """Windows per device and step."""
     accumulation_steps: int = Field(1, ge=1)
@@ -81,6 +82,7 @@ class StageSettings(StrictModel):
     betas: tuple[float, float]
     """Of AdamW."""
     weight_decay: float = Field(0.1, ge=0)
+    """Of AdamW."""
     clip: float = Field(gt=0)
     """Gradient norm above which gradients are scaled down."""
     warmup: float = Field(0.03, ge=0, lt=1)
@@ -118,8 +120,11 @@ class TokenizerSettings(StageSettings):
 
     start: str = "NeoQuasar/Kronos-Tokenizer-base"
     learning_rate: float = Field(2e-4, gt=0)
+    """Peak of the schedule."""
     betas: tuple[float, float] = (0.9, 0.999)
+    """Of AdamW."""
     clip: float = Field(2.0, gt=0)
+    """Gradient norm above which gradients are scaled down."""
 
     @field_validator("promote_on")
     @classmethod
@@ -140,8 +145,11 @@ class PredictorSettings(StageSettings):
 
     start: str = "NeoQuasar/Kronos-small"
     learning_rate: float = Field(4e-5, gt=0)
+    """Peak of the schedule."""
     betas: tuple[float, float] = (0.9, 0.95)
+    """Of AdamW."""
     clip: float = Field(3.0, gt=0)
+    """Gradient norm above which gradients are scaled down."""
     condition: Literal["sampled", "true"] = "sampled"
     """The s1 token that s2 is conditioned on in training: drawn from the model, or the true one."""
     loss: Literal["window", "horizon"] = "window"

@@ -9,6 +9,9 @@ import { Busy, Dialog, Empty, Field, Notice, Select, html, render, useEffect, us
 const PAGES = {
   "/chart": { name: "chart", key: "c", load: () => import("./pages/chart.js") },
   "/data": { name: "data", key: "d", load: () => import("./pages/data.js") },
+  "/finetune": { name: "finetune", key: "f", load: () => import("./pages/finetune.js") },
+  "/runs": { name: "runs", key: "r", load: () => import("./pages/runs.js") },
+  "/judge": { name: "judge", key: "j", load: () => import("./pages/judge.js") },
   "/batch": { name: "batch", key: "b", load: () => import("./pages/batch.js") },
   "/journal": { name: "journal", key: "l", load: () => import("./pages/journal.js") },
   "/about": { name: "about", key: "a", load: () => import("./pages/about.js") },

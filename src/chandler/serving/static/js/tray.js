@@ -34,9 +34,60 @@ async function source({ id, state }) {
   if (found && things.get().has(id)) change(id, { label: texts.tray.reading(found.name), message: found.message });
 }
 
+const RECENT = 86400;
+const HOMES = { finetune: "/finetune", evaluate: "/judge", backtest: "/judge", calibrate: "/runs", preflight: "/finetune" };
+/** Jobs whose failure was put away here; a reload does not bring it back. */
+const PUT_AWAY = "chandler.dismissed";
+
+function dismissed() {
+  try {
+    return JSON.parse(localStorage.getItem(PUT_AWAY)) ?? [];
+  } catch {
+    return [];
+  }
+}
+
+function dismiss(id) {
+  forget(id);
+  if (!id.startsWith("job_")) return;
+  try {
+    localStorage.setItem(PUT_AWAY, JSON.stringify([...dismissed(), id].slice(-50)));
+  } catch {
+    // a browser that keeps nothing: it is back after a reload
+  }
+}
+
+function showJob(found) {
+  const wrong = found.state === "failed" || found.state === "lost";
+  // A preflight that failed says so where it was asked for.
+  const old = wrong && (found.kind === "preflight" || Date.now() / 1000 - (found.ended ?? found.created) > RECENT || dismissed().includes(found.id));
+  if (old || (!wrong && !RUNNING.has(found.state))) return forget(found.id);
+  const home = HOMES[found.kind] ?? "/finetune";
+  change(found.id, {
+    state: found.state, label: texts.tray.job[found.kind]?.(found.name) ?? found.name, done: found.progress?.total ? Math.min(found.progress.done, 0.99 * found.progress.total) : null,
+    total: found.progress?.total, message: found.message, href: found.kind === "preflight" ? home : `${home}?job=${found.id}`,
+  });
+}
+
+// Asked about one at a time: events of a running job come faster than answers where a machine is busy.
+const asked = new Map();
+async function job({ id }) {
+  if (asked.has(id)) return void asked.set(id, true);
+  asked.set(id, false);
+  try {
+    const found = await get(`/jobs/${id}`).catch(() => null);
+    if (found) showJob(found);
+  } finally {
+    const again = asked.get(id);
+    asked.delete(id);
+    if (again) job({ id });
+  }
+}
+
 async function anew() {
   things.set(new Map());
-  const [{ forecasts }, sources] = await Promise.all([get("/forecasts", { limit: 20 }), all("/sources", "sources")]);
+  const [{ forecasts }, sources, { jobs }] = await Promise.all([get("/forecasts", { limit: 20 }), all("/sources", "sources"), get("/jobs", { limit: 30 })]);
+  for (const one of jobs.reverse()) showJob(one);
   for (const one of forecasts) if (RUNNING.has(one.state)) forecast(one);
   for (const one of sources) if (one.state === "reading") source(one);
 }
@@ -49,6 +100,7 @@ function begin() {
   begun = true;
   on("forecast", quietly(forecast));
   on("source", quietly(source));
+  on("job", quietly(job));
   on("resync", quietly(anew));
   quietly(anew)();
 }
@@ -77,10 +129,10 @@ export function Tray({ system }) {
       ${found.length === 0 && html`<p class="soft">${texts.tray.none}</p>`}
       <ul>${found.map(
         (one) => html`<li key=${one.id}>
-          <a href=${one.href}>${one.label ?? "…"}</a> <span class=${one.state === "failed" ? "hot" : "soft"}>${texts.tray.states[one.state] ?? one.state}</span>
+          <a href=${one.href}>${one.label ?? "…"}</a> <span class=${RUNNING.has(one.state) ? "soft" : "hot"}>${texts.tray.states[one.state] ?? one.state}</span>
           ${RUNNING.has(one.state) && html`<${Progress} label=${texts.tray.progress} done=${one.done} total=${one.total} />`}
           ${one.message && html`<p>${one.message}</p>`}
-          ${one.state === "failed" && html`<button type="button" onClick=${() => forget(one.id)}>${texts.tray.dismiss}</button>`}
+          ${!RUNNING.has(one.state) && html`<button type="button" onClick=${() => dismiss(one.id)}>${texts.tray.dismiss}</button>`}
         </li>`,
       )}</ul>
     </div>`}

@@ -1,0 +1,150 @@
+"""Jobs: begun, followed, ended, gone on with."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel
+
+from chandler.serving.api.state import Cursor, Limit, Server, The, page_of
+from chandler.serving.errors import STATUS, Refusal, answers, without_paths
+from chandler.serving.jobs import JobRequest, Shop, ordered
+from chandler.serving.worker import WorkerDied
+
+State = Literal["queued", "running", "stopping", "finished", "stopped", "failed", "lost"]
+
+
+class Progress(BaseModel):
+    """How far a job is since it was last started."""
+
+    stage: str | None
+    """Of a finetuning tokenizer or predictor; else what is being forecast."""
+    done: int
+    """Steps of the stage; of an evaluation windows of all contenders."""
+    total: int | None
+    epoch: int | None
+    epochs: int | None
+    rate: float | None
+    """Windows a second."""
+    seconds_left: float | None
+    """Of the stage, from what was done since the last start."""
+
+
+class Job(BaseModel):
+    """One job, as its files say it stands."""
+
+    id: str
+    kind: Literal["finetune", "evaluate", "calibrate", "backtest", "preflight"]
+    name: str
+    state: State
+    resumable: bool
+    created: int
+    started: int | None
+    ended: int | None
+    position: int | None
+    """In the queue, from 1."""
+    source_id: str | None
+    model_ids: list[str]
+    progress: Progress | None
+    command: str
+    run_id: str | None
+    evaluation_id: str | None
+    message: str | None
+    result: dict[str, Any] | None
+
+
+class JobList(BaseModel):
+    """A page of jobs."""
+
+    jobs: list[Job]
+    next: int | None
+
+
+class LogAnswer(BaseModel):
+    """Lines of a log; `reset`: the log is shorter than `after`, these are its first lines."""
+
+    lines: list[str]
+    next: int
+    reset: bool
+
+
+def _taken(server: The) -> None:
+    """Refuse where the server takes no jobs."""
+    if not server.settings.jobs:
+        raise Refusal(404, "This server takes no jobs. Start it with: chandler serve --jobs, or chandler studio.")
+
+
+router = APIRouter(tags=["jobs"], dependencies=[Depends(_taken)])
+
+
+async def asked(server: Server, request: dict[str, Any]) -> dict[str, Any]:
+    """Have the child do what needs torch; what it refuses, refused."""
+    try:
+        answer = await server.worker.ask(request, lambda told: None)
+    except WorkerDied:
+        raise Refusal(503, "The forecasting process died. Try again: it starts anew.") from None
+    if answer["kind"] == "failed":
+        status, code = next(
+            (found for kind, found in STATUS.items() if kind.__name__ == answer["error"]), (500, "internal")
+        )
+        raise Refusal(status, without_paths(answer["message"], server.workspace.folder), code=code)
+    return answer
+
+
+@router.post(
+    "/jobs", status_code=201, response_model=Job, operation_id="beginJob", responses=answers(404, 409, 424, 429, 503)
+)
+async def begin(server: The, request: JobRequest) -> Job:
+    """Begin a job, or have it wait for its turn. Its settings are checked before: what is wrong with them is said here."""
+    shop = Shop(server.workspace, server.sources, server.models, server.settings.runs, server.settings.device)
+    order = await ordered(request, shop, lambda message: asked(server, message))
+    return Job(**server.jobs.describe(server.jobs.submit(order)))
+
+
+@router.get("/jobs", response_model=JobList, operation_id="listJobs", responses=answers(404))
+def jobs(server: The, limit: Limit = 100, cursor: Cursor = 0) -> JobList:
+    """Jobs, the newest first."""
+    some, following = page_of(server.jobs.ids(), limit, cursor)
+    return JobList(jobs=[Job(**server.jobs.describe(id)) for id in some], next=following)
+
+
+@router.get("/jobs/{id}", response_model=Job, operation_id="getJob", responses=answers(404))
+def job(server: The, id: str) -> Job:
+    """One job."""
+    return Job(**server.jobs.describe(id))
+
+
+@router.post(
+    "/jobs/{id}/stop", status_code=202, response_model=Job, operation_id="stopJob", responses=answers(404, 409)
+)
+def stop(server: The, id: str) -> Job:
+    """Ask a job to save and leave; after a minute it is killed."""
+    server.jobs.end(id, "stop")
+    return Job(**server.jobs.describe(id))
+
+
+@router.post(
+    "/jobs/{id}/kill", status_code=202, response_model=Job, operation_id="killJob", responses=answers(404, 409)
+)
+def kill(server: The, id: str) -> Job:
+    """End a job at once; what it did since it last saved is lost."""
+    server.jobs.end(id, "kill")
+    return Job(**server.jobs.describe(id))
+
+
+@router.post(
+    "/jobs/{id}/resume", status_code=202, response_model=Job, operation_id="resumeJob", responses=answers(404, 409, 429)
+)
+def resume(server: The, id: str) -> Job:
+    """Go on with a job that was stopped, killed or lost, from what it saved."""
+    server.jobs.resume(id)
+    return Job(**server.jobs.describe(id))
+
+
+@router.get("/jobs/{id}/log", response_model=LogAnswer, operation_id="jobLog", responses=answers(404))
+def job_log(
+    server: The, id: str, after: Annotated[int, Query(ge=0, le=2**40, description="`next` of the answer before.")] = 0
+) -> LogAnswer:
+    """What a job printed, from a byte on."""
+    return LogAnswer(**server.jobs.log(id, after))

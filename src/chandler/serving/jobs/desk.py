@@ -1,0 +1,280 @@
+"""Queues jobs, starts them one after the other, and tells what became of them; what it knows it reads from their folders."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from chandler.serving.errors import Refusal, without_paths
+from chandler.serving.events import EventHub
+from chandler.serving.jobs.folder import EXIT, JOB, LOCK, LOG, REFUSED, REPORT, RESULT, STOP, JobFolder, Order, State
+from chandler.serving.jobs.progress import Gauge
+from chandler.serving.sources import child_environment
+from chandler.serving.workspace import Workspace, folder_id, is_id, read_json, write_json
+
+log = logging.getLogger("chandler.serving")
+QUEUE = 64
+QUICK = "preflight"
+QUICK_AT_ONCE = 2
+"""Preflights that run beside the others."""
+TICK = 0.5
+"""Seconds between two looks at jobs that run."""
+LOG_BYTES = 256 << 10
+"""Of a log that are sent at once."""
+ACTIVE = ("queued", "running", "stopping")
+
+
+class JobDesk:
+    """All jobs of a server."""
+
+    def __init__(self, workspace: Workspace, parallel: int, events: EventHub) -> None:
+        """`parallel`: how many run at once."""
+        self._root, self._place = workspace.folder, workspace.folder / "queue.json"
+        self._limits = {QUICK: QUICK_AT_ONCE, "": parallel}
+        self._events = events
+        self._turn = threading.RLock()
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._gauges: dict[str, Gauge] = {}
+        self._told: dict[str, tuple[Any, ...]] = {}
+        self._queue: list[str] = [id for id in read_json(self._place).get("jobs", []) if is_id(id, "job")]
+        self._watched: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._more = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def open(self) -> None:
+        """Begin: find what runs from before, and start what waits."""
+        self._loop = asyncio.get_running_loop()
+        self._watched = {job.id for job in self._all() if job.held()} | set(self._queue)
+        self._task = self._loop.create_task(self._watch())
+        self._more.set()
+
+    async def close(self) -> None:
+        """Look no more; jobs go on."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def place(self, id: str) -> Path:
+        """The folder of a job to be, for what it needs."""
+        return self._root / "jobs" / id
+
+    def require_free(self, out: Path | None) -> None:
+        """Refusal: a full queue, or a job that writes that folder already."""
+        with self._turn:
+            if len(self._queue) >= QUEUE:
+                raise Refusal(429, f"{QUEUE} jobs wait already. Try again when some are done.")
+            for id in self._watched:
+                order = self._job(id).order()
+                if out is not None and order is not None and order.out == str(out) and self._state(id) in ACTIVE:
+                    raise Refusal(409, f"{out.name}: the job {order.name} writes there. Give another name.")
+
+    def submit(self, order: Order) -> str:
+        """Take a job in, whose folder is there; its id."""
+        with self._turn:
+            self.require_free(None if order.out is None else Path(order.out))
+            self._job(order.id).write(order)
+            self._enqueue(order.id)
+        return order.id
+
+    def ids(self) -> list[str]:
+        """Ids, the newest first."""
+        return [job.id for job in self._all()]
+
+    def describe(self, id: str) -> dict[str, Any]:
+        """All that is known of a job; Refusal 404."""
+        with self._turn:
+            job, order = self._known(id)
+            state = self._state(id)
+            process, ended = job.process(), job.ended()
+            gone = state not in ACTIVE
+            return {
+                "id": id, "kind": order.kind, "name": order.name, "state": state, "resumable": self._resumable(job, order, state),
+                "created": order.created,
+                "started": int(process["started"]) if process and state != "queued" else None,
+                "ended": int(ended["ended"]) if gone and ended else None,
+                "position": self._queue.index(id) + 1 if state == "queued" else None,
+                "source_id": order.source_id, "model_ids": list(order.model_ids),
+                "progress": self._gauge(job, order).read() if state in ("running", "stopping") else None,
+                "command": order.command,
+                "run_id": folder_id("run", Path(order.out)) if order.out and order.kind in ("finetune", "calibrate") else None,
+                "evaluation_id": folder_id("ev", Path(order.out)) if order.out and order.kind in ("evaluate", "backtest") else None,
+                "message": self._message(job, order, state),
+                "result": read_json(job.folder / RESULT) or None if order.keeps_output and state == "finished" else None,
+            }  # fmt: skip
+
+    def log(self, id: str, after: int) -> dict[str, Any]:
+        """Lines of the log from a byte on."""
+        job, _ = self._known(id)
+        size = (job.folder / LOG).stat().st_size if (job.folder / LOG).is_file() else 0
+        reset = after > size
+        lines, following = job.lines(0 if reset else after, LOG_BYTES)
+        return {"lines": [self._plain(line) for line in lines], "next": following, "reset": reset}
+
+    def report(self, id: str) -> Path | None:
+        """The page that a job of its own has, which is a preflight's; None where there is none."""
+        path = self._root / "jobs" / id / REPORT
+        return path if is_id(id, "job") and path.is_file() else None
+
+    def writers(self) -> dict[str, str]:
+        """Folders that jobs wrote, or write -> the newest of these jobs each."""
+        orders = [order for job in self._all() if (order := job.order()) is not None and order.out is not None]
+        return {str(order.out): order.id for order in reversed(orders)}
+
+    def end(self, id: str, how: Literal["stop", "kill"]) -> None:
+        """Ask a job to save and leave, or have it killed; one that waits leaves the queue. Refusal 409 where there is nothing to end."""
+        with self._turn:
+            job, _ = self._known(id)
+            state = self._state(id)
+            if state == "queued":
+                self._queue.remove(id)
+                self._save()
+                if not job.ended():
+                    write_json(job.folder / EXIT, {"code": -1, "asked": how, "ended": time.time()})
+            elif state == "running" or (state == "stopping" and how == "kill"):
+                job.ask(how)
+            else:
+                raise Refusal(409, f"This job is {state}.")
+        self._wake(id)
+
+    def resume(self, id: str) -> None:
+        """Have a job go on from where it stopped; Refusal 409 for one that has nothing to go on with."""
+        with self._turn:
+            job, order = self._known(id)
+            state = self._state(id)
+            if not self._resumable(job, order, state):
+                raise Refusal(409, f"This job is {state}: there is nothing to go on with.")
+            self.require_free(None if order.out is None else Path(order.out))
+            self._enqueue(id)
+
+    def _enqueue(self, id: str) -> None:
+        self._queue.append(id)
+        self._save()
+        self._wake(id)
+
+    def _wake(self, id: str) -> None:
+        self._watched.add(id)
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._more.set)
+
+    def _save(self) -> None:
+        write_json(self._place, {"jobs": self._queue})
+
+    def _job(self, id: str) -> JobFolder:
+        return JobFolder(self._root / "jobs" / id)
+
+    def _known(self, id: str) -> tuple[JobFolder, Order]:
+        job = self._job(id)
+        order = job.order() if is_id(id, "job") else None
+        if order is None:
+            raise Refusal(404, "There is no such job.")
+        return job, order
+
+    def _all(self) -> list[JobFolder]:
+        """All jobs, the newest first."""
+        there = [path for path in (self._root / "jobs").iterdir() if is_id(path.name, "job") and (path / JOB).is_file()]
+        times = {path: (path / JOB).stat().st_mtime_ns for path in there}
+        return [JobFolder(path) for path in sorted(there, key=lambda one: (times[one], one.name), reverse=True)]
+
+    def _state(self, id: str) -> State:
+        return self._job(id).state(queued=id in self._queue)
+
+    def _gauge(self, job: JobFolder, order: Order) -> Gauge:
+        return self._gauges.setdefault(job.id, Gauge(job, order))
+
+    def _resumable(self, job: JobFolder, order: Order, state: State) -> bool:
+        if order.kind == QUICK or state not in ("stopped", "failed", "lost"):
+            return False
+        return state != "failed" or job.ended()["code"] != REFUSED
+
+    def _message(self, job: JobFolder, order: Order, state: State) -> str | None:
+        """Why it failed, in the words of the command."""
+        if state == "lost":
+            return "It ended without a word: it was killed, or the machine went down." + (
+                " What was saved is there: resume it." if self._resumable(job, order, state) else ""
+            )
+        if state != "failed":
+            return None
+        code = job.ended()["code"]
+        if code == REFUSED and (said := job.said()):
+            return self._plain(said)
+        if code == -9:
+            return "It was killed by the system, most often for want of memory."
+        return f"It failed (exit code {code}); its log says more."
+
+    def _plain(self, text: str) -> str:
+        return without_paths(text, self._root, Path.cwd())
+
+    async def _watch(self) -> None:
+        """While jobs wait or run: start what may, tell what changed."""
+        while True:
+            if not self._watched:
+                self._more.clear()
+                await self._more.wait()
+            try:
+                await asyncio.to_thread(self._tick)
+            except OSError as error:  # a full disk, most likely: what waits goes on waiting
+                log.warning("jobs could not be looked after: %s", error)
+                await asyncio.sleep(10 * TICK)
+            with suppress(TimeoutError):
+                self._more.clear()
+                await asyncio.wait_for(self._more.wait(), TICK)
+
+    def _tick(self) -> None:
+        with self._turn:
+            self._children = [one for one in self._children if one.poll() is None]  # reaped, else they stay as zombies
+            self._start_what_may()
+            for id in list(self._watched):
+                told = self.describe(id)
+                progress = told["progress"] or {}
+                now = (told["state"], told["position"], progress.get("stage"), progress.get("done"))
+                if self._told.get(id) != now:
+                    self._told[id] = now
+                    self._events.publish("job", {"id": id, "state": told["state"], "kind": told["kind"]})
+                if told["state"] not in ACTIVE:
+                    self._watched.discard(id)
+                    self._gauges.pop(id, None)
+                    self._told.pop(id, None)
+
+    def _start_what_may(self) -> None:
+        running = [order.kind for id in self._watched if (job := self._job(id)).held() and (order := job.order())]
+        for id in list(self._queue):
+            job, order = self._job(id), self._job(id).order()
+            if order is None or job.held():  # a server died between the start and the queue
+                self._queue.remove(id)
+                self._save()
+                continue
+            lane = QUICK if order.kind == QUICK else ""
+            if sum((kind == QUICK) == bool(lane) for kind in running) < self._limits[lane]:
+                self._start(job)
+                self._queue.remove(id)
+                self._save()
+                running.append(order.kind)
+
+    def _start(self, job: JobFolder) -> None:
+        """Start a supervisor. It inherits the lock, so there is no moment in which the job seems lost."""
+        import fcntl
+
+        for name in (EXIT, STOP):
+            (job.folder / name).unlink(missing_ok=True)
+        self._gauges.pop(job.id, None)
+        lock = os.open(job.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with (job.folder / LOG).open("ab") as out:
+                child = subprocess.Popen(
+                    [sys.executable, "-m", "chandler.serving.jobs.supervise", str(job.folder), str(lock)],
+                    stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=(lock,), start_new_session=True,
+                    env=child_environment() | {"PYTHONUNBUFFERED": "1"},
+                )  # fmt: skip
+        finally:
+            os.close(lock)
+        self._children.append(child)

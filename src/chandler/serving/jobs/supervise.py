@@ -1,0 +1,106 @@
+"""Runs the command of one job, and writes down how it ended: `python -m chandler.serving.jobs.supervise FOLDER [LOCK]`.
+
+It has a session of its own and outlives the server. LOCK is an open file that holds the lock already. The command holds the lock
+too, and is asked to stop if the supervisor is killed (Linux).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from chandler.serving.jobs.folder import EXIT, LOCK, LOG, PROCESS, RESULT, STOP, JobFolder
+from chandler.serving.workspace import read_json, write_json
+
+NICE = 5
+PATIENCE = 60.0
+"""Seconds that a command has to save and leave before it is killed."""
+LOOKS = 0.25
+"""Seconds between two looks at the command and at what is asked of it."""
+PDEATHSIG = 1
+
+
+def supervise(folder: Path, lock: int) -> int:
+    """Run the job of a folder, to its end; the exit code of its command."""
+    order, log = JobFolder(folder).order(), folder / LOG
+    assert order is not None
+    again = bool(read_json(folder / PROCESS))
+    with suppress(OSError):
+        os.nice(NICE)
+    asked: list[str] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        asked.append("stop")
+
+    signal.signal(signal.SIGTERM, note)
+    signal.signal(signal.SIGINT, note)
+    write_json(folder / PROCESS, {"started": time.time(), "log": log.stat().st_size if log.exists() else 0})
+    with log.open("ab") as out, (folder / RESULT if order.keeps_output else Path(os.devnull)).open("wb") as result:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "chandler", *(order.again if again else order.argv)],
+            stdin=subprocess.DEVNULL, stdout=result if order.keeps_output else out, stderr=out,
+            pass_fds=(lock,), process_group=0, preexec_fn=_ends_with_us(order.memory),
+        )  # fmt: skip
+        write_json(folder / PROCESS, {**read_json(folder / PROCESS), "pid": child.pid, "supervisor": os.getpid()})
+        code = _waited(child, folder, asked)
+    how = asked[-1] if asked else None
+    write_json(folder / EXIT, {"code": code, "asked": how, "ended": time.time()})
+    return code
+
+
+def _waited(child: subprocess.Popen[bytes], folder: Path, asked: list[str]) -> int:
+    """Until the command has ended, by itself or because it is asked to."""
+    told = 0.0
+    while (code := child.poll()) is None:
+        if how := read_json(folder / STOP).get("how"):
+            asked.append(how)
+        if asked and not told:
+            told = time.monotonic()
+            child.send_signal(signal.SIGTERM)
+        if asked and (asked[-1] == "kill" or time.monotonic() - told > PATIENCE):
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)  # the group is its own, and it was not waited for yet
+        time.sleep(LOOKS)
+    return code
+
+
+def _ends_with_us(memory: int | None) -> Callable[[], None]:
+    """What the child does before it becomes the command: have itself told when we die, and bound its memory."""
+    libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+    def prepare() -> None:
+        if libc is not None:
+            libc.prctl(PDEATHSIG, signal.SIGTERM)
+        if memory is not None:
+            import resource
+
+            with suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+
+    return prepare
+
+
+def main() -> None:
+    """Take the lock, or what holds it, and begin."""
+    import fcntl
+
+    folder = Path(sys.argv[1])
+    if len(sys.argv) > 2:
+        lock = int(sys.argv[2])
+    else:
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    supervise(folder, lock)
+
+
+if __name__ == "__main__":
+    main()

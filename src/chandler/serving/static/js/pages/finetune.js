@@ -1,0 +1,160 @@
+// Adapting a model to one's own bars: what is needed before, the run as it goes, and what came of it.
+import { all, get, post } from "../api.js";
+import { go, route, useStore } from "../core.js";
+import { on } from "../events.js";
+import { clock } from "../format.js";
+import { texts } from "../texts.js";
+import { Busy, Dialog, Empty, Field, Notice, Select, html, integer, seconds, useAnswer, useEffect, useMemo, useState } from "../ui.js";
+import { ENDED, kept, unchecked, useChecked, useDraft, usePreflight, useRecipe } from "../finetune/draft.js";
+import { AllSettings, Setting } from "../finetune/fields.js";
+import { Bar, Job } from "../finetune/job.js";
+import { NotReady, Verdict, passed } from "../finetune/preflight.js";
+import { Text } from "../finetune/text.js";
+
+const say = texts.finetune;
+
+/** One of the steps: done, open, or in the way. */
+const Step = ({ number, title, state, children }) => html`<section class="step-of ${state}" data-step=${number} data-state=${state} aria-labelledby="step-${number}">
+  <h2 id="step-${number}"><span class="number" aria-hidden="true">${state === "done" ? "✓" : number}</span>${title}<span class="out"> (${say.stepStates[state]})</span></h2>${children}</section>`;
+
+function Recipes({ recipes, chosen, choose }) {
+  return html`<div class="recipes" role="radiogroup" aria-label=${say.recipe}>${recipes.map(
+    ({ id, title, about }) => html`<label key=${id} class=${id === chosen ? "on" : ""}><input type="radio" name="recipe" value=${id} checked=${id === chosen} onChange=${() => choose(id)} />
+      <span><b>${title}</b><small>${about}</small></span></label>`,
+  )}</div>`;
+}
+
+function Settings({ recipe, fields, values, draft, change, replace, checked, pending, hold }) {
+  const [tab, turn] = useState("main");
+  const main = recipe.main.map((key) => fields.find((field) => field.key === key)).filter(Boolean);
+  const own = { recipe, values, changes: draft.changes, change };
+  const tabs = [["main", say.tabs.main], ["all", say.tabs.all], ["text", say.tabs.text]];
+  return html`<div class="toggles" role="group" aria-label=${say.settings}>${tabs.map(([name, label]) => html`<button key=${name} type="button" class="toggle" aria-pressed=${tab === name ? "true" : "false"} onClick=${() => turn(name)}>${label}</button>`)}
+      ${Object.keys(draft.changes).length > 0 && html`<button type="button" onClick=${() => (hold(null), replace({}), tab === "text" && turn("main"))}>${say.resetAll(Object.keys(draft.changes).length)}</button>`}</div>
+    ${tab === "main" && html`<div class="grid main">${main.map((field) => html`<${Setting} key=${field.key} field=${field} ...${own} />`)}</div>`}
+    ${tab === "all" && html`<${AllSettings} fields=${fields} ...${own} />`}
+    ${tab === "text" && html`<${Text} recipe=${recipe} values=${values} replace=${replace} pending=${pending} hold=${hold} />`}
+    ${checked.message && tab !== "text" && html`<${Notice} kind="problem"><span class="told" id="wrong">${checked.message}</span><//>`}`;
+}
+
+/** A name that no run has yet. */
+function suggested(recipe, jobs) {
+  const taken = new Set(jobs.map((job) => job.name.toLowerCase()));
+  for (let count = 1; ; count++) if (!taken.has(`${recipe.id} ${count}`)) return `${recipe.id} ${count}`;
+}
+
+function Start({ draft, update, source, recipe, jobs, ready, why }) {
+  const [error, fail] = useState(null);
+  const [busy, wait] = useState(false);
+  const [there, ask] = useState(null);
+  const name = draft.name ?? suggested(recipe, jobs);
+  const start = async (overwrite = false) => {
+    ask(null);
+    fail(null);
+    wait(true);
+    try {
+      const job = await post("/jobs", {
+        kind: "finetune", name: name.trim(), source_id: source.id, model_ids: draft.model ? [draft.model] : [], recipe_id: recipe.id, overrides: draft.changes, flags: { force: false, overwrite },
+      });
+      go("/finetune", new URLSearchParams({ job: job.id }));
+    } catch (found) {
+      wait(false);
+      if (found.status === 409 && !overwrite) ask(found.message);
+      else fail(found.message);
+    }
+  };
+  return html`<form class="start" onSubmit=${(event) => (event.preventDefault(), ready && !busy && start())}>
+    <${Field} label=${say.name}><input id="name" value=${name} required maxlength="64" pattern="[\\p{L}\\p{N}_][\\p{L}\\p{N}_ .\\-]*" title=${say.nameHelp} onInput=${(event) => update({ name: event.currentTarget.value })} /><//>
+    <button class="first" id="start" disabled=${!ready || busy} aria-describedby="start-why">${busy ? say.starting : say.start}</button>
+    <span id="start-why" class="soft">${why ?? ""}</span>
+    ${error && html`<${Notice} kind="problem"><span class="told">${error}</span><//>`}
+    ${there && html`<${Dialog} title=${say.there} close=${() => ask(null)}><p class="told">${there}</p>
+      <div class="row"><button type="button" onClick=${() => start(true)}>${say.overwrite}</button><button type="button" class="first" onClick=${() => ask(null)}>${say.other}</button></div><//>`}
+  </form>`;
+}
+
+function Earlier({ jobs }) {
+  const { columns } = say;
+  if (!jobs?.length) return null;
+  return html`<h2>${say.jobs}</h2><div class="scroll" tabindex="0" role="region" aria-label=${say.jobs}><table class="jobs">
+    <thead><tr>${["name", "state", "created", "took"].map((one) => html`<th key=${one} scope="col">${columns[one]}</th>`)}</tr></thead>
+    <tbody>${jobs.map((job) => html`<tr key=${job.id} data-row=${job.id} data-state=${job.state}>
+      <th scope="row"><a href="/finetune?job=${job.id}">${job.name}</a></th>
+      <td><span class="mark ${job.state}">${say.states[job.state]}</span>${job.state === "failed" && job.message ? html`<small class="told">${job.message.split("\n")[0]}</small>` : ""}</td>
+      <td>${clock(job.created)}</td><td>${job.started && job.ended ? seconds(job.ended - job.started) : "–"}</td></tr>`)}</tbody>
+  </table></div>`;
+}
+
+function New({ jobs }) {
+  const [draft, update] = useDraft();
+  const { value: stock, error } = useAnswer(() => Promise.all([all("/sources", "sources"), get("/recipes"), get("/models")]), []);
+  const [sources, { recipes }, { models }] = stock ?? [null, {}, {}];
+  // A source that is being read becomes ready.
+  const { value: newer, again } = useAnswer(() => (stock ? all("/sources", "sources") : Promise.resolve(null)), [Boolean(stock)]);
+  useEffect(() => {
+    const ends = [on("source", again), on("resync", again)];
+    return () => ends.forEach((end) => end());
+  }, [Boolean(stock)]);
+  const list = newer ?? sources;
+  const source = list?.find((one) => one.id === draft.source) ?? null;
+  const fallback = recipes?.find(({ id }) => id === "small") ?? recipes?.[0];
+  const chosen = draft.recipe ?? fallback?.id ?? null;
+  const { recipe, fields, values, error: missing } = useRecipe(chosen, draft.changes);
+  const checked = useChecked(recipe, draft.changes);
+  const [pending, hold] = useState(null);
+  const flight = usePreflight(source, checked.message ? null : values, draft, update);
+  const change = (key, value) => {
+    const changes = { ...draft.changes };
+    if (value === undefined) delete changes[key];
+    else changes[key] = value;
+    replace(changes);
+  };
+  const replace = (changes) => update({ changes: kept(fields, recipe.values, changes) });
+  const starts = useMemo(() => (models ?? []).filter((one) => one.available), [models]);
+  if (error) return html`<${Notice} kind="problem">${error.message}<//>`;
+  if (!list) return html`<${Busy} />`;
+  if (!list.length) return html`<${Empty} title=${texts.chart.none[0]}><p>${texts.chart.none[1]}</p><p><a class="button" href="/data">${texts.chart.toData}</a></p><//>`;
+  const bars = passed(flight.job);
+  const why = !source ? say.why.source : source.state !== "ready" ? say.why.notReady : pending ? say.why.text : checked.message ? say.why.settings : !bars ? (flight.job && ENDED.has(flight.job.state) ? say.why.bars : say.why.checking) : null;
+  const ignored = unchecked(draft.changes);
+  return html`<div class="steps">
+    <${Step} number=${1} title=${say.bars} state=${source?.state === "ready" ? "done" : "open"}>
+      <${Field} label=${texts.chart.source}><${Select} id="source" value=${draft.source ?? ""} onChange=${(id) => update({ source: id, check: null })}
+        options=${[["", say.choose, true], ...list.map((one) => [one.id, one.state === "ready" ? `${one.name} · ${say.sourceSays(integer(one.symbols), integer(one.rows))}` : `${one.name} (${texts.data.states[one.state]})`])]} /><//>
+      ${!source && html`<p class="soft">${say.barsSay} <a href="/data">${say.add}</a></p>`}
+      ${source && source.state !== "ready" && html`<${NotReady} source=${source} />`}
+    <//>
+    <${Step} number=${2} title=${say.check} state=${bars ? "done" : flight.job && ENDED.has(flight.job.state) ? "blocked" : "open"}>
+      ${source?.state !== "ready" ? html`<p class="soft">${say.checkSays}</p>` : checked.message ? html`<p class="soft">${say.why.settings}</p>` : html`<${Verdict} job=${flight.job} error=${flight.error} again=${flight.again} />`}
+      ${ignored.length > 0 && html`<${Notice} kind="warning">${say.ignored(ignored)}<//>`}
+    <//>
+    <${Step} number=${3} title=${say.recipe} state=${recipe ? "done" : "open"}>
+      <${Recipes} recipes=${recipes} chosen=${chosen} choose=${(id) => (hold(null), update({ recipe: id }))} />
+      ${missing && html`<${Notice} kind="problem">${missing.message}<//>`}
+      <${Field} label=${say.model}><${Select} id="model" value=${draft.model ?? ""} onChange=${(id) => update({ model: id || null })}
+        options=${[["", recipe ? say.asRecipe(recipe.values.predictor?.start ?? say.itsOwn) : say.itsOwn], ...starts.map((one) => [one.id, one.name])]} /><//>
+    <//>
+    <${Step} number=${4} title=${say.settings} state=${!recipe ? "open" : checked.message || pending?.message ? "blocked" : "done"}>
+      ${recipe ? html`<${Settings} key=${recipe.id} recipe=${recipe} fields=${fields} values=${values} draft=${draft} change=${change} replace=${replace} checked=${checked} pending=${pending} hold=${hold} />` : html`<${Busy} />`}
+    <//>
+    <${Step} number=${5} title=${say.go} state="open">
+      ${recipe && jobs && html`<${Start} draft=${draft} update=${update} source=${source} recipe=${recipe} jobs=${jobs} ready=${why === null && checked.settled} why=${why} />`}
+    <//>
+  </div>`;
+}
+
+export function View() {
+  const { query } = useStore(route);
+  const id = query.get("job");
+  const { value: jobs, again } = useAnswer(() => (id ? Promise.resolve(null) : all("/jobs", "jobs").then((list) => list.filter((job) => job.kind === "finetune"))), [id]);
+  useEffect(() => {
+    if (id) return;
+    const ends = [on("job", (told) => told.kind === "finetune" && again()), on("resync", again)];
+    return () => ends.forEach((end) => end());
+  }, [id]);
+  if (id) return html`<div class="page wide finetune"><${Job} key=${id} id=${id} /></div>`;
+  const going = jobs?.filter((job) => !ENDED.has(job.state)) ?? [];
+  return html`<div class="page wide finetune"><h1>${texts.pages.finetune}</h1><p class="soft">${say.lead}</p>
+    ${going.map((job) => html`<${Notice} key=${job.id}><a href="/finetune?job=${job.id}">${job.name}</a> <span class="mark ${job.state}">${say.states[job.state]}</span> ${job.state === "running" && html`<${Bar} job=${job} />`}<//>`)}
+    <${New} jobs=${jobs} /><${Earlier} jobs=${jobs} /></div>`;
+}

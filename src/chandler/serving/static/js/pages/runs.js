@@ -1,0 +1,36 @@
+// Runs: what was trained below the server's folder of runs, here or in a shell.
+import { all } from "../api.js";
+import { go, route, useStore } from "../core.js";
+import { on } from "../events.js";
+import { texts } from "../texts.js";
+import { Busy, Empty, Notice, html, useAnswer, useEffect } from "../ui.js";
+import { Compare } from "../runs/compare.js";
+import { List, MOST } from "../runs/list.js";
+import { One } from "../runs/one.js";
+
+const words = texts.runs;
+const PAUSE = 5000;
+
+function All() {
+  const { value: runs, error, again } = useAnswer(() => all("/runs", "runs"), []);
+  // Sizes are counted beside the first answer, and runs of a shell tell nobody how far they are.
+  const moves = runs?.some((one) => one.bytes === null || one.state === "running");
+  useEffect(() => {
+    const ends = [on("job", again), on("resync", again)];
+    const timer = moves && setInterval(() => document.hidden || again(), PAUSE);
+    return () => (clearInterval(timer), ends.forEach((end) => end()));
+  }, [moves]);
+  useEffect(() => void (document.title = `${texts.pages.runs} · ${texts.name}`), []);
+  return html`<h1>${words.title}</h1><p class="soft">${words.lead}</p>
+    ${error && html`<${Notice} kind="problem">${error.message}<//>`}
+    ${!runs && !error && html`<${Busy} />`}
+    ${runs?.length === 0 && html`<${Empty} title=${words.none[0]}><p>${words.none[1]}</p><p><a class="button first" href="/finetune">${texts.pages.finetune}</a></p><//>`}
+    ${runs?.length > 0 && html`<${List} runs=${runs} hold=${(ids) => go("/runs", new URLSearchParams({ compare: ids.join(",") }))} />`}`;
+}
+
+export function View() {
+  const { query } = useStore(route);
+  const id = query.get("id");
+  const compared = [...new Set((query.get("compare") ?? "").split(",").filter(Boolean))].slice(0, MOST);
+  return html`<div class="page wide">${id ? html`<${One} key=${id} id=${id} />` : compared.length > 1 ? html`<${Compare} key=${compared.join()} ids=${compared} />` : html`<${All} />`}</div>`;
+}

@@ -1,0 +1,91 @@
+// One run in full: what came of it, how it went, what it was asked.
+import { all, get, post } from "../api.js";
+import { on } from "../events.js";
+import { Settings, Stage } from "../finetune/job.js";
+import { clock } from "../format.js";
+import { ofStage } from "../records.js";
+import { texts } from "../texts.js";
+import { Busy, Command, Dialog, Field, Notice, Select, bytes, html, useAnswer, useEffect, useMemo, useState } from "../ui.js";
+import { useMetrics } from "./follow.js";
+import { State } from "./list.js";
+
+const words = texts.runs;
+const PAUSE = 5000;
+
+/** Asks for the bars that a calibration is fitted on, and starts it. */
+function Calibrate({ run, close }) {
+  const { value: sources, error } = useAnswer(() => all("/sources", "sources"), []);
+  const ready = (sources ?? []).filter((one) => one.state === "ready");
+  const [chosen, choose] = useState(null);
+  const [told, tell] = useState({});
+  const source = chosen ?? ready[0]?.id ?? "";
+  const start = () => {
+    tell({ busy: true });
+    const name = `${run.name.replaceAll(/[^\w .-]/g, "-").slice(0, 50)} calibration`;
+    post("/jobs", { kind: "calibrate", name, source_id: source, model_ids: [run.model_id], overrides: {}, flags: {} })
+      .then((job) => tell({ job }), (found) => tell({ error: found.message }));
+  };
+  return html`<${Dialog} title=${words.calibrate} close=${close}><p>${words.calibrateSays}</p>
+    ${(error || told.error) && html`<${Notice} kind="problem">${told.error ?? error.message}<//>`}
+    ${told.job
+      ? html`<p role="status">${words.calibrating(told.job.name)}</p><${Command} text=${told.job.command} />`
+      : html`<div class="stack"><${Field} label=${texts.chart.source}><${Select} value=${source} onChange=${choose} options=${ready.map((one) => [one.id, one.name])} /><//>
+          <button type="button" class="first" disabled=${!source || told.busy} onClick=${start}>${words.calibrateGo}</button></div>`}
+  <//>`;
+}
+
+/** The page that the run wrote, in a frame without rights. */
+function Report({ id }) {
+  const [open, show] = useState(false);
+  const at = `/api/v1/reports/${id}`;
+  return html`<h2>${words.report}</h2>
+    <p class="row"><button type="button" aria-expanded=${open ? "true" : "false"} onClick=${() => show(!open)}>${open ? words.hideReport : words.showReport}</button>
+      <a href=${at} target="_blank" rel="noopener">${words.ownTab}</a><a href="${at}?download=1" download>${words.save}</a></p>
+    ${open && html`<iframe class="report" sandbox="allow-scripts" src=${at} title=${words.report} loading="lazy"></iframe>`}`;
+}
+
+function Actions({ run }) {
+  const [asks, ask] = useState(false);
+  if (!run.model_id) return null;
+  return html`<div class="actions">
+    <a class="button first" href=${`/chart?models=${run.model_id}`}>${words.chart}</a>
+    <a class="button" href=${`/judge?model=${run.model_id}`}>${words.judge}</a>
+    <button type="button" onClick=${() => ask(true)}>${run.calibrated ? words.calibrateAgain : words.calibrate}</button>
+    ${asks && html`<${Calibrate} run=${run} close=${() => ask(false)} />`}
+  </div>`;
+}
+
+export function One({ id }) {
+  const { value: run, error, again } = useAnswer(() => get(`/runs/${id}`), [id]);
+  const going = run?.id === id && run.state === "running";
+  const records = useMetrics(id, going);
+  const stages = useMemo(() => [...new Set((records ?? []).map((one) => one.stage))].map((name) => ({ name, ...ofStage(records, name) })), [records]);
+  useEffect(() => {
+    if (run) document.title = `${run.name} · ${texts.pages.runs} · ${texts.name}`;
+  }, [run?.name]);
+  useEffect(() => {
+    const ends = [on("job", again), on("resync", again)];
+    const timer = going && setInterval(() => document.hidden || again(), PAUSE);
+    return () => (clearInterval(timer), ends.forEach((end) => end()));
+  }, [id, going]);
+  const back = html`<p><a href="/runs">← ${words.back}</a></p>`;
+  if (!run || run.id !== id) return error ? html`${back}<${Notice} kind="problem">${error.message}<//>` : html`<${Busy} />`;
+  const facts = [
+    [words.began, run.began && clock(run.began)], [words.columns.changed, clock(run.changed)], [words.columns.bytes, run.bytes && bytes(run.bytes)],
+    ...run.stages.map((one) => [texts.finetune.live.stage(one.name), one.epochs && one.planned ? words.epochs(one.epochs, one.planned) : words.status[one.status] ?? one.status]),
+  ].filter(([, value]) => value);
+  const score = (name) => run.stages.find((one) => one.name === name)?.score;
+  return html`<article class="run" data-run=${run.name} data-state=${run.state} data-records=${records?.length}>${back}
+    <header class="head"><h1>${run.name}</h1><span role="status"><${State} run=${run} /></span><${Actions} run=${run} /></header>
+    ${run.verdict.length > 0 && html`<div class="outcome" role="note" aria-label=${words.verdict}>${run.verdict.map((one) => html`<p key=${one}>${one}</p>`)}
+      ${run.stages.some((one) => one.status === "kept_start") && html`<p class="soft">${texts.finetune.live.kept}</p>`}</div>`}
+    ${run.state === "unfinished" && html`<${Notice}>${words.unfinished}<//>`}
+    ${stages.length > 0 && html`<div class="stages">${stages.map((stage) => html`<${Stage} key=${stage.name} name=${stage.name} stage=${stage} score=${score(stage.name)} steps=${stage.begin?.steps} />`)}</div>`}
+    <dl class="facts">${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
+    <${Settings} run=${run} />
+    <details><summary>${words.files(run.files.length)}</summary><div class="scroll tall" tabindex="0" role="region" aria-label=${words.files(run.files.length)}><table class="files">
+      <tbody>${run.files.map((one) => html`<tr key=${one.name}><th scope="row"><code>${one.name}</code></th><td title=${one.bytes}>${bytes(one.bytes)}</td></tr>`)}</tbody></table></div></details>
+    ${run.report_id && html`<${Report} id=${run.report_id} />`}
+    ${run.command && html`<h2 class="small">${run.state === "finished" ? words.again : words.goOn}</h2><${Command} text=${run.command} />`}
+  </article>`;
+}
