@@ -101,16 +101,23 @@ def read(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         return dict(source), "the settings"
     where = str(source)
     try:
-        raw = _parse(Path(source).read_text(encoding="utf-8"))
+        text = Path(source).read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(f"{where}: no such file. Shipped recipes are in configs/.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{where}: cannot be read ({error}).") from error
+    return read_text(text, where), where
+
+
+def read_text(text: str, where: str) -> dict[str, Any]:
+    """The keys of a YAML's text, which complaints call `where`. ConfigError: no YAML, or none of keys and values."""
+    try:
+        raw = _parse(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not valid YAML: {_yaml_words(error)}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{where}: expected keys and values, found {type(raw).__name__}.")
-    return raw, where
+    return raw
 
 
 def load(

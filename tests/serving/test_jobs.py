@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 from tests.serving.conftest import Client, launch
 
 A = "/api/v1"
@@ -112,6 +111,65 @@ def test_a_finetuning_from_order_to_model(api: Client, request_: dict[str, Any],
     assert until(api, over["id"], "finished")["run_id"] == done["run_id"]
 
 
+def test_recipes_and_the_form_of_all_settings(api: Client) -> None:
+    found = api.get("/recipes")["recipes"]
+    assert [one["id"] for one in found] == ["trial", "daily", "daily-lora", "intraday", "intraday-lora"]
+    assert all(one["title"] and len(one["about"]) > 60 for one in found)
+    for one in found:
+        recipe = api.get(f"/recipes/{one['id']}")
+        assert recipe["title"] == one["title"]
+        for key in recipe["main"]:
+            assert at(recipe["values"], key) is None or at(recipe["values"], key), key
+        for key, about in properties(recipe["schema"]):
+            assert not key.endswith((".path", ".revision", "tokenizer.start", "predictor.start")), key
+            assert key.split(".")[0] not in ("out", "trackers"), key
+            assert "$ref" not in about
+        assert "YOUR" not in str(recipe["values"])
+    described = dict(properties(recipe["schema"]))
+    assert len(recipe["main"]) == 8
+    assert described.keys() >= {*recipe["main"], "data.split.train_end", "predictor.lora.rank"}
+    assert "cuda" in described["device"]["description"]
+    assert described["data.split.train_end"]["description"].startswith("Last day of training")
+    assert recipe["values"]["predictor"]["mode"] == "lora"
+    assert api.call("GET", A + "/recipes/..%2ftrial").status == 404
+
+
+def at(values: dict[str, Any], key: str) -> Any:
+    for part in key.split("."):
+        values = values[part]
+    return values
+
+
+def properties(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Dotted key -> what the schema says of it."""
+
+    def below(node: dict[str, Any], at: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        for name, one in node.get("properties", {}).items():
+            refs = [one.get("$ref"), *(each.get("$ref") for each in one.get("anyOf", ()))]
+            inner = [schema["$defs"][ref.rpartition("/")[2]] for ref in refs if ref]
+            if not inner:
+                yield at + name, one
+            for each in inner:
+                yield from below(each, f"{at}{name}.")
+
+    return below(schema, "")
+
+
+def test_a_recipe_is_what_a_job_begins_with(api: Client, home: Path, request_: dict[str, Any]) -> None:
+    job = begun(api, request_, name="by recipe", recipe_id="trial", overrides={"predictor.epochs": 7})
+    settings = yaml.safe_load((home / "workspace" / "jobs" / job["id"] / "settings.yaml").read_text())
+    assert (settings["predictor"]["epochs"], settings["data"]["lookback"], settings["tokenizer"]["epochs"]) == (
+        7,
+        128,
+        1,
+    )
+    assert (settings["data"]["path"], settings["predictor"]["start"]) == ("chandler-stocks", "chandler-nano")
+    assert settings["out"] == str(home / "runs" / "by-recipe")
+    assert api.call("POST", f"{A}/jobs/{job['id']}/kill", {}).status == 202
+    unknown = {**request_, "name": "x", "recipe_id": "none"}
+    assert api.call("POST", A + "/jobs", unknown).status == 404
+
+
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
@@ -122,7 +180,7 @@ def test_a_finetuning_from_order_to_model(api: Client, request_: dict[str, Any],
         ({"data.path": "/etc"}, "data.path is set by the server"),
         ({"data": {"path": "/etc"}}, "data.path is set by the server"),
         ({"data. path": "/etc"}, "data.path is set by the server"),
-        ({"data.replay": {"path": "x"}}, "data.replay.path is set by the server"),
+        ({"data.replay": {"path": "x"}}, "data.replay is set by the server"),
         ({"out": "x"}, "out is set by the server"),
         ({"tokenizer.start": "random"}, "tokenizer.start is set by the server"),
         ({"predictor.revision": "x"}, "predictor.revision is set by the server"),
@@ -149,6 +207,7 @@ def test_names_and_ids_are_no_places(api: Client, request_: dict[str, Any]) -> N
     assert api.call("POST", A + "/jobs", unknown).status == 404
 
 
+@pytest.mark.slow
 def test_stopped_saved_and_gone_on_with(api: Client, request_: dict[str, Any]) -> None:
     job = begun(api, request_, name="long", overrides=LONG)
     waiting = begun(api, request_, name="waits", overrides=LONG)
@@ -178,12 +237,118 @@ def test_stopped_saved_and_gone_on_with(api: Client, request_: dict[str, Any]) -
     until(api, job["id"], "stopped")
 
 
+@pytest.mark.slow
 def test_a_job_fails_in_the_words_of_the_command(api: Client, request_: dict[str, Any]) -> None:
     job = begun(api, request_, name="too long", overrides=TINY | {"data.lookback": 100_000})
     failed = until(api, job["id"], "failed")
     assert failed["message"]
     assert "chandler:" not in failed["message"]
     assert not failed["resumable"]
+
+
+def test_a_preflight_says_whether_training_can_begin(api: Client, home: Path) -> None:
+    [file] = [one["id"] for one in api.get("/sources")["sources"] if one["kind"] == "folder"]
+    assert api.call("POST", f"{A}/sources/{file}/preflight", {}).status == 409
+    api.call("POST", f"{A}/sources/{file}/refresh", {})
+    api.settled(file)
+    body = {"lookback": 64, "horizon": 8, "split": {"train": 0.8, "val": 0.2}, "calendar": "24/7"}
+    found = api.call("POST", f"{A}/sources/{file}/preflight", body)
+    assert found.status == 202, found.body
+    job = until(api, found.json["id"], "finished")
+    assert (job["kind"], job["name"], job["run_id"]) == ("preflight", "中文.csv", None)
+    result = job["result"]
+    assert result["ok"] is True
+    assert (result["lookback"], result["horizon"]) == (64, 8)
+    assert result["symbols"][0]["rows"] == 5000
+    assert f"workspace/jobs/{job['id']}/" in job["command"]
+    page = api.call("GET", f"{A}/reports/{job['id']}")
+    assert page.status == 200
+    assert "sandbox" in page.headers["content-security-policy"]
+    assert str(home).encode() not in page.body
+    assert str(home) not in str(result)
+    long = api.call("POST", f"{A}/sources/{file}/preflight", {"lookback": 90_000}).json
+    failed = until(api, long["id"], "finished")
+    assert failed["result"]["ok"] is False
+    assert failed["result"]["problems"]
+
+
+def test_wrong_preflights_are_said_at_once(api: Client) -> None:
+    path = f"{A}/sources/{bundled(api)}/preflight"
+    unknown = api.call("POST", path, {"calendar": "XNSY"})
+    assert unknown.status == 422
+    assert "XNYS" in unknown.json["error"]["message"]
+    for body in ({"path": "/etc"}, {"lookback": 1}, {"split": {"trian": 0.5}}, {"split": {"train": 2}}):
+        assert api.call("POST", path, body).status == 422, body
+    assert api.call("POST", f"{A}/sources/src_0123456789ab/preflight", {}).status == 404
+
+
+QUICK: dict[str, Any] = {"lookback": 32, "horizon": 4, "paths": 4}
+
+
+@pytest.mark.slow
+def test_an_evaluation_is_that_of_the_command(api: Client, home: Path) -> None:
+    overrides = {**QUICK, "origins": 3, "calibration": "off", "baselines": ["last_close"], "device": "cpu"}
+    asked = {"kind": "evaluate", "source_id": bundled(api), "model_ids": [nano(api)], "overrides": overrides}
+    wrong = api.call("POST", A + "/jobs", {**asked, "name": "x", "overrides": {"horizn": 1}})
+    assert (wrong.status, "did you mean horizon?" in wrong.json["error"]["message"]) == (422, True)
+    wrong = api.call("POST", A + "/jobs", {**asked, "name": "x", "overrides": {"models": ["/etc"]}})
+    assert wrong.status == 422
+    job = begun(api, asked, name="judged")
+    done = until(api, job["id"], "finished")
+    assert (done["run_id"], done["evaluation_id"][:3]) == (None, "ev_")
+    assert (home / "runs" / "judged" / "scores.parquet").is_file()
+    assert done["command"].endswith("settings.yaml --out runs/judged")
+    assert api.call("POST", A + "/jobs", {**asked, "name": "judged"}).status == 409
+
+
+@pytest.mark.slow
+def test_a_backtest_and_a_calibration(api: Client, home: Path) -> None:
+    overrides = QUICK | {
+        "every": 40,
+        "random": 2,
+        "momentum": None,
+        "reversal": None,
+        "portfolio.k": 2,
+        "portfolio.n_drop": 1,
+    }
+    asked = {"kind": "backtest", "source_id": bundled(api), "model_ids": [nano(api)], "overrides": overrides}
+    assert api.call("POST", A + "/jobs", {**asked, "name": "x", "model_ids": []}).status == 422
+    assert api.call("POST", A + "/jobs", {**asked, "name": "x", "overrides": {"signals": "/etc"}}).status == 422
+    first = begun(api, asked, name="traded")
+    numbers = {"lookback": 32, "horizon": 4, "origins": 30, "paths": 20}
+    fit = {"kind": "calibrate", "source_id": bundled(api), "model_ids": [nano(api)], "overrides": numbers}
+    wrong = api.call("POST", A + "/jobs", {**fit, "name": "x", "overrides": {"pahts": 20}})
+    assert (wrong.status, "did you mean paths?" in wrong.json["error"]["message"]) == (422, True)
+    second = begun(api, fit, name="calibrated")
+    done = until(api, first["id"], "finished")
+    assert done["evaluation_id"]
+    assert (home / "runs" / "traded" / "summary.json").is_file()
+    done = until(api, second["id"], "finished")
+    assert (home / "runs" / "calibrated" / "calibration.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_run_is_calibrated_on_its_own_bars_though_they_were_read_anew(api: Client, home: Path) -> None:
+    [file] = [one["id"] for one in api.get("/sources")["sources"] if one["kind"] == "folder"]
+    api.call("POST", f"{A}/sources/{file}/refresh", {})
+    api.settled(file)
+    asked = {
+        "kind": "finetune",
+        "source_id": file,
+        "model_ids": [nano(api)],
+        "overrides": TINY | {"data.split.train": 0.8, "data.split.val": 0.2},
+    }
+    until(api, begun(api, asked, name="own")["id"], "finished")
+    api.call("POST", f"{A}/sources/{file}/refresh", {})
+    api.settled(file)
+    time.sleep(6)  # the list of models is looked for every few seconds
+    [model] = [one["id"] for one in api.get("/models")["models"] if one["name"] == "own"]
+    job = begun(
+        api, {"kind": "calibrate", "model_ids": [model], "overrides": {"origins": 40, "paths": 20}}, name="own bars"
+    )
+    done = until(api, job["id"], "finished")
+    assert done["command"].startswith("chandler calibrate runs/own ")
+    assert (home / "runs" / "own" / "calibration.json").is_file()
 
 
 def test_a_server_without_jobs_says_so(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from chandler.serving.api import Server, forecasts, jobs, journal, reports, runs
 from chandler.serving.errors import Refusal, answers, install
 from chandler.serving.events import EventHub
 from chandler.serving.forecasts import ForecastDesk
-from chandler.serving.jobs import JobDesk
+from chandler.serving.jobs import JobDesk, RecipeBook
 from chandler.serving.models import ModelList
 from chandler.serving.runs import RunList
 from chandler.serving.security import Credentials, Guard
@@ -55,9 +55,9 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
         worker = WorkerClient(settings.device, lambda told: events.publish("system", told))
         desk = ForecastDesk(workspace, registry, models, worker, events)
         run_list = RunList(settings.runs)
-        waiting = JobDesk(workspace, settings.parallel_jobs, events)
+        waiting = JobDesk(workspace, registry, settings.parallel_jobs, events)
         app.state.server = Server(
-            settings, workspace, credentials, events, registry, models, worker, desk, run_list, waiting
+            settings, workspace, credentials, events, registry, models, worker, desk, run_list, waiting, RecipeBook()
         )
         await worker.start()
         desk.open()

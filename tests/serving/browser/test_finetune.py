@@ -50,7 +50,7 @@ def asked(address: str, path: str, body: dict[str, Any] | None = None) -> Any:
 
 def begun(server: Server, name: str, overrides: dict[str, Any]) -> str:
     """A job that was begun by the API, on the bundled stocks."""
-    body = {"kind": "finetune", "name": name, "source_id": STOCKS, "recipe_id": "small", "overrides": overrides}
+    body = {"kind": "finetune", "name": name, "source_id": STOCKS, "recipe_id": "trial", "overrides": overrides}
     return str(asked(server.address, "/jobs", body)["id"])
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from chandler.serving.api.state import Cursor, Limit, Server, The, page_of
 from chandler.serving.errors import STATUS, Refusal, answers, without_paths
-from chandler.serving.jobs import JobRequest, Shop, ordered
+from chandler.serving.jobs import JobRequest, PreflightRequest, Shop, checked, looked_at, ordered, recipe_list
 from chandler.serving.worker import WorkerDied
 
 State = Literal["queued", "running", "stopping", "finished", "stopped", "failed", "lost"]
@@ -61,6 +61,50 @@ class JobList(BaseModel):
     next: int | None
 
 
+class RecipeLine(BaseModel):
+    """What a finetuning can begin with."""
+
+    id: str
+    title: str
+    about: str
+
+
+class RecipeList(BaseModel):
+    """All recipes, the quickest first."""
+
+    recipes: list[RecipeLine]
+
+
+class RecipeAnswer(RecipeLine):
+    """One recipe, and what else can be set."""
+
+    values: dict[str, Any]
+    """Its settings over the defaults, nested."""
+    schema_: dict[str, Any] = Field(alias="schema")
+    """JSON schema of all settings; descriptions say what they set."""
+    main: list[str]
+    """Dotted keys that are shown first."""
+
+
+class CheckRequest(BaseModel):
+    """Settings to be looked at before a job is begun with them."""
+
+    model_config = ConfigDict(extra="forbid")
+    overrides: dict[str, Any] = Field(default_factory=dict, max_length=500)
+    """Dotted key -> value."""
+    text: str | None = Field(None, max_length=100_000)
+    """Instead of overrides, all settings as YAML; what is left out is the recipe's."""
+
+
+class CheckAnswer(BaseModel):
+    """What a recipe becomes."""
+
+    values: dict[str, Any] | None
+    """All settings, nested; null where something is wrong."""
+    message: str | None
+    """What is wrong, as the command says it."""
+
+
 class LogAnswer(BaseModel):
     """Lines of a log; `reset`: the log is shorter than `after`, these are its first lines."""
 
@@ -92,13 +136,16 @@ async def asked(server: Server, request: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
+def _shop(server: Server) -> Shop:
+    return Shop(server.workspace, server.sources, server.models, server.settings.runs, server.settings.device)
+
+
 @router.post(
     "/jobs", status_code=201, response_model=Job, operation_id="beginJob", responses=answers(404, 409, 424, 429, 503)
 )
 async def begin(server: The, request: JobRequest) -> Job:
     """Begin a job, or have it wait for its turn. Its settings are checked before: what is wrong with them is said here."""
-    shop = Shop(server.workspace, server.sources, server.models, server.settings.runs, server.settings.device)
-    order = await ordered(request, shop, lambda message: asked(server, message))
+    order = await ordered(request, _shop(server), lambda message: asked(server, message))
     return Job(**server.jobs.describe(server.jobs.submit(order)))
 
 
@@ -148,3 +195,37 @@ def job_log(
 ) -> LogAnswer:
     """What a job printed, from a byte on."""
     return LogAnswer(**server.jobs.log(id, after))
+
+
+@router.post(
+    "/sources/{id}/preflight",
+    status_code=202,
+    response_model=Job,
+    operation_id="preflight",
+    responses=answers(404, 409, 429),
+)
+def preflight(server: The, id: str, request: PreflightRequest) -> Job:
+    """Look at a source's bars before a finetuning. The `result` of the job, once it has finished, is what `chandler inspect --json`
+    prints: `ok` says whether training can begin. Its page is the report of the job."""
+    return Job(**server.jobs.describe(server.jobs.submit(looked_at(id, request, _shop(server)))))
+
+
+@router.get("/recipes", response_model=RecipeList, operation_id="listRecipes", responses=answers(404))
+def recipes() -> RecipeList:
+    """What a finetuning can begin with."""
+    return RecipeList(recipes=[RecipeLine(id=one.id, title=one.title, about=one.about) for one in recipe_list()])
+
+
+@router.get("/recipes/{id}", response_model=RecipeAnswer, operation_id="getRecipe", responses=answers(404, 503))
+async def recipe(server: The, id: str) -> RecipeAnswer:
+    """The settings of a recipe, and the form of all settings. Places are none of them: the server sets those."""
+    return RecipeAnswer(**await server.recipes.open(id, lambda message: asked(server, message)))
+
+
+@router.post(
+    "/recipes/{id}/check", response_model=CheckAnswer, operation_id="checkSettings", responses=answers(404, 503)
+)
+async def check(server: The, id: str, request: CheckRequest) -> CheckAnswer:
+    """What a recipe becomes with other settings, or what is wrong with these; nothing is begun."""
+    found = await checked(id, request.overrides, request.text, lambda message: asked(server, message))
+    return CheckAnswer(**found)

@@ -22,7 +22,7 @@ def _of_run(server: Server, id: str) -> tuple[str, Path | None]:
 
 
 def _of_job(server: Server, id: str) -> tuple[str, Path | None]:
-    return server.jobs.describe(id)["name"], server.jobs.report(id)
+    return str(server.jobs.describe(id)["name"]), server.jobs.report(id)
 
 
 FINDERS: dict[str, Callable[[Server, str], tuple[str, Path | None]]] = {"run": _of_run, "job": _of_job}

@@ -100,10 +100,10 @@ class Comparison(BaseModel):
 
 def _answers(server: Server, runs: list[RunFacts]) -> list[dict[str, Any]]:
     """What is told of some runs: their files, and the jobs that wrote them."""
-    writers, told = server.jobs.writers(), []
+    writers, told = server.jobs.by_folder(), []
     for run in runs:
         folder = server.runs.folder(run.id)
-        job = writers.get(str(folder.resolve()))
+        job = writers.get(folder.resolve())
         state = _state(run, server.jobs.describe(job)) if job is not None and run.state != "finished" else run.state
         told.append({**vars(run), "state": state, "model_id": run_model(folder), "job_id": job})
     return told

@@ -9,7 +9,7 @@ from fastapi import Depends, Query, Request
 
 from chandler.serving.events import EventHub
 from chandler.serving.forecasts import ForecastDesk
-from chandler.serving.jobs import JobDesk
+from chandler.serving.jobs import JobDesk, RecipeBook
 from chandler.serving.models import ModelList
 from chandler.serving.runs import RunList
 from chandler.serving.security import Credentials
@@ -33,6 +33,7 @@ class Server:
     desk: ForecastDesk
     runs: RunList
     jobs: JobDesk
+    recipes: RecipeBook
 
 
 def _server(request: Request) -> Server:

@@ -1,24 +1,38 @@
 """Long work, each in a process of its own that outlives the server: a finetuning, an evaluation, a backtest, a preflight.
 
-`orders` says what is wanted as a command line; `desk` queues, starts and stops; `supervise` (`python -m
-chandler.serving.jobs.supervise FOLDER`) runs the command and writes down how it ended; `folder` reads how a job stands, from its
-files alone; `progress` how far it is. What a supervisor does not need comes on first use.
+`orders` says what is wanted as a command line, `recipes` what a finetuning begins with; `desk` queues, starts and stops;
+`supervise` (`python -m chandler.serving.jobs.supervise FOLDER`) runs the command and writes down how it ended; `folder` reads how
+a job stands, from its files alone; `progress` how far it is. What a supervisor does not need comes on first use.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chandler.serving.jobs.desk import JobDesk
-    from chandler.serving.jobs.orders import Flags, JobRequest, Shop, ordered
+    from chandler.serving.jobs.orders import Ask, Flags, JobRequest, PreflightRequest, Shop, looked_at, ordered
+    from chandler.serving.jobs.recipes import Recipe, RecipeBook, checked, recipe_list
 
-__all__ = ["Flags", "JobDesk", "JobRequest", "Shop", "ordered"]
+__all__ = [
+    "Ask",
+    "Flags",
+    "JobDesk",
+    "JobRequest",
+    "PreflightRequest",
+    "Recipe",
+    "RecipeBook",
+    "Shop",
+    "checked",
+    "looked_at",
+    "ordered",
+    "recipe_list",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from chandler.serving.jobs import desk, orders
-
-    return getattr(desk if hasattr(desk, name) else orders, name)
+    modules = (importlib.import_module(f"{__name__}.{one}") for one in ("desk", "orders", "recipes"))
+    return next(getattr(module, name) for module in modules if hasattr(module, name))

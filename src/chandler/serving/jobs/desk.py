@@ -15,9 +15,23 @@ from typing import Any, Literal
 
 from chandler.serving.errors import Refusal, without_paths
 from chandler.serving.events import EventHub
-from chandler.serving.jobs.folder import EXIT, JOB, LOCK, LOG, REFUSED, REPORT, RESULT, STOP, JobFolder, Order, State
+from chandler.serving.jobs.folder import (
+    EXIT,
+    JOB,
+    LOCK,
+    LOG,
+    PROCESS,
+    REFUSED,
+    REPORT,
+    RESULT,
+    STOP,
+    JobFolder,
+    Order,
+    State,
+)
+from chandler.serving.jobs.orders import point
 from chandler.serving.jobs.progress import Gauge
-from chandler.serving.sources import child_environment
+from chandler.serving.sources import SourceRegistry, child_environment
 from chandler.serving.workspace import Workspace, folder_id, is_id, read_json, write_json
 
 log = logging.getLogger("chandler.serving")
@@ -27,6 +41,8 @@ QUICK_AT_ONCE = 2
 """Preflights that run beside the others."""
 TICK = 0.5
 """Seconds between two looks at jobs that run."""
+CONFIG = "config.yaml"
+"""By which a folder is a run."""
 LOG_BYTES = 256 << 10
 """Of a log that are sent at once."""
 ACTIVE = ("queued", "running", "stopping")
@@ -35,8 +51,9 @@ ACTIVE = ("queued", "running", "stopping")
 class JobDesk:
     """All jobs of a server."""
 
-    def __init__(self, workspace: Workspace, parallel: int, events: EventHub) -> None:
+    def __init__(self, workspace: Workspace, sources: SourceRegistry, parallel: int, events: EventHub) -> None:
         """`parallel`: how many run at once."""
+        self._sources = sources
         self._root, self._place = workspace.folder, workspace.folder / "queue.json"
         self._limits = {QUICK: QUICK_AT_ONCE, "": parallel}
         self._events = events
@@ -99,17 +116,23 @@ class JobDesk:
             return {
                 "id": id, "kind": order.kind, "name": order.name, "state": state, "resumable": self._resumable(job, order, state),
                 "created": order.created,
-                "started": int(process["started"]) if process and state != "queued" else None,
+                "started": int(process["started"]) if "started" in process and state != "queued" else None,
                 "ended": int(ended["ended"]) if gone and ended else None,
                 "position": self._queue.index(id) + 1 if state == "queued" else None,
                 "source_id": order.source_id, "model_ids": list(order.model_ids),
                 "progress": self._gauge(job, order).read() if state in ("running", "stopping") else None,
                 "command": order.command,
-                "run_id": folder_id("run", Path(order.out)) if order.out and order.kind in ("finetune", "calibrate") else None,
+                "run_id": self._run(order),
                 "evaluation_id": folder_id("ev", Path(order.out)) if order.out and order.kind in ("evaluate", "backtest") else None,
                 "message": self._message(job, order, state),
                 "result": read_json(job.folder / RESULT) or None if order.keeps_output and state == "finished" else None,
             }  # fmt: skip
+
+    def _run(self, order: Order) -> str | None:
+        """The run that a job writes or adds to, once it is there."""
+        if order.out is None or order.kind not in ("finetune", "calibrate") or not (Path(order.out) / CONFIG).is_file():
+            return None
+        return folder_id("run", Path(order.out))
 
     def log(self, id: str, after: int) -> dict[str, Any]:
         """Lines of the log from a byte on."""
@@ -124,10 +147,14 @@ class JobDesk:
         path = self._root / "jobs" / id / REPORT
         return path if is_id(id, "job") and path.is_file() else None
 
-    def writers(self) -> dict[str, str]:
-        """Folders that jobs wrote, or write -> the newest of these jobs each."""
-        orders = [order for job in self._all() if (order := job.order()) is not None and order.out is not None]
-        return {str(order.out): order.id for order in reversed(orders)}
+    def by_folder(self) -> dict[Path, str]:
+        """Folder -> the newest job that wrote, or writes, it."""
+        orders = [order for job in reversed(self._all()) if (order := job.order()) is not None]
+        return {Path(order.out): order.id for order in orders if order.out is not None}
+
+    def of_folder(self, folder: Path) -> str | None:
+        """The newest job that wrote, or writes, a folder."""
+        return self.by_folder().get(folder.resolve())
 
     def end(self, id: str, how: Literal["stop", "kill"]) -> None:
         """Ask a job to save and leave, or have it killed; one that waits leaves the queue. Refusal 409 where there is nothing to end."""
@@ -153,6 +180,7 @@ class JobDesk:
             if not self._resumable(job, order, state):
                 raise Refusal(409, f"This job is {state}: there is nothing to go on with.")
             self.require_free(None if order.out is None else Path(order.out))
+            point(job.folder, order, self._sources)
             self._enqueue(id)
 
     def _enqueue(self, id: str) -> None:
@@ -269,6 +297,8 @@ class JobDesk:
         lock = os.open(job.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # What was begun is gone on with; when, its supervisor will say.
+            write_json(job.folder / PROCESS, {"again": bool(job.process())})
             with (job.folder / LOG).open("ab") as out:
                 child = subprocess.Popen(
                     [sys.executable, "-m", "chandler.serving.jobs.supervise", str(job.folder), str(lock)],

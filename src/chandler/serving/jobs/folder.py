@@ -45,7 +45,7 @@ class Order:
     out: str | None = None
     """The folder that it writes."""
     keeps_output: bool = False
-    """What the command prints is the result, and no part of the log."""
+    """What the command prints is the result, and no part of the log; it runs in the job's folder."""
     memory: int | None = None
     """Bytes that the command may take."""
 

@@ -33,7 +33,7 @@ def supervise(folder: Path, lock: int) -> int:
     """Run the job of a folder, to its end; the exit code of its command."""
     order, log = JobFolder(folder).order(), folder / LOG
     assert order is not None
-    again = bool(read_json(folder / PROCESS))
+    again = bool(read_json(folder / PROCESS).get("again"))
     with suppress(OSError):
         os.nice(NICE)
     asked: list[str] = []
@@ -43,14 +43,16 @@ def supervise(folder: Path, lock: int) -> int:
 
     signal.signal(signal.SIGTERM, note)
     signal.signal(signal.SIGINT, note)
-    write_json(folder / PROCESS, {"started": time.time(), "log": log.stat().st_size if log.exists() else 0})
+    about = {"again": again, "started": time.time(), "log": log.stat().st_size if log.exists() else 0}
+    write_json(folder / PROCESS, about)
     with log.open("ab") as out, (folder / RESULT if order.keeps_output else Path(os.devnull)).open("wb") as result:
         child = subprocess.Popen(
             [sys.executable, "-m", "chandler", *(order.again if again else order.argv)],
             stdin=subprocess.DEVNULL, stdout=result if order.keeps_output else out, stderr=out,
-            pass_fds=(lock,), process_group=0, preexec_fn=_ends_with_us(order.memory),
+            pass_fds=(lock,), process_group=0,
+            cwd=folder if order.keeps_output else None, preexec_fn=_ends_with_us(order.memory),
         )  # fmt: skip
-        write_json(folder / PROCESS, {**read_json(folder / PROCESS), "pid": child.pid, "supervisor": os.getpid()})
+        write_json(folder / PROCESS, {**about, "pid": child.pid, "supervisor": os.getpid()})
         code = _waited(child, folder, asked)
     how = asked[-1] if asked else None
     write_json(folder / EXIT, {"code": code, "asked": how, "ended": time.time()})

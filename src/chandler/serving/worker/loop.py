@@ -44,7 +44,12 @@ class Child:
         while (request := requests.get()) is not None:
             self.say("state", state="busy")
             try:
-                do = {"forecast": self.forecast, "settings": self.settle}.get(request["do"], self.look)
+                do = {
+                    "forecast": self.forecast,
+                    "settings": self.settle,
+                    "recipes": self.settle,
+                    "check": self.settle,
+                }.get(request["do"], self.look)
                 self.say("done", **do(request))
             except Cancelled:
                 self.say("cancelled")
@@ -74,10 +79,10 @@ class Child:
         return {"found": getattr(ledger, request["do"])(Path(request["journal"]), *request["with"])}
 
     def settle(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Settings of a job, checked."""
-        from chandler.serving.worker.settings import settled
+        """Settings of a job, checked; or what settings there are."""
+        from chandler.serving.worker.settings import checked, recipes, settled
 
-        return settled(request)
+        return {"settings": settled, "recipes": recipes, "check": checked}[request["do"]](request)
 
     def model(self, source: str, revision: str) -> Any:
         """A loaded forecaster."""

@@ -99,6 +99,17 @@ function understood(status, text) {
 export const get = (path, fields = {}, options) => call("GET", path + query(fields), undefined, options);
 export const post = (path, body, options) => call("POST", path, body, options);
 
+const now = new Map();
+
+/** A GET that several ask for in one go, as when an event comes in: it is sent once. */
+export function together(path) {
+  if (!now.has(path)) {
+    now.set(path, get(path));
+    setTimeout(() => now.delete(path), 0);
+  }
+  return now.get(path);
+}
+
 /** All pages of a list. */
 export async function all(path, name, fields = {}) {
   const found = [];

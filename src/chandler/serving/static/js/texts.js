@@ -275,6 +275,7 @@ export const texts = {
       steps: (done, total) => `step ${done} of ${total}`,
       epochs: (epoch, epochs) => `epoch ${epoch} of ${epochs}`,
       rate: (rate) => `${rate} windows/s`,
+      ending: "measuring and saving",
       left: (time) => `about ${time} left of this stage`,
       stop: "Stop",
       stopHelp: "Saves, and leaves; it can go on later",

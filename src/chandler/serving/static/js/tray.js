@@ -1,5 +1,5 @@
 // What runs now, and what failed last: on every page.
-import { all, get } from "./api.js";
+import { all, get, together } from "./api.js";
 import { store, useStore } from "./core.js";
 import { on } from "./events.js";
 import { texts } from "./texts.js";
@@ -75,7 +75,7 @@ async function job({ id }) {
   if (asked.has(id)) return void asked.set(id, true);
   asked.set(id, false);
   try {
-    const found = await get(`/jobs/${id}`).catch(() => null);
+    const found = await together(`/jobs/${id}`).catch(() => null);
     if (found) showJob(found);
   } finally {
     const again = asked.get(id);

@@ -49,6 +49,12 @@ export function kept(fields, values, changes) {
   );
 }
 
+/** The changes that make a recipe's values these. */
+export function changed(fields, values, next) {
+  const all = fields.map((field) => [field.key, at(next, field.key)]).filter(([, value]) => value !== undefined);
+  return kept(fields, values, Object.fromEntries(all));
+}
+
 /** A recipe as the form needs it: {recipe, fields, values (with the changes)}. */
 export function useRecipe(id, changes) {
   const { value: recipe, error } = useAnswer(() => (id ? get(`/recipes/${id}`) : Promise.resolve(null)), [id]);

@@ -18,7 +18,7 @@ export function Bar({ job }) {
   const facts = progress && [
     progress.stage && words.stage(progress.stage), progress.total && words.steps(integer(progress.done), integer(progress.total)),
     progress.epochs && words.epochs(Math.max(1, progress.epoch ?? 1), progress.epochs), progress.rate && words.rate(number(progress.rate, 3)),
-    progress.seconds_left !== null && progress.seconds_left !== undefined && words.left(seconds(progress.seconds_left)),
+    progress.total && progress.done >= progress.total ? words.ending : Number.isFinite(progress.seconds_left) && words.left(seconds(progress.seconds_left)),
   ].filter(Boolean);
   return html`<div class="going" data-done=${progress?.done} data-total=${progress?.total} data-stage=${progress?.stage}>
     <${Progress} label=${texts.tray.progress} done=${share} total=${share === null ? null : 1} />

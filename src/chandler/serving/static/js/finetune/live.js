@@ -1,5 +1,5 @@
 // A job as it goes: one question after another, never two at once, and none while the server is away.
-import { get } from "../api.js";
+import { get, together } from "../api.js";
 import { on } from "../events.js";
 import { useEffect, useRef, useState } from "../ui.js";
 import { ENDED } from "./draft.js";
@@ -30,7 +30,7 @@ export function useLive(id, logOpen) {
         return { ...old, ...(typeof facts === "function" ? facts(old) : facts) };
       });
     const round = async () => {
-      const job = await get(`/jobs/${id}`);
+      const job = await together(`/jobs/${id}`);
       last = job.state;
       put({ job, error: null });
       if (job.run_id) await records(job);
@@ -48,7 +48,7 @@ export function useLive(id, logOpen) {
           told = now;
         }
       } catch (error) {
-        // A run that has just been asked for has no folder yet.
+        // Its folder was taken away meanwhile.
         if (error.status !== 404) throw error;
       }
     };

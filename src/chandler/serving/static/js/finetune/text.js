@@ -8,20 +8,20 @@ import { yaml } from "./schema.js";
 const say = texts.finetune.text;
 
 /** `pending` is a text that is not in the form yet: it is being read, or something is wrong with it. */
-export function Text({ recipe, values, replace, pending, hold }) {
+export function Text({ recipe, values, take, pending, hold }) {
   const [text, set] = useState(() => pending?.text ?? yaml(values));
   const count = useRef(0);
-  const latest = useRef(replace);
-  latest.current = replace;
+  const latest = useRef(take);
+  latest.current = take;
   const ask = useMemo(
     () =>
       debounced(async (now) => {
         const mine = ++count.current;
         try {
-          const { overrides, message } = await post(`/recipes/${recipe.id}/check`, { text: now });
+          const { values: next, message } = await post(`/recipes/${recipe.id}/check`, { text: now });
           if (mine !== count.current) return;
           hold(message ? { text: now, message } : null);
-          if (!message) latest.current(overrides);
+          if (!message) latest.current(next);
         } catch (error) {
           if (mine === count.current) hold({ text: now, message: error.message });
         }

@@ -5,7 +5,7 @@ import { on } from "../events.js";
 import { clock } from "../format.js";
 import { texts } from "../texts.js";
 import { Busy, Dialog, Empty, Field, Notice, Select, html, integer, seconds, useAnswer, useEffect, useMemo, useState } from "../ui.js";
-import { ENDED, kept, unchecked, useChecked, useDraft, usePreflight, useRecipe } from "../finetune/draft.js";
+import { ENDED, changed, kept, unchecked, useChecked, useDraft, usePreflight, useRecipe } from "../finetune/draft.js";
 import { AllSettings, Setting } from "../finetune/fields.js";
 import { Bar, Job } from "../finetune/job.js";
 import { NotReady, Verdict, passed } from "../finetune/preflight.js";
@@ -33,7 +33,7 @@ function Settings({ recipe, fields, values, draft, change, replace, checked, pen
       ${Object.keys(draft.changes).length > 0 && html`<button type="button" onClick=${() => (hold(null), replace({}), tab === "text" && turn("main"))}>${say.resetAll(Object.keys(draft.changes).length)}</button>`}</div>
     ${tab === "main" && html`<div class="grid main">${main.map((field) => html`<${Setting} key=${field.key} field=${field} ...${own} />`)}</div>`}
     ${tab === "all" && html`<${AllSettings} fields=${fields} ...${own} />`}
-    ${tab === "text" && html`<${Text} recipe=${recipe} values=${values} replace=${replace} pending=${pending} hold=${hold} />`}
+    ${tab === "text" && html`<${Text} recipe=${recipe} values=${values} take=${(next) => replace(changed(fields, recipe.values, next))} pending=${pending} hold=${hold} />`}
     ${checked.message && tab !== "text" && html`<${Notice} kind="problem"><span class="told" id="wrong">${checked.message}</span><//>`}`;
 }
 
@@ -97,8 +97,7 @@ function New({ jobs }) {
   }, [Boolean(stock)]);
   const list = newer ?? sources;
   const source = list?.find((one) => one.id === draft.source) ?? null;
-  const fallback = recipes?.find(({ id }) => id === "small") ?? recipes?.[0];
-  const chosen = draft.recipe ?? fallback?.id ?? null;
+  const chosen = draft.recipe ?? recipes?.[0]?.id ?? null;
   const { recipe, fields, values, error: missing } = useRecipe(chosen, draft.changes);
   const checked = useChecked(recipe, draft.changes);
   const [pending, hold] = useState(null);
