@@ -10,8 +10,9 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse, HTMLResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from chandler.serving.api import Server, forecasts, jobs, journal, reports, runs, sources, system
+from chandler.serving.api import Server, evaluations, forecasts, jobs, journal, reports, runs, sources, system
 from chandler.serving.errors import Refusal, answers, install
+from chandler.serving.evaluations import EvaluationList
 from chandler.serving.events import EventHub
 from chandler.serving.forecasts import ForecastDesk
 from chandler.serving.jobs import JobDesk, RecipeBook
@@ -57,7 +58,18 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
         run_list = RunList(settings.runs)
         waiting = JobDesk(workspace, registry, settings.parallel_jobs, events)
         app.state.server = Server(
-            settings, workspace, credentials, events, registry, models, worker, desk, run_list, waiting, RecipeBook()
+            settings,
+            workspace,
+            credentials,
+            events,
+            registry,
+            models,
+            worker,
+            desk,
+            run_list,
+            waiting,
+            RecipeBook(),
+            EvaluationList(settings.runs),
         )
         await worker.start()
         desk.open()
@@ -78,7 +90,7 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
     )  # fmt: skip
     install(app)
     api = APIRouter(prefix=API)
-    for router in (system, sources, forecasts, journal, jobs, runs, reports):
+    for router in (system, sources, forecasts, journal, jobs, runs, evaluations, reports):
         api.include_router(router)
     app.include_router(api)
 

@@ -24,7 +24,7 @@ expect = sync_api.expect
 WAIT = 60_000
 LONG = 600_000
 """Milliseconds that a table of hundreds has beside everything else."""
-ROWS = ".grid tbody tr[data-symbol]"
+ROWS = ".big tbody tr[data-symbol]"
 
 
 def asked(address: str, path: str, body: bytes | None = None) -> Any:

@@ -49,6 +49,7 @@ class Child:
                     "settings": self.settle,
                     "recipes": self.settle,
                     "check": self.settle,
+                    "verdict": self.verdict,
                 }.get(request["do"], self.look)
                 self.say("done", **do(request))
             except Cancelled:
@@ -77,6 +78,28 @@ class Child:
         from chandler.serving.worker import ledger
 
         return {"found": getattr(ledger, request["do"])(Path(request["journal"]), *request["with"])}
+
+    def verdict(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What a finished evaluation or backtest comes to."""
+        from chandler.reports import verdict_of
+
+        told = verdict_of(Path(request["folder"]))
+        table = told.table
+        tables = (
+            []
+            if table is None
+            else [
+                {
+                    "title": told.unit,
+                    "columns": ["", *map(str, table.columns)],
+                    "rows": [
+                        [str(name), *map(str, row)] for name, row in zip(table.index, table.to_numpy(), strict=True)
+                    ],
+                }
+            ]
+        )
+        lines = [f"{about}: {text}" if about else text for about, text in told.lines]
+        return {"verdict": [told.headline, *lines], "tables": tables}
 
     def settle(self, request: dict[str, Any]) -> dict[str, Any]:
         """Settings of a job, checked; or what settings there are."""

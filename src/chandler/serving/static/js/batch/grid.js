@@ -75,7 +75,7 @@ export function Grid({ rows, models, sort, choose, open, link }) {
     else return;
     event.preventDefault();
   };
-  return html`<div class="scroll grid" ref=${box} onScroll=${(event) => scroll(event.currentTarget.scrollTop)} data-rows=${rows.length}>
+  return html`<div class="scroll big" ref=${box} onScroll=${(event) => scroll(event.currentTarget.scrollTop)} data-rows=${rows.length}>
     <table role="grid" class=${models > 1 ? "two" : ""} tabindex="0" aria-label=${words.table} aria-rowcount=${rows.length + 1} aria-activedescendant=${rows.length ? `row-${at}` : undefined} onKeyDown=${key}>
       <thead><tr aria-rowindex="1"><${Head} name="symbol" sort=${sort} choose=${choose} />${names.map((name) => html`<${Head} key=${name} name=${name} sort=${sort} choose=${choose} />`)}</tr></thead>
       <tbody>
