@@ -59,6 +59,7 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
         await worker.start()
         desk.open()
         waiting.open()
+        run_list.open()
         try:
             yield
         finally:

@@ -83,7 +83,12 @@ class RunList:
         self._sizes: dict[str, tuple[object, int]] = {}
         self._counting: set[str] = set()
         self._readers: OrderedDict[str, MetricsReader] = OrderedDict()
-        self._pool = ThreadPoolExecutor(1, "sizes")
+        self._pool = ThreadPoolExecutor(1, "runs")
+        self._closed = False
+
+    def open(self) -> None:
+        """Look at all of them beside what else begins: the first look reads hundreds of files, later ones what has changed."""
+        self._pool.submit(self._warm)
 
     def all(self) -> list[RunFacts]:
         """All of them, the one that changed last first."""
@@ -146,8 +151,15 @@ class RunList:
         return f"chandler finetune {there / 'config.yaml'} {again}"
 
     def close(self) -> None:
-        """Count no more."""
+        """Look and count no more."""
+        self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _warm(self) -> None:
+        for id, folder in self._scan().items():
+            if self._closed:
+                return
+            self._facts(id, folder)
 
     def _scan(self, again: bool = False) -> dict[str, Path]:
         with self._lock:
