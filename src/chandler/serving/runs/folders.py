@@ -147,8 +147,9 @@ class RunList:
         facts, folder = self.get(id), self.folder(id)
         base = self.root if not self.root.is_absolute() and ".." not in self.root.parts else Path(self.root.name)
         there = base if folder == self.root else base / facts.name
-        again = f"--out {there} --resume" if facts.state != "finished" else f"--out {there}-2"
-        return f"chandler finetune {there / 'config.yaml'} {again}"
+        if facts.state == "finished":
+            return f"chandler finetune {there / 'config.yaml'} --out {there}-2"
+        return f"chandler finetune {there / 'config.yaml'} --out {there} --resume"
 
     def close(self) -> None:
         """Look and count no more."""
