@@ -221,7 +221,7 @@ def test_names_and_ids_are_no_places(api: Client, request_: dict[str, Any]) -> N
 
 
 @pytest.mark.slow
-def test_stopped_saved_and_gone_on_with(api: Client, request_: dict[str, Any]) -> None:
+def test_stopped_saved_and_gone_on_with(api: Client, request_: dict[str, Any], home: Path) -> None:
     job = begun(api, request_, name="long", overrides=LONG)
     waiting = begun(api, request_, name="waits", overrides=LONG)
     third = begun(api, request_, name="waits too", overrides=LONG)
@@ -231,8 +231,10 @@ def test_stopped_saved_and_gone_on_with(api: Client, request_: dict[str, Any]) -
     assert progress["seconds_left"] > 0
     assert [api.get(f"/jobs/{one['id']}")["position"] for one in (waiting, third)] == [1, 2]
     assert api.call("POST", f"{A}/jobs/{job['id']}/resume", {}).status == 409
+    folders = len(list((home / "workspace" / "jobs").iterdir()))
     same = api.call("POST", A + "/jobs", {**request_, "name": "long", "flags": {"overwrite": True}})
     assert same.status == 409
+    assert len(list((home / "workspace" / "jobs").iterdir())) == folders
     assert api.call("POST", f"{A}/jobs/{third['id']}/stop", {}).json["state"] == "stopped"
     assert api.call("POST", f"{A}/jobs/{job['id']}/stop", {}).json["state"] in ("stopping", "stopped")
     stopped = until(api, job["id"], "stopped")
@@ -304,8 +306,8 @@ def test_an_evaluation_is_that_of_the_command(api: Client, home: Path) -> None:
     asked = {"kind": "evaluate", "source_id": bundled(api), "model_ids": [nano(api)], "overrides": overrides}
     wrong = api.call("POST", A + "/jobs", {**asked, "name": "x", "overrides": {"horizn": 1}})
     assert (wrong.status, "did you mean horizon?" in wrong.json["error"]["message"]) == (422, True)
-    wrong = api.call("POST", A + "/jobs", {**asked, "name": "x", "overrides": {"models": ["/etc"]}})
-    assert wrong.status == 422
+    for body in ({"overrides": {"models": ["/etc"]}}, {"recipe_id": "trial"}, {"source_id": None}):
+        assert api.call("POST", A + "/jobs", {**asked, "name": "x", **body}).status == 422, body
     job = begun(api, asked, name="judged")
     done = until(api, job["id"], "finished")
     assert (done["run_id"], done["evaluation_id"][:3]) == (None, "ev_")
