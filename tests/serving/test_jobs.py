@@ -119,9 +119,17 @@ def test_a_finetuning_from_order_to_model(api: Client, request_: dict[str, Any],
     again = api.call("POST", A + "/jobs", {**request_, "name": "first run"})
     assert again.status == 409
     assert "first-run" in again.json["error"]["message"]
-    over = begun(api, request_, name="first run", flags={"overwrite": True})
+
+
+@pytest.mark.slow
+def test_a_run_is_replaced_if_so_asked(api: Client, request_: dict[str, Any], home: Path) -> None:
+    first = begun(api, request_, name="twice")
+    done = until(api, first["id"], "finished")
+    before = (home / "runs" / "twice" / "summary.json").stat().st_mtime
+    over = begun(api, request_, name="twice", flags={"overwrite": True})
     assert over["command"].endswith("--overwrite")
     assert until(api, over["id"], "finished")["run_id"] == done["run_id"]
+    assert (home / "runs" / "twice" / "summary.json").stat().st_mtime > before
 
 
 def test_recipes_and_the_form_of_all_settings(api: Client) -> None:
@@ -364,18 +372,6 @@ def test_a_run_is_calibrated_on_its_own_bars_though_they_were_read_anew(api: Cli
     done = until(api, job["id"], "finished")
     assert done["command"].startswith("chandler calibrate runs/own ")
     assert (home / "runs" / "own" / "calibration.json").is_file()
-
-
-def test_a_server_without_jobs_says_so(tmp_path: Path) -> None:
-    one = launch(tmp_path)
-    try:
-        assert one.get("/system")["jobs"] is False
-        found = one.call("GET", A + "/jobs")
-        assert found.status == 404
-        assert "--jobs" in found.json["error"]["message"]
-    finally:
-        one.process.kill()
-        one.process.wait()
 
 
 def processes(id: str) -> list[psutil.Process]:
