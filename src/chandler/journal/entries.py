@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +193,21 @@ def read_facts(paths: Iterable[Path]) -> pd.DataFrame:
 
 def read_ids(paths: Iterable[Path]) -> set[str]:
     """The ids of all entries; DataError as `read_facts`."""
-    return {key for path in paths for key in _read(path, ["id"]).column(0).to_pylist()}
+    return {key for path in paths for key in _ids(path, *_state(path))}
+
+
+@lru_cache(maxsize=4096)
+def _ids(path: Path, changed: int, size: int) -> tuple[str, ...]:
+    """Of one file, which is read again only if it is another: whoever keeps forecasts by and by asks for all ids each time."""
+    return tuple(_read(path, ["id"]).column(0).to_pylist())
+
+
+def _state(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0  # reading it says what is wrong
+    return found.st_mtime_ns, found.st_size
 
 
 def read_entries(path: Path, ids: Iterable[str]) -> list[Entry]:

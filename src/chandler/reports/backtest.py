@@ -13,7 +13,18 @@ import yaml
 
 from chandler.errors import ConfigError
 from chandler.reports import charts
-from chandler.reports.render import Chart, Pairs, sentence, sentences, terminal_text, write
+from chandler.reports.render import (
+    Chart,
+    Pairs,
+    ToldVerdict,
+    change,
+    decimal,
+    percent,
+    sentence,
+    sentences,
+    terminal_text,
+    write,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,25 @@ def backtest_text(folder: str | Path) -> str:
     """The verdict for a terminal."""
     summary = json.loads((Path(folder) / "summary.json").read_text(encoding="utf-8"))
     return terminal_text(headline(summary), verdict_lines(summary))
+
+
+def backtest_verdict(folder: Path) -> ToldVerdict:
+    """What a terminal says, and the numbers of all signals."""
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    rows = {
+        name: {
+            "Return": change(100 * one["annual_return"]),
+            "Above benchmark": change(100 * one["annual_excess"]),
+            "Volatility": percent(one["annual_volatility"], 1),
+            "Info. ratio": decimal(one["information_ratio"]),
+            "Deepest fall": percent(-one["max_drawdown"], 1),
+            "Turnover": percent(one["turnover"], 1),
+            "Trades": f"{one['trades']:,}",
+        }
+        for name, one in summary["results"].items()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return ToldVerdict(headline(summary), verdict_lines(summary), table, "A year, except turnover (a bar) and trades.")
 
 
 def headline(summary: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from chandler.evaluation.walk_forward import CALIBRATED, QUESTIONS, SAYS, ComparisonSpec, Results
 from chandler.measures import Comparison
-from chandler.reports.render import Pairs, day, number, sentence, sentences
+from chandler.reports.render import Pairs, ToldVerdict, day, number, sentence, sentences
 
 BAND = 0.9
 """The band whose coverage is told in words."""
@@ -71,6 +71,18 @@ class Verdict:
 
 def evaluation_text(results: Results) -> str:
     """The headline and a table: losses, the distribution against naive with its interval, what the 90% band covered."""
+    lines = [f"Left out within this period when the bars were read: {one}." for one in lacking(results)]
+    table = evaluation_table(results).to_string()
+    return "\n".join([headline(results, judge(results)), "", table, unit(results), *lines])
+
+
+def unit(results: Results) -> str:
+    """What the table is in."""
+    return f"CRPS and MAE of the close in % of the last close, mean of {results.horizon} bars ahead; lower is better."
+
+
+def evaluation_table(results: Results) -> pd.DataFrame:
+    """A row of words for each contender that forecasts prices."""
     naive = results.naive(QUESTIONS[0])
     rows = {}
     for name in filter(results.prices, [*results.models, *results.baselines]):
@@ -80,10 +92,15 @@ def evaluation_text(results: Results) -> str:
             row[f"CRPS vs {display_name(naive)}"] = "" if name == naive else _against(results, name, naive)
         row[f"{BAND:.0%} band covers"] = f"{results.coverage(name, BAND)[0]:.1%}" if results.spreads(name) else "-"
         rows[display_name(name)] = row
-    table = pd.DataFrame.from_dict(rows, orient="index").to_string()
-    unit = f"CRPS and MAE of the close in % of the last close, mean of {results.horizon} bars ahead; lower is better."
-    lines = [f"Left out within this period when the bars were read: {one}." for one in lacking(results)]
-    return "\n".join([headline(results, judge(results)), "", table, unit, *lines])
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def evaluation_verdict(results: Results) -> ToldVerdict:
+    """What a terminal and the page say."""
+    judged = judge(results)
+    return ToldVerdict(
+        headline(results, judged), verdict_lines(results, judged), evaluation_table(results), unit(results)
+    )
 
 
 def lacking(results: Results) -> list[str]:

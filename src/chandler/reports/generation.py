@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chandler.evaluation.tasks import SEEDS, read_generation
-from chandler.reports.render import NAME, Pairs, sentence, sentences, terminal_text, write
+from chandler.reports.render import NAME, Pairs, ToldVerdict, sentence, sentences, terminal_text, write
 
 NAIVE = ("shuffled_bars", "past_stretch")
 
@@ -43,6 +43,12 @@ def generation_text(folder: str | Path) -> str:
     """The result for a terminal."""
     result = read_generation(folder)
     return f"{terminal_text(headline(result), _lines(result))}\nReport: {Path(folder) / NAME}"
+
+
+def generation_verdict(folder: Path) -> ToldVerdict:
+    """What a terminal says."""
+    result = read_generation(folder)
+    return ToldVerdict(headline(result), _lines(result))
 
 
 def headline(result: Mapping[str, Any]) -> str:

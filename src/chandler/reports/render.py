@@ -43,6 +43,17 @@ class Chart:
     title: str = ""
 
 
+@dataclass(frozen=True)
+class ToldVerdict:
+    """A verdict as values, for those who draw it in another way: the headline, (about, sentence) pairs, and a table in words."""
+
+    headline: str
+    lines: Pairs
+    table: pd.DataFrame | None = None
+    unit: str = ""
+    """What the table is in."""
+
+
 def render(template: str, page: Any) -> str:
     """The whole file."""
     return environment().get_template(f"{template}.html.j2").render(page=page)

@@ -10,8 +10,9 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse, HTMLResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from chandler.serving.api import Server, forecasts, jobs, journal, reports, runs, sources, system
+from chandler.serving.api import Server, evaluations, forecasts, jobs, journal, reports, runs, sources, system
 from chandler.serving.errors import Refusal, answers, install
+from chandler.serving.evaluations import EvaluationList
 from chandler.serving.events import EventHub
 from chandler.serving.forecasts import ForecastDesk
 from chandler.serving.jobs import JobDesk, RecipeBook
@@ -19,7 +20,7 @@ from chandler.serving.models import ModelList
 from chandler.serving.runs import RunList
 from chandler.serving.security import Credentials, Guard
 from chandler.serving.settings import LOOPBACK, ServerSettings
-from chandler.serving.sources import SourceRegistry
+from chandler.serving.sources import Source, SourceRegistry
 from chandler.serving.worker import WorkerClient
 from chandler.serving.workspace import Workspace
 from chandler.version import __version__
@@ -44,17 +45,31 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
     async def life(app: FastAPI) -> AsyncIterator[None]:
         events = EventHub()
         events.open()
-        registry = SourceRegistry(
-            workspace, settings.data, settings.upload_bytes,
-            lambda source: events.publish("source", {"id": source.id, "state": source.state}),
-        )  # fmt: skip
+
+        def changed(source: Source) -> None:
+            events.publish("source", {"id": source.id, "state": source.state})
+            if source.state == "ready":
+                desk.score_soon(source.id)
+
+        registry = SourceRegistry(workspace, settings.data, settings.upload_bytes, changed)
         models = ModelList(settings.runs, settings.models)
         worker = WorkerClient(settings.device, lambda told: events.publish("system", told))
         desk = ForecastDesk(workspace, registry, models, worker, events)
         run_list = RunList(settings.runs)
         waiting = JobDesk(workspace, registry, settings.parallel_jobs, events)
         app.state.server = Server(
-            settings, workspace, credentials, events, registry, models, worker, desk, run_list, waiting, RecipeBook()
+            settings,
+            workspace,
+            credentials,
+            events,
+            registry,
+            models,
+            worker,
+            desk,
+            run_list,
+            waiting,
+            RecipeBook(),
+            EvaluationList(settings.runs),
         )
         await worker.start()
         desk.open()
@@ -76,7 +91,7 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
     )  # fmt: skip
     install(app)
     api = APIRouter(prefix=API)
-    for router in (system, sources, forecasts, journal, jobs, runs, reports):
+    for router in (system, sources, forecasts, journal, jobs, runs, evaluations, reports):
         api.include_router(router)
     app.include_router(api)
 

@@ -1,7 +1,8 @@
 """The routes of /api/v1: what a page or a script can ask. `schema` are the answers; `state` is what all routes share; `system`,
-`sources`, `forecasts`, `journal`, `jobs`, `runs` and `reports` are the routes.
+`sources`, `forecasts`, `journal`, `jobs`, `runs`, `evaluations` and `reports` are the routes.
 """
 
+from chandler.serving.api.evaluations import router as evaluations
 from chandler.serving.api.forecasts import router as forecasts
 from chandler.serving.api.jobs import router as jobs
 from chandler.serving.api.journal import router as journal
@@ -11,4 +12,4 @@ from chandler.serving.api.sources import router as sources
 from chandler.serving.api.state import Server
 from chandler.serving.api.system import router as system
 
-__all__ = ["Server", "forecasts", "jobs", "journal", "reports", "runs", "sources", "system"]
+__all__ = ["Server", "evaluations", "forecasts", "jobs", "journal", "reports", "runs", "sources", "system"]

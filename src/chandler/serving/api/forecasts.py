@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from starlette.background import BackgroundTask
 
 from chandler.serving.api.schema import (
     DensityAnswer,
@@ -16,16 +20,20 @@ from chandler.serving.api.schema import (
     ForecastTicket,
     PathsAnswer,
     StepAnswer,
+    TableAnswer,
+    TableRows,
 )
 from chandler.serving.api.state import Cursor, Limit, The, page_of
 from chandler.serving.errors import Refusal, answers
-from chandler.serving.forecasts import ForecastRequest, Kept, exported, paths_of
+from chandler.serving.forecasts import COLUMNS, ForecastRequest, Kept, csv_lines, paths_of, rows, write_parquet
 from chandler.serving.worker import LEVELS
 
 router = APIRouter(tags=["forecasts"])
 WAIT = 60
 """Seconds that a request may wait for its forecast."""
 BINS = 24
+LOOKED = 2000
+"""Forecasts that are looked through for those of many symbols."""
 TYPES = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 Symbol = Annotated[str, Query(min_length=1, max_length=256)]
 
@@ -48,9 +56,12 @@ async def ask(server: The, request: ForecastRequest, prefer: Annotated[str, Head
 
 
 @router.get("/forecasts", response_model=ForecastList, operation_id="listForecasts", responses=answers())
-def list_forecasts(server: The, limit: Limit = 100, cursor: Cursor = 0) -> ForecastList:
-    """Forecasts: those under way, then the newest."""
-    some, following = page_of(server.desk.list(), limit, cursor)
+def list_forecasts(server: The, limit: Limit = 100, cursor: Cursor = 0, many: bool = False) -> ForecastList:
+    """Forecasts: those under way, then the newest. `many`: of the newest 2,000 those of more than one symbol."""
+    ids = server.desk.list()
+    if many:
+        ids = [id for id in ids[:LOOKED] if server.desk.describe(id, series=False)["total"] > 1]
+    some, following = page_of(ids, limit, cursor)
     lines = []
     for id in some:
         told = server.desk.describe(id, series=False)
@@ -75,6 +86,24 @@ def list_forecasts(server: The, limit: Limit = 100, cursor: Cursor = 0) -> Forec
 def get_forecast(server: The, id: str, limit: Limit = 500, cursor: Cursor = 0) -> ForecastAnswer:
     """A forecast, as far as it is made: ten paths come first where a preview was asked for; of many symbols, those that are done."""
     return ForecastAnswer(**server.desk.describe(id, offset=cursor, limit=limit))
+
+
+@router.get("/forecasts/{id}/table", response_model=TableAnswer, operation_id="forecastTable", responses=answers(404))
+def table(
+    server: The,
+    id: str,
+    after: Annotated[int, Query(ge=0, le=10**6, description="`next` of the answer before.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
+) -> TableAnswer:
+    """A forecast of many symbols as a table, a row each in the order that was asked for, as far as it is made."""
+    told = server.desk.describe(id, series=False)
+    there = rows(server.desk.kept(id))
+    found = there[after : after + limit]
+    columns = zip(*found, strict=True) if found else [() for _ in COLUMNS]
+    return TableAnswer(
+        id=id, state=told["state"], message=told["message"], next=min(after, len(there)) + len(found), done=len(there),
+        total=told["total"], rows=TableRows(**dict(zip(COLUMNS, map(list, columns), strict=True))),
+    )  # fmt: skip
 
 
 @router.delete("/forecasts/{id}", status_code=204, operation_id="cancelForecast", responses=answers(404, 409))
@@ -136,12 +165,23 @@ def step(
     responses={200: {"content": {kind: {} for kind in TYPES.values()}}, **answers(404, 409)},
 )  # fmt: skip
 def export(
-    server: The, id: str, format: Literal["csv", "parquet"] = "csv", what: Literal["bands", "paths"] = "bands"
+    server: The, id: str, format: Literal["csv", "parquet"] = "csv", what: Literal["bands", "paths", "rows"] = "bands"
 ) -> Response:
-    """Bands of all symbols, or every path as `Forecast.to_frame` has them, as a file."""
-    body = exported(server.desk.finished(id), what, format)
-    name = f"attachment; filename*=UTF-8''{id}-{what}.{format}"
-    return Response(body, media_type=TYPES[format], headers={"Content-Disposition": name})
+    """Bands of all symbols, every path as `Forecast.to_frame` has them, or the rows of the table, as a file."""
+    kept = server.desk.finished(id)
+    if not kept.path_files():
+        raise Refusal(409, "None of its symbols could be forecast.")
+    name = {"Content-Disposition": f"attachment; filename*=UTF-8''{id}-{what}.{format}"}
+    if format == "csv":
+        return StreamingResponse(csv_lines(kept, what), media_type=TYPES[format], headers=name)
+    with tempfile.NamedTemporaryFile(suffix=".parquet", delete=False) as scratch:
+        try:
+            write_parquet(kept, what, scratch)
+        except BaseException:
+            os.unlink(scratch.name)
+            raise
+    gone = BackgroundTask(Path(scratch.name).unlink, missing_ok=True)
+    return FileResponse(scratch.name, media_type=TYPES[format], headers=name, background=gone)
 
 
 def _paths(kept: Kept, symbol: str, column: str) -> np.ndarray:

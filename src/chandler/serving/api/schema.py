@@ -54,7 +54,7 @@ class SourceAnswer(BaseModel):
     id: str
     name: str
     kind: Literal["bundled", "folder", "upload"]
-    state: Literal["new", "reading", "ready", "question", "failed"]
+    state: Literal["new", "reading", "ready", "question", "failed", "deleted"]
     message: str | None
     question: Question | None
     notes: list[str]
@@ -235,6 +235,39 @@ class ForecastAnswer(BaseModel):
     total: int
 
 
+class TableRows(BaseModel):
+    """Rows in columns. Returns and bands are to the last bar of the horizon; `failed` says why a symbol has no forecast."""
+
+    symbol: list[str]
+    origin_time: list[int | None]
+    last_close: list[float | None]
+    median_return: list[float | None]
+    mean_return: list[float | None]
+    low50: list[float | None]
+    high50: list[float | None]
+    low80: list[float | None]
+    high80: list[float | None]
+    p_up: list[float | None]
+    volatility: list[float | None]
+    exposure: list[str | None]
+    notes: list[str]
+    seconds: list[float | None]
+    failed: list[str | None]
+
+
+class TableAnswer(BaseModel):
+    """Rows of a forecast of many symbols; `next`: the `after` of those that are not made yet or not sent; `done` of `total`
+    symbols are made."""
+
+    id: str
+    state: Literal["waiting", "running", "preview", "done", "failed", "cancelled"]
+    message: str | None
+    rows: TableRows
+    next: int
+    done: int
+    total: int
+
+
 class ForecastLine(BaseModel):
     """A forecast in a list."""
 
@@ -299,6 +332,9 @@ class JournalRow(BaseModel):
     origins: int
     enough: bool
     coverage: dict[str, Coverage]
+    crps: float | None
+    """In % of the last close, as that of the bootstrapped walk."""
+    naive_crps: float | None
     crps_against_naive: float | None
     verdict: str
 
@@ -336,6 +372,8 @@ class JournalEntry(BaseModel):
     model: str
     symbol: str
     origin_time: int
+    zone: str | None
+    step_seconds: int
     horizon: int
     live: bool
     calibrated: bool
@@ -343,8 +381,9 @@ class JournalEntry(BaseModel):
 
 
 class JournalList(BaseModel):
-    """A page of entries, the newest first."""
+    """A page of entries, the newest first; `models`: names of all that are kept."""
 
     entries: list[JournalEntry]
+    models: list[str]
     next: int | None
     total: int

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 
+from chandler.serving.evaluations import EvaluationList
 from chandler.serving.events import EventHub
 from chandler.serving.forecasts import ForecastDesk
 from chandler.serving.jobs import JobDesk, RecipeBook
@@ -34,6 +35,7 @@ class Server:
     runs: RunList
     jobs: JobDesk
     recipes: RecipeBook
+    evaluations: EvaluationList
 
 
 def _server(request: Request) -> Server:

@@ -1,4 +1,4 @@
-"""Takes forecasts in, one at a time goes to the child, those for a chart before those for a table."""
+"""Takes forecasts in, one at a time goes to the child; those for a chart come before those for a table, and between its parts."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ from chandler.serving.workspace import Workspace, fresh_id, is_id, write_json
 QUEUE = 64
 State = Literal["waiting", "running", "preview", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
+FIRST, MOST, PART_SECONDS = 8, 64, 3.0
+"""Symbols of a table that go to the child together: the first, at most, and how long a part should take, since a chart waits so long."""
+TELL_SECONDS = 0.2
+DIED = "The forecasting process died. Try again: it starts anew."
 REMEMBERED = 1000
 """Forecasts whose end is kept in memory where no file tells it."""
 
@@ -41,6 +45,12 @@ class Ticket:
     message: str | None = None
     error: str | None = None
     preview: list[dict[str, Any]] | None = None
+    made: int = 0
+    """Symbols that are done, and those that are with the child now."""
+    part: int = 1
+    unwanted: bool = False
+    told: float = 0.0
+    """When its progress was told last."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -59,25 +69,31 @@ class ForecastDesk:
         )
         self._tickets: OrderedDict[str, Ticket] = OrderedDict()
         self._waiting: list[Ticket] = []
-        self._running: Ticket | None = None
+        self._running: list[Ticket] = []
+        """What is being made; a forecast for a chart, between two parts of one for a table, comes first."""
         self._keys: dict[str, str] = {}
         self._more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._scoring: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
         """Begin to work; what was kept before is known by its key, what was never finished is gone."""
         for kept in all_kept(self._workspace.folder / "forecasts"):
-            if kept.done():
+            done = kept.done()
+            if done.get("kind") == "done":
                 self._keys.setdefault(kept.request().get("key", ""), kept.id)
-            else:
+            elif not done and kept.parts():
+                self._close(kept, {"kind": "failed", "message": "The server was stopped before all of it was made."})
+            elif not done:
                 shutil.rmtree(kept.folder, ignore_errors=True)
         self._task = asyncio.get_running_loop().create_task(self._work())
 
     async def close(self) -> None:
         """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [*self._scoring, *([] if self._task is None else [self._task])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def ask(self, request: ForecastRequest) -> tuple[str, bool]:
         """Take a forecast in; its id, and whether it was made before.
@@ -97,8 +113,8 @@ class ForecastDesk:
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         if (there := self._keys.get(key)) is not None and self.kept(there).done():
             return there, True
-        for ticket in (self._running, *self._waiting):
-            if ticket is not None and ticket.key == key and ticket.state not in ENDED:
+        for ticket in (*self._running, *self._waiting):
+            if ticket.key == key and ticket.state not in ENDED and not ticket.unwanted:
                 return ticket.kept.id, False
         if len(self._waiting) >= QUEUE:
             raise Refusal(429, f"{QUEUE} forecasts wait already. Try again when some are done.")
@@ -119,7 +135,7 @@ class ForecastDesk:
         return Kept(self._workspace.place("forecasts", id))
 
     def finished(self, id: str) -> Kept:
-        """The folder of a forecast that was made; Refusal 409 while it is not."""
+        """The folder of a forecast that was made, as far as it ever will be; Refusal 409 while it is not."""
         kept = self.kept(id)
         if not kept.done():
             told = self.describe(id, series=False)
@@ -133,7 +149,8 @@ class ForecastDesk:
         if ticket is None and not written:
             raise Refusal(404, "There is no such forecast.")
         told: dict[str, Any] = {
-            "id": id, "state": "done" if done else "failed", "position": None, "progress": None, "message": None, "error": None,
+            "id": id, "state": done.get("kind", "failed"), "position": None, "progress": None, "message": done.get("message"),
+            "error": done.get("error"),
             "request": written.get("request"), "made_at": done.get("made_at"), "live": done.get("live"),
             "seconds": done.get("seconds"), "model": {"name": written.get("model"), "digest": done.get("digest")},
             "says": done.get("says"), "series": [], "total": len((written.get("request") or {}).get("symbols", [])),
@@ -153,7 +170,7 @@ class ForecastDesk:
 
     def list(self) -> list[str]:
         """Ids, those that are not done first, then the newest."""
-        pending = [one.kept.id for one in (self._running, *self._waiting) if one is not None]
+        pending = [one.kept.id for one in (*self._running, *self._waiting)]
         return [
             *pending,
             *(kept.id for kept in all_kept(self._workspace.folder / "forecasts") if kept.id not in pending),
@@ -169,7 +186,7 @@ class ForecastDesk:
                 return
 
     async def cancel(self, id: str) -> None:
-        """Give up a forecast that is not made yet; Refusal 409 for one that is: what was said stays said."""
+        """Give up a forecast that is not made yet; Refusal 409 for one that is: what was said stays said, also in part."""
         kept, ticket = self.kept(id), self._tickets.get(id)
         if kept.done() or (ticket is not None and ticket.state in ENDED):
             raise Refusal(409, "This forecast has ended; what was said stays.")
@@ -179,23 +196,55 @@ class ForecastDesk:
             self._waiting.remove(ticket)
             self._end(ticket, "cancelled")
         else:
-            await self._worker.cancel(id)
-            await self.wait(id, 10)
+            ticket.unwanted = True
+            if self._running[0] is ticket:
+                await self._worker.cancel(id)
+                await self.wait(id, 10)
+
+    async def look(self, what: str, *given: str) -> dict[str, Any]:
+        """Have the child look into the journal (`worker.ledger`): {"kind": "done", "found"}, or "failed" with a message."""
+        folder = str(self._workspace.folder / "journal")
+        try:
+            answer = await self._worker.ask(
+                {"do": what, "id": what, "journal": folder, "with": given}, lambda told: None
+            )
+        except WorkerDied:
+            return {"kind": "failed", "error": "worker", "message": DIED}
+        return answer | {"message": without_paths(answer["message"])} if answer["kind"] == "failed" else answer
+
+    def score_soon(self, source: str) -> None:
+        """Hold what the journal keeps against the bars of a source, which were just read."""
+        if (self._workspace.folder / "journal").is_dir():
+            task = asyncio.get_running_loop().create_task(self._score(source))
+            self._scoring.add(task)
+            task.add_done_callback(self._scoring.discard)
+
+    async def _score(self, source: str) -> None:
+        try:
+            answer = await self.look("score", self._sources.address(source))
+        except Refusal:  # it is gone, or read again
+            return
+        if answer["kind"] == "done":
+            self._events.publish("journal", {"source_id": source})
 
     async def _work(self) -> None:
         while True:
             while not self._waiting:
                 self._more.clear()
                 await self._more.wait()
-            ticket = self._running = self._waiting.pop(0)
-            try:
-                await self._make(ticket)
-            except OSError as error:  # a full disk ends this forecast, not the desk
-                shutil.rmtree(ticket.kept.folder, ignore_errors=True)
-                ticket.message = f"The forecast could not be written or begun ({error.strerror or error})."
-                self._end(ticket, "failed")
-            finally:
-                self._running = None
+            await self._take(self._waiting.pop(0))
+
+    async def _take(self, ticket: Ticket) -> None:
+        """Make one; whatever becomes of it, the desk goes on."""
+        self._running.insert(0, ticket)
+        try:
+            await self._make(ticket)
+        except OSError as error:  # a full disk ends this forecast, not the desk
+            shutil.rmtree(ticket.kept.folder, ignore_errors=True)
+            ticket.message = f"The forecast could not be written or begun ({error.strerror or error})."
+            self._end(ticket, "failed")
+        finally:
+            self._running.remove(ticket)
 
     async def _make(self, ticket: Ticket) -> None:
         request, kept = ticket.request, ticket.kept
@@ -215,37 +264,70 @@ class ForecastDesk:
         )
         asked = request.model_dump(include={"horizon", "paths", "origin", "interval", "seed", "calibrated", "calendar"})
         message = {
-            "do": "forecast", "id": kept.id, "folder": str(kept.folder),
-            "model": ticket.model.source, "model_revision": ticket.model.revision,
-            "bars": ticket.bars, "symbols": request.symbols, "preview": request.preview,
-            "journal": str(self._workspace.folder / "journal"), "asked": {**asked, "settings": settings},
+            "do": "forecast", "id": kept.id, "folder": str(kept.folder), "many": len(request.symbols) > 1,
+            "model": ticket.model.source, "model_revision": ticket.model.revision, "bars": ticket.bars,
+            "preview": request.preview, "journal": str(self._workspace.folder / "journal"), "asked": {**asked, "settings": settings},
         }  # fmt: skip
-        try:
-            answer = await self._worker.ask(message, lambda told: self._hear(ticket, told))
-        except WorkerDied:
-            answer = {
-                "kind": "failed",
-                "error": "worker",
-                "message": "The forecasting process died. Try again: it starts anew.",
-            }
-        if answer["kind"] == "done":
-            write_json(kept.folder / DONE, {**answer, "made_at": int(time.time())})
-            self._keys[ticket.key] = kept.id
-            self._end(ticket, "done")
-            return
-        shutil.rmtree(kept.folder, ignore_errors=True)
-        if answer["kind"] == "cancelled":
-            self._end(ticket, "cancelled")
+        answer = await self._parts(ticket, message)
+        if kept.parts():
+            self._close(kept, answer)
         else:
-            ticket.message, ticket.error = without_paths(answer["message"]), answer["error"]
-            self._end(ticket, "failed")
+            shutil.rmtree(kept.folder, ignore_errors=True)
+        if answer["kind"] == "done":
+            self._keys[ticket.key] = kept.id
+        elif answer["kind"] == "failed":
+            ticket.message, ticket.error = answer["message"], answer["error"]
+        self._end(ticket, answer["kind"])
+
+    async def _parts(self, ticket: Ticket, message: dict[str, Any]) -> dict[str, Any]:
+        """Have the child make all symbols, some at a time, and charts that were asked for in between; how it ended."""
+        symbols, size = ticket.request.symbols, FIRST
+        whole: dict[str, Any] = {"kind": "done", "live": True, "seconds": 0.0}
+        for number in range(len(symbols)):
+            while len(symbols) > 1 and self._waiting and len(self._waiting[0].request.symbols) == 1:
+                await self._take(self._waiting.pop(0))
+            if ticket.unwanted:
+                return whole | {"kind": "cancelled"}
+            part = symbols[ticket.made : ticket.made + size]
+            begun, ticket.part = time.monotonic(), len(part)
+            try:
+                asked = {**message, "number": number, "symbols": part}
+                answer = await self._worker.ask(asked, lambda told: self._hear(ticket, told))
+            except WorkerDied:
+                return whole | {"kind": "failed", "error": "worker", "message": DIED}
+            if answer["kind"] == "failed":
+                return whole | {**answer, "message": without_paths(answer["message"])}
+            if answer["kind"] == "cancelled":
+                return whole | answer
+            live, seconds = whole["live"] and answer["live"], round(whole["seconds"] + answer["seconds"], 3)
+            whole |= {**answer, "live": live, "seconds": seconds}
+            ticket.made += len(part)
+            if ticket.made == len(symbols):
+                break
+            self._told(ticket, {"done": ticket.made, "total": len(symbols)})
+            size = max(1, min(MOST, 2 * size, round(size * PART_SECONDS / max(time.monotonic() - begun, 1e-3))))
+        return whole
+
+    @staticmethod
+    def _close(kept: Kept, answer: dict[str, Any]) -> None:
+        """Write how it ended: from here on nothing of it changes."""
+        write_json(kept.folder / DONE, {"error": "", **answer, "made_at": int(time.time())})
 
     def _hear(self, ticket: Ticket, told: dict[str, Any]) -> None:
         if told["kind"] == "preview":
             ticket.preview = told["series"]
             self._set(ticket, "preview")
-        else:
-            ticket.progress = {"done": told["done"], "total": told["total"]}
+            return
+        if len(ticket.request.symbols) > 1:
+            done = ticket.made + ticket.part * told["done"] / max(told["total"], 1)
+            told = {"done": int(done), "total": len(ticket.request.symbols)}
+        self._told(ticket, {"done": told["done"], "total": told["total"]})
+
+    def _told(self, ticket: Ticket, progress: dict[str, int]) -> None:
+        """Progress is told a few times a second, not of every bar."""
+        ticket.progress = progress
+        if time.monotonic() - ticket.told > TELL_SECONDS:
+            ticket.told = time.monotonic()
             self._set(ticket, ticket.state)
 
     def _set(self, ticket: Ticket, state: State) -> None:

@@ -5,19 +5,16 @@ Files are written whole and never changed: an answer is what was said when it wa
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from chandler.serving.worker import LEVELS, PATHS, SERIES
+from chandler.serving.worker import PATHS, SERIES
 from chandler.serving.workspace import is_id, read_json
 
 REQUEST, DONE = "request.json", "done.json"
@@ -45,11 +42,15 @@ class Kept:
     def series(self, offset: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
         """What was said of each symbol, in order, as far as it is there."""
         found: list[dict[str, Any]] = []
-        for path in sorted(self.folder.glob(SERIES)):
-            found += read_json(path).get("series", [])
+        for path in self.parts():
+            found += [one for one in read_json(path).get("series", []) if "failed" not in one]
             if limit is not None and len(found) >= offset + limit:
                 break
         return found[offset : None if limit is None else offset + limit]
+
+    def parts(self) -> list[Path]:
+        """Files of what was said of some symbols each, in order."""
+        return sorted(self.folder.glob(SERIES))
 
     def path_files(self) -> list[Path]:
         """Tables of paths as `Forecast.to_frame` has them."""
@@ -71,37 +72,3 @@ def paths_of(kept: Kept, symbol: str, column: str) -> NDArray[np.float64]:
             steps = int(np.asarray(table["step"]).max())
             return np.asarray(table[column], np.float64).reshape(-1, steps)
     return np.empty((0, 0))
-
-
-def exported(kept: Kept, what: str, format: str) -> bytes:
-    """All paths, or the bands of all symbols, as one file."""
-    if what == "paths":
-        table = pa.concat_tables([pq.read_table(path) for path in kept.path_files()], promote_options="permissive")
-    else:
-        table = pa.Table.from_pylist(list(_bands(kept)))
-    target = io.BytesIO()
-    if format == "parquet":
-        pq.write_table(table, target, compression="zstd")
-        return target.getvalue()
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(table.column_names)
-    for batch in table.to_batches():
-        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            writer.writerow([safe_cell(cell) for cell in row])
-    return text.getvalue().encode()
-
-
-def safe_cell(cell: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
-
-
-def _bands(kept: Kept) -> Iterator[dict[str, Any]]:
-    for one in kept.series():
-        for step, moment in enumerate(one["time"]):
-            yield {
-                "symbol": one["symbol"], "step": step + 1, "time": moment, "last_close": one["last_close"],
-                "mean_close": one["mean"]["close"][step], "p_up": one["p_up"][step],
-                **{f"q{level * 100:g}": one["quantiles"][number][step] for number, level in enumerate(LEVELS)},
-            }  # fmt: skip

@@ -26,7 +26,7 @@ DEPTH, FILES = 4, 10_000
 SCAN_SECONDS = 10.0
 """A listing is this old at most."""
 Kind = Literal["bundled", "folder", "upload"]
-State = Literal["new", "reading", "ready", "question", "failed"]
+State = Literal["new", "reading", "ready", "question", "failed", "deleted"]
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class SourceRegistry:
         shutil.rmtree(source.path.parent, ignore_errors=True)
         if source.store is not None:
             shutil.rmtree(source.store, ignore_errors=True)
-        self._tell(replace(source, state="failed", message="removed"))
+        self._tell(replace(source, state="deleted"))
 
     async def close(self) -> None:
         """Stop reading; what was begun is begun again at the next start."""

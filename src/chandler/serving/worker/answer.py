@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -220,25 +220,19 @@ def _outline(band: pd.DataFrame) -> dict[str, Any]:
 
 
 def _exposed(model: str, series: list[Prepared]) -> list[dict[str, str] | None]:
-    """The mark of each origin by the rules of `evaluate`, and what it says."""
-    known = exposure(model)
-    told: list[dict[str, str] | None] = []
+    """The mark of each origin by the rules of `evaluate`, and what it says: of the bar that comes after it, one way or other."""
+    pairs = []
     for one in series:
-        number = one.store.number(one.history.symbol)
-        after = one.row + 1 < int(one.store.offsets[number + 1])
-        store, row = one.store, one.row
-        if not after:  # the first bar to come lies behind all data
-            times = _after(one.history.timestamps, _first_unseen(one))
-            values = np.concatenate([one.history.values, one.history.values[-1:]])
-            store, number, row = (
-                BarStore.from_bars([replace(one.history, timestamps=times, values=values)]),
-                0,
-                len(times) - 2,
-            )
-        whole = np.array([number]), np.array([row]), np.array([0])
-        mark = str(known.marks(Origins(store, 1, 1, *whole, apart=1))[0])
-        told.append({"mark": mark, "says": SAYS[mark]} if mark else None)
-    return told
+        times, store = one.history.timestamps[-1:], one.store
+        number = store.number(one.history.symbol)
+        there = one.row + 1 < int(store.offsets[number + 1])
+        then = store.index(number, one.row + 1, one.row + 2) if there else _first_unseen(one)
+        values = np.repeat(one.history.values[-1:], 2, axis=0)
+        pairs.append(Bars(one.history.symbol, _after(times, then), values))
+    store = BarStore.from_bars(pairs)
+    numbers = np.array([store.number(pair.symbol) for pair in pairs])
+    origins = Origins(store, 1, 1, numbers, store.offsets[numbers], np.zeros(len(pairs), int), apart=1)
+    return [{"mark": mark, "says": SAYS[mark]} if mark else None for mark in exposure(model).marks(origins).tolist()]
 
 
 def _after(first: pd.DatetimeIndex, then: pd.DatetimeIndex) -> pd.DatetimeIndex:
@@ -253,8 +247,23 @@ def _first_unseen(one: Prepared) -> pd.DatetimeIndex:
     return fit_schedule(times[-2000:]).after(1)
 
 
-def write_part(folder: Path, number: int, told: list[dict[str, Any]], forecasts: list[Forecast]) -> None:
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What was made of some series."""
+
+    told: list[dict[str, Any]]
+    """In order; of one that could not be forecast its symbol, and why: failed."""
+    forecasts: list[Forecast]
+    """Of all others, in order."""
+
+    def __add__(self, other: Part) -> Part:
+        """One after another."""
+        return Part(self.told + other.told, self.forecasts + other.forecasts)
+
+
+def write_part(folder: Path, number: int, part: Part, seconds: float) -> None:
     """Write what was said of some series, and every path of them, before anyone hears of it."""
-    with atomic_file(folder / f"paths-{number:06d}.parquet") as scratch:
-        forecasts_to_frame(forecasts).to_parquet(scratch, compression="zstd")
-    write_text(folder / f"series-{number:06d}.json", dump({"series": told}))
+    if part.forecasts:
+        with atomic_file(folder / f"paths-{number:06d}.parquet") as scratch:
+            forecasts_to_frame(part.forecasts).to_parquet(scratch, compression="zstd")
+    write_text(folder / f"series-{number:06d}.json", dump({"series": part.told, "seconds": seconds}))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from chandler.atomic import atomic_file
 from chandler.data import load_bars
 from chandler.journal import Journal, Record, RecordRow
+from chandler.serving.sources import chart_seconds
 
 ENOUGH = 10
 """Origins below which a row says nothing yet."""
@@ -39,6 +42,8 @@ def _row(one: RecordRow) -> dict[str, Any]:
             f"{level * 100:g}": {"value": _number(found.mean), "low": _number(found.low), "high": _number(found.high)}
             for level, found in one.coverage.items()
         },
+        "crps": _number(one.crps.mean_a),
+        "naive_crps": _number(one.crps.mean_b),
         "crps_against_naive": _number(one.crps.difference / one.crps.mean_b if one.crps.mean_b else float("nan")),
         "verdict": one.crps.verdict,
     }
@@ -59,11 +64,39 @@ def entries(folder: Path) -> list[dict[str, Any]]:
     return [
         {
             "id": row["id"], "made_at": int(row["made"]) // NS, "model": row["model"], "symbol": row["symbol"],
-            "origin_time": int(row["origin"]) // NS, "horizon": len(row["times"]), "live": bool(row["made"] < row["over"]),
-            "calibrated": bool(row["calibrated"]), "scored_steps": int(scored.get(row["id"], 0)),
+            "origin_time": _chart_time(row), "zone": row["zone"], "step_seconds": int(row["step"]) // NS,
+            "horizon": len(row["times"]), "live": bool(row["made"] < row["over"]), "calibrated": bool(row["calibrated"]),
+            "scored_steps": int(scored.get(row["id"], 0)),
         }
         for row in facts.iloc[::-1].to_dict("records")
     ]  # fmt: skip
+
+
+def _chart_time(row: Mapping[Any, Any]) -> int:
+    """The origin as a chart has it: UTC where there is a zone, wall clock where there is none, days by their date."""
+    moment = pd.DatetimeIndex([int(row["origin"])])
+    known = moment if row["zone"] is None else moment.tz_localize("UTC").tz_convert(row["zone"])
+    return int(chart_seconds(known, int(row["step"]) // NS)[0])
+
+
+def export(folder: Path, to: str) -> bool:
+    """Write every scored step with the facts of its forecast as Parquet; False where nothing was kept yet."""
+    journal = Journal(folder)
+    if not journal.begun:
+        return False
+    facts = journal.facts()
+    facts = facts.assign(horizon=facts["times"].map(len), live=facts["made"] < facts["over"]).rename(
+        columns={"step": "bar"}
+    )
+    facts["origin"], facts["made"] = (pd.to_datetime(facts[name]) for name in ("origin", "made"))
+    kept = facts[
+        ["id", "symbol", "zone", "model", "weights", "calibrated", "origin", "made", "live", "horizon", "last"]
+    ]
+    scores = journal.scores().drop(columns=["kind", "version"])
+    scores["time"], scores["at"] = (pd.to_datetime(scores[name]) for name in ("time", "at"))
+    with atomic_file(Path(to)) as scratch:
+        kept.merge(scores, on="id").to_parquet(scratch, compression="zstd", index=False)
+    return True
 
 
 def score(folder: Path, bars: str) -> list[dict[str, str]]:

@@ -12,12 +12,10 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, TextIO
 
-from chandler.errors import ChandlerError
+from chandler.errors import ChandlerError, DataError
 
 MODELS = 2
 """Kept loaded."""
-CHUNK = 64
-"""Series of a request that are forecast together: what is done of many appears by and by."""
 PREVIEW = 10
 
 
@@ -51,6 +49,7 @@ class Child:
                     "settings": self.settle,
                     "recipes": self.settle,
                     "check": self.settle,
+                    "verdict": self.verdict,
                 }.get(request["do"], self.look)
                 self.say("done", **do(request))
             except Cancelled:
@@ -78,8 +77,29 @@ class Child:
         """What the journal has."""
         from chandler.serving.worker import ledger
 
-        folder, what = Path(request["journal"]), request["do"]
-        return {"found": ledger.score(folder, request["bars"]) if what == "score" else getattr(ledger, what)(folder)}
+        return {"found": getattr(ledger, request["do"])(Path(request["journal"]), *request["with"])}
+
+    def verdict(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What a finished evaluation or backtest comes to."""
+        from chandler.reports import verdict_of
+
+        told = verdict_of(Path(request["folder"]))
+        table = told.table
+        tables = (
+            []
+            if table is None
+            else [
+                {
+                    "title": told.unit,
+                    "columns": ["", *map(str, table.columns)],
+                    "rows": [
+                        [str(name), *map(str, row)] for name, row in zip(table.index, table.to_numpy(), strict=True)
+                    ],
+                }
+            ]
+        )
+        lines = [f"{about}: {text}" if about else text for about, text in told.lines]
+        return {"verdict": [told.headline, *lines], "tables": tables}
 
     def settle(self, request: dict[str, Any]) -> dict[str, Any]:
         """Settings of a job, checked; or what settings there are."""
@@ -100,51 +120,50 @@ class Child:
         return self.models[key]
 
     def forecast(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Forecast all series of a request in chunks, each written as it is done."""
+        """Forecast one part of a request: its only symbol, perhaps with a preview, or some of its many symbols."""
         from chandler.checkpoint import weights_hash
-        from chandler.serving.worker.answer import Asked, answer, prepared, write_part
+        from chandler.serving.worker.answer import Asked, Part, answer, prepared, write_part
 
         begun, id = time.monotonic(), request["id"]
-        folder = Path(request["folder"])
         forecaster = self.model(request["model"], request["model_revision"])
-        asked = Asked(**request["asked"])
-        symbols = request["symbols"]
-        previews = (
-            [PREVIEW, asked.paths]
-            if request["preview"] and asked.paths > PREVIEW and len(symbols) == 1
-            else [asked.paths]
-        )
-        steps = sum(previews) * len(symbols)
-        done = 0
+        asked, many = Asked(**request["asked"]), request["many"]
+        previews = [PREVIEW] if request["preview"] and asked.paths > PREVIEW and not many else []
+        total, done = sum(previews) + asked.paths * len(request["symbols"]), 0
 
-        def report(now: int, total: int) -> None:
-            if id in self.cancelled:
-                raise Cancelled
-            share = now / max(total, 1) * paths * len(part)
-            self.say("progress", done=int(done + share), total=steps)
+        def some(symbols: list[str], paths: int) -> Part:
+            nonlocal done
 
-        live = True
-        for number, begin in enumerate(range(0, len(symbols), CHUNK)):
-            series = prepared(request["bars"], symbols[begin : begin + CHUNK], asked)
-            for paths in previews:
-                part = series
+            def report(now: int, of: int) -> None:
                 if id in self.cancelled:
                     raise Cancelled
+                self.say("progress", done=int(done + now / max(of, 1) * paths * len(symbols)), total=total)
+
+            report(0, 1)
+            try:
+                series = prepared(request["bars"], symbols, asked)
                 told, forecasts = answer(forecaster, request["model"], series, asked, paths, report)
-                done += paths * len(series)
-                live = live and all(one.truth is None for one in series)
-                if paths == previews[-1]:
-                    write_part(folder, number, told, forecasts)
-                    if asked.interval is None:
-                        self.keep(request, forecasts, forecaster)
-                    self.say("part", number=number, done=done, total=steps)
-                else:
-                    self.say("preview", series=told)
+            except DataError as error:
+                if not many:
+                    raise
+                if len(symbols) > 1:  # one that cannot be forecast takes no other with it
+                    half = len(symbols) // 2
+                    return some(symbols[:half], paths) + some(symbols[half:], paths)
+                told, forecasts = [{"symbol": symbols[0], "failed": str(error)}], []
+            done += paths * len(symbols)
+            return Part(told, forecasts)
+
+        for paths in previews:
+            self.say("preview", series=some(request["symbols"], paths).told)
+        part = some(request["symbols"], asked.paths)
+        seconds = round(time.monotonic() - begun, 3)
+        write_part(Path(request["folder"]), request["number"], part, seconds)
+        if asked.interval is None and part.forecasts:
+            self.keep(request, part.forecasts, forecaster)
         calibration = forecaster.calibration if asked.calibrated else None
         return {
-            "seconds": round(time.monotonic() - begun, 3),
+            "seconds": seconds,
             "digest": weights_hash(forecaster.tokenizer, forecaster.predictor)[:12],
-            "live": live,
+            "live": not any(one.get("truth") for one in part.told),
             "says": None if calibration is None else calibration.says(),
         }
 

@@ -11,8 +11,10 @@ const PAGES = {
   "/data": { name: "data", key: "d", load: () => import("./pages/data.js") },
   "/finetune": { name: "finetune", key: "f", load: () => import("./pages/finetune.js") },
   "/runs": { name: "runs", key: "r", load: () => import("./pages/runs.js") },
-  "/journal": { name: "journal", key: "j", load: () => import("./pages/journal.js") },
-  "/about": { name: "about", key: "b", load: () => import("./pages/about.js") },
+  "/judge": { name: "judge", key: "j", load: () => import("./pages/judge.js") },
+  "/batch": { name: "batch", key: "b", load: () => import("./pages/batch.js") },
+  "/journal": { name: "journal", key: "l", load: () => import("./pages/journal.js") },
+  "/about": { name: "about", key: "a", load: () => import("./pages/about.js") },
 };
 
 /** What the server says of itself; refreshed by its events. */

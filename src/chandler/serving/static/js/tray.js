@@ -18,15 +18,16 @@ async function forecast({ id, state, done, total }) {
   if (!RUNNING.has(state) && state !== "failed") return forget(id);
   change(id, { state, done, total });
   if (known?.label && state !== "failed") return;
-  const found = await get(`/forecasts/${id}`).catch(() => null);
+  const found = await get(`/forecasts/${id}`, { limit: 1 }).catch(() => null);
   if (!found || !things.get().has(id)) return;
   const { symbols } = found.request;
   const query = new URLSearchParams({ source: found.request.source_id, symbol: symbols[0], models: found.request.model_id });
-  change(id, { label: texts.tray.forecast(symbols[0], symbols.length), message: found.message, href: `/chart?${query}` });
+  const href = symbols.length > 1 ? `/batch?ids=${id}` : `/chart?${query}`;
+  change(id, { label: texts.tray.forecast(symbols[0], symbols.length), message: found.message, href });
 }
 
 async function source({ id, state }) {
-  // A failure follows a reading; a deleted source is told of as failed too, and is no longer there to be asked about.
+  // A failure follows a reading; one that was there before is on the page of the data.
   if (state !== "reading" && !(state === "failed" && things.get().get(id)?.state === "reading")) return forget(id);
   change(id, { state, label: things.get().get(id)?.label ?? texts.tray.reading("…"), href: "/data" });
   const found = await get(`/sources/${id}`).catch(() => null);

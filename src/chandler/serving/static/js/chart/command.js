@@ -14,11 +14,16 @@ const OPTIONS = {
   overflow: ["--overflow", "exact"],
 };
 
+/** Symbols that are written out. */
+const NAMED = 20;
 const READING = { timezone: "--timezone", date_format: "--date-format", decimal: "--decimal", adjust: "--adjust", missing: "--missing", price_scale: "--price-scale" };
 const USUAL = new Set(["auto", "error"]);
 
-export function command(source, request, model, end) {
-  const parts = ["chandler", "forecast", source.kind === "bundled" ? "chandler-stocks" : source.name, "--symbols", request.symbols[0], "--model", model.name];
+/** `symbols`: none are all of the source. */
+export function command(source, request, model, end, symbols = request.symbols) {
+  const parts = ["chandler", "forecast", source.kind === "bundled" ? "chandler-stocks" : source.name];
+  if (symbols.length) parts.push("--symbols", symbols.length > NAMED ? `${symbols.slice(0, NAMED).join()},…` : symbols.join());
+  parts.push("--model", model.name);
   for (const [name, [option, usual]] of Object.entries(OPTIONS)) if (request[name] !== usual && request[name] !== undefined) parts.push(option, request[name]);
   if (request.repair) parts.push("--repair");
   if (request.calibrated) parts.push("--calibrated");

@@ -19,7 +19,8 @@ const SAMPLING = ["temperature", "top_p", "top_k"];
 
 const pick = (state) => Object.fromEntries(SETTINGS.map((name) => [name, state[name]]));
 
-export function Panel({ state, models, limits, update }) {
+/** `go` is told the settings when the form is sent, where sending them is more than showing them. */
+export function Panel({ state, models, limits, update, most = 4, go = null, busy = false }) {
   const [draft, set] = useState(pick(state));
   const key = JSON.stringify(pick(state));
   useEffect(() => set(pick(state)), [key]);
@@ -27,28 +28,28 @@ export function Panel({ state, models, limits, update }) {
   const chosen = models.filter((one) => state.models.includes(one.id));
   const calibratable = chosen.some((one) => one.calibrated);
   const locked = draft.calibrated && calibratable;
-  const most = { horizon: limits?.horizon, paths: limits?.paths };
+  const greatest = { horizon: limits?.horizon, paths: limits?.paths };
 
   const field = (name) => {
     const why = locked && SAMPLING.includes(name) ? words.locked : undefined;
     const value = why ? DEFAULTS[name] : draft[name];
     return html`<${Field} key=${name} label=${words[name]} why=${why}>
-      <input type="number" name=${name} ...${NUMBERS[name]} max=${most[name] ?? NUMBERS[name].max} required=${name !== "lookback"} disabled=${Boolean(why)}
+      <input type="number" name=${name} ...${NUMBERS[name]} max=${greatest[name] ?? NUMBERS[name].max} required=${name !== "lookback"} disabled=${Boolean(why)}
         placeholder=${name === "lookback" ? words.trained : ""} value=${value ?? ""}
         onInput=${(event) => put(name, event.currentTarget.value === "" ? null : Number(event.currentTarget.value))} />
     <//>`;
   };
   const submit = (event) => {
     event.preventDefault();
-    update({ ...draft, calibrated: draft.calibrated && calibratable, step: null });
+    (go ?? update)({ ...draft, calibrated: draft.calibrated && calibratable, step: null });
   };
   const choose = (id, on) => update({ models: on ? [...state.models, id] : state.models.filter((one) => one !== id), focus: on ? id : null });
 
   return html`<form class="panel" onSubmit=${submit} aria-label=${words.title}>
-    <fieldset><legend>${words.models} <small>${words.most}</small></legend>
+    <fieldset><legend>${words.models} <small>${words.most(most)}</small></legend>
       ${models.map((one) => {
         const at = state.models.indexOf(one.id);
-        const off = !one.available || (at < 0 && state.models.length === 4);
+        const off = !one.available || (at < 0 && state.models.length >= most);
         return html`<label key=${one.id} class="model" title=${one.why_not ?? ""}>
           <input type="checkbox" checked=${at >= 0} disabled=${off && at < 0} onChange=${(event) => choose(one.id, event.currentTarget.checked)} />
           <span>${one.name}${!one.available && html` <small>${words.missing}: ${one.why_not}</small>`}</span>
@@ -73,9 +74,9 @@ export function Panel({ state, models, limits, update }) {
       <//>
       <label class="check"><input type="checkbox" name="repair" checked=${draft.repair} onChange=${(event) => put("repair", event.currentTarget.checked)} /><span>${words.repair}</span></label>
     </details>
-    <div class="row">${field("seed")}<button type="button" onClick=${() => update({ ...draft, seed: (draft.seed ?? 0) + 1 })}>${words.newSeed}</button></div>
+    <div class="row">${field("seed")}<button type="button" onClick=${() => (go ? put("seed", (draft.seed ?? 0) + 1) : update({ ...draft, seed: (draft.seed ?? 0) + 1 }))}>${words.newSeed}</button></div>
     ${(draft.temperature < 1 || draft.top_p < 1) && !locked && html`<${Notice}>${texts.chart.narrower}<//>`}
-    <button class="first" disabled=${state.models.length === 0}>${words.go}</button>
-    ${JSON.stringify(draft) === key && html`<small class="soft">${words.unchanged}</small>`}
+    <button class="first" disabled=${state.models.length === 0 || busy}>${words.go}</button>
+    ${!go && JSON.stringify(draft) === key && html`<small class="soft">${words.unchanged}</small>`}
   </form>`;
 }

@@ -26,7 +26,7 @@ export function Bar({ job }) {
   </div>`;
 }
 
-function Buttons({ job, again }) {
+export function Buttons({ job, again }) {
   const [sure, ask] = useState(false);
   const [error, fail] = useState(null);
   const act = (what) => {
@@ -88,7 +88,7 @@ export function Stage({ name, stage, score, steps }) {
   </section>`;
 }
 
-function Log({ lines, open, toggle, id }) {
+export function Log({ lines, open, toggle, id }) {
   const [follow, set] = useState(true);
   const box = useRef(null);
   useEffect(() => {

@@ -1,67 +1,134 @@
 // Every forecast that was made here, and how the live ones did.
-import { get } from "../api.js";
-import { debounced } from "../core.js";
+import { get, post } from "../api.js";
+import { debounced, go, route, useStore } from "../core.js";
+import { useStock } from "../chart/state.js";
 import { on } from "../events.js";
 import { clock, moment } from "../format.js";
 import { texts } from "../texts.js";
-import { Busy, Empty, Field, Notice, Num, html, integer, percent, useAnswer, useEffect, useMemo, useState } from "../ui.js";
+import { Busy, Empty, Field, Notice, Num, Select, html, integer, number, percent, signedPercent, useAnswer, useEffect, useMemo, useState } from "../ui.js";
 
 const words = texts.journal;
+const FILTERS = ["model", "symbol", "live", "state"];
 
-function Summary() {
-  const { value, error } = useAnswer(() => get("/journal/summary"), []);
-  if (error || !value?.rows.length) return null;
-  return html`<h2>${words.summary}</h2>${value.text && html`<p>${value.text}</p>`}
-    <div class="scroll" tabindex="0" role="region" aria-label=${words.summary}><table>
+const share = ({ value, low, high }) => html`<span title=${value}>${percent(value)}</span> ${low !== null && html`<small>${percent(low)} – ${percent(high)}</small>`}`;
+
+function Summary({ value }) {
+  if (!value?.kept) return null;
+  return html`<section aria-labelledby="record"><h2 id="record">${words.summary}</h2>
+    <p id="counts" data-kept=${value.kept} data-scored=${value.scored} data-late=${value.late}>${words.counts(...["kept", "scored", "waiting", "due", "late"].map((name) => integer(value[name])))}${value.revised > 0 && ` ${words.revised(integer(value.revised))}`}</p>
+    ${value.rows.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label=${words.summary}><table class="record">
       <thead><tr>${Object.entries(words.summaryColumns).map(([name, label]) => html`<th key=${name} scope="col">${label}</th>`)}</tr></thead>
-      <tbody>${value.rows.map((row) => html`<tr><th scope="row">${row.model} <small>${row.age ?? ""}</small></th><td>${integer(row.forecasts)}</td>
+      <tbody>${value.rows.map((row) => html`<tr key=${`${row.model} ${row.details} ${row.age}`}><th scope="row">${row.model} <small>${row.details}${row.age === "all" ? "" : `, ${row.age}`}</small></th>
+        <td>${integer(row.forecasts)}</td><td>${integer(row.origins)}</td>
         ${row.enough
-          ? html`<td><${Num} value=${row.crps} digits=${4} /></td><td><${Num} value=${row.naive_crps} digits=${4} /></td><td><${Num} value=${row.ratio} digits=${3} /></td><td>${percent(row.inside80)}</td><td>${percent(row.inside90)}</td>`
+          ? html`<td>${share(row.coverage["80"])}</td><td>${share(row.coverage["90"])}</td><td><${Num} value=${row.crps} digits=${3} /></td><td><${Num} value=${row.naive_crps} digits=${3} /></td>
+            <td><span title=${row.crps_against_naive}>${row.crps_against_naive === null ? "–" : signedPercent(row.crps_against_naive, 1)}</span> <small>${row.verdict}</small></td>`
           : html`<td colspan="5" class="soft">${words.few}</td>`}</tr>`)}</tbody>
-    </table></div>`;
+    </table></div><p class="soft">${words.measures}</p>`}
+    ${value.rows.length === 0 && html`<p class="soft">${words.noneScored}</p>`}
+  </section>`;
 }
 
-const href = (one) => `/chart?${new URLSearchParams({
-  ...(one.source_id ? { source: one.source_id } : {}), symbol: one.symbol, origin: one.origin_time, h: one.horizon, ...(one.model_id ? { models: one.model_id } : {}),
-})}`;
+/** Bars that came by another way than a source being read: what came of a look at them. */
+function Score({ sources, again }) {
+  const ready = (sources ?? []).filter((one) => one.state === "ready");
+  const [source, choose] = useState("");
+  const [told, set] = useState(null);
+  const [busy, work] = useState(false);
+  const look = async () => {
+    work(true);
+    set(await post("/journal/score", { source_id: source || ready[0].id }).then(({ lines }) => lines, (error) => [{ about: words.problem, text: error.message }]));
+    work(false);
+    again();
+  };
+  if (!ready.length) return null;
+  return html`<div class="row scoring"><${Field} label=${words.against}><${Select} value=${source || ready[0].id} onChange=${choose} options=${ready.map((one) => [one.id, one.name])} /><//>
+      <button type="button" disabled=${busy} onClick=${look}>${words.score}</button>
+      <a class="button" href="/api/v1/journal/export" download>${words.export}</a></div>
+    <div role="status">${told && html`<dl class="told-of">${told.map(({ about, text }) => html`<div><dt>${about}</dt><dd>${text}</dd></div>`)}</dl>`}</div>`;
+}
+
+/** The chart of an entry: of the source that has its symbol and its bar. */
+async function chartOf(one, sources, models) {
+  let source = null;
+  for (const each of (sources ?? []).filter((each) => each.state === "ready")) {
+    const { symbols } = await get(`/sources/${each.id}/symbols`, { q: one.symbol, limit: 5 });
+    const found = symbols.find((other) => other.symbol === one.symbol);
+    if (found && found.first <= one.origin_time && one.origin_time <= found.last) {
+      source = { id: each.id, last: found.last };
+      break;
+    }
+  }
+  const model = (models ?? []).find((other) => other.name === one.model);
+  return new URLSearchParams({
+    ...(source ? { source: source.id } : {}), symbol: one.symbol, ...(source?.last === one.origin_time ? {} : { origin: one.origin_time }), h: one.horizon,
+    ...(model ? { models: model.id } : {}), ...(one.calibrated ? { calibrated: "1" } : {}),
+  });
+}
 
 export function View() {
-  const [filter, set] = useState("");
-  const [typed, type] = useState("");
-  const late = useMemo(() => debounced(set, 250), []);
+  const { query } = useStore(route);
+  const chosen = useMemo(() => Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""])), [query.toString()]);
+  const put = (name, value) => {
+    const now = new URLSearchParams(location.search);
+    if (value) now.set(name, value);
+    else now.delete(name);
+    go("/journal", now, true);
+  };
+  const [typed, type] = useState(chosen.symbol);
+  const late = useMemo(() => debounced((text) => put("symbol", text), 300), []);
+  const { sources, models } = useStock();
   const [rows, add] = useState([]);
-  const ask = (cursor) => get("/journal", { limit: 100, cursor });
-  const { value, error, again } = useAnswer(() => ask(null), []);
+  const ask = (cursor) => get("/journal", { limit: 100, cursor, ...chosen });
+  const { value, error, again } = useAnswer(() => ask(null), [chosen]);
+  const summary = useAnswer(() => get("/journal/summary"), []);
   const [next, follow] = useState(null);
   useEffect(() => {
     if (!value) return;
     add(value.entries);
     follow(value.next);
   }, [value]);
+  const anew = () => (again(), summary.again());
   useEffect(() => {
-    const ends = [on("forecast", ({ state }) => state === "done" && again()), on("journal", again), on("resync", again)];
-    return () => ends.forEach((end) => end());
-  }, []);
+    // A table of many symbols tells of many: once it is quiet is soon enough.
+    const soon = debounced(anew, 400);
+    const ends = [on("forecast", ({ state }) => state === "done" && soon()), on("journal", soon), on("resync", soon)];
+    return () => (soon.cancel(), ends.forEach((end) => end()));
+  }, [chosen]);
   const more = async () => {
     const found = await ask(next);
     add((old) => [...old, ...found.entries]);
     follow(found.next);
   };
-  const seen = rows.filter((one) => !filter || `${one.model} ${one.symbol}`.toLowerCase().includes(filter.toLowerCase()));
+  const open = (event, one) => {
+    if (event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    chartOf(one, sources, models).then((to) => go("/chart", to), () => go("/chart", new URLSearchParams({ symbol: one.symbol })));
+  };
   const { columns } = words;
+  const filtered = FILTERS.some((name) => chosen[name]);
+  const choice = (name, options) => html`<${Field} label=${words.filters[name]}><${Select} id="by-${name}" value=${chosen[name]} onChange=${(one) => put(name, one)} options=${[["", words.all], ...options]} /><//>`;
   return html`<div class="page wide"><h1>${words.title}</h1><p class="soft">${words.lead}</p>
-    ${error && html`<${Notice} kind="problem">${error.message}<//>`}
-    <${Summary} />
+    ${(error ?? summary.error) && html`<${Notice} kind="problem">${(error ?? summary.error).message}<//>`}
+    <${Summary} value=${summary.value} />
     ${!value && !error && html`<${Busy} />`}
-    ${value && rows.length === 0 && html`<${Empty} title=${words.none[0]}><p>${words.none[1]}</p><p><a class="button" href="/chart">${texts.pages.chart}</a></p><//>`}
-    ${rows.length > 0 && html`<${Field} label=${words.filter}><input type="search" value=${typed} onInput=${(event) => (type(event.currentTarget.value), late(event.currentTarget.value))} /><//>
+    ${value && value.total === 0 && !filtered && html`<${Empty} title=${words.none[0]}><p>${words.none[1]}</p><p><a class="button" href="/chart">${texts.pages.chart}</a></p><//>`}
+    ${value && (value.total > 0 || filtered) && html`<${Score} sources=${sources} again=${anew} />
+    <h2>${words.entries}</h2>
+    <div class="row">
+      ${choice("model", value.models.map((one) => [one, one]))}
+      <${Field} label=${words.filters.symbol}><input id="by-symbol" type="search" value=${typed} onInput=${(event) => (type(event.currentTarget.value), late(event.currentTarget.value))} /><//>
+      ${choice("live", [["true", words.live], ["false", words.retrospective]])}
+      ${choice("state", [["waiting", words.waiting], ["scored", words.whole]])}
+      <span class="soft" role="status" id="entries" data-total=${value.total}>${words.total(integer(value.total))}</span>
+    </div>
     <div class="scroll" tabindex="0" role="region" aria-label=${words.title}><table class="journal">
       <thead><tr>${["symbol", "made", "model", "origin", "horizon", "kind", "state"].map((one) => html`<th key=${one} scope="col">${columns[one]}</th>`)}</tr></thead>
-      <tbody>${seen.map((one) => html`<tr key=${one.id}>
-        <th scope="row"><a href=${href(one)}>${one.symbol}</a></th><td>${clock(one.made_at)}</td><td>${one.model}</td>
-        <td>${moment(one.origin_time, { step_seconds: one.step_seconds ?? (one.origin_time % 86400 ? 60 : 86400), zone: one.zone ?? null })}</td>
-        <td>${integer(one.horizon)}</td><td>${one.live ? words.live : words.retrospective}</td><td>${words.scored(integer(one.scored_steps ?? 0), integer(one.horizon))}</td>
-      </tr>`)}</tbody></table></div>`}
-    ${next && html`<button type="button" onClick=${more}>${words.more}</button>`}
+      <tbody>${rows.map((one) => html`<tr key=${one.id} data-entry=${one.id}>
+        <th scope="row"><a href=${`/chart?${new URLSearchParams({ symbol: one.symbol })}`} onClick=${(event) => open(event, one)}>${one.symbol}</a></th><td>${clock(one.made_at)}</td><td>${one.model}${one.calibrated && html` <small>${words.calibrated}</small>`}</td>
+        <td>${moment(one.origin_time, one)}</td>
+        <td>${integer(one.horizon)}</td><td>${one.live ? words.live : words.retrospective}</td><td>${words.scored(number(one.scored_steps), integer(one.horizon))}</td>
+      </tr>`)}</tbody></table></div>
+    ${next && html`<button type="button" onClick=${more}>${words.more}</button>`}`}
   </div>`;
 }
