@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from chandler.places import CONFIG
 from chandler.serving.errors import Refusal, without_paths
 from chandler.serving.events import EventHub
 from chandler.serving.jobs.folder import (
@@ -34,6 +33,7 @@ from chandler.serving.jobs.orders import point
 from chandler.serving.jobs.progress import Gauge
 from chandler.serving.sources import SourceRegistry, child_environment
 from chandler.serving.workspace import Workspace, folder_id, is_id, read_json, write_json
+from chandler.training.runs import run_folders
 
 log = logging.getLogger("chandler.serving")
 QUEUE = 64
@@ -133,7 +133,7 @@ class JobDesk:
 
     def _run(self, order: Order) -> str | None:
         """The run that a job writes or adds to, once it is there."""
-        if order.out is None or order.kind not in ("finetune", "calibrate") or not (Path(order.out) / CONFIG).is_file():
+        if order.out is None or order.kind not in ("finetune", "calibrate") or not any(run_folders(Path(order.out), 0)):
             return None
         return folder_id("run", Path(order.out))
 
