@@ -145,6 +145,16 @@ def offered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs as the trainer leaves them (tests/serving/made_runs.py); whoever adds one removes it."""
+    from tests.serving.made_runs import make_runs
+
+    root = tmp_path_factory.mktemp("trained") / "runs"
+    make_runs(root)
+    return root
+
+
+@pytest.fixture(scope="session")
 def api(tmp_path_factory: pytest.TempPathFactory, offered: Path) -> Iterator[Client]:
     one = launch(tmp_path_factory.mktemp("served"), "--data", str(offered), "--max-upload", "2")
     yield one

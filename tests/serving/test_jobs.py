@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import psutil
 import pytest
 import yaml
 from tests.serving.conftest import Client, launch
+
+pytestmark = pytest.mark.usefixtures("calm")
 
 A = "/api/v1"
 ACTIVE = ("queued", "running", "stopping")
@@ -37,6 +40,16 @@ def api(home: Path, offered: Path) -> Iterator[Client]:
     for left in psutil.process_iter(["cmdline"]):
         if any(str(home) in word for word in left.info["cmdline"] or ()):
             left.kill()
+
+
+@pytest.fixture
+def calm(api: Client) -> Iterator[None]:
+    """Nothing runs on after the test, whatever came of it."""
+    yield
+    for one in api.get("/jobs")["jobs"]:
+        if one["state"] in ACTIVE:
+            api.call("POST", f"{A}/jobs/{one['id']}/kill", {})
+            until(api, one["id"], "stopped", "finished", "failed")
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +242,7 @@ def test_stopped_saved_and_gone_on_with(api: Client, request_: dict[str, Any]) -
     assert api.call("POST", f"{A}/jobs/{waiting['id']}/kill", {}).status == 202
     until(api, waiting["id"], "stopped")
     assert api.call("POST", f"{A}/jobs/{job['id']}/resume", {}).json["state"] in ("queued", "running")
-    further = trained(api, job["id"], progress["done"] + 1)
+    further = trained(api, job["id"], progress["done"] + 4)
     # Not the hours between, and not the steps before.
     assert further["progress"]["seconds_left"] < 12500 * 60
     assert "going on after step" in log(api, job["id"])
@@ -363,6 +376,94 @@ def test_a_server_without_jobs_says_so(tmp_path: Path) -> None:
         one.process.wait()
 
 
-def processes(home: Path, id: str) -> list[psutil.Process]:
-    """The supervisor of a job and its command."""
-    return [one for one in psutil.process_iter(["cmdline"]) if any(id in word for word in one.info["cmdline"] or ())]
+def processes(id: str) -> list[psutil.Process]:
+    """The supervisor of a job and its command, in this order."""
+    found = [one for one in psutil.process_iter(["cmdline"]) if any(id in word for word in one.info["cmdline"] or ())]
+    return sorted(found, key=lambda one: "chandler.serving.jobs.supervise" not in one.info["cmdline"])
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without what the clock says."""
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    kept = [one for one in found if one["kind"] != "begin"]
+    return [{key: value for key, value in one.items() if key not in ("time", "windows_per_second")} for one in kept]
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Client]:
+    """A server that may be killed."""
+    one = launch(tmp_path, "--jobs")
+    yield one
+    one.process.kill()
+    one.process.wait()
+
+
+@pytest.mark.slow
+def test_killed_servers_and_killed_jobs_lose_nothing(tmp_path: Path, alone: Client) -> None:
+    """Server and job killed in turn: in the end the same weights and records as of a run that nobody touched."""
+    settings = TINY | {
+        "data.windows_per_epoch": 160,
+        "predictor.epochs": 4,
+        "predictor.save_every": 3,
+        "tokenizer.enabled": True,
+        "tokenizer.epochs": 1,
+    }
+    asked = {"kind": "finetune", "source_id": bundled(alone), "model_ids": [nano(alone)], "overrides": settings}
+    whole = begun(alone, asked, name="whole")
+    until(alone, whole["id"], "finished", seconds=400)
+
+    job, waits = begun(alone, asked, name="killed"), begun(alone, asked, name="waits")
+    trained(alone, job["id"], 3)
+    alone.process.kill()
+    alone.process.wait()
+    supervisor, command = processes(job["id"])
+    assert (supervisor.nice(), command.nice()) == (5, 5)
+    assert alone.token not in str(command.environ())
+    again = launch(tmp_path, "--jobs")
+    try:
+        assert again.get(f"/jobs/{job['id']}")["state"] == "running"
+        assert again.get(f"/jobs/{waits['id']}")["position"] == 1
+        begins = len(log(again, job["id"]))
+        trained(again, job["id"], 6)
+        for one in (supervisor, command):
+            one.kill()
+        lost = until(again, job["id"], "lost")
+        assert lost["resumable"]
+        assert lost["message"]
+        assert len(log(again, job["id"])) >= begins
+        # Those that wait go on; this one waits its turn.
+        trained(again, waits["id"], 1)
+        assert again.call("POST", f"{A}/jobs/{job['id']}/resume", {}).json["position"] == 1
+        assert again.call("POST", f"{A}/jobs/{waits['id']}/stop", {}).status == 202
+        until(again, waits["id"], "stopped")
+        trained(again, job["id"], 1)
+        # The supervisor alone: its command saves and leaves.
+        supervisor, command = processes(job["id"])
+        supervisor.kill()
+        command.wait(60)
+        until(again, job["id"], "lost")
+        assert again.call("POST", f"{A}/jobs/{job['id']}/resume", {}).status == 202
+        until(again, job["id"], "finished", seconds=400)
+        runs = tmp_path / "runs"
+        for part in ("tokenizer", "predictor"):
+            file = Path(part) / "model.safetensors"
+            assert (runs / "killed" / file).read_bytes() == (runs / "whole" / file).read_bytes()
+        assert records(runs / "killed") == records(runs / "whole")
+        assert again.call("POST", f"{A}/jobs/{waits['id']}/kill", {}).status == 409
+    finally:
+        again.process.kill()
+        again.process.wait()
+        for one in processes(str(tmp_path)):
+            one.kill()
+
+
+@pytest.mark.slow
+def test_a_command_that_the_system_kills_has_failed_and_can_be_gone_on_with(
+    api: Client, request_: dict[str, Any]
+) -> None:
+    job = begun(api, request_, name="out of memory", overrides=LONG)
+    trained(api, job["id"], 2)
+    processes(job["id"])[1].kill()
+    failed = until(api, job["id"], "failed")
+    assert "memory" in failed["message"]
+    assert failed["resumable"]

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from chandler.places import CONFIG
 from chandler.serving.errors import Refusal, without_paths
 from chandler.serving.events import EventHub
 from chandler.serving.jobs.folder import (
@@ -23,7 +24,6 @@ from chandler.serving.jobs.folder import (
     PROCESS,
     REFUSED,
     REPORT,
-    RESULT,
     STOP,
     JobFolder,
     Order,
@@ -39,10 +39,8 @@ QUEUE = 64
 QUICK = "preflight"
 QUICK_AT_ONCE = 2
 """Preflights that run beside the others."""
-TICK = 0.5
+TICK = 1.0
 """Seconds between two looks at jobs that run."""
-CONFIG = "config.yaml"
-"""By which a folder is a run."""
 LOG_BYTES = 256 << 10
 """Of a log that are sent at once."""
 ACTIVE = ("queued", "running", "stopping")
@@ -106,8 +104,8 @@ class JobDesk:
         """Ids, the newest first."""
         return [job.id for job in self._all()]
 
-    def describe(self, id: str) -> dict[str, Any]:
-        """All that is known of a job; Refusal 404."""
+    def describe(self, id: str, *, result: bool = False) -> dict[str, Any]:
+        """All that is known of a job, its result if so asked, which may be long; Refusal 404."""
         with self._turn:
             job, order = self._known(id)
             state = self._state(id)
@@ -125,7 +123,7 @@ class JobDesk:
                 "run_id": self._run(order),
                 "evaluation_id": folder_id("ev", Path(order.out)) if order.out and order.kind in ("evaluate", "backtest") else None,
                 "message": self._message(job, order, state),
-                "result": read_json(job.folder / RESULT) or None if order.keeps_output and state == "finished" else None,
+                "result": job.result() if result and state == "finished" else None,
             }  # fmt: skip
 
     def _run(self, order: Order) -> str | None:
@@ -148,13 +146,9 @@ class JobDesk:
         return path if is_id(id, "job") and path.is_file() else None
 
     def by_folder(self) -> dict[Path, str]:
-        """Folder -> the newest job that wrote, or writes, it."""
+        """Folder -> the newest job that wrote, or writes, it; those that calibrated a run add to it alone."""
         orders = [order for job in reversed(self._all()) if (order := job.order()) is not None]
-        return {Path(order.out): order.id for order in orders if order.out is not None}
-
-    def of_folder(self, folder: Path) -> str | None:
-        """The newest job that wrote, or writes, a folder."""
-        return self.by_folder().get(folder.resolve())
+        return {Path(order.out): order.id for order in orders if order.out is not None and order.kind != "calibrate"}
 
     def end(self, id: str, how: Literal["stop", "kill"]) -> None:
         """Ask a job to save and leave, or have it killed; one that waits leaves the queue. Refusal 409 where there is nothing to end."""
@@ -180,7 +174,6 @@ class JobDesk:
             if not self._resumable(job, order, state):
                 raise Refusal(409, f"This job is {state}: there is nothing to go on with.")
             self.require_free(None if order.out is None else Path(order.out))
-            point(job.folder, order, self._sources)
             self._enqueue(id)
 
     def _enqueue(self, id: str) -> None:
@@ -249,8 +242,8 @@ class JobDesk:
                 await self._more.wait()
             try:
                 await asyncio.to_thread(self._tick)
-            except OSError as error:  # a full disk, most likely: what waits goes on waiting
-                log.warning("jobs could not be looked after: %s", error)
+            except Exception as error:  # a full disk, most likely: what waits goes on waiting
+                log.error("jobs could not be looked after", exc_info=error)
                 await asyncio.sleep(10 * TICK)
             with suppress(TimeoutError):
                 self._more.clear()
@@ -282,15 +275,16 @@ class JobDesk:
                 continue
             lane = QUICK if order.kind == QUICK else ""
             if sum((kind == QUICK) == bool(lane) for kind in running) < self._limits[lane]:
-                self._start(job)
+                self._start(job, order)
                 self._queue.remove(id)
                 self._save()
                 running.append(order.kind)
 
-    def _start(self, job: JobFolder) -> None:
+    def _start(self, job: JobFolder, order: Order) -> None:
         """Start a supervisor. It inherits the lock, so there is no moment in which the job seems lost."""
         import fcntl
 
+        point(job.folder, order, self._sources)
         for name in (EXIT, STOP):
             (job.folder / name).unlink(missing_ok=True)
         self._gauges.pop(job.id, None)

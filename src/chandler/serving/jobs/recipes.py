@@ -106,7 +106,8 @@ def _kept(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def without_places(schema: dict[str, Any]) -> dict[str, Any]:
     """A JSON schema with no property that is a place, and without definitions that nothing refers to then."""
-    definitions, used = schema.get("$defs", {}), {}
+    definitions: dict[str, Any] = schema.get("$defs", {})
+    used: dict[str, Any] = {}
 
     def trimmed(node: Any, at: str) -> Any:
         if isinstance(node, list):

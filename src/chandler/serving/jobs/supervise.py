@@ -7,7 +7,9 @@ too, and is asked to stop if the supervisor is killed (Linux).
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -83,8 +85,6 @@ def _ends_with_us(memory: int | None) -> Callable[[], None]:
         if libc is not None:
             libc.prctl(PDEATHSIG, signal.SIGTERM)
         if memory is not None:
-            import resource
-
             with suppress(OSError, ValueError):
                 resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
@@ -93,8 +93,6 @@ def _ends_with_us(memory: int | None) -> Callable[[], None]:
 
 def main() -> None:
     """Take the lock, or what holds it, and begin."""
-    import fcntl
-
     folder = Path(sys.argv[1])
     if len(sys.argv) > 2:
         lock = int(sys.argv[2])

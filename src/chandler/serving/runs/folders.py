@@ -140,7 +140,8 @@ class RunList:
     def command(self, id: str) -> str:
         """What goes on with a run in a shell, or does it again."""
         facts, folder = self.get(id), self.folder(id)
-        there = folder if folder.is_relative_to(self.root) and not self.root.is_absolute() else Path(facts.name)
+        base = self.root if not self.root.is_absolute() and ".." not in self.root.parts else Path(self.root.name)
+        there = base if folder == self.root else base / facts.name
         again = f"--out {there} --resume" if facts.state != "finished" else f"--out {there}-2"
         return f"chandler finetune {there / 'config.yaml'} {again}"
 

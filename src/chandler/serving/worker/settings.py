@@ -22,18 +22,16 @@ def settled(request: dict[str, Any]) -> dict[str, Any]:
     models, kind = request["models"], request["kind"]
     device = {} if request["device"] == "auto" else {"device": request["device"]}
     _put(raw, device | request["overrides"] | _of_models(kind, models) | request["final"])
-    settings = {"finetune": load_settings, "evaluate": load_evaluation, "backtest": load_backtest}[kind](raw)
-    return {"yaml": settings.to_yaml(short=True)}
+    if kind == "finetune":
+        return {"yaml": load_settings(raw).to_yaml(short=True)}
+    return {"yaml": (load_evaluation(raw) if kind == "evaluate" else load_backtest(raw)).to_yaml(short=True)}
 
 
 def _of_models(kind: str, models: list[list[str]]) -> dict[str, Any]:
     """Keys that name models, given as (name, source) pairs."""
     if kind == "evaluate":
         return {"models": name_models([f"{name.replace('=', '-')}={source}" for name, source in models])}
-    [source] = [source for _, source in models] or [None]
-    if source is None:
-        return {}
-    return {"model": source} if kind == "backtest" else _starts(source)
+    return {} if not models else {"model": models[0][1]} if kind == "backtest" else _starts(models[0][1])
 
 
 def checked(request: dict[str, Any]) -> dict[str, Any]:
