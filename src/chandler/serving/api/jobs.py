@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
+import anyio
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -53,6 +54,7 @@ class Job(BaseModel):
     evaluation_id: str | None
     message: str | None
     result: dict[str, Any] | None
+    """Of a preflight, and in the answer of GET /jobs/{id} alone: it may be long."""
 
 
 class JobList(BaseModel):
@@ -149,7 +151,7 @@ def _shop(server: Server) -> Shop:
 async def begin(server: The, request: JobRequest) -> Job:
     """Begin a job, or have it wait for its turn. Its settings are checked before: what is wrong with them is said here."""
     order = await ordered(request, _shop(server), lambda message: asked(server, message))
-    return Job(**server.jobs.describe(server.jobs.submit(order)))
+    return Job(**await anyio.to_thread.run_sync(lambda: server.jobs.describe(server.jobs.submit(order))))
 
 
 @router.get("/jobs", response_model=JobList, operation_id="listJobs", responses=answers(404))
@@ -161,8 +163,8 @@ def jobs(server: The, limit: Limit = 100, cursor: Cursor = 0) -> JobList:
 
 @router.get("/jobs/{id}", response_model=Job, operation_id="getJob", responses=answers(404))
 def job(server: The, id: str) -> Job:
-    """One job."""
-    return Job(**server.jobs.describe(id))
+    """One job, with its result."""
+    return Job(**server.jobs.describe(id, result=True))
 
 
 @router.post(

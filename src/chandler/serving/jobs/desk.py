@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -23,7 +24,6 @@ from chandler.serving.jobs.folder import (
     PROCESS,
     REFUSED,
     REPORT,
-    RESULT,
     STOP,
     JobFolder,
     Order,
@@ -33,16 +33,15 @@ from chandler.serving.jobs.orders import point
 from chandler.serving.jobs.progress import Gauge
 from chandler.serving.sources import SourceRegistry, child_environment
 from chandler.serving.workspace import Workspace, folder_id, is_id, read_json, write_json
+from chandler.training.runs import run_folders
 
 log = logging.getLogger("chandler.serving")
 QUEUE = 64
 QUICK = "preflight"
 QUICK_AT_ONCE = 2
 """Preflights that run beside the others."""
-TICK = 0.5
+TICK = 1.0
 """Seconds between two looks at jobs that run."""
-CONFIG = "config.yaml"
-"""By which a folder is a run."""
 LOG_BYTES = 256 << 10
 """Of a log that are sent at once."""
 ACTIVE = ("queued", "running", "stopping")
@@ -97,7 +96,11 @@ class JobDesk:
     def submit(self, order: Order) -> str:
         """Take a job in, whose folder is there; its id."""
         with self._turn:
-            self.require_free(None if order.out is None else Path(order.out))
+            try:
+                self.require_free(None if order.out is None else Path(order.out))
+            except Refusal:
+                shutil.rmtree(self._job(order.id).folder, ignore_errors=True)
+                raise
             self._job(order.id).write(order)
             self._enqueue(order.id)
         return order.id
@@ -106,8 +109,8 @@ class JobDesk:
         """Ids, the newest first."""
         return [job.id for job in self._all()]
 
-    def describe(self, id: str) -> dict[str, Any]:
-        """All that is known of a job; Refusal 404."""
+    def describe(self, id: str, *, result: bool = False) -> dict[str, Any]:
+        """All that is known of a job, its result if so asked, which may be long; Refusal 404."""
         with self._turn:
             job, order = self._known(id)
             state = self._state(id)
@@ -125,12 +128,12 @@ class JobDesk:
                 "run_id": self._run(order),
                 "evaluation_id": folder_id("ev", Path(order.out)) if order.out and order.kind in ("evaluate", "backtest") else None,
                 "message": self._message(job, order, state),
-                "result": read_json(job.folder / RESULT) or None if order.keeps_output and state == "finished" else None,
+                "result": job.result() if result and state == "finished" else None,
             }  # fmt: skip
 
     def _run(self, order: Order) -> str | None:
         """The run that a job writes or adds to, once it is there."""
-        if order.out is None or order.kind not in ("finetune", "calibrate") or not (Path(order.out) / CONFIG).is_file():
+        if order.out is None or order.kind not in ("finetune", "calibrate") or not any(run_folders(Path(order.out), 0)):
             return None
         return folder_id("run", Path(order.out))
 
@@ -244,8 +247,8 @@ class JobDesk:
                 await self._more.wait()
             try:
                 await asyncio.to_thread(self._tick)
-            except OSError as error:  # a full disk, most likely: what waits goes on waiting
-                log.warning("jobs could not be looked after: %s", error)
+            except Exception as error:  # a full disk, most likely: what waits goes on waiting
+                log.error("jobs could not be looked after", exc_info=error)
                 await asyncio.sleep(10 * TICK)
             with suppress(TimeoutError):
                 self._more.clear()

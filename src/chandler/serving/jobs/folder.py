@@ -6,6 +6,7 @@ goes with them, however they end. A job that is to end is told by a file as well
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from dataclasses import asdict, dataclass
@@ -100,6 +101,12 @@ class JobFolder:
     def ended(self) -> dict[str, Any]:
         """How it ended: code, asked ("stop", "kill" or None), ended (seconds); {} where it has not, or nobody knows."""
         return read_json(self.folder / EXIT)
+
+    def result(self) -> dict[str, Any] | None:
+        """What the command printed, where that is its result; NaN, which JSON has not, as None."""
+        path = self.folder / RESULT
+        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None) if path.is_file() else None
+        return found if isinstance(found, dict) else None
 
     def process(self) -> dict[str, Any]:
         """When it was last started, and how long the log was then; {} where it never was."""

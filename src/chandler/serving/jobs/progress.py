@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from chandler.serving.jobs.folder import SETTINGS, JobFolder, Order
+from chandler.places import CONFIG
+from chandler.serving.jobs.folder import JobFolder, Order
 from chandler.serving.runs import MetricsReader
 from chandler.serving.workspace import read_json
 
@@ -65,11 +66,11 @@ class Gauge:
         """Windows that every contender has forecast, of those that all of them will."""
         folder = Path(self._order.out or "")
         about = read_json(folder / "evaluation.json")
-        if self._expected is None:
-            settings = yaml.safe_load((self._job.folder / SETTINGS).read_text(encoding="utf-8"))
-            self._expected = [*settings.get("baselines", ()), *settings.get("models", ())]
-        if not about or not self._expected or (folder / "evaluation.json").stat().st_mtime < started:
+        if not about or (folder / "evaluation.json").stat().st_mtime < started or not (folder / CONFIG).is_file():
             return None
+        if self._expected is None:
+            settings = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+            self._expected = [*settings["baselines"], *settings["models"]]
         windows, chunk = int(about["windows"]), int(about["settings"]["chunk"])
         left_out = set(about.get("left_out", ()))
         contenders = [name for name in self._expected if name not in left_out]
