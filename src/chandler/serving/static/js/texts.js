@@ -404,6 +404,8 @@ export const texts = {
     fields: { horizon: "Bars ahead", lookback: "Bars of history", stride: "Bars between origins", origins: "Origins a symbol", paths: "Paths", start: "From", end: "To", every: "Bars between signals", "portfolio.k": "Names to hold", random: "Random signals" },
     helps: { stride: "Empty: as many as are forecast, so that no bar is forecast twice", origins: "At most, evenly spaced; empty: all", start: "First day that may be forecast; empty: the first that no model knows", end: "Last day; empty: the last there is", "portfolio.k": "Empty: a sixth of the symbols" },
     empty: { stride: "the horizon", origins: "all", start: "first unknown day", end: "last day", lookback: "as the paper", horizon: "as the paper", "portfolio.k": "a sixth" },
+    calibration: "Calibration",
+    calibrations: { auto: "fitted where a model has none (slower)", stored: "where a model has one", off: "none" },
     force: "Also forecast bars that a model knows (--force)",
     forced: "A forecast of bars that a model was trained or chosen on proves nothing: such windows are marked in the verdict and in the report.",
     name: "Name of the folder",

@@ -46,6 +46,7 @@ export function Form({ sources, models, chosen, taken }) {
     work(true);
     const fields = FIELDS[kind];
     const overrides = Object.fromEntries(Object.keys(fields).filter((key) => given[key]).map((key) => [key, value(fields[key], given[key])]));
+    if (!one && given.calibration && given.calibration !== "auto") overrides.calibration = given.calibration;
     if (!one && baselines.join() !== USUAL.join()) overrides.baselines = baselines;
     try {
       const job = await post("/jobs", { kind, name: name.trim(), source_id: from.id, model_ids: some.map((model) => model.id), overrides, flags: { force, overwrite } });
@@ -72,6 +73,7 @@ export function Form({ sources, models, chosen, taken }) {
         ${Object.entries(FIELDS[kind]).map(([key, type]) => html`<${Field} key=${key} label=${words.fields[key]} help=${words.helps[key]}>
           <input name=${key} type=${type === "number" ? "number" : "text"} min=${type === "number" ? 0 : undefined} step="1" placeholder=${DEFAULTS[kind][key] ?? words.empty[key] ?? ""} value=${given[key] ?? ""}
             onInput=${(event) => set({ ...given, [key]: event.currentTarget.value })} /><//>`)}
+        ${!one && html`<${Field} label=${words.calibration}><${Select} name="calibration" value=${given.calibration ?? "auto"} onChange=${(next) => set({ ...given, calibration: next })} options=${Object.entries(words.calibrations)} /><//>`}
       </div>
     </div>
     <label class="check force"><input type="checkbox" name="force" checked=${force} onChange=${(event) => allow(event.currentTarget.checked)} /><span>${words.force}</span></label>

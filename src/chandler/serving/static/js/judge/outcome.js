@@ -16,10 +16,10 @@ function Table({ table }) {
     <tbody>${table.rows.map(([name, ...cells]) => html`<tr key=${name}><th scope="row">${name}</th>${cells.map((cell, at) => html`<td key=${at}>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
 }
 
-/** A sentence of the verdict; what it is about comes before its colon. */
+/** A sentence of the verdict; what it is about comes before the colon that a sentence follows. */
 function Line({ text }) {
-  const at = text.indexOf(": ");
-  return at > 0 && at < 60 ? html`<li><b>${text.slice(0, at)}.</b> ${text.slice(at + 2)}</li>` : html`<li>${text}</li>`;
+  const [, about, said] = text.match(/^(.{1,90}?): ([A-Z\d+−-].*)$/s) ?? [null, null, text];
+  return html`<li>${about && html`<b>${about.replace(/\?$/, "")}.</b> `}${said}</li>`;
 }
 
 function Report({ id }) {

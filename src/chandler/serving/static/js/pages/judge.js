@@ -11,8 +11,8 @@ import { Form } from "../judge/form.js";
 import { Job, One } from "../judge/outcome.js";
 
 const words = texts.judge;
-const READ = 12;
 /** Headlines that are read for the list by itself. */
+const READ = 12;
 
 function List({ jobs }) {
   const { value: list, error, again } = useAnswer(() => all("/evaluations", "evaluations"), []);
