@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -95,7 +96,11 @@ class JobDesk:
     def submit(self, order: Order) -> str:
         """Take a job in, whose folder is there; its id."""
         with self._turn:
-            self.require_free(None if order.out is None else Path(order.out))
+            try:
+                self.require_free(None if order.out is None else Path(order.out))
+            except Refusal:
+                shutil.rmtree(self._job(order.id).folder, ignore_errors=True)
+                raise
             self._job(order.id).write(order)
             self._enqueue(order.id)
         return order.id
