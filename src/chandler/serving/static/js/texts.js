@@ -216,6 +216,8 @@ export const texts = {
     model: "Start from",
     asRecipe: (name) => `as the recipe has it: ${name}`,
     itsOwn: "as the recipe has it",
+    absent: (name, why) => `${name}: ${why} Choose another model to start from.`,
+    waiting: "The settings come from the model process, which may just be starting …",
     settings: "Settings",
     tabs: { main: "Main", all: "All settings", text: "As YAML" },
     resetAll: (count) => `Reset ${count === 1 ? "the change" : `all ${count} changes`}`,
@@ -247,7 +249,7 @@ export const texts = {
     overwrite: "Replace it",
     other: "Choose another name",
     why: {
-      source: "Choose bars first.", notReady: "The source is not ready.", settings: "A setting is wrong: see Settings.",
+      source: "Choose bars first.", notReady: "The source is not ready.", settings: "A setting is wrong: see Settings.", model: "The model to start from is not here: see Recipe.",
       text: "The YAML is not taken over yet: see Settings.", bars: "The bars do not do: see step 2.", checking: "The bars are being checked.",
     },
     stepStates: { done: "done", open: "to do", blocked: "in the way" },
