@@ -155,6 +155,37 @@ def test_recipes_and_the_form_of_all_settings(api: Client) -> None:
     assert api.call("GET", A + "/recipes/..%2ftrial").status == 404
 
 
+def test_settings_are_checked_before_anything_begins(api: Client) -> None:
+    def check(**body: Any) -> dict[str, Any]:
+        found = api.call("POST", A + "/recipes/trial/check", body)
+        assert found.status == 200, found.body
+        return dict(found.json)
+
+    before = api.get("/recipes/trial")
+    assert before["start"] == "chandler-nano"
+    assert check()["values"] == before["values"]
+    assert check(overrides={"predictor.epochs": 7})["values"]["predictor"]["epochs"] == 7
+    told = check(overrides={"predictor.epocs": 7})
+    assert told["values"] is None
+    assert "unknown key predictor.epocs (did you mean epochs?)" in told["message"]
+    # A text says all settings; what it leaves out is the recipe's.
+    text = check(
+        text="predictor:\n  learning_rate: 3e-4\n  scoring: {windows: 8}\ndata:\n  split: {train_end: 2010-01-31}\n"
+    )
+    values = text["values"]
+    assert (values["predictor"]["learning_rate"], values["predictor"]["scoring"]["windows"]) == (3e-4, 8)
+    assert values["data"]["split"]["train_end"] == "2010-01-31"
+    assert values["predictor"]["epochs"] == before["values"]["predictor"]["epochs"]
+    assert "path" not in values["data"]
+    assert "line 3" in check(text="predictor:\n  epochs: [1\n")["message"]
+    assert "found str" in check(text="epochs")["message"]
+    assert "out is set by the server" in check(text="out: /tmp/elsewhere\n")["message"]
+    assert "predictor.start is set by the server" in check(text="predictor: {start: /tmp/model}\n")["message"]
+    assert "greater than or equal to 1" in check(text="predictor:\n  epochs: 0\n")["message"]
+    assert api.call("POST", A + "/recipes/none/check", {}).status == 404
+    assert api.call("POST", A + "/recipes/trial/check", {"file": "x"}).status == 422
+
+
 def at(values: dict[str, Any], key: str) -> Any:
     for part in key.split("."):
         values = values[part]
