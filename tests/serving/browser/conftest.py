@@ -31,12 +31,13 @@ class Server:
     port: int = 0
     address: str = ""
     process: subprocess.Popen[str] | None = None
+    options: tuple[str, ...] = ()
 
     def start(self) -> None:
         """Start it, and wait for its address. Started again, it has the port it had."""
         command = [
             sys.executable, "-m", "chandler", "studio", "--no-browser", "--no-token", "--port", str(self.port),
-            "--workspace", str(self.workspace), "--model", f"twin={NANO}",
+            "--workspace", str(self.workspace), "--model", f"twin={NANO}", *self.options,
         ]  # fmt: skip
         environment = os.environ | {
             "HF_HUB_OFFLINE": "1",
