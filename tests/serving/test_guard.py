@@ -167,3 +167,17 @@ def test_a_workspace_has_one_server_and_is_its_own(api: Client, tmp_path: Path) 
     assert "no such folder" in refused("--data", str(tmp_path / "nowhere"))
     assert "NAME=FOLDER" in refused("--model", "x")
     assert str(api.port) in refused("--port", str(api.port))
+
+
+def test_a_server_takes_jobs_only_if_it_was_told_to(api: Client, page: Client) -> None:
+    assert (api.get("/system")["jobs"], page.get("/system")["jobs"]) == (False, True)
+    for method, path in (
+        ("GET", "/jobs"),
+        ("POST", "/jobs"),
+        ("GET", "/recipes"),
+        ("POST", "/sources/src_0123456789ab/preflight"),
+    ):
+        found = api.call(method, A + path, {} if method == "POST" else None)
+        assert found.status in (404, 422), path
+        assert found.status == 422 or "--jobs" in found.json["error"]["message"]
+    assert page.get("/jobs") == {"jobs": [], "next": None}

@@ -119,9 +119,17 @@ def test_a_finetuning_from_order_to_model(api: Client, request_: dict[str, Any],
     again = api.call("POST", A + "/jobs", {**request_, "name": "first run"})
     assert again.status == 409
     assert "first-run" in again.json["error"]["message"]
-    over = begun(api, request_, name="first run", flags={"overwrite": True})
+
+
+@pytest.mark.slow
+def test_a_run_is_replaced_if_so_asked(api: Client, request_: dict[str, Any], home: Path) -> None:
+    first = begun(api, request_, name="twice")
+    done = until(api, first["id"], "finished")
+    before = (home / "runs" / "twice" / "summary.json").stat().st_mtime
+    over = begun(api, request_, name="twice", flags={"overwrite": True})
     assert over["command"].endswith("--overwrite")
     assert until(api, over["id"], "finished")["run_id"] == done["run_id"]
+    assert (home / "runs" / "twice" / "summary.json").stat().st_mtime > before
 
 
 def test_recipes_and_the_form_of_all_settings(api: Client) -> None:
@@ -145,6 +153,37 @@ def test_recipes_and_the_form_of_all_settings(api: Client) -> None:
     assert described["data.split.train_end"]["description"].startswith("Last day of training")
     assert recipe["values"]["predictor"]["mode"] == "lora"
     assert api.call("GET", A + "/recipes/..%2ftrial").status == 404
+
+
+def test_settings_are_checked_before_anything_begins(api: Client) -> None:
+    def check(**body: Any) -> dict[str, Any]:
+        found = api.call("POST", A + "/recipes/trial/check", body)
+        assert found.status == 200, found.body
+        return dict(found.json)
+
+    before = api.get("/recipes/trial")
+    assert before["start"] == "chandler-nano"
+    assert check()["values"] == before["values"]
+    assert check(overrides={"predictor.epochs": 7})["values"]["predictor"]["epochs"] == 7
+    told = check(overrides={"predictor.epocs": 7})
+    assert told["values"] is None
+    assert "unknown key predictor.epocs (did you mean epochs?)" in told["message"]
+    # A text says all settings; what it leaves out is the recipe's.
+    text = check(
+        text="predictor:\n  learning_rate: 3e-4\n  scoring: {windows: 8}\ndata:\n  split: {train_end: 2010-01-31}\n"
+    )
+    values = text["values"]
+    assert (values["predictor"]["learning_rate"], values["predictor"]["scoring"]["windows"]) == (3e-4, 8)
+    assert values["data"]["split"]["train_end"] == "2010-01-31"
+    assert values["predictor"]["epochs"] == before["values"]["predictor"]["epochs"]
+    assert "path" not in values["data"]
+    assert "line 3" in check(text="predictor:\n  epochs: [1\n")["message"]
+    assert "found str" in check(text="epochs")["message"]
+    assert "out is set by the server" in check(text="out: /tmp/elsewhere\n")["message"]
+    assert "predictor.start is set by the server" in check(text="predictor: {start: /tmp/model}\n")["message"]
+    assert "greater than or equal to 1" in check(text="predictor:\n  epochs: 0\n")["message"]
+    assert api.call("POST", A + "/recipes/none/check", {}).status == 404
+    assert api.call("POST", A + "/recipes/trial/check", {"file": "x"}).status == 422
 
 
 def at(values: dict[str, Any], key: str) -> Any:
@@ -221,7 +260,7 @@ def test_names_and_ids_are_no_places(api: Client, request_: dict[str, Any]) -> N
 
 
 @pytest.mark.slow
-def test_stopped_saved_and_gone_on_with(api: Client, request_: dict[str, Any]) -> None:
+def test_stopped_saved_and_gone_on_with(api: Client, request_: dict[str, Any], home: Path) -> None:
     job = begun(api, request_, name="long", overrides=LONG)
     waiting = begun(api, request_, name="waits", overrides=LONG)
     third = begun(api, request_, name="waits too", overrides=LONG)
@@ -231,8 +270,10 @@ def test_stopped_saved_and_gone_on_with(api: Client, request_: dict[str, Any]) -
     assert progress["seconds_left"] > 0
     assert [api.get(f"/jobs/{one['id']}")["position"] for one in (waiting, third)] == [1, 2]
     assert api.call("POST", f"{A}/jobs/{job['id']}/resume", {}).status == 409
+    folders = len(list((home / "workspace" / "jobs").iterdir()))
     same = api.call("POST", A + "/jobs", {**request_, "name": "long", "flags": {"overwrite": True}})
     assert same.status == 409
+    assert len(list((home / "workspace" / "jobs").iterdir())) == folders
     assert api.call("POST", f"{A}/jobs/{third['id']}/stop", {}).json["state"] == "stopped"
     assert api.call("POST", f"{A}/jobs/{job['id']}/stop", {}).json["state"] in ("stopping", "stopped")
     stopped = until(api, job["id"], "stopped")
@@ -304,8 +345,8 @@ def test_an_evaluation_is_that_of_the_command(api: Client, home: Path) -> None:
     asked = {"kind": "evaluate", "source_id": bundled(api), "model_ids": [nano(api)], "overrides": overrides}
     wrong = api.call("POST", A + "/jobs", {**asked, "name": "x", "overrides": {"horizn": 1}})
     assert (wrong.status, "did you mean horizon?" in wrong.json["error"]["message"]) == (422, True)
-    wrong = api.call("POST", A + "/jobs", {**asked, "name": "x", "overrides": {"models": ["/etc"]}})
-    assert wrong.status == 422
+    for body in ({"overrides": {"models": ["/etc"]}}, {"recipe_id": "trial"}, {"source_id": None}):
+        assert api.call("POST", A + "/jobs", {**asked, "name": "x", **body}).status == 422, body
     job = begun(api, asked, name="judged")
     done = until(api, job["id"], "finished")
     assert (done["run_id"], done["evaluation_id"][:3]) == (None, "ev_")
@@ -362,18 +403,6 @@ def test_a_run_is_calibrated_on_its_own_bars_though_they_were_read_anew(api: Cli
     done = until(api, job["id"], "finished")
     assert done["command"].startswith("chandler calibrate runs/own ")
     assert (home / "runs" / "own" / "calibration.json").is_file()
-
-
-def test_a_server_without_jobs_says_so(tmp_path: Path) -> None:
-    one = launch(tmp_path)
-    try:
-        assert one.get("/system")["jobs"] is False
-        found = one.call("GET", A + "/jobs")
-        assert found.status == 404
-        assert "--jobs" in found.json["error"]["message"]
-    finally:
-        one.process.kill()
-        one.process.wait()
 
 
 def processes(id: str) -> list[psutil.Process]:

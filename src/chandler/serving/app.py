@@ -74,6 +74,7 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
         await worker.start()
         desk.open()
         waiting.open()
+        run_list.open()
         try:
             yield
         finally:

@@ -127,7 +127,7 @@ def test_the_form_knows_its_settings_and_the_bars(visit: Any) -> None:
 @pytest.mark.slow
 def test_from_an_upload_to_the_report(visit: Any, server: Server, tmp_path: Path) -> None:
     page = visit("/data")
-    for name, rows in (("short.csv", 60), ("long.csv", 900)):
+    for name, rows in (("short.csv", 60), ("long.csv", 2000)):
         page.locator("#file").set_input_files(walk(tmp_path / name, rows))
         expect(page.locator(f"[data-source='{name}']")).to_have_attribute("data-state", "ready", timeout=WAIT)
     page.get_by_role("navigation").get_by_role("link", name="Finetune").click()

@@ -194,6 +194,6 @@ def test_by_keys_alone(at: Any) -> None:
     expect(page.locator("article.run")).to_have_attribute("data-run", "a")
     page.get_by_role("button", name="Calibrate").focus()
     page.keyboard.press("Enter")
-    expect(page.get_by_role("dialog")).to_contain_text("Choose the bars")
+    expect(page.get_by_role("dialog")).to_contain_text("corrects its bands")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)

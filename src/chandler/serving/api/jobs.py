@@ -81,6 +81,8 @@ class RecipeList(BaseModel):
 class RecipeAnswer(RecipeLine):
     """One recipe, and what else can be set."""
 
+    start: str
+    """The model that it starts from, by its name."""
     values: dict[str, Any]
     """Its settings over the defaults, nested."""
     schema_: dict[str, Any] = Field(alias="schema")

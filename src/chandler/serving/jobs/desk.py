@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from chandler.places import CONFIG
 from chandler.serving.errors import Refusal, without_paths
 from chandler.serving.events import EventHub
 from chandler.serving.jobs.folder import (
@@ -33,6 +33,7 @@ from chandler.serving.jobs.orders import point
 from chandler.serving.jobs.progress import Gauge
 from chandler.serving.sources import SourceRegistry, child_environment
 from chandler.serving.workspace import Workspace, folder_id, is_id, read_json, write_json
+from chandler.training.runs import run_folders
 
 log = logging.getLogger("chandler.serving")
 QUEUE = 64
@@ -95,7 +96,11 @@ class JobDesk:
     def submit(self, order: Order) -> str:
         """Take a job in, whose folder is there; its id."""
         with self._turn:
-            self.require_free(None if order.out is None else Path(order.out))
+            try:
+                self.require_free(None if order.out is None else Path(order.out))
+            except Refusal:
+                shutil.rmtree(self._job(order.id).folder, ignore_errors=True)
+                raise
             self._job(order.id).write(order)
             self._enqueue(order.id)
         return order.id
@@ -128,7 +133,7 @@ class JobDesk:
 
     def _run(self, order: Order) -> str | None:
         """The run that a job writes or adds to, once it is there."""
-        if order.out is None or order.kind not in ("finetune", "calibrate") or not (Path(order.out) / CONFIG).is_file():
+        if order.out is None or order.kind not in ("finetune", "calibrate") or not any(run_folders(Path(order.out), 0)):
             return None
         return folder_id("run", Path(order.out))
 

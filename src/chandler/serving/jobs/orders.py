@@ -129,6 +129,10 @@ async def ordered(request: JobRequest, shop: Shop, ask: Ask) -> Order:
     draft = _Draft(request.kind, request, shop, models)
     if request.kind == "finetune":
         return await draft.finetune(ask)
+    if request.recipe_id is not None:
+        raise Refusal(
+            422, f"recipe_id is of a finetuning: leave it out of a job of kind {request.kind}.", code="config"
+        )
     if request.kind == "calibrate":
         return await draft.calibrate(ask)
     return await draft.judge(ask)
@@ -219,7 +223,7 @@ class _Draft:
         )
         if not Path(address).is_absolute():
             return address  # bundled
-        self.bars = f"{slug(Path(name).name.partition('.')[0]) or 'bars'}.store"
+        self.bars = f"{slug(Path(name).name.partition('.')[0]).lstrip('-') or 'bars'}.store"
         return str(self.folder / self.bars)
 
     async def settle(self, ask: Ask, final: dict[str, Any]) -> None:

@@ -69,9 +69,12 @@ class RecipeBook:
                     {"do": "recipes", "id": "recipes", "recipes": {one.id: str(one.path) for one in recipe_list()}}
                 )
                 schema, values = without_places(found["schema"]), found["values"]
-                self._found = {"schema": schema, "values": {name: _kept(one) for name, one in values.items()}}
+                self._found = {
+                    "schema": schema, "values": {name: _kept(one) for name, one in values.items()},
+                    "starts": {name: one["predictor"]["start"] for name, one in values.items()},
+                }  # fmt: skip
         return {
-            "id": id, "title": chosen.title, "about": chosen.about, "values": self._found["values"][id],
+            "id": id, "title": chosen.title, "about": chosen.about, "start": self._found["starts"][id], "values": self._found["values"][id],
             "schema": self._found["schema"], "main": list(MAIN),
         }  # fmt: skip
 

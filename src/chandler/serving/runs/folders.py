@@ -83,7 +83,12 @@ class RunList:
         self._sizes: dict[str, tuple[object, int]] = {}
         self._counting: set[str] = set()
         self._readers: OrderedDict[str, MetricsReader] = OrderedDict()
-        self._pool = ThreadPoolExecutor(1, "sizes")
+        self._pool = ThreadPoolExecutor(1, "runs")
+        self._closed = False
+
+    def open(self) -> None:
+        """Look at all of them beside what else begins: the first look reads hundreds of files, later ones what has changed."""
+        self._pool.submit(self._warm)
 
     def all(self) -> list[RunFacts]:
         """All of them, the one that changed last first."""
@@ -142,12 +147,20 @@ class RunList:
         facts, folder = self.get(id), self.folder(id)
         base = self.root if not self.root.is_absolute() and ".." not in self.root.parts else Path(self.root.name)
         there = base if folder == self.root else base / facts.name
-        again = f"--out {there} --resume" if facts.state != "finished" else f"--out {there}-2"
-        return f"chandler finetune {there / 'config.yaml'} {again}"
+        if facts.state == "finished":
+            return f"chandler finetune {there / 'config.yaml'} --out {there}-2"
+        return f"chandler finetune {there / 'config.yaml'} --out {there} --resume"
 
     def close(self) -> None:
-        """Count no more."""
+        """Look and count no more."""
+        self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _warm(self) -> None:
+        for id, folder in self._scan().items():
+            if self._closed:
+                return
+            self._facts(id, folder)
 
     def _scan(self, again: bool = False) -> dict[str, Path]:
         with self._lock:

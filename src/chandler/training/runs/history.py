@@ -15,6 +15,8 @@ import yaml
 from chandler.errors import ConfigError
 
 STAGES = ("tokenizer", "predictor")
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Ten times as fast where PyYAML has it: a list of runs reads hundreds of files."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def read_mapping(path: Path, *, strict: bool = False) -> dict[str, Any]:
         return {}
     try:
         text = path.read_text(encoding="utf-8")
-        value = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        value = json.loads(text) if path.suffix == ".json" else yaml.load(text, _YAML)
     except (OSError, ValueError, yaml.YAMLError) as error:
         if strict:
             raise ConfigError(

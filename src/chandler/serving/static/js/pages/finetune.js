@@ -1,5 +1,5 @@
 // Adapting a model to one's own bars: what is needed before, the run as it goes, and what came of it.
-import { all, get, post } from "../api.js";
+import { all, get, post, together } from "../api.js";
 import { go, route, useStore } from "../core.js";
 import { on } from "../events.js";
 import { clock } from "../format.js";
@@ -47,7 +47,8 @@ function Start({ draft, update, source, recipe, jobs, ready, why }) {
   const [error, fail] = useState(null);
   const [busy, wait] = useState(false);
   const [there, ask] = useState(null);
-  const name = draft.name ?? suggested(recipe, jobs);
+  const [typed, type] = useState(draft.name);
+  const name = typed ?? suggested(recipe, jobs);
   const start = async (overwrite = false) => {
     ask(null);
     fail(null);
@@ -64,7 +65,7 @@ function Start({ draft, update, source, recipe, jobs, ready, why }) {
     }
   };
   return html`<form class="start" onSubmit=${(event) => (event.preventDefault(), ready && !busy && start())}>
-    <${Field} label=${say.name}><input id="name" value=${name} required maxlength="64" pattern="[\\p{L}\\p{N}_][\\p{L}\\p{N}_ .\\-]*" title=${say.nameHelp} onInput=${(event) => update({ name: event.currentTarget.value })} /><//>
+    <${Field} label=${say.name}><input id="name" value=${name} required maxlength="64" pattern="[\\p{L}\\p{N}_][\\p{L}\\p{N}_ .\\-]*" title=${say.nameHelp} onInput=${(event) => (type(event.currentTarget.value), update({ name: event.currentTarget.value }))} /><//>
     <button class="first" id="start" disabled=${!ready || busy} aria-describedby="start-why">${busy ? say.starting : say.start}</button>
     <span id="start-why" class="soft">${why ?? ""}</span>
     ${error && html`<${Notice} kind="problem"><span class="told">${error}</span><//>`}
@@ -114,7 +115,9 @@ function New({ jobs }) {
   if (!list) return html`<${Busy} />`;
   if (!list.length) return html`<${Empty} title=${texts.chart.none[0]}><p>${texts.chart.none[1]}</p><p><a class="button" href="/data">${texts.chart.toData}</a></p><//>`;
   const bars = passed(flight.job);
-  const why = !source ? say.why.source : source.state !== "ready" ? say.why.notReady : pending ? say.why.text : checked.message ? say.why.settings : !bars ? (flight.job && ENDED.has(flight.job.state) ? say.why.bars : say.why.checking) : null;
+  const start = recipe && !draft.model ? models.find((one) => one.name === recipe.start) : null;
+  const absent = start && !start.available;
+  const why = !source ? say.why.source : source.state !== "ready" ? say.why.notReady : pending ? say.why.text : checked.message ? say.why.settings : absent ? say.why.model : !bars ? (flight.job && ENDED.has(flight.job.state) ? say.why.bars : say.why.checking) : null;
   const ignored = unchecked(draft.changes);
   return html`<div class="steps">
     <${Step} number=${1} title=${say.bars} state=${source?.state === "ready" ? "done" : "open"}>
@@ -127,14 +130,15 @@ function New({ jobs }) {
       ${source?.state !== "ready" ? html`<p class="soft">${say.checkSays}</p>` : checked.message ? html`<p class="soft">${say.why.settings}</p>` : html`<${Verdict} job=${flight.job} error=${flight.error} again=${flight.again} />`}
       ${ignored.length > 0 && html`<${Notice} kind="warning">${say.ignored(ignored)}<//>`}
     <//>
-    <${Step} number=${3} title=${say.recipe} state=${recipe ? "done" : "open"}>
+    <${Step} number=${3} title=${say.recipe} state=${absent ? "blocked" : recipe ? "done" : "open"}>
       <${Recipes} recipes=${recipes} chosen=${chosen} choose=${(id) => (hold(null), update({ recipe: id }))} />
       ${missing && html`<${Notice} kind="problem">${missing.message}<//>`}
       <${Field} label=${say.model}><${Select} id="model" value=${draft.model ?? ""} onChange=${(id) => update({ model: id || null })}
-        options=${[["", recipe ? say.asRecipe(recipe.values.predictor?.start ?? say.itsOwn) : say.itsOwn], ...starts.map((one) => [one.id, one.name])]} /><//>
+        options=${[["", recipe ? say.asRecipe(recipe.start) : say.itsOwn], ...starts.map((one) => [one.id, one.name])]} /><//>
+      ${absent && html`<${Notice} kind="warning">${say.absent(start.name, start.why_not)}<//>`}
     <//>
     <${Step} number=${4} title=${say.settings} state=${!recipe ? "open" : checked.message || pending?.message ? "blocked" : "done"}>
-      ${recipe ? html`<${Settings} key=${recipe.id} recipe=${recipe} fields=${fields} values=${values} draft=${draft} change=${change} replace=${replace} checked=${checked} pending=${pending} hold=${hold} />` : html`<${Busy} />`}
+      ${recipe ? html`<${Settings} key=${recipe.id} recipe=${recipe} fields=${fields} values=${values} draft=${draft} change=${change} replace=${replace} checked=${checked} pending=${pending} hold=${hold} />` : !missing && html`<${Busy} text=${say.waiting} />`}
     <//>
     <${Step} number=${5} title=${say.go} state="open">
       ${recipe && jobs && html`<${Start} draft=${draft} update=${update} source=${source} recipe=${recipe} jobs=${jobs} ready=${why === null && checked.settled} why=${why} />`}
@@ -142,15 +146,28 @@ function New({ jobs }) {
   </div>`;
 }
 
+/** The finetunings of this server, the newest first. Of one that goes on only that one is asked about. */
+function useJobs(wanted) {
+  const [jobs, set] = useState(null);
+  useEffect(() => {
+    if (!wanted) return;
+    let over = false;
+    const put = (next) => over || set(next);
+    const anew = () => all("/jobs", "jobs").then((list) => put(list.filter((job) => job.kind === "finetune")), () => {});
+    const one = ({ id, kind }) =>
+      kind === "finetune" &&
+      together(`/jobs/${id}`).then((job) => put((old) => old && (old.some((each) => each.id === id) ? old.map((each) => (each.id === id ? job : each)) : [job, ...old])), () => {});
+    const ends = [on("job", one), on("resync", anew)];
+    anew();
+    return () => ((over = true), ends.forEach((end) => end()));
+  }, [wanted]);
+  return jobs;
+}
+
 export function View() {
   const { query } = useStore(route);
   const id = query.get("job");
-  const { value: jobs, again } = useAnswer(() => (id ? Promise.resolve(null) : all("/jobs", "jobs").then((list) => list.filter((job) => job.kind === "finetune"))), [id]);
-  useEffect(() => {
-    if (id) return;
-    const ends = [on("job", (told) => told.kind === "finetune" && again()), on("resync", again)];
-    return () => ends.forEach((end) => end());
-  }, [id]);
+  const jobs = useJobs(!id);
   if (id) return html`<div class="page wide finetune"><${Job} key=${id} id=${id} /></div>`;
   const going = jobs?.filter((job) => !ENDED.has(job.state)) ?? [];
   return html`<div class="page wide finetune"><h1>${texts.pages.finetune}</h1><p class="soft">${say.lead}</p>

@@ -16,7 +16,7 @@ function All() {
   // Sizes are counted beside the first answer, and runs of a shell tell nobody how far they are.
   const moves = runs?.some((one) => one.bytes === null || one.state === "running");
   useEffect(() => {
-    const ends = [on("job", again), on("resync", again)];
+    const ends = [on("job", ({ state }) => state === "running" || again()), on("resync", again)];
     const timer = moves && setInterval(() => document.hidden || again(), PAUSE);
     return () => (clearInterval(timer), ends.forEach((end) => end()));
   }, [moves]);

@@ -1,36 +1,30 @@
 // One run in full: what came of it, how it went, what it was asked.
-import { all, get, post } from "../api.js";
+import { get, post } from "../api.js";
 import { on } from "../events.js";
 import { Settings, Stage } from "../finetune/job.js";
 import { clock } from "../format.js";
 import { ofStage } from "../records.js";
 import { texts } from "../texts.js";
-import { Busy, Command, Dialog, Field, Notice, Select, bytes, html, useAnswer, useEffect, useMemo, useState } from "../ui.js";
+import { Busy, Command, Dialog, Notice, bytes, html, useAnswer, useEffect, useMemo, useState } from "../ui.js";
 import { useMetrics } from "./follow.js";
 import { State } from "./list.js";
 
 const words = texts.runs;
 const PAUSE = 5000;
 
-/** Asks for the bars that a calibration is fitted on, and starts it. */
+/** Says what a calibration is, and starts it: on the bars that the run was validated with. */
 function Calibrate({ run, close }) {
-  const { value: sources, error } = useAnswer(() => all("/sources", "sources"), []);
-  const ready = (sources ?? []).filter((one) => one.state === "ready");
-  const [chosen, choose] = useState(null);
   const [told, tell] = useState({});
-  const source = chosen ?? ready[0]?.id ?? "";
   const start = () => {
     tell({ busy: true });
     const name = `${run.name.replaceAll(/[^\w .-]/g, "-").slice(0, 50)} calibration`;
-    post("/jobs", { kind: "calibrate", name, source_id: source, model_ids: [run.model_id], overrides: {}, flags: {} })
-      .then((job) => tell({ job }), (found) => tell({ error: found.message }));
+    post("/jobs", { kind: "calibrate", name, model_ids: [run.model_id] }).then((job) => tell({ job }), (found) => tell({ error: found.message }));
   };
   return html`<${Dialog} title=${words.calibrate} close=${close}><p>${words.calibrateSays}</p>
-    ${(error || told.error) && html`<${Notice} kind="problem">${told.error ?? error.message}<//>`}
+    ${told.error && html`<${Notice} kind="problem">${told.error}<//>`}
     ${told.job
-      ? html`<p role="status">${words.calibrating(told.job.name)}</p><${Command} text=${told.job.command} />`
-      : html`<div class="stack"><${Field} label=${texts.chart.source}><${Select} value=${source} onChange=${choose} options=${ready.map((one) => [one.id, one.name])} /><//>
-          <button type="button" class="first" disabled=${!source || told.busy} onClick=${start}>${words.calibrateGo}</button></div>`}
+      ? html`<p role="status">${words.calibrating(told.job.name)} <a href=${`/finetune?job=${told.job.id}`}>${words.follow}</a></p><${Command} text=${told.job.command} />`
+      : html`<button type="button" class="first" disabled=${told.busy} onClick=${start}>${words.calibrateGo}</button>`}
   <//>`;
 }
 
@@ -64,7 +58,7 @@ export function One({ id }) {
     if (run) document.title = `${run.name} · ${texts.pages.runs} · ${texts.name}`;
   }, [run?.name]);
   useEffect(() => {
-    const ends = [on("job", again), on("resync", again)];
+    const ends = [on("job", ({ state }) => state === "running" || again()), on("resync", again)];
     const timer = going && setInterval(() => document.hidden || again(), PAUSE);
     return () => (clearInterval(timer), ends.forEach((end) => end()));
   }, [id, going]);
@@ -78,7 +72,8 @@ export function One({ id }) {
   return html`<article class="run" data-run=${run.name} data-state=${run.state} data-records=${records?.length}>${back}
     <header class="head"><h1>${run.name}</h1><span role="status"><${State} run=${run} /></span><${Actions} run=${run} /></header>
     ${run.verdict.length > 0 && html`<div class="outcome" role="note" aria-label=${words.verdict}>${run.verdict.map((one) => html`<p key=${one}>${one}</p>`)}
-      ${run.stages.some((one) => one.status === "kept_start") && html`<p class="soft">${texts.finetune.live.kept}</p>`}</div>`}
+      ${run.stages.some((one) => one.status === "kept_start") && html`<p class="soft">${texts.finetune.live.kept}</p>`}
+      ${run.stages.some((one) => one.status === "improved" && run.settings[one.name]?.start === "random") && html`<p class="soft">${words.random}</p>`}</div>`}
     ${run.state === "unfinished" && html`<${Notice}>${words.unfinished}<//>`}
     ${stages.length > 0 && html`<div class="stages">${stages.map((stage) => html`<${Stage} key=${stage.name} name=${stage.name} stage=${stage} score=${score(stage.name)} steps=${stage.begin?.steps} />`)}</div>`}
     <dl class="facts">${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
