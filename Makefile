@@ -8,7 +8,7 @@ WHEELS ?= wheels
 WHEELS_PYTHON ?= 3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-processors test-gpu test-ray wheels soak fingerprint demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read bench-card bench-scale build try-wheel docs check-project format clean test-contrib test-studio
+.PHONY: help setup check test test-processors test-gpu test-ray wheels soak fingerprint demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read bench-card bench-scale bench-studio build try-wheel docs check-project format clean test-contrib test-studio test-long
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -25,11 +25,14 @@ check: $(READY) ## Lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(READY) ## All tests; no network
+test: $(READY) ## All tests but the long ones; no network
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-studio: $(READY) ## The long tests of the page, in Debian's Chromium
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow tests/serving
+
+test-long: $(READY) ## The other long tests: runs that are killed, many processes, full disks, sweeps
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 -m slow --ignore tests/serving
 
 TESTS ?= tests
 PROCESSORS := OMP_NUM_THREADS=1 OMP_NUM_THREADS=2 MKL_ENABLE_INSTRUCTIONS=AVX2 CHANDLER_TEST_MKLDNN=off \
@@ -53,7 +56,6 @@ wheels: ## Fetch into WHEELS what a bare CUDA machine with torch and pandas lack
 
 soak: $(READY) ## Kill -9 a run many times, also during saves: it must end with the same bits; read a thousand tables
 	CHANDLER_TEST_TABLES=1000 $(BIN)/python -m pytest -n 2 tests/data/reading/test_generated.py
-	$(BIN)/python -m pytest -m slow tests/scale
 	$(BIN)/python -m benchmarks.soak
 
 demo: $(READY) ## Finetune chandler-nano on five bundled US stocks, hold it against itself and naive; reports in runs/demo
@@ -99,6 +101,10 @@ test-ray: $(RAY)/.ready ## The tests that need Ray, in an environment of their o
 
 bench-scale: $(RAY)/.ready ## What --engine ray costs and brings on this machine; kills survived
 	OMP_NUM_THREADS=1 $(RAY)/bin/python -m benchmarks.scale
+
+bench-studio: $(READY) ## The page and the server: start, a million bars, reads while a job trains, memory
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.studio
+
 test-contrib: $(CONTRIB)/.ready ## The adapters with their libraries: every check of sktime's, a task of fev, a workflow of Qlib
 	HF_HUB_OFFLINE=1 $(CONTRIB)/bin/python -m pytest tests/contrib
 
@@ -116,7 +122,7 @@ check-project: $(TOOLS)/.ready ## Lint the images, validate CITATION.cff
 	$(TOOLS)/bin/cffconvert --validate
 
 docs: $(DOCS)/.ready ## The site, from docs/ into site/
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 
 format: $(READY) ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .

@@ -108,6 +108,7 @@ def test_the_minus_sign_of_a_backtest_is_no_error(narrow: Narrow, tmp_path: Path
     assert re.search(r"[ (]-\d+\.\d%", narrow.said)
 
 
+@pytest.mark.slow
 def test_a_process_with_a_narrow_stdout(bars: Path) -> None:
     """As the shell starts it: the streams of the interpreter itself."""
     done = run("cp1252", "inspect", bars, "--lookback", "20", "--horizon", "5")

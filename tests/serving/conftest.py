@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -87,8 +87,8 @@ class Client:
         return self.process.wait(20)
 
 
-def launch(folder: Path, *options: str, command: str = "serve") -> Client:
-    """Start a server and wait for its address."""
+def launch(folder: Path, *options: str, command: str = "serve", told: Callable[[], None] = lambda: None) -> Client:
+    """Start a server and wait for its address (then `told` is called), and for an answer."""
     log = folder / f"server-{time.monotonic_ns()}.log"
     environment = os.environ | {
         "HF_HUB_OFFLINE": "1",
@@ -108,6 +108,7 @@ def launch(folder: Path, *options: str, command: str = "serve") -> Client:
             token = found[1]
         if "Ctrl-C" in line:
             break
+    told()
     assert address, log.read_text()
     port = int(re.search(r":(\d+)", address.removeprefix("http:"))[1])  # type: ignore[index]
     client = Client(port, token, log, process, address)

@@ -251,7 +251,9 @@ class Forecaster:
                 help to infer the calendar).
             horizon: bars ahead, >= 1; may exceed `max_context`.
             paths: >= 1.
-            temperature, top_p, top_k: see `Sampling`.
+            temperature: see `Sampling`.
+            top_p: see `Sampling`.
+            top_k: see `Sampling`.
             seed: >= 0.
             timestamps: times of the forecast bars: `horizon` many, increasing, after the history, with a zone
                 where the history has one (then converted to that zone). None works them out by `calendar`.
@@ -317,11 +319,8 @@ class Forecaster:
                 histories may differ in length.
             timestamps: one entry per series, each as in `forecast`; None works out all of them.
             seed: as in `forecast`, of all series; or one for each, so that their sampling noise is independent.
-            horizon, paths, temperature, top_p, top_k, calendar, lookback, overflow, precision, memory_budget, repair,
-                calibrated, anchor, progress: as in `forecast`.
 
-        Raises:
-            As `forecast`; messages about data name the symbol.
+        All other arguments are as in `forecast`, and so is what is raised; messages about data name the symbol.
         """
         settings = ForecastSettings(
             paths, Sampling(temperature, top_k, top_p), lookback, overflow, precision, memory_budget, calendar, repair,

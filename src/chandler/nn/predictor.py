@@ -172,7 +172,8 @@ class Kronos(PretrainedMixin, nn.Module):
         """The training pass, causal throughout.
 
         Args:
-            s1, s2: ids of the input rows, (B, T).
+            s1: coarse ids of the input rows, (B, T).
+            s2: fine ids of the input rows, (B, T).
             stamps: time features of the input rows, (B, T, 5), or None.
             condition: what s2 is conditioned on: either true next coarse ids (B, T) int64, or uniform random
                 numbers (B, T) float in [0, 1), with which s1 is drawn from the model's own distribution

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from chandler.serving.api import Server, evaluations, forecasts, jobs, journal, reports, runs, sources, system
-from chandler.serving.errors import Refusal, answers, install
+from chandler.serving.errors import Refusal, answers, install, methods_of
 from chandler.serving.evaluations import EvaluationList
 from chandler.serving.events import EventHub
 from chandler.serving.forecasts import ForecastDesk
@@ -96,8 +96,8 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
     app.include_router(api)
 
     @app.get(API + "/{rest:path}", include_in_schema=False)
-    def nowhere(rest: str) -> None:
-        raise Refusal(404, "There is nothing at this address.")
+    def nowhere(request: Request) -> None:
+        raise HTTPException(405 if methods_of(app, request.url.path) else 404)
 
     if settings.page:
         _add_page(app)

@@ -80,6 +80,13 @@ def without_paths(message: str, *known: Path) -> str:
     return re.sub(r"(?<![\w.:/])/(?:[\w.@+-]+/)+([\w.@+-]+)", r"\1", message)
 
 
+def methods_of(app: FastAPI, path: str) -> list[str]:
+    """What an address takes. Starlette names the methods of the first route there alone."""
+    known = app.openapi()["paths"].items()
+    there = [each for template, each in known if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path)]
+    return sorted({method.upper() for each in there for method in each})
+
+
 def install(app: FastAPI) -> None:
     """All failures of an app in the one shape."""
 
@@ -107,7 +114,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
-        return told(request, error.status_code, WORDS.get(error.status_code, str(error.detail)))
+        answer = told(request, error.status_code, WORDS.get(error.status_code, str(error.detail)))
+        if error.status_code == 405:
+            answer.headers["Allow"] = ", ".join(methods_of(app, request.url.path))
+        return answer
 
     @app.exception_handler(Exception)
     async def ours(request: Request, error: Exception) -> JSONResponse:

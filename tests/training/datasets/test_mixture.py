@@ -166,6 +166,7 @@ def test_replay_validation_windows_are_thinned(config: dict[str, Any]) -> None:
     assert 2 <= len(replay) <= 12
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(config: dict[str, Any], tmp_path: Path) -> None:
     one = finetune(config)
     for stage in ("tokenizer", "predictor"):

@@ -72,6 +72,7 @@ def wait_for(config: dict[str, Any], log: Path, pattern: str) -> Any:
     return process
 
 
+@pytest.mark.slow
 def test_kill_9_after_the_state_of_step_0(config: dict[str, Any], whole: Path, tmp_path: Path) -> None:
     process = wait_for(config, tmp_path / "log", "checkpoints/tokenizer/step-0000000")
     os.kill(process.pid, signal.SIGKILL)
@@ -82,7 +83,7 @@ def test_kill_9_after_the_state_of_step_0(config: dict[str, Any], whole: Path, t
     assert outcome(Path(config["out"])) == outcome(whole)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_signals_save_and_say_how_to_go_on(
     config: dict[str, Any], whole: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -147,6 +148,7 @@ def _with_little_disk(config: dict[str, Any], log: str, limit: int) -> None:
     _train(config, log)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_leaves_what_was_saved(
     config: dict[str, Any], whole: Path, killed: Path, tmp_path: Path
 ) -> None:

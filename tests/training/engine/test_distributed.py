@@ -22,7 +22,7 @@ def metrics(folder: str | Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("condition", ["sampled", "true"])
+@pytest.mark.parametrize("condition", [pytest.param("sampled", marks=pytest.mark.slow), "true"])
 def test_two_processes_equal_one_with_the_same_global_batch(
     config: dict[str, Any], tmp_path: Path, condition: str
 ) -> None:
@@ -44,6 +44,7 @@ def test_two_processes_equal_one_with_the_same_global_batch(
     assert done.stdout.count("Report:") == 1
 
 
+@pytest.mark.slow
 def test_a_dead_rank_takes_the_others_down_and_a_restart_goes_on(config: dict[str, Any], tmp_path: Path) -> None:
     """Rank 1 is killed twice in the second stage: alone, where the other has to find out by itself; and under torchrun,
     which starts both again, and they go on from the last state."""
@@ -95,6 +96,7 @@ main()
         assert a.read_bytes() == b.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_failure_is_told_once_and_ends_every_rank(config: dict[str, Any], tmp_path: Path) -> None:
     config["data"]["path"] = str(tmp_path / "none.csv")
     done = finetune_in_two(config, tmp_path)  # within its timeout

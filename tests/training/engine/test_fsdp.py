@@ -54,6 +54,7 @@ def records(run: Run) -> list[dict[str, Any]]:
     return [{k: v for k, v in r.items() if k not in ("time", "windows_per_second")} for r in measured]
 
 
+@pytest.mark.slow
 def test_two_processes_that_share_a_model_equal_one(config: dict[str, Any], tmp_path: Path) -> None:
     # 71 windows in steps of 2 x 16: the last step has 7, shared as 4 + 3. Fewer validation windows than it takes.
     config["data"] |= {"windows_per_epoch": 71, "validation_stride": 25}

@@ -151,6 +151,7 @@ def test_a_killed_lora_run_ends_as_one_never_interrupted(config: dict[str, Any],
 
 
 @pytest.mark.parametrize("mode", ["lora", "head"])
+@pytest.mark.slow
 def test_two_processes_equal_one(config: dict[str, Any], tmp_path: Path, mode: str) -> None:
     config["data"] |= {"windows_per_epoch": 40}
     config["predictor"] |= {"mode": mode, "epochs": 1, "batch_size": 16}

@@ -83,7 +83,12 @@ def calibrate(
         lookback: None: the run's, else the model's own.
         stride: bars between two origins; None: the horizon.
         limit: at most so many origins a symbol, evenly spaced; None: as many as make 2,000 forecasts.
-        paths, temperature, top_p, top_k, anchor, seed: of the forecasts. Calibrated forecasts are sampled in the same way.
+        paths: of each forecast, like all up to `seed`; calibrated forecasts are sampled in the same way.
+        temperature: see `Sampling`.
+        top_p: see `Sampling`.
+        top_k: see `Sampling`.
+        anchor: as in `Forecaster.forecast`.
+        seed: >= 0.
         force: also take bars that the model was trained on; the weights then flatter it.
 
     Raises:

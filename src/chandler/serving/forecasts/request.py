@@ -12,7 +12,7 @@ SYMBOLS = 5000
 class ForecastRequest(BaseModel):
     """Which bars, which model, and how its paths are sampled: as `chandler forecast` takes them."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     source_id: str = Field(pattern=r"^src_[0-9a-f]{12}$")
     symbols: list[str] = Field(min_length=1, max_length=SYMBOLS)
     model_id: str = Field(pattern=r"^mdl_[0-9a-f]{12}$")
@@ -22,7 +22,7 @@ class ForecastRequest(BaseModel):
     """The last bar that is known, as the chart has its time; null: the last one there is."""
     interval: str | None = Field(None, max_length=16)
     """Coarser bars first, such as 1h."""
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: int = Field(0, ge=0, le=2**63 - 1)
     temperature: float = Field(1.0, gt=0, le=10, allow_inf_nan=False)
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(0, ge=0, le=2**20)

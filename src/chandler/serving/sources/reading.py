@@ -33,7 +33,7 @@ OPTIONS = {
 class ReadingSettings(BaseModel):
     """How a source is read, where it leaves a question."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     columns: dict[str, str] | None = Field(None, max_length=16)
     """Canonical name -> name in the file; "" takes the role from every column."""
     timezone: str | None = Field(None, max_length=64)
