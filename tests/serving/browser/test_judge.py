@@ -75,10 +75,10 @@ def test_bars_that_the_model_knows_are_refused(visit: Any, watch: Any, server: A
     shutil.copytree(finished_runs / "a", run)
     try:
         page = visit("/judge")
-        model = page.locator("label.check", has_text="trained").get_by_role("checkbox")
+        model = page.locator("label.check:has([name=model])", has_text="trained").get_by_role("checkbox")
         expect(model).to_be_visible(timeout=WAIT)
         model.check()
-        page.locator("label.check", has_text="chandler-nano").get_by_role("checkbox").uncheck()
+        page.locator("label.check:has([name=model])", has_text="chandler-nano").get_by_role("checkbox").uncheck()
         few = FEW | {"lookback": "20", "start": "2003-01-01", "end": "2003-06-01"}
         job = begin(page, "known bars", few)
         expect(job).to_have_attribute("data-state", "failed", timeout=LONG)
@@ -88,7 +88,7 @@ def test_bars_that_the_model_knows_are_refused(visit: Any, watch: Any, server: A
         page.get_by_role("link", name="All evaluations").click()
         expect(model).to_be_visible(timeout=WAIT)
         model.check()
-        page.locator("label.check", has_text="chandler-nano").get_by_role("checkbox").uncheck()
+        page.locator("label.check:has([name=model])", has_text="chandler-nano").get_by_role("checkbox").uncheck()
         page.locator("input[name=force]").check()
         expect(page.locator(".notice.warning")).to_contain_text("proves nothing")
         job = begin(page, "known bars, forced", few)
