@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -54,6 +55,8 @@ class Server:
         for line in self.process.stdout:
             if found := re.search(r"http://[\w.]+:(\d+)", line):
                 self.address, self.port = found[0], int(found[1])
+                # The address is there before the app is: a page has less patience than this.
+                urlopen(f"{self.address}/api/v1/health", timeout=PATIENCE).close()
                 return
             assert time.monotonic() - begun < PATIENCE
         raise AssertionError(self.workspace.with_suffix(".log").read_text())
