@@ -75,7 +75,7 @@ def begun(api: Client, body: dict[str, Any], **more: Any) -> dict[str, Any]:
     return job
 
 
-def until(api: Client, id: str, *states: str, seconds: int = 180) -> dict[str, Any]:
+def until(api: Client, id: str, *states: str, seconds: int = 400) -> dict[str, Any]:
     """The job once it is in one of these states."""
     for _ in range(seconds * 5):
         job: dict[str, Any] = api.get(f"/jobs/{id}")
@@ -88,7 +88,7 @@ def until(api: Client, id: str, *states: str, seconds: int = 180) -> dict[str, A
 
 def trained(api: Client, id: str, steps: int = 1) -> dict[str, Any]:
     """The job once it has done so many steps."""
-    for _ in range(900):
+    for _ in range(2000):
         job: dict[str, Any] = api.get(f"/jobs/{id}")
         assert job["state"] in ACTIVE, (job, log(api, id))
         if job["progress"] and job["progress"]["done"] >= steps:

@@ -8,9 +8,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
-from tests.serving.browser.conftest import Server
+from tests.serving.browser.conftest import PATIENCE, Server
 
 from chandler.serving.workspace import folder_id
 from chandler.training.runs import read_mapping, read_records
@@ -33,6 +34,7 @@ def own(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
     (folder / "runs").symlink_to(runs)
     one = Server(folder / "workspace")
     one.start()
+    urlopen(f"{one.address}/api/v1/health", timeout=PATIENCE).close()  # who asks before the app is there waits for it
     yield one
     one.stop()
 

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,23 +21,17 @@ from chandler.data.datasets import CleaningSettings, SplitSettings
 from chandler.errors import DataError
 from chandler.serving.errors import Refusal
 from chandler.serving.jobs.folder import REPORT, SETTINGS, JobFolder, Kind, Order
+from chandler.serving.jobs.keys import Ask, require_no_paths
+from chandler.serving.jobs.recipes import recipe
 from chandler.serving.models import Model, ModelList
 from chandler.serving.sources import SourceRegistry
 from chandler.serving.workspace import Workspace, fresh_id
 from chandler.settings import StrictModel, load
 
 NAME = r"^\w[\w .-]{0,63}$"
-PATHS = re.compile(
-    r"(out|data\.(path|folder|sources|market|freq)|data\.replay|(tokenizer|predictor)\.start|(.+\.)?revision|models?|signals|head|trackers"
-    r"|signal\.head)(\..*)?"
-)
-"""Settings that name places, or send something elsewhere: the server sets them, or nobody does. (Bars to replay are none of its
-sources yet.)"""
 OVERRIDES = 500
 MEMORY = 0.5
 """Of the machine's, for a preflight."""
-Ask = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
-"""Has the worker do something; refuses where it fails."""
 
 
 class Flags(BaseModel):
@@ -100,22 +94,6 @@ class Shop:
     models: ModelList
     runs: Path
     device: str
-
-
-def require_no_paths(overrides: Mapping[str, Any]) -> None:
-    """Refusal 422 for a key that names a place."""
-    for key in _keys(overrides):
-        if PATHS.fullmatch(key):
-            raise Refusal(422, f"{key} is set by the server and cannot be given here.", code="config")
-
-
-def _keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """All dotted keys, those on the way among them."""
-    for name, value in values.items():
-        key = prefix + ".".join(part.strip() for part in name.split("."))
-        yield key
-        if isinstance(value, Mapping):
-            yield from _keys(value, f"{key}.")
 
 
 async def ordered(request: JobRequest, shop: Shop, ask: Ask) -> Order:
@@ -240,8 +218,6 @@ class _Draft:
 
     def recipe(self) -> str | None:
         """The file of the recipe. It is one that there is: looked up by its id among all."""
-        from chandler.serving.jobs.recipes import recipe
-
         return None if self.request.recipe_id is None else str(recipe(self.request.recipe_id).path)
 
     def require_free(self) -> None:

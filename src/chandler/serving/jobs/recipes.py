@@ -11,7 +11,7 @@ from typing import Any
 
 from chandler.errors import ConfigError
 from chandler.serving.errors import Refusal
-from chandler.serving.jobs.orders import PATHS, Ask, require_no_paths
+from chandler.serving.jobs.keys import PATHS, Ask, require_no_paths
 from chandler.settings import read_text
 
 FOLDER = Path(__file__).parents[2] / "assets" / "recipes"
