@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -31,12 +32,13 @@ class Server:
     port: int = 0
     address: str = ""
     process: subprocess.Popen[str] | None = None
+    options: tuple[str, ...] = ()
 
     def start(self) -> None:
         """Start it, and wait for its address. Started again, it has the port it had."""
         command = [
             sys.executable, "-m", "chandler", "studio", "--no-browser", "--no-token", "--port", str(self.port),
-            "--workspace", str(self.workspace), "--model", f"twin={NANO}",
+            "--workspace", str(self.workspace), "--model", f"twin={NANO}", *self.options,
         ]  # fmt: skip
         environment = os.environ | {
             "HF_HUB_OFFLINE": "1",
@@ -53,6 +55,8 @@ class Server:
         for line in self.process.stdout:
             if found := re.search(r"http://[\w.]+:(\d+)", line):
                 self.address, self.port = found[0], int(found[1])
+                # The address is there before the app is: a page has less patience than this.
+                urlopen(f"{self.address}/api/v1/health", timeout=PATIENCE).close()
                 return
             assert time.monotonic() - begun < PATIENCE
         raise AssertionError(self.workspace.with_suffix(".log").read_text())

@@ -1,0 +1,115 @@
+"""The journal as a reader meets it: a live forecast waits for its bars and is scored by them, and nothing is changed afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pandas as pd
+import pytest
+from tests.serving.browser.conftest import Server
+from tests.serving.browser.test_access import findings
+from tests.serving.conftest import bars
+
+sync_api = pytest.importorskip("playwright.sync_api")
+expect = sync_api.expect
+WAIT = 90_000
+STEP = 40
+"""Seconds of a bar: long enough to make a forecast before the next one is over on a busy machine."""
+STOCKS = "src_23fed044e010"
+
+pytestmark = pytest.mark.slow
+
+
+def asked(address: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    request = Request(f"{address}/api/v1{path}", headers={"Content-Type": "application/json", "Prefer": "wait=60"})
+    if body is not None:
+        request.data = json.dumps(body).encode()
+    with urlopen(request) as answer:
+        return json.load(answer)
+
+
+def entries(workspace: Path) -> dict[str, str]:
+    """Files of the journal's forecasts and their digests."""
+    found = (workspace / "journal" / "entries").glob("*.parquet")
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def test_a_forecast_is_scored_when_its_bars_come(visit: Any, watch: Any, tmp_path: Path) -> None:
+    watch.allowed = (
+        "ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE"  # as it ends
+    )
+    data = tmp_path / "data"
+    data.mkdir()
+    own = Server(tmp_path / "workspace", options=("--data", str(data)))
+    own.start()
+    try:
+        [nano] = [one["id"] for one in asked(own.address, "/models")["models"] if one["kind"] == "bundled"]
+        few = {"model_id": nano, "horizon": 1, "paths": 20}
+        asked(own.address, "/forecasts", few | {"source_id": STOCKS, "symbols": ["IBM"]})  # the child is warm now
+        whole = bars(202, freq=f"{STEP}s", seed=4)
+        last = int(time.time()) // STEP * STEP
+        whole["timestamp"] = pd.to_datetime(last + STEP * (whole.index - 200), unit="s", utc=True)
+        whole.iloc[:201].to_parquet(data / "live.parquet")
+        page = visit("/data", at=own)
+        row = page.locator("[data-source='live.parquet']")
+        row.get_by_role("button", name="Open").click(timeout=WAIT)
+        expect(row).to_have_attribute("data-state", "ready", timeout=WAIT)
+        [source] = [one["id"] for one in asked(own.address, "/sources")["sources"] if one["name"] == "live.parquet"]
+        live = asked(own.address, "/forecasts", few | {"source_id": source, "symbols": ["live"]})
+        assert live["live"] is True
+        asked(own.address, "/forecasts", few | {"source_id": source, "symbols": ["live"], "origin": last - 20 * STEP})
+        before = entries(own.workspace)
+        assert len(before) == 3
+        page.get_by_role("navigation").get_by_role("link", name="Journal").click()
+        page.locator("#by-symbol").fill("liv")
+        expect(page.locator("#entries")).to_have_attribute("data-total", "2", timeout=WAIT)
+        page.locator("#by-live").select_option("true")
+        expect(page.locator("#entries")).to_have_attribute("data-total", "1", timeout=WAIT)
+        line = page.locator("table.journal tbody tr")
+        expect(line).to_contain_text("0 of 1 bars scored")
+        # The bar comes, and is over; the file is read again, and the page hears of it.
+        time.sleep(max(0.0, last + 2 * STEP + 1 - time.time()))
+        whole.to_parquet(data / "live.parquet")
+        other = visit("/data", at=own)
+        other.locator("[data-source='live.parquet']").get_by_role("button", name="Read again").click(timeout=WAIT)
+        expect(line).to_contain_text("1 of 1 bars scored", timeout=WAIT)
+        counts = page.locator("#counts")
+        expect(counts).to_have_attribute("data-scored", "2", timeout=WAIT)
+        expect(counts).to_have_attribute("data-late", "2")
+        record = page.locator("table.record tbody tr")
+        expect(record).to_have_count(1)
+        expect(record.locator("td").first).to_have_text("1")
+        expect(record).to_contain_text("too few")
+        assert entries(own.workspace) == before
+        with page.expect_download() as loading:
+            page.get_by_role("link", name="All scores (Parquet)").click()
+        loading.value.save_as(tmp_path / "scores.parquet")
+        scores = pd.read_parquet(tmp_path / "scores.parquet")
+        assert sorted(scores["live"]) == [False, True]
+        scored = scores[scores["live"]].iloc[0]
+        assert scored["truth"] == pytest.approx(whole["close"].iloc[-1], rel=1e-5)
+        closes = asked(own.address, f"/forecasts/{live['id']}/paths?symbol=live")["paths"]
+        middle = sum(one[0] for one in closes) / len(closes)
+        assert scored["error"] == pytest.approx(abs(middle - scored["truth"]), rel=1e-3)
+        assert findings(page) == []
+        # Prices are halved since, as after a split: what was scored stays, and the reader is told.
+        prices = ["open", "high", "low", "close"]
+        whole[prices] /= 2
+        whole.to_parquet(data / "live.parquet")
+        again = other.locator("[data-source='live.parquet']")
+        again.get_by_role("button", name="Read again").click()
+        expect(again).to_have_attribute("data-state", "ready", timeout=WAIT)
+        page.locator(".scoring select").select_option(source)
+        page.get_by_role("button", name="Score against these bars").click()
+        expect(page.locator(".told-of")).to_contain_text("were scaled since; scores stay", timeout=WAIT)
+        assert entries(own.workspace) == before
+        # From the list to the chart of that very forecast.
+        line.get_by_role("link", name="live").click()
+        expect(page.locator("#chart")).to_have_attribute("data-origin", str(last), timeout=WAIT)
+    finally:
+        own.stop()
