@@ -182,6 +182,8 @@ def test_settings_are_checked_before_anything_begins(api: Client) -> None:
     assert "out is set by the server" in check(text="out: /tmp/elsewhere\n")["message"]
     assert "predictor.start is set by the server" in check(text="predictor: {start: /tmp/model}\n")["message"]
     assert "greater than or equal to 1" in check(text="predictor:\n  epochs: 0\n")["message"]
+    endless = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{x: *a{n - 1}, y: *a{n - 1}}}\n" for n in range(1, 60))
+    assert "aliases" in check(text=endless)["message"]
     assert api.call("POST", A + "/recipes/none/check", {}).status == 404
     assert api.call("POST", A + "/recipes/trial/check", {"file": "x"}).status == 422
 

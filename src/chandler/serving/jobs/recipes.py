@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from chandler.errors import ConfigError
 from chandler.serving.errors import Refusal
@@ -87,7 +90,7 @@ async def checked(id: str, overrides: Mapping[str, Any], text: str | None, ask: 
     """
     path = str(recipe(id).path)
     try:
-        require_no_paths(overrides if text is None else read_text(text, "the settings"))
+        require_no_paths(overrides if text is None else _written_out(text))
         found = await ask({"do": "check", "id": "check", "recipe": path, "overrides": dict(overrides), "text": text})
     except ConfigError as error:
         return {"values": None, "message": str(error)}
@@ -96,6 +99,14 @@ async def checked(id: str, overrides: Mapping[str, Any], text: str | None, ask: 
             raise
         return {"values": None, "message": refusal.message}
     return {"values": _kept(found["values"]), "message": None}
+
+
+def _written_out(text: str) -> dict[str, Any]:
+    """The keys of a YAML's text. One of aliases of aliases is small, and what it says has no end: it is not taken."""
+    with suppress(yaml.YAMLError):
+        if any(isinstance(one, yaml.AliasToken) for one in yaml.scan(text)):
+            raise ConfigError("the settings: aliases (*name) are not taken here. Write the values out.")
+    return read_text(text, "the settings")
 
 
 def _kept(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
