@@ -17,7 +17,7 @@ from chandler.scale import forecast_parts
 from tests.scale import calls
 from tests.scale.conftest import universe
 
-SYMBOLS, CHUNK, HORIZON, SEED, HOW = 40, 2, 3, 3, ForecastSettings(paths=5, lookback=32)
+SYMBOLS, CHUNK, HORIZON, SEED, HOW = 24, 2, 3, 3, ForecastSettings(paths=5, lookback=32)
 
 
 def node(folder: Path) -> None:

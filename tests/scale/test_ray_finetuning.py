@@ -36,8 +36,9 @@ def _kill_one(folder: Path, killed: list[int]) -> None:
         time.sleep(0.05)
 
 
-def test_workers_have_the_bits_of_torchrun_and_survive_a_kill(ray: Any, tmp_path: Path) -> None:
-    config = small_run(tmp_path / "torchrun")
+@pytest.mark.parametrize("distributed", ["ddp", "fsdp"])
+def test_workers_have_the_bits_of_torchrun_and_survive_a_kill(ray: Any, tmp_path: Path, distributed: str) -> None:
+    config = {**small_run(tmp_path / "torchrun"), "distributed": distributed}
     for stage in ("tokenizer", "predictor"):
         config[stage] |= {"epochs": 2}
     done = finetune_in_two(config, tmp_path)
