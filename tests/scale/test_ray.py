@@ -82,6 +82,16 @@ def test_a_mistake_is_one_error_of_its_own_class(ray: Any, tmp_path: Path, monke
         list(TWO.spread(calls.touch, [(1,)], (tmp_path,)))
 
 
+def test_a_cluster_that_is_not_there_is_said(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    for address, told in (
+        ("127.0.0.1:9", "nobody answers there"),
+        ("ray://head:10001", "run this on a node of the cluster"),
+    ):
+        with pytest.raises(ConfigError, match=told), RayEngine(address=address).session():
+            pass
+
+
 def test_memory_that_does_not_suffice_names_the_symbol(
     ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

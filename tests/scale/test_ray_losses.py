@@ -24,7 +24,7 @@ def lose(what: str, folder: Path, **settings: str) -> subprocess.CompletedProces
     return subprocess.run(command, env={**os.environ, **settings}, check=True, capture_output=True, text=True)
 
 
-def test_a_lost_node_loses_nothing(tmp_path: Path) -> None:
+def test_a_cluster_of_another_version_is_said_and_a_lost_node_loses_nothing(tmp_path: Path) -> None:
     watch = PartWatch(tmp_path)
     watch.start()
     told = lose("node", tmp_path, RAY_AUTH_MODE="disabled")
@@ -33,6 +33,8 @@ def test_a_lost_node_loses_nothing(tmp_path: Path) -> None:
     one = expected(universe(losing.SYMBOLS), losing.HORIZON, tmp_path / "whole.parquet")
     pd.testing.assert_frame_equal(one, pd.read_parquet(tmp_path / "f.parquet"), check_exact=True)
     assert "raylet" not in told.stdout + told.stderr
+    assert "does not take us: Version mismatch" in told.stdout
+    assert "Ray: 2.99" in told.stdout
 
 
 def test_a_worker_that_ray_kills_for_memory_works_on_less_and_names_the_symbol(tmp_path: Path) -> None:
