@@ -35,11 +35,11 @@ def touch(folder: Path, number: int) -> int:
     return number
 
 
-def worker(number: int) -> tuple[int, int]:
-    """Threads, and workers that share the memory."""
+def worker(number: int) -> tuple[int, int, int]:
+    """Threads, workers that share the memory, and by how much others go first."""
     from chandler.engines import sharers
 
-    return torch.get_num_threads(), sharers()
+    return torch.get_num_threads(), sharers(), os.nice(0)
 
 
 def nothing(number: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -114,5 +115,5 @@ def test_no_more_is_started_than_is_taken(ray: Any, tmp_path: Path) -> None:
 
 
 def test_a_worker_has_its_cores_and_its_part_of_the_memory(ray: Any) -> None:
-    assert list(TWO.spread(calls.worker, [(1,)])) == [(1, 2)]
-    assert list(RayEngine(cpus=2).spread(calls.worker, [(1,)])) == [(2, 1)]
+    assert list(TWO.spread(calls.worker, [(1,)])) == [(1, 2, os.nice(0))]
+    assert list(RayEngine(cpus=2).spread(calls.worker, [(1,)])) == [(2, 1, os.nice(0))]

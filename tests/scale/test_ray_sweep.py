@@ -54,7 +54,9 @@ def workers_of(process: psutil.Process) -> list[psutil.Process]:
     return [one for one in process.children(recursive=True) if one.name().startswith("ray::ImplicitF")]
 
 
-def test_four_trials_are_equal_to_the_bit_and_a_killed_worker_goes_on(local: Path, tmp_path: Path) -> None:
+def test_four_trials_are_equal_to_the_bit_and_a_killed_worker_goes_on(
+    local: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     killed: list[int] = []
 
     def kill_one() -> None:
@@ -69,6 +71,7 @@ def test_four_trials_are_equal_to_the_bit_and_a_killed_worker_goes_on(local: Pat
     folder = sweep(asked(tmp_path, FOUR), engine=RayEngine(workers=2))
     thread.join(1)
     assert killed
+    assert "raylet" not in capfd.readouterr().out
     assert outcome(folder) == outcome(local)
     assert not (folder / "ray").exists()
     assert [one.state for one in read_book(folder)["trials"]] == ["finished"] * 4
