@@ -262,12 +262,19 @@ def _curves(lines: Sequence[tuple[Mapping[str, Any], Sequence[tuple[int, float]]
     for one, points in sorted(lines, key=lambda pair: pair[0]["number"] == best):
         if not points:
             continue
-        kind = "the best" if one["number"] == best else "stopped early" if one["state"] == "stopped" else "others"
+        kind = (
+            "the best"
+            if one["number"] == best
+            else "stopped early"
+            if one["state"] == "stopped"
+            else "others"
+            if best is not None
+            else "a trial"
+        )
         line = {
             "the best": Line("--model", 2.4),
             "stopped early": Line("--truth", 1.2, "dot"),
-            "others": Line("--muted", 1.1),
-        }[kind]
+        }.get(kind, Line("--muted", 1.1))
         x, y = zip(*points, strict=True)
         said = f"{one['number']:03d} {_label(one['parameters'])}: %{{y:.5g}}"
         traces.append(
@@ -298,4 +305,6 @@ def _names(keys: Iterable[str]) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
     return f"{value:g}" if isinstance(value, float) else short(value)
