@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+import torch
+
 
 def heavy(folder: Path, name: str, batch: int) -> int:
     """One name ends its process, however few series are worked on; another has room for one."""
@@ -13,9 +15,17 @@ def heavy(folder: Path, name: str, batch: int) -> int:
         (folder / name).write_text("TSLA")
     if name == "killer":
         os._exit(9)
-    if name == "wide" and batch > 1:
-        raise MemoryError
+    if name == "wide":
+        torch.empty(batch - 1, 1 << 50)
     return batch
+
+
+def wait(folder: Path, name: str, batch: int) -> None:
+    """Works until it is ended."""
+    (folder / "now").write_text("TSLA")
+    with (folder / "asked").open("a") as asked:
+        asked.write(f"{batch}\n")
+    time.sleep(600)
 
 
 def touch(folder: Path, number: int) -> int:
@@ -25,13 +35,11 @@ def touch(folder: Path, number: int) -> int:
     return number
 
 
-def worker(number: int) -> tuple[int, int]:
-    """Threads, and workers that share the memory."""
-    import torch
-
+def worker(number: int) -> tuple[int, int, int]:
+    """Threads, workers that share the memory, and by how much others go first."""
     from chandler.engines import sharers
 
-    return torch.get_num_threads(), sharers()
+    return torch.get_num_threads(), sharers(), os.nice(0)
 
 
 def nothing(number: int) -> int:

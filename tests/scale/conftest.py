@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from chandler import Bars, BarStore
-from chandler.engines import RayEngine
+from chandler import Bars, BarStore, ConfigError
+from chandler.engines import RayEngine, require_ray
+
+with suppress(ConfigError):
+    require_ray()  # before test modules import it: Ray reads the environment once
 
 
 def universe(symbols: int, rows: int = 60) -> BarStore:

@@ -59,8 +59,8 @@ def workers() -> list[psutil.Process]:
 
 def note(folder: Path, seen: dict[str, set[tuple[int, int]]]) -> None:
     """Add the files that stand for parts now."""
-    for path in folder.glob("**/[0-9]*.parquet"):
-        with suppress(OSError):
+    with suppress(OSError):  # folders go while they are read
+        for path in folder.glob("**/[0-9]*.parquet"):
             told = path.stat()
             seen.setdefault(path.name, set()).add((told.st_ino, told.st_mtime_ns))
 

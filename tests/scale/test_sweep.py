@@ -17,6 +17,7 @@ import pytest
 
 from chandler.errors import ConfigError, TrainingError
 from chandler.reports import sweep_text, write_report
+from chandler.reports.sweep import _names
 from chandler.scale.sweep import SweepSettings, Trial, read_book, sweep, sweep_verdict
 from chandler.training import finetune
 from chandler.training.settings import Settings, load_settings
@@ -66,6 +67,12 @@ def test_the_verdict_is_of_settings_over_their_seeds(finished: Path) -> None:
     assert "learning_rate=0.1" in text
     assert "flatters itself" in text
     assert re.search(r"Next: chandler evaluate \S+ --models after=\S+/00[45] --out", text)
+
+
+def test_keys_that_end_alike_are_told_whole() -> None:
+    keys = ["tokenizer.learning_rate", "predictor.learning_rate", "seed"]
+    assert list(_names(keys).values()) == [*keys[:2], "seed"]
+    assert _names(keys[1:])["predictor.learning_rate"] == "learning_rate"
 
 
 class _Loads(HTMLParser):
@@ -197,6 +204,8 @@ def test_bars_of_their_own_make_models_of_their_own(tmp_path: Path) -> None:
     assert "rows of its own" in text
     page = write_report(folder).read_text(encoding="utf-8")
     assert "not compared" in page
+    assert "[AAPL]" in page
+    assert "the same validation rows" not in page
 
 
 def trials(scores: Mapping[float, list[float | None]]) -> list[Trial]:

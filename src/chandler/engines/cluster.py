@@ -12,6 +12,7 @@ import os
 import platform
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ RETRIES = 3
 """Times that a call is made again whose process was lost."""
 OBJECT_STORE = 100 << 20
 """Bytes of Ray's shared memory on this machine: results are small, bars and forecasts go by files."""
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # of a lost worker Ray prints lines of its own: here it is told once, in other words
+    "RAY_worker_niceness": "0",  # 15 is Ray's, with which workers get next to nothing of a machine that others use as well
+}
+"""What Ray reads where the user has not set it otherwise."""
 _COUNT_SECONDS = 5.0
 """Between two counts of the processes that there is room for: nodes come and go."""
 
@@ -36,7 +43,8 @@ def require_ray() -> Any:
     Raises:
         ConfigError: it is not installed; says how.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError:
@@ -91,7 +99,7 @@ class RayEngine:
             here = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
         try:
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
+        except Exception as error:  # Ray raises bare ones, as where it was too slow to start
             told = (str(error).strip() or type(error).__name__).splitlines()
             text = " ".join(line.strip() for line in told)
             where = (
@@ -132,30 +140,31 @@ class RayEngine:
         self, function: Callable[..., Any], items: Iterable[Item], common: Item = (), smaller: Smaller | None = None
     ) -> Iterator[Any]:
         """As `Engine.spread`; nothing is started where there are no items."""
-        todo = list(items)[::-1]
+        todo = [(item, 0) for item in items][::-1]
         if not todo:
             return
         with self.session() as ray:
             room, counted = self.room(ray), time.monotonic()
             kept = ray.put(common)
-            # max_calls: Ray ends the process of a GPU task after each call otherwise, and the model with it.
-            booked = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=RETRIES, max_calls=0)
+            # max_retries: `_again` sees to them, since Ray would repeat for ever what memory does not suffice for. max_calls:
+            # Ray ends the process of a GPU task after each call otherwise, and the model with it.
+            booked = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0, max_calls=0)
             task, setup = booked(_call), self.setup()
-            running: dict[Any, Item] = {}
+            running: dict[Any, tuple[Item, int]] = {}
             try:
                 while todo or running:
                     # As many wait at the workers as are worked on; not where they would start more than were asked for.
                     most = self.workers if self.workers and self.workers < room else 2 * room
                     while todo and len(running) < most:
-                        item = todo.pop()
-                        running[task.remote(setup, function, kept, item)] = item
+                        item, losses = todo.pop()
+                        running[task.remote(setup, function, kept, item)] = item, losses
                     ready, _ = ray.wait(list(running), num_returns=1, timeout=_COUNT_SECONDS)
                     for one in ready:
-                        item = running.pop(one)
+                        item, losses = running.pop(one)
                         try:
                             found = ray.get(one)
                         except ray.exceptions.RayError as error:
-                            todo.append(_instead(ray, error, item, smaller))
+                            todo.append(_again(ray, error, item, losses, smaller))
                             continue
                         yield found
                     if time.monotonic() - counted > _COUNT_SECONDS:
@@ -181,16 +190,21 @@ def _require_reachable(address: str) -> None:
         ) from None
 
 
-def _instead(ray: Any, error: Exception, item: Item, smaller: Smaller | None) -> Item:
-    """The item that is run instead of one that failed; raises what is the user's, or a defect."""
-    cause = getattr(error, "cause", None)
-    lost = isinstance(
-        error, ray.exceptions.WorkerCrashedError | ray.exceptions.OutOfMemoryError | ray.exceptions.NodeDiedError
-    )
+def _again(ray: Any, error: Exception, item: Item, losses: int, smaller: Smaller | None) -> tuple[Item, int]:
+    """The item that is run after one failed, and how often its process was lost; raises what is the user's, or a defect."""
+    kinds, cause = ray.exceptions, getattr(error, "cause", None)
+    short = isinstance(error, kinds.OutOfMemoryError)
+    # On a node that goes, a call may end by itself before: what it was given is out of reach, which is an ObjectLostError.
+    kinds_of_loss = kinds.WorkerCrashedError | kinds.NodeDiedError | kinds.LocalRayletDiedError | kinds.ObjectLostError
+    lost = short or isinstance(error, kinds_of_loss)
+    if lost and losses < RETRIES:
+        why = " for want of memory on its machine" if short else ""
+        warnings.warn(f"a worker was lost{why}: what it had in hand is made again", stacklevel=3)
+        return item, losses + 1
     if (lost or (cause is not None and ran_out_of_memory(cause))) and smaller is not None:
-        return smaller(item)
+        return smaller(item), 0
     if lost:
-        raise TrainingError(f"{item}: its process was lost {RETRIES + 1} times ({_first_line(error)}).") from None
+        raise TrainingError(f"{item}: its process was lost {losses + 1} times ({_first_line(error)}).") from None
     if isinstance(cause, ChandlerError):
         raise cause from None
     if isinstance(cause or error, ImportError) or "ModuleNotFoundError" in str(error):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,12 @@ class SweepPage:
     measure: str
     """In words."""
     keys: Sequence[str]
-    """Of the parameters, those of a setting first, the seed aside."""
+    """Names of the parameters of a setting."""
     settings: Sequence[SettingRow]
+    given: Sequence[str]
+    """Names of the parameters of a trial, the seed among them."""
+    trials: Sequence[Sequence[str]]
+    """Their values, for each trial."""
     charts: Sequence[Chart]
     command: str
 
@@ -66,7 +71,7 @@ def write_sweep_report(folder: str | Path) -> Path:
 def sweep_text(folder: str | Path) -> str:
     """The table of the settings and the verdict, for a terminal."""
     page = sweep_page(Path(folder))
-    head = [*map(_short, page.keys), "trials", "seeds", "mean", "scatter", "behind", "p", ""]
+    head = [*page.keys, "trials", "seeds", "mean", "scatter", "behind", "p", ""]
     rows = [
         [*one.values, ",".join(f"{trial:03d}" for trial in found["trials"]), str(len(one.scores)), number(one.mean, 5),
          number(one.sd, 2), one.behind, number(one.p, 2), one.word]
@@ -97,8 +102,10 @@ def sweep_page(folder: Path) -> SweepPage:
         headline=sentence("sweep", "headline", facts),
         lines=[*sentences("sweep", "lines", facts), *([("Next", command)] if command else [])],
         measure=MEASURES.get(book["measure"], book["measure"]),
-        keys=keys,
+        keys=list(_names(keys).values()),
         settings=rows,
+        given=list(_names(book["trials"][0]["parameters"]).values()),
+        trials=[list(map(_text, one["parameters"].values())) for one in book["trials"]],
         charts=_charts(folder, book, rows, keys),
         command=command,
     )
@@ -194,7 +201,7 @@ def _charts(folder: Path, book: Mapping[str, Any], rows: Sequence[SettingRow], k
     if any(one.scores for one in rows) and not book["incomparable"]:
         made.append(
             Chart(
-                _strip([one for one in rows if one.scores][:_DRAWN], measure),
+                _strip([one for one in rows if one.scores][:_DRAWN], measure, ", ".join(_names(keys).values())),
                 "Scores of each setting",
                 "Settings, the best above",
             )
@@ -209,23 +216,27 @@ def _charts(folder: Path, book: Mapping[str, Any], rows: Sequence[SettingRow], k
     return made
 
 
-def _strip(rows: Sequence[SettingRow], measure: str) -> Figure:
+def _strip(rows: Sequence[SettingRow], measure: str, names: str) -> Figure:
     """A row of dots for each setting, the leader above, and a bar at its mean."""
-    labels = [one.label for one in rows]
+    labels = [", ".join(one.values) or one.label for one in rows]
     dots = [(label, score) for label, one in zip(labels, rows, strict=True) for score in one.scores]
+    told = [one.label for one in rows for _ in one.scores]
     means = curve([one.mean for one in rows], [0.0] * len(rows), Line("--ink"), "mean", hover="mean %{x:.5g}")
     means |= {
         "y": labels,
         "mode": "markers",
         "marker": {"symbol": "line-ns", "size": 16, "line": {"width": 2.2, "color": "--ink"}},
     }
-    points = curve([score for _, score in dots], [0.0] * len(dots), Line("--model"), "a trial", hover="%{y}: %{x:.5g}")
+    points = curve(
+        [score for _, score in dots], [0.0] * len(dots), Line("--model"), "a trial", hover="%{text}: %{x:.5g}"
+    )
     points |= {
+        "text": told,
         "y": [label for label, _ in dots],
         "mode": "markers",
         "marker": {"color": "--model", "size": 9, "opacity": 0.75},
     }
-    return figure([points, means], x=title(measure), y={"autorange": "reversed", "type": "category"})
+    return figure([points, means], x=title(measure), y=title(names) | {"autorange": "reversed", "type": "category"})
 
 
 def _against(points: Sequence[tuple[Any, float, Mapping[str, Any]]], key: str, measure: str) -> Figure:
@@ -236,7 +247,13 @@ def _against(points: Sequence[tuple[Any, float, Mapping[str, Any]]], key: str, m
         x, [y for _, y, _ in points], Line("--model"), hover="%{text}: %{y:.5g}", dots=9, text=texts, showlegend=False
     )
     wide = min(x) > 0 and max(x) / min(x) >= 20
-    return figure([dots | {"mode": "markers"}], x=title(key) | ({"type": "log"} if wide else {}), y=title(measure))
+    powers = (
+        [10.0**power for power in range(math.floor(math.log10(min(x))), math.ceil(math.log10(max(x))) + 1)]
+        if wide
+        else []
+    )
+    log = {"type": "log", "tickmode": "array", "tickvals": powers, "ticktext": list(map(_text, powers))} if wide else {}
+    return figure([dots | {"mode": "markers"}], x=title(key) | log, y=title(measure))
 
 
 def _curves(lines: Sequence[tuple[Mapping[str, Any], Sequence[tuple[int, float]]]], book: Mapping[str, Any]) -> Figure:
@@ -245,12 +262,19 @@ def _curves(lines: Sequence[tuple[Mapping[str, Any], Sequence[tuple[int, float]]
     for one, points in sorted(lines, key=lambda pair: pair[0]["number"] == best):
         if not points:
             continue
-        kind = "the best" if one["number"] == best else "stopped early" if one["state"] == "stopped" else "others"
+        kind = (
+            "the best"
+            if one["number"] == best
+            else "stopped early"
+            if one["state"] == "stopped"
+            else "others"
+            if best is not None
+            else "a trial"
+        )
         line = {
             "the best": Line("--model", 2.4),
             "stopped early": Line("--truth", 1.2, "dot"),
-            "others": Line("--muted", 1.1),
-        }[kind]
+        }.get(kind, Line("--muted", 1.1))
         x, y = zip(*points, strict=True)
         said = f"{one['number']:03d} {_label(one['parameters'])}: %{{y:.5g}}"
         traces.append(
@@ -270,12 +294,17 @@ def _validations(folder: Path, book: Mapping[str, Any], trial: Mapping[str, Any]
 
 def _label(parameters: Mapping[str, Any]) -> str:
     """learning_rate=1e-05, seed=2"""
-    return ", ".join(f"{_short(key)}={_text(value)}" for key, value in parameters.items())
+    return ", ".join(f"{name}={_text(parameters[key])}" for key, name in _names(parameters).items())
 
 
-def _short(key: str) -> str:
-    return key.rpartition(".")[2]
+def _names(keys: Iterable[str]) -> dict[str, str]:
+    """The last part of each key, or all of it where two end alike."""
+    last = {key: key.rpartition(".")[2] for key in keys}
+    ends = list(last.values())
+    return {key: name if ends.count(name) == 1 else key for key, name in last.items()}
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
     return f"{value:g}" if isinstance(value, float) else short(value)

@@ -14,10 +14,10 @@ import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from rich.console import Console
 
-from chandler.engines import RayEngine
+from chandler.engines import RayEngine, prepare_worker
+from chandler.errors import ConfigError
 from chandler.measures import higher_is_better
 from chandler.scale.sweep.book import Book, describe
 from chandler.scale.sweep.trial import Tell, run_trial
@@ -65,7 +65,7 @@ def run_tune(book: Book, engine: RayEngine, told: Callable[[str], None]) -> None
     numbers = [one.number for one in book.left()]
     common = {
         "stage": book.plan.stage,
-        "cpus": engine.cpus,
+        "setup": engine.setup(),
         "settings": [one.model_dump(mode="json") for one in book.plan.settings],
     }
     # Tune would print a stack for each process that is lost, and take Ctrl-C for the end of a sweep.
@@ -107,13 +107,17 @@ def _trial(config: Mapping[str, Any], common: Any) -> None:
 
     number = int(config["trial"])
     settings = Settings.model_validate(common["settings"][number])
-    torch.set_num_threads(common["cpus"])
 
     def tell(record: Mapping[str, Any], state: str = "training", message: str = "") -> str:
         # Where the trial is stopped, this call does not come back: Tune ends the process.
         tune.report({"score": 0.0, "trial": number, "state": state, "message": message, "record": json.dumps(record)})
         return ""
 
+    try:
+        prepare_worker(common["setup"])
+    except ConfigError as error:
+        tell({}, "failed", str(error))
+        return
     tell({})
     state, message = run_trial(settings, Tell(common["stage"], tell, set(), Console(file=io.StringIO())))
     tell({}, state, message)

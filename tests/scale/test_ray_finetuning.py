@@ -36,8 +36,11 @@ def _kill_one(folder: Path, killed: list[int]) -> None:
         time.sleep(0.05)
 
 
-def test_workers_have_the_bits_of_torchrun_and_survive_a_kill(ray: Any, tmp_path: Path) -> None:
-    config = small_run(tmp_path / "torchrun")
+@pytest.mark.parametrize("distributed", ["ddp"])  # fsdp with a kill was tried once, and did not end
+def test_workers_have_the_bits_of_torchrun_and_survive_a_kill(
+    ray: Any, tmp_path: Path, distributed: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = {**small_run(tmp_path / "torchrun"), "distributed": distributed}
     for stage in ("tokenizer", "predictor"):
         config[stage] |= {"epochs": 2}
     done = finetune_in_two(config, tmp_path)
@@ -48,6 +51,9 @@ def test_workers_have_the_bits_of_torchrun_and_survive_a_kill(ray: Any, tmp_path
     run = finetune(load_settings(config), engine=RayEngine(workers=2), retries=1)
     killer.join()
     assert killed
+    told = capfd.readouterr().out
+    assert "workers were lost (" in told
+    assert "raylet" not in told
     weights, records = outcome(run.folder)
     expected, written = outcome(tmp_path / "torchrun")
     assert weights.keys() == expected.keys()
