@@ -1,5 +1,5 @@
 // Loss curves, drawn as SVG: it follows the colours of the page, prints, and says in words and in a table what it shows.
-import { texts } from "./texts.js";
+import { texts } from "./texts-work.js";
 import { Num, html, integer, number, useEffect, useRef, useState } from "./ui.js";
 
 const words = texts.curves;

@@ -1,5 +1,5 @@
 // A table of any number of rows, of which those in sight are there: worked by hand and by keys.
-import { texts } from "../texts.js";
+import { texts } from "../texts-work.js";
 import { Num, html, number, percent, seconds, signedPercent, useEffect, useLayoutEffect, useRef, useState } from "../ui.js";
 
 const words = texts.batch;

@@ -1,7 +1,7 @@
 // What a table is asked with: a source, all or some of its symbols, and the settings of a forecast.
 import { all } from "../api.js";
 import { daily, fieldTime, fieldValue } from "../format.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts-work.js";
 import { Field, Notice, Select, html, integer, useState } from "../ui.js";
 import { Panel } from "../chart/panel.js";
 

@@ -1,5 +1,5 @@
 // A setting in a form: what it is called, what it means, and whether it is another than the recipe's.
-import { texts } from "../texts.js";
+import { texts } from "../texts-work.js";
 import { Select, html, useEffect, useState } from "../ui.js";
 import { given, same, shown, typed, words } from "./schema.js";
 

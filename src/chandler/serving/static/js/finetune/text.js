@@ -1,7 +1,7 @@
 // All settings as YAML that can be edited; the server reads it, and says what is wrong in the words of the command line.
 import { post } from "../api.js";
 import { debounced } from "../core.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts-work.js";
 import { Copy, Notice, html, useEffect, useMemo, useRef, useState } from "../ui.js";
 import { yaml } from "./schema.js";
 

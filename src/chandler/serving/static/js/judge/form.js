@@ -1,7 +1,7 @@
 // What is to be judged, on which bars, and how: the settings of `evaluate` and `backtest` that one changes most.
 import { post } from "../api.js";
 import { go } from "../core.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts-work.js";
 import { Dialog, Field, Notice, Select, html, integer, useState } from "../ui.js";
 
 const words = texts.judge;

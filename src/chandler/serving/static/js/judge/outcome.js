@@ -2,7 +2,7 @@
 import { get } from "../api.js";
 import { on } from "../events.js";
 import { clock } from "../format.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts-work.js";
 import { Busy, Command, Notice, Progress, html, integer, number, seconds, useAnswer, useEffect, useState } from "../ui.js";
 import { ENDED } from "../finetune/draft.js";
 import { Buttons, Log } from "../finetune/job.js";

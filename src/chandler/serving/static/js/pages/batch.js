@@ -2,7 +2,7 @@
 import { call, get, post } from "../api.js";
 import { go, route, useStore } from "../core.js";
 import { clock, fieldValue } from "../format.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts-work.js";
 import { Busy, Command, Empty, Notice, Progress, html, integer, seconds, useAnswer, useEffect, useMemo, useState } from "../ui.js";
 import { SETTINGS, format, parse, request } from "../chart/address.js";
 import { command } from "../chart/command.js";

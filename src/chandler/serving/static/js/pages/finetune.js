@@ -3,7 +3,7 @@ import { all, get, post, together } from "../api.js";
 import { go, route, useStore } from "../core.js";
 import { on } from "../events.js";
 import { clock } from "../format.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts-work.js";
 import { Busy, Dialog, Empty, Field, Notice, Select, html, integer, seconds, useAnswer, useEffect, useMemo, useState } from "../ui.js";
 import { ENDED, changed, kept, unchecked, useChecked, useDraft, usePreflight, useRecipe } from "../finetune/draft.js";
 import { AllSettings, Setting } from "../finetune/fields.js";

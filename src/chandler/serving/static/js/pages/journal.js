@@ -4,7 +4,7 @@ import { debounced, go, route, useStore } from "../core.js";
 import { useStock } from "../chart/state.js";
 import { on } from "../events.js";
 import { clock, moment } from "../format.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts-work.js";
 import { Busy, Empty, Field, Notice, Num, Select, html, integer, number, percent, signedPercent, useAnswer, useEffect, useMemo, useState } from "../ui.js";
 
 const words = texts.journal;

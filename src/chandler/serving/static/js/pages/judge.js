@@ -4,7 +4,7 @@ import { route, useStore } from "../core.js";
 import { useStock } from "../chart/state.js";
 import { on } from "../events.js";
 import { clock } from "../format.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts-work.js";
 import { Busy, Notice, html, useAnswer, useEffect, useState } from "../ui.js";
 import { ENDED } from "../finetune/draft.js";
 import { Form } from "../judge/form.js";

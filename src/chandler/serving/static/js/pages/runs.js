@@ -2,7 +2,7 @@
 import { all } from "../api.js";
 import { go, route, useStore } from "../core.js";
 import { on } from "../events.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts-work.js";
 import { Busy, Empty, Notice, html, useAnswer, useEffect } from "../ui.js";
 import { Compare } from "../runs/compare.js";
 import { List, MOST } from "../runs/list.js";

@@ -2,7 +2,7 @@
 import { get } from "../api.js";
 import { Curves } from "../curves.js";
 import { curve, measuresOf, ofStage } from "../records.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts-work.js";
 import { Busy, Notice, Select, html, useAnswer, useEffect, useState } from "../ui.js";
 import { Gain, State } from "./list.js";
 

@@ -1,6 +1,6 @@
 // All runs as a table: how far each is, what it gained; two to six can be held against each other.
 import { clock } from "../format.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts-work.js";
 import { Num, bytes, html, integer, useState } from "../ui.js";
 
 const words = texts.runs;

@@ -4,7 +4,7 @@ import { on } from "../events.js";
 import { Settings, Stage } from "../finetune/job.js";
 import { clock } from "../format.js";
 import { ofStage } from "../records.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts-work.js";
 import { Busy, Command, Dialog, Notice, bytes, html, useAnswer, useEffect, useMemo, useState } from "../ui.js";
 import { useMetrics } from "./follow.js";
 import { State } from "./list.js";
