@@ -73,7 +73,9 @@ def test_modules_are_few_bytes_and_short() -> None:
     modules = [*STATIC.rglob("*.js"), *STATIC.rglob("*.mjs")]
     ours = [path for path in modules if "vendor" not in path.parts]
     # Texts are no code: their modules may be longer.
-    lines = {path.name: path.read_text(encoding="utf-8").count("\n") for path in ours if not path.name.startswith("texts")}
+    lines = {
+        path.name: path.read_text(encoding="utf-8").count("\n") for path in ours if not path.name.startswith("texts")
+    }
     assert {name: count for name, count in lines.items() if count >= 250} == {}
 
 
