@@ -37,7 +37,8 @@ def begin(page: Any, name: str, fields: dict[str, str], kind: str = "Evaluate") 
     return page.locator("article.job")
 
 
-def test_an_evaluation_from_the_form_to_the_report(visit: Any, server: Any) -> None:
+def test_an_evaluation_from_the_form_to_the_report(visit: Any, watch: Any, server: Any) -> None:
+    watch.allowed = "connect-src|Content Security Policy"  # what the report is made to try
     page = visit("/judge")
     expect(page.locator("#start")).to_be_visible(timeout=WAIT)
     job = begin(page, "first look", FEW | {"start": "2012-06-01"})
