@@ -166,6 +166,7 @@ def test_from_an_upload_to_the_report(visit: Any, server: Server, tmp_path: Path
     for stage in ("tokenizer", "predictor"):
         drawn = page.locator(f"[data-stage={stage}] g.curve")
         assert float(drawn.get_attribute("data-start")) > 0
+        assert int(drawn.get_attribute("data-train")) == 8, "the training line lies beside another measure"
         expect(page.locator(f"[data-stage={stage}] line.start").first).to_be_attached()
         expect(page.locator(f"[data-stage={stage}] circle.best").first).to_be_attached()
     assert page.locator("[data-stage=predictor] g.curve").get_attribute("data-best") == "0"
