@@ -13,6 +13,8 @@ import yaml
 
 from chandler.errors import ConfigError
 from chandler.reports import write_report
+from chandler.reports.run import RunPage, run_page
+from chandler.training.runs import RunHistory
 
 SPLITS = {
     "train": {"windows": 30, "rows": 60, "first": "2023-10-02T00:00:00", "last": "2023-12-29T00:00:00"},
@@ -162,6 +164,20 @@ def test_an_interrupted_stage_that_began_again_shows_its_second_curve(run: Path)
     }
     log.write_text(json.dumps(aborted) + "\n" + log.read_text())
     assert "99.0" not in write_report(run).read_text().split("plotly.js v")[0]
+
+
+def test_training_lies_beside_the_measure_of_the_same_bars(run: Path) -> None:
+    whole = run_page(RunHistory.read(run))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["predictor"]["loss"] = "horizon"
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    ahead = run_page(RunHistory.read(run))
+
+    def beside(page: RunPage) -> dict[str, bool]:
+        return {name: any(one["name"] == "training" for one in chart.figure["data"]) for name, chart in page.curves}
+
+    assert beside(whole) == {"mse": True, "nll": True}
+    assert beside(ahead) == {"mse": True, "nll": False}
 
 
 def test_a_failed_write_leaves_the_old_report(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,10 @@ def gain(name: str, ours: float, theirs: float) -> str:
 
 def _curve(stage: StageHistory, measure: str) -> tuple[str, Chart]:
     """The curve of a validation measure; training's line beside it where the log has it in the same unit."""
-    alike = {"mse": ("mse",), "nll": ("ce_s1", "ce_s2")}.get(measure, ())
+    trained = (
+        "nll_horizon" if stage.settings.get("loss") == "horizon" else "nll"
+    )  # over which bars training has its losses
+    alike = {"mse": ("mse",), trained: ("ce_s1", "ce_s2")}.get(measure, ())
     found = [record for record in stage.train if alike and all(key in record for key in alike)]
     train = [(int(record["step"]), float(sum(record[key] for key in alike))) for record in found]
     validation = [(int(record["step"]), float(record[measure])) for record in stage.validation if measure in record]
