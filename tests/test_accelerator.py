@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent / "accelerator"
     not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
     reason="this release of torch takes no device types from Python",
 )
-@pytest.mark.parametrize("part", ["forecasting", "training"])
+@pytest.mark.parametrize("part", ["forecasting", pytest.param("training", marks=pytest.mark.slow)])
 def test_on_a_stand_in(part: str) -> None:
     # Not this session's: its workers and options are its own.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

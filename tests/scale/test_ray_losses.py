@@ -13,9 +13,10 @@ import pytest
 from tests.scale import losing
 from tests.scale.conftest import universe
 from tests.scale.killing import PartWatch
-from tests.scale.test_ray import expected
 
 pytest.importorskip("ray")
+
+from tests.scale.test_ray import expected
 
 
 def lose(what: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -111,6 +111,7 @@ def test_all_paths_are_those_of_to_frame(api: Client, asked: dict[str, Any], mad
     assert table["median_return"].dropna().tolist() == [one for one in rows["median_return"] if one is not None]
 
 
+@pytest.mark.slow
 def test_a_chart_comes_between_the_parts_and_what_was_made_stays(api: Client, asked: dict[str, Any]) -> None:
     long = asked | {"paths": 400, "horizon": 12, "seed": 9}
     id = api.call("POST", A + "/forecasts", long).json["id"]

@@ -302,6 +302,7 @@ def test_a_job_fails_in_the_words_of_the_command(api: Client, request_: dict[str
     assert not failed["resumable"]
 
 
+@pytest.mark.slow
 def test_a_preflight_says_whether_training_can_begin(api: Client, home: Path) -> None:
     [file] = [one["id"] for one in api.get("/sources")["sources"] if one["kind"] == "folder"]
     assert api.call("POST", f"{A}/sources/{file}/preflight", {}).status == 409

@@ -50,6 +50,7 @@ def shown(page: Any, column: str) -> list[str]:
     return page.locator(f"{ROWS} {'th' if column == 'symbol' else f'td.c-{column}'}").all_inner_texts()
 
 
+@pytest.mark.slow
 def test_a_table_is_sorted_filtered_and_restored_by_its_address(visit: Any, server: Any) -> None:
     page = visit("/batch")
     page.get_by_role("spinbutton", name="Bars ahead").fill("2")

@@ -44,6 +44,7 @@ def at(own: Server, visit: Any) -> Any:
     return lambda path, **options: visit(path, at=own, **options)
 
 
+@pytest.mark.slow
 def test_a_run_says_what_came_of_it(at: Any, runs: Path) -> None:
     page = at("/runs")
     rows = page.locator("tbody tr")
