@@ -26,7 +26,7 @@ check: $(READY) ## Lint, types, import rules
 	$(BIN)/lint-imports
 
 test: $(READY) ## All tests but the long ones; no network
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-studio: $(READY) ## The long tests of the page, in Debian's Chromium
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow tests/serving

@@ -26,6 +26,8 @@ SMALL = [
     "tokenizer.epochs=1", "tokenizer.batch_size=4", "predictor.epochs=1", "predictor.batch_size=4",
 ]  # fmt: skip
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, str]:
