@@ -101,9 +101,10 @@ def test_a_forecast_is_scored_when_its_bars_come(visit: Any, watch: Any, tmp_pat
         prices = ["open", "high", "low", "close"]
         whole[prices] /= 2
         whole.to_parquet(data / "live.parquet")
-        again = other.locator("[data-source='live.parquet']")
-        again.get_by_role("button", name="Read again").click()
-        expect(again).to_have_attribute("data-state", "ready", timeout=WAIT)
+        with other.expect_response("**/refresh"):
+            other.locator("[data-source='live.parquet']").get_by_role("button", name="Read again").click()
+        while asked(own.address, f"/sources/{source}")["state"] == "reading":
+            time.sleep(0.2)
         page.locator(".scoring select").select_option(source)
         page.get_by_role("button", name="Score against these bars").click()
         expect(page.locator(".told-of")).to_contain_text("were scaled since; scores stay", timeout=WAIT)

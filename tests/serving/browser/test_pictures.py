@@ -42,5 +42,6 @@ def test_a_run_with_its_curves(visit: Any, server: Server, finished_runs: Path, 
         expect(page.locator(".drawing .curve circle.best")).to_have_count(2, timeout=WAIT)
         page.screenshot(path=folder / "studio-run.png")
         assert (folder / "studio-run.png").stat().st_size > 20_000
+        page.close()
     finally:
         own.stop()
