@@ -29,7 +29,7 @@ test: $(READY) ## All tests but the long ones; no network
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-studio: $(READY) ## The long tests of the page, in Debian's Chromium
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow tests/serving
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow tests/serving $(AGAIN)
 
 test-long: $(READY) ## The other long tests: runs that are killed, many processes, full disks, sweeps
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 -m slow --ignore tests/serving

@@ -435,7 +435,7 @@ def test_killed_servers_and_killed_jobs_lose_nothing(tmp_path: Path, alone: Clie
     """Server and job killed in turn: in the end the same weights and records as of a run that nobody touched."""
     settings = TINY | {
         "data.windows_per_epoch": 160,
-        "predictor.epochs": 4,
+        "predictor.epochs": 12,
         "predictor.save_every": 3,
         "tokenizer.enabled": True,
         "tokenizer.epochs": 1,

@@ -138,7 +138,7 @@ export function useForecasts(state, models, ready) {
 /** Single paths or their density, fetched when they are to be seen. */
 export function useLayer(path, forecast, fields, on) {
   const [found, set] = useState(null);
-  const key = on && forecast ? `${forecast.id} ${forecast.state} ${JSON.stringify(fields)}` : null;
+  const key = on && forecast?.state === "done" ? `${forecast.id} ${JSON.stringify(fields)}` : null; // paths are kept once all are made
   useEffect(() => {
     set(null);
     if (!key) return;

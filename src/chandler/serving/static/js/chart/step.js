@@ -29,7 +29,7 @@ function Histogram({ edges, counts, above, quantiles, paths }) {
 
 export function Step({ forecast, symbol, step, above, facts, update }) {
   const series = forecast.series[0];
-  const { value, error } = useAnswer(() => get(`/forecasts/${forecast.id}/step`, { symbol, step, above }), [forecast.id, forecast.state, symbol, step, above]);
+  const { value, error } = useAnswer(() => (forecast.state === "done" ? get(`/forecasts/${forecast.id}/step`, { symbol, step, above }) : null), [forecast.id, forecast.state, symbol, step, above]);
   const [typed, type] = useState(above ?? "");
   useEffect(() => type(above ?? ""), [above]);
   const close = () => update({ step: null, above: null });
