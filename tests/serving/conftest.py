@@ -92,6 +92,7 @@ def launch(folder: Path, *options: str, command: str = "serve", told: Callable[[
     log = folder / f"server-{time.monotonic_ns()}.log"
     environment = os.environ | {
         "HF_HUB_OFFLINE": "1",
+        "HF_HUB_CACHE": str(folder / "hub"),  # nothing was fetched, whatever this machine has
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(Path(chandler.__file__).parents[1]),
     }

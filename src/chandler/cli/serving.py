@@ -73,7 +73,7 @@ def studio(
     *,
     options: ServerOptions,
 ) -> None:
-    """Open the page: look at bars, forecast them, hold forecasts against the truth. Offline, on this machine.
+    """Open the page: bars, forecasts with the truth over them, finetuning, verdicts. Offline, on this machine.
 
     Example: [bold]chandler studio --data bars/[/bold]
     """

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from chandler.serving.errors import Refusal
-from chandler.serving.workspace import folder_id, read_json
+from chandler.serving.workspace import folder_id, folders, read_json
 
 DEPTH = 4
 SCAN_SECONDS = 2.0
@@ -67,7 +66,10 @@ class EvaluationList:
 
     def _scan(self) -> None:
         if time.monotonic() - self._at > SCAN_SECONDS:
-            self._folders = {folder_id("ev", folder): folder for folder in _found(self.root, DEPTH)}
+            self._folders = {
+                folder_id("ev", folder): folder
+                for folder in folders(self.root, DEPTH, lambda one: _kind(one) is not None)
+            }
             self._at = time.monotonic()
 
 
@@ -76,19 +78,6 @@ def _kind(folder: Path) -> Kind | None:
         return "evaluation"
     # A run has a summary.json as well; what a backtest traded it has not.
     return "backtest" if (folder / SUMMARY).is_file() and (folder / "curve.parquet").is_file() else None
-
-
-def _found(folder: Path, depth: int) -> Iterator[Path]:
-    if _kind(folder):
-        yield folder
-    elif depth and folder.is_dir():
-        try:
-            below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
-        except OSError:
-            return
-        for path in below:
-            if not path.name.startswith("."):
-                yield from _found(path, depth - 1)
 
 
 def _read(id: str, folder: Path, root: Path) -> Evaluation | None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from chandler.hub import NAMES, NANO, bundled_checkpoint
 from chandler.serving.errors import Refusal
-from chandler.serving.workspace import read_json
+from chandler.serving.workspace import folders, read_json
 
 RELEASES = ("NeoQuasar/Kronos-mini", "NeoQuasar/Kronos-small", "NeoQuasar/Kronos-base")
 PARTS = ("tokenizer", "predictor")
@@ -71,7 +71,7 @@ class ModelList:
         yield _local(NANO, "bundled", bundled, NANO)
         for name, folder in self._registered.items():
             yield _local(name, "registered", folder, str(folder.resolve()))
-        for folder in _pairs(self._runs, DEPTH):
+        for folder in folders(self._runs, DEPTH, _is_whole):
             name = folder.relative_to(self._runs).as_posix() if folder != self._runs else folder.resolve().name
             yield _local(name, "run", folder, str(folder.resolve()))
         for name in RELEASES:
@@ -112,20 +112,6 @@ def _release(name: str) -> Model:
     why = "It was not fetched yet, and this machine is offline (HF_HUB_OFFLINE)." if offline and not there else None
     context = 2048 if name.endswith("mini") else 512
     return Model(_id("release", name), name, "release", name, context, available=why is None, why_not=why)
-
-
-def _pairs(folder: Path, depth: int) -> Iterator[Path]:
-    """Folders that hold both models; there are none within one."""
-    if _is_whole(folder):
-        yield folder
-    elif depth and folder.is_dir():
-        try:
-            below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
-        except OSError:
-            return
-        for path in below:
-            if not path.name.startswith("."):
-                yield from _pairs(path, depth - 1)
 
 
 def _id(kind: Kind, what: str) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,20 @@ class Workspace:
     def place(self, kind: str, name: str) -> Path:
         """The place of one thing of a kind: "forecasts", an id."""
         return self.folder / kind / name
+
+
+def folders(root: Path, depth: int, wanted: Callable[[Path], bool]) -> Iterator[Path]:
+    """Folders below a root, itself included, that are wanted; there are none within one. Links and hidden ones are left out."""
+    if wanted(root):
+        yield root
+    elif depth and root.is_dir():
+        try:
+            below = sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink())
+        except OSError:
+            return
+        for path in below:
+            if not path.name.startswith("."):
+                yield from folders(path, depth - 1, wanted)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -17,13 +17,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.serving.browser.conftest import Server
+from tests.serving.browser.test_access import findings
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 WAIT = 90_000
 """Milliseconds that a process has to begin on a busy machine."""
 LONG = 300_000
-AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
 STOCKS = "src_23fed044e010"
 QUICK = {
     "data.lookback": 48,
@@ -312,18 +312,6 @@ def test_stop_resume_kill_and_the_queue(visit: Any, server: Server, ended: list[
     page.get_by_role("button", name="Kill").click()
     dialog.get_by_role("button", name="Kill it").click()
     state(page, "stopped")
-
-
-def findings(page: Any) -> list[str]:
-    """What axe holds to be serious."""
-    page.evaluate(f"{AXE}; 0")
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']}).then((told) => told.violations)")
-    return [
-        f"{one['id']}: {node['html'][:120]}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"]
-    ]
 
 
 @pytest.mark.slow
