@@ -1,0 +1,67 @@
+"""Work that is launched once and then replayed: CUDA graphs.
+
+A GPU ends most operations of a step sooner than Python can launch the next. A graph holds all launches of a piece of
+work and repeats them by one.
+
+What may be captured reads and writes tensors that stay where they are; whoever wants other numbers copies them into
+those. Everything else is as it was at the capture: shapes, branches, numbers of Python's. Nothing in it may ask the
+device for a number (`item`, `tolist`, a mask as an index). Random numbers are drawn anew in each replay, from the
+generator of the device as it then is: after `torch.manual_seed` a replay draws what the work itself would have drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+Work = Callable[[], None]
+
+
+class GraphError(RuntimeError):
+    """This work cannot be captured here; it can still be done as it is. The message is the reason, for a sentence."""
+
+
+def _capture(work: Work, device: torch.device, warm_ups: int) -> Work:
+    stream = torch.cuda.Stream(device)
+    graph = torch.cuda.CUDAGraph()
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.device(device), torch.cuda.stream(stream):
+        for _ in range(warm_ups):  # libraries choose kernels and take workspaces, which a capture must not
+            work()
+        stream.synchronize()
+        # Other threads may go on with their own work: a batch is prepared while this one is captured.
+        graph.capture_begin(capture_error_mode="thread_local")
+        try:
+            work()
+        finally:
+            graph.capture_end()
+    torch.cuda.current_stream(device).wait_stream(stream)
+    return graph.replay
+
+
+CAPTURES: dict[str, Callable[[Work, torch.device, int], Work]] = {"cuda": _capture}
+"""Ways to capture, by type of device."""
+
+
+def has_graphs(device: torch.device) -> bool:
+    """Whether work on this device can be captured."""
+    return device.type in CAPTURES
+
+
+def captured(work: Work, device: torch.device, *, warm_ups: int = 3) -> Work:
+    """`work` on `device` as one launch; what it returns does all of it anew, on the stream that is then current.
+
+    The work is done `warm_ups` times before it is captured, and not by the capture itself: what it counts or adds up has to
+    be set back afterwards.
+
+    Raises:
+        GraphError: it does not fit in memory, or does what cannot be captured.
+    """
+    try:
+        return CAPTURES[device.type](work, device, warm_ups)
+    except torch.OutOfMemoryError as error:
+        reason = "there is no memory for it"
+        raise GraphError(reason) from error
+    except RuntimeError as error:
+        raise GraphError((str(error) or type(error).__name__).splitlines()[0].rstrip(".")) from error
