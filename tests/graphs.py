@@ -43,11 +43,9 @@ class Recorder(TorchDispatchMode):
         """Do all of it again: results take the place of those that were recorded."""
         with torch.no_grad():
             for func, args, kwargs, outs in self.done:
-                if func.is_view:
-                    continue  # still the same memory
                 again = tree_flatten(func(*args, **kwargs))[0]
                 for old, new in zip(outs, (t for t in again if isinstance(t, torch.Tensor)), strict=True):
-                    if new is not old and new.data_ptr() != old.data_ptr():
+                    if new.data_ptr() != old.data_ptr():  # else it is a view, or was changed in place
                         old.copy_(new)
 
 

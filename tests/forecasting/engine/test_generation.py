@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tests.forecasting.engine.edges import EDGE, Paths2, assert_near, assert_same, either
 from torch import Tensor
+from torch.nn import functional as F
 
 from chandler.errors import ConfigError
 from chandler.forecasting.engine import reference as reencoding
-from chandler.forecasting.engine.cache import PathCache, PrefixCache, bytes_per_row
+from chandler.forecasting.engine.cache import FixedCache, PathCache, PrefixCache, bytes_per_row
 from chandler.forecasting.engine.generation import generate
 from chandler.forecasting.engine.kernels import GenerationWeights, Linear
 from chandler.forecasting.engine.planning import GenerationSettings
@@ -251,15 +252,29 @@ def first(prompt: Prompt, paths: int) -> Prompt:
 def step_of(weights: GenerationWeights, prompt: Prompt, s1: Tensor, s2: Tensor) -> tuple[Tensor, Tensor]:
     """Logits of the row after history and one new row (rows,) of each path: coarse, and fine given coarse token 3."""
     time = None if prompt.stamps is None else weights.time(prompt.stamps[: len(prompt.s1)])
-    prefix = PrefixCache(weights, [weights.embed(prompt.s1, prompt.s2, time)])
-    paths = PathCache(weights, 1, len(s1), 1)
-    paths.restart(prefix)
-    positions = paths.positions(1)
+    prefix = filled(weights, weights.embed(prompt.s1, prompt.s2, time), room=int(len(s1) == 1 and not weights.on_cpu))
+    paths: FixedCache | PathCache
+    if weights.on_cpu:
+        paths = PathCache(weights, 1, len(s1), 1)
+        paths.restart(prefix)
+    else:
+        paths = FixedCache(weights, prefix, len(s1), 1)
+        paths.restart()
+    positions = paths.positions()
+    paths.open()
     now = None if prompt.stamps is None else weights.time(prompt.stamps[len(prompt.s1)]).expand(len(s1), -1)
     h = weights.hidden(weights.embed(s1, s2, now), positions, paths.attend)
     paths.write(len(weights.layers), weights.dependency_memory(h, positions))
+    paths.advance()
     queries = weights.dependency_queries(torch.full_like(s1, 3), positions)
-    return weights.s1_logits(h), weights.s2_logits(h, paths.read(len(weights.layers), queries, 1))
+    return weights.s1_logits(h), weights.s2_logits(h, paths.read(len(weights.layers), queries))
+
+
+def filled(weights: GenerationWeights, rows: Tensor, room: int = 0) -> PrefixCache:
+    """The cache of one history, embedded (rows, dim)."""
+    prefix = PrefixCache(weights, 1, len(rows), room)
+    prefix.fill([len(rows)], lambda _, __, width: F.pad(rows, (0, 0, 0, width - len(rows)))[None], 2048, lambda _: None)
+    return prefix
 
 
 @pytest.mark.parametrize("name", ["wide", "nano"])
@@ -336,7 +351,7 @@ def test_fewer_paths_are_the_first_of_more(wide: Kronos, context: int) -> None:
 def test_history_is_kept_once_whatever_the_number_of_paths(wide: Kronos) -> None:
     weights = GenerationWeights(wide, dtype=torch.float32, positions="reference", max_positions=512)
     with torch.inference_mode():
-        prefix = PrefixCache(weights, [torch.zeros(300, 256)])
+        prefix = filled(weights, torch.zeros(300, 256))
 
     def size(tensors: list[Tensor]) -> int:
         return sum(t.numel() * t.element_size() for t in tensors)

@@ -47,3 +47,30 @@ def attend_shared_prefix(
         weights = weights.narrow(2, end, own[0].shape[1]).reshape(len(apart), count, -1)
         out = out.view(apart.shape).baddbmm_(weights, own[1])
     return out.view(q.shape)
+
+
+def attend_open_columns(q: Tensor, common: tuple[Tensor, Tensor], own: Tensor, mask: Tensor) -> Tensor:
+    """The same for one query of each path over memory of which only a part holds rows: `mask` says which.
+
+    Args:
+        q: (series, heads, paths, dim), scaled already.
+        common: keys transposed, (series * heads, dim, width), and values, (series * heads, width, dim).
+        own: keys and values, (2, series, heads, paths, rows, dim).
+        mask: 0 or -inf for each column of both, (series, 1, 1, width + rows).
+
+    Returns:
+        (series, heads, paths, dim), of the dtype of q.
+    """
+    series, heads, paths, dim = q.shape
+    (keys, values), (own_keys, own_values) = common, own.flatten(1, 3)
+    width, together = keys.shape[2], q.contiguous().view(series * heads, paths, dim)
+    scores = q.new_empty(series * heads, paths, width + own_keys.shape[1])
+    # Both products write into their part of one matrix: nothing is joined afterwards.
+    torch.bmm(together, keys, out=scores[..., :width])
+    each = scores.view(series * heads * paths, 1, -1)
+    torch.bmm(together.view(-1, 1, dim), own_keys.mT, out=each[..., width:])
+    scores.view(series, heads, paths, -1).add_(mask)
+    weights = torch.softmax(scores, -1)
+    out = torch.bmm(weights[..., :width], values)
+    out.view(-1, 1, dim).baddbmm_(weights.view(len(each), 1, -1)[..., width:], own_values)
+    return out.view(q.shape)

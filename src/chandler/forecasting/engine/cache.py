@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chandler.forecasting.engine.attention import attend_shared_prefix
+from chandler.forecasting.engine.attention import attend_open_columns, attend_shared_prefix
 from chandler.forecasting.engine.kernels import GenerationWeights
 
 PAD = 32
-PREFILL_ROWS = 2048
-"""Rows encoded at once: enough for the full GEMM rate, few enough for small buffers."""
+Rows = Callable[[int, int, int], Tensor]
+"""(first, end, width) -> embedded rows (end - first, width, dim), float32, of these series, padded at the end."""
 
 
 def padded(rows: int) -> int:
@@ -26,7 +26,8 @@ def padded(rows: int) -> int:
 
 def bytes_per_row(weights: GenerationWeights) -> int:
     """Keys and values of one row over all layers."""
-    return (len(weights.layers) + 1) * 2 * weights.dim * weights.cache_dtype.itemsize
+    layers = range(len(weights.layers) + 1)
+    return sum(2 * weights.heads_of(n) * weights.width_of(n) for n in layers) * weights.cache_dtype.itemsize
 
 
 class PrefixCache:
@@ -34,51 +35,64 @@ class PrefixCache:
 
     Args:
         weights: the predictor.
-        embedded: per series its rows (rows_i, dim), float32, rows_i >= 1; best with like lengths side by side.
-        encoded: called with the places of the series that have just been encoded.
+        series: how many.
+        rows: of the longest history, at least 1.
+        room: rows after it, for new ones where each series has one path.
     """
 
-    def __init__(
-        self,
-        weights: GenerationWeights,
-        embedded: Sequence[Tensor],
-        encoded: Callable[[range], None] = lambda places: None,
-    ) -> None:
-        self.weights, self.series = weights, len(embedded)
-        self.lengths = torch.tensor([len(x) for x in embedded], device=weights.device)
-        self.width = padded(max(len(x) for x in embedded))
+    def __init__(self, weights: GenerationWeights, series: int, rows: int, room: int = 0) -> None:
+        self.weights, self.series, self.width, self.room = weights, series, padded(rows), room
+        self.columns = self.width + padded(room)
+        """Rows that there is memory for."""
         self.keys: list[Tensor] = []
-        """Per layer, transposed, (series, heads, head_dim, width): the layout whose products read it fastest."""
+        """Per layer, transposed, (series, heads, head_dim, columns)."""
         self.values: list[Tensor] = []
-        """Per layer (series, heads, width, head_dim)."""
+        """Per layer (series, heads, columns, head_dim)."""
+        self.memory: list[Tensor] = []
+        """Elsewhere than on a CPU: per layer keys and values, (2, series, heads, columns, head_dim)."""
         for layer in range(len(weights.layers) + 1):
-            heads = weights.heads_of(layer)
-            values = torch.zeros(  # padding has no weight, and 0 x 0 is 0
-                self.series, heads, self.width, weights.dim // heads, dtype=weights.cache_dtype, device=weights.device
-            )
-            self.values.append(values)
-            self.keys.append(torch.zeros_like(values.mT, memory_format=torch.contiguous_format))
-        self.bias: Tensor | None = None
-        """(series, 1, some): -inf on padding, of the last keys, from the shortest history on; None without padding."""
-        shortest = min(len(x) for x in embedded)
-        if shortest < self.width:
-            beyond = torch.arange(shortest, self.width, device=weights.device) >= self.lengths[:, None]
-            self.bias = torch.zeros(beyond.shape, device=weights.device).masked_fill_(beyond, -torch.inf)
-            self.bias = self.bias.to(weights.cache_dtype)[:, None]
+            shape = (series, weights.heads_of(layer), self.columns, weights.width_of(layer))
+            # Zeros: what is masked has no weight, and 0 x 0 is 0.
+            if weights.on_cpu:  # the products with keys read them fastest in this layout
+                self.values.append(torch.zeros(shape, dtype=weights.cache_dtype, device=weights.device))
+                self.keys.append(torch.zeros_like(self.values[-1].mT, memory_format=torch.contiguous_format))
+            else:
+                self.memory.append(torch.zeros(2, *shape, dtype=weights.cache_dtype, device=weights.device))
+                self.keys.append(self.memory[-1][0].mT)
+                self.values.append(self.memory[-1][1])
         self._flat_keys = [keys.flatten(0, 1) for keys in self.keys]
         self._flat_values = [values.flatten(0, 1) for values in self.values]
-        step = max(1, PREFILL_ROWS // self.width)
-        last = []
-        for i in range(0, self.series, step):
-            last.append(self._encode(embedded[i : i + step], i))
-            encoded(range(i, min(i + step, self.series)))
-        self.last = torch.cat(last)
+        self.lengths = torch.ones(series, dtype=torch.long, device=weights.device)
+        self.last = torch.empty(series, weights.dim, device=weights.device)
         """Hidden state of the last row of each series, (series, dim)."""
+        self.bias: Tensor | None = None
+        """(series, 1, some): -inf on padding, of the last keys, from the shortest history on; None without padding."""
 
-    def _encode(self, embedded: Sequence[Tensor], first: int) -> Tensor:
-        weights, n = self.weights, len(embedded)
-        width = padded(max(len(rows) for rows in embedded))
-        x = torch.stack([F.pad(rows, (0, 0, 0, width - len(rows))) for rows in embedded])
+    def fits(self, series: int, rows: int, room: int) -> bool:
+        """Whether such histories have the same place."""
+        return (self.series, self.width, self.room) == (series, padded(rows), room)
+
+    def fill(self, lengths: Sequence[int], rows: Rows, at_once: int, encoded: Callable[[range], None]) -> None:
+        """Encode histories of these lengths in place of those before; best with like lengths side by side.
+
+        Args:
+            at_once: rows that pass through the model together.
+            encoded: called with the places of the series that have just been encoded.
+        """
+        self.lengths.copy_(torch.tensor(lengths))
+        shortest, self.bias = min(lengths), None
+        if shortest < self.width:
+            beyond = torch.arange(shortest, self.width, device=self.lengths.device) >= self.lengths[:, None]
+            self.bias = torch.zeros(beyond.shape, device=beyond.device).masked_fill_(beyond, -torch.inf)
+            self.bias = self.bias.to(self.weights.cache_dtype)[:, None]
+        step = max(1, at_once // self.width)
+        for first in range(0, self.series, step):
+            end = min(first + step, self.series)
+            self._encode(rows(first, end, padded(max(lengths[first:end]))), first)
+            encoded(range(first, end))
+
+    def _encode(self, x: Tensor, first: int) -> None:
+        weights, (n, width) = self.weights, x.shape[:2]
 
         def remember(layer: int, kv: Tensor) -> tuple[Tensor, Tensor]:
             k, v = (t.unflatten(0, (n, width)).transpose(1, 2) for t in kv.unbind(1))
@@ -96,7 +110,8 @@ class PrefixCache:
         positions = torch.arange(width, device=x.device).repeat(n)
         h = weights.hidden(x.flatten(0, 1), positions, attend)
         remember(len(weights.layers), weights.dependency_memory(h, positions))
-        return h.unflatten(0, (n, width))[torch.arange(n, device=x.device), self.lengths[first : first + n] - 1]
+        ends = self.lengths[first : first + n] - 1
+        self.last[first : first + n] = h.unflatten(0, (n, width))[torch.arange(n, device=x.device), ends]
 
     def read(self, layer: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Keys, values and what is added to the last scores: what `attention.attend_shared_prefix` takes."""
@@ -116,8 +131,7 @@ class PathCache:
         self.memory: list[Tensor] = []
         """Per layer keys and values, (2, series, heads, paths, capacity, head_dim)."""
         for layer in range(len(weights.layers) + 1):
-            heads = weights.heads_of(layer)
-            shape = (2, series, heads, paths, capacity, weights.dim // heads)
+            shape = (2, series, weights.heads_of(layer), paths, capacity, weights.width_of(layer))
             self.memory.append(torch.empty(shape, dtype=weights.cache_dtype, device=weights.device))
         self._flat = [tuple(memory.flatten(1, 3)) for memory in self.memory]
         """Per layer keys and values, (series * heads * paths, capacity, head_dim) each: views of `memory`."""
@@ -129,12 +143,19 @@ class PathCache:
         if prefix is not None:
             self.base += prefix.lengths.repeat_interleave(self.paths)
 
-    def positions(self, count: int) -> Tensor:
+    def positions(self, count: int = 1) -> Tensor:
         """Positions (series * paths * count,) of the next `count` rows of each path."""
         start = self.base + self.rows
         if count == 1:
             return start
         return (start[:, None] + torch.arange(count, device=start.device)).flatten()
+
+    def open(self) -> None:
+        """The next row of each path may be written."""
+
+    def advance(self, count: int = 1) -> None:
+        """So many rows have been written in all layers."""
+        self.rows += count
 
     def write(self, layer: int, kv: Tensor) -> None:
         """Remember keys and values (series * paths * count, 2, heads, head_dim) of the rows after `rows`."""
@@ -145,20 +166,104 @@ class PathCache:
         """Write the new rows' keys and values, then read: causal attention of all their queries."""
         self.write(layer, qkv[:, 1:])
         count = len(qkv) // (self.series * self.paths)
-        return self.read(layer, qkv[:, 0], self.rows + count)
+        return self._read(layer, qkv[:, 0], self.rows + count)
 
-    def read(self, layer: int, q: Tensor, end: int) -> Tensor:
-        """Attention of queries over the prefix and the own rows before `end`.
-
-        Args:
-            q: (series * paths * count, heads, head_dim); the queries of a path stand at its last `count` rows
-                before `end`, each sees the rows up to itself.
+    def read(self, layer: int, q: Tensor) -> Tensor:
+        """Attention of one query for each path, q (series * paths, heads, head_dim), over the prefix and all own rows.
 
         Returns:
-            (series * paths * count, heads * head_dim).
+            (series * paths, heads * head_dim).
         """
+        return self._read(layer, q, self.rows)
+
+    def _read(self, layer: int, q: Tensor, end: int) -> Tensor:
+        """The same for several queries of a path, which stand at its last rows before `end`: each sees those up to itself."""
         q = q.view(self.series, self.paths, -1, *q.shape[1:]).permute(0, 3, 1, 2, 4).contiguous()
         keys, values = self._flat[layer]
         own = (keys.narrow(1, 0, end), values.narrow(1, 0, end)) if end else None
         out = attend_shared_prefix(q, None if self.prefix is None else self.prefix.read(layer), own)
         return out.permute(0, 2, 3, 1, 4).reshape(self.series * self.paths * q.shape[3], -1)
+
+
+class FixedCache:
+    """Own rows as `PathCache` has them, one at a time after a prefix that stays in view: every tensor has its shape and
+    place from the beginning, and which rows there are is said by tensors. So a step can be captured once and replayed.
+
+    With one path each the new rows stand in the prefix's own memory, behind each history; with several they have memory
+    of their own.
+    """
+
+    def __init__(self, weights: GenerationWeights, prefix: PrefixCache, paths: int, capacity: int) -> None:
+        self.weights, self.prefix, self.series, self.paths = weights, prefix, prefix.series, paths
+        self.alone = prefix.room > 0
+        assert not self.alone or (paths == 1 and prefix.room >= capacity)
+        device, capacity = weights.device, -(-capacity // 8) * 8  # kernels like rows of 16 bytes and more
+        self.at = torch.zeros((), dtype=torch.long, device=device)
+        """Own rows of each path so far."""
+        self.base = torch.zeros(self.series * paths, dtype=torch.long, device=device)
+        """Position of each path's first own row, (series * paths,)."""
+        self.first = torch.zeros(self.series, dtype=torch.long, device=device)
+        """Column of each series' first own row, (series,)."""
+        columns = prefix.columns + (0 if self.alone else capacity)
+        self.mask = torch.empty(self.series, 1, 1, columns, dtype=weights.cache_dtype, device=device)
+        """What is added to scores, (series, 1, 1, columns): 0 for rows that there are, else -inf."""
+        self.memory: list[Tensor] = []
+        """Per layer keys and values, (2, series, heads, paths, capacity, head_dim); of the prefix where it holds them."""
+        for layer in range(len(weights.layers) + 1):
+            shape = (2, self.series, weights.heads_of(layer), paths, capacity, weights.width_of(layer))
+            self.memory.append(
+                prefix.memory[layer]
+                if self.alone
+                else torch.zeros(shape, dtype=weights.cache_dtype, device=weights.device)
+            )
+
+    def restart(self) -> None:
+        """Forget all own rows and stand after what the prefix now holds."""
+        lengths = self.prefix.lengths
+        self.at.zero_()
+        self.base.copy_(lengths.repeat_interleave(self.paths))
+        self.first.copy_(lengths if self.alone else torch.full_like(lengths, self.prefix.width))
+        beyond = torch.arange(self.mask.shape[-1], device=lengths.device) >= lengths[:, None, None, None]
+        self.mask.zero_().masked_fill_(beyond, -torch.inf)
+
+    def positions(self) -> Tensor:
+        """Positions (series * paths,) of the next row of each path."""
+        return self.base + self.at
+
+    def open(self) -> None:
+        """The next row of each path may be written."""
+        self.mask.scatter_(3, self._column(4), 0.0)
+
+    def advance(self) -> None:
+        """A row has been written in all layers."""
+        self.at += 1
+
+    def write(self, layer: int, kv: Tensor) -> None:
+        """Remember keys and values (series * paths, 2, heads, head_dim) of the next row."""
+        memory = self.memory[layer]
+        if self.alone:
+            new = kv.permute(1, 0, 2, 3)[:, :, :, None]
+            memory.scatter_(3, self._column(5).transpose(0, 1).expand_as(new), new)
+        else:
+            new = kv.view(self.series, self.paths, *kv.shape[1:]).permute(2, 0, 3, 1, 4)
+            memory.index_copy_(4, self.at[None], new[:, :, :, :, None])
+
+    def attend(self, layer: int, qkv: Tensor) -> Tensor:
+        """Write the next row's keys and values, then read."""
+        self.write(layer, qkv[:, 1:])
+        return self.read(layer, qkv[:, 0])
+
+    def read(self, layer: int, q: Tensor) -> Tensor:
+        """As `PathCache.read`."""
+        if self.alone:
+            keys, values = self.memory[layer]
+            mask = self.mask.expand(-1, q.shape[1], -1, -1)
+            return F.scaled_dot_product_attention(q[:, :, None], keys, values, attn_mask=mask, scale=1.0).flatten(1)
+        q = q.view(self.series, self.paths, *q.shape[1:]).transpose(1, 2)
+        keys, values, _ = self.prefix.read(layer)
+        out = attend_open_columns(q, (keys, values), self.memory[layer], self.mask)
+        return out.transpose(1, 2).reshape(self.series * self.paths, -1)
+
+    def _column(self, dims: int) -> Tensor:
+        """Columns of the next row, (series, 1, ...) with so many dimensions."""
+        return (self.first + self.at).view(-1, *[1] * (dims - 1))

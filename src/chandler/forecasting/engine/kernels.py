@@ -12,11 +12,12 @@ from torch import Tensor
 from chandler.nn import Attention, Block, DependencyPositions, Kronos, RMSNorm, Rotary
 
 Attend = Callable[[int, Tensor], Tensor]
-"""(layer, qkv (rows, 3, heads, head_dim)) -> (rows, heads * head_dim): the attention of new rows."""
+"""(layer, qkv (rows, 3, heads, head_width)) -> (rows, heads * head_width): the attention of new rows."""
 
 _PACK_HINT = 128
 """Rows that float32 weights are packed for; any number of rows may be multiplied with them."""
 DEPENDENCY_HEADS = 4
+HEAD_MULTIPLE = 16
 
 
 def suits_cpu(device: torch.device) -> bool:
@@ -82,18 +83,32 @@ class Layer:
         weight, bias = attention.in_proj_weight.float(), attention.in_proj_bias.float()
         weight, bias = _prepare_qkv(attention, weight * _unit_scale(block.norm1), bias)
         self.qkv = Linear(weight, bias, dtype)
-        self.out = Linear(attention.out_proj.weight, attention.out_proj.bias, dtype)
+        self.out = Linear(_read_padded(attention), attention.out_proj.bias, dtype)
         self.up = Linear(ffn.gate_up_weight.float() * _unit_scale(block.norm2), None, dtype)
         self.down = Linear(ffn.w2.weight, None, dtype)
 
 
 def _unit_scale(norm: RMSNorm) -> Tensor:
-    """What a row of length 1 is multiplied with to become the norm's output: x / rms(x) = sqrt(dim) x / |x|."""
-    return norm.weight.float() * norm.weight.numel() ** 0.5
+    """What `GenerationWeights.unit` of a row is multiplied with to become the norm's output."""
+    on_cpu = suits_cpu(norm.weight.device)  # there a row of length 1: x / rms(x) = sqrt(dim) x / |x|
+    return norm.weight.float() * (norm.weight.numel() ** 0.5 if on_cpu else 1.0)
+
+
+def head_width(head_dim: int, device: torch.device) -> int:
+    """Numbers that a head has in memory. Kernels of accelerators are several times slower on heads of an odd width, such as
+    the 52 of Kronos-base: there they are padded with zeros, which change no product."""
+    return head_dim if suits_cpu(device) else -(-head_dim // HEAD_MULTIPLE) * HEAD_MULTIPLE
+
+
+def _read_padded(attention: Attention) -> Tensor:
+    """The weight that what heads have read is multiplied with, (dim, heads * head_width)."""
+    weight, width = attention.out_proj.weight, attention.head_dim
+    more = head_width(width, weight.device) - width
+    return F.pad(weight.unflatten(1, (-1, width)), (0, more)).flatten(1) if more else weight
 
 
 def _prepare_qkv(attention: Attention, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale queries by 1/sqrt(head_dim) and pair up the halves of every query and key head.
+    """Scale queries by 1/sqrt(head_dim), pair up the halves of every query and key head, pad heads to `head_width`.
 
     Rotary turns coordinate i with coordinate i + head_dim / 2. Side by side they are one complex number, and the
     rotation one multiplication; scores do not mind, since queries and keys are reordered alike.
@@ -105,14 +120,20 @@ def _prepare_qkv(attention: Attention, weight: Tensor, bias: Tensor) -> tuple[Te
     bias[0] *= width**-0.5
     weight[:2] = weight[:2].transpose(2, 3).reshape_as(weight[:2]).clone()
     bias[:2] = bias[:2].transpose(2, 3).reshape_as(bias[:2]).clone()
-    return weight.flatten(0, 3), bias.flatten()
+    more = head_width(width, weight.device) - width
+    weight, bias = weight.flatten(2, 3), bias.flatten(2)
+    if more:
+        weight, bias = F.pad(weight, (0, 0, 0, more)), F.pad(bias, (0, more))
+    return weight.flatten(0, 2), bias.flatten()
 
 
 def rotation(rotary: Rotary, length: int) -> Tensor:
-    """Unit complex numbers (length, head_dim / 2) that turn a pair of coordinates at each position."""
+    """Unit complex numbers (length, head_width / 2) that turn a pair of coordinates at each position."""
     cos, sin = rotary(length)
     half = cos.shape[-1] // 2
-    return torch.complex(cos[:, :half], sin[:, :half])
+    turn = torch.complex(cos[:, :half], sin[:, :half])
+    more = head_width(2 * half, turn.device) // 2 - half
+    return torch.cat((turn, turn.new_ones(length, more)), 1) if more else turn
 
 
 def turn_pairs_(x: Tensor, turn: Tensor) -> None:
@@ -142,12 +163,16 @@ class GenerationWeights:
         c = model.config
         self.dim, self.ff_dim, self.n_heads, self.dtype = c.d_model, c.ff_dim, c.n_heads, dtype
         self.device = model.head.proj_s1.weight.device
+        self.on_cpu = suits_cpu(self.device)
         # On a CPU the small products of attention are slower in bfloat16, and more exact in float32.
-        self.cache_dtype = torch.float32 if suits_cpu(self.device) else dtype
+        self.cache_dtype = torch.float32 if self.on_cpu else dtype
         blocks = [block for block in model.transformer if isinstance(block, Block)]
         self.layers = [Layer(block, dtype) for block in blocks]
-        self.floor = torch.tensor((model.norm.eps * c.d_model) ** 0.5, device=self.device)
+        self.eps = model.norm.eps
+        self.floor = torch.tensor((self.eps * c.d_model) ** 0.5, device=self.device)
         dependency = model.dep_layer.cross_attn
+        widths = {heads: head_width(c.d_model // heads, self.device) for heads in (c.n_heads, DEPENDENCY_HEADS)}
+        self._widths = widths
         rotary = blocks[0].self_attn.rotary if blocks else dependency.rotary
         self.turn = rotation(rotary, max_positions)
         self.dependency_turn = rotation(dependency.rotary, max_positions) if positions == "rotary" else None
@@ -162,10 +187,10 @@ class GenerationWeights:
 
         weight, bias = _prepare_qkv(dependency, dependency.in_proj_weight.float(), dependency.in_proj_bias.float())
         # The query of the dependency layer is a function of the coarse token alone: a table as well.
-        query = embedding.emb_s1.weight.float() @ weight[: c.d_model].T + bias[: c.d_model]
-        self.dependency_query = query
-        self.dependency_kv = Linear(weight[c.d_model :], bias[c.d_model :], dtype)
-        self.dependency_out = Linear(dependency.out_proj.weight, dependency.out_proj.bias, dtype)
+        queries = DEPENDENCY_HEADS * widths[DEPENDENCY_HEADS]
+        self.dependency_query = embedding.emb_s1.weight.float() @ weight[:queries].T + bias[:queries]
+        self.dependency_kv = Linear(weight[queries:], bias[queries:], dtype)
+        self.dependency_out = Linear(_read_padded(dependency), dependency.out_proj.bias, dtype)
         self.norm = _unit_scale(model.norm)
         head = model.head
         # Heads stay in float32: logits rounded to bfloat16 would tie, and the nucleus would end in a crowd.
@@ -176,6 +201,10 @@ class GenerationWeights:
     def heads_of(self, layer: int) -> int:
         """Heads of a cached layer; the one after the last block is the dependency layer."""
         return self.n_heads if layer < len(self.layers) else DEPENDENCY_HEADS
+
+    def width_of(self, layer: int) -> int:
+        """Numbers of a head of a cached layer."""
+        return self._widths[self.heads_of(layer)]
 
     def embed(self, s1: Tensor, s2: Tensor, time: Tensor | None) -> Tensor:
         """Ids (rows,) and the time embedding (rows, dim) or None -> float32 (rows, dim)."""
@@ -193,28 +222,28 @@ class GenerationWeights:
             positions: of the rows, (rows,).
             attend: the attention over what the rows can see, which also remembers their keys and values.
         """
-        turn = self.turn[positions].repeat(1, 2 * self.n_heads)
+        turn = self.turn.index_select(0, positions).repeat(1, 2 * self.n_heads)
         for index, layer in enumerate(self.layers):
-            qkv = layer.qkv(self._unit(x).to(self.dtype)).to(self.cache_dtype)
+            qkv = layer.qkv(self.unit(x).to(self.dtype)).to(self.cache_dtype)
             turn_pairs_(qkv, turn)
             x += layer.out(attend(index, qkv.view(len(x), 3, self.n_heads, -1)).to(self.dtype))
-            gate, up = layer.up(self._unit(x).to(self.dtype)).chunk(2, dim=-1)
+            gate, up = layer.up(self.unit(x).to(self.dtype)).chunk(2, dim=-1)
             x += layer.down(F.silu(gate).mul_(up))
-        return self._unit(x).mul_(self.norm)
+        return self.unit(x).mul_(self.norm)
 
     def dependency_memory(self, hidden: Tensor, positions: Tensor) -> Tensor:
-        """h (rows, dim) at positions (rows,) -> keys and values of the dependency layer, (rows, 2, 4, dim / 4)."""
+        """h (rows, dim) at positions (rows,) -> keys and values of the dependency layer, (rows, 2, 4, width)."""
         kv = self.dependency_kv(hidden.to(self.dtype)).to(self.cache_dtype)
         if self.dependency_turn is not None:
-            turn_pairs_(kv, self.dependency_turn[positions].repeat(1, DEPENDENCY_HEADS))
+            turn_pairs_(kv, self.dependency_turn.index_select(0, positions).repeat(1, DEPENDENCY_HEADS))
         return kv.view(len(kv), 2, DEPENDENCY_HEADS, -1)
 
     def dependency_queries(self, s1: Tensor, positions: Tensor) -> Tensor:
-        """Queries of the chosen coarse ids s1 (rows,), standing at positions (rows,) -> (rows, 4, dim / 4)."""
+        """Queries of the chosen coarse ids s1 (rows,), standing at positions (rows,) -> (rows, 4, width)."""
         q = self.dependency_query.index_select(0, s1)
         # "reference": neither query nor keys are turned; the released weights were sampled this way.
         if self.dependency_turn is not None:
-            turn_pairs_(q, self.dependency_turn[positions].repeat(1, DEPENDENCY_HEADS))
+            turn_pairs_(q, self.dependency_turn.index_select(0, positions).repeat(1, DEPENDENCY_HEADS))
         return q.to(self.cache_dtype).view(len(q), DEPENDENCY_HEADS, -1)
 
     def s1_logits(self, hidden: Tensor) -> Tensor:
@@ -224,8 +253,11 @@ class GenerationWeights:
     def s2_logits(self, hidden: Tensor, attended: Tensor) -> Tensor:
         """h and what the dependency layer read, (rows, dim) each -> (rows, 2^s2_bits), float32."""
         y = self.dependency_out(attended.to(self.dtype)) + hidden
-        return self.head_s2(self._unit(y))
+        return self.head_s2(self.unit(y))
 
-    def _unit(self, x: Tensor) -> Tensor:
-        """RMSNorm without its weight and a factor sqrt(dim): x / sqrt(|x|^2 + dim eps), in a third of the time."""
+    def unit(self, x: Tensor) -> Tensor:
+        """RMSNorm without its weight; on a CPU without a factor sqrt(dim) as well, x / sqrt(|x|^2 + dim eps): a third of the
+        time."""
+        if not self.on_cpu:
+            return F.rms_norm(x, (self.dim,), eps=self.eps)
         return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot_(self.floor)

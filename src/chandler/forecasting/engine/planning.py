@@ -9,8 +9,8 @@ from typing import Literal, get_args
 import torch
 
 from chandler.errors import ConfigError
-from chandler.forecasting.engine.cache import PREFILL_ROWS, bytes_per_row, padded
-from chandler.forecasting.engine.kernels import GenerationWeights, suits_cpu
+from chandler.forecasting.engine.cache import bytes_per_row, padded
+from chandler.forecasting.engine.kernels import GenerationWeights
 from chandler.forecasting.engine.prompts import Prompt
 from chandler.forecasting.engine.sampling import Sampling
 from chandler.nn import DependencyPositions
@@ -20,8 +20,11 @@ Overflow = Literal["exact", "block", "trim"]
 MAX_ROWS, MAX_OWN_BYTES = 128, 256 << 20
 """On a CPU: paths stepped together at most, since the GEMM rate hardly grows beyond; and keys and values of new rows at most,
 while more than one path is stepped: 65 paths of 112 rows of Kronos-small."""
-MAX_ROWS_ACCELERATOR = 4096
+MAX_ROWS_ACCELERATOR = 8192
 """Elsewhere: what is free bounds it first, and a step of few rows waits for its launches."""
+ENCODED_ROWS, ENCODED_ROWS_ACCELERATOR = 2048, 65536
+"""Rows of history that pass through the model together: enough for the full GEMM rate, few enough for small buffers. On an
+accelerator fewer where they would take more than an eighth of the budget."""
 MAX_ENCODED_ROWS = 8192
 """Own rows re-encoded at once when the window slides."""
 
@@ -80,15 +83,15 @@ class GenerationSettings:
         """New rows of one path that are in view at once, at most (the last new row is never encoded)."""
         return max(1, min(self.horizon - 1, self.max_context))
 
-    def cut(self, prompt: Prompt, paths: int, device: torch.device) -> Prompt:
+    def cut(self, prompt: Prompt, paths: int) -> Prompt:
         """The prompt without the rows of history that are never seen, and its first `paths` paths."""
         assert prompt.uniforms.shape[1] == self.horizon, "uniforms are made for another horizon"
         stamps = prompt.stamps
         return Prompt(
-            prompt.s1[-self.keep :].to(device),
-            prompt.s2[-self.keep :].to(device),
-            None if stamps is None else stamps[-self.keep - self.horizon :].to(device),
-            prompt.uniforms[:paths].to(device),
+            prompt.s1[-self.keep :],
+            prompt.s2[-self.keep :],
+            None if stamps is None else stamps[-self.keep - self.horizon :],
+            prompt.uniforms[:paths],
         )
 
     def slides(self, rows: int) -> bool:
@@ -143,9 +146,9 @@ def plan(
         ConfigError: not even one path fits.
     """
     row = bytes_per_row(weights)
-    budget -= PREFILL_ROWS * _activations(weights)
+    budget -= encoded_at_once(weights, budget) * _activations(weights)
     most = MAX_ROWS_ACCELERATOR
-    if suits_cpu(weights.device):
+    if weights.on_cpu:
         most = max(1, min(MAX_ROWS, MAX_OWN_BYTES // (settings.own_rows * row)))
 
     def price(paths: int, rows: int, slides: bool) -> int:
@@ -184,6 +187,13 @@ def plan(
         batch.append(part)
     if batch:
         yield _chunk(batch)
+
+
+def encoded_at_once(weights: GenerationWeights, budget: int) -> int:
+    """Rows of history that pass through the model together."""
+    if weights.on_cpu:
+        return ENCODED_ROWS
+    return min(ENCODED_ROWS_ACCELERATOR, max(ENCODED_ROWS, budget // 8 // _activations(weights)))
 
 
 def _chunk(batch: list[_Part]) -> Chunk:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 
@@ -34,6 +35,18 @@ class Prompt:
     def paths(self) -> int:
         """How many continuations are wanted."""
         return self.uniforms.shape[0]
+
+
+def moved(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Tensors on a device; those of the CPU go there by one copy for each dtype, each of them once."""
+    waiting = {id(t): t for t in tensors if t.device.type == "cpu" != device.type}
+    there: dict[int, Tensor] = {}
+    for dtype in {t.dtype for t in waiting.values()}:
+        some = {key: t for key, t in waiting.items() if t.dtype == dtype}
+        flat = torch.cat([t.reshape(-1) for t in some.values()]).to(device)
+        parts = flat.split([t.numel() for t in some.values()])
+        there |= {key: part.view(t.shape) for (key, t), part in zip(some.items(), parts, strict=True)}
+    return [there[id(t)] if id(t) in there else t.to(device) for t in tensors]
 
 
 @contextmanager
