@@ -19,7 +19,8 @@ from chandler.data.bars import Bars
 from chandler.devices import bring, device_of, has_float64, resolve, wide
 from chandler.errors import ConfigError
 from chandler.forecasting.engine import reference as reencoding
-from chandler.forecasting.engine.decoding import decode_paths
+from chandler.forecasting.engine.decoding import decode_many
+from chandler.forecasting.engine.encoding import encode_histories
 from chandler.forecasting.engine.generation import generate
 from chandler.forecasting.engine.memory import SHARE, free_memory
 from chandler.forecasting.engine.planning import GenerationSettings, Overflow
@@ -29,6 +30,7 @@ from chandler.forecasting.forecaster import Forecaster
 from chandler.nn.lora import adapters, add_adapters, load_adapters, merged, save_adapters
 from chandler.nn.predictor import DependencyPositions, Kronos
 from chandler.nn.tokenizer import KronosTokenizer
+from tests.accelerator import standin
 from tests.accelerator.standin import FREE
 
 CONTEXT, ROWS, HORIZON, PATHS = 24, 20, 7, 3
@@ -202,13 +204,45 @@ def test_generation_says_where_a_model_in_pieces_is(device: torch.device, predic
 @pytest.mark.parametrize("context", [CONTEXT, 5])
 def test_decoding_takes_ids_from_anywhere(device: torch.device, tokenizer: KronosTokenizer, context: int) -> None:
     history, new = torch.arange(2 * ROWS).view(2, ROWS), torch.arange(2 * PATHS * HORIZON).view(2, PATHS, HORIZON)
-    want = decode_paths(tokenizer, (history[0], history[1]), (new[0], new[1]), max_context=context)
+    [want] = decode_many(tokenizer, [(history[0], history[1])], [(new[0], new[1])], max_context=context)
     tokenizer.to(device)
     for place in (CPU, device, SECOND):
         ids = new.to(place)
-        got = decode_paths(tokenizer, (history[0], history[1]), (ids[0], ids[1]), max_context=context)
-        assert {one.device for one in got} == {device}
-        torch.testing.assert_close([one.cpu() for one in got], [*want], rtol=1e-5, atol=1e-6)
+        [got] = decode_many(tokenizer, [(history[0], history[1])], [(ids[0], ids[1])], max_context=context)
+        assert {one.device for one in got} == {CPU}
+        torch.testing.assert_close([*got], [*want], rtol=1e-5, atol=1e-6)
+
+
+def test_many_series_are_one_move_each_way(
+    device: torch.device, tokenizer: KronosTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    windows = [torch.randn(rows, 6, generator=generator) for rows in (ROWS, 1, ROWS - 9, ROWS, 3)]
+    new = torch.randint(64, (2, PATHS, HORIZON), generator=generator)
+    alone = encode_histories(tokenizer, windows)
+    want = decode_many(tokenizer, alone, [(new[0], new[1])] * 5, max_context=CONTEXT)
+    tokenizer.to(device)
+    ids = new.to(device)
+    moves, run = list[str](), standin._run
+
+    def watched(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        out, name = run(func, args, kwargs), func._schema.name
+        assert name != "aten::_local_scalar_dense", "somebody waits for a number"
+        if name in standin._COPIES and args[0].device != out.device:
+            moves.append(f"{args[0].device.type} to {out.device.type}")
+        return out
+
+    monkeypatch.setattr(standin, "_run", watched)
+    got = encode_histories(tokenizer, windows)
+    assert moves == ["cpu to standin"]
+    moves.clear()
+    paths = decode_many(tokenizer, [got[0], got[3]], [(ids[0], ids[1])] * 2, max_context=CONTEXT)
+    assert moves == ["standin to cpu"]
+    monkeypatch.setattr(standin, "_run", run)
+    assert all(one.device == device for pair in got for one in pair)
+    assert [[one.tolist() for one in pair] for pair in got] == [[one.tolist() for one in pair] for pair in alone]
+    for one, other in zip(paths, (want[0], want[3]), strict=True):
+        torch.testing.assert_close([*one], [*other], rtol=1e-5, atol=1e-5)
 
 
 # Adapters

@@ -19,7 +19,9 @@ from chandler.data.bars import Bars
 from chandler.data.datasets.windows import normalise
 from chandler.data.store.store import BarStore
 from chandler.errors import CheckpointError, ConfigError, DataError
+from chandler.forecasting import preprocessing
 from chandler.forecasting.anchor import HALF_LIFE, anchored
+from chandler.forecasting.engine import decoding, encoding
 from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.planning import Overflow
 from chandler.forecasting.engine.prompts import Prompt
@@ -27,6 +29,7 @@ from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.forecasting.forecaster import Forecaster
 from chandler.forecasting.preprocessing import prepare_series
 from chandler.forecasting.pretrained import RELEASES
+from chandler.forecasting.settings import ForecastSettings
 from chandler.nn.predictor import Kronos, PredictorConfig
 from chandler.nn.tokenizer import KronosTokenizer, TokenizerConfig
 
@@ -407,6 +410,32 @@ def test_a_calendar_knows_holidays_and_the_forecast_says_which_it_was(forecaster
         forecaster.forecast(before, horizon=3, calendar="XNSY")
 
 
+def test_times_are_worked_out_once_for_series_that_share_theirs(
+    forecaster: Forecaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hourly: dict[str, object] = {"start": "2024-03-04", "freq": "h"}
+    series = [
+        walk(seed=0, symbol="A"), walk(seed=1, symbol="B"), walk(seed=2, symbol="C", **hourly),
+        walk(seed=3, symbol="D", tz="UTC", **hourly), walk(seed=4, symbol="E", tz="Asia/Tokyo", **hourly),
+        walk(59, seed=5, symbol="F"), walk(seed=6, symbol="G").tail(20), walk(seed=7, symbol="H").tail(20), walk(seed=8, symbol="I"),
+    ]  # fmt: skip
+    alone = [forecaster.forecast_with(ForecastSettings(2), [bars], 3, suggest=0)[0] for bars in series]
+    fitted, fit = list[int](), preprocessing.fit_schedule
+
+    def counted(history: pd.DatetimeIndex, calendar: str | None) -> Any:
+        fitted.append(len(history))
+        return fit(history, calendar)
+
+    monkeypatch.setattr(preprocessing, "fit_schedule", counted)
+    together = forecaster.forecast_with(ForecastSettings(2), series, 3, suggest=0)
+    assert fitted == [60, 60, 60, 60, 59, 20]
+    for one, other in zip(together, alone, strict=True):
+        assert (one.symbol, one.timestamps.tz, one.dated_by) == (other.symbol, other.timestamps.tz, other.dated_by)
+        assert one.timestamps.equals(other.timestamps)
+        assert one.calendar_notes == other.calendar_notes
+        np.testing.assert_allclose(one.paths, other.paths, rtol=1e-6)
+
+
 def test_a_forecaster_has_a_calendar_of_its_own(forecaster: Forecaster) -> None:
     own = Forecaster(forecaster.tokenizer, forecaster.predictor, device="cpu", max_context=CONTEXT, calendar="24/5")
     bars = walk(start="2024-03-04 00:00", freq="h", tz="UTC")
@@ -540,7 +569,12 @@ def test_on_a_terminal_a_bar_comes_when_it_takes_long(
 
 
 @pytest.mark.parametrize("top_k", [0, 1])
-def test_progress_counts_every_row_once(forecaster: Forecaster, top_k: int) -> None:
+@pytest.mark.parametrize("company", [False, True])
+def test_progress_counts_every_row_once(
+    forecaster: Forecaster, top_k: int, company: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (encoding, decoding) if company else ():
+        monkeypatch.setattr(module, "suits_cpu", lambda device: False)
     told: list[tuple[int, int]] = []
     windows = [prepare_series(walk(n), 3, CONTEXT).window for n in (10, 20)]
     forecaster.sample(windows, 3, 4, Sampling(top_k=top_k), 0, lambda done, total: told.append((done, total)))

@@ -17,7 +17,7 @@ from chandler.data.reading import load_bars
 from chandler.data.store import BarStore, gather_windows
 from chandler.devices import device_of
 from chandler.errors import ConfigError, DataError
-from chandler.forecasting.engine import SHARE, eval_mode, free_memory, require_int
+from chandler.forecasting.engine import SHARE, block_bytes, eval_mode, free_memory, require_int
 from chandler.forecasting.preprocessing import many_series
 from chandler.forecasting.pretrained import ModelPair
 from chandler.progress import Report
@@ -179,11 +179,7 @@ def _room(windows: int, width: int) -> NDArray[np.float32]:
 def _batch(models: ModelPair, length: int, device: torch.device, memory_budget: int | None) -> int:
     """Windows that are computed at a time."""
     budget = int(free_memory(device) * SHARE) if memory_budget is None else memory_budget
-    # A row inside a block: its normed, rotated and gated copies, and its scores against all rows before.
-    need = max(
-        4 * length * (8 * one.config.d_model + 3 * one.config.ff_dim + 3 * one.config.n_heads * length)
-        for one in (models.tokenizer, models.predictor)
-    )
+    need = max(block_bytes(one.config, length, length) for one in (models.tokenizer, models.predictor))
     if budget < need:
         raise ConfigError(
             f"a window of {length} rows needs {need / 1e6:,.1f} MB to be embedded, the memory budget is "

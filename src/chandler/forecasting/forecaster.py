@@ -312,7 +312,8 @@ class Forecaster:
         """`forecast` of each series, in order, in one call of the engine.
 
         A series has the paths that it has alone, whatever it is forecast with and however memory is cut, unless a
-        draw lies within 1e-5 of the edge between two tokens (docs/forecasting.md).
+        draw lies within 1e-5 of the edge between two tokens, or on an accelerator a bit of its history's tokens on the
+        edge between its two values (docs/forecasting.md).
 
         Args:
             series: a store of many symbols, a frame of many symbols, or any iterable of what `forecast` takes;
@@ -360,8 +361,9 @@ class Forecaster:
         seeds = seeds_per_series(seed, len(each))
         require_room(len(each), settings.paths, horizon)
         calendar = self.calendar if settings.calendar is None else settings.calendar
+        known: dict[Any, Any] = {}
         ready = [
-            prepare_series(bars, horizon, rows, given, calendar, suggest=number < suggest)
+            prepare_series(bars, horizon, rows, given, calendar, suggest=number < suggest, known=known)
             for number, (bars, given) in enumerate(zip(each, times, strict=True))
         ]
         what = ready[0].history.symbol if len(ready) == 1 else f"{len(ready)} series"

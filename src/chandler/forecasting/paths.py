@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chandler.devices import device_of
 from chandler.errors import ConfigError
 from chandler.forecasting.engine import (
     GenerationSettings,
     Prompt,
-    decode_paths,
-    eval_mode,
+    decode_many,
+    encode_histories,
     free_memory,
     generate,
     path_uniforms,
@@ -50,7 +49,6 @@ def sample_paths(
     progress: Report | None,
 ) -> list[SampledPaths]:
     """Continue windows, each with its seed, on the device of the predictor: see `Forecaster.sample`."""
-    device = device_of(models.predictor)
     paths = settings.paths
     drawn = 1 if settings.sampling.greedy else paths
     # One set of numbers for each seed, shared by its windows.
@@ -66,14 +64,16 @@ def sample_paths(
     lengths = [len(window.values) for window in windows]
     history = sum(lengths) + sum(min(rows, generation.keep) for rows in lengths)
     work = _Work(history + 2 * drawn * horizon * len(windows), progress)
-    prompts = []
-    with eval_mode(models.tokenizer):
-        # One at a time: which side of 0 a bit falls on must not depend on the company.
-        for window, one in zip(windows, seeds, strict=True):
-            x = torch.as_tensor(window.values, dtype=torch.float32).to(device)
-            s1, s2 = models.tokenizer.encode(x[None])
-            prompts.append(Prompt(s1[0], s2[0], torch.as_tensor(window.stamps), uniforms[one]))
-            work.add(len(x))
+    tokens = encode_histories(
+        models.tokenizer,
+        [torch.as_tensor(window.values, dtype=torch.float32) for window in windows],
+        memory_budget=settings.memory_budget,
+        encoded=work.add,
+    )
+    prompts = [
+        Prompt(s1, s2, torch.as_tensor(window.stamps), uniforms[one])
+        for (s1, s2), window, one in zip(tokens, windows, seeds, strict=True)
+    ]
     continued = generate(
         models.predictor,
         prompts,
@@ -82,14 +82,19 @@ def sample_paths(
         progress=work.generated,
         encoded=work.add,
     )
-    decoded = []
-    for prompt, new in zip(prompts, continued, strict=True):
-        bars, last = decode_paths(models.tokenizer, (prompt.s1, prompt.s2), new, max_context=models.max_context)
-        # Greedy paths are all equal: one is computed.
-        z = bars.cpu().double().numpy().repeat(paths // drawn, axis=0)
-        decoded.append(SampledPaths(z, last.cpu().double().numpy()))
-        work.add(bars.shape[0] * horizon)
-    return decoded
+    decoded = decode_many(
+        models.tokenizer,
+        tokens,
+        continued,
+        max_context=models.max_context,
+        memory_budget=settings.memory_budget,
+        decoded=work.add,
+    )
+    # Greedy paths are all equal: one is computed.
+    copies = paths // drawn
+    return [
+        SampledPaths(one.bars.double().numpy().repeat(copies, axis=0), one.last.double().numpy()) for one in decoded
+    ]
 
 
 class _Work:

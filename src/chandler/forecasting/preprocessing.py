@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,6 +85,7 @@ def prepare_series(
     calendar: str | None = None,
     *,
     suggest: bool = True,
+    known: dict[Any, tuple[ForecastIndex, NDArray[np.uint8]]] | None = None,
 ) -> PreparedSeries:
     """Make a series ready.
 
@@ -94,6 +96,8 @@ def prepare_series(
         timestamps: of the forecast bars; None works them out.
         calendar: when the market trades, as of `future_timestamps`; None learns it from the history.
         suggest: whether a recorded calendar is looked for that fits a learned one.
+        known: what was worked out for series before it with the same horizon, rows and calendar, and is now added to: those
+            of a market share their times, and to learn from them takes longer than all else.
 
     Raises:
         DataError: fewer than 2 rows, values that are not finite, timestamps that do not fit, an unknown calendar.
@@ -110,14 +114,23 @@ def prepare_series(
             f"{history.symbol}: {count(int(broken.sum()), 'row')} of history with values that are not finite, first at "
             f"{history.timestamps[broken.argmax()]}. Read them with Bars.from_frame or load_bars, which say what to do."
         )
-    if timestamps is None:
-        times = _worked_out(series, horizon, max(rows, CALENDAR_ROWS), calendar, suggest)
-    else:
+    z, mean, std = normalise(history.values, len(history))
+    if timestamps is not None:
         where = f"{history.symbol}: the forecast timestamps"
         times = ForecastIndex(given_times(history.timestamps, horizon, timestamps, where), GIVEN)
-    z, mean, std = normalise(history.values, len(history))
-    stamps = np.concatenate((time_features(history.timestamps), time_features(times.index)))
+        return PreparedSeries(history, times, ModelInput(z, _stamps(history, times)), (mean, std))
+    known = {} if known is None else known
+    past = series.timestamps[-max(rows, CALENDAR_ROWS) :]
+    key = sha256(np.ascontiguousarray(past.asi8)).digest(), past.unit, str(past.tz), len(history), suggest
+    if key not in known:
+        times = _worked_out(series.symbol, past, horizon, calendar, suggest)
+        known[key] = times, _stamps(history, times)
+    times, stamps = known[key]
     return PreparedSeries(history, times, ModelInput(z, stamps), (mean, std))
+
+
+def _stamps(history: Bars, times: ForecastIndex) -> NDArray[np.uint8]:
+    return np.concatenate((time_features(history.timestamps), time_features(times.index)))
 
 
 def one_series(bars: Any) -> Bars:
@@ -159,13 +172,15 @@ def many_series(series: Iterable[Bars | pd.DataFrame] | Any) -> list[Bars]:
     return [one_series(bars) for bars in each]
 
 
-def _worked_out(series: Bars, horizon: int, rows: int, calendar: str | None, suggest: bool) -> ForecastIndex:
-    """Timestamps after a series, from a named calendar or from its last `rows` rows."""
+def _worked_out(
+    symbol: str, past: pd.DatetimeIndex, horizon: int, calendar: str | None, suggest: bool
+) -> ForecastIndex:
+    """Timestamps after those of a series, from a named calendar or from what they tell."""
     try:
-        schedule = fit_schedule(series.timestamps[-rows:], calendar)
+        schedule = fit_schedule(past, calendar)
         future = schedule.after(horizon)
     except DataError as error:
-        raise DataError(f"{series.symbol}: {error}") from None
+        raise DataError(f"{symbol}: {error}") from None
     guess = (describe_sessions(schedule) or f"every {short(schedule.step)}") if schedule.name == INFERRED else ""
     notes = (*schedule.notes, *holiday_notes(schedule, future, suggest=suggest))
     return ForecastIndex(future, schedule.name, guess, notes)

@@ -2,12 +2,13 @@
 
 `prompts` holds a history as tokens with its random numbers, `sampling` chooses a token, `reference` is the plain loop that
 all else must agree with, `generation` the fast one (`planning`, `cache`, `attention` and `kernels` are its parts, `memory`
-says what it may use), `decoding` turns ids into bars.
+says what it may use), `encoding` turns bars into ids and `decoding` ids into bars.
 """
 
-from chandler.forecasting.engine.decoding import decode_paths
+from chandler.forecasting.engine.decoding import decode_many
+from chandler.forecasting.engine.encoding import encode_histories
 from chandler.forecasting.engine.generation import generate
-from chandler.forecasting.engine.memory import SHARE, free_memory
+from chandler.forecasting.engine.memory import SHARE, block_bytes, free_memory
 from chandler.forecasting.engine.planning import GenerationSettings, Overflow
 from chandler.forecasting.engine.prompts import Prompt, eval_mode
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms, require_int
@@ -18,7 +19,9 @@ __all__ = [
     "Overflow",
     "Prompt",
     "Sampling",
-    "decode_paths",
+    "block_bytes",
+    "decode_many",
+    "encode_histories",
     "eval_mode",
     "free_memory",
     "generate",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -13,6 +14,9 @@ from chandler.engines import sharers
 
 SHARE = 0.25
 """Part of the free memory that generation plans with unless told otherwise."""
+MOST_ROWS, MOST_SEQUENCES = 1 << 18, 1 << 15
+"""Rows, and sequences of them, that pass through a tokenizer together on an accelerator: beyond, it is no busier, and a
+kernel may refuse more sequences."""
 _CGROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory"))
 """Where a container sees its control group: the second version of these, then the first."""
 _V2 = ("memory.max", "memory.current", "inactive_file")
@@ -35,6 +39,12 @@ def _free(device: torch.device) -> int:
             *(left for root in _CGROUPS if (left := cgroup_available(root)) is not None),
         ]
     )
+
+
+def block_bytes(config: Any, rows: int, seen: int) -> int:
+    """Bytes that `rows` rows need while they pass through a block of a model, roughly: their normed, rotated and gated copies,
+    and their scores against the `seen` rows that they attend to."""
+    return 4 * rows * (8 * config.d_model + 3 * config.ff_dim + 3 * config.n_heads * seen)
 
 
 def cgroup_available(root: Path) -> int | None:

@@ -20,8 +20,8 @@ from chandler.forecasting.engine import (
     GenerationSettings,
     Prompt,
     Sampling,
-    decode_paths,
-    eval_mode,
+    decode_many,
+    encode_histories,
     generate,
     path_uniforms,
 )
@@ -30,7 +30,7 @@ from chandler.nn import DependencyPositions, Kronos, KronosTokenizer, merged
 from chandler.training.settings import ScoringSettings
 
 MEMORY = 1 << 30
-"""Bytes for caches of the engine: fixed, so that what is computed together does not depend on what is free."""
+"""Bytes for caches and buffers of the engine: fixed, so that what is computed together does not depend on what is free."""
 
 
 @dataclass(eq=False)
@@ -76,26 +76,23 @@ class ForecastScorer:
             return table
         s = self.settings
         prompts = self._ready(device_of(model))
-        with eval_mode(self.tokenizer):
-            continued = generate(
-                merged(model),
-                prompts,
-                GenerationSettings(
-                    self.windows.horizon,
-                    self.max_context,
-                    Sampling(temperature=s.temperature, top_p=s.top_p),
-                    self.positions,
-                    s.overflow,
-                ),
-                memory_budget=MEMORY,
-                progress=progress,
-            )
-            made = [
-                decode_paths(self.tokenizer, (prompt.s1, prompt.s2), new, max_context=self.max_context)
-                for prompt, new in zip(prompts, continued, strict=True)
-            ]
-        z = torch.stack([one.bars for one in made]).cpu().double().numpy()
-        decoded = torch.stack([one.last for one in made]).cpu().double().numpy()
+        continued = generate(
+            merged(model),
+            prompts,
+            GenerationSettings(
+                self.windows.horizon,
+                self.max_context,
+                Sampling(temperature=s.temperature, top_p=s.top_p),
+                self.positions,
+                s.overflow,
+            ),
+            memory_budget=MEMORY,
+            progress=progress,
+        )
+        histories = [(prompt.s1, prompt.s2) for prompt in prompts]
+        made = decode_many(self.tokenizer, histories, continued, max_context=self.max_context, memory_budget=MEMORY)
+        z = torch.stack([one.bars for one in made]).double().numpy()
+        decoded = torch.stack([one.last for one in made]).double().numpy()
         mean, std = self._scale
         paths, ends = denormalise(z, mean[:, None], std[:, None]), denormalise(decoded[:, None], mean, std)[:, 0]
         begun = zip(paths, ends[:, CLOSE], self._last[:, 0], strict=True)
@@ -107,17 +104,14 @@ class ForecastScorer:
         table[self.mine, 2] = came[:, -1]
         return table
 
-    @torch.no_grad()
     def _ready(self, device: torch.device) -> list[Prompt]:
         """The histories as tokens, each with its random numbers."""
         bring(device, self.tokenizer)
         if not self._prompts:
-            with eval_mode(self.tokenizer):
-                for place, values, stamps in zip(self.mine, self._values, self._stamps, strict=True):
-                    # One at a time: which side of 0 a bit falls on must not depend on the company.
-                    s1, s2 = self.tokenizer.encode(values[None].to(device))
-                    uniforms = path_uniforms(self.seed, int(place), self.settings.paths, self.windows.horizon)
-                    self._prompts.append(Prompt(s1[0], s2[0], stamps, uniforms))
+            tokens = encode_histories(self.tokenizer, list(self._values), memory_budget=MEMORY)
+            for place, (s1, s2), stamps in zip(self.mine, tokens, self._stamps, strict=True):
+                uniforms = path_uniforms(self.seed, int(place), self.settings.paths, self.windows.horizon)
+                self._prompts.append(Prompt(s1, s2, stamps, uniforms))
         return self._prompts
 
 
