@@ -150,6 +150,9 @@ class Pace(Callback):
         if found >= self.intervals or (found and time.monotonic() > self.end):
             self.stop.signal = 15
 
+    def on_warning(self, text: str) -> None:
+        say(f"| warning | {text} |")
+
     def gaps(self) -> list[float]:
         """Seconds of a step in each interval after the first two."""
         pairs = itertools.pairwise(self.ticks[SKIPPED - 1 :])
@@ -201,9 +204,10 @@ class Bed:
         draw, train = torch.Generator().manual_seed(seed), self.data(case).train
         indices = np.random.default_rng(seed).integers(len(train.main), size=case.batch)
         uniforms = torch.rand(case.batch, case.rows, generator=draw)
-        noisy = case.stage == "predictor" and settings.predictor.token_noise > 0
-        noise = torch.rand(case.batch, case.rows, 2, generator=draw) if noisy else None
-        return to_device(train, indices, uniforms, self.bench.device, noise)
+        found = to_device(train, indices, uniforms, self.bench.device)
+        if case.stage == "tokenizer" or not settings.predictor.token_noise:
+            return found
+        return replace(found, noise=torch.rand(case.batch, case.rows, 2, generator=draw).to(self.bench.device))
 
     def fit(self, case: Case, precision: str, **switches: str) -> float:
         """Seconds of a step of `Trainer.fit`."""

@@ -62,6 +62,7 @@ def compare(
     print("| stage, measure | seed | variant | float32 | variant ends at | difference | seconds |", flush=True)
     print("| --- | ---: | --- | ---: | ---: | ---: | ---: |", flush=True)
     apart: dict[tuple[str, str], list[float]] = {(stage, name): [] for stage in stages for name in variants}
+    ends: dict[str, list[float]] = {stage: [] for stage in stages}
     slowest = 0.0
     for seed in range(100, 100 + seeds):
         begun = time.monotonic()
@@ -70,8 +71,9 @@ def compare(
             break
         for stage in stages:
             whole, took = end_of(stage, seed, overrides)
+            ends[stage].append(whole)
             for name in variants:
-                half, again = end_of(stage, seed, [*VARIANTS[name], *overrides])
+                half, again = end_of(stage, seed, [*overrides, *VARIANTS[name]])
                 apart[stage, name].append(half / whole - 1)
                 print(
                     f"| {stage}, {MEASURES[stage]} | {seed} | {name} | {whole:.6g} | {half:.6g} | "
@@ -80,6 +82,8 @@ def compare(
                 )
         slowest = max(slowest, time.monotonic() - begun)
     print()
+    for stage, found in ends.items():
+        print(f"{stage}, float32: {np.mean(found):.5g}, over seeds +- {spread(np.array(found) / np.mean(found)):.2%}")
     for (stage, name), values in apart.items():
         mean, error = float(np.mean(values)), spread(np.array(values)) / max(len(values), 1) ** 0.5
         print(f"{stage}, {name}: {mean:+.2%} +- {error:.2%} (standard error, {len(values)} seeds)", flush=True)
@@ -89,7 +93,8 @@ def end_of(stage: str, seed: int, overrides: Sequence[str]) -> tuple[float, floa
     """The validation loss at the end of a stage of the demo, and the seconds that it took."""
     begun, other = time.monotonic(), "predictor" if stage == "tokenizer" else "tokenizer"
     with tempfile.TemporaryDirectory(prefix="chandler-precision-") as folder:
-        settings = demo_settings(Path(folder) / "run", [f"{other}.enabled=false", f"seed={seed}", *overrides])
+        only = [f"{other}.enabled=false", f"seed={seed}", "precision=float32"]
+        settings = demo_settings(Path(folder) / "run", [*only, *overrides])
         run = finetune(settings, progress=RunProgress(Console(quiet=True)))
         return last(run, stage), time.monotonic() - begun
 
