@@ -8,7 +8,7 @@ WHEELS ?= wheels
 WHEELS_PYTHON ?= 3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-processors test-gpu test-ray wheels soak fingerprint demo bench-forecast bench-train bench-lora bench-outgrow bench-precision bench-read bench-card bench-scale bench-studio build try-wheel docs check-project format clean test-contrib test-studio test-long
+.PHONY: help setup check test test-processors test-gpu test-ray wheels soak fingerprint demo bench-forecast bench-train bench-gpu bench-lora bench-outgrow bench-precision bench-read bench-card bench-scale bench-studio build try-wheel docs check-project format clean test-contrib test-studio test-long
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -46,7 +46,8 @@ test-processors: $(READY) ## All tests (or TESTS=...) as other processors round:
 	done; if [ -n "$$failed" ]; then echo "failed under:$$failed"; exit 1; fi
 
 test-gpu: ## The tests that need a CUDA device, with PYTHON's own torch; missing packages from WHEELS
-	@sh scripts/test-gpu.sh "$(PYTHON)" "$(WHEELS)"
+	@# One line per case as it ends; nothing in parallel: they share one device.
+	@sh scripts/gpu-python.sh "$(PYTHON)" "$(WHEELS)" -m pytest tests/gpu -vv -rs --durations=5 -p no:cacheprovider
 
 wheels: ## Fetch into WHEELS what a bare CUDA machine with torch and pandas lacks (WHEELS_PYTHON, Linux x86-64)
 	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: --python-version $(WHEELS_PYTHON) \
@@ -69,6 +70,10 @@ bench-forecast: $(READY) ## Generation: the engine against the re-encoding loop
 
 bench-train: $(READY) ## Training: both stages against a yardstick loop
 	$(BIN)/python -m benchmarks.train
+
+BENCH ?=
+bench-gpu: ## Training, generation, forecasts of many series, precision on a CUDA device; 8 minutes at most (BENCH="--sections train")
+	@sh scripts/gpu-python.sh "$(PYTHON)" "$(WHEELS)" -m benchmarks.gpu $(BENCH)
 
 bench-outgrow: $(READY) ## Train from a store of 100 million rows and watch resident memory (needs 4 GB of disk)
 	$(BIN)/python -m benchmarks.outgrow

@@ -9,16 +9,18 @@ likelihoods under different tokens do not compare.
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from rich.console import Console
 
 import chandler
 from chandler.demo import demo_settings
+from chandler.training.logging import RunProgress
 from chandler.training.run import Run, finetune
 
 VARIANTS = {
@@ -48,38 +50,67 @@ def last(run: Run, stage: str) -> float:
     return float(records[-1][MEASURES[stage]])
 
 
+def compare(
+    stages: Sequence[str],
+    variants: Sequence[str],
+    seeds: int,
+    overrides: Sequence[str] = (),
+    left: Callable[[], float] = lambda: float("inf"),
+) -> None:
+    """Train each stage each way with each seed, a row for each; then the means. `left` says how many seconds there are: a
+    seed that would take longer than the slowest one before it is not begun."""
+    print("| stage, measure | seed | variant | float32 | variant ends at | difference | seconds |", flush=True)
+    print("| --- | ---: | --- | ---: | ---: | ---: | ---: |", flush=True)
+    apart: dict[tuple[str, str], list[float]] = {(stage, name): [] for stage in stages for name in variants}
+    ends: dict[str, list[float]] = {stage: [] for stage in stages}
+    slowest = 0.0
+    for seed in range(100, 100 + seeds):
+        begun = time.monotonic()
+        if slowest > left():
+            print(f"\nNo time for more than {seed - 100} seeds.", flush=True)
+            break
+        for stage in stages:
+            whole, took = end_of(stage, seed, overrides)
+            ends[stage].append(whole)
+            for name in variants:
+                half, again = end_of(stage, seed, [*overrides, *VARIANTS[name]])
+                apart[stage, name].append(half / whole - 1)
+                print(
+                    f"| {stage}, {MEASURES[stage]} | {seed} | {name} | {whole:.6g} | {half:.6g} | "
+                    f"{half / whole - 1:+.2%} | {took:.0f}, {again:.0f} |",
+                    flush=True,
+                )
+        slowest = max(slowest, time.monotonic() - begun)
+    print()
+    for stage, found in ends.items():
+        print(f"{stage}, float32: {np.mean(found):.5g}, over seeds +- {spread(np.array(found) / np.mean(found)):.2%}")
+    for (stage, name), values in apart.items():
+        mean, error = float(np.mean(values)), spread(np.array(values)) / max(len(values), 1) ** 0.5
+        print(f"{stage}, {name}: {mean:+.2%} +- {error:.2%} (standard error, {len(values)} seeds)", flush=True)
+
+
+def end_of(stage: str, seed: int, overrides: Sequence[str]) -> tuple[float, float]:
+    """The validation loss at the end of a stage of the demo, and the seconds that it took."""
+    begun, other = time.monotonic(), "predictor" if stage == "tokenizer" else "tokenizer"
+    with tempfile.TemporaryDirectory(prefix="chandler-precision-") as folder:
+        only = [f"{other}.enabled=false", f"seed={seed}", "precision=float32"]
+        settings = demo_settings(Path(folder) / "run", [*only, *overrides])
+        run = finetune(settings, progress=RunProgress(Console(quiet=True)))
+        return last(run, stage), time.monotonic() - begun
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--stages", default="tokenizer,predictor")
     parser.add_argument("--variants", default=",".join(VARIANTS))
     parser.add_argument("--random", action="store_true", help="the tokenizer alone, small and from random weights")
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     stages = ["tokenizer"] if options.random else options.stages.split(",")
-    variants: dict[str, list[str]] = {"float32": [], **{name: VARIANTS[name] for name in options.variants.split(",")}}
     print(f"chandler {chandler.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    for stage in stages:
-        found: dict[str, list[float]] = {name: [] for name in variants}
-        for seed in range(100, 100 + options.seeds):
-            for name, overrides in variants.items():
-                begun = time.monotonic()
-                folder = Path(tempfile.mkdtemp(prefix="chandler-precision-"))
-                other = "predictor" if stage == "tokenizer" else "tokenizer"
-                only = [f"{other}.enabled=false", f"seed={seed}", *overrides, *(RANDOM if options.random else [])]
-                found[name].append(last(finetune(demo_settings(folder / "run", only)), stage))
-                shutil.rmtree(folder)
-                took = time.monotonic() - begun
-                print(f"RESULT {stage} {name} seed {seed}: {found[name][-1]:.6g} ({took:.0f} s)", flush=True)
-        whole = np.array(found["float32"])
-        print(
-            f"{stage}, {MEASURES[stage]}: float32 {whole.mean():.5g}, over seeds +- {spread(whole / whole.mean()):.2%}"
-        )
-        for name in list(variants)[1:]:
-            apart = np.array(found[name]) / whole - 1
-            error = spread(apart) / len(apart) ** 0.5
-            print(
-                f"{stage}, {name}: {apart.mean():+.2%} +- {error:.2%} (standard error, {len(apart)} seeds)", flush=True
-            )
+    overrides = [f"device={options.device}", "data.device=auto", *(RANDOM if options.random else [])]
+    compare(stages, options.variants.split(","), options.seeds, overrides)
 
 
 def spread(values: np.ndarray) -> float:

@@ -112,6 +112,15 @@ def predictor_flops(c: PredictorConfig, rows: int, length: int) -> float:
     )
 
 
+def step_flops(config: TokenizerConfig | PredictorConfig, tokenizer: TokenizerConfig, batch: int, rows: int) -> float:
+    """Of a training step on windows of `rows` rows: a backward pass counts as two forward ones."""
+    if isinstance(config, TokenizerConfig):
+        return 3 * tokenizer_flops(config, batch * rows, rows)
+    # The frozen tokenizer encodes every batch: encoder only, no backward.
+    encoding = (tokenizer.n_enc_layers - 1) * block_flops(tokenizer.d_model, tokenizer.ff_dim, batch * rows, rows)
+    return 3 * predictor_flops(config, batch * (rows - 1), rows - 1) + encoding
+
+
 class Ours:
     """A step of our loop: gather, forward, backward, clip, optimiser."""
 
@@ -142,7 +151,7 @@ class Yardstick:
         self.model, self.tokenizer = model, tokenizer
         self.source = batches
         self.batches = iter(batches)
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.1, foreach=False)
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.1)
 
     def __call__(self) -> None:
         x, stamps = next(self.batches)
@@ -194,13 +203,10 @@ def main() -> None:
     cases += [(f"predictor {size}", PREDICTORS[size]) for size in options.sizes.split(",") if size]
     for name, config in cases:
         source = yardstick.loader(tables, ROWS, LOOKBACK, 10**6, BATCH)
+        flops = step_flops(config or tokenizer_config, tokenizer_config, BATCH, ROWS)
         if config is None:
-            flops = 3 * tokenizer_flops(tokenizer_config, BATCH * ROWS, ROWS)
             slow = Yardstick(yardstick.Tokenizer(tokenizer_config), source, None)
         else:
-            flops = 3 * predictor_flops(config, BATCH * (ROWS - 1), ROWS - 1)
-            # The frozen tokenizer encodes every batch: encoder only, no backward.
-            flops += (tokenizer_config.n_enc_layers - 1) * block_flops(256, 512, BATCH * ROWS, ROWS)
             slow = Yardstick(yardstick.Predictor(config), source, yardstick.Tokenizer(tokenizer_config))
         variants: list[tuple[str, str, Callable[[], Any], float | None]] = [("yardstick", "float32", slow, None)]
         for precision in ("float32", "bfloat16"):

@@ -1,7 +1,7 @@
 """The loop that training is measured against: the shape that Kronos trainers usually have.
 
 Windows are sliced from data frames one by one in a Dataset, every projection is a module of its own, norms and
-sampling are written out, AdamW is not fused, everything is float32. It computes the same losses.
+sampling are written out, AdamW is not fused, everything is float32. It computes the same losses, on any device.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class Positions(nn.Module):
     def forward(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         length = q.shape[-2]
         if self.kept is None or self.kept[0] != length:
-            angles = torch.einsum("i,j->ij", torch.arange(length).float(), self.inv_freq)
+            rows = torch.arange(length, device=self.inv_freq.device).float()
+            angles = torch.einsum("i,j->ij", rows, self.inv_freq)
             both = torch.cat((angles, angles), dim=-1)
             self.kept = (length, both.cos()[None, None], both.sin()[None, None])
         _, cos, sin = self.kept
@@ -190,7 +191,7 @@ class Tokenizer(nn.Module):
 
     def ids(self, x: Tensor) -> tuple[Tensor, Tensor]:
         bits = (self.unit(x) >= 0).long()
-        weights = 2 ** torch.arange(self.c.s1_bits)
+        weights = 2 ** torch.arange(self.c.s1_bits, device=x.device)
         return (bits[..., : self.c.s1_bits] * weights).sum(-1), (bits[..., self.c.s1_bits :] * weights).sum(-1)
 
     def forward(self, x: Tensor) -> Tensor:

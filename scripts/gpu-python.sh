@@ -1,13 +1,14 @@
 #!/bin/sh
-# test-gpu.sh PYTHON WHEELS: the tests that need a CUDA device, with the torch that PYTHON already has.
+# gpu-python.sh PYTHON WHEELS ARGUMENTS...: PYTHON with its own torch, on a machine with a CUDA device and no environment.
 # What else is missing comes from the folder WHEELS, which `make wheels` fills; no network is needed.
 set -eu
 python=$1
 wheels=$2
+shift 2
 site=build/gpu-packages
 
 if ! "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
-    echo "$python sees no CUDA device (or has no torch): every case below will be skipped." >&2
+    echo "$python sees no CUDA device (or has no torch): what needs one will be skipped, or refuse." >&2
 fi
 missing=$("$python" - <<'PY'
 import re
@@ -34,5 +35,4 @@ if [ -n "$missing" ]; then
 fi
 export HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1 PYTHONPATH="$PWD/src:$PWD/$site"
 "$python" -c 'import torch; d = torch.cuda.is_available(); print("torch", torch.__version__, "on", torch.cuda.get_device_name() if d else "no GPU")'
-# One line per case as it ends; nothing in parallel: they share one device.
-exec "$python" -m pytest tests/gpu -vv -rs --durations=5 -p no:cacheprovider
+exec "$python" "$@"
