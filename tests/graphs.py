@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
+from torch.utils._pytree import tree_flatten, tree_map_only
 
 from chandler.devices import graphs
 
@@ -34,9 +34,11 @@ class Recorder(TorchDispatchMode):
         indices = args[1] if name in ("aten::index", "aten::index_put_", "aten::index_put") else ()
         if name in ASKS or any(i is not None and i.dtype == torch.bool for i in indices):
             raise RuntimeError(f"operation not permitted when stream is capturing: {name}")
+        # As they are now: an operation such as `squeeze_` may give them another shape.
+        now = tree_map_only(torch.Tensor, torch.Tensor.detach, (args, kwargs))
         made = func(*args, **kwargs)
-        outs = [t for t in tree_flatten(made)[0] if isinstance(t, torch.Tensor)]
-        self.done.append((func, args, kwargs, outs))
+        if not func.is_view and torch.Tag.inplace_view not in func.tags:  # still the same memory
+            self.done.append((func, *now, [t.detach() for t in tree_flatten(made)[0] if isinstance(t, torch.Tensor)]))
         return made
 
     def replay(self) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,20 @@ from torch import Tensor
 import chandler
 from chandler import Forecaster, load_bars
 from chandler.compat import Kronos, KronosPredictor, KronosTokenizer
+from chandler.devices import graphs
 from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.generation import generate
 from chandler.forecasting.engine.planning import GenerationSettings
 from chandler.forecasting.engine.sampling import Sampling
+from chandler.training.run import finetune
+from chandler.training.runs import Run
+from tests.conftest import GOLDEN
 from tests.forecasting.engine.edges import assert_same
 from tests.forecasting.engine.test_generation import prompt_of
+from tests.graphs import graphs_on_cpu
 from tests.nn.test_golden import assert_gradients_match, predictor_losses, tokenizer_loss, trajectory
 from tests.test_compat import case
+from tests.training.conftest import TINY, tiny_run
 from tests.training.killing import kill_until_done, start
 
 pytestmark = pytest.mark.gpu
@@ -183,6 +189,99 @@ def test_memory_stays_level_over_50_forecasts(device: torch.device, precision: A
         say(f"{precision}: allocated {levels[4][0] / 1e6:.1f} MB after 5 and {levels[-1][0] / 1e6:.1f} MB after 50")
         assert levels[-1][0] == levels[4][0]
         assert levels[-1][1] <= levels[4][1]
+
+
+# --- training ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_graphs(device: torch.device) -> Iterator[None]:
+    """A CPU has the recorder's."""
+    if device.type == "cuda":
+        yield
+    else:
+        with graphs_on_cpu():
+            yield
+
+
+def one_stage(folder: Path, stage: str, device: torch.device, **changes: Any) -> dict[str, Any]:
+    """Six steps of one stage with dropout, 2 x 16 windows each but for the last of an epoch, which has 7."""
+    config = tiny_run(folder) | {"device": device.type, **changes}
+    config["data"] |= {"windows_per_epoch": 71, "validation_stride": 60, "device": "auto"}
+    config["tokenizer"] |= {"enabled": stage == "tokenizer", "accumulation_steps": 2, "learning_rate": 1e-4}
+    config["predictor"] |= {"enabled": stage == "predictor", "accumulation_steps": 2, "learning_rate": 1e-4}
+    dropout = {"ffn_dropout_p": 0.2, "resid_dropout_p": 0.1, "attn_dropout_p": 0.1}
+    config[stage]["architecture"] = {**config[stage]["architecture"], **dropout}
+    if stage == "predictor":
+        config["tokenizer"] |= {"start": str(GOLDEN / "tokenizer"), "architecture": None}
+        config["predictor"]["architecture"] |= {**TINY, "s1_bits": 6, "s2_bits": 6, "token_dropout_p": 0.1}
+        config["predictor"] |= {"token_noise": 0.2, "least_lookback": 8}
+    return config
+
+
+def trained(run: Run, stage: str) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+    records = [r for r in run.metrics() if r["stage"] == stage and r["kind"] == "train"]
+    return records, load_file(run.folder / stage / "model.safetensors")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("stage", ["tokenizer", "predictor"])
+def test_a_captured_step_is_the_step_itself(device: torch.device, tmp_path: Path, stage: str, precision: str,
+                                            with_graphs: None, say: Say) -> None:  # fmt: skip
+    """Step by step: losses, norms, and the weights at the end. A mask or window of another step moves weights by 1e-4 a step."""
+    runs = []
+    for way in ("off", "on"):
+        config = one_stage(tmp_path / way, stage, device, precision=precision)
+        config[stage]["cuda_graph"] = way
+        runs.append(trained(finetune(config), stage))
+    (eager, before), (replayed, after) = runs
+    assert [r["step"] for r in eager] == [r["step"] for r in replayed] == [1, 2, 3, 4, 5, 6]
+    near = {"rel": 1e-4, "abs": 1e-5} if precision == "float32" else {"rel": 2e-2, "abs": 2e-3}
+    for a, b in zip(eager, replayed, strict=True):
+        for name in a.keys() - {"time", "windows_per_second", "stage", "kind"}:
+            assert b[name] == pytest.approx(a[name], **near), (a["step"], name)
+    apart = torch.cat([(before[name] - after[name]).abs().flatten() for name in before])
+    rates = [f"{rows[-2]['windows_per_second']:,.0f}" for rows, _ in runs]
+    say(f"{stage}, {precision}: weights differ by {apart.mean():.1e} in the mean; windows/s {' -> '.join(rates)}")
+    assert apart.mean() <= (2e-6 if precision == "float32" else 2e-5)
+
+
+@pytest.mark.parametrize("bars_on", ["cpu", "auto"])
+def test_a_step_that_is_not_finite_is_left_out_and_named(device: torch.device, tmp_path: Path, bars_on: str,
+                                                         with_graphs: None, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    store = load_bars(STOCKS, symbols=["AAPL", "IBM"], adjust="auto")
+    bad_day = str(store["AAPL"].timestamps[1000].date())
+    store.save(tmp_path / "store")
+    values = np.load(tmp_path / "store" / "values.npy", mmap_mode="r+")
+    values[1000, 2] = np.nan
+    values.flush()
+    config = one_stage(tmp_path / "run", "tokenizer", device, log_every=10)
+    config["data"] |= {"path": str(tmp_path / "store"), "symbols": None, "stride": 24, "windows_per_epoch": None,
+                       "device": bars_on}  # fmt: skip
+    config["tokenizer"] |= {"on_nonfinite": "skip", "cuda_graph": "on", "epochs": 2}
+    run = finetune(config)
+    assert run.summary["stages"]["tokenizer"]["skipped"] == 2, "once an epoch"
+    assert all(bool(torch.isfinite(weight).all()) for weight in trained(run, "tokenizer")[1].values())
+    told = " ".join(capsys.readouterr().out.split()).split("warning: ")
+    named = [text for text in told if "the step was left out" in text]
+    assert len(named) == 2
+    for text in named:
+        first, last = (text.split("in windows AAPL ")[1].split()[place] for place in (0, 3))
+        assert first <= bad_day <= last
+
+
+def test_a_step_that_does_not_fit_is_done_as_it_is(device: torch.device, tmp_path: Path, with_graphs: None,
+                                                   monkeypatch: pytest.MonkeyPatch,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    def full(work: Any, device: torch.device, warm_ups: int) -> Any:
+        work()
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setitem(graphs.CAPTURES, device.type, full)
+    run = finetune(one_stage(tmp_path / "run", "predictor", device))
+    assert len(trained(run, "predictor")[0]) == 6
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.count("since they cannot be captured: there is no memory for it") == 1
 
 
 # --- the commands ----------------------------------------------------------------------------------------------

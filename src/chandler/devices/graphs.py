@@ -30,6 +30,7 @@ def _capture(work: Work, device: torch.device, warm_ups: int) -> Work:
         for _ in range(warm_ups):  # libraries choose kernels and take workspaces, which a capture must not
             work()
         stream.synchronize()
+        torch.cuda.empty_cache()  # a graph has memory of its own: what the warm-ups took would be held beside it
         # Other threads may go on with their own work: a batch is prepared while this one is captured.
         graph.capture_begin(capture_error_mode="thread_local")
         try:

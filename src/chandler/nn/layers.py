@@ -138,9 +138,9 @@ class Attention(JointParameters):
         q, k, v = self.split_heads(q), self.split_heads(k), self.split_heads(v)
         if rotary is not None:
             # The query stands at the end of the memory: the last Tq positions of the table are its own.
-            cos, sin = rotary
+            cos, sin = rotary[0].to(q.dtype), rotary[1].to(q.dtype)
             tq = q.shape[-2]
-            q, k = rotate(q, (cos[-tq:], sin[-tq:])), rotate(k, rotary)
+            q, k = rotate(q, (cos[-tq:], sin[-tq:])), rotate(k, (cos, sin))
         dropout = self.attn_dropout if self.training else 0.0
         out = attention(q, k, v, causal=causal, dropout_p=dropout)
         return self.resid_dropout(self.out_proj(out.transpose(1, 2).flatten(-2)))

@@ -101,6 +101,7 @@ def _finetune(
     force: bool,
 ) -> Run:
     folder = Path(settings.out)
+    engine.require_ways(settings, accelerator)
     runs.require_folder(folder, settings, overwrite=overwrite, resume=resume, force=force)
     data, home = place_on_device(load_sources(settings), settings.data.device, accelerator.device)
     # Every rank reads what an earlier run finished, and opens what it starts from, before rank 0 writes anything new.
@@ -124,10 +125,12 @@ def _finetune(
         },
         "stages": {stage.name: stage.earlier for stage in stages if resume and stage.earlier is not None},
         "forecast": _forecast_settings(settings),
+        "precision": engine.precision_of(accelerator),
     }
     if accelerator.is_main_process:
         # Until summary.json has them: what stands where a start was may be another model when the run is resumed.
         runs.write_json(folder / runs.STARTS, summary["starts"])
+        progress.note(f"computed on {accelerator.device} in {summary['precision']}")
         _announce(progress, settings, data, stages, home)
     plain = runs.flattened(settings.model_dump(mode="json"))
     with closing(Tracking(accelerator, plain, progress.on_warning)) as tracking:

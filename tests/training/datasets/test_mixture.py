@@ -72,7 +72,7 @@ def test_windows_of_both_stores_are_gathered_in_order() -> None:
     main, replay = windows(20, level=100.0), windows(20, level=9000.0)
     mixture = TrainingSet(main, replay, share=0.5)
     cpu = torch.device("cpu")
-    values, stamps = mixture.gather_tensors(np.array([3, len(main) + 2, 0, len(main)]), cpu)
+    values, stamps = mixture.fetch(np.array([3, len(main) + 2, 0, len(main)]), cpu)()
     for place, (source, index) in enumerate([(main, 3), (replay, 2), (main, 0), (replay, 0)]):
         one = source.gather(np.array([index]))
         assert (values[place].numpy() == one.values[0]).all()
@@ -107,10 +107,11 @@ def test_a_dropped_volume_is_what_zeros_normalise_to() -> None:
     rows = np.random.default_rng(0).uniform(1, 2, (2, 6, 6)).astype(np.float32)
     without = rows.copy()
     without[0, :, 4:] = 0.0
-    batch = Batch(torch.from_numpy(normalise(rows, 4)[0]), torch.zeros(2, 6, 5), torch.zeros(2, 6))
-    dropped = drop_volume(batch, torch.tensor([0.01, 0.9]), 0.05)
+    values, chances = torch.from_numpy(normalise(rows, 4)[0]), torch.tensor([0.01, 0.9])
+    batch = Batch(values, torch.zeros(2, 6, 5), torch.zeros(2, 6), chances=chances)
+    dropped = drop_volume(batch, 0.05)
     assert torch.equal(dropped.values, torch.from_numpy(normalise(without, 4)[0]))
-    assert drop_volume(batch, torch.tensor([0.0, 0.0]), 0.0) is batch
+    assert drop_volume(batch, 0.0) is batch
 
 
 def test_the_share_of_dropped_volumes_and_its_independence_of_the_sharding() -> None:

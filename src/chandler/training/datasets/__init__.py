@@ -1,9 +1,11 @@
 """Which windows are trained on and validated on.
 
 `sources` loads and splits, `corpus` joins several sources; `mixture` orders an epoch and `batching` cuts it into steps;
-`augment` makes a batch and changes it. `device_placement` decides where the rows live, `device_cache` cuts windows there.
+`augment` makes a batch and changes it, `ahead` works out those of the next step. `device_placement` decides where the rows
+live, `device_cache` cuts windows there.
 """
 
+from chandler.training.datasets.ahead import Feeder, ReadyBatch
 from chandler.training.datasets.augment import Batch, drop_volume, random_lookback, replace_tokens, to_device
 from chandler.training.datasets.batching import BatchPlan, MicroBatch, derive_seed
 from chandler.training.datasets.device_placement import nbytes, place, place_on_device
@@ -13,7 +15,9 @@ from chandler.training.datasets.sources import RunData, data_inputs, load_source
 __all__ = [
     "Batch",
     "BatchPlan",
+    "Feeder",
     "MicroBatch",
+    "ReadyBatch",
     "RunData",
     "TrainingSet",
     "data_inputs",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from chandler.data import VOLUME
 from chandler.data.datasets import CLIP, EPSILON, Windows
-from chandler.training.datasets.device_cache import gather_tensors
+from chandler.training.datasets.device_cache import fetch, upload
 from chandler.training.datasets.mixture import TrainingSet
 
 NOISE_LAGS = 4
@@ -33,31 +32,38 @@ class Batch:
     """(B,) int64: rows that the scale of each window comes from, where they differ."""
     noise: Tensor | None = None
     """(B, T, 2) in [0, 1): for each bar whether its pair of tokens is replaced, and from how far before; None: none is."""
+    chances: Tensor | None = None
+    """(B,) in [0, 1), one for each window: whether it is changed for training; None: none is."""
+
+    def copy(self) -> Batch:
+        """The same numbers in memory of their own."""
+        there = {field.name: tensor for field in fields(self) if (tensor := getattr(self, field.name)) is not None}
+        return replace(self, **{name: tensor.clone() for name, tensor in there.items()})
+
+    def overwrite(self, other: Batch) -> None:
+        """Take the numbers of another batch of the same shape, in place."""
+        for field in fields(self):
+            if (mine := getattr(self, field.name)) is not None:
+                mine.copy_(getattr(other, field.name), non_blocking=True)
 
 
-def to_device(
-    windows: Windows | TrainingSet,
-    indices: np.ndarray,
-    uniforms: Tensor,
-    device: torch.device,
-    noise: Tensor | None = None,
-) -> Batch:
+def to_device(windows: Windows | TrainingSet, indices: np.ndarray, uniforms: Tensor, device: torch.device) -> Batch:
     """Gather windows and hand them to the device of the model."""
-    gather = windows.gather_tensors if isinstance(windows, TrainingSet) else partial(gather_tensors, windows)
-    return Batch(*gather(indices, device), uniforms.to(device), noise=None if noise is None else noise.to(device))
+    gather = windows.fetch(indices, device) if isinstance(windows, TrainingSet) else fetch(windows, indices, device)
+    return Batch(*gather(), upload(uniforms, device))
 
 
-def drop_volume(batch: Batch, chances: Tensor, share: float) -> Batch:
-    """The batch with volume and amount missing in the windows whose chance (B,) in [0, 1) is below `share`.
+def drop_volume(batch: Batch, share: float) -> Batch:
+    """The batch with volume and amount missing in the windows whose chance is below `share`.
 
     They are the last columns. Missing ones are all 0 (in 5% of windows when Kronos was pretrained), and a constant
     column is 0 when normalised.
     """
-    if not share:
+    if not share or batch.chances is None:
         return batch
-    values = batch.values.clone()
-    values[chances.to(values.device) < share, :, VOLUME:] = 0.0
-    return replace(batch, values=values)
+    last = torch.arange(batch.values.shape[-1], device=batch.values.device) >= VOLUME
+    # As a mask of the same shape, not as an index: a device would have to tell how many there are.
+    return replace(batch, values=batch.values.masked_fill((batch.chances < share)[:, None, None] & last, 0.0))
 
 
 def random_lookback(batch: Batch, least: int | None, lookback: int) -> Batch:

@@ -1,6 +1,12 @@
-"""Windows as tensors on a device: gathered there from bars that live there, or on the CPU and then moved."""
+"""Windows as tensors on a device: gathered there from bars that live there, or on the CPU and then moved.
+
+A gather has two halves. The host's can be done ahead, by another thread; the device's joins the device's other work, and
+the host waits for neither.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,6 +21,18 @@ BYTES_PER_ROW = 4 * len(FEATURES) + STAMPS
 """Of a store on a device: float32 values, and time features of a byte each."""
 _CHUNK = 1 << 20
 """Rows moved to the device at a time."""
+Gather = Callable[[], tuple[Tensor, Tensor]]
+"""The device's half of a gather: values (B, T, 6) float32, time features (B, T, 5) int64."""
+
+
+def pinned(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU where `device` can fetch it without the host: in memory that stays in its place, for a GPU."""
+    return tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on `device`. The host does not wait: torch keeps pinned memory until it is copied."""
+    return pinned(tensor, device).to(device, non_blocking=True)
 
 
 class DeviceRows:
@@ -37,7 +55,7 @@ class DeviceRows:
         The same arithmetic as `windows.normalise`, in float64. Sums over rows run in another order, so single values
         may differ by the last bit of a float32.
         """
-        first = torch.from_numpy(np.asarray(starts, np.int64)).to(self.device)
+        first = upload(torch.from_numpy(np.asarray(starts, np.int64)), self.device)
         places = first[:, None] + torch.arange(length, device=self.device)
         raw = self.values[places].double()
         shifted = raw - raw[:, :1]
@@ -60,13 +78,21 @@ class DeviceWindows(Windows):
         self.device_rows = rows
 
 
+def fetch(windows: Windows, indices: np.ndarray, device: torch.device) -> Gather:
+    """The host's half of a gather of `indices` (B,) to `device`; what comes back does the other."""
+    if isinstance(windows, DeviceWindows):
+        rows, starts, shape = windows.device_rows, windows.starts(indices), (windows.length, windows.lookback)
+
+        def cut() -> tuple[Tensor, Tensor]:
+            values, stamps = rows.windows(starts, *shape, windows.clip)
+            return values.to(device), stamps.to(device=device, dtype=torch.long)
+
+        return cut
+    batch = windows.gather(indices)
+    values, stamps = (pinned(torch.from_numpy(part), device) for part in (batch.values, batch.stamps))
+    return lambda: (upload(values, device), upload(stamps, device).long())
+
+
 def gather_tensors(windows: Windows, indices: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
     """The windows of `indices` (B,) on `device`: values (B, T, 6) float32, time features (B, T, 5) int64."""
-    if isinstance(windows, DeviceWindows):
-        values, stamps = windows.device_rows.windows(
-            windows.starts(indices), windows.length, windows.lookback, windows.clip
-        )
-    else:
-        batch = windows.gather(indices)
-        values, stamps = torch.from_numpy(batch.values), torch.from_numpy(batch.stamps)
-    return values.to(device), stamps.to(device=device, dtype=torch.long)
+    return fetch(windows, indices, device)()

@@ -15,7 +15,7 @@ from torch import Tensor
 from chandler.data.datasets import Windows, epoch_order, feistel_permutation, weighted_sample
 from chandler.errors import ConfigError
 from chandler.training.datasets.batching import derive_seed
-from chandler.training.datasets.device_cache import gather_tensors
+from chandler.training.datasets.device_cache import Gather, fetch, upload
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,17 +98,22 @@ class TrainingSet:
             found[inside] = feistel_permutation(positions[inside] % size, size, seed=derive_seed(seed, number))
         return found
 
-    def gather_tensors(self, indices: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-        """The windows of `indices` (B,) in that order, on `device`: values (B, T, 6), time features (B, T, 5) int64."""
+    def fetch(self, indices: np.ndarray, device: torch.device) -> Gather:
+        """The host's half of a gather of `indices` (B,), in that order, to `device`; what comes back does the other."""
         indices = np.asarray(indices, np.int64)
         other = indices >= len(self.main)
         if self.replay is None or not other.any():
-            return gather_tensors(self.main, indices, device)
-        main = gather_tensors(self.main, indices[~other], device)
-        replay = gather_tensors(self.replay, indices[other] - len(self.main), device)
-        place = torch.from_numpy(np.argsort(np.argsort(other, kind="stable"))).to(device)
-        values, stamps = (torch.cat(parts)[place] for parts in zip(main, replay, strict=True))
-        return values, stamps
+            return fetch(self.main, indices, device)
+        main = fetch(self.main, indices[~other], device)
+        replay = fetch(self.replay, indices[other] - len(self.main), device)
+        order = torch.from_numpy(np.argsort(np.argsort(other, kind="stable")))
+
+        def joined() -> tuple[Tensor, Tensor]:
+            place = upload(order, device)
+            values, stamps = (torch.cat(parts)[place] for parts in zip(main(), replay(), strict=True))
+            return values, stamps
+
+        return joined
 
     def describe(self, index: int) -> tuple[str, pd.Timestamp, pd.Timestamp]:
         """Symbol, first and last timestamp (local) of a window; the symbol says so if it is replayed."""

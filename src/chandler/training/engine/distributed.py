@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def make_accelerator(
     device: str = "auto",
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Literal["auto", "float32", "bfloat16"] = "float32",
     trackers: Sequence[str] = (),
     logging_dir: str | Path | None = None,
     distributed: Literal["ddp", "fsdp"] = "ddp",
@@ -31,7 +31,8 @@ def make_accelerator(
     """The process's accelerator: joins the process group when started by torchrun (nccl on GPUs, gloo on CPU).
 
     `device` is as in `devices.resolve`; of several processes each takes the CUDA device of its own number, and may not
-    be given one. `trackers` are started later; those that write files do so in `logging_dir`.
+    be given one. `precision` auto is bfloat16 where the device computes in it. `trackers` are started later; those that write
+    files do so in `logging_dir`.
 
     Raises:
         ConfigError: the device asked for is not there; or accelerate was told to use FSDP, and the settings say ddp.
@@ -42,7 +43,12 @@ def make_accelerator(
         raise ConfigError("accelerate was configured for FSDP, and the settings say otherwise. Set distributed: fsdp.")
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
-    from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, patch_environment
+    from accelerate.utils import (
+        AutocastKwargs,
+        DistributedDataParallelKwargs,
+        ProjectConfiguration,
+        patch_environment,
+    )
 
     cpu = place.type == "cpu"
     opens = not dist.is_initialized()
@@ -56,12 +62,28 @@ def make_accelerator(
     with patch_environment(**({} if "LOCAL_RANK" in os.environ else {"ACCELERATE_TORCH_DEVICE": place})):
         return Accelerator(
             cpu=cpu,
-            mixed_precision="bf16" if precision == "bfloat16" else "no",
+            mixed_precision="bf16"
+            if precision == "bfloat16" or (precision == "auto" and has_bfloat16(place))
+            else "no",
             step_scheduler_with_optimizer=False,
             log_with=["comet_ml" if name == "comet" else name for name in trackers] or None,
             project_config=ProjectConfiguration(logging_dir=str(logging_dir) if logging_dir else None),
-            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
+            # Casts of weights are not kept: a captured step would go on with those of its capture, and none is used twice.
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(gradient_as_bucket_view=True),
+                AutocastKwargs(cache_enabled=False),
+            ],
         )
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a CUDA device computes in bfloat16; older ones emulate it, slower than float32."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def precision_of(accelerator: Accelerator) -> str:
+    """What is computed in: "float32" or "bfloat16"."""
+    return "bfloat16" if accelerator.mixed_precision == "bf16" else "float32"
 
 
 def own_device(device: str) -> torch.device:

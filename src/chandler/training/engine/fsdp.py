@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 BLOCKS = ("Block",)
-"""Classes of the modules that are gathered one at a time: the transformer blocks of both models."""
+"""Classes of the modules that are gathered, or compiled, one at a time: the transformer blocks of both models."""
+DECIDE = ("cpu", "cuda")
+"""Devices whose fused AdamW leaves a step out by itself."""
 
 
 class PreparedModel:
@@ -32,21 +34,43 @@ class PreparedModel:
     model: nn.Module
     """What is called, and whose gradients are taken."""
 
+    compiled = False
+    """Whether its blocks are."""
+
     def __init__(self, stage: Stage, optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> None:
         self.accelerator, self.optimizer = accelerator, optimizer
         self.model = accelerator.prepare_model(stage.model)
+
+    def compile(self) -> None:
+        """Compile the blocks, one at a time: they share what comes of it. Names in a state dict stay as they are."""
+        for module in self.model.modules():
+            if type(module).__name__ in BLOCKS:
+                module.compile()
+        self.compiled = True
+
+    def plain(self) -> AbstractContextManager[None]:
+        """Within it nothing is compiled: for batches of another shape, and for validation, each of which would be anew."""
+        return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
 
     def exchange(self, last: bool) -> AbstractContextManager[None]:
         """Around a batch: gradients are exchanged with the last one of a step."""
         return nullcontext() if last else self.accelerator.no_sync(self.model)
 
-    def clip(self, limit: float) -> float:
-        """Scale gradients down to a norm over all weights of at most `limit`; the norm before."""
-        return float(self.accelerator.clip_grad_norm_(self.model.parameters(), limit))
+    def clip(self, limit: float) -> Tensor:
+        """Scale gradients down to a norm over all weights of at most `limit`; the norm () before."""
+        return nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+
+    def update(self, bad: Tensor) -> None:
+        """A step of the optimiser, but where `bad` (), float32, is 1: then weights, moments and their count stay."""
+        if bad.device.type in DECIDE:
+            self.optimizer.found_inf, self.optimizer.grad_scale = bad, None  # type: ignore[attr-defined]
+            self.optimizer.step()
+        elif not bad.item():
+            self.optimizer.step()
 
     def whole(self) -> AbstractContextManager[None]:
-        """Within it `stage.model` has all weights as they are now. All processes enter together."""
-        return nullcontext()
+        """Within it `stage.model` has all weights as they are now, and is not compiled. All processes enter together."""
+        return self.plain()
 
     def optimizer_state(self) -> dict[str, Any]:
         """The optimiser's state dict with whole tensors. All processes call it together."""
@@ -98,8 +122,12 @@ class Sharded(PreparedModel):
         self.model.set_requires_gradient_sync(last)  # type: ignore[operator]
         return nullcontext()
 
-    def clip(self, limit: float) -> float:
-        return float(_full(nn.utils.clip_grad_norm_(self.model.parameters(), limit)))
+    def clip(self, limit: float) -> Tensor:
+        return _full(nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+
+    def update(self, bad: Tensor) -> None:
+        if not bad.item():  # the fused kernel takes no flag beside cut weights
+            self.optimizer.step()
 
     @contextmanager
     def whole(self) -> Iterator[None]:

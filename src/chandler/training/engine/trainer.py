@@ -5,40 +5,34 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from chandler.devices import bring, wide
-from chandler.errors import ConfigError, TrainingError
-from chandler.training.datasets import (
-    BatchPlan,
-    MicroBatch,
-    RunData,
-    derive_seed,
-    drop_volume,
-    random_lookback,
-    to_device,
-)
+from chandler.devices import bring, has_graphs
+from chandler.errors import TrainingError
+from chandler.training.datasets import BatchPlan, Feeder, RunData
 from chandler.training.engine.checkpoints import CheckpointManager, TrainerState
-from chandler.training.engine.distributed import max_over_ranks, mean_over_ranks, sum_over_ranks
+from chandler.training.engine.distributed import max_over_ranks
 from chandler.training.engine.evaluator import BestScore, Evaluator, NonFinite, weights_finite
 from chandler.training.engine.forecast_validation import ForecastScorer
 from chandler.training.engine.fsdp import is_sharded, prepare_model
 from chandler.training.engine.interrupts import Interrupted, StopRequest
 from chandler.training.engine.optim import make_optimizer, make_schedule
 from chandler.training.engine.stages import Stage
+from chandler.training.engine.step import TrainStep, compiles
 from chandler.training.logging import Callback, StagePlan, StageResult
 from chandler.training.settings import Settings, StageSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-COMPILE_STEPS = 2000
-"""Optimiser steps from which compilation pays on a GPU: it takes a minute or more before the first step."""
+ASKED_EVERY = 10
+"""Steps between two questions to the other processes whether one is asked to stop: a GPU's answer has to be waited for."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +86,9 @@ class Trainer:
                 f"{stage.name}: {data.train.drawn} training windows for {plan.ranks} processes. Start fewer processes."
             )
         self.steps = plan.steps_per_epoch * s.epochs
+        sharded = is_sharded(accelerator, distributed)
         bring(accelerator.device, *stage.frozen)
-        if not is_sharded(accelerator, distributed):
+        if not sharded:
             bring(accelerator.device, stage.model)
         self.optimizer = make_optimizer(stage.model, lr=s.learning_rate, betas=s.betas, weight_decay=s.weight_decay)
         how = {"lr": s.learning_rate, "warmup": s.warmup, "div_factor": s.div_factor}
@@ -111,9 +106,14 @@ class Trainer:
             )
         setattr(stage.model, "checkpointing", s.gradient_checkpointing)  # noqa: B010 (mypy sees a plain Module)
         self.prepared = prepare_model(stage, self.optimizer, accelerator, distributed)
-        self.model = self.prepared.model
-        if self._compiles():
-            self.model = cast(nn.Module, torch.compile(self.model))
+        if compiles(s, accelerator, self.steps, sharded):
+            self.prepared.compile()
+        self.step = TrainStep(stage, s, self.run.settings.data, self.prepared, accelerator, self.seed, self._warn)
+        # What a device alone can tell costs a wait; FSDP has waited by then.
+        self.waits = sharded or not has_graphs(accelerator.device)
+        self.feeder = Feeder(
+            data.train, plan, accelerator.process_index, accelerator.device, ahead=has_graphs(accelerator.device)
+        )
         self.evaluator = Evaluator(
             stage,
             data,
@@ -122,9 +122,8 @@ class Trainer:
             self.scorer,
             lambda *work: self._tell(lambda c: c.on_validating(*work)),
         )
-        self.order, self.order_epoch = np.empty(0, np.int64), 0
-        self.losses: list[str] = []
-        """Names of the losses, in the order of a row of `state.logged`."""
+        self.pending: list[tuple[int, np.ndarray, Tensor]] = []
+        """Steps taken and not yet read: number, windows of this rank, and the row of `TrainStep`."""
 
     def fit(self) -> StageResult:
         """Train to the end, or until patience ends; the best model is then in `checkpoints.best(result.best_step)`.
@@ -136,6 +135,10 @@ class Trainer:
             TrainingError: a loss, gradient or score that is not finite; a full disk.
             Interrupted: by a signal; the state is saved.
         """
+        with closing(self.feeder):
+            return self._fit()
+
+    def _fit(self) -> StageResult:
         s, state, plan, name = self.settings, self.state, self.plan, self.stage.name
         begin = StagePlan(name, s.epochs, self.steps, plan.per_epoch, state.step if self.resumed else None)
         self._tell(lambda callback: callback.on_stage_begin(begin))
@@ -155,8 +158,9 @@ class Trainer:
             if due:
                 self._validate()
                 self._restart_clock()
-            asked = max_over_ranks(self.accelerator, self.run.stop.signal)
-            if due or state.step % s.save_every == 0 or asked:
+            saves = due or state.step % s.save_every == 0
+            asked = self._asked(saves)
+            if saves or asked:
                 self._save()
                 self._restart_clock()
             if asked:
@@ -168,56 +172,41 @@ class Trainer:
         return result
 
     def _train_step(self) -> None:
-        """One optimiser step; without effect, or an error, where one of its numbers is not finite."""
-        step, epoch = self.state.step, self.plan.epoch(self.state.step)
-        if epoch != self.order_epoch:
-            self.order, self.order_epoch = self.data.train.order(self.seed, epoch), epoch
-        index, rank = (step - 1) % self.plan.steps_per_epoch, self.accelerator.process_index
-        batches = list(self.plan.step(self.order, index, rank, step))
-        losses = self._forward_backward(batches)
-        norm = self.prepared.clip(self.settings.clip)
-        self.losses = list(losses)
-        means: list[float] = sum_over_ranks(self.accelerator, wide(torch.stack(list(losses.values())))).tolist()
-        if math.isfinite(norm) and all(map(math.isfinite, means)):
-            self.optimizer.step()
-            self.state.watch.add(means[self.losses.index("loss")])
-            self.state.logged.append([*means, norm])
-            self.windows += sum(len(micro.indices) for micro in batches)
-        else:
-            self._leave_out(np.concatenate([micro.indices for micro in batches]))
+        """One optimiser step; without effect, or an error once it is read, where one of its numbers is not finite."""
+        step = self.state.step
+        ready = self.feeder.take(step, self.steps)
+        row = self.step(step, ready)
+        self.prepared.update(self.step.bad)
         self.schedule.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.prepared.optimizer.zero_grad(set_to_none=True)
+        self.pending.append((step, np.concatenate([one.micro.indices for one in ready]), row))
+        if self.waits:
+            self._read()
 
-    def _forward_backward(self, batches: Sequence[MicroBatch]) -> dict[str, Tensor]:
-        """All batches of one optimiser step on this rank; gradients end up equal on all ranks.
+    def _read(self) -> None:
+        """Read what the steps taken have come to, all at once: here the host waits for the device."""
+        taken, self.pending = self.pending, []
+        rows = torch.stack([row for *_, row in taken]).tolist() if taken else []
+        for (step, indices, _), row in zip(taken, rows, strict=True):
+            if all(map(math.isfinite, row)):
+                self.state.watch.add(row[self.step.losses.index("loss")])
+                self.state.logged.append(row)
+                self.windows += len(indices)
+            else:
+                self._leave_out(step, indices)
 
-        Returns this rank's part of the mean losses: over ranks they sum to the global means.
-        """
-        accelerator, train = self.accelerator, self.data.train
-        # Dropout draws from torch's global generator: seeding it anew makes each step a function of (seed, step, rank).
-        torch.manual_seed(derive_seed(self.seed, self.state.step, accelerator.process_index, 1))
-        self.model.train()
-        totals: dict[str, Tensor] = {}
-        for number, micro in enumerate(batches, start=1):
-            batch = to_device(train, micro.indices, micro.uniforms, accelerator.device, micro.noise)
-            batch = drop_volume(batch, micro.chances, self.run.settings.data.drop_volume)
-            batch = random_lookback(batch, self.settings.least_lookback, train.main.lookback)
-            with self.prepared.exchange(number == len(batches)):
-                with accelerator.autocast():
-                    losses = self.stage.losses(self.model, batch, mean_over_ranks(accelerator, micro.share))
-                # DDP and FSDP average gradients over ranks, so each rank's weighted part is scaled up by their number.
-                accelerator.backward(losses["loss"] * (micro.weight * self.plan.ranks))
-            for name, value in losses.items():
-                part = value.detach().float() * micro.weight
-                totals[name] = totals[name] + part if name in totals else part
-        return totals
+    def _asked(self, now: bool) -> int:
+        """The signal that asks to stop, 0 without one, on all ranks alike. Several wait for each other: `now`, or at times."""
+        if self.accelerator.num_processes > 1 and not (now or self.waits or self.state.step % ASKED_EVERY == 0):
+            return 0
+        return max_over_ranks(self.accelerator, self.run.stop.signal)
 
-    def _leave_out(self, indices: np.ndarray) -> None:
+    def _leave_out(self, step: int, indices: np.ndarray) -> None:
         """Count a step whose loss or gradient is not finite, or stop; `indices` are its windows on this rank."""
         with self.prepared.whole():
             broken = not weights_finite(self.stage.model)
             culprits = self.evaluator.culprits(self.data.train, indices)
-        what = f"the loss or its gradient is not finite at step {self.state.step} {culprits}"
+        what = f"the loss or its gradient is not finite at step {step} {culprits}"
         if self.settings.on_nonfinite == "stop" or broken:
             raise self._diverged(what)
         self.state.skipped += 1
@@ -226,10 +215,11 @@ class Trainer:
 
     def _validate(self) -> None:
         """Measure the model as it is, and keep it if it is the best so far."""
+        self._read()
         stage, state, measure = self.stage, self.state, self.state.tracker.measure
         with self.prepared.whole():
             try:
-                scores = self.evaluator.evaluate(state.step)
+                scores = self.step.with_room(lambda: self.evaluator.evaluate(state.step))
             except NonFinite as error:
                 raise self._diverged(f"validation {error}") from None
             better = state.validated(scores)
@@ -260,6 +250,7 @@ class Trainer:
         return patience is not None and self.state.tracker.without_gain >= patience
 
     def _save(self) -> None:
+        self._read()
         self.state.seconds = self._seconds()
         with self.prepared.whole():
             moments = self.prepared.optimizer_state()
@@ -269,6 +260,7 @@ class Trainer:
 
     def _log(self, rate: Tensor | float) -> None:
         """Report the mean losses since the last record; nothing if every step since was left out."""
+        self._read()
         state, rows = self.state, self.state.logged
         if rows:
             means = np.mean(rows, axis=0).tolist()
@@ -279,7 +271,7 @@ class Trainer:
                 "step": state.step,
                 "epoch": self.plan.epoch(state.step),
             }
-            record |= dict(zip([*self.losses, "grad_norm"], means, strict=True))
+            record |= dict(zip([*self.step.losses, "grad_norm"], means, strict=True))
             record |= {"lr": float(rate), "windows_per_second": speed}
             self._tell(lambda callback: callback.on_step(record))
         state.logged = []
@@ -312,14 +304,6 @@ class Trainer:
             replay_start=state.replay_start,
             replay_best=state.replay_best,
         )
-
-    def _compiles(self) -> bool:
-        """Whether the model is compiled. ConfigError where that was asked for and cannot be."""
-        asked, sharded = self.settings.compile, is_sharded(self.accelerator, self.run.settings.distributed)
-        if asked == "on" and sharded:
-            raise ConfigError("compile: on was not tried together with distributed: fsdp. Use one of them.")
-        pays = self.accelerator.device.type == "cuda" and self.steps >= COMPILE_STEPS
-        return asked == "on" or (asked == "auto" and pays and not sharded)
 
     def _diverged(self, what: str) -> TrainingError:
         saved, name = self.checkpoints.saved(), self.stage.name

@@ -31,8 +31,9 @@ class Settings(StrictModel):
     distributed: Literal["ddp", "fsdp"] = "ddp"
     """With several processes: each holds the whole model (ddp), or a part of its weights, gradients and optimiser state
     (fsdp), for models that one device cannot hold while they are trained."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16: autocast; weights and optimiser stay float32."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """bfloat16: autocast; weights and optimiser stay float32. auto: bfloat16 on a CUDA device that computes in it, float32
+    elsewhere."""
     max_context: int | None = Field(None, ge=2)
     """Bars that the finished model sees at most when it forecasts. null: as many as its start (512 where that does
     not say), or lookback + horizon where windows are longer or weights random."""

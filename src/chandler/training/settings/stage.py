@@ -101,13 +101,16 @@ class StageSettings(StrictModel):
     gradient_checkpointing: bool = False
     """Keep less of the forward pass and compute it again in the backward pass: less memory, about a third slower."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """torch.compile: auto turns it on for long runs on CUDA; the first step then takes a minute or more."""
+    """torch.compile, block by block: auto turns it on for long runs on CUDA; the first step then takes a minute or so."""
+    cuda_graph: Literal["auto", "on", "off"] = "auto"
+    """Launch all of a step at once: auto does so on CUDA, with one process and without gradient_checkpointing. It keeps the
+    memory of a step for itself."""
     save_every: int = Field(500, ge=1)
     """Optimiser steps between two saved states; one is saved after each validation as well."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """A gradient that is not finite stops the run, or its step is left out and counted."""
 
-    @field_validator("compile", mode="before")
+    @field_validator("compile", "cuda_graph", mode="before")
     @classmethod
     def _switch(cls, value: object) -> object:
         return (
