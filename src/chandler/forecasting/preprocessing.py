@@ -121,7 +121,7 @@ def prepare_series(
         return PreparedSeries(history, times, ModelInput(z, _stamps(history, times)), (mean, std))
     known = {} if known is None else known
     past = series.timestamps[-max(rows, CALENDAR_ROWS) :]
-    key = sha256(np.ascontiguousarray(past.asi8)).digest(), past.unit, str(past.tz), len(history), suggest
+    key = sha256(past.asi8.tobytes()).digest(), past.unit, str(past.tz), len(history), suggest
     if key not in known:
         times = _worked_out(series.symbol, past, horizon, calendar, suggest)
         known[key] = times, _stamps(history, times)

@@ -7,6 +7,7 @@ The result is that of `reference.decode_tail`, which repeats the history for eve
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import starmap
 from typing import NamedTuple
 
 import torch
@@ -89,10 +90,9 @@ def decode_many(
                     else _in_windows(tokenizer, old, new, count, max_context)
                 )
                 # One transfer for all of them.
-                whole = torch.cat((bars.flatten(1), last), dim=1).cpu()
-                for index, own in zip(chunk, whole.split(1), strict=True):
-                    flat, end = own[0].split([bars[0].numel(), last[0].numel()])
-                    made[index] = DecodedPaths(flat.view(bars.shape[1:]), end)
+                whole, width = torch.cat((bars.flatten(1), last), dim=1).cpu(), last.shape[1]
+                each = zip(whole[:, :-width].unflatten(1, bars.shape[1:]), whole[:, -width:], strict=True)
+                made.update(zip(chunk, starmap(DecodedPaths, each), strict=True))
                 if decoded is not None:
                     decoded(len(chunk) * paths * horizon)
     return [made[index] for index in range(len(made))]
