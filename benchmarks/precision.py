@@ -66,7 +66,7 @@ def main() -> None:
                 folder = Path(tempfile.mkdtemp(prefix="chandler-precision-"))
                 other = "predictor" if stage == "tokenizer" else "tokenizer"
                 only = [f"{other}.enabled=false", f"seed={seed}", *overrides, *(RANDOM if options.random else [])]
-                found[name].append(last(finetune(demo_settings(folder / "run", only)), stage))
+                found[name].append(last(finetune(demo_settings(folder / "run", ["precision=float32", *only])), stage))
                 shutil.rmtree(folder)
                 took = time.monotonic() - begun
                 print(f"RESULT {stage} {name} seed {seed}: {found[name][-1]:.6g} ({took:.0f} s)", flush=True)
