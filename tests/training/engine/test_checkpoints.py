@@ -127,6 +127,7 @@ def test_changed_settings_are_refused_with_their_names(config: dict[str, Any], k
     shutil.copytree(killed, config["out"])
     config["tokenizer"]["learning_rate"] = 1e-3
     config["data"]["horizon"] = 5
+    config["tokenizer"]["cuda_graph"] = "off"  # the same numbers
     with pytest.raises(
         ConfigError,
         match=r"data\.horizon 4 -> 5; tokenizer\.learning_rate 0\.0002 -> 0\.001.*resume=True, force=True",

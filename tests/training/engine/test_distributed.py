@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from tests.training.ranks import finetune_in_two, in_two
 
-from chandler.training.engine.distributed import make_accelerator
+from chandler.training.engine.distributed import has_bfloat16, make_accelerator
 from chandler.training.run import finetune
 
 
@@ -103,6 +104,19 @@ def test_a_failure_is_told_once_and_ends_every_rank(config: dict[str, Any], tmp_
     assert done.codes == (2, 2)
     assert done.stderr.count("chandler: ") == 1
     assert "none.csv" in done.stderr
+
+
+def test_auto_is_bfloat16_where_a_gpu_computes_in_it(monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]) -> None:
+    assert make_accelerator("cpu", "auto").mixed_precision == "no"
+    asked: list[bool] = []
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation: asked.append(including_emulation) or True
+    )
+    assert has_bfloat16(torch.device("cuda"))
+    assert not has_bfloat16(torch.device("cpu"))
+    assert asked == [False]
+    config["predictor"]["enabled"] = False
+    assert finetune(config).summary["precision"] == "float32"
 
 
 def test_a_process_may_train_in_one_precision_and_then_in_another() -> None:

@@ -54,7 +54,7 @@ def everything(config: dict[str, Any]) -> None:
 WAYS: dict[str, Callable[[dict[str, Any]], None]] = {
     "plain": lambda config: None,
     "everything": everything,
-    "lora": lambda config: golden(config, mode="lora", lora={"rank": 2, "dropout": 0.1}),
+    "lora": lambda config: golden(config, mode="lora", lora={"rank": 2, "dropout": 0.1, "targets": ["q_proj", "w2"]}),
     "head": lambda config: golden(config, mode="head"),
     "bfloat16": lambda config: config.update(precision="bfloat16"),
 }
@@ -100,18 +100,26 @@ def assert_same(a: Run, b: Run) -> None:
     assert all(torch.equal(mine[name], others[name]) for name in mine)
 
 
+@pytest.fixture(scope="module")
+def eager(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The run as it is without graphs."""
+    return finetune(uneven(tmp_path_factory.mktemp("eager") / "run"))
+
+
 @pytest.mark.parametrize("way", list(WAYS))
-def test_replayed_steps_are_the_steps_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+def test_replayed_steps_are_the_steps_themselves(
+    eager: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
     """Each step's losses and norm, each validation and all weights: to the bit."""
-    config = uneven(tmp_path / "eager")
+    config = uneven(tmp_path / "replayed")
     WAYS[way](config)
-    eager = finetune(copy.deepcopy(config))
-    run, counts = replayed(config | {"out": str(tmp_path / "replayed")}, monkeypatch)
-    steps = [r["step"] for r in eager.metrics() if r["kind"] == "train"]
+    plain = eager if way == "plain" else finetune(config | {"out": str(tmp_path / "eager")})
+    run, counts = replayed(config, monkeypatch)
+    steps = [r["step"] for r in plain.metrics() if r["kind"] == "train"]
     assert steps == [*range(1, steps[-1] + 1)] * 2
     assert steps[-1] >= 6
     assert counts == [steps[-1] - 2] * 2, "all but the uneven one of each epoch"
-    assert_same(eager, run)
+    assert_same(plain, run)
 
 
 @pytest.fixture
@@ -180,10 +188,9 @@ def _watched(plain: Any, seen: list[bool]) -> Any:
 
 
 def test_what_cannot_be_captured_is_done_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    eager: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = uneven(tmp_path / "eager")
-    eager = finetune(copy.deepcopy(config))
+    config = uneven(tmp_path / "run")
 
     def full(work: Any, device: Any) -> Any:
         work()
@@ -191,8 +198,7 @@ def test_what_cannot_be_captured_is_done_as_it_is(
 
     monkeypatch.setattr(step, "captured", full)
     with graphs_on_cpu():
-        run = finetune(config | {"out": str(tmp_path / "run")})
-        assert_same(eager, run)
+        assert_same(eager, finetune(config))
         text = " ".join(capsys.readouterr().out.split())
         for stage in ("tokenizer", "predictor"):
             assert text.count(f"{stage}: steps are launched one operation at a time") == 1
@@ -204,10 +210,8 @@ def test_what_cannot_be_captured_is_done_as_it_is(
 
 
 def test_memory_beside_a_captured_step_can_be_had_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    eager: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = uneven(tmp_path / "eager")
-    eager = finetune(copy.deepcopy(config))
     compute = step.TrainStep._compute
 
     def tight(self: Any, batches: Any, micros: Any) -> Any:
@@ -216,7 +220,7 @@ def test_memory_beside_a_captured_step_can_be_had_back(
         return compute(self, batches, micros)
 
     monkeypatch.setattr(step.TrainStep, "_compute", tight)
-    run, counts = replayed(config | {"out": str(tmp_path / "run")}, monkeypatch)
+    run, counts = replayed(uneven(tmp_path / "run"), monkeypatch)
     assert counts == [2, 2], "until the uneven step at the end of the first epoch"
     assert_same(eager, run)
     assert capsys.readouterr().out.count("a captured step was given up") == 2
@@ -237,3 +241,32 @@ def test_a_graph_that_cannot_be_had_is_refused_at_once(
     finally:
         graphs.CAPTURES.pop("cpu", None)
     assert not Path(config["out"]).exists()
+
+
+@pytest.mark.slow
+def test_blocks_are_compiled_once_for_all_and_not_for_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        made.append(graph)
+        return graph.forward
+
+    compile_module = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: compile_module(self, backend=backend, **how))
+    config = uneven(tmp_path / "eager")
+    for stage, layers in (("tokenizer", {"n_enc_layers": 3, "n_dec_layers": 3}), ("predictor", {"n_layers": 2})):
+        rates = dict.fromkeys((*DROPOUT, *(["token_dropout_p"] if stage == "predictor" else [])), 0.0)
+        config[stage]["architecture"] |= layers | rates
+    plain = finetune(copy.deepcopy(config))
+    for stage in ("tokenizer", "predictor"):
+        config[stage]["compile"] = "on"
+    run = finetune(config | {"out": str(tmp_path / "compiled")})
+    assert len(made) == 3, "encoder, decoder (whose batch is twice as large) and predictor, of two blocks each"
+    assert weights(run).keys() == weights(plain).keys()
+    for a, b in zip(told(plain), told(run), strict=True):
+        assert all(
+            b[name] == (pytest.approx(value, rel=1e-4) if isinstance(value, float) else value)
+            for name, value in a.items()
+        )

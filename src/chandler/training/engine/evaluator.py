@@ -96,22 +96,25 @@ class Evaluator:
         """
         stage, accelerator = self.stage, self.accelerator
         mine = np.arange(accelerator.process_index, len(windows), accelerator.num_processes)
-        sums = dict.fromkeys(stage.measures, 0.0)
+        starts, found = range(0, len(mine), self.batch_size), []
         with torch.no_grad(), eval_mode(stage.model):
-            for lo in range(0, len(mine), self.batch_size):
+            for lo in starts:
                 indices = mine[lo : lo + self.batch_size]
                 batch = to_device(windows, indices, torch.zeros(len(indices), windows.length), accelerator.device)
                 with accelerator.autocast():
-                    found = stage.validation(batch, key=(part, lo))
-                for name in stage.measures:
-                    sums[name] += float(found[name])
-                if not suspects and not all(map(math.isfinite, sums.values())):
-                    suspects += indices.tolist()
+                    measured = stage.validation(batch, key=(part, lo))
+                found.append(torch.stack([measured[name] for name in stage.measures]))
                 self.report(min(lo + self.batch_size, len(mine)), len(mine))
+        sums = [0.0] * len(stage.measures)
+        # Read all at once: until here the host has not waited for the device.
+        for lo, row in zip(starts, torch.stack(found).tolist() if found else [], strict=True):
+            sums = [total + value for total, value in zip(sums, row, strict=True)]
+            if not suspects and not all(map(math.isfinite, sums)):
+                suspects += mine[lo : lo + self.batch_size].tolist()
         # float64, so that the split over ranks does not show in the score.
-        row = torch.tensor([*sums.values(), float(len(mine))], dtype=torch.float64)
-        *values, count = sum_over_ranks(accelerator, row).tolist()
-        return {name: value / count for name, value in zip(sums, values, strict=True)}
+        shared = torch.tensor([*sums, float(len(mine))], dtype=torch.float64)
+        *values, count = sum_over_ranks(accelerator, shared).tolist()
+        return {name: value / count for name, value in zip(stage.measures, values, strict=True)}
 
     def _require_finite(self, scores: dict[str, float], step: int, suspects: list[int]) -> None:
         bad = [name for name, score in scores.items() if not math.isfinite(score)]

@@ -45,7 +45,7 @@ class PreparedModel:
         """Compile the blocks, one at a time: they share what comes of it. Names in a state dict stay as they are."""
         for module in self.model.modules():
             if type(module).__name__ in BLOCKS:
-                module.compile()
+                module.compile(dynamic=False)  # other shapes are not compiled at all, see `plain`
         self.compiled = True
 
     def plain(self) -> AbstractContextManager[None]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from chandler.devices import wide
 from chandler.nn import Kronos, KronosTokenizer
-from chandler.training.datasets import Batch, replace_tokens
+from chandler.training.datasets import Batch, replace_tokens, upload
 
 
 class Stage(Protocol):
@@ -116,7 +116,7 @@ class PredictorStage:
         if key not in self._kept:
             # int32 on the CPU: 8 bytes a bar.
             self._kept[key] = torch.stack(self.tokens(batch)).to("cpu", torch.int32)
-        s1, s2 = self._kept[key].to(batch.values.device, torch.long)
+        s1, s2 = upload(self._kept[key], batch.values.device).long()
         return s1, s2
 
     def losses(self, model: nn.Module, batch: Batch, mean_over_ranks: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:

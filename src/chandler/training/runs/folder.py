@@ -108,9 +108,11 @@ def prepare_folder(folder: Path, settings: Settings, *, overwrite: bool) -> None
 
 
 def changed_keys(old: Settings, new: Settings) -> list[str]:
-    """ "predictor.epochs 30 -> 20" for each setting that differs; where the run lies and runs does not matter."""
+    """ "predictor.epochs 30 -> 20" for each setting that differs; where the run lies and how it is launched does not
+    matter."""
     a, b = flattened(old.model_dump(mode="json")), flattened(new.model_dump(mode="json"))
     keys = sorted((a.keys() | b.keys()) - {"out", "device", "data.device", "distributed", "trackers"})
+    keys = [key for key in keys if not key.endswith(".cuda_graph")]
     return [f"{key} {a.get(key)} -> {b.get(key)}" for key in keys if a.get(key) != b.get(key)]
 
 
