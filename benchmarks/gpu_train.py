@@ -40,7 +40,7 @@ from chandler.training.engine import (
     make_accelerator,
 )
 from chandler.training.logging import Callback
-from chandler.training.settings import PRETRAINING, Settings, StageSettings, load_settings
+from chandler.training.settings import PRETRAINING, Settings, load_settings
 
 ROOT = Path(__file__).parents[1]
 NANO = ROOT / "src" / "chandler" / "assets" / "nano"
@@ -50,7 +50,7 @@ LONGEST = 10.0
 """Seconds after which a run is timed by the intervals that there are."""
 STEPS_PER_EPOCH, EPOCHS = 100, 100
 """So long that a run does what long runs do; it is stopped once it is timed."""
-HAS_GRAPHS = "cuda_graph" in StageSettings.model_fields
+COMPILED = "bfloat16, compiled"
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Case:
         """Of a run that is validated and saved at its start and its end alone."""
         data = {"path": "made up", "lookback": self.lookback, "horizon": self.horizon}
         own = {"epochs": EPOCHS, "batch_size": self.batch, "validate_every": 10**9, "save_every": 10**9}
-        switches = {"compile": compiled, **({"cuda_graph": graph} if HAS_GRAPHS else {})}
+        switches = {"compile": compiled, "cuda_graph": graph}
         overrides = [f"precision={precision}", f"device={device}", f"log_every={self.log_every}"]
         overrides += [f"{self.stage}.{key}={value}" for key, value in own.items()]
         overrides += [f'{self.stage}.{key}="{value}"' for key, value in switches.items()]
@@ -322,14 +322,12 @@ def train(bench: Bench) -> None:
     )
     bed, every = Bed(bench), cases(bench.tiny)
     jobs = [(case, "bfloat16", partial(bed.fit, case, "bfloat16")) for case in every]
-    jobs += [(case, "bare graph", partial(bed.bare, case)) for case in every if case.bare]
     jobs += [(case, "yardstick", partial(bed.yardstick, case)) for case in every]
-    if HAS_GRAPHS:
-        jobs += [(case, "bfloat16, graph off", partial(bed.fit, case, "bfloat16", graph="off")) for case in every]
-    jobs += [(case, "float32", partial(bed.fit, case, "float32")) for case in every]
+    jobs += [(case, "bare graph", partial(bed.bare, case)) for case in every if case.bare]
     if bench.compiled:
-        large = [case for case in every if case.batch == 256]
-        jobs += [(case, "bfloat16, compiled", partial(bed.fit, case, "bfloat16", compiled="on")) for case in large]
+        jobs += [(case, COMPILED, partial(bed.fit, case, "bfloat16", compiled="on")) for case in every]
+    jobs += [(case, "float32", partial(bed.fit, case, "float32")) for case in every]
+    jobs += [(case, "bfloat16, graph off", partial(bed.fit, case, "bfloat16", graph="off")) for case in every]
     try:
         for case, variant, measure in jobs:
             bed.time(case, variant, measure)

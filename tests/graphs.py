@@ -37,7 +37,8 @@ class Recorder(TorchDispatchMode):
         # As they are now: an operation such as `squeeze_` may give them another shape.
         now = tree_map_only(torch.Tensor, torch.Tensor.detach, (args, kwargs))
         made = func(*args, **kwargs)
-        if not func.is_view and torch.Tag.inplace_view not in func.tags:  # still the same memory
+        # What is called a view may be a copy (`contiguous`, `to`), so those are written down as well.
+        if torch.Tag.inplace_view not in func.tags:
             self.done.append((func, *now, [t.detach() for t in tree_flatten(made)[0] if isinstance(t, torch.Tensor)]))
         return made
 

@@ -22,7 +22,7 @@ from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.decoding import decode_many
 from chandler.forecasting.engine.encoding import encode_histories
 from chandler.forecasting.engine.generation import generate
-from chandler.forecasting.engine.memory import SHARE, free_memory
+from chandler.forecasting.engine.memory import SHARE_ACCELERATOR, free_memory
 from chandler.forecasting.engine.planning import GenerationSettings, Overflow
 from chandler.forecasting.engine.prompts import Prompt
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms
@@ -307,7 +307,7 @@ def test_a_memory_budget_comes_from_the_device(
     device: torch.device, tokenizer: KronosTokenizer, predictor: Kronos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forecaster = Forecaster(tokenizer, predictor, device=device, max_context=CONTEXT)
-    monkeypatch.setattr(torch.standin, "mem_get_info", lambda device: (int(2e5 / SHARE), FREE))  # type: ignore[attr-defined]
+    monkeypatch.setattr(torch.standin, "mem_get_info", lambda device: (int(2e5 / SHARE_ACCELERATOR), FREE))  # type: ignore[attr-defined]
     with pytest.raises(ConfigError, match=r"generation needs .* for one path"):
         forecaster.forecast(walk(), HORIZON, PATHS)
 

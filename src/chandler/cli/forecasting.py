@@ -63,7 +63,10 @@ def forecast(
         ),
     ] = False,
     memory: Annotated[
-        int | None, Option(help="MB that generation may use for caches; default: a quarter of what is free.")
+        int | None,
+        Option(
+            help="MB that generation may use for caches; default: a quarter of what is free, half on an accelerator."
+        ),
     ] = None,
     device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     out: Annotated[Path | None, Option(help="All paths as one long table, .parquet or .csv.")] = None,

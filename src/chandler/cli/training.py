@@ -156,7 +156,8 @@ def signal(
     paths: Annotated[int, Option(help="Sampled futures of each forecast that it is held against.")] = 10,
     path_dates: Annotated[int, Option(help="Dates that are forecast for that; 0: none.")] = 12,
     memory: Annotated[
-        int | None, Option(help="MB for what is embedded at a time; default: a quarter of what is free.")
+        int | None,
+        Option(help="MB for what is embedded at a time; default: a quarter of what is free, half on an accelerator."),
     ] = None,
     device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     force: Annotated[bool, Option("--force", help="Also test on dates that the model knows, and say so.")] = False,

@@ -11,7 +11,9 @@ generator of the device as it then is: after `torch.manual_seed` a replay draws 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from functools import cache
 
 import torch
 
@@ -22,15 +24,21 @@ class GraphError(RuntimeError):
     """This work cannot be captured here; it can still be done as it is. The message is the reason, for a sentence."""
 
 
+@cache
+def _side(device: torch.device) -> torch.cuda.Stream:
+    """The stream that captures of a device take turns on: its libraries' workspaces are made once."""
+    return torch.cuda.Stream(device)
+
+
 def _capture(work: Work, device: torch.device, warm_ups: int) -> Work:
-    stream = torch.cuda.Stream(device)
-    graph = torch.cuda.CUDAGraph()
+    stream, graph = _side(device), torch.cuda.CUDAGraph()
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.device(device), torch.cuda.stream(stream):
         for _ in range(warm_ups):  # libraries choose kernels and take workspaces, which a capture must not
             work()
         stream.synchronize()
-        torch.cuda.empty_cache()  # a graph has memory of its own: what the warm-ups took would be held beside it
+        if torch.cuda.mem_get_info(device)[0] < torch.cuda.memory_reserved(device):
+            torch.cuda.empty_cache()  # a graph has memory of its own: what the warm-ups took would be held beside it
         # Other threads may go on with their own work: a batch is prepared while this one is captured.
         graph.capture_begin(capture_error_mode="thread_local")
         try:
@@ -66,3 +74,23 @@ def captured(work: Work, device: torch.device, *, warm_ups: int = 3) -> Work:
         raise GraphError(reason) from error
     except RuntimeError as error:
         raise GraphError((str(error) or type(error).__name__).splitlines()[0].rstrip(".")) from error
+
+
+class Pace:
+    """Keeps the host a few pieces of work ahead of a device and no more, so that what it tells of them is about true."""
+
+    def __init__(self, device: torch.device, ahead: int) -> None:
+        self.device, self.ahead = device, ahead
+        self._open: deque[torch.cuda.Event] = deque()
+
+    def keep(self) -> None:
+        """A piece has been launched: wait until at most `ahead` of them are open. Where the host does the work itself, none
+        ever is."""
+        if self.device.type != "cuda":
+            return
+        with torch.cuda.device(self.device):
+            event = torch.cuda.Event()
+            event.record()
+        self._open.append(event)
+        if len(self._open) > self.ahead:
+            self._open.popleft().synchronize()

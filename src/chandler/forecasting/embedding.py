@@ -17,7 +17,7 @@ from chandler.data.reading import load_bars
 from chandler.data.store import BarStore, gather_windows
 from chandler.devices import device_of
 from chandler.errors import ConfigError, DataError
-from chandler.forecasting.engine import SHARE, block_bytes, eval_mode, free_memory, require_int
+from chandler.forecasting.engine import block_bytes, default_budget, eval_mode, free_memory, require_int
 from chandler.forecasting.preprocessing import many_series
 from chandler.forecasting.pretrained import ModelPair
 from chandler.progress import Report
@@ -78,7 +78,7 @@ def embed_rows(
         models: both on one device, where it is computed.
         rows: (W,), each with `lookback` rows of its symbol up to it.
         lookback: rows of a window; more than `max_context` are cut to the last ones.
-        memory_budget: bytes for what is computed at a time; None for a quarter of what is free.
+        memory_budget: bytes for what is computed at a time; None for a quarter of what is free, half on an accelerator.
         report: called with (windows done, windows in all).
 
     Returns:
@@ -178,7 +178,7 @@ def _room(windows: int, width: int) -> NDArray[np.float32]:
 
 def _batch(models: ModelPair, length: int, device: torch.device, memory_budget: int | None) -> int:
     """Windows that are computed at a time."""
-    budget = int(free_memory(device) * SHARE) if memory_budget is None else memory_budget
+    budget = default_budget(device) if memory_budget is None else memory_budget
     need = max(block_bytes(one.config, length, length) for one in (models.tokenizer, models.predictor))
     if budget < need:
         raise ConfigError(

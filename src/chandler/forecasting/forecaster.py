@@ -264,7 +264,7 @@ class Forecaster:
                 window by a row, as the reference; "block" by an eighth of it at a time, far cheaper; "trim" cuts
                 the history first so that all fits. See `generation.generate` and docs/forecasting.md.
             precision: of the predictor: "float32", or "bfloat16", with which some tokens differ.
-            memory_budget: bytes that the engine may use for caches; by default a quarter of what is free.
+            memory_budget: bytes that the engine may use for caches; by default a quarter of what is free, half on an accelerator.
             repair: give back `Forecast.repair()`.
             calibrated: blend the paths with naive ones and move them as the model's calibration.json says, so that
                 bands of the close cover what they say (`Calibration`). temperature, top_p, top_k and lookback, where left
@@ -416,7 +416,7 @@ class Forecaster:
             every: bars between two rows, from the first that has history enough on.
             lookback: rows of a window; None for the forecaster's own. Symbols with fewer have no row, and a warning names
                 them.
-            memory_budget: bytes for what is computed at a time; by default a quarter of what is free.
+            memory_budget: bytes for what is computed at a time; by default a quarter of what is free, half on an accelerator.
             progress: as in `forecast`.
 
         Returns:

@@ -24,7 +24,7 @@ class ForecastSettings:
     overflow: Overflow = "exact"
     precision: Precision = "float32"
     memory_budget: int | None = None
-    """Bytes for caches; None for a quarter of what is free."""
+    """Bytes for caches; None for a quarter of what is free, half on an accelerator."""
     calendar: str | None = None
     """None for the forecaster's own."""
     repair: bool = False

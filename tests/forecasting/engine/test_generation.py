@@ -18,7 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from chandler.errors import ConfigError
+from chandler.forecasting.engine import generation
 from chandler.forecasting.engine import reference as reencoding
+from chandler.forecasting.engine.batch import Batch
 from chandler.forecasting.engine.cache import FixedCache, PathCache, PrefixCache, bytes_per_row
 from chandler.forecasting.engine.generation import generate
 from chandler.forecasting.engine.kernels import GenerationWeights, Linear
@@ -476,3 +478,42 @@ def test_impossible_settings_say_so(predictor: Kronos) -> None:
         fast(predictor, [prompt], 4, FREE, max_context=32, dtype=torch.float16)
     with pytest.raises(ConfigError, match=r"needs .* MB for one path of 4 rows after 20"):
         fast(predictor, [prompt], 4, FREE, max_context=32, memory_budget=1000)
+
+
+def test_a_captured_step_serves_the_next_call(predictor: Kronos, replayed: None) -> None:
+    """Other histories, random numbers and weights: the memory alone is that of the call before."""
+    first, second = prompt_of(20, 12, 3), prompt_of(20, 12, 3, seed=1)
+    fast(predictor, [first], 12, FREE, max_context=64)
+    _, weights, batch = generation._kept[predictor]
+    for parameter in predictor.transformer[0].parameters():
+        parameter.data.mul_(-1.5)
+    got = fast(predictor, [second], 12, FREE, max_context=64)
+    assert generation._kept[predictor][1:] == (weights, batch)
+    assert_same(got, plain(predictor, [second], 12, FREE, max_context=64), predictor, [second], FREE, 64)
+    fast(predictor, [first], 12, GREEDY, max_context=64)
+    assert generation._kept[predictor][2] is not batch
+
+
+def test_memory_that_does_not_do_makes_smaller_batches(
+    predictor: Kronos, monkeypatch: pytest.MonkeyPatch, replayed: None
+) -> None:
+    prompts = [prompt_of(20, 12, 6, seed=seed) for seed in range(5)]
+    want = fast(predictor, prompts, 12, FREE, max_context=64)
+    load, refused, seen = Batch.load, [], []
+
+    def full(batch: Batch, *parts: Any) -> None:
+        if batch.rows > 8:
+            refused.append(batch.rows)
+            raise torch.OutOfMemoryError("no room")
+        load(batch, *parts)
+
+    monkeypatch.setattr(Batch, "load", full)
+    progress = {"progress": lambda done, total: seen.append(done)}
+    got = fast(predictor, prompts, 12, FREE, max_context=64, memory_budget=40_000_000, **progress)
+    assert refused
+    assert sorted(set(seen)) == seen
+    assert seen[-1] == 5 * 6 * 12
+    assert_same(got, want, predictor, prompts, FREE, 64)
+    monkeypatch.setattr(Batch, "load", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no room")))
+    with pytest.raises(ConfigError, match="no memory left for a single path"):
+        fast(predictor, prompts, 12, FREE, max_context=64, memory_budget=40_000_000)

@@ -8,19 +8,19 @@ says what it may use), `encoding` turns bars into ids and `decoding` ids into ba
 from chandler.forecasting.engine.decoding import decode_many
 from chandler.forecasting.engine.encoding import encode_histories
 from chandler.forecasting.engine.generation import generate
-from chandler.forecasting.engine.memory import SHARE, block_bytes, free_memory
+from chandler.forecasting.engine.memory import block_bytes, default_budget, free_memory
 from chandler.forecasting.engine.planning import GenerationSettings, Overflow
 from chandler.forecasting.engine.prompts import Prompt, eval_mode
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms, require_int
 
 __all__ = [
-    "SHARE",
     "GenerationSettings",
     "Overflow",
     "Prompt",
     "Sampling",
     "block_bytes",
     "decode_many",
+    "default_budget",
     "encode_histories",
     "eval_mode",
     "free_memory",

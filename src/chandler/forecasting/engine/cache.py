@@ -1,6 +1,6 @@
 """Keys and values of a group of series: the history once per series, each path's own new rows beside it.
 
-Attention reads both parts as one. Histories are padded to a multiple of `PAD`, so that many share a shape.
+Attention reads both parts as one.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from torch import Tensor
 from chandler.forecasting.engine.attention import attend_open_columns, attend_shared_prefix
 from chandler.forecasting.engine.kernels import GenerationWeights
 
-PAD = 32
 Rows = Callable[[int, int, int], Tensor]
 """(first, end, width) -> embedded rows (end - first, width, dim), float32, of these series, padded at the end."""
 
 
-def padded(rows: int) -> int:
+def padded(weights: GenerationWeights, rows: int) -> int:
     """Rows of a prefix after padding."""
-    return -(-rows // PAD) * PAD
+    return -(-rows // weights.pad) * weights.pad
 
 
 def bytes_per_row(weights: GenerationWeights) -> int:
@@ -41,8 +40,8 @@ class PrefixCache:
     """
 
     def __init__(self, weights: GenerationWeights, series: int, rows: int, room: int = 0) -> None:
-        self.weights, self.series, self.width, self.room = weights, series, padded(rows), room
-        self.columns = self.width + padded(room)
+        self.weights, self.series, self.width, self.room = weights, series, padded(weights, rows), room
+        self.columns = self.width + padded(weights, room)
         """Rows that there is memory for."""
         self.keys: list[Tensor] = []
         """Per layer, transposed, (series, heads, head_dim, columns)."""
@@ -70,7 +69,7 @@ class PrefixCache:
 
     def fits(self, series: int, rows: int, room: int) -> bool:
         """Whether such histories have the same place."""
-        return (self.series, self.width, self.room) == (series, padded(rows), room)
+        return (self.series, self.width, self.room) == (series, padded(self.weights, rows), room)
 
     def fill(self, lengths: Sequence[int], rows: Rows, at_once: int, encoded: Callable[[range], None]) -> None:
         """Encode histories of these lengths in place of those before; best with like lengths side by side.
@@ -88,7 +87,7 @@ class PrefixCache:
         step = max(1, at_once // self.width)
         for first in range(0, self.series, step):
             end = min(first + step, self.series)
-            self._encode(rows(first, end, padded(max(lengths[first:end]))), first)
+            self._encode(rows(first, end, padded(self.weights, max(lengths[first:end]))), first)
             encoded(range(first, end))
 
     def _encode(self, x: Tensor, first: int) -> None:
@@ -197,7 +196,7 @@ class FixedCache:
         self.weights, self.prefix, self.series, self.paths = weights, prefix, prefix.series, paths
         self.alone = prefix.room > 0
         assert not self.alone or (paths == 1 and prefix.room >= capacity)
-        device, capacity = weights.device, -(-capacity // 8) * 8  # kernels like rows of 16 bytes and more
+        device, capacity = weights.device, padded(weights, capacity)
         self.at = torch.zeros((), dtype=torch.long, device=device)
         """Own rows of each path so far."""
         self.base = torch.zeros(self.series * paths, dtype=torch.long, device=device)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chandler.forecasting.engine.kernels import suits_cpu
-from chandler.forecasting.engine.memory import MOST_ROWS, MOST_SEQUENCES, SHARE, block_bytes, free_memory
+from chandler.forecasting.engine.memory import MOST_ROWS, MOST_SEQUENCES, block_bytes, default_budget
 from chandler.forecasting.engine.prompts import eval_mode
 from chandler.forecasting.engine.reference import decode_tail
 from chandler.nn import Block, KronosTokenizer, RotaryTable, ids_to_signs, rotate
@@ -62,8 +62,8 @@ def decode_many(
         histories: ids (s1, s2) per series, each (T,), T >= 1; on any device, the same for all.
         news: ids (s1, s2) per series, each (paths, horizon); on any device, the same for all.
         max_context: rows decoded in one causal pass at most.
-        memory_budget: bytes for what is decoded at once on an accelerator, beside the model; by default a quarter of what is
-            free. One path is decoded whatever it is.
+        memory_budget: bytes for what is decoded at once on an accelerator, beside the model; by default half of what is
+            free there. One path is decoded whatever it is.
         decoded: called with a number of forecast rows when they have been decoded, with each row once.
 
     Returns:
@@ -75,7 +75,7 @@ def decode_many(
         paths, horizon = new.shape
         alike.setdefault((max(0, min(len(history), max_context - horizon)), paths, horizon), []).append(index)
     device = tokenizer.head.weight.device
-    budget = int(free_memory(device) * SHARE) if memory_budget is None else memory_budget
+    budget = default_budget(device) if memory_budget is None else memory_budget
     made: dict[int, DecodedPaths] = {}
     with eval_mode(tokenizer):
         for (shared, paths, horizon), members in alike.items():

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from chandler.devices import device_of
 from chandler.forecasting.engine.kernels import suits_cpu
-from chandler.forecasting.engine.memory import MOST_ROWS, MOST_SEQUENCES, SHARE, block_bytes, free_memory
+from chandler.forecasting.engine.memory import MOST_ROWS, MOST_SEQUENCES, block_bytes, default_budget
 from chandler.forecasting.engine.prompts import eval_mode
 from chandler.nn import KronosTokenizer
 
@@ -33,8 +33,8 @@ def encode_histories(
     Args:
         tokenizer: held in eval mode for the duration.
         windows: (T, 6) float32 on the CPU, T >= 1, of any lengths.
-        memory_budget: bytes for what passes at once on an accelerator, beside the model; by default a quarter of what is
-            free. One history passes whatever it is.
+        memory_budget: bytes for what passes at once on an accelerator, beside the model; by default half of what is
+            free there. One history passes whatever it is.
         encoded: called with a number of rows when they have been handed to the device, with each row once.
 
     Returns:
@@ -63,7 +63,7 @@ def _chunks(
     if suits_cpu(device):
         yield from ([index] for index in range(len(lengths)))
         return
-    budget = int(free_memory(device) * SHARE) if budget is None else budget
+    budget = default_budget(device) if budget is None else budget
     chunk: list[int] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
         # The longest, which all are padded to, comes last.

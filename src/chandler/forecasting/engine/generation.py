@@ -6,22 +6,26 @@ Token ids in, token ids out; the same as `reference.generate`, which defines the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from chandler.devices import GraphError, captured, device_of, has_graphs
-from chandler.forecasting.engine.cache import FixedCache, PathCache, PrefixCache, padded
+from chandler.devices import Pace, device_of
+from chandler.errors import ConfigError
+from chandler.forecasting.engine.batch import Batch, Histories
 from chandler.forecasting.engine.kernels import GenerationWeights
-from chandler.forecasting.engine.memory import SHARE, free_memory, trim_heap
+from chandler.forecasting.engine.memory import default_budget
 from chandler.forecasting.engine.planning import Chunk, GenerationSettings, encoded_at_once, plan
 from chandler.forecasting.engine.prompts import Prompt, moved
-from chandler.forecasting.engine.sampling import choose
 from chandler.nn import Kronos
 
-GRAPH_STEPS = 8
-"""Steps from which it pays to capture one: a capture costs about three of them."""
+AHEAD = 8
+"""Steps that the host may be ahead of the device while somebody is told of them."""
+PADDING = 32
+"""Positions beyond the context that padding of histories may have."""
+KEPT_BYTES = 1 << 30
+"""Of caches whose captured step is kept for the next call."""
 
 
 def generate(
@@ -40,7 +44,7 @@ def generate(
         prompts: series of any lengths and numbers of paths; their tensors may be on any device.
         settings: how.
         memory_budget: bytes for caches and buffers, beside the model and one copy of its weights; by default a
-            quarter of what is free. Paths are worked through in batches that fit.
+            quarter of what is free, half on an accelerator. Paths are worked through in batches that fit.
         progress: called with (rows generated so far, rows in all) after each step.
         encoded: called with a number of rows of history when they have been encoded, with each row once.
 
@@ -54,34 +58,112 @@ def generate(
         ConfigError: a model in several places, or a budget in which not even one path fits.
     """
     device = device_of(model)
-    longest = min(settings.max_context, max((len(prompt.s1) for prompt in prompts), default=1) + settings.horizon)
     paths = [prompt.paths for prompt in prompts]
     # Greedy paths are all equal: one is enough.
     computed = [1] * len(paths) if settings.sampling.greedy else paths
     # Made outside of inference mode: what the caller gets are ordinary tensors.
-    ids = [torch.empty(2, count, settings.horizon, dtype=torch.long, device=device) for count in computed]
-    done, total = 0, settings.horizon * sum(computed)
+    ids = torch.empty(2, sum(computed), settings.horizon, dtype=torch.long, device=device)
     with torch.inference_mode():
-        weights = GenerationWeights(
-            model, dtype=settings.dtype, positions=settings.positions, max_positions=padded(longest)
-        )
-        series = _cut(prompts, computed, settings, device)
-        budget = int(free_memory(device) * SHARE) if memory_budget is None else memory_budget
-        histories = _Histories(weights, series, encoded_at_once(weights, budget), encoded)
-        batch: _Batch | None = None
-        for chunk in plan(weights, series, settings, budget):
-            if batch is None or batch.shape != _Batch.shape_of(histories, chunk, settings):
-                batch = None  # its memory is wanted
-                batch = _Batch(histories, chunk, settings)
-            batch.load(chunk)
-            for _ in batch.steps():
-                done += batch.rows
-                if progress is not None:
-                    progress(done, total)
-            for index, new in zip(chunk.series, batch.ids.unflatten(1, (-1, chunk.count)).unbind(1), strict=True):
-                ids[index][:, chunk.paths] = new
-    every = [new.expand(-1, count, -1).contiguous() for new, count in zip(ids, paths, strict=True)]
+        budget = default_budget(device) if memory_budget is None else memory_budget
+        work = _Work(model, _cut(prompts, computed, settings, device), settings, progress)
+        work.run(budget, ids, encoded)
+    every = [
+        new if new.shape[1] == count else new.expand(-1, count, -1).contiguous()
+        for new, count in zip(ids.split(computed, dim=1), paths, strict=True)
+    ]
     return [(s1, s2) for s1, s2 in every]
+
+
+class _Work:
+    """A call: which rows are done, and the state that the next batch takes over."""
+
+    def __init__(
+        self,
+        model: Kronos,
+        series: Sequence[Prompt],
+        settings: GenerationSettings,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.model, self.series, self.settings, self.progress = model, series, settings, progress
+        starts = torch.tensor([0, *(prompt.paths for prompt in series)]).cumsum(0).tolist()
+        self.starts, self.rows = starts[:-1], starts[-1]
+        """Where the rows of each series begin among those of all, and how many there are."""
+        self.finished = torch.zeros(self.rows, dtype=torch.bool)
+        self.tried = 0
+        """Rows of the batch that is at work."""
+
+    def run(self, budget: int, ids: Tensor, encoded: Callable[[int], None] | None) -> None:
+        """Fill ids (2, rows, horizon); in smaller batches where memory does not do. ConfigError as `generate`."""
+        weights, batch = _laid_out(self.model, self.settings)
+        histories = Histories(weights, self.series, encoded_at_once(weights, budget), encoded)
+        if batch is not None:
+            histories.memory = batch.prefix
+        most = None
+        while True:
+            try:
+                chunks = plan(weights, self.series, self.settings, budget, most)
+                _keep(self.model, self.settings, weights, self._batches(histories, batch, chunks, ids))
+                return
+            except torch.OutOfMemoryError:
+                if self.tried == 1:
+                    raise ConfigError(
+                        f"{weights.device} has no memory left for a single path. Free some there, or lower lookback or horizon."
+                    ) from None
+            batch, most = None, self.tried // 2
+            histories.forget()
+            histories.at_once = max(1, histories.at_once // 2)
+            if weights.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _batches(self, histories: Histories, batch: Batch | None, chunks: Iterator[Chunk], ids: Tensor) -> Batch | None:
+        """What is not yet done, batch by batch; the last of them."""
+        settings, horizon = self.settings, self.settings.horizon
+        pace = Pace(ids.device, AHEAD)
+        for chunk in chunks:
+            rows = self._rows(chunk)
+            if self.finished[rows].all():
+                continue
+            self.tried = len(rows)
+            if batch is None or batch.shape != Batch.shape_of(histories, chunk, settings):
+                batch = None  # its memory is wanted
+                batch = Batch(histories, chunk, settings)
+            batch.load(histories, chunk)
+            done = int(self.finished.sum()) * horizon
+            fresh = len(rows) - int(self.finished[rows].sum())
+            for step, _ in enumerate(batch.steps(), start=1):
+                if self.progress is not None:
+                    pace.keep()
+                    self.progress(done + fresh * step, self.rows * horizon)
+            ids.index_copy_(1, rows.to(ids.device), batch.ids)
+            self.finished[rows] = True
+        return batch
+
+    def _rows(self, chunk: Chunk) -> Tensor:
+        """Places of the chunk's rows among those of all."""
+        starts = torch.tensor([self.starts[index] for index in chunk.series])
+        return (starts[:, None] + torch.arange(chunk.paths.start, chunk.paths.stop)).flatten()
+
+
+_kept: WeakKeyDictionary[Kronos, tuple[GenerationSettings, GenerationWeights, Batch]] = WeakKeyDictionary()
+"""Per predictor the settings of its last call and what it captured: the next such call only has to fill it anew."""
+
+
+def _laid_out(model: Kronos, settings: GenerationSettings) -> tuple[GenerationWeights, Batch | None]:
+    """The weights as they are now, with the batch of the last call where this one may take it over."""
+    longest = settings.max_context + PADDING
+    weights = GenerationWeights(model, dtype=settings.dtype, positions=settings.positions, max_positions=longest)
+    before = _kept.pop(model, None)
+    if before is None or before[0] != settings or before[1].device != weights.device:
+        return weights, None
+    before[1].take(weights)
+    return before[1:]
+
+
+def _keep(model: Kronos, settings: GenerationSettings, weights: GenerationWeights, batch: Batch | None) -> None:
+    """Leave a captured step for the next call, unless it holds much memory."""
+    if batch is not None and batch.replays and batch.nbytes <= KEPT_BYTES:
+        batch.rest()
+        _kept[model] = settings, weights, batch
 
 
 def _cut(
@@ -103,205 +185,3 @@ def _cut(
         )
         for prompt, count in zip(prompts, computed, strict=True)
     ]
-
-
-class _Histories:
-    """Encodes histories; the last encoded are kept, so that the next paths of the same series find them."""
-
-    def __init__(
-        self,
-        weights: GenerationWeights,
-        series: Sequence[Prompt],
-        at_once: int,
-        encoded: Callable[[int], None] | None,
-    ) -> None:
-        self.weights, self.series, self.at_once, self.encoded = weights, series, at_once, encoded
-        self._key: tuple[int, ...] = ()
-        """What is encoded in `_last`: the first row in view, and the series."""
-        self._last: PrefixCache | None = None
-        self._told: set[int] = set()
-
-    def place(self, indices: tuple[int, ...], start: int, room: int = 0) -> PrefixCache:
-        """Memory for rows from `start` on of the histories, and for `room` rows after them: that of the last where it fits."""
-        rows = max(len(self.series[index].s1) for index in indices) - start
-        if self._last is None or not self._last.fits(len(indices), rows, room):
-            self._last, self._key = None, ()  # its memory is wanted
-            self._last = PrefixCache(self.weights, len(indices), rows, room)
-        return self._last
-
-    def encode(self, indices: tuple[int, ...], start: int, room: int = 0) -> PrefixCache | None:
-        """Rows from `start` on of the histories; None where there are none."""
-        seen = [self.series[index] for index in indices]
-        lengths = [len(prompt.s1) - start for prompt in seen]
-        if max(lengths) <= 0:
-            return None
-        prefix = self.place(indices, start, room)
-        if self._key != (start, *indices):
-
-            def rows(first: int, end: int, width: int) -> Tensor:
-                return self._embed(seen[first:end], start, width)
-
-            prefix.fill(lengths, rows, self.at_once, lambda places: self._tell(indices, places))
-            self._key = (start, *indices)
-        return prefix
-
-    def _embed(self, prompts: Sequence[Prompt], start: int, width: int) -> Tensor:
-        """Rows from `start` on, padded to (series, width, dim)."""
-
-        def padded_to_width(parts: list[Tensor]) -> Tensor:
-            if all(len(part) == width for part in parts):
-                return torch.stack(parts)
-            last = (0,) * (2 * (parts[0].ndim - 1))
-            return torch.stack([F.pad(part, (*last, 0, width - len(part))) for part in parts])
-
-        s1, s2 = (
-            padded_to_width([ids[start:] for ids in each])
-            for each in ([p.s1 for p in prompts], [p.s2 for p in prompts])
-        )
-        stamps = [prompt.stamps[start : len(prompt.s1)] for prompt in prompts if prompt.stamps is not None]
-        time = self.weights.time(padded_to_width(stamps)).flatten(0, 1) if stamps else None
-        return self.weights.embed(s1.flatten(), s2.flatten(), time).unflatten(0, (-1, width))
-
-    def _tell(self, indices: tuple[int, ...], places: Sequence[int]) -> None:
-        new = {indices[place] for place in places} - self._told
-        self._told |= new
-        if new and self.encoded is not None:
-            self.encoded(sum(len(self.series[index].s1) for index in new))
-
-
-class _Batch:
-    """The state of a batch: caches, and the ids generated so far. Its rows are series x paths.
-
-    While the window stays in place, shapes do as well: on an accelerator a step then reads and writes tensors alone, is
-    captured once and replayed, for all batches of this shape.
-    """
-
-    def __init__(self, histories: _Histories, chunk: Chunk, settings: GenerationSettings) -> None:
-        self.weights, self.histories, self.settings, self.count = histories.weights, histories, settings, chunk.count
-        self.shape = self.shape_of(histories, chunk, settings)
-        prompts = [histories.series[index] for index in chunk.series]
-        self.rows = len(prompts) * chunk.count
-        """Paths of all series, which a step adds one row to each of."""
-        horizon, dim, device = settings.horizon, self.weights.dim, self.weights.device
-        self.uniforms = torch.empty(self.rows, horizon, 2, device=device)
-        self.ids = torch.zeros(2, self.rows, horizon, dtype=torch.long, device=device)
-        """s1 and s2, (2, rows, horizon)."""
-        stamped = prompts[0].stamps is not None  # a batch holds series with times or series without, never both
-        self.time = torch.empty(len(prompts), horizon, dim, device=device) if stamped else None
-        """Time embedding of the new rows, (series, horizon, dim)."""
-        self.hidden = torch.empty(self.rows, dim, device=device)
-        """Hidden state that the next new row follows from, (rows, dim)."""
-        self.step = torch.zeros(1, dtype=torch.long, device=device)
-        """New rows so far, (1,)."""
-        self.slides = settings.slides(len(prompts[0].s1))
-        self.paths: PathCache | FixedCache
-        if self.slides or self.weights.on_cpu:
-            self.room = 0
-            self.paths = PathCache(self.weights, len(prompts), chunk.count, settings.own_rows)
-        else:
-            self.room = settings.own_rows if chunk.count == 1 else 0
-            prefix = histories.place(chunk.series, 0, self.room)
-            self.paths = FixedCache(self.weights, prefix, chunk.count, settings.own_rows)
-        self._replay: Callable[[], None] | None = None
-        self._eager = not isinstance(self.paths, FixedCache) or not has_graphs(device) or horizon <= GRAPH_STEPS
-
-    @staticmethod
-    def shape_of(histories: _Histories, chunk: Chunk, settings: GenerationSettings) -> tuple[int, ...]:
-        """Batches of one shape can follow one another in the same memory."""
-        prompts = [histories.series[index] for index in chunk.series]
-        rows = max(len(prompt.s1) for prompt in prompts)
-        return (len(prompts), chunk.count, padded(rows), settings.slides(rows), prompts[0].stamps is not None)
-
-    def load(self, chunk: Chunk) -> None:
-        """Take up these series and paths."""
-        assert self.shape == self.shape_of(self.histories, chunk, self.settings)
-        prompts = [self.histories.series[index] for index in chunk.series]
-        self.chunk = chunk
-        self.uniforms.copy_(torch.cat([prompt.uniforms[chunk.paths] for prompt in prompts]))
-        if self.time is not None:
-            stamps = [prompt.stamps[len(prompt.s1) :] for prompt in prompts if prompt.stamps is not None]
-            self.time.copy_(self.weights.time(torch.stack(stamps)))
-        self.history = max(len(prompt.s1) for prompt in prompts)
-        """Rows of the longest history; all are as long where the window slides."""
-        self.start = 0
-        """The first row in view."""
-
-    def steps(self) -> Iterator[None]:
-        """Fill `ids` one row at a time."""
-        self._begin()
-        if not self._eager and self._replay is None:
-            try:
-                self._replay = captured(self._step, self.weights.device, warm_ups=1)
-            except GraphError:
-                self._eager = True  # as it is, it is slower and no less right
-            self._begin()
-        for step in range(1, self.settings.horizon):
-            if self._replay is not None:
-                self._replay()
-            else:
-                self._step(step)
-            yield
-        self._choose()
-        yield
-
-    def _begin(self) -> None:
-        """Encode the histories: `hidden` is then that of their last rows."""
-        prefix = self.histories.encode(self.chunk.series, 0, self.room)
-        assert prefix is not None
-        if isinstance(self.paths, FixedCache):
-            assert self.paths.prefix is prefix, "a captured step reads the memory it was captured with"
-            self.paths.restart()
-        else:
-            self.paths.restart(prefix)
-            trim_heap()  # what encoding needed: the caches of new rows fill up from here on
-        self.step.zero_()
-        self.hidden.copy_(prefix.last.repeat_interleave(self.count, dim=0))
-
-    def _step(self, end: int = 0) -> None:
-        """Choose a row of every path and encode it; `end`, the rows that there are then, counts where the window slides."""
-        self._choose()
-        start = self.settings.start(self.history + end) if self.slides else self.start
-        self.hidden.copy_(self._append() if start == self.start else self._slide(start, end))
-        self.step += 1
-
-    def _choose(self) -> None:
-        """The next row of every path, given the hidden state before it."""
-        weights, sampling, hidden = self.weights, self.settings.sampling, self.hidden
-        uniforms = self.uniforms.index_select(1, self.step)[:, 0]
-        s1 = choose(weights.s1_logits(hidden), sampling, uniforms[:, 0])
-        queries = weights.dependency_queries(s1, self.paths.positions() - 1)
-        read = self.paths.read(len(weights.layers), queries)
-        s2 = choose(weights.s2_logits(hidden, read), sampling, uniforms[:, 1])
-        self.ids.index_copy_(2, self.step, torch.stack((s1, s2))[..., None])
-
-    def _append(self) -> Tensor:
-        """Encode the chosen row of every path and remember it -> the hidden states, (rows, dim)."""
-        weights, paths = self.weights, self.paths
-        s1, s2 = self.ids.index_select(2, self.step)[..., 0]
-        time = None
-        if self.time is not None:
-            time = self.time.index_select(1, self.step).expand(-1, self.count, -1).reshape(-1, weights.dim)
-        positions = paths.positions()
-        paths.open()
-        h = weights.hidden(weights.embed(s1, s2, time), positions, paths.attend)
-        paths.write(len(weights.layers), weights.dependency_memory(h, positions))
-        paths.advance()
-        return h
-
-    def _slide(self, start: int, end: int) -> Tensor:
-        """The window moves on to `start`: encode it anew, with new rows up to `end` -> the last hidden states."""
-        weights, paths = self.weights, self.paths
-        assert isinstance(paths, PathCache)
-        self.start = start
-        paths.restart(self.histories.encode(self.chunk.series, start))
-        first = max(0, start - self.history)
-        count = end - first
-        s1, s2 = self.ids[..., first:end].flatten(1)
-        time = None
-        if self.time is not None:
-            time = self.time[:, None, first:end].expand(-1, self.count, -1, -1).reshape(-1, weights.dim)
-        positions = paths.positions(count)
-        h = weights.hidden(weights.embed(s1, s2, time), positions, paths.attend)
-        paths.write(len(weights.layers), weights.dependency_memory(h, positions))
-        paths.advance(count)
-        return h.view(self.rows, count, -1)[:, -1]

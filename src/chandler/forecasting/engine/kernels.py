@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -136,18 +137,29 @@ def rotation(rotary: Rotary, length: int) -> Tensor:
     return torch.cat((turn, turn.new_ones(length, more)), 1) if more else turn
 
 
-def turn_pairs_(x: Tensor, turn: Tensor) -> None:
-    """Turn the first columns of x (rows, some), halves of heads paired up, in place; float32 inside.
+def turn_pairs_(x: Tensor, turn: Tensor, heads: int) -> None:
+    """Turn the first `heads` heads of x (rows, some), halves of heads paired up, in place; float32 inside.
 
     Args:
-        turn: a number for every pair, (rows, turned columns / 2): broadcasting over heads takes five times as long.
+        turn: a number for every pair, as `GenerationWeights.turns` lays them out.
     """
-    count = turn.shape[1]
+    turned = (
+        x[:, : 2 * turn.shape[-1]] if turn.ndim == 2 else x[:, : 2 * heads * turn.shape[-1]].unflatten(1, (heads, -1))
+    )
     if x.dtype == torch.float32:
-        x.view(torch.complex64)[:, :count].mul_(turn)
+        turned.view(torch.complex64).mul_(turn)
     else:
-        turned = x[:, : 2 * count]
         turned.copy_((turned.float().view(torch.complex64) * turn).view(torch.float32))
+
+
+def _tensors(part: Any) -> Iterator[Tensor]:
+    """The tensors of a layout, in their order."""
+    for name, value in vars(part).items():
+        if isinstance(value, Tensor) and name != "shape":  # that has none of its own
+            yield value
+        elif isinstance(value, Linear | Layer | list):
+            for one in value if isinstance(value, list) else [value]:
+                yield from _tensors(one)
 
 
 class GenerationWeights:
@@ -164,6 +176,8 @@ class GenerationWeights:
         self.dim, self.ff_dim, self.n_heads, self.dtype = c.d_model, c.ff_dim, c.n_heads, dtype
         self.device = model.head.proj_s1.weight.device
         self.on_cpu = suits_cpu(self.device)
+        self.pad = 32 if self.on_cpu else 8
+        """Histories are padded to a multiple of so many rows, so that many share a shape and kernels can read them fast."""
         # On a CPU the small products of attention are slower in bfloat16, and more exact in float32.
         self.cache_dtype = torch.float32 if self.on_cpu else dtype
         blocks = [block for block in model.transformer if isinstance(block, Block)]
@@ -198,6 +212,12 @@ class GenerationWeights:
         weight = head.proj_s2.weight.float() * _unit_scale(model.dep_layer.norm)
         self.head_s2 = Linear(weight, head.proj_s2.bias, torch.float32)
 
+    def take(self, other: GenerationWeights) -> None:
+        """Become another layout of the same model, in the memory of this one."""
+        pairs = zip(_tensors(self), _tensors(other), strict=True)
+        for mine, new in pairs:
+            mine.copy_(new)
+
     def heads_of(self, layer: int) -> int:
         """Heads of a cached layer; the one after the last block is the dependency layer."""
         return self.n_heads if layer < len(self.layers) else DEPENDENCY_HEADS
@@ -222,20 +242,26 @@ class GenerationWeights:
             positions: of the rows, (rows,).
             attend: the attention over what the rows can see, which also remembers their keys and values.
         """
-        turn = self.turn.index_select(0, positions).repeat(1, 2 * self.n_heads)
+        turn = self.turns(self.turn, positions, 2 * self.n_heads)
         for index, layer in enumerate(self.layers):
             qkv = layer.qkv(self.unit(x).to(self.dtype)).to(self.cache_dtype)
-            turn_pairs_(qkv, turn)
+            turn_pairs_(qkv, turn, 2 * self.n_heads)
             x += layer.out(attend(index, qkv.view(len(x), 3, self.n_heads, -1)).to(self.dtype))
             gate, up = layer.up(self.unit(x).to(self.dtype)).chunk(2, dim=-1)
             x += layer.down(F.silu(gate).mul_(up))
         return self.unit(x).mul_(self.norm)
 
+    def turns(self, turn: Tensor, positions: Tensor, heads: int) -> Tensor:
+        """The numbers that turn `heads` heads at positions (rows,): (rows, pairs of all heads) on a CPU, where broadcasting
+        over heads takes five times as long; elsewhere (rows, 1, pairs of a head)."""
+        found = turn.index_select(0, positions)
+        return found.repeat(1, heads) if self.on_cpu else found[:, None]
+
     def dependency_memory(self, hidden: Tensor, positions: Tensor) -> Tensor:
         """h (rows, dim) at positions (rows,) -> keys and values of the dependency layer, (rows, 2, 4, width)."""
         kv = self.dependency_kv(hidden.to(self.dtype)).to(self.cache_dtype)
         if self.dependency_turn is not None:
-            turn_pairs_(kv, self.dependency_turn.index_select(0, positions).repeat(1, DEPENDENCY_HEADS))
+            turn_pairs_(kv, self.turns(self.dependency_turn, positions, DEPENDENCY_HEADS), DEPENDENCY_HEADS)
         return kv.view(len(kv), 2, DEPENDENCY_HEADS, -1)
 
     def dependency_queries(self, s1: Tensor, positions: Tensor) -> Tensor:
@@ -243,7 +269,7 @@ class GenerationWeights:
         q = self.dependency_query.index_select(0, s1)
         # "reference": neither query nor keys are turned; the released weights were sampled this way.
         if self.dependency_turn is not None:
-            turn_pairs_(q, self.dependency_turn.index_select(0, positions).repeat(1, DEPENDENCY_HEADS))
+            turn_pairs_(q, self.turns(self.dependency_turn, positions, DEPENDENCY_HEADS), DEPENDENCY_HEADS)
         return q.to(self.cache_dtype).view(len(q), DEPENDENCY_HEADS, -1)
 
     def s1_logits(self, hidden: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ import torch
 
 from chandler.engines import sharers
 
-SHARE = 0.25
-"""Part of the free memory that generation plans with unless told otherwise."""
+SHARE, SHARE_ACCELERATOR = 0.25, 0.5
+"""Part of the free memory that a computation plans with unless told otherwise: on a CPU, and elsewhere, where nobody else
+waits for it."""
 MOST_ROWS, MOST_SEQUENCES = 1 << 18, 1 << 15
 """Rows, and sequences of them, that pass through a tokenizer together on an accelerator: beyond, it is no busier, and a
 kernel may refuse more sequences."""
@@ -27,6 +28,11 @@ def free_memory(device: torch.device) -> int:
     """Bytes that could be allocated on `device` now; within a container's limit where there is one. Workers of an engine
     that share a machine have a part of it each."""
     return _free(device) // sharers()
+
+
+def default_budget(device: torch.device) -> int:
+    """Bytes that a computation plans with unless told otherwise."""
+    return int(free_memory(device) * (SHARE if device.type == "cpu" else SHARE_ACCELERATOR))
 
 
 def _free(device: torch.device) -> int:

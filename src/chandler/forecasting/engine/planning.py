@@ -138,25 +138,31 @@ class _Part:
 
 
 def plan(
-    weights: GenerationWeights, series: Sequence[Prompt], settings: GenerationSettings, budget: int
+    weights: GenerationWeights,
+    series: Sequence[Prompt],
+    settings: GenerationSettings,
+    budget: int,
+    most: int | None = None,
 ) -> Iterator[Chunk]:
-    """The batches, each within `budget` bytes and a number of rows that suits the device.
+    """The batches, each within `budget` bytes and `most` rows; by default as many as suit the device.
 
     Raises:
         ConfigError: not even one path fits.
     """
     row = bytes_per_row(weights)
     budget -= encoded_at_once(weights, budget) * _activations(weights)
-    most = MAX_ROWS_ACCELERATOR
+    suits = MAX_ROWS_ACCELERATOR
     if weights.on_cpu:
-        most = max(1, min(MAX_ROWS, MAX_OWN_BYTES // (settings.own_rows * row)))
+        suits = max(1, min(MAX_ROWS, MAX_OWN_BYTES // (settings.own_rows * row)))
+
+    most = suits if most is None else min(most, suits)
 
     def price(paths: int, rows: int, slides: bool) -> int:
         """Bytes of one encoded history and of `paths` paths after it."""
         path = settings.own_rows * row
         if slides:
             path += settings.own_rows * (_activations(weights) + _scores(weights, settings.max_context))
-        return padded(rows) * row + paths * path
+        return padded(weights, rows) * row + paths * path
 
     parts = []
     for index, prompt in enumerate(series):

@@ -45,7 +45,7 @@ class SignalSettings(StrictModel):
     path_dates: int = Field(12, ge=0)
     """So many dates of the test are forecast for that; 0: none."""
     memory_budget: int | None = Field(None, ge=1)
-    """Bytes for what is embedded at a time; null: a quarter of what is free."""
+    """Bytes for what is embedded at a time; null: a quarter of what is free, half on an accelerator."""
 
     @model_validator(mode="before")
     @classmethod
