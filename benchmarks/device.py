@@ -26,8 +26,6 @@ class Bench:
     device: torch.device
     tiny: bool = False
     """Smallest sizes, only to see that it runs."""
-    compiled: bool = False
-    """Whether compiled variants are timed as well."""
     rates: dict[str, float] = field(default_factory=dict)
     """FLOP/s of a large product by precision, measured here and now."""
     end: float = float("inf")

@@ -36,7 +36,7 @@ def ends(bench: Bench) -> None:
 
 
 SECTIONS: dict[str, tuple[Callable[[Bench], None], float]] = {
-    "train": (train, 180.0),
+    "train": (train, 230.0),
     "forecast": (forecast, 85.0),
     "many": (many, 95.0),
     "precision": (ends, 85.0),
@@ -50,12 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=450.0, help="for everything")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="smallest sizes, only to see that it runs")
-    parser.add_argument("--compile", action="store_true", help="time compiled training as well (minutes more)")
     options = parser.parse_args(arguments)
     chosen = options.sections.split(",")
     if unknown := [name for name in chosen if name not in SECTIONS]:
         parser.error(f"--sections: {', '.join(unknown)} not known; there are {', '.join(SECTIONS)}")
-    bench = Bench(torch.device(options.device), options.tiny, options.compile)
+    bench = Bench(torch.device(options.device), options.tiny)
     if bench.device.type == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device here. To see that it runs: --tiny --device cpu")
     end = time.monotonic() + options.seconds

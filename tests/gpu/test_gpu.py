@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,18 @@ import chandler
 from chandler import Forecaster, load_bars
 from chandler.compat import Kronos, KronosPredictor, KronosTokenizer
 from chandler.devices import graphs
+from chandler.errors import ConfigError
+from chandler.forecasting.engine import batch, generation
 from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.generation import generate
 from chandler.forecasting.engine.planning import GenerationSettings
-from chandler.forecasting.engine.sampling import Sampling
+from chandler.forecasting.engine.prompts import Prompt
+from chandler.forecasting.engine.sampling import Sampling, path_uniforms
+from chandler.hub import NANO
 from chandler.training.run import finetune
 from chandler.training.runs import Run
 from tests.conftest import GOLDEN
+from tests.forecasting.conftest import way_of
 from tests.forecasting.engine.edges import assert_same
 from tests.forecasting.engine.test_generation import prompt_of
 from tests.graphs import graphs_on_cpu
@@ -172,6 +178,83 @@ def test_a_path_is_the_same_alone_and_in_company(predictor: Kronos, device: torc
     tight = generate(predictor, prompts, GenerationSettings(**settings), memory_budget=4 << 20)
     assert_same(alone, together, predictor, prompts, sampling, 32)
     assert_same(tight, together, predictor, prompts, sampling, 32)
+
+
+@pytest.fixture
+def replaying(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A CPU goes the way of accelerators, with the recorder's graphs."""
+    with nullcontext() if device.type == "cuda" else way_of("for any device, replayed", monkeypatch):
+        yield
+
+
+@pytest.mark.parametrize("paths", [1, 7])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_captured_step_of_generation_is_the_step_itself(
+    device: torch.device, replaying: None, monkeypatch: pytest.MonkeyPatch, precision: str, paths: int
+) -> None:
+    """The same kernels in the same order: the same tokens, in the first call and in one that takes over what it captured."""
+    model = Kronos.from_pretrained(NANO).to(device)
+    series = [prompt_of(rows, 24, paths=paths, bits=(10, 10), seed=rows) for rows in (30, 64, 64)]
+    settings = GenerationSettings(24, 192, Sampling(), dtype=getattr(torch, precision))
+    replayed = generate(model, series, settings)
+    kept = generation._kept[model][2]
+    assert kept.replays
+    again = generate(model, series[::-1], settings)[::-1]
+    monkeypatch.setattr(batch, "GRAPH_STEPS", 99)
+    generation._kept.clear()
+    eager = generate(model, series, settings)
+    assert model not in generation._kept
+    for name, other in (("replayed", replayed), ("taken over", again)):
+        for a, b in zip(eager, other, strict=True):
+            assert torch.equal(torch.stack(a), torch.stack(b)), name
+
+
+@pytest.mark.parametrize("case_name", ["ctx20_h8"])
+def test_golden_tokens_through_a_captured_step(
+    golden: Path, tokenizer: KronosTokenizer, predictor: Kronos, predictor_name: str, device: torch.device,
+    replaying: None, monkeypatch: pytest.MonkeyPatch, case_name: str
+) -> None:  # fmt: skip
+    monkeypatch.setattr(batch, "GRAPH_STEPS", 1)
+    tensors = there(load_file(golden / f"{predictor_name}_greedy.safetensors"), device)
+    x, stamp, expected = (tensors[f"{case_name}.{part}"] for part in ("x", "stamp", "prediction"))
+    tokenizer.to(device)
+    predictor.to(device)
+    s1, s2 = tokenizer.encode(x)
+    horizon = expected.shape[1]
+    prompts = [Prompt(s1[i], s2[i], stamp[i], path_uniforms(0, 0, 2, horizon)) for i in range(len(x))]
+    settings = GenerationSettings(horizon, 32, Sampling(top_k=1))
+    for i, (new1, new2) in enumerate(generate(predictor, prompts, settings)):
+        whole1, whole2 = torch.cat((s1[i].expand(2, -1), new1), 1), torch.cat((s2[i].expand(2, -1), new2), 1)
+        decoded = reencoding.decode_tail(tokenizer, whole1, whole2, horizon=horizon, max_context=32)
+        torch.testing.assert_close(decoded, expected[i].expand(2, -1, -1), rtol=0, atol=1e-4)
+    assert generation._kept[predictor][2].replays
+
+
+def test_a_budget_that_is_not_there_makes_smaller_batches(device: torch.device, say: Say) -> None:
+    if device.type != "cuda":
+        pytest.skip("a limit on what may be allocated is CUDA's")
+    model = Kronos.from_pretrained(NANO).to(device)
+    series = [prompt_of(150, 24, paths=40, bits=(10, 10), seed=seed) for seed in range(60)]
+    settings = GenerationSettings(24, 192, Sampling())
+    want = generate(model, series, settings)
+    generation._kept.clear()
+    del model
+    torch.cuda.empty_cache()
+    model = Kronos.from_pretrained(NANO).to(device)
+    total = torch.cuda.get_device_properties(device).total_memory
+    limit = torch.cuda.memory_reserved(device) + (300 << 20)
+    torch.cuda.set_per_process_memory_fraction(limit / total, device)
+    try:
+        got = generate(model, series, settings, memory_budget=30 << 30)
+        generation._kept.clear()
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(1e-9, device)
+        with pytest.raises(ConfigError, match="no memory left for a single path"):
+            generate(model, series, settings, memory_budget=30 << 30)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+    parted, draws = assert_same(got, want, model, series, Sampling(), 192)
+    say(f"{parted} of {draws:,} draws parted between batches that fit and those that did not")
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

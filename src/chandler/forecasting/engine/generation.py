@@ -55,7 +55,7 @@ def generate(
         tokens: sums round with the number of rows.
 
     Raises:
-        ConfigError: a model in several places, or a budget in which not even one path fits.
+        ConfigError: a model in several places; a budget, or a device, in which not even one path fits.
     """
     device = device_of(model)
     paths = [prompt.paths for prompt in prompts]
@@ -63,10 +63,15 @@ def generate(
     computed = [1] * len(paths) if settings.sampling.greedy else paths
     # Made outside of inference mode: what the caller gets are ordinary tensors.
     ids = torch.empty(2, sum(computed), settings.horizon, dtype=torch.long, device=device)
-    with torch.inference_mode():
-        budget = default_budget(device) if memory_budget is None else memory_budget
-        work = _Work(model, _cut(prompts, computed, settings, device), settings, progress)
-        work.run(budget, ids, encoded)
+    try:
+        with torch.inference_mode():
+            budget = default_budget(device) if memory_budget is None else memory_budget
+            work = _Work(model, _cut(prompts, computed, settings, device), settings, progress)
+            work.run(budget, ids, encoded)
+    except torch.OutOfMemoryError:
+        raise ConfigError(
+            f"{device} has no memory left for a single path. Free some there, or lower lookback or horizon."
+        ) from None
     every = [
         new if new.shape[1] == count else new.expand(-1, count, -1).contiguous()
         for new, count in zip(ids.split(computed, dim=1), paths, strict=True)
@@ -93,7 +98,7 @@ class _Work:
         """Rows of the batch that is at work."""
 
     def run(self, budget: int, ids: Tensor, encoded: Callable[[int], None] | None) -> None:
-        """Fill ids (2, rows, horizon); in smaller batches where memory does not do. ConfigError as `generate`."""
+        """Fill ids (2, rows, horizon); in smaller batches where memory does not do, down to a single path."""
         weights, batch = _laid_out(self.model, self.settings)
         histories = Histories(weights, self.series, encoded_at_once(weights, budget), encoded)
         if batch is not None:
@@ -105,10 +110,8 @@ class _Work:
                 _keep(self.model, self.settings, weights, self._batches(histories, batch, chunks, ids))
                 return
             except torch.OutOfMemoryError:
-                if self.tried == 1:
-                    raise ConfigError(
-                        f"{weights.device} has no memory left for a single path. Free some there, or lower lookback or horizon."
-                    ) from None
+                if self.tried <= 1:
+                    raise
             batch, most = None, self.tried // 2
             histories.forget()
             histories.at_once = max(1, histories.at_once // 2)

@@ -106,7 +106,7 @@ class Trainer:
             )
         setattr(stage.model, "checkpointing", s.gradient_checkpointing)  # noqa: B010 (mypy sees a plain Module)
         self.prepared = prepare_model(stage, self.optimizer, accelerator, distributed)
-        if compiles(s, accelerator, self.steps, sharded):
+        if compiles(s, accelerator, plan.per_epoch * plan.length * s.epochs, sharded):
             self.prepared.compile()
         self.step = TrainStep(stage, s, self.run.settings.data, self.prepared, accelerator, self.seed, self._warn)
         # What a device alone can tell costs a wait; FSDP has waited by then.
