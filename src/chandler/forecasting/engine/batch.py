@@ -42,7 +42,7 @@ class Histories:
 
     def place(self, indices: tuple[int, ...], start: int, room: int = 0) -> PrefixCache:
         """Memory for rows from `start` on of the histories, and for `room` rows after them: that of the last where it fits."""
-        rows = max(len(self.series[index].s1) for index in indices) - start
+        rows = max(self.series[index].rows for index in indices) - start
         if self.memory is None or not self.memory.fits(len(indices), rows, room):
             self.forget()  # what it takes is wanted
             self.memory = PrefixCache(self.weights, len(indices), rows, room)
@@ -51,7 +51,7 @@ class Histories:
     def encode(self, indices: tuple[int, ...], start: int, room: int = 0) -> PrefixCache | None:
         """Rows from `start` on of the histories; None where there are none."""
         seen = [self.series[index] for index in indices]
-        lengths = [len(prompt.s1) - start for prompt in seen]
+        lengths = [prompt.rows - start for prompt in seen]
         if max(lengths) <= 0:
             return None
         prefix = self.place(indices, start, room)
@@ -77,7 +77,7 @@ class Histories:
             padded_to_width([ids[start:] for ids in each])
             for each in ([p.s1 for p in prompts], [p.s2 for p in prompts])
         )
-        stamps = [prompt.stamps[start : len(prompt.s1)] for prompt in prompts if prompt.stamps is not None]
+        stamps = [prompt.stamps[start : prompt.rows] for prompt in prompts if prompt.stamps is not None]
         time = self.weights.time(padded_to_width(stamps)).flatten(0, 1) if stamps else None
         return self.weights.embed(s1.flatten(), s2.flatten(), time).unflatten(0, (-1, width))
 
@@ -85,7 +85,7 @@ class Histories:
         new = {indices[place] for place in places} - self._told
         self._told |= new
         if new and self.encoded is not None:
-            self.encoded(sum(len(self.series[index].s1) for index in new))
+            self.encoded(sum(self.series[index].rows for index in new))
 
 
 class Batch:
@@ -112,7 +112,7 @@ class Batch:
         """Hidden state that the next new row follows from, (rows, dim)."""
         self.step = torch.zeros(1, dtype=torch.long, device=device)
         """New rows so far, (1,)."""
-        self.slides = settings.slides(len(prompts[0].s1))
+        self.slides = settings.slides(prompts[0].rows)
         self.paths: PathCache | FixedCache
         if self.slides or self.weights.on_cpu:
             self.room = 0
@@ -128,7 +128,7 @@ class Batch:
     def shape_of(histories: Histories, chunk: Chunk, settings: GenerationSettings) -> tuple[int, ...]:
         """Batches of one shape can follow one another in the same memory."""
         prompts = [histories.series[index] for index in chunk.series]
-        rows = max(len(prompt.s1) for prompt in prompts)
+        rows = max(prompt.rows for prompt in prompts)
         return (
             len(prompts),
             chunk.count,
@@ -144,9 +144,9 @@ class Batch:
         self.histories, self.chunk = histories, chunk
         self.uniforms.copy_(torch.cat([prompt.uniforms[chunk.paths] for prompt in prompts]))
         if self.time is not None:
-            stamps = [prompt.stamps[len(prompt.s1) :] for prompt in prompts if prompt.stamps is not None]
+            stamps = [prompt.stamps[prompt.rows :] for prompt in prompts if prompt.stamps is not None]
             self.time.copy_(self.weights.time(torch.stack(stamps)))
-        self.history = max(len(prompt.s1) for prompt in prompts)
+        self.history = max(prompt.rows for prompt in prompts)
         """Rows of the longest history; all are as long where the window slides."""
         self.start = 0
         """The first row in view."""

@@ -177,14 +177,5 @@ def _cut(
     every = [*(t for prompt in prompts for t in (prompt.s1, prompt.s2, prompt.uniforms)), *stamped]
     there = dict(zip(map(id, every), moved(every, device), strict=True))
     return [
-        settings.cut(
-            Prompt(
-                there[id(prompt.s1)],
-                there[id(prompt.s2)],
-                None if prompt.stamps is None else there[id(prompt.stamps)],
-                there[id(prompt.uniforms)],
-            ),
-            count,
-        )
-        for prompt, count in zip(prompts, computed, strict=True)
+        settings.cut(prompt, count, lambda t: there[id(t)]) for prompt, count in zip(prompts, computed, strict=True)
     ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import torch
+from torch import Tensor
 
 from chandler.errors import ConfigError
 from chandler.forecasting.engine.cache import bytes_per_row, padded
@@ -83,15 +84,16 @@ class GenerationSettings:
         """New rows of one path that are in view at once, at most (the last new row is never encoded)."""
         return max(1, min(self.horizon - 1, self.max_context))
 
-    def cut(self, prompt: Prompt, paths: int) -> Prompt:
-        """The prompt without the rows of history that are never seen, and its first `paths` paths."""
+    def cut(self, prompt: Prompt, paths: int, there: Callable[[Tensor], Tensor]) -> Prompt:
+        """The prompt without the rows of history that are never seen, and its first `paths` paths; `there` finds a tensor of
+        its on the device."""
         assert prompt.uniforms.shape[1] == self.horizon, "uniforms are made for another horizon"
         stamps = prompt.stamps
         return Prompt(
-            prompt.s1[-self.keep :],
-            prompt.s2[-self.keep :],
-            None if stamps is None else stamps[-self.keep - self.horizon :],
-            prompt.uniforms[:paths],
+            there(prompt.s1)[-self.keep :],
+            there(prompt.s2)[-self.keep :],
+            None if stamps is None else there(stamps)[-self.keep - self.horizon :],
+            there(prompt.uniforms)[:paths],
         )
 
     def slides(self, rows: int) -> bool:
@@ -166,7 +168,7 @@ def plan(
 
     parts = []
     for index, prompt in enumerate(series):
-        rows = len(prompt.s1)
+        rows = prompt.rows
         slides = settings.slides(rows)
         one, history = price(1, rows, slides), price(0, rows, slides)
         if budget < one:

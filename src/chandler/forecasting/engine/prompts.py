@@ -24,12 +24,17 @@ class Prompt:
     """Random numbers in [0, 1), (paths, horizon, 2) float32: one for s1 and one for s2 of each new row."""
 
     def __post_init__(self) -> None:
-        rows = len(self.s1)
+        rows = self.rows
         assert self.s1.shape == self.s2.shape == (max(rows, 1),), "s1 and s2 are (T,) with T >= 1"
         assert self.uniforms.shape[2:] == (2,), "uniforms are (paths, horizon, 2)"
         if self.stamps is not None:
             expected = (rows + self.uniforms.shape[1], 5)
             assert tuple(self.stamps.shape) == expected, f"stamps are {expected}, not {tuple(self.stamps.shape)}"
+
+    @property
+    def rows(self) -> int:
+        """Of history, T."""
+        return self.s1.shape[0]
 
     @property
     def paths(self) -> int:
