@@ -321,13 +321,15 @@ def train(bench: Bench) -> None:
         "| case | variant | ms/step | windows/s | of peak | peak memory, GB |\n| --- | --- | ---: | ---: | ---: | ---: |"
     )
     bed, every = Bed(bench), cases(bench.tiny)
-    jobs = [(case, PLAIN, partial(bed.fit, case, "bfloat16", compiled="off")) for case in every]
-    jobs += [(case, "yardstick", partial(bed.yardstick, case)) for case in every]
-    jobs += [(case, "bfloat16", partial(bed.fit, case, "bfloat16")) for case in every]
-    jobs += [(case, "bare graph", partial(bed.bare, case)) for case in every if case.bare]
     off = {"graph": "off", "compiled": "off"}
-    jobs += [(case, "float32, not compiled", partial(bed.fit, case, "float32", compiled="off")) for case in every]
-    jobs += [(case, "bfloat16, launched", partial(bed.fit, case, "bfloat16", **off)) for case in every]
+    released = [case for case in every if case.name != "nano"]
+    few = [case for case in released if case.batch < 256]
+    jobs = [(case, PLAIN, partial(bed.fit, case, "bfloat16", compiled="off")) for case in every]
+    jobs += [(case, "yardstick", partial(bed.yardstick, case)) for case in released]
+    jobs += [(case, "bare graph", partial(bed.bare, case)) for case in every if case.bare]
+    jobs += [(case, "bfloat16, launched", partial(bed.fit, case, "bfloat16", **off)) for case in few]
+    jobs += [(case, "bfloat16", partial(bed.fit, case, "bfloat16")) for case in every]
+    jobs += [(case, "float32, not compiled", partial(bed.fit, case, "float32", compiled="off")) for case in released]
     try:
         for case, variant, measure in jobs:
             bed.time(case, variant, measure)
