@@ -185,7 +185,7 @@ class GenerationWeights:
         if dtype == torch.int8 and not (suits_cpu(self.device) and packs(dtype)):
             raise ConfigError(
                 f"int8 weights are for CPUs that torch multiplies with them on (x86), the predictor is on "
-                f'{self.device}. Use precision="float32" or "bfloat16".'
+                f'{self.device}. Use precision="float32" or precision="bfloat16".'
             )
         self.dtype = torch.float32 if dtype == torch.int8 else dtype
         """Of the rows that are multiplied with the blocks' weights."""
