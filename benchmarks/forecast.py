@@ -24,6 +24,7 @@ import torch
 
 from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.generation import generate
+from chandler.forecasting.engine.kernels import packs
 from chandler.forecasting.engine.planning import GenerationSettings
 from chandler.forecasting.engine.prompts import Prompt
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms
@@ -91,10 +92,11 @@ def main() -> None:
 
 
 def bench_model(name: str, model: Kronos, context: int, sizes: Sizes, machine: Machine) -> Iterator[str]:
-    """Rows of the table: one series, growing numbers of paths; then the two ends again in bfloat16."""
+    """Rows of the table: one series, growing numbers of paths; then the two ends again in bfloat16, and int8 where it runs."""
     middle = sizes.history + sizes.horizon // 2
     kinds = [(paths, torch.float32) for paths in sizes.paths]
-    kinds += [(paths, torch.bfloat16) for paths in (sizes.paths[0], sizes.paths[-1])]
+    others = [torch.bfloat16, torch.int8] if packs(torch.int8) else [torch.bfloat16]
+    kinds += [(paths, dtype) for dtype in others for paths in (sizes.paths[0], sizes.paths[-1])]
     loop: dict[int, float] = {}
     for paths, dtype in kinds:
         if paths not in loop:
@@ -105,11 +107,11 @@ def bench_model(name: str, model: Kronos, context: int, sizes: Sizes, machine: M
         seconds, step, peak = run(model, [prompt], sizes, context, dtype)
         floors = floor(model, sizes, paths, machine, dtype.itemsize)
         half = dtype != torch.float32
-        # There is no floor for the arithmetic of bfloat16 here: its rate is another one.
+        # There is no floor for the arithmetic of others here: its rate is another one.
         floor_text = f"{floors[0] * 1e3:.1f}, " + ("-" if half else f"{floors[1] * 1e3:.1f}")
         over = "-" if half else f"{step / max(floors):.2f}"
         yield (
-            f"| {name}{' (bfloat16)' if half else ''} | 1 x {paths} | {loop[paths]:.3f} | {seconds:.2f} | "
+            f"| {name}{f' ({dtype})'.replace('torch.', '') if half else ''} | 1 x {paths} | {loop[paths]:.3f} | {seconds:.2f} | "
             f"{step * 1e3:.2f} | {loop[paths] * sizes.horizon / seconds:.0f} | {floor_text} | {over} | {peak:.0f} |"
         )
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -27,6 +27,9 @@ class StrictModel(BaseModel):
 
 Moment = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, date) else value)]
 """A date or time as text: YAML makes dates of 2024-06-30."""
+
+Precision = Literal["float32", "bfloat16", "int8"]
+"""Number format of a predictor's weights (and on accelerators of its caches) while it generates."""
 
 
 S = TypeVar("S", bound=BaseModel)

@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from chandler import progress as progress_module
+from chandler.cli.forecasting import forecast
 from chandler.data import load_bars
 from chandler.data.bars import Bars
 from chandler.data.datasets.windows import normalise
@@ -23,13 +24,14 @@ from chandler.forecasting import preprocessing
 from chandler.forecasting.anchor import HALF_LIFE, anchored
 from chandler.forecasting.engine import decoding, encoding
 from chandler.forecasting.engine import reference as reencoding
+from chandler.forecasting.engine.kernels import packs
 from chandler.forecasting.engine.planning import Overflow
 from chandler.forecasting.engine.prompts import Prompt
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.forecasting.forecaster import Forecaster
 from chandler.forecasting.preprocessing import prepare_series
 from chandler.forecasting.pretrained import RELEASES
-from chandler.forecasting.settings import ForecastSettings
+from chandler.forecasting.settings import ForecastSettings, Precision
 from chandler.nn.predictor import Kronos, PredictorConfig
 from chandler.nn.tokenizer import KronosTokenizer, TokenizerConfig
 
@@ -238,8 +240,17 @@ def test_bfloat16_keeps_most_paths_and_an_unknown_format_is_refused(forecaster: 
     # Cumulative probabilities move by 0.0005 on average at each of 64 edges, twice: some 5% of first bars change.
     assert kept > 0.85
     assert others < 0.05
+    if packs(torch.int8):
+        whole_bytes = same(precision="int8")
+        print(f"{whole_bytes:.1%} in int8")
+        assert 0.5 < whole_bytes < 1
     with pytest.raises(ConfigError, match="precision"):
-        forecaster.forecast(walk(), horizon=2, paths=1, precision="int8")  # type: ignore[arg-type]
+        forecaster.forecast(walk(), horizon=2, paths=1, precision="float16")  # type: ignore[arg-type]
+
+
+def test_the_command_takes_every_precision() -> None:
+    listed = get_args(forecast.__annotations__["precision"])[0]
+    assert get_args(listed) == get_args(Precision)
 
 
 # Repeatable

@@ -46,7 +46,8 @@ def forecast(
         ),
     ] = "exact",
     precision: Annotated[
-        Literal["float32", "bfloat16"], Option(help="bfloat16 is faster where the processor has it; less exact.")
+        Literal["float32", "bfloat16", "int8"],  # chandler.settings.Precision, which is slow to import
+        Option(help="bfloat16 is faster where the processor has it, int8 on a CPU where it has not; both less exact."),
     ] = "float32",
     repair: Annotated[
         bool, Option("--repair", help="Make every bar tradable: high and low around open and close, volume >= 0.")

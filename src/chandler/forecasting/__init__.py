@@ -36,8 +36,9 @@ from chandler.forecasting.pretrained import (
     usage_text,
 )
 from chandler.forecasting.repair import PRICE_FLOOR, repair_bars
-from chandler.forecasting.settings import ForecastSettings, Precision
+from chandler.forecasting.settings import ForecastSettings
 from chandler.forecasting.signal import SIGNAL, SignalHead, model_hash, require_place
+from chandler.settings import Precision
 
 __all__ = [
     "MEMBERS",

@@ -39,10 +39,11 @@ from chandler.forecasting.pretrained import (
     save_models,
     validate_pair,
 )
-from chandler.forecasting.settings import ForecastSettings, Precision
+from chandler.forecasting.settings import ForecastSettings
 from chandler.hub import HubOptions, PushOptions
 from chandler.nn import DependencyPositions, Kronos, KronosTokenizer
 from chandler.progress import Report, patient_bar
+from chandler.settings import Precision
 
 SUGGESTED = 3
 """Series of a call for which a recorded calendar is looked for that fits: it takes longer than a small forecast."""
@@ -263,7 +264,8 @@ class Forecaster:
             overflow: what happens when history and horizon together exceed `max_context`: "exact" slides the
                 window by a row, as the reference; "block" by an eighth of it at a time, far cheaper; "trim" cuts
                 the history first so that all fits. See `generation.generate` and docs/forecasting.md.
-            precision: of the predictor: "float32", or "bfloat16", with which some tokens differ.
+            precision: of the predictor: "float32", "bfloat16", with which some tokens differ, or "int8" (on an x86 CPU), with
+                which more do.
             memory_budget: bytes that the engine may use for caches; by default a quarter of what is free, half on an accelerator.
             repair: give back `Forecast.repair()`.
             calibrated: blend the paths with naive ones and move them as the model's calibration.json says, so that

@@ -59,7 +59,7 @@ def sample_paths(
         settings.sampling,
         models.dependency_positions,
         settings.overflow,
-        torch.bfloat16 if settings.precision == "bfloat16" else torch.float32,
+        getattr(torch, settings.precision),
     )
     lengths = [len(window.values) for window in windows]
     history = sum(lengths) + sum(min(rows, generation.keep) for rows in lengths)

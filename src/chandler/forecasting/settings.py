@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import get_args
 
 from chandler.errors import ConfigError
 from chandler.forecasting.engine import Overflow, Sampling, require_int
 from chandler.forecasting.preprocessing import MIN_HISTORY
-
-Precision = Literal["float32", "bfloat16"]
-"""Number format of the predictor's weights and caches while it generates."""
+from chandler.settings import Precision
 
 
 @dataclass(frozen=True)
@@ -39,4 +37,4 @@ class ForecastSettings:
         if self.overflow not in get_args(Overflow):
             raise ConfigError(f'overflow is "exact", "block" or "trim", found {self.overflow!r}.')
         if self.precision not in get_args(Precision):
-            raise ConfigError(f'precision is "float32" or "bfloat16", found {self.precision!r}.')
+            raise ConfigError(f'precision is "float32", "bfloat16" or "int8", found {self.precision!r}.')

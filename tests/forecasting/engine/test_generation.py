@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from chandler.errors import ConfigError
-from chandler.forecasting.engine import generation
+from chandler.forecasting.engine import generation, kernels
 from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.batch import Batch
 from chandler.forecasting.engine.cache import FixedCache, PathCache, PrefixCache, bytes_per_row
 from chandler.forecasting.engine.generation import generate
-from chandler.forecasting.engine.kernels import GenerationWeights, Linear
+from chandler.forecasting.engine.kernels import GenerationWeights, Linear, packs
 from chandler.forecasting.engine.planning import GenerationSettings
 from chandler.forecasting.engine.prompts import Prompt, eval_mode
 from chandler.forecasting.engine.sampling import Sampling, choose, path_uniforms, probabilities, sample
@@ -444,6 +444,61 @@ def test_products_of_any_number_of_rows_are_products(dtype: torch.dtype, operato
         found = product(x[:rows].to(dtype))
         assert found.dtype == dtype
         torch.testing.assert_close(found.double(), want[:rows], rtol=torch.finfo(dtype).eps, atol=1e-5)
+
+
+@pytest.mark.skipif(not packs(torch.int8), reason="no int8 products on this processor")
+def test_int8_products_are_those_of_whole_steps_and_a_row_does_not_know_its_company() -> None:
+    g = torch.Generator().manual_seed(0)
+    weight, bias, x = torch.randn(96, 64, generator=g), torch.randn(96, generator=g), torch.randn(40, 64, generator=g)
+    weight[0], weight[1], x[0], x[1], x[2] = 1.0, 0.0, 1.0, 0.0, -1.0  # the largest sums there can be, and none
+    scale = (weight.abs().amax(1) / 63).clamp_min(1e-30).double()
+    most = (x.abs().amax(1, keepdim=True) / 127).clamp_min(1e-30).double()
+    want = (x / most).round() * most @ ((weight / scale[:, None]).round() * scale[:, None]).T + bias
+    engine = torch.backends.quantized.engine
+    product, plain_product = Linear(weight, bias, torch.int8), Linear(weight, None, torch.int8)
+    assert torch.backends.quantized.engine == engine
+    together = product(x)
+    torch.testing.assert_close(together.double(), want, rtol=1e-5, atol=2e-5)
+    torch.testing.assert_close(plain_product(x[4:]) + bias, together[4:])
+    assert torch.equal(together, torch.cat([product(row[None]) for row in x]))
+    off = (together - (x @ weight.T + bias)).norm(dim=1) / (x @ weight.T).norm(dim=1).clamp_min(1e-9)
+    assert 1e-3 < float(off[4:].mean()) < 0.03
+
+
+@pytest.mark.skipif(not packs(torch.int8), reason="no int8 products on this processor")
+@pytest.mark.parametrize("name", ["wide", "nano"])
+def test_int8_logits_are_near(name: str, request: Any) -> None:
+    """Weights have 6 binary digits and a sign, rows 7 and a sign."""
+    model = request.getfixturevalue(name)
+    prompt = prompt_of(90, 1, 1, (10, 10))
+    s1, s2 = torch.randint(1024, (2, 50), generator=torch.Generator().manual_seed(0))
+    whole, bytewise = (
+        step_of(GenerationWeights(model, dtype=dtype, positions="reference", max_positions=128), prompt, s1, s2)
+        for dtype in (torch.float32, torch.int8)
+    )
+    for a, b in zip(whole, bytewise, strict=True):
+        off = float((a - b).std() / a.std())
+        print(f"{name}: logits are off by {off:.2%} of their spread")
+        assert 1e-3 < off < 0.1
+
+
+@pytest.mark.skipif(not packs(torch.int8), reason="no int8 products on this processor")
+def test_int8_paths_do_not_depend_on_their_company(nano: Kronos) -> None:
+    """Products are exact sums; what is left are the float32 sums of attention, and a draw on an edge."""
+    prompts = [prompt_of(rows, 6, 4, (10, 10), seed=rows) for rows in (60, 33, 90)]
+    together = fast(nano, prompts, 6, FREE, max_context=128, dtype=torch.int8)
+    for prompt, (s1, s2) in zip(prompts, together, strict=True):
+        [alone] = fast(nano, [prompt], 6, FREE, max_context=128, dtype=torch.int8)
+        assert float((alone[0] == s1).float().mean()) > 0.9
+        assert float((alone[1] == s2).float().mean()) > 0.9
+
+
+def test_int8_is_refused_where_it_cannot_be(predictor: Kronos, monkeypatch: pytest.MonkeyPatch) -> None:
+    for refusing, answer in (("suits_cpu", False), ("packs", False)):
+        with monkeypatch.context() as patched:
+            patched.setattr(kernels, refusing, lambda what, answer=answer: answer)
+            with pytest.raises(ConfigError, match=r"int8 weights are for CPUs .* on cpu. Use precision="):
+                fast(predictor, [prompt_of(20, 2, 1)], 2, FREE, max_context=32, dtype=torch.int8)
 
 
 def test_progress_counts_new_rows(predictor: Kronos) -> None:

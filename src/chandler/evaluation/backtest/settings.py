@@ -10,7 +10,7 @@ from chandler.data import SourceSettings
 from chandler.evaluation.backtest.performance import EQUAL
 from chandler.evaluation.backtest.portfolio import PortfolioSettings
 from chandler.evaluation.walk_forward import SAMPLING
-from chandler.settings import Moment, StrictModel
+from chandler.settings import Moment, Precision, StrictModel
 
 _PAPER = SAMPLING["investment"]
 
@@ -50,7 +50,7 @@ class BacktestSettings(StrictModel):
     """Paths begin at the last close, not at what the tokens have of it; see docs/forecasting.md."""
     overflow: Literal["exact", "block", "trim"] = "exact"
     """What happens when history and horizon exceed the model's context; see docs/forecasting.md."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     device: str = "auto"
     seed: int = Field(0, ge=0)
     """Of the paths, of the random signals and of the bootstrap."""

@@ -14,7 +14,7 @@ from chandler.errors import ConfigError
 from chandler.evaluation.baselines import BASELINES, TRAINED
 from chandler.evaluation.walk_forward.paper import SAMPLING, window_for
 from chandler.evaluation.walk_forward.scores import LEVELS
-from chandler.settings import Moment, StrictModel, did_you_mean, load
+from chandler.settings import Moment, Precision, StrictModel, did_you_mean, load
 
 VOLUME_BASELINE = "volume_by_time_of_day"
 DEFAULT_BASELINES = ("last_close", "bootstrap", "gaussian_walk", "ewma", "dlinear", VOLUME_BASELINE)
@@ -68,7 +68,7 @@ class EvaluationSettings(StrictModel):
     """Paths begin at the last close, not at what the tokens have of it; see docs/forecasting.md."""
     overflow: Literal["exact", "block", "trim"] = "exact"
     """What happens when history and horizon exceed a model's context; see docs/forecasting.md."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     seed: int = Field(0, ge=0)
     """Of the paths, and of the examples that the report shows. Each window has numbers of its own, the same for all
     models."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chandler.errors import ConfigError
 from chandler.nn import Attention, Block, DependencyPositions, Kronos, RMSNorm, Rotary
 
 Attend = Callable[[int, Tensor], Tensor]
@@ -17,6 +19,9 @@ Attend = Callable[[int, Tensor], Tensor]
 
 _PACK_HINT = 128
 """Rows that float32 weights are packed for; any number of rows may be multiplied with them."""
+_INT8_STEPS = 63
+"""Of int8 weights to either side. Processors without VNNI add two neighbouring products in 16 bits, and bytes of rows reach
+255: with 127 steps such a sum would be cut off, with 63 it is exact and every processor has the same."""
 DEPENDENCY_HEADS = 4
 HEAD_MULTIPLE = 16
 
@@ -28,19 +33,22 @@ def suits_cpu(device: torch.device) -> bool:
 
 @cache
 def packs(dtype: torch.dtype) -> bool:
-    """Whether weights can be laid out beforehand on this CPU: by MKL for float32, by oneDNN for bfloat16.
+    """Whether weights can be laid out beforehand on this CPU: by MKL for float32, by oneDNN for bfloat16, by FBGEMM for int8.
 
     `F.linear` does it anew in every call, which at few rows costs more than the product. The operators are torch's
     own (its compiler emits them) but not its public API: believe what they compute.
     """
     if dtype == torch.bfloat16 and not torch.backends.mkldnn.enabled:
         return False
-    weight, rows = torch.arange(12.0).view(3, 4).to(dtype), torch.arange(20.0).view(5, 4).to(dtype)
+    weight, rows = torch.arange(12.0).view(3, 4), torch.arange(20.0).view(5, 4)
     try:
-        made = _packed_product(rows, _pack(weight), _shape_only(weight), None).float()
+        if dtype == torch.int8:
+            made = _int8_product(rows, _pack_int8(weight), None)
+        else:
+            made = _packed_product(rows.to(dtype), _pack(weight.to(dtype)), _shape_only(weight), None).float()
     except (AttributeError, RuntimeError):
         return False
-    return torch.allclose(made, rows.float() @ weight.float().T, rtol=1e-2)
+    return torch.allclose(made, rows @ weight.T, rtol=1e-2)
 
 
 def _pack(weight: Tensor) -> Tensor:
@@ -60,10 +68,39 @@ def _packed_product(x: Tensor, packed: Tensor, shape: Tensor, bias: Tensor | Non
     return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
 
 
+def _pack_int8(weight: Tensor) -> Any:
+    """Whole steps of the largest weight of each output, as FBGEMM reads them."""
+    scale = (weight.abs().amax(1) / _INT8_STEPS).clamp_min_(1e-30)
+    steps = (weight / scale[:, None]).round_().to(torch.int8)
+    engine = torch.backends.quantized.engine
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.quantize_per_tensor")  # this way in will go in a later torch
+        quantised = torch._make_per_channel_quantized_tensor(steps, scale.double(), torch.zeros(len(scale)).long(), 0)
+    torch.backends.quantized.engine = "fbgemm"
+    try:
+        return torch.ops.quantized.linear_prepack(quantised, None)
+    finally:
+        torch.backends.quantized.engine = engine
+
+
+def _int8_product(x: Tensor, packed: Any, bias: Tensor | None) -> Tensor:
+    """Rows in steps of their own largest number: what becomes of a row does not depend on its company."""
+    most = torch.linalg.vector_norm(x, torch.inf, -1, keepdim=True).clamp_min_(1e-30)
+    y = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x / most, 1 / 127, 128, packed)
+    return y.mul_(most) if bias is None else torch.addcmul(bias, y, most)
+
+
 class Linear:
-    """y = x W^T + b on rows x (rows, in) -> (rows, out)."""
+    """y = x W^T + b on rows x (rows, in) -> (rows, out).
+
+    With int8 weights rows are float32, in and out; for CPUs that `packs` it alone.
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
+        self.int8 = _pack_int8(weight.float()) if dtype == torch.int8 else None
+        if self.int8 is not None:
+            self.bias = None if bias is None else bias.float()
+            return
         self.bias = None if bias is None else bias.to(dtype).contiguous()
         self.weight, self.shape = weight.to(dtype).contiguous(), _shape_only(weight)
         self.packed = suits_cpu(weight.device) and packs(dtype)
@@ -71,6 +108,8 @@ class Linear:
             self.weight = _pack(self.weight)
 
     def __call__(self, x: Tensor) -> Tensor:
+        if self.int8 is not None:
+            return _int8_product(x.contiguous(), self.int8, self.bias)
         if self.packed:
             return _packed_product(x.contiguous(), self.weight, self.shape, self.bias)
         return F.linear(x, self.weight, self.bias)
@@ -173,9 +212,16 @@ class GenerationWeights:
         self, model: Kronos, *, dtype: torch.dtype, positions: DependencyPositions, max_positions: int
     ) -> None:
         c = model.config
-        self.dim, self.ff_dim, self.n_heads, self.dtype = c.d_model, c.ff_dim, c.n_heads, dtype
+        self.dim, self.ff_dim, self.n_heads = c.d_model, c.ff_dim, c.n_heads
         self.device = model.head.proj_s1.weight.device
         self.on_cpu = suits_cpu(self.device)
+        if dtype == torch.int8 and not (self.on_cpu and packs(dtype)):
+            raise ConfigError(
+                f"int8 weights are for CPUs that torch multiplies with them on (x86), the predictor is on "
+                f'{self.device}. Use precision="float32" or precision="bfloat16".'
+            )
+        self.dtype = torch.float32 if dtype == torch.int8 else dtype
+        """Of the rows that are multiplied with the blocks' weights."""
         self.pad = 32 if self.on_cpu else 8
         """Histories are padded to a multiple of so many rows, so that many share a shape and kernels can read them fast."""
         # On a CPU the small products of attention are slower in bfloat16, and more exact in float32.

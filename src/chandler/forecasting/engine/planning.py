@@ -57,7 +57,8 @@ class GenerationSettings:
     (>= max_context) cuts the history to max_context // 8 rows and goes on as "block".
     """
     dtype: torch.dtype = torch.float32
-    """Of weights, and of caches on accelerators: float32, or bfloat16 (faster; some tokens change)."""
+    """Of weights, and of caches on accelerators: float32, or bfloat16 (faster; some tokens change); int8 on CPUs alone, with
+    float32 beside it (more of them change)."""
 
     def __post_init__(self) -> None:
         for name, value in (("horizon", self.horizon), ("max_context", self.max_context)):
@@ -65,8 +66,8 @@ class GenerationSettings:
                 raise ConfigError(f"{name} must be a whole number >= 1, found {value!r}.")
         if self.overflow not in get_args(Overflow):
             raise ConfigError(f'overflow is "exact", "block" or "trim", found {self.overflow!r}.')
-        if self.dtype not in (torch.float32, torch.bfloat16):
-            raise ConfigError(f"the engine computes in float32 or bfloat16, found {self.dtype}.")
+        if self.dtype not in (torch.float32, torch.bfloat16, torch.int8):
+            raise ConfigError(f"the engine computes in float32, bfloat16 or int8, found {self.dtype}.")
 
     @property
     def _eighth(self) -> int:

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from chandler.settings import Precision
+
 SYMBOLS = 5000
 
 
@@ -29,7 +31,7 @@ class ForecastRequest(BaseModel):
     lookback: int | None = Field(None, ge=2, le=2**20)
     calendar: str | None = Field(None, max_length=32)
     overflow: Literal["exact", "block", "trim"] = "exact"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     repair: bool = False
     calibrated: bool = False
     preview: bool = False
