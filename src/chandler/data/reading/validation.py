@@ -42,6 +42,7 @@ _FIXED, _SURELY_FIXED = 1e4, 1e6
 _MOMENT = re.compile(r"\s*(19|20)\d\d([-/.]?)[01]\d\2[0-3]\d[ T]?\d\d:?\d\d")
 _WORD = re.compile(r"(?=.*[A-Za-z\u4e00-\u9fff])[^\s,;]{1,40}")
 """A cell that could be the name of a series: no number, no sentence."""
+_NO_TIMES, _LAST_INSTANT = pd.DatetimeIndex([]), pd.Timedelta("23:59:00")
 _CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,9}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
 
 
@@ -61,7 +62,7 @@ def validate_table(
     unreadable times and times that step back, for rows of one time that differ, and for tables without rows.
     """
     where = f"{table.source}: " if table.source else ""
-    if not len(table.frame):
+    if not len(table):
         where = where or (f"{symbol}: " if symbol else "")
         raise DataError(f"{where}there are column names but no rows. Give data with at least one row.")
     try:
@@ -76,8 +77,8 @@ class _Validator:
     def __init__(self, table: RawTable, options: ReadingOptions, symbol: str, left: dict[str, LeftOut]):
         self.table, self.options, self.left = table, options, left
         self.notes: list[tuple[Note, np.ndarray | None]] = [(note, None) for note in table.notes]
-        self.index = pd.DatetimeIndex([])
-        self.codes, self.symbols = np.zeros(len(table.frame), np.intp), [symbol]
+        self.index = _NO_TIMES
+        self.codes, self.symbols = np.zeros(len(table), np.intp), [symbol]
         self.numbers = Numbers({}, {})
         self.plain: set[str] = set()
         """Columns of which every cell is a number in its range, 0 or more."""
@@ -91,15 +92,15 @@ class _Validator:
             wanted = [code for code, one in enumerate(self.symbols) if one in options.symbols]
             self.left |= dict.fromkeys(one for one in self.symbols if one not in options.symbols)
             self._keep(np.isin(self.codes, wanted))
-        if not len(self.table.frame):
+        if not len(self.table):
             return []
         self.index = self._times()
         if options.start is not None or options.end is not None:
             self._keep(self._within())
         table = self.table
-        if not len(table.frame):
+        if not len(table):
             return []
-        found = {role: table.frame[table.roles[role]] for role in (*FEATURES, "adj_close") if role in table.roles}
+        found = {role: table.columns[table.roles[role]] for role in (*FEATURES, "adj_close") if role in table.roles}
         self.numbers = parse_numbers(found, decimal=options.decimal, place=table.at)
         self._note(*self.numbers.notes)
         values, unusable = self._values()
@@ -113,7 +114,7 @@ class _Validator:
 
     def _headers(self) -> np.ndarray:
         """The rows (N,) that are column names once more, as where files were put behind one another."""
-        table, none = self.table, np.zeros(len(self.table.frame), bool)
+        table, none = self.table, np.zeros(len(self.table), bool)
         times = table.column("timestamp")
         if times is None or not pd.api.types.is_string_dtype(times.dtype):
             return none
@@ -121,7 +122,7 @@ class _Validator:
         words = np.flatnonzero(~np.asarray(digits))
         keys = [key for role, key in table.roles.items() if role in ("timestamp", *PRICES)]
         for row in words[:1000].tolist():
-            cells = [str(table.frame[key].iloc[row]) for key in keys]
+            cells = [str(table.series(key).iloc[row]) for key in keys]
             none[row] = all(
                 is_alias(cell) or cell == table.names.get(key) for key, cell in zip(keys, cells, strict=True)
             )
@@ -133,17 +134,18 @@ class _Validator:
 
     def _chosen(self) -> np.ndarray:
         """The rows (N,) that `where` asks for. What nobody asked for is not looked at any further."""
-        kept = np.ones(len(self.table.frame), bool)
-        keys = {name: key for key, name in self.table.names.items() if key in self.table.frame}
-        for name, text in (self.options.where or {}).items():
+        kept = np.ones(len(self.table), bool)
+        if not self.options.where:
+            return kept
+        keys = {name: key for key, name in self.table.names.items() if key in self.table.columns}
+        for name, text in self.options.where.items():
             if name not in keys:
                 raise DataError(
                     f"where= asks for rows with {text!r} in column {name!r}, but there is no such column. "
                     f"The columns are {listed([one for one in self.table.names.values() if one])}."
                 )
-            kept &= (self.table.frame[keys[name]].astype("string").str.strip() == text).fillna(False).to_numpy(bool)
-        if self.options.where:
-            self._note(f"rows: {int(kept.sum()):,} of {len(kept):,} are as asked by where=")
+            kept &= (self.table.series(keys[name]).astype("string").str.strip() == text).fillna(False).to_numpy(bool)
+        self._note(f"rows: {int(kept.sum()):,} of {len(kept):,} are as asked by where=")
         return kept
 
     def _within(self) -> np.ndarray:
@@ -206,8 +208,8 @@ class _Validator:
 
     def _note_steps(self, index: pd.DatetimeIndex) -> None:
         """Tell where no two of the first rows of a symbol are equally far apart: as in a column that is not of bars."""
-        steps = np.diff(index.asi8[self.codes == self.codes[0]][:500])
-        if len(steps) >= 20 and len(np.unique(np.abs(steps))) == len(steps):
+        steps = np.abs(np.diff(index.asi8[self.codes == self.codes[0]][:500]))
+        if len(steps) >= 20 and not (steps[1:] == steps[:-1]).any() and len(np.unique(steps)) == len(steps):
             name = self.table.named("timestamp")
             others = [one for one in candidates(["timestamp"], list(self.table.names.values()))[0] if one != name]
             told = f"; other columns of times: {listed(others, 6)}, columns={{'timestamp': ...}}" if others else ""
@@ -215,7 +217,7 @@ class _Validator:
 
     def _by_day(self, index: pd.DatetimeIndex) -> pd.DatetimeIndex:
         """Daily bars that are dated by the last instant of their day, dated by the day."""
-        if not len(index) or index[0] - index[0].normalize() < pd.Timedelta("23:59:00"):
+        if not len(index) or (first := index[0]) - first.normalize() < _LAST_INSTANT:
             return index
         clock = index - index.normalize()
         if clock.min() != clock.max():
@@ -227,7 +229,7 @@ class _Validator:
 
     def _values(self) -> tuple[np.ndarray, np.ndarray]:
         """(N, 6) float64, NaN for absent volumes and amounts, and which rows (N,) to drop."""
-        values = np.empty((len(FEATURES), len(self.table.frame))).T  # columns contiguous: all work is by column
+        values = np.empty((len(FEATURES), len(self.table))).T  # columns contiguous: all work is by column
         for position, name in enumerate(FEATURES):
             values[:, position] = self._numbers(name) if name in self.table.roles else np.nan
         prices = values[:, :4]

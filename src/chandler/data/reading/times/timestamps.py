@@ -80,13 +80,15 @@ def parse_times(
     """
     if clock is not None:
         raw = _join(raw, clock)
-    times = None if date_format is not None else _from_epochs(raw) or _iso(raw)
+    times = None
+    if pd.api.types.is_datetime64_any_dtype(raw.dtype):
+        times = Times(_nanoseconds(pd.DatetimeIndex(raw.array)))
+    elif date_format is None:
+        times = _from_epochs(raw) or _iso(raw)
     if times is not None:
         pass
     elif date_format is None and pd.api.types.is_numeric_dtype(raw.dtype):
         times = _from_numbers(np.asarray(raw if raw.dtype == np.int64 else raw.to_numpy(np.float64, na_value=np.nan)))
-    elif pd.api.types.is_datetime64_any_dtype(raw.dtype):
-        times = Times(_nanoseconds(pd.DatetimeIndex(raw)))
     else:
         # Panels repeat every date once per symbol: parse what is distinct.
         codes, distinct = pd.factorize(raw)
