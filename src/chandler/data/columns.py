@@ -39,13 +39,14 @@ _USEFUL = {"volume": r"vol|qty|quantity|量", "amount": r"amount|turnover|quote.
 """Role -> words in names of columns that could have it, of which a person wants to know that they are not used."""
 
 
-Column = pd.Series | np.ndarray
-"""The cells (N,) of a column; those that are float64 may be an array, for a Series costs more than its cells."""
+Column = pd.Series | pd.Index | np.ndarray
+"""The cells (N,) of a column. Those of an index stay one, without a `freq`, and float64 may be an array: to make a Series of
+them costs more than to read a few hundred rows."""
 
 
 def as_series(column: Column) -> pd.Series:
     """The cells (N,) of a column as a Series."""
-    return column if isinstance(column, pd.Series) else pd.Series(column, copy=False)
+    return column if isinstance(column, pd.Series) else pd.Series(column)
 
 
 @dataclass(frozen=True)

@@ -79,12 +79,13 @@ def _columns(frame: pd.DataFrame) -> list[Column]:
     return [column for _, column in frame.reset_index(drop=True).items()]
 
 
-def _levels(index: pd.Index) -> tuple[list[str], list[pd.Series]]:
+def _levels(index: pd.Index) -> tuple[list[str], list[Column]]:
     """Names of the levels of an index, empty for none, and their cells; of periods when they begin."""
     names = ["" if name is None else str(name) for name in index.names]
     if isinstance(index, pd.PeriodIndex):
         index = index.to_timestamp()
-    return names, [pd.Series(index.get_level_values(place), copy=True, name=None) for place in range(index.nlevels)]
+    levels = [index.get_level_values(place) for place in range(index.nlevels)]
+    return names, [level if getattr(level, "freq", None) is None else pd.Series(level) for level in levels]
 
 
 def wide_table(frame: pd.DataFrame, *, source: str = "", columns: Mapping[str, str] | None = None) -> RawTable:

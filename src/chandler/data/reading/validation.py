@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from chandler.data.bars import Bars, cut_segments, rows_between
 from chandler.data.column_names import candidates, is_alias
-from chandler.data.columns import FEATURES, PRICES, RawTable
+from chandler.data.columns import FEATURES, PRICES, Column, RawTable, as_series
 from chandler.data.notes import Kind, Note
 from chandler.data.reading.column_roles import ANY_ORDER, price_order
 from chandler.data.reading.merging import strangers
@@ -42,6 +42,7 @@ _FIXED, _SURELY_FIXED = 1e4, 1e6
 _MOMENT = re.compile(r"\s*(19|20)\d\d([-/.]?)[01]\d\2[0-3]\d[ T]?\d\d:?\d\d")
 _WORD = re.compile(r"(?=.*[A-Za-z\u4e00-\u9fff])[^\s,;]{1,40}")
 """A cell that could be the name of a series: no number, no sentence."""
+_ALL = slice(None)
 _NO_TIMES, _LAST_INSTANT = pd.DatetimeIndex([]), pd.Timedelta("23:59:00")
 _CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,9}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
 
@@ -115,10 +116,10 @@ class _Validator:
     def _headers(self) -> np.ndarray:
         """The rows (N,) that are column names once more, as where files were put behind one another."""
         table, none = self.table, np.zeros(len(self.table), bool)
-        times = table.column("timestamp")
+        times = table.columns.get(table.roles.get("timestamp", ""))
         if times is None or not pd.api.types.is_string_dtype(times.dtype):
             return none
-        digits = pc.fill_null(pc.match_substring_regex(arrow_text(times), r"\d"), True)
+        digits = pc.fill_null(pc.match_substring_regex(arrow_text(as_series(times)), r"\d"), True)
         words = np.flatnonzero(~np.asarray(digits))
         keys = [key for role, key in table.roles.items() if role in ("timestamp", *PRICES)]
         for row in words[:1000].tolist():
@@ -184,8 +185,7 @@ class _Validator:
             self.notes += [(Note(text, kind), about) for text in texts if text]
 
     def _times(self) -> pd.DatetimeIndex:
-        raw, clock = self.table.column("timestamp"), self.table.column("time")
-        assert raw is not None
+        raw, clock = self.table.columns[self.table.roles["timestamp"]], self.table.column("time")
         if clock is not None and not all(_CLOCK.match(str(one)) for one in clock.dropna().head(100)):
             if all(_MOMENT.match(str(one)) for one in clock.dropna().head(100)):
                 raw = clock
@@ -217,7 +217,7 @@ class _Validator:
 
     def _by_day(self, index: pd.DatetimeIndex) -> pd.DatetimeIndex:
         """Daily bars that are dated by the last instant of their day, dated by the day."""
-        if not len(index) or (first := index[0]) - first.normalize() < _LAST_INSTANT:
+        if not len(index) or index[0].hour < 12 or index[0] - index[0].normalize() < _LAST_INSTANT:
             return index
         clock = index - index.normalize()
         if clock.min() != clock.max():
@@ -441,7 +441,7 @@ class _Validator:
         for symbol, own, (rows, cuts, told) in zip(self.symbols, parts, found, strict=True):
             notes = [*plain, *(self._counted(note, about, own) for note, about in counted if about[own].any())]
             notes += [Note(told)] if told else []
-            index, prices = self.index[rows], values[rows]
+            index, prices = (self.index, values) if rows is _ALL else (self.index[rows], values[rows])
             if len(index):
                 bars.append(
                     Bars(symbol, index, prices, self.table.source, tuple(notes), cut_segments(cuts, len(index)))
@@ -457,7 +457,7 @@ class _Validator:
         """Which rows each symbol has, in their order: slices where that can be, for these copy nothing."""
         symbols = len(self.symbols)
         if symbols == 1:
-            return [slice(None)]
+            return [_ALL]
         new = np.flatnonzero(self.codes[1:] != self.codes[:-1]) + 1
         if len(new) == symbols - 1:  # one symbol after the other
             edges = [0, *new.tolist(), len(self.codes)]
@@ -501,7 +501,7 @@ class _Validator:
         return f"time steps back in {count(int(back.sum()), 'place')}, after {self.index[before]}"
 
     def _refuse(
-        self, bad: np.ndarray, what: str, remedy: str, role: str = "", raw: pd.Series | None = None, rows: bool = True
+        self, bad: np.ndarray, what: str, remedy: str, role: str = "", raw: Column | None = None, rows: bool = True
     ) -> None:
         """Raise, where there are bad rows, what they deserve: where, what, how many, the first, its value, the remedy.
 
@@ -514,7 +514,7 @@ class _Validator:
         row, how_many = int(np.argmax(bad)), count(int(np.count_nonzero(bad)), "row")
         code = self.codes[row]
         symbol = f"{self.symbols[code]}: " if code >= 0 and self.symbols[code] != "series" else ""
-        value = "" if raw is None else f": {_shown(raw.iloc[row])}"
+        value = "" if raw is None else f": {_shown(as_series(raw).iloc[row])}"
         time = f" at {self.index[row]}" if len(self.index) and not pd.isna(self.index[row]) else ""
         raise DataError(
             f"{symbol}{what}{f' in {how_many}' if rows else ''}, first{time} ({self.table.at(row)}){value}. {remedy}"
