@@ -39,15 +39,25 @@ _USEFUL = {"volume": r"vol|qty|quantity|量", "amount": r"amount|turnover|quote.
 """Role -> words in names of columns that could have it, of which a person wants to know that they are not used."""
 
 
+Column = pd.Series | pd.Index | np.ndarray
+"""The cells (N,) of a column. Those of an index stay one, without a `freq`, and float64 may be an array: to make a Series of
+them costs more than to read a few hundred rows."""
+
+
+def as_series(column: Column) -> pd.Series:
+    """The cells (N,) of a column as a Series."""
+    return column if isinstance(column, pd.Series) else pd.Series(column)
+
+
 @dataclass(frozen=True)
 class RawTable:
     """Rows as read, the role of each column, and where the rows came from.
 
-    `roles` maps a role (a key of COLUMN_ALIASES) to a column of `frame`; `line` maps a 0-based row to its line in
-    the file, where there is a file. `frame` keeps the order of the source, so that messages can name rows.
+    `columns` maps a key to the cells of a column, in the order of the source, so that messages can name rows. `roles`
+    maps a role (a key of COLUMN_ALIASES) to a key; `line` maps a 0-based row to its line in the file, where there is one.
     """
 
-    frame: pd.DataFrame
+    columns: Mapping[str, Column]
     roles: Mapping[str, str]
     source: str = ""
     line: Callable[[int], int] | None = None
@@ -64,9 +74,16 @@ class RawTable:
     rows: np.ndarray | None = None
     """The row of the source that each row was, where some were left out."""
 
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def series(self, key: str) -> pd.Series:
+        """The cells (N,) of a column."""
+        return as_series(self.columns[key])
+
     def column(self, role: str) -> pd.Series | None:
         """The column that has this role, or None."""
-        return self.frame[self.roles[role]] if role in self.roles else None
+        return self.series(self.roles[role]) if role in self.roles else None
 
     def without(self, role: str) -> RawTable:
         """The table with that role taken from its column."""
@@ -82,7 +99,11 @@ class RawTable:
         if kept.all():
             return self
         rows = np.flatnonzero(kept)
-        return replace(self, frame=self.frame.iloc[rows], rows=rows if self.rows is None else self.rows[rows])
+        columns = {
+            key: column.iloc[rows].reset_index(drop=True) if isinstance(column, pd.Series) else column[rows]
+            for key, column in self.columns.items()
+        }
+        return replace(self, columns=columns, rows=rows if self.rows is None else self.rows[rows])
 
     def origin(self, row: int) -> int:
         """The row of the source, from 0."""
@@ -97,8 +118,8 @@ class RawTable:
         """Column name -> cell as it was written, of all columns that can still be told."""
         if self.written is not None:
             return dict(self.written(self.origin(row)))
-        cells = self.frame.iloc[row]
-        return {self.names.get(str(key), str(key)): str(cells[key]) for key in self.frame.columns}
+        cells = pd.DataFrame({key: self.series(key).iloc[[row]] for key in self.columns}).iloc[0]
+        return {self.names.get(key, key): str(cells[key]) for key in self.columns}
 
 
 def match_columns(

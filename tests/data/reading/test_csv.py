@@ -69,8 +69,8 @@ def both(path, **options):
 
 
 def is_short(path, **options):
-    frame = read_text(Source(path), typed=True, **options).frame
-    return all(frame[name].dtype == np.float64 for name in frame.columns[-4:])
+    columns = read_text(Source(path), typed=True, **options).columns
+    return all(column.dtype == np.float64 for column in list(columns.values())[-4:])
 
 
 @pytest.mark.parametrize("name", USUAL)

@@ -171,7 +171,7 @@ def _by_coin(table: RawTable) -> RawTable:
     """Volumes named after what they count. Any other word behind `volume` (ma, prev, buy, z, 1) makes it no volume."""
     volume, no_amount = table.roles.get("volume"), "amount" not in table.roles
     other = {role: key for role, key in table.roles.items() if role != "volume"}.values()
-    units = {key: _unit(name) for key, name in table.names.items() if key not in other and key in table.frame}
+    units = {key: _unit(name) for key, name in table.names.items() if key not in other and key in table.columns}
     money = [key for key, unit in units.items() if unit in _MONEY]
     named = _called(table)
     coins = [
@@ -217,7 +217,7 @@ def _unit(name: str) -> str:
 
 
 def _numbers(table: RawTable, key: str) -> np.ndarray:
-    column = table.frame[key]
+    column = table.series(key)
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         return np.asarray(column.to_numpy(np.float64, na_value=np.nan))
     return np.full(len(column), np.nan)
@@ -225,7 +225,7 @@ def _numbers(table: RawTable, key: str) -> np.ndarray:
 
 def _ratio(table: RawTable, units: str, value: str) -> float:
     """The median of value / (units x close); NaN where nothing can be compared."""
-    if units not in table.frame or value not in table.frame:
+    if units not in table.columns or value not in table.columns:
         return np.nan
     coin, money, price = (_numbers(table, key) for key in (units, value, table.roles["close"]))
     both = (coin > 0) & (money > 0) & (price > 0)
@@ -262,7 +262,7 @@ def _ticks(table: RawTable) -> RawTable:
     ticks = [
         key for key, name in table.names.items() if normalized_name(name) in ("tickvol", "tickvolume") and key != volume
     ]
-    if volume is None or not ticks or ticks[0] not in table.frame:
+    if volume is None or not ticks or ticks[0] not in table.columns:
         return table
     if not np.nan_to_num(_numbers(table, volume)).any() and np.nan_to_num(_numbers(table, ticks[0])).any():
         return _taken(

@@ -128,7 +128,7 @@ def read_text(
         notes.append("times: no column has the date: taken from the file's name")
     line = _Lines(source, encoded, header.line)
     table = RawTable(
-        frame,
+        {str(key): column for key, column in frame.items()},
         roles,
         str(source),
         line,
@@ -309,7 +309,7 @@ def _read_wide(source: Source, encoded: Encoded, columns: Mapping[str, str] | No
         raise DataError(f"{source}: not a readable table: {error}. Write the file again.") from None
     frame.index.name = "Date"
     table = wide_table(frame, source=str(source), columns=columns)
-    alone = table.frame[table.roles["symbol"]].nunique() == 1
+    alone = table.series(table.roles["symbol"]).nunique() == 1
     line = _Lines(source, encoded, 2) if alone else None
     notes = (Note("file: two lines of column names, one of them the tickers"), *table.notes)
     return replace(table, line=line, notes=notes)

@@ -13,7 +13,9 @@ import pyarrow as pa
 
 from chandler.data.columns import (
     PRICES,
+    Column,
     RawTable,
+    as_series,
     column_notes,
     match_columns,
     require_columns,
@@ -49,29 +51,41 @@ def frame_table(
         roles = match_columns([str(name) for name in frame.columns], columns, source=source)
         frame = frame.drop(columns=[frame.columns[roles[role]] for role in ("timestamp", "time") if role in roles])
         frame.insert(0, "timestamp", times, allow_duplicates=True)
-    elif not isinstance(frame.index, pd.RangeIndex):
-        if isinstance(frame.index, pd.PeriodIndex):
-            frame = frame.set_axis(frame.index.to_timestamp().rename(frame.index.name))
-        index = frame.index.to_frame(index=False)
-        index.columns = ["" if name is None else str(name) for name in frame.index.names]
-        new = ~index.columns.isin([str(name) for name in frame.columns])
-        frame = pd.concat([index.loc[:, new], frame.reset_index(drop=True)], axis=1)
-    names = [str(name) for name in frame.columns]
-    frame = frame.set_axis([f"c{position}" for position in range(len(names))], axis=1)
-    names, twins = without_twins(names, lambda one, two: frame.iloc[:, one].equals(frame.iloc[:, two]))
+    names, cells = [str(name) for name in frame.columns], _columns(frame)
+    if not isinstance(frame.index, pd.RangeIndex):
+        named, levels = _levels(frame.index)
+        new = [place for place, name in enumerate(named) if name not in names]
+        names, cells = [*(named[place] for place in new), *names], [*(levels[place] for place in new), *cells]
+    names, twins = without_twins(names, lambda one, two: as_series(cells[one]).equals(as_series(cells[two])))
     found = match_columns(names, columns, source=source)
     notes: tuple[str, ...] = ()
     if "timestamp" not in (columns or {}) and timestamps is None:
-        found, notes = regular_times(found, names, lambda position: frame.iloc[:1000, position])
+        found, notes = regular_times(found, names, lambda position: as_series(cells[position][:1000]))
     require_columns(found, names, source=source)
     table = RawTable(
-        frame,
+        {f"c{position}": column for position, column in enumerate(cells)},
         {role: f"c{position}" for role, position in found.items()},
         source,
         notes=(*twins, *map(Note, notes)),
         names={f"c{position}": name for position, name in enumerate(names)},
     )
     return column_notes(resolve_volume_columns(table))
+
+
+def _columns(frame: pd.DataFrame) -> list[Column]:
+    """The cells of each column. Nothing that is done to a frame as a whole is cheap beside a few hundred rows."""
+    if all(kind == np.float64 for kind in frame.dtypes.tolist()):
+        return list(frame.to_numpy().T)
+    return [column for _, column in frame.reset_index(drop=True).items()]
+
+
+def _levels(index: pd.Index) -> tuple[list[str], list[Column]]:
+    """Names of the levels of an index, empty for none, and their cells; of periods when they begin."""
+    names = ["" if name is None else str(name) for name in index.names]
+    if isinstance(index, pd.PeriodIndex):
+        index = index.to_timestamp()
+    levels = [index.get_level_values(place) for place in range(index.nlevels)]
+    return names, [level if getattr(level, "freq", None) is None else pd.Series(level) for level in levels]
 
 
 def wide_table(frame: pd.DataFrame, *, source: str = "", columns: Mapping[str, str] | None = None) -> RawTable:

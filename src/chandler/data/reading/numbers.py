@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chandler.data.bars import Decimal
+from chandler.data.columns import Column, as_series
 from chandler.errors import DataError
 
 EMPTY = ("", "na", "n/a", "nan", "null", "none", "nat", "-", "--", "<na>", "#n/a")
@@ -41,7 +42,7 @@ class Numbers:
 
 
 def parse_numbers(
-    columns: Mapping[str, pd.Series],
+    columns: Mapping[str, Column],
     *,
     decimal: Decimal = "auto",
     place: Callable[[int], str] = lambda row: f"row {row + 1}",
@@ -54,10 +55,11 @@ def parse_numbers(
     values: dict[str, np.ndarray] = {}
     text: dict[str, np.ndarray] = {}
     written: dict[str, pa.Array] = {}
-    for role, raw in columns.items():
-        if raw.dtype == np.float64:
-            values[role] = raw.to_numpy()
+    for role, column in columns.items():
+        if column.dtype == np.float64:
+            values[role] = np.asarray(column)
             continue
+        raw = as_series(column)
         if pd.api.types.is_numeric_dtype(raw.dtype) and not pd.api.types.is_bool_dtype(raw.dtype):
             values[role] = np.asarray(raw.to_numpy(np.float64, na_value=np.nan))
             continue

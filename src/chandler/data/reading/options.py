@@ -13,6 +13,10 @@ from chandler.errors import DataError
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+_CHOICES = {
+    name: get_args(kinds)
+    for name, kinds in (("unsorted", Unsorted), ("decimal", Decimal), ("adjust", Adjust), ("missing", Missing))
+}
 LeftOut = tuple[str, str] | None
 """Why a symbol has no rows: none of them lies in the period asked for, and these are its ends; None: it was not asked for."""
 
@@ -61,9 +65,10 @@ class ReadingOptions:
                     f"symbols={list(names)!r:.100}: symbols are text, but {wrong!r} is none. Quote it: '000001', not 1."
                 )
             object.__setattr__(self, "symbols", tuple(dict.fromkeys(names)))
-        for name, kinds in (("unsorted", Unsorted), ("decimal", Decimal), ("adjust", Adjust), ("missing", Missing)):
-            value, known = getattr(self, name), [repr(kind) for kind in get_args(kinds)]
-            if value not in get_args(kinds):
+        for name, kinds in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in kinds:
+                known = [repr(kind) for kind in kinds]
                 raise DataError(f"{name}={value!r} is not known: say {', '.join(known[:-1])} or {known[-1]}.")
         if self.price_scale is not None and not 0 < self.price_scale < float("inf"):
             raise DataError(

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from chandler.data.bars import Bars, cut_segments, rows_between
 from chandler.data.column_names import candidates, is_alias
-from chandler.data.columns import FEATURES, PRICES, RawTable
+from chandler.data.columns import FEATURES, PRICES, Column, RawTable, as_series
 from chandler.data.notes import Kind, Note
 from chandler.data.reading.column_roles import ANY_ORDER, price_order
 from chandler.data.reading.merging import strangers
@@ -42,6 +42,8 @@ _FIXED, _SURELY_FIXED = 1e4, 1e6
 _MOMENT = re.compile(r"\s*(19|20)\d\d([-/.]?)[01]\d\2[0-3]\d[ T]?\d\d:?\d\d")
 _WORD = re.compile(r"(?=.*[A-Za-z\u4e00-\u9fff])[^\s,;]{1,40}")
 """A cell that could be the name of a series: no number, no sentence."""
+_ALL = slice(None)
+_NO_TIMES, _LAST_INSTANT = pd.DatetimeIndex([]), pd.Timedelta("23:59:00")
 _CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,9}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
 
 
@@ -61,7 +63,7 @@ def validate_table(
     unreadable times and times that step back, for rows of one time that differ, and for tables without rows.
     """
     where = f"{table.source}: " if table.source else ""
-    if not len(table.frame):
+    if not len(table):
         where = where or (f"{symbol}: " if symbol else "")
         raise DataError(f"{where}there are column names but no rows. Give data with at least one row.")
     try:
@@ -76,8 +78,8 @@ class _Validator:
     def __init__(self, table: RawTable, options: ReadingOptions, symbol: str, left: dict[str, LeftOut]):
         self.table, self.options, self.left = table, options, left
         self.notes: list[tuple[Note, np.ndarray | None]] = [(note, None) for note in table.notes]
-        self.index = pd.DatetimeIndex([])
-        self.codes, self.symbols = np.zeros(len(table.frame), np.intp), [symbol]
+        self.index = _NO_TIMES
+        self.codes, self.symbols = np.zeros(len(table), np.intp), [symbol]
         self.numbers = Numbers({}, {})
         self.plain: set[str] = set()
         """Columns of which every cell is a number in its range, 0 or more."""
@@ -91,15 +93,15 @@ class _Validator:
             wanted = [code for code, one in enumerate(self.symbols) if one in options.symbols]
             self.left |= dict.fromkeys(one for one in self.symbols if one not in options.symbols)
             self._keep(np.isin(self.codes, wanted))
-        if not len(self.table.frame):
+        if not len(self.table):
             return []
         self.index = self._times()
         if options.start is not None or options.end is not None:
             self._keep(self._within())
         table = self.table
-        if not len(table.frame):
+        if not len(table):
             return []
-        found = {role: table.frame[table.roles[role]] for role in (*FEATURES, "adj_close") if role in table.roles}
+        found = {role: table.columns[table.roles[role]] for role in (*FEATURES, "adj_close") if role in table.roles}
         self.numbers = parse_numbers(found, decimal=options.decimal, place=table.at)
         self._note(*self.numbers.notes)
         values, unusable = self._values()
@@ -113,15 +115,15 @@ class _Validator:
 
     def _headers(self) -> np.ndarray:
         """The rows (N,) that are column names once more, as where files were put behind one another."""
-        table, none = self.table, np.zeros(len(self.table.frame), bool)
-        times = table.column("timestamp")
+        table, none = self.table, np.zeros(len(self.table), bool)
+        times = table.columns.get(table.roles.get("timestamp", ""))
         if times is None or not pd.api.types.is_string_dtype(times.dtype):
             return none
-        digits = pc.fill_null(pc.match_substring_regex(arrow_text(times), r"\d"), True)
+        digits = pc.fill_null(pc.match_substring_regex(arrow_text(as_series(times)), r"\d"), True)
         words = np.flatnonzero(~np.asarray(digits))
         keys = [key for role, key in table.roles.items() if role in ("timestamp", *PRICES)]
         for row in words[:1000].tolist():
-            cells = [str(table.frame[key].iloc[row]) for key in keys]
+            cells = [str(table.series(key).iloc[row]) for key in keys]
             none[row] = all(
                 is_alias(cell) or cell == table.names.get(key) for key, cell in zip(keys, cells, strict=True)
             )
@@ -133,17 +135,18 @@ class _Validator:
 
     def _chosen(self) -> np.ndarray:
         """The rows (N,) that `where` asks for. What nobody asked for is not looked at any further."""
-        kept = np.ones(len(self.table.frame), bool)
-        keys = {name: key for key, name in self.table.names.items() if key in self.table.frame}
-        for name, text in (self.options.where or {}).items():
+        kept = np.ones(len(self.table), bool)
+        if not self.options.where:
+            return kept
+        keys = {name: key for key, name in self.table.names.items() if key in self.table.columns}
+        for name, text in self.options.where.items():
             if name not in keys:
                 raise DataError(
                     f"where= asks for rows with {text!r} in column {name!r}, but there is no such column. "
                     f"The columns are {listed([one for one in self.table.names.values() if one])}."
                 )
-            kept &= (self.table.frame[keys[name]].astype("string").str.strip() == text).fillna(False).to_numpy(bool)
-        if self.options.where:
-            self._note(f"rows: {int(kept.sum()):,} of {len(kept):,} are as asked by where=")
+            kept &= (self.table.series(keys[name]).astype("string").str.strip() == text).fillna(False).to_numpy(bool)
+        self._note(f"rows: {int(kept.sum()):,} of {len(kept):,} are as asked by where=")
         return kept
 
     def _within(self) -> np.ndarray:
@@ -182,8 +185,7 @@ class _Validator:
             self.notes += [(Note(text, kind), about) for text in texts if text]
 
     def _times(self) -> pd.DatetimeIndex:
-        raw, clock = self.table.column("timestamp"), self.table.column("time")
-        assert raw is not None
+        raw, clock = self.table.columns[self.table.roles["timestamp"]], self.table.column("time")
         if clock is not None and not all(_CLOCK.match(str(one)) for one in clock.dropna().head(100)):
             if all(_MOMENT.match(str(one)) for one in clock.dropna().head(100)):
                 raw = clock
@@ -206,8 +208,8 @@ class _Validator:
 
     def _note_steps(self, index: pd.DatetimeIndex) -> None:
         """Tell where no two of the first rows of a symbol are equally far apart: as in a column that is not of bars."""
-        steps = np.diff(index.asi8[self.codes == self.codes[0]][:500])
-        if len(steps) >= 20 and len(np.unique(np.abs(steps))) == len(steps):
+        steps = np.abs(np.diff(index.asi8[self.codes == self.codes[0]][:500]))
+        if len(steps) >= 20 and not (steps[1:] == steps[:-1]).any() and len(np.unique(steps)) == len(steps):
             name = self.table.named("timestamp")
             others = [one for one in candidates(["timestamp"], list(self.table.names.values()))[0] if one != name]
             told = f"; other columns of times: {listed(others, 6)}, columns={{'timestamp': ...}}" if others else ""
@@ -215,7 +217,7 @@ class _Validator:
 
     def _by_day(self, index: pd.DatetimeIndex) -> pd.DatetimeIndex:
         """Daily bars that are dated by the last instant of their day, dated by the day."""
-        if not len(index) or index[0] - index[0].normalize() < pd.Timedelta("23:59:00"):
+        if not len(index) or index[0].hour < 12 or index[0] - index[0].normalize() < _LAST_INSTANT:
             return index
         clock = index - index.normalize()
         if clock.min() != clock.max():
@@ -227,7 +229,7 @@ class _Validator:
 
     def _values(self) -> tuple[np.ndarray, np.ndarray]:
         """(N, 6) float64, NaN for absent volumes and amounts, and which rows (N,) to drop."""
-        values = np.empty((len(FEATURES), len(self.table.frame))).T  # columns contiguous: all work is by column
+        values = np.empty((len(FEATURES), len(self.table))).T  # columns contiguous: all work is by column
         for position, name in enumerate(FEATURES):
             values[:, position] = self._numbers(name) if name in self.table.roles else np.nan
         prices = values[:, :4]
@@ -439,7 +441,7 @@ class _Validator:
         for symbol, own, (rows, cuts, told) in zip(self.symbols, parts, found, strict=True):
             notes = [*plain, *(self._counted(note, about, own) for note, about in counted if about[own].any())]
             notes += [Note(told)] if told else []
-            index, prices = self.index[rows], values[rows]
+            index, prices = (self.index, values) if rows is _ALL else (self.index[rows], values[rows])
             if len(index):
                 bars.append(
                     Bars(symbol, index, prices, self.table.source, tuple(notes), cut_segments(cuts, len(index)))
@@ -455,7 +457,7 @@ class _Validator:
         """Which rows each symbol has, in their order: slices where that can be, for these copy nothing."""
         symbols = len(self.symbols)
         if symbols == 1:
-            return [slice(None)]
+            return [_ALL]
         new = np.flatnonzero(self.codes[1:] != self.codes[:-1]) + 1
         if len(new) == symbols - 1:  # one symbol after the other
             edges = [0, *new.tolist(), len(self.codes)]
@@ -499,7 +501,7 @@ class _Validator:
         return f"time steps back in {count(int(back.sum()), 'place')}, after {self.index[before]}"
 
     def _refuse(
-        self, bad: np.ndarray, what: str, remedy: str, role: str = "", raw: pd.Series | None = None, rows: bool = True
+        self, bad: np.ndarray, what: str, remedy: str, role: str = "", raw: Column | None = None, rows: bool = True
     ) -> None:
         """Raise, where there are bad rows, what they deserve: where, what, how many, the first, its value, the remedy.
 
@@ -512,7 +514,7 @@ class _Validator:
         row, how_many = int(np.argmax(bad)), count(int(np.count_nonzero(bad)), "row")
         code = self.codes[row]
         symbol = f"{self.symbols[code]}: " if code >= 0 and self.symbols[code] != "series" else ""
-        value = "" if raw is None else f": {_shown(raw.iloc[row])}"
+        value = "" if raw is None else f": {_shown(as_series(raw).iloc[row])}"
         time = f" at {self.index[row]}" if len(self.index) and not pd.isna(self.index[row]) else ""
         raise DataError(
             f"{symbol}{what}{f' in {how_many}' if rows else ''}, first{time} ({self.table.at(row)}){value}. {remedy}"

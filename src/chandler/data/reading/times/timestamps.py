@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chandler.data.columns import Column, as_series
 from chandler.data.reading.numbers import arrow_text
 from chandler.data.reading.times.weekdays import without_weekdays
 from chandler.data.reading.times.zones import in_zone, offset_seconds, zone_of
@@ -62,7 +63,7 @@ class Times:
 
 
 def parse_times(
-    raw: pd.Series,
+    raw: Column,
     clock: pd.Series | None = None,
     *,
     timezone: str | None = None,
@@ -79,22 +80,12 @@ def parse_times(
     zone were taken, and why. Raises DataError for what is undecidable.
     """
     if clock is not None:
-        raw = _join(raw, clock)
-    times = None if date_format is not None else _from_epochs(raw) or _iso(raw)
-    if times is not None:
-        pass
-    elif date_format is None and pd.api.types.is_numeric_dtype(raw.dtype):
-        times = _from_numbers(np.asarray(raw if raw.dtype == np.int64 else raw.to_numpy(np.float64, na_value=np.nan)))
-    elif pd.api.types.is_datetime64_any_dtype(raw.dtype):
-        times = Times(_nanoseconds(pd.DatetimeIndex(raw)))
+        raw = _join(as_series(raw), clock)
+    if not isinstance(raw, np.ndarray) and pd.api.types.is_datetime64_any_dtype(raw.dtype):
+        # A copy, for an index may lie on an array that its owner goes on to change.
+        times = Times(_nanoseconds(pd.DatetimeIndex(raw.array.copy())))
     else:
-        # Panels repeat every date once per symbol: parse what is distinct.
-        codes, distinct = pd.factorize(raw)
-        times = _from_objects(pd.Series(distinct), codes, date_format, place)
-        index = times.index
-        if (codes < 0).any():  # an empty cell takes the last one
-            index = pd.DatetimeIndex(index.append(pd.DatetimeIndex([pd.NaT], tz=index.tz).as_unit("ns")))
-        times = replace(times, index=index.take(codes))
+        times = _from_cells(as_series(raw), date_format, place)
     naive = times.index.tz is None
     asked, reason = (stated or (None, "")) if timezone is None and naive else (timezone, "as asked")
     index, odd = in_zone(times.index, asked, series)
@@ -110,13 +101,30 @@ def parse_times(
     )
 
 
-def _remedy(raw: pd.Series, bad: np.ndarray) -> str:
+def _from_cells(raw: pd.Series, date_format: str | None, place: Callable[[int], str]) -> Times:
+    """Times (N,) of numbers or text."""
+    if date_format is None:
+        if (times := _from_epochs(raw) or _iso(raw)) is not None:
+            return times
+        if pd.api.types.is_numeric_dtype(raw.dtype):
+            whole = raw.dtype == np.int64
+            return _from_numbers(np.asarray(raw if whole else raw.to_numpy(np.float64, na_value=np.nan)))
+    # Panels repeat every date once per symbol: parse what is distinct.
+    codes, distinct = pd.factorize(raw)
+    times = _from_objects(pd.Series(distinct), codes, date_format, place)
+    index = times.index
+    if (codes < 0).any():  # an empty cell takes the last one
+        index = pd.DatetimeIndex(index.append(pd.DatetimeIndex([pd.NaT], tz=index.tz).as_unit("ns")))
+    return replace(times, index=index.take(codes))
+
+
+def _remedy(raw: Column, bad: np.ndarray) -> str:
     """What to do about cells that cannot be read (N,): a format is of use where it is one of all cells."""
     if not bad.any():
         return ""
     if 2 * bad.sum() <= len(bad):
         return "Correct these rows."
-    cells = raw[bad].astype("string").str.strip().drop_duplicates().head(1000)
+    cells = as_series(raw)[bad].astype("string").str.strip().drop_duplicates().head(1000)
     fitting = [f"date_format={one!r}" for one in _FORMATS if _by_pandas(cells.head(1), format=one).notna().all()
                and _by_pandas(cells, format=one).notna().all()]  # fmt: skip
     return f"Correct these rows, or give the format{', ' + ' or '.join(fitting[:2]) if fitting else ' (date_format=)'}."
