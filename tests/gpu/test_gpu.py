@@ -243,16 +243,16 @@ def test_a_budget_that_is_not_there_makes_smaller_batches(device: torch.device, 
     model = Kronos.from_pretrained(NANO).to(device)
     total = torch.cuda.get_device_properties(device).total_memory
     limit = torch.cuda.memory_reserved(device) + (300 << 20)
-    torch.cuda.set_per_process_memory_fraction(limit / total, device)
+    torch.cuda.set_per_process_memory_fraction(limit / total)
     try:
         got = generate(model, series, settings, memory_budget=30 << 30)
         generation._kept.clear()
         torch.cuda.empty_cache()
-        torch.cuda.set_per_process_memory_fraction(1e-9, device)
+        torch.cuda.set_per_process_memory_fraction(1e-9)
         with pytest.raises(ConfigError, match="no memory left for a single path"):
             generate(model, series, settings, memory_budget=30 << 30)
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, device)
+        torch.cuda.set_per_process_memory_fraction(1.0)
     parted, draws = assert_same(got, want, model, series, Sampling(), 192)
     say(f"{parted} of {draws:,} draws parted between batches that fit and those that did not")
 

@@ -43,6 +43,7 @@ class PreparedModel:
 
     def compile(self) -> None:
         """Compile the blocks, one at a time: they share what comes of it. Names in a state dict stay as they are."""
+        torch.compiler.reset()  # of one function torch keeps eight results for all of a process, and stages follow one another
         for module in self.model.modules():
             if type(module).__name__ in BLOCKS:
                 module.compile(dynamic=False)  # other shapes are not compiled at all, see `plain`
