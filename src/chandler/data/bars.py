@@ -119,7 +119,7 @@ class Bars:
 
     def tail(self, n: int) -> Bars:
         """The last n rows."""
-        return self.slice(max(0, len(self) - n), len(self))
+        return self if n >= len(self) else self.slice(max(0, len(self) - n), len(self))
 
     @property
     def interval(self) -> pd.Timedelta:

@@ -120,7 +120,7 @@ def prepare_series(
         times = ForecastIndex(given_times(history.timestamps, horizon, timestamps, where), GIVEN)
         return PreparedSeries(history, times, ModelInput(z, _stamps(history, times)), (mean, std))
     known = {} if known is None else known
-    past = series.timestamps[-max(rows, CALENDAR_ROWS) :]
+    past = series.tail(max(rows, CALENDAR_ROWS)).timestamps
     key = sha256(past.asi8.tobytes()).digest(), past.unit, str(past.tz), len(history), suggest
     if key not in known:
         times = _worked_out(series.symbol, past, horizon, calendar, suggest)

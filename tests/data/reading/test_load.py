@@ -1,6 +1,7 @@
 """Layouts that vendors write, sources that users have, and the message for each way to be broken."""
 
 import gzip
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -227,3 +228,80 @@ def test_the_bundled_panel(tmp_path, monkeypatch):
     write(tmp_path, "date,open,high,low,close\n2024-01-02,1,2,1,1.5\n").rename("chandler-stocks")
     with pytest.raises(DataError, match="chandler-stocks"):
         load_bars("chandler-stocks")
+
+
+def floats(rows=400, times=None):
+    """A frame of floats throughout, as `Bars.to_frame` gives."""
+    close = 100 + np.sin(np.arange(rows))
+    times = pd.date_range("2024-01-02", periods=rows, freq="h") if times is None else times
+    prices = {"open": close, "high": close + 2, "low": close - 2, "close": close, "volume": np.arange(rows) + 1.0}
+    return pd.DataFrame(prices, index=pd.DatetimeIndex(times, name="timestamp"))
+
+
+def told(frame):
+    try:
+        bars = Bars.from_frame(frame, symbol="X")
+    except DataError as error:
+        return str(error)
+    return (
+        bars.timestamps.asi8.tolist(),
+        str(bars.timestamps.tz),
+        bars.timestamps.freq,
+        bars.values.tobytes(),
+        bars.notes,
+    )
+
+
+@pytest.mark.parametrize("zone", [None, "America/New_York"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda frame: None,
+        lambda frame: frame.__setitem__("volume", -frame["volume"]),
+        lambda frame: frame.iloc.__setitem__((5, 3), np.nan),
+        lambda frame: frame.iloc.__setitem__((5, 0), np.inf),
+        lambda frame: frame.iloc.__setitem__((7, 2), 0.0),
+        lambda frame: frame.iloc.__setitem__((slice(None), 1), 1.0),
+        lambda frame: frame.iloc.__setitem__((9, 4), 1e39),
+        lambda frame: setattr(frame, "columns", ["open", "high", "high", "close", "volume"]),
+    ],
+)
+def test_frames_of_floats_come_out_as_those_of_other_columns_do(change, zone):
+    """The cells of the former are arrays and an index; a column of text makes them all Series."""
+    frame = floats().tz_localize(zone)
+    change(frame)
+    text = frame.assign(other="words")
+    plain, mixed = told(frame), told(text)
+    if isinstance(plain, str):
+        assert plain == mixed.replace(", other", "")
+    else:
+        assert plain[:4] == mixed[:4]
+        assert [one for one in plain[4] if one.kind != "columns"] == [one for one in mixed[4] if one.kind != "columns"]
+    frame = frame.iloc[[*range(50), 60, *range(50, 60), *range(61, 400)]]
+    assert told(frame) == told(frame.reset_index())
+
+
+def test_bars_of_a_frame_are_their_own():
+    frame = floats(50)
+    frame.index = pd.DatetimeIndex(frame.index.as_unit("ns"), freq=None)
+    bars = Bars.from_frame(frame)
+    assert not np.shares_memory(bars.values, frame.to_numpy())
+    assert not np.shares_memory(bars.timestamps.asi8, frame.index.asi8)
+
+
+def test_small_frames_are_cheap():
+    """Of 0.6 ms for a frame nearly all is calls of pandas: hundreds of frames are read before a model has one."""
+    frames, calls = [floats(), floats()], 0
+
+    def count(_frame, event, _argument):
+        nonlocal calls
+        calls += event == "call"
+
+    Bars.from_frame(frames[0])
+    former = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        Bars.from_frame(frames[1])
+    finally:
+        sys.setprofile(former)
+    assert calls < 800  # 400, and 1,900 where the frame is handled as a whole

@@ -82,8 +82,7 @@ def parse_times(
     if clock is not None:
         raw = _join(as_series(raw), clock)
     if not isinstance(raw, np.ndarray) and pd.api.types.is_datetime64_any_dtype(raw.dtype):
-        # A copy, for an index may lie on an array that its owner goes on to change.
-        times = Times(_nanoseconds(pd.DatetimeIndex(raw.array.copy())))
+        times = Times(_nanoseconds(pd.DatetimeIndex(raw.array)))
     else:
         times = _from_cells(as_series(raw), date_format, place)
     naive = times.index.tz is None
@@ -180,6 +179,7 @@ def _iso(raw: pd.Series) -> Times | None:
 
 
 def _nanoseconds(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """The times in ns, always as a copy: those of a frame may lie on an array that its owner goes on to change."""
     try:
         return index.as_unit("ns")
     except pd.errors.OutOfBoundsDatetime as error:
