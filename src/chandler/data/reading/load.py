@@ -83,6 +83,11 @@ def read_frame(frame: Any, symbol: str, source: str, timestamps: Any, options: T
         raise DataError(f"expected a frame, but got a {type(frame).__name__}: see load_bars for other sources.")
     table = frame_table(converted, source=source, timestamps=timestamps, columns=options.get("columns"))
     bars = validate_table(table.without("symbol") if symbol else table, ReadingOptions(**options), symbol)
+    if not bars:
+        raise DataError(
+            f"{source + ': ' if source else ''}no row of the frame is left: where= asks for {options.get('where')}. Ask for what "
+            "its columns hold."
+        )
     if len(bars) > 1:
         raise DataError(
             f"{source + ': ' if source else ''}the frame holds {len(bars)} symbols "
