@@ -1,8 +1,8 @@
 """Token ids in, token ids out: many paths of many histories continued at once.
 
 `prompts` holds a history as tokens with its random numbers, `sampling` chooses a token, `reference` is the plain loop that
-all else must agree with, `generation` the fast one (`planning`, `cache`, `attention` and `kernels` are its parts, `memory`
-says what it may use), `encoding` turns bars into ids and `decoding` ids into bars.
+all else must agree with, `generation` the fast one (`planning`, `batch`, `cache`, `attention` and `kernels` are its parts,
+`memory` says what it may use), `encoding` turns bars into ids and `decoding` ids into bars.
 """
 
 from chandler.forecasting.engine.decoding import decode_many
