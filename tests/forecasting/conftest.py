@@ -11,10 +11,19 @@ from tests.graphs import graphs_on_cpu
 from chandler.forecasting.engine import batch, kernels, sampling
 
 
-@pytest.fixture(params=["for a CPU", "for any device", "for any device, replayed"])
+WAYS = ("for a CPU", "for any device", "for any device, replayed")
+
+
+@pytest.fixture(params=WAYS[:2])
 def operators(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The ways through the engine: operators that suit a CPU; those that accelerators take, each launched anew; the same
-    with each step captured and replayed."""
+    """The ways through the engine: operators that suit a CPU, and those that accelerators take, each launched anew."""
+    with way_of(str(request.param), monkeypatch) as way:
+        yield way
+
+
+@pytest.fixture(params=WAYS)
+def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """These, and the second with each step captured and replayed."""
     with way_of(str(request.param), monkeypatch) as way:
         yield way
 
@@ -22,7 +31,7 @@ def operators(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def replayed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The last of these ways."""
-    with way_of("for any device, replayed", monkeypatch):
+    with way_of(WAYS[-1], monkeypatch):
         yield
 
 

@@ -98,7 +98,7 @@ def fast(model: Kronos, prompts: list[Prompt], horizon: int, sampling: Sampling,
 )
 @slow
 def test_engine_is_the_plain_loop_while_all_fits(
-    operators: str,
+    ways: str,
     config: PredictorConfig,
     lengths: list[int],
     horizon: int,
@@ -413,7 +413,7 @@ def test_bfloat16_logits_are_near(name: str, operators: str, request: Any) -> No
 
 
 def test_bfloat16_changes_greedy_tokens_between_near_logits_alone(
-    golden: Path, tokenizer: KronosTokenizer, operators: str
+    golden: Path, tokenizer: KronosTokenizer, ways: str
 ) -> None:
     changed = tokens = 0
     for name in ("predictor", "predictor-fixed-time"):
