@@ -10,7 +10,6 @@ from tests.graphs import graphs_on_cpu
 
 from chandler.forecasting.engine import batch, kernels, sampling
 
-
 WAYS = ("for a CPU", "for any device", "for any device, replayed")
 
 
