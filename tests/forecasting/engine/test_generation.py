@@ -57,7 +57,7 @@ samplings = st.sampled_from(
 )
 positions_of = st.sampled_from(["reference", "rotary"])
 slow = settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

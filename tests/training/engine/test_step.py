@@ -106,7 +106,11 @@ def eager(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return finetune(uneven(tmp_path_factory.mktemp("eager") / "run"))
 
 
-@pytest.mark.parametrize("way", list(WAYS))
+QUICK = {"plain", "everything", "bfloat16", "lora"}
+"""The others are for `make test-long`."""
+
+
+@pytest.mark.parametrize("way", [w if w in QUICK else pytest.param(w, marks=pytest.mark.slow) for w in WAYS])
 def test_replayed_steps_are_the_steps_themselves(
     eager: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
