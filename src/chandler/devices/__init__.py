@@ -1,7 +1,7 @@
 """Where a computation runs (`placement`), and work that is launched there once and then replayed (`graphs`)."""
 
 from chandler.devices.graphs import GraphError, Pace, captured, has_graphs
-from chandler.devices.placement import bring, device_of, has_float64, require_name, resolve, wide
+from chandler.devices.placement import bring, device_of, has_float64, pinned, require_name, resolve, upload, wide
 
 __all__ = [
     "GraphError",
@@ -11,7 +11,9 @@ __all__ = [
     "device_of",
     "has_float64",
     "has_graphs",
+    "pinned",
     "require_name",
     "resolve",
+    "upload",
     "wide",
 ]

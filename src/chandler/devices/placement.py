@@ -1,4 +1,4 @@
-"""Which device a computation runs on, and models brought there: nothing else decides or moves.
+"""Which device a computation runs on, and models and numbers brought there: nothing else decides or moves models.
 
 Where a model is, its weights say, all parameters and buffers. Several owners may share one; whoever is called brings it
 to its own device first, so it is never half on each.
@@ -111,3 +111,13 @@ def has_float64(device: torch.device) -> bool:
 def wide(values: Tensor) -> Tensor:
     """The values in float64: where they are, or on the CPU if that device has no such numbers."""
     return values.double() if has_float64(values.device) else values.cpu().double()
+
+
+def pinned(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU where `device` can fetch it without the host: in memory that stays in its place, for a GPU."""
+    return tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on `device`. The host does not wait: torch keeps pinned memory until it is copied."""
+    return pinned(tensor, device).to(device, non_blocking=True)

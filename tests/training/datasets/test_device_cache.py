@@ -6,7 +6,7 @@ import torch
 from tests.data.datasets.test_windows import all_rows, store_of
 
 from chandler.data import Windows
-from chandler.training.datasets.device_cache import BYTES_PER_ROW, DeviceRows, DeviceWindows, gather_tensors
+from chandler.training.datasets.device_cache import BYTES_PER_ROW, DeviceRows, DeviceWindows, fetch
 
 CPU = torch.device("cpu")
 
@@ -22,7 +22,7 @@ def test_every_window_is_the_same(stride: int) -> None:
     moved = DeviceWindows(plain, DeviceRows(plain.store, CPU))
     assert len(moved) == len(plain)
     order = np.random.default_rng(0).permutation(len(plain))
-    (a, a_stamps), (b, b_stamps) = (gather_tensors(w, order, CPU) for w in (plain, moved))
+    (a, a_stamps), (b, b_stamps) = (fetch(w, order, CPU)() for w in (plain, moved))
     assert a.dtype == b.dtype == torch.float32
     assert a_stamps.dtype == b_stamps.dtype == torch.int64
     assert torch.equal(a_stamps, b_stamps)
@@ -37,7 +37,7 @@ def test_constant_columns_and_huge_volumes() -> None:
     plain.store.values[:, 5] = np.linspace(1e37, 3e38, 40)
     moved = DeviceWindows(plain, DeviceRows(plain.store, CPU))
     every = np.arange(len(plain))
-    (a, _), (b, _) = gather_tensors(plain, every, CPU), gather_tensors(moved, every, CPU)
+    (a, _), (b, _) = fetch(plain, every, CPU)(), fetch(moved, every, CPU)()
     assert (b[..., 4] == 0).all()
     torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
     assert torch.isfinite(b).all()
@@ -48,7 +48,7 @@ def test_tiny_prices_have_the_unit_that_they_have_elsewhere() -> None:
     plain.store.values[:, :4] *= 1e-9
     moved = DeviceWindows(plain, DeviceRows(plain.store, CPU))
     every = np.arange(len(plain))
-    (a, _), (b, _) = gather_tensors(plain, every, CPU), gather_tensors(moved, every, CPU)
+    (a, _), (b, _) = fetch(plain, every, CPU)(), fetch(moved, every, CPU)()
     assert a[..., :4].std() > 0.5
     torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
 
@@ -65,6 +65,6 @@ def test_a_store_on_disk_is_brought_over_as_it_is(tmp_path) -> None:
 def test_an_empty_batch_and_a_window_that_is_not_there() -> None:
     plain = windows(40)
     moved = DeviceWindows(plain, DeviceRows(plain.store, CPU))
-    assert gather_tensors(moved, np.empty(0, np.int64), CPU)[0].shape == (0, 26, 6)
+    assert fetch(moved, np.empty(0, np.int64), CPU)()[0].shape == (0, 26, 6)
     with pytest.raises(IndexError):
-        gather_tensors(moved, np.array([len(plain)]), CPU)
+        fetch(moved, np.array([len(plain)]), CPU)()

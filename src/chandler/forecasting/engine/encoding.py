@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from chandler.devices import device_of
+from chandler.devices import device_of, upload
 from chandler.forecasting.engine.kernels import suits_cpu
 from chandler.forecasting.engine.memory import MOST_ROWS, MOST_SEQUENCES, block_bytes, default_budget
 from chandler.forecasting.engine.prompts import eval_mode
@@ -45,9 +45,7 @@ def encode_histories(
     with eval_mode(tokenizer):
         for chunk in _chunks(tokenizer, [len(window) for window in windows], device, memory_budget):
             x = pad_sequence([windows[index] for index in chunk], batch_first=True)
-            # Out of pinned memory the copy keeps nobody waiting.
-            x = x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
-            both = tokenizer.encode(x)
+            both = tokenizer.encode(upload(x, device))
             for index, s1, s2 in zip(chunk, *both, strict=True):
                 rows = len(windows[index])
                 ids[index] = s1[:rows], s2[:rows]

@@ -8,7 +8,6 @@ live, `device_cache` cuts windows there.
 from chandler.training.datasets.ahead import Feeder, ReadyBatch
 from chandler.training.datasets.augment import Batch, drop_volume, random_lookback, replace_tokens, to_device
 from chandler.training.datasets.batching import BatchPlan, MicroBatch, derive_seed
-from chandler.training.datasets.device_cache import upload
 from chandler.training.datasets.device_placement import nbytes, place, place_on_device
 from chandler.training.datasets.mixture import TrainingSet
 from chandler.training.datasets.sources import RunData, data_inputs, load_sources
@@ -31,5 +30,4 @@ __all__ = [
     "random_lookback",
     "replace_tokens",
     "to_device",
-    "upload",
 ]

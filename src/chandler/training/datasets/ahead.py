@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from chandler.devices import pinned, upload
 from chandler.training.datasets.augment import Batch
 from chandler.training.datasets.batching import BatchPlan, MicroBatch
-from chandler.training.datasets.device_cache import Gather, pinned, upload
+from chandler.training.datasets.device_cache import Gather
 from chandler.training.datasets.mixture import TrainingSet
 
 

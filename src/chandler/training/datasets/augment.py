@@ -10,7 +10,8 @@ from torch import Tensor
 
 from chandler.data import VOLUME
 from chandler.data.datasets import CLIP, EPSILON, Windows
-from chandler.training.datasets.device_cache import fetch, upload
+from chandler.devices import upload
+from chandler.training.datasets.device_cache import fetch
 from chandler.training.datasets.mixture import TrainingSet
 
 NOISE_LAGS = 4

@@ -15,6 +15,7 @@ from torch import Tensor
 from chandler.data import FEATURES
 from chandler.data.datasets import EPSILON, SMALL_PRICE, Windows
 from chandler.data.store import BarStore
+from chandler.devices import pinned, upload
 
 STAMPS = 5
 BYTES_PER_ROW = 4 * len(FEATURES) + STAMPS
@@ -23,16 +24,6 @@ _CHUNK = 1 << 20
 """Rows moved to the device at a time."""
 Gather = Callable[[], tuple[Tensor, Tensor]]
 """The device's half of a gather: values (B, T, 6) float32, time features (B, T, 5) int64."""
-
-
-def pinned(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU where `device` can fetch it without the host: in memory that stays in its place, for a GPU."""
-    return tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor
-
-
-def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on `device`. The host does not wait: torch keeps pinned memory until it is copied."""
-    return pinned(tensor, device).to(device, non_blocking=True)
 
 
 class DeviceRows:
@@ -91,8 +82,3 @@ def fetch(windows: Windows, indices: np.ndarray, device: torch.device) -> Gather
     batch = windows.gather(indices)
     values, stamps = (pinned(torch.from_numpy(part), device) for part in (batch.values, batch.stamps))
     return lambda: (upload(values, device), upload(stamps, device).long())
-
-
-def gather_tensors(windows: Windows, indices: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The windows of `indices` (B,) on `device`: values (B, T, 6) float32, time features (B, T, 5) int64."""
-    return fetch(windows, indices, device)()

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from chandler.data.datasets import Windows, epoch_order, feistel_permutation, weighted_sample
+from chandler.devices import upload
 from chandler.errors import ConfigError
 from chandler.training.datasets.batching import derive_seed
-from chandler.training.datasets.device_cache import Gather, fetch, upload
+from chandler.training.datasets.device_cache import Gather, fetch
 
 
 @dataclass(frozen=True, eq=False)

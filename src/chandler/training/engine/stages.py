@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chandler.devices import wide
+from chandler.devices import upload, wide
 from chandler.nn import Kronos, KronosTokenizer
-from chandler.training.datasets import Batch, replace_tokens, upload
+from chandler.training.datasets import Batch, replace_tokens
 
 
 class Stage(Protocol):
