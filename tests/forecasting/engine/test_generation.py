@@ -23,7 +23,7 @@ from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.batch import Batch
 from chandler.forecasting.engine.cache import FixedCache, PathCache, PrefixCache, bytes_per_row
 from chandler.forecasting.engine.generation import generate
-from chandler.forecasting.engine.kernels import GenerationWeights, Linear, packs
+from chandler.forecasting.engine.kernels import GenerationWeights, Linear
 from chandler.forecasting.engine.planning import GenerationSettings
 from chandler.forecasting.engine.prompts import Prompt, eval_mode
 from chandler.forecasting.engine.sampling import Sampling, choose, path_uniforms, probabilities, sample
@@ -446,7 +446,9 @@ def test_products_of_any_number_of_rows_are_products(dtype: torch.dtype, operato
         torch.testing.assert_close(found.double(), want[:rows], rtol=torch.finfo(dtype).eps, atol=1e-5)
 
 
-@pytest.mark.skipif(not packs(torch.int8), reason="no int8 products on this processor")
+@pytest.mark.skipif(
+    "fbgemm" not in torch.backends.quantized.supported_engines, reason="int8 is multiplied by FBGEMM, on x86"
+)
 def test_int8_products_are_those_of_whole_steps_and_a_row_does_not_know_its_company() -> None:
     g = torch.Generator().manual_seed(0)
     weight, bias, x = torch.randn(96, 64, generator=g), torch.randn(96, generator=g), torch.randn(40, 64, generator=g)
@@ -465,7 +467,9 @@ def test_int8_products_are_those_of_whole_steps_and_a_row_does_not_know_its_comp
     assert 1e-3 < float(off[4:].mean()) < 0.03
 
 
-@pytest.mark.skipif(not packs(torch.int8), reason="no int8 products on this processor")
+@pytest.mark.skipif(
+    "fbgemm" not in torch.backends.quantized.supported_engines, reason="int8 is multiplied by FBGEMM, on x86"
+)
 @pytest.mark.parametrize("name", ["wide", "nano"])
 def test_int8_logits_are_near(name: str, request: Any) -> None:
     """Weights have 6 binary digits and a sign, rows 7 and a sign."""
@@ -482,7 +486,9 @@ def test_int8_logits_are_near(name: str, request: Any) -> None:
         assert 1e-3 < off < 0.1
 
 
-@pytest.mark.skipif(not packs(torch.int8), reason="no int8 products on this processor")
+@pytest.mark.skipif(
+    "fbgemm" not in torch.backends.quantized.supported_engines, reason="int8 is multiplied by FBGEMM, on x86"
+)
 def test_int8_paths_do_not_depend_on_their_company(nano: Kronos) -> None:
     """Products are exact sums; what is left are the float32 sums of attention, and a draw on an edge."""
     prompts = [prompt_of(rows, 6, 4, (10, 10), seed=rows) for rows in (60, 33, 90)]
