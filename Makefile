@@ -102,7 +102,7 @@ CONTRIB := .venv-contrib
 	@touch $@
 
 test-ray: $(RAY)/.ready ## The tests that need Ray, in an environment of their own (.venv-ray)
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(RAY)/bin/python -m pytest tests/scale/test_ray*.py
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(RAY)/bin/python -m pytest tests/scale/test_ray*.py $(AGAIN)
 
 bench-scale: $(RAY)/.ready ## What --engine ray costs and brings on this machine; kills survived
 	OMP_NUM_THREADS=1 $(RAY)/bin/python -m benchmarks.scale

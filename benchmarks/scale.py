@@ -105,7 +105,7 @@ def main() -> None:
         print(f"2 workers against 1 process: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
         print(f"first part after {firsts[0]:.1f} s, with warm workers {firsts[-1]:.1f} s; {held}", flush=True)
 
-        small = 2
+        small = 1
         watch = PartWatch(folder, kills=o.kills, pause=1.2)
         watch.start()
         begun = time.perf_counter()

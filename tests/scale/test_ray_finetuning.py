@@ -36,7 +36,7 @@ def _kill_one(folder: Path, killed: list[int]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("distributed", ["ddp"])  # fsdp with a kill was tried once, and did not end
+@pytest.mark.parametrize("distributed", ["ddp", "fsdp"])
 def test_workers_have_the_bits_of_torchrun_and_survive_a_kill(
     ray: Any, tmp_path: Path, distributed: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,7 +22,7 @@ from tests.training.conftest import tiny_run
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.xdist_group("ray")
-FOUR = ["predictor.learning_rate=1e-3,1e-1", "seed=1..2"]
+EIGHT = ["predictor.learning_rate=1e-3,1e-1", "seed=1..4"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,14 +47,14 @@ def outcome(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return sweep(asked(tmp_path_factory.mktemp("local"), FOUR))
+    return sweep(asked(tmp_path_factory.mktemp("local"), EIGHT))
 
 
 def workers_of(process: psutil.Process) -> list[psutil.Process]:
     return [one for one in process.children(recursive=True) if one.name().startswith("ray::ImplicitF")]
 
 
-def test_four_trials_are_equal_to_the_bit_and_a_killed_worker_goes_on(
+def test_eight_trials_are_equal_to_the_bit_and_a_killed_worker_goes_on(
     local: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     killed: list[int] = []
@@ -68,18 +68,18 @@ def test_four_trials_are_equal_to_the_bit_and_a_killed_worker_goes_on(
 
     thread = threading.Thread(target=kill_one, daemon=True)
     thread.start()
-    folder = sweep(asked(tmp_path, FOUR), engine=RayEngine(workers=2))
+    folder = sweep(asked(tmp_path, EIGHT), engine=RayEngine(workers=2))
     thread.join(1)
     assert killed
     assert "raylet" not in capfd.readouterr().out
     assert outcome(folder) == outcome(local)
     assert not (folder / "ray").exists()
-    assert [one.state for one in read_book(folder)["trials"]] == ["finished"] * 4
+    assert [one.state for one in read_book(folder)["trials"]] == ["finished"] * 8
 
 
 def test_the_same_command_goes_on_after_its_driver_was_killed(local: Path, tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(json.dumps(tiny_run(tmp_path / "x")))
-    params = [text for one in FOUR for text in ("--param", one)]
+    params = [text for one in EIGHT for text in ("--param", one)]
     command = [sys.executable, "-m", "chandler", "sweep", "run.yaml", *params, "--out", "sweep", "--engine", "ray",
                "--workers", "2"]  # fmt: skip
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -88,7 +88,7 @@ def test_the_same_command_goes_on_after_its_driver_was_killed(local: Path, tmp_p
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     done = [one.number for one in read_book(tmp_path / "sweep")["trials"] if one.state == "finished"]
-    assert len(done) < 4
+    assert len(done) < 8
     before = {number: (tmp_path / f"sweep/{number:03d}/summary.json").stat().st_mtime_ns for number in done}
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert outcome(tmp_path / "sweep") == outcome(local)
