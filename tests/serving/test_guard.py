@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 import subprocess
 import sys
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from tests.serving.conftest import Client, launch
 
 import chandler
+from chandler.serving.server import _bound
+from chandler.serving.settings import ServerSettings
 
 A = "/api/v1"
 
@@ -181,3 +186,23 @@ def test_a_server_takes_jobs_only_if_it_was_told_to(api: Client, page: Client) -
         assert found.status in (404, 422), path
         assert found.status == 422 or "--jobs" in found.json["error"]["message"]
     assert page.get("/jobs") == {"jobs": [], "next": None}
+
+
+def test_answers_do_not_wait_to_be_acknowledged(tmp_path: Path) -> None:
+    async def no_delay(listening: socket.socket) -> int:
+        found = asyncio.get_running_loop().create_future()
+
+        def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            there: Any = writer.get_extra_info("socket")
+            found.set_result(there.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(connected, sock=listening):
+            _, writer = await asyncio.open_connection(*listening.getsockname())
+            try:
+                return int(await found)
+            finally:
+                writer.close()
+
+    with _bound(ServerSettings(workspace=tmp_path, port=0)) as listening:
+        assert asyncio.run(no_delay(listening)) == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import chandler
+from chandler.serving.page import Page
 
 STATIC = Path(chandler.__file__).parent / "serving" / "static"
 CHARTS, VIEWS = STATIC / "vendor" / "lightweight-charts-5.2.1", STATIC / "vendor" / "preact-htm-3.1.1"
@@ -70,6 +71,8 @@ def test_modules_are_few_bytes_and_short() -> None:
     assert CHARTS.resolve() / "lightweight-charts.standalone.production.mjs" in seen
     assert len(seen) > 20
     assert sum(path.stat().st_size for path in seen) < SCRIPTS
+    named = re.findall(r'modulepreload" href="/static/[^/]+/([^"]+)"', Page().shell("/"))
+    assert {(STATIC / name).resolve() for name in named} == seen
     modules = [*STATIC.rglob("*.js"), *STATIC.rglob("*.mjs")]
     ours = [path for path in modules if "vendor" not in path.parts]
     # Texts are no code: their modules may be longer.

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri, stdtrit
 
 from chandler.errors import ConfigError, DataError
 
@@ -131,6 +130,8 @@ def _stretch(n: int, length: float, level: float) -> float:
     """What the few independent pieces of a short series add to the width of an interval."""
     length = min(length, n / 2)
     tail = (1 + level) / 2
+    from scipy.special import ndtri, stdtrit  # a fifth of a second, of which most commands have no need
+
     return float(np.sqrt(n / (n - length)) * stdtrit(n / length - 1, tail) / ndtri(tail))
 
 

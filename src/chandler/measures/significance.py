@@ -13,7 +13,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr
 
 from chandler.errors import ConfigError, DataError
 from chandler.measures.bootstrap import block_bootstrap, optimal_block, without_gaps
@@ -277,6 +276,8 @@ def _long_run(values: Array, lags: int, bartlett: bool) -> float:
 
 
 def _two_sided(statistic: float, degrees: int) -> float:
+    from scipy.special import stdtr
+
     return float(2 * stdtr(degrees, -abs(statistic)))
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from chandler.serving.api import Server, evaluations, forecasts, jobs, journal, reports, runs, sources, system
@@ -17,6 +17,7 @@ from chandler.serving.events import EventHub
 from chandler.serving.forecasts import ForecastDesk
 from chandler.serving.jobs import JobDesk, RecipeBook
 from chandler.serving.models import ModelList
+from chandler.serving.page import BASE, TYPES, Page
 from chandler.serving.runs import RunList
 from chandler.serving.security import Credentials, Guard
 from chandler.serving.settings import LOOPBACK, ServerSettings
@@ -28,14 +29,6 @@ from chandler.version import __version__
 API = "/api/v1"
 BODY = 1 << 20
 """Bytes of a body that is no upload."""
-STATIC = Path(__file__).parent / "static"
-PALETTE = Path(__file__).parents[1] / "assets" / "palette.css"
-"""The colours, which reports share."""
-TYPES = {
-    ".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml",
-    ".png": "image/png", ".json": "application/json", ".ico": "image/x-icon", ".txt": "text/plain",
-}  # fmt: skip
-"""Ours, not the system's: with nosniff a wrong type stops the page."""
 
 
 def create_app(settings: ServerSettings, workspace: Workspace, credentials: Credentials) -> FastAPI:
@@ -112,26 +105,22 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
 
 
 def _add_page(app: FastAPI) -> None:
-    """The shell at every address of the page, and its modules, which browsers may keep for ever under their version."""
-    base = f"/static/{__version__}"
-    shell = (STATIC / "index.html").read_text(encoding="utf-8").replace("{{static}}", base)
-    root = STATIC.resolve()
+    """The shell at every address of the page, and its modules."""
+    whole = Page()
+    kept = {"Cache-Control": "public, max-age=31536000, immutable"}
 
-    @app.get(base + "/{rest:path}", include_in_schema=False)
-    def module(rest: str) -> FileResponse:
-        path = PALETTE if rest == PALETTE.name else (root / rest).resolve()
-        if not (path == PALETTE or path.is_relative_to(root)) or not path.is_file() or path.suffix not in TYPES:
+    @app.get(BASE + "/{rest:path}", include_in_schema=False)
+    async def module(rest: str) -> Response:
+        if rest not in whole.files:
             raise Refusal(404, "There is nothing at this address.")
-        return FileResponse(
-            path, media_type=TYPES[path.suffix], headers={"Cache-Control": "public, max-age=31536000, immutable"}
-        )
+        return Response(whole.files[rest], media_type=TYPES[PurePosixPath(rest).suffix], headers=kept)
 
     @app.get("/favicon.ico", include_in_schema=False)
-    def icon() -> FileResponse:
-        return FileResponse(STATIC / "favicon.svg", media_type=TYPES[".svg"])
+    async def icon() -> Response:
+        return Response(whole.files["favicon.svg"], media_type=TYPES[".svg"])
 
     @app.get("/{rest:path}", include_in_schema=False, responses=answers(404))
-    def page(rest: str) -> HTMLResponse:
+    async def page(rest: str) -> HTMLResponse:
         if "." in rest.rpartition("/")[2]:
             raise Refusal(404, "There is nothing at this address.")
-        return HTMLResponse(shell)
+        return HTMLResponse(whole.shell(rest))
