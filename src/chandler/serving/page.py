@@ -35,7 +35,9 @@ class Page:
         found = [path for path in STATIC.rglob("*") if path.suffix in TYPES]
         self.files = {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in found}
         self.files[PALETTE.name] = PALETTE.read_bytes()
-        self._shell = self.files["index.html"].decode().replace("{{static}}", BASE)
+        lines = self.files["index.html"].decode().replace("{{static}}", BASE).splitlines(keepends=True)
+        place = next(number for number, line in enumerate(lines) if "{{module}}" in line)
+        self._shell = "".join(lines[:place]), lines[place], "".join(lines[place + 1 :])
         self._shells: dict[str, str] = {}
 
     def shell(self, path: str) -> str:
@@ -43,8 +45,9 @@ class Page:
         name = path.strip("/").partition("/")[0] or FIRST
         name = name if f"js/pages/{name}.js" in self.files else ""
         if name not in self._shells:
-            links = [f'<link rel="modulepreload" href="{BASE}/{one}">' for one in self._modules(name)]
-            self._shells[name] = self._shell.replace("{{modules}}", "\n".join(links))
+            before, link, after = self._shell
+            links = [link.replace("{{module}}", one) for one in self._modules(name)]
+            self._shells[name] = "".join([before, *links, after])
         return self._shells[name]
 
     def _modules(self, name: str) -> list[str]:
