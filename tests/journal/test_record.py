@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from chandler import Bars, Forecast, Journal
+from chandler import Journal
 from chandler.journal import LEVELS, Record
 from chandler.journal.calibration import independent, overlap
 from chandler.measures import block_bootstrap, compare, optimal_block
 from chandler.reports import journal_text, write_journal_page, write_report
 from chandler.reports.journal import coverage, difference, headline, journal_page
-from tests.journal.conftest import forecast_at, store_of, walk
+from tests.journal.conftest import forecast_at, ranked, store_of, walk
 from tests.reports.drawn import drawn
 
 Clock = Callable[[object], pd.Timestamp]
@@ -84,14 +83,6 @@ def test_the_figures_are_those_of_the_measures(folder: Path, record: Record) -> 
     by_origin = (each["crps"] - each["naive"]).groupby(each["origin"]).mean()
     np.testing.assert_allclose(course.crps, by_origin.cumsum())
     assert course.coverage[0.9][-1] == pytest.approx(row.coverage[0.9].mean)
-
-
-def ranked(bars: Bars, row: int, rank: int, model: str) -> Forecast:
-    """A forecast of one bar by nine paths, so many of them below what came: its PIT lies in the tenth of that number."""
-    came = bars.values[row + 1, 3]
-    made = forecast_at(bars, row, 1, paths=9, model=model)
-    paths = made.paths * 0 + (came * (1 + (np.arange(9) - rank + 0.5) / 1000))[:, None, None]
-    return replace(made, paths=paths)
 
 
 def stripped(journal: Journal) -> None:
