@@ -121,9 +121,8 @@ def test_a_forecast_is_scored_when_its_bars_come(visit: Any, watch: Any, tmp_pat
         own.stop()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_where_the_closes_lay_is_a_picture_that_can_be_read_out(
-    visit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+    visit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = Server(tmp_path / "workspace")
     own.start()
@@ -131,7 +130,7 @@ def test_where_the_closes_lay_is_a_picture_that_can_be_read_out(
         journal = Journal(own.workspace / "journal")
         keep_ranked(journal, "narrow", [0, 9] * 10, monkeypatch)
         keep_ranked(journal, "few", [3, 4, 5], monkeypatch)
-        page = visit("/journal", at=own, color_scheme=scheme, size=(390, 844))
+        page = visit("/journal", at=own, size=(390, 844))
         figure = page.locator("[data-pit=narrow]")
         picture = figure.get_by_role("img", name="narrow: closes in each tenth")
         expect(picture).to_have_accessible_name(
@@ -144,7 +143,9 @@ def test_where_the_closes_lay_is_a_picture_that_can_be_read_out(
         assert ((foot - line) / tall, low) == pytest.approx((0.2, 0), abs=0.02)
         expect(page.locator("[data-pit=few]")).to_contain_text("too few")
         expect(page.locator("[data-pit=few] svg")).to_have_count(0)
-        assert findings(page) == []
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         page.close()  # before its server: what it listens to has not ended then
     finally:
