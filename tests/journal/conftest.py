@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from chandler import Bars, Forecast
-from chandler.data import BarStore
+from chandler import Bars, Forecast, Journal
+from chandler.data import CLOSE, BarStore
 from chandler.forecasting import Sampling
 
 START = "2024-03-04"
@@ -33,6 +34,26 @@ def forecast_at(bars: Bars, row: int, horizon: int = 4, *, paths: int = 30, seed
     sampled = history.values[-1] * np.exp(noise)[..., None]
     facts: dict[str, Any] = {"sampling": Sampling(), "seed": seed, "calendar": "24/7", "model": "toy"}
     return Forecast(bars.symbol, bars.timestamps[row + 1 : row + 1 + horizon], sampled, history, **(facts | more))
+
+
+def ranked(bars: Bars, row: int, rank: int, model: str) -> Forecast:
+    """A forecast of one bar by nine paths, so many of them below what came: its PIT lies in the tenth of that number."""
+    came = bars.values[row + 1, CLOSE]
+    made = forecast_at(bars, row, 1, paths=9, model=model)
+    paths = np.zeros_like(made.paths) + (came * (1 + (np.arange(9) - rank + 0.5) / 1000))[:, None, None]
+    return replace(made, paths=paths)
+
+
+def keep_ranked(
+    journal: Journal, model: str, ranks: Sequence[int], patch: pytest.MonkeyPatch, symbol: str = "ACME"
+) -> None:
+    """A live forecast of each rank, an origin after the other, kept and scored."""
+    bars = walk(symbol, len(ranks) + 21)
+    for row, rank in enumerate(ranks, 19):
+        patch.setattr("chandler.journal.clock.now", lambda moment=bars.timestamps[row]: moment)
+        journal.keep([ranked(bars, row, rank, model)])
+    patch.setattr("chandler.journal.clock.now", lambda: bars.timestamps[-1] + pd.Timedelta(days=1))
+    journal.score(store_of(bars))
 
 
 def store_of(*bars: Bars) -> BarStore:

@@ -18,7 +18,7 @@ from chandler.checkpoint import weights_hash
 from chandler.evaluation.baselines import bootstrap
 from chandler.journal.entries import Entry
 from chandler.journal.scoring import NAIVE_PATHS
-from chandler.measures import crps
+from chandler.measures import crps, pit
 from tests.journal.conftest import forecast_at, store_of, walk
 
 Clock = Callable[[object], pd.Timestamp]
@@ -197,9 +197,33 @@ def test_scores_are_those_of_the_measures(journal: Journal, at: Clock) -> None:
     np.testing.assert_allclose(rows["naive"], crps(walked, truth))
     np.testing.assert_allclose(rows["error"], np.abs(closes.mean(0) - truth))
     np.testing.assert_allclose(rows["naive_error"], np.abs(made.history.values[-1, 3] - truth))
-    for share in (80, 90):
+    # Of all four at once, as if they had not been scored in two parts.
+    np.testing.assert_array_equal(rows["pit"], pit(closes, truth, seed=int(entry.id[12:], 16)))
+    for share in (50, 80, 90):
         low, high = np.quantile(closes, [0.5 - share / 200, 0.5 + share / 200], axis=0)
         assert rows[f"inside{share}"].tolist() == ((truth >= low) & (truth <= high)).tolist()
+
+
+def test_scores_of_before_the_pit_are_read_and_stay(journal: Journal, at: Clock) -> None:
+    bars = walk()
+    at(bars.timestamps[30])
+    journal.keep([forecast_at(bars, 30), forecast_at(bars, 26)])
+    at(LATER)
+    journal.score(store_of(bars.slice(0, 33)))  # of the first two bars, of the second all
+    (old,) = (journal.folder / "scores").iterdir()
+    whole = pq.read_table(old)
+    pq.write_table(whole.drop_columns(["inside50", "pit"]), old)
+    before = files(journal)
+    assert journal.scores()[["inside50", "pit"]].isna().all(axis=None)
+    assert journal.record().older == 2
+    journal.score(store_of(bars))
+    assert before.items() <= files(journal).items()
+    rows = journal.scores()
+    assert rows["inside80"].dtype == bool
+    assert rows.groupby("id")["pit"].count().tolist() in ([0, 2], [2, 0])
+    assert rows["inside50"].notna().equals(rows["pit"].notna())
+    assert rows[rows["pit"].notna()]["step"].tolist() == [3, 4]
+    assert journal.record().older == 1
 
 
 def test_revised_bars_are_told_and_change_nothing(journal: Journal, at: Clock) -> None:

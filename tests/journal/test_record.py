@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from chandler import Journal
-from chandler.journal import Record
-from chandler.journal.record import independent, overlap
+from chandler.journal import LEVELS, Record
+from chandler.journal.calibration import independent, overlap
 from chandler.measures import block_bootstrap, compare, optimal_block
 from chandler.reports import journal_text, write_journal_page, write_report
-from chandler.reports.journal import coverage, difference, headline
-from tests.journal.conftest import forecast_at, store_of, walk
+from chandler.reports.journal import coverage, difference, headline, journal_page
+from tests.journal.conftest import forecast_at, ranked, store_of, walk
 from tests.reports.drawn import drawn
 
 Clock = Callable[[object], pd.Timestamp]
@@ -64,13 +65,14 @@ def test_the_figures_are_those_of_the_measures(folder: Path, record: Record) -> 
     scores = scores.join(facts[["origin", "last", "symbol", "model"]], on="id")
     scores = scores[scores["model"] == "<i>toy</i>"]
     losses = scores[["crps", "naive", "error", "naive_error"]].div(scores["last"], axis=0) * 100
-    each = scores[["id", "origin", "inside80", "inside90"]].join(losses).groupby("id").mean()
+    scores["inside50"] = scores["inside50"].astype(float)
+    each = scores[["id", "origin", "inside50", "inside80", "inside90"]].join(losses).groupby("id").mean()
     found = compare(each["crps"], each["naive"], each["origin"], 2)
     assert (found.mean_a, found.low, found.p_value) == pytest.approx((row.crps.mean_a, row.crps.low, row.crps.p_value))
     assert row.crps.verdict == found.verdict
     error = compare(each["error"], each["naive_error"], each["origin"], 2)
     assert (error.mean_a, error.mean_b, error.high) == pytest.approx((row.mae.mean_a, row.mae.mean_b, row.mae.high))
-    for level, name in ((0.8, "inside80"), (0.9, "inside90")):
+    for level, name in ((0.5, "inside50"), (0.8, "inside80"), (0.9, "inside90")):
         shares = each.groupby("origin")[name].mean().to_numpy(np.float64)
         band = block_bootstrap(shares, max(2.0, optimal_block(shares)))
         assert row.coverage[level].mean == pytest.approx(shares.mean())
@@ -81,6 +83,70 @@ def test_the_figures_are_those_of_the_measures(folder: Path, record: Record) -> 
     by_origin = (each["crps"] - each["naive"]).groupby(each["origin"]).mean()
     np.testing.assert_allclose(course.crps, by_origin.cumsum())
     assert course.coverage[0.9][-1] == pytest.approx(row.coverage[0.9].mean)
+
+
+def stripped(journal: Journal) -> None:
+    """As scores were written before there were a PIT and a 50% band."""
+    for path in (journal.folder / "scores").iterdir():
+        pq.write_table(pq.read_table(path).drop_columns(["inside50", "pit"]), path)
+
+
+def test_the_pit_is_where_the_closes_lay(tmp_path: Path, at: Clock) -> None:
+    bars, journal = [walk(symbol, seed=seed) for seed, symbol in enumerate("ABCD")], Journal(tmp_path / "kept")
+    for row in range(20, 40):
+        at(bars[0].timestamps[row])
+        # Four symbols of one origin count as one of another.
+        some = bars if row == 20 else bars[:1]
+        journal.keep([ranked(one, row, row % 10, "flat") for one in some])
+        journal.keep([ranked(bars[0], row, (0, 9)[row % 2], "narrow")])
+    journal.keep([ranked(bars[0], row, 4, "few") for row in (39, 40)])
+    at("2024-06-01")
+    journal.score(store_of(*(one.slice(0, 45) for one in bars)))
+    few, flat, narrow = record = journal.record().rows
+    np.testing.assert_allclose(flat.pit.shares, 0.1)
+    assert (flat.forecasts, flat.pit.origins, flat.pit.independent, flat.covered(0.5)) == (23, 20, 20, 20)
+    # Between the third and the seventh of nine paths lie four of ten ranks.
+    assert (flat.coverage[0.5].mean, flat.coverage[0.9].mean) == pytest.approx((0.4, 0.8))
+    assert narrow.pit.shares.tolist() == [0.5, *[0.0] * 8, 0.5]
+    assert narrow.coverage[0.9].mean == 0
+    assert (few.pit.enough, [row.pit.enough for row in record]) == (False, [False, True, True])
+    text = journal_text(journal.record(), journal.folder)
+    [line] = re.findall(r"^narrow +all +20 \(20\) +(.*)", text, flags=re.M)
+    assert line.split() == ["50.0", *["0.0"] * 8, "50.0"]
+    [line] = re.findall(r"^few +all +2 \(2\) +(-.*)", text, flags=re.M)
+    assert line.split() == ["-"] * 10
+    page = journal_page(journal.record(), journal.folder)
+    assert [None if made is None else drawn(made.figure).data[0].y for _, made in page.pit] == [
+        None, (10.0,) * 10, (50.0, *(0.0,) * 8, 50.0)
+    ]  # fmt: skip
+    body = write_journal_page(journal).read_text()
+    assert "Too few origins, it takes 10 that share no time: few, 1 bar." in body
+
+
+def test_of_how_many_origins_is_said_where_scores_are_older(tmp_path: Path, at: Clock) -> None:
+    bars, journal = walk(), Journal(tmp_path / "kept")
+    for row in range(20, 45):
+        at(bars.timestamps[row])
+        journal.keep([ranked(bars, row, row % 10, "toy")])
+    at("2024-06-01")
+    journal.score(store_of(bars.slice(0, 26)))
+    stripped(journal)
+    assert "PIT: too few origins; it takes 10" in journal_text(journal.record(), journal.folder)
+    assert np.isnan(journal.record().rows[0].coverage[0.5].mean)
+    write_journal_page(journal)
+    journal.score(store_of(bars))
+    record = journal.record()
+    (row,) = record.rows
+    assert (record.older, row.origins, row.pit.origins, row.covered(0.5), row.covered(0.8)) == (5, 25, 20, 20, 25)
+    np.testing.assert_allclose(row.pit.shares, 0.1)
+    (course,) = record.courses
+    assert np.isnan(course.coverage[0.5][:5]).all()
+    assert course.coverage[0.5][-1] == pytest.approx(0.4)
+    assert np.isfinite(course.coverage[0.8]).all()
+    text, page = journal_text(record, journal.folder), write_journal_page(journal).read_text()
+    assert re.search(r"40\.0% \(\d+% to \d+%, 20 origins\)", text)
+    for said in ("5 forecasts were scored before the 50% band and the PIT were kept", "20 origins of 25"):
+        assert said in " ".join(page.split())
 
 
 def test_origins_that_share_bars_are_not_independent() -> None:
@@ -138,7 +204,7 @@ def test_the_page_escapes_names_and_draws(folder: Path, record: Record) -> None:
     assert "&lt;script&gt;alert(1)" in body
     for part in ("The record", "Made after the fact", "Told in scoring", "Bars that should be there", "15 independent"):
         assert part in body
-    for one in (difference(record), coverage(record)):
+    for one in (difference(record), *(coverage(record, level) for level in LEVELS)):
         assert len(drawn(one).data)
         assert "<i>" not in str(one)
 

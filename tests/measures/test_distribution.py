@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chandler.errors import DataError
-from chandler.measures import band, crps, inside, pinball, pit
+from chandler.measures import band, crps, inside, pinball, pit, pit_bins
 
 NAN = float("nan")
 
@@ -147,3 +147,7 @@ def test_pit_heaps_at_both_ends_where_bands_are_too_narrow() -> None:
     rng = np.random.default_rng(6)
     found = pit(0.3 * rng.normal(size=(99, 5000)), rng.normal(size=5000))
     assert ((found < 0.05) | (found > 0.95)).mean() > 0.5
+
+
+def test_bins_of_the_pit_are_ten_and_hold_their_ends() -> None:
+    assert pit_bins([0.0, 0.0999, 0.1, 0.55, 0.9999, 1.0, NAN]).tolist() == [0, 0, 1, 5, 9, 9, -1]

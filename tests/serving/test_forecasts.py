@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from tests.journal.conftest import keep_ranked
 from tests.serving.conftest import Client
 
-from chandler import Forecaster
+from chandler import Forecaster, Journal
 from chandler.data import CLOSE, load_bars
 from chandler.measures import crps
 
@@ -214,6 +215,22 @@ def test_every_forecast_is_in_the_journal_and_scored_once(api: Client, asked: di
     summary = api.get("/journal/summary")
     assert summary["kept"] == api.get("/journal?limit=1")["total"]
     assert all(row["model"].startswith("chandler-nano") for row in summary["rows"])
+
+
+def test_the_record_has_the_pit_and_three_bands(api: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(api.log.parent / "workspace" / "journal")
+    keep_ranked(journal, "chandler-nano-many", [*range(10), *range(5)], monkeypatch, "RANKED")
+    keep_ranked(journal, "chandler-nano-few", [3, 4], monkeypatch, "RANKED")
+    few, many = (row for row in api.get("/journal/summary")["rows"] if row["model"].startswith("chandler-nano-"))
+    assert few["pit"] == {"shares": [0, 0, 0, 0.5, 0.5, 0, 0, 0, 0, 0], "origins": 2, "enough": False}
+    assert many["pit"]["shares"] == pytest.approx([*[2 / 15] * 5, *[1 / 15] * 5])
+    assert (many["pit"]["origins"], many["pit"]["enough"]) == (15, True)
+    # Ranks of 3 to 6 of nine paths lie inside the band of 50%, 2 to 7 inside that of 80%, 1 to 8 inside that of 90%.
+    shares = {level: (one["value"], one["origins"]) for level, one in many["coverage"].items()}
+    assert shares == {level: (pytest.approx(share / 15), 15) for level, share in (("50", 6), ("80", 9), ("90", 12))}
+    scores = pd.read_parquet(io.BytesIO(api.call("GET", A + "/journal/export").body)).query("symbol == 'RANKED'")
+    assert (len(scores), int(scores["inside50"].sum())) == (17, 8)
+    assert scores["pit"].between(0, 1).all()
 
 
 def test_what_changes_is_told_to_who_listens(api: Client, asked: dict[str, Any]) -> None:

@@ -150,13 +150,15 @@ class Journal:
     def scores(self) -> pd.DataFrame:
         """A row per scored step, `scoring.SCORES`, in order of time: of one that two processes scored at once the first.
 
+        `inside50` and `pit` are NA in rows that were written before there were such columns.
+
         Raises:
             DataError: a file that cannot be read.
         """
         rows = self._rows()
         scored = rows[rows["kind"] == SCORED].drop_duplicates(["id", "step"])
         scored = scored.sort_values(["time", "id"], ignore_index=True)
-        return scored.astype({"inside80": bool, "inside90": bool})
+        return scored.astype({"inside50": "boolean", "inside80": bool, "inside90": bool})
 
     def revised(self) -> pd.DataFrame:
         """Bars that came to disagree with what was scored, a row each as `scores`, `truth` what they said then."""
@@ -237,16 +239,16 @@ class Journal:
         return self.folder / part / f"{moment:%Y%m%dT%H%M%S}-{secrets.token_hex(8)}.parquet"
 
     def _rows(self) -> pd.DataFrame:
-        frames = [SCORES.empty_table().to_pandas()]
+        tables = [SCORES.empty_table()]
         for path in self._files(SCORED_IN):
             try:
-                frames.append(pq.read_table(path, schema=SCORES).to_pandas())
+                # By this schema a file has the columns that came after it, all null.
+                tables.append(pq.read_table(path, schema=SCORES))
             except (OSError, pa.ArrowException) as error:
                 raise DataError(
                     f"{path}: cannot be read as scores of a journal ({error}). Put it back as it was, or move it away."
                 ) from None
-        whole = pd.concat([one for one in frames if len(one)] or frames[:1], ignore_index=True)
-        return whole.sort_values("at", kind="stable")
+        return pa.concat_tables(tables).to_pandas().sort_values("at", kind="stable")
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

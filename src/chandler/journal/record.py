@@ -12,17 +12,28 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chandler.data.calendars import short
+from chandler.journal.calibration import (
+    HALF,
+    LEVELS,
+    Pit,
+    coverage_of,
+    coverage_so_far,
+    fit_by_forecast,
+    independent,
+    inside_column,
+    overlap,
+    pit_of,
+    spans_of,
+)
 from chandler.journal.clock import ended
 from chandler.journal.entries import times_in
 from chandler.journal.scoring import Waiting
-from chandler.measures import Comparison, Interval, block_bootstrap, compare, optimal_block
+from chandler.measures import Comparison, Interval, compare
 from chandler.text import count
 
 Array = NDArray[np.float64]
 AGES: Mapping[str, int | None] = {"last week": 7, "last month": 30, "last quarter": 91, "all": None}
 """Days back from now within which the last scored bar of a forecast came."""
-LEVELS = (0.8, 0.9)
-"""Of the bands whose coverage is recorded."""
 
 
 @dataclass(frozen=True, order=True)
@@ -70,11 +81,16 @@ class RecordRow:
     independent: int
     """Origins whose forecast bars share no time."""
     coverage: Mapping[float, Interval]
-    """Level -> share of the closes inside, with a 95% block bootstrap interval over the origins."""
+    """Level -> share of the closes inside, with a 95% block bootstrap interval over the origins that `covered` counts."""
+    pit: Pit
     crps: Comparison
     """CRPS in % of the last close, against the bootstrapped walk."""
     mae: Comparison
     """Absolute error of the mean in % of the last close, against the last close."""
+
+    def covered(self, level: float) -> int:
+        """Origins behind the coverage of a level: scores of before the 50% band was kept lack it."""
+        return self.pit.origins if level == HALF else self.origins
 
 
 @dataclass(frozen=True)
@@ -87,7 +103,7 @@ class Course:
     crps: Array
     """(n,) cumulative difference from the bootstrapped walk, in % of the last close."""
     coverage: Mapping[float, Array]
-    """Level -> (n,) share inside up to there."""
+    """Level -> (n,) share inside up to there; NaN where no score has it yet."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +113,8 @@ class Record:
     kept: int
     scored: int
     """Forecasts with at least one scored bar, of all."""
+    older: int
+    """Of these, scored before the 50% band and the PIT were kept: they count in neither."""
     rows: Sequence[RecordRow]
     """Of forecasts that were made before their bars."""
     late: Sequence[RecordRow]
@@ -130,6 +148,7 @@ def record_of(
     return Record(
         kept=len(facts),
         scored=len(forecasts),
+        older=int(forecasts[inside_column(HALF)].isna().sum()),
         rows=rows,
         late=late,
         courses=[_course(maker, one) for maker, one in _by_maker(drawn)],
@@ -145,12 +164,11 @@ def record_of(
 
 def by_forecast(facts: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """A row per forecast with a score: what made it, `origin`, `end` (its last bar) and `came` (its last scored one) in ns,
-    and means over its scored steps: losses in % of the last close, shares inside the bands."""
+    and means over its scored steps: losses in % of the last close, shares of `fit_by_forecast`."""
     means = scores.groupby("id", sort=False).agg(
-        dict.fromkeys(("crps", "naive", "error", "naive_error", "inside80", "inside90"), "mean")
-        | {"time": "max", "step": "count"}
+        dict.fromkeys(("crps", "naive", "error", "naive_error"), "mean") | {"time": "max", "step": "count"}
     )
-    means = means.rename(columns={"time": "came", "step": "steps"})
+    means = means.rename(columns={"time": "came", "step": "steps"}).join(fit_by_forecast(scores))
     whole = facts.assign(
         horizon=facts["times"].map(len).astype("int64"),
         end=facts["times"].map(lambda times: int(times[-1])).astype("int64"),
@@ -158,25 +176,7 @@ def by_forecast(facts: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     ).merge(means, left_on="id", right_index=True)
     for name in ("crps", "naive", "error", "naive_error"):
         whole[name] = whole[name].astype(np.float64) / whole["last"] * 100
-    for name in ("inside80", "inside90"):
-        whole[name] = whole[name].astype(np.float64)
     return whole.sort_values("origin", kind="stable").reset_index(drop=True)
-
-
-def overlap(origins: NDArray[np.int64], ends: NDArray[np.int64]) -> int:
-    """How many neighbouring origins, at most, have forecast bars at common times; 1: none. `origins` (n,) increasing,
-    `ends` (n,) of their last bars."""
-    reach = np.searchsorted(origins, ends, side="left") - np.arange(len(origins))
-    return int(max(1, reach.max(initial=1)))
-
-
-def independent(origins: NDArray[np.int64], ends: NDArray[np.int64]) -> int:
-    """How many origins can be chosen whose forecasts share no time: greedily, by the end of their bars."""
-    chosen, until = 0, None
-    for at in np.argsort(ends, kind="stable"):
-        if until is None or origins[at] >= until:
-            chosen, until = chosen + 1, ends[at]
-    return chosen
 
 
 def _by_maker(forecasts: pd.DataFrame) -> list[tuple[Maker, pd.DataFrame]]:
@@ -202,15 +202,8 @@ def _rows(forecasts: pd.DataFrame, now: pd.Timestamp) -> list[RecordRow]:
 
 
 def _row(maker: Maker, age: str, rows: pd.DataFrame) -> RecordRow:
-    spans = rows.groupby("origin")["end"].max()
-    origins, ends = spans.index.to_numpy(np.int64), spans.to_numpy(np.int64)
+    origins, ends = spans_of(rows)
     shared = overlap(origins, ends)
-    coverage = {}
-    for level in LEVELS:
-        by_origin = rows.groupby("origin")[f"inside{level * 100:.0f}"].mean().to_numpy()
-        found = block_bootstrap(by_origin, max(float(shared), optimal_block(by_origin)))
-        low, high = np.clip([found.low, found.high], 0, 1).tolist()
-        coverage[level] = Interval(low, high, found.mean)
     return RecordRow(
         maker=maker,
         age=age,
@@ -218,22 +211,17 @@ def _row(maker: Maker, age: str, rows: pd.DataFrame) -> RecordRow:
         unfinished=int((rows["steps"] < rows["horizon"]).sum()),
         origins=len(origins),
         independent=independent(origins, ends),
-        coverage=coverage,
+        coverage={level: coverage_of(rows, level, shared) for level in LEVELS},
+        pit=pit_of(rows),
         crps=compare(rows["crps"], rows["naive"], rows["origin"], shared),
         mae=compare(rows["error"], rows["naive_error"], rows["origin"], shared),
     )
 
 
 def _course(maker: Maker, rows: pd.DataFrame) -> Course:
-    columns = rows.assign(difference=rows["crps"] - rows["naive"])
-    means = columns.groupby("origin")[["difference", "inside80", "inside90"]].mean()
-    number = np.arange(1, len(means) + 1)
-    return Course(
-        maker,
-        times_in(means.index.to_numpy(np.int64), None),
-        means["difference"].cumsum().to_numpy(),
-        {level: means[f"inside{level * 100:.0f}"].cumsum().to_numpy() / number for level in LEVELS},
-    )
+    means = rows.assign(difference=rows["crps"] - rows["naive"]).groupby("origin")["difference"].mean()
+    origins = times_in(means.index.to_numpy(np.int64), None)
+    return Course(maker, origins, means.cumsum().to_numpy(), coverage_so_far(rows))
 
 
 def _open(facts: pd.DataFrame, settled: pd.DataFrame, now: pd.Timestamp) -> tuple[list[Waiting], list[Waiting]]:

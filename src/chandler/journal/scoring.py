@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from chandler.data import CLOSE, Bars
 from chandler.evaluation.baselines import bootstrap
 from chandler.journal.clock import ended
 from chandler.journal.entries import Entry, times_in
-from chandler.measures import band, crps, inside
+from chandler.measures import band, crps, inside, pit
 from chandler.text import count, shortened
 from chandler.version import __version__
 
@@ -33,9 +32,11 @@ went on."""
 SCORES = pa.schema({
     "id": pa.string(), "step": pa.int32(), "time": pa.int64(), "kind": pa.string(), "truth": pa.float64(),
     "crps": pa.float64(), "naive": pa.float64(), "error": pa.float64(), "naive_error": pa.float64(),
-    "inside80": pa.bool_(), "inside90": pa.bool_(), "at": pa.int64(), "source": pa.string(), "version": pa.string(),
+    "inside50": pa.bool_(), "inside80": pa.bool_(), "inside90": pa.bool_(), "pit": pa.float64(), "at": pa.int64(),
+    "source": pa.string(), "version": pa.string(),
 })  # fmt: skip
-"""`step` from 1; `crps` and the bootstrap's (`naive`), absolute errors of the mean and of the last close in price units."""
+"""`step` from 1; `crps` and the bootstrap's (`naive`), absolute errors of the mean and of the last close in price units.
+`inside50` and `pit` came later: they are null in rows of files that lack them."""
 
 
 def in_utc(time: pd.Timestamp) -> pd.Timestamp:
@@ -283,14 +284,16 @@ def score_rows(entry: Entry, came: Mapping[int, float], source: str, now: pd.Tim
     paths = entry.closes[:, steps].astype(np.float64)
     # The walk is drawn over the whole horizon whatever has come: later steps are of the same paths.
     walk = bootstrap(entry.history, len(entry.times), NAIVE_PATHS, seed=int(entry.id[:12], 16))[:, steps]
-    bands: dict[int, NDArray[np.bool_]] = {level: inside(*band(paths, level / 100), truth) for level in (80, 90)}
+    # Likewise the draws of the PIT, from other digits of the id: a step that has not come keeps its place.
+    whole = np.full(len(entry.times), np.nan)
+    whole[steps] = truth
     columns = {
         "crps": crps(paths, truth),
         "naive": crps(walk, truth),
         "error": np.abs(paths.mean(axis=0) - truth),
         "naive_error": np.abs(entry.history[-1] - truth),
-        "inside80": bands[80],
-        "inside90": bands[90],
+        **{f"inside{level}": inside(*band(paths, level / 100), truth) for level in (50, 80, 90)},
+        "pit": pit(entry.closes, whole, seed=int(entry.id[12:], 16))[steps],
     }
     moments = entry.times.as_unit("ns").asi8
     return [

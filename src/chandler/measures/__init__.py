@@ -14,7 +14,7 @@ from chandler.measures.adaptive_conformal import AdaptiveBands, adaptive_bands
 from chandler.measures.bootstrap import Interval, block_bootstrap, optimal_block
 from chandler.measures.conformal import ConformalBands, quantile_levels
 from chandler.measures.correlation import Kind, cross_section, ic, rank_correlation, rank_ic, ranks
-from chandler.measures.distribution import band, crps, inside, pinball, pit
+from chandler.measures.distribution import PIT_BINS, band, crps, inside, pinball, pit, pit_bins
 from chandler.measures.ensemble import ReturnKind, band_levels, path_variance, returns, share_above
 from chandler.measures.point import direction, log_returns, naive_error, scaled
 from chandler.measures.pool import distance, pool_crps, pool_weights, spread
@@ -60,6 +60,7 @@ def gain(measure: str, start: float, best: float) -> str:
 
 __all__ = [
     "DIRECTION",
+    "PIT_BINS",
     "AdaptiveBands",
     "Comparison",
     "ConformalBands",
@@ -90,6 +91,7 @@ __all__ = [
     "path_variance",
     "pinball",
     "pit",
+    "pit_bins",
     "pool_crps",
     "pool_weights",
     "qlike",

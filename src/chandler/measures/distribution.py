@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from chandler.errors import DataError
 
 Array = NDArray[np.float64]
+PIT_BINS = 10
+"""Of a PIT histogram."""
 
 
 def crps(paths: ArrayLike, truth: ArrayLike) -> Array:
@@ -81,6 +83,13 @@ def pit(paths: ArrayLike, truth: ArrayLike, *, seed: int = 0) -> Array:
     # One uniform number over the (equal + 1) ranks that a tie allows is the draw of the rank and of u together.
     spread = np.random.default_rng(seed).random(len(came)) * (equal + 1)
     return np.where(np.isnan(came), np.nan, (below + spread) / (len(sampled) + 1))
+
+
+def pit_bins(values: ArrayLike) -> NDArray[np.int64]:
+    """Which of `PIT_BINS` equal parts of [0, 1] each value of `pit` lies in, from 0; -1 where it is NaN."""
+    placed = np.asarray(values, np.float64)
+    bins = np.minimum(np.nan_to_num(placed) * PIT_BINS, PIT_BINS - 1).astype(np.int64)
+    return np.where(np.isnan(placed), -1, bins)
 
 
 def band(paths: ArrayLike, level: float = 0.8) -> tuple[Array, Array]:

@@ -193,7 +193,8 @@ def _calibration(results: Results, naive: str | None) -> Calibration | None:
     }
     pit = []
     for place, name in enumerate(shown):
-        figure = score_charts.pit_histogram(results.column(name, "pit").ravel(), score_charts.style(place).color)
+        shares = score_charts.pit_shares(results.column(name, "pit"))
+        figure = score_charts.pit_histogram(shares, score_charts.style(place).color)
         pit.append((display_name(name), Chart(figure, f"PIT histogram of {display_name(name)}")))
     reliability = Chart(score_charts.reliability(lines), "Coverage of bands")
     return Calibration(any(name.endswith(CALIBRATED) for name in spread), levels, bands, reliability, pit)

@@ -12,11 +12,11 @@ import pandas as pd
 
 from chandler.atomic import write_text
 from chandler.errors import ConfigError
-from chandler.journal import LEVELS, PAGE, Course, Journal, Record, RecordRow, Waiting
-from chandler.measures import Comparison, Interval
+from chandler.journal import ENOUGH, LEVELS, PAGE, Course, Journal, Record, RecordRow, Waiting
+from chandler.measures import PIT_BINS, Comparison
 from chandler.reports.charts import Figure, Line, curve, figure, title
 from chandler.reports.render import Chart, Pairs, change, percent, render, sentence, sentences, terminal_text
-from chandler.reports.score_charts import style
+from chandler.reports.score_charts import pit_histogram, style
 from chandler.text import aligned, count
 
 LISTED = 30
@@ -28,12 +28,12 @@ HEAD = (
     "bars came",
     "forecasts",
     "origins",
-    "80% band",
-    "90% band",
+    *(f"{level:.0%} band" for level in LEVELS),
     "CRPS vs walk",
     "verdict",
     "error vs last",
 )
+PIT_HEAD = ("model", "bars came", "origins", "lowest", *map(str, range(2, PIT_BINS)), "highest")
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,14 @@ class JournalPage:
     told: Pairs
     """What the last scoring said; empty where nothing was scored now."""
     difference: Chart | None
-    coverage: Chart | None
     """None without a scored forecast."""
+    coverage: Sequence[tuple[float, Chart]]
+    """A chart for each level."""
     levels: Sequence[float]
+    pit: Sequence[tuple[RecordRow, Chart | None]]
+    """Of every maker, None where there are too few origins; of those made after the fact where there are no others."""
+    enough: int
+    """Origins that it takes."""
     waiting: Sequence[Group]
     more_waiting: int
     due: Sequence[Group]
@@ -102,13 +107,30 @@ def journal_page(record: Record, folder: Path, told: Pairs = ()) -> JournalPage:
         difference=Chart(difference(record), "Cumulative CRPS against the bootstrapped walk over time")
         if drawn
         else None,
-        coverage=Chart(coverage(record), "Share of the closes inside the bands over time") if drawn else None,
+        coverage=[
+            (level, Chart(coverage(record, level), f"Share of the closes inside the {level:.0%} band over time"))
+            for level in LEVELS
+            if drawn
+        ],
         levels=LEVELS,
+        pit=_pits(record),
+        enough=ENOUGH,
         waiting=waiting[:LISTED],
         more_waiting=max(0, len(waiting) - LISTED),
         due=due[:LISTED],
         more_due=max(0, len(due) - LISTED),
     )
+
+
+def _pits(record: Record) -> list[tuple[RecordRow, Chart | None]]:
+    """In the colours of the makers' lines."""
+    whole = [row for row in record.rows or record.late if row.age == "all"]
+    return [
+        (row, Chart(pit_histogram(row.pit.shares, style(number).color), f"PIT histogram of {row.maker.name}"))
+        if row.pit.enough
+        else (row, None)
+        for number, row in enumerate(whole)
+    ]
 
 
 def _grouped(waiting: Sequence[Waiting]) -> list[Group]:
@@ -127,8 +149,9 @@ def journal_text(record: Record, folder: Path) -> str:
     parts = [headline(record)]
     for about, rows in (("", record.rows), ("Made after the fact:", record.late)):
         if rows:
-            parts += ["", *([about] if about else []), *aligned([HEAD, *map(_cells, rows)], left=(0, 1, 7))]
+            parts += ["", *([about] if about else []), *aligned([HEAD, *map(_cells, rows)], left=(0, 1, 8))]
             parts += sorted({f"{row.maker.name}: {row.maker.details}" for row in rows})
+            parts += ["", *_pit_lines(rows)]
     return "\n".join([*parts, "", terminal_text("", sentences("journal", "lines", record, str(folder))).strip()])
 
 
@@ -140,14 +163,28 @@ def headline(record: Record) -> str:
 def _cells(row: RecordRow) -> tuple[str, ...]:
     return (
         row.maker.name, row.age, f"{row.forecasts:,}", f"{row.origins:,} ({row.independent:,})",
-        *(_covered(row.coverage[level]) for level in LEVELS),
+        *(_covered(row, level) for level in LEVELS),
         _against(row.crps), row.crps.verdict, _against(row.mae),
     )  # fmt: skip
 
 
-def _covered(found: Interval) -> str:
-    span = f" ({percent(found.low)} to {percent(found.high)})" if np.isfinite(found.low) else ""
-    return f"{percent(found.mean, 1)}{span}"
+def _covered(row: RecordRow, level: float) -> str:
+    found = row.coverage[level]
+    if not np.isfinite(found.mean):
+        return "-"
+    notes = [f"{percent(found.low)} to {percent(found.high)}"] * bool(np.isfinite(found.low))
+    notes += [count(row.covered(level), "origin")] * (row.covered(level) < row.origins)
+    return percent(found.mean, 1) + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _pit_lines(rows: Sequence[RecordRow]) -> list[str]:
+    """A table, "-" where there are too few origins; a sentence where that is everywhere."""
+    if not any(row.pit.enough for row in rows):
+        return [f"PIT: too few origins; it takes {ENOUGH} that share no time."]
+    about = "PIT, in % of the closes: how many lay in each tenth of the forecast distribution; 10 in each is right."
+    table = [(*_cells(row)[:2], f"{row.pit.origins:,} ({row.pit.independent:,})",
+              *(f"{share * 100:.1f}" if row.pit.enough else "-" for share in row.pit.shares)) for row in rows]  # fmt: skip
+    return [about, *aligned([PIT_HEAD, *table], left=(0, 1))]
 
 
 def _against(c: Comparison) -> str:
@@ -175,22 +212,17 @@ def difference(record: Record) -> Figure:
     )
 
 
-def coverage(record: Record) -> Figure:
-    """Share of the closes inside the bands of each maker up to each origin, beside what the bands say."""
+def coverage(record: Record, level: float) -> Figure:
+    """Share of the closes inside the band of a level of each maker up to each origin, beside what the band says."""
     days = [str(moment) for course in record.courses for moment in course.origins]
-    traces = [
-        curve([min(days), max(days)], [level * 100] * 2, Line("--ink-soft", 1.2, "dash"), showlegend=False)
-        for level in LEVELS
-    ]
+    traces = [curve([min(days), max(days)], [level * 100] * 2, Line("--ink-soft", 1.2, "dash"), showlegend=False)]
     for number, course in enumerate(record.courses):
-        for level, dash in zip(LEVELS, ("dot", "solid"), strict=True):
-            line = Line(style(number).color, 2.0, dash)
-            name = f"{level:.0%} band" + (f", {_named(course)}" if len(record.courses) > 1 else "")
-            own = [str(moment) for moment in course.origins]
-            dots = 5 if len(own) <= DOTTED else 0
-            shares = course.coverage[level] * 100
-            traces.append(curve(own, shares, line, name, hover=f"{name}: %{{y:.1f}}%<br>%{{x}}", dots=dots))
-    return figure(traces, x={"type": "date"} | title("origin"), y={"ticksuffix": "%"})
+        own, shares = [str(moment) for moment in course.origins], course.coverage[level] * 100
+        name, dots = _named(course), 5 if len(own) <= DOTTED else 0
+        if np.isfinite(shares).any():
+            traces.append(curve(own, shares, style(number), name, hover=f"{name}: %{{y:.1f}}%<br>%{{x}}", dots=dots))
+    several = len(record.courses) > 1
+    return figure(traces, x={"type": "date"} | title("origin"), y={"ticksuffix": "%"}, showlegend=several)
 
 
 def _named(course: Course) -> str:

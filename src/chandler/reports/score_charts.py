@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from chandler.candles import bar_labels, candle_axis
 from chandler.evaluation.walk_forward import Results
-from chandler.measures import block_bootstrap
+from chandler.measures import PIT_BINS, block_bootstrap, pit_bins
 from chandler.reports.charts import Figure, Line, candles, curve, figure, rounded, title
 
 COLOURS = ("--model", "--truth", "--third", "--fourth")
 DASHES = ("solid", "dash", "dot", "dashdot")
-PIT_BINS = 10
 
 
 def style(number: int, width: float = 2.0) -> Line:
@@ -67,11 +66,17 @@ def by_symbol(shares: Mapping[str, pd.Series]) -> Figure:
     return _against(traces, x | {"showticklabels": False})
 
 
-def pit_histogram(pit: NDArray[np.float64], colour: str = "--model") -> Figure:
-    """How often the truth lay in each tenth of the forecast distribution, in %; flat at 10% is right."""
-    counts, edges = np.histogram(pit[np.isfinite(pit)], bins=PIT_BINS, range=(0, 1))
-    share = counts / max(counts.sum(), 1) * 100
-    middles = (edges[:-1] + edges[1:]) / 2
+def pit_shares(pit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shares (10,) of values of the PIT, of any shape, in each tenth of the forecast distribution; NaN is left out."""
+    bins = pit_bins(pit.ravel())
+    counts = np.bincount(bins[bins >= 0], minlength=PIT_BINS)
+    return counts / max(counts.sum(), 1)
+
+
+def pit_histogram(shares: NDArray[np.float64], colour: str = "--model") -> Figure:
+    """How often the truth lay in each tenth of the forecast distribution: shares (10,), drawn in %; flat at 10% is right."""
+    share = shares * 100
+    middles = (np.arange(PIT_BINS) + 0.5) / PIT_BINS
     bars = {"type": "bar", "x": rounded(middles), "y": rounded(share), "width": 0.092, "marker": {"color": colour},
             "hovertemplate": "%{y:.1f}% of the closes<extra></extra>"}  # fmt: skip
     flat = curve([0, 1], [100 / PIT_BINS] * 2, Line("--ink-soft", 1.2, "dash"))

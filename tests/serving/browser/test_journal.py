@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from urllib.request import Request, urlopen
 
 import pandas as pd
 import pytest
+from tests.journal.conftest import keep_ranked
 from tests.serving.browser.conftest import Server
 from tests.serving.browser.test_access import findings
 from tests.serving.conftest import bars
+
+from chandler import Journal
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
@@ -71,6 +75,7 @@ def test_a_forecast_is_scored_when_its_bars_come(visit: Any, watch: Any, tmp_pat
         page.locator("#by-live").select_option("true")
         expect(page.locator("#entries")).to_have_attribute("data-total", "1", timeout=WAIT)
         line = page.locator("table.journal tbody tr")
+        expect(line).to_have_count(1)
         expect(line).to_contain_text("0 of 1 bars scored")
         # The bar comes, and is over; the file is read again, and the page hears of it.
         time.sleep(max(0.0, last + 2 * STEP + 1 - time.time()))
@@ -112,5 +117,36 @@ def test_a_forecast_is_scored_when_its_bars_come(visit: Any, watch: Any, tmp_pat
         # From the list to the chart of that very forecast.
         line.get_by_role("link", name="live").click()
         expect(page.locator("#chart")).to_have_attribute("data-origin", str(last), timeout=WAIT)
+    finally:
+        own.stop()
+
+
+def test_where_the_closes_lay_is_a_picture_that_can_be_read_out(
+    visit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Server(tmp_path / "workspace")
+    own.start()
+    try:
+        journal = Journal(own.workspace / "journal")
+        keep_ranked(journal, "narrow", [0, 9] * 10, monkeypatch)
+        keep_ranked(journal, "few", [3, 4, 5], monkeypatch)
+        page = visit("/journal", at=own, size=(390, 844))
+        figure = page.locator("[data-pit=narrow]")
+        picture = figure.get_by_role("img", name="narrow: closes in each tenth")
+        expect(picture).to_have_accessible_name(
+            re.compile(r": 50%, 0%, .*, 0%, 50%\. 10% in each is right"), timeout=WAIT
+        )
+        expect(figure).to_contain_text("20 origins")
+        # As many parts of the tallest bar lie below the dashed line as it says.
+        tall, low = (picture.locator("rect").nth(at).bounding_box()["height"] for at in (0, 1))
+        foot, line = (picture.locator(f".{name}").bounding_box()["y"] for name in ("base", "right"))
+        assert ((foot - line) / tall, low) == pytest.approx((0.2, 0), abs=0.02)
+        expect(page.locator("[data-pit=few]")).to_contain_text("too few")
+        expect(page.locator("[data-pit=few] svg")).to_have_count(0)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert findings(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.close()  # before its server: what it listens to has not ended then
     finally:
         own.stop()

@@ -320,6 +320,19 @@ class Coverage(BaseModel):
     value: float | None
     low: float | None
     high: float | None
+    origins: int
+    """That it is of: scores of before the 50% band was kept lack it."""
+
+
+class JournalPit(BaseModel):
+    """Where in their forecast distributions the closes lay."""
+
+    shares: list[float]
+    """Of the closes in each tenth, lowest first; empty without one."""
+    origins: int
+    """That they are of: older scores lack a PIT."""
+    enough: bool
+    """Whether ten of these share no time."""
 
 
 class JournalRow(BaseModel):
@@ -332,6 +345,8 @@ class JournalRow(BaseModel):
     origins: int
     enough: bool
     coverage: dict[str, Coverage]
+    """By the share of the paths that a band holds, in %: 50, 80, 90."""
+    pit: JournalPit
     crps: float | None
     """In % of the last close, as that of the bootstrapped walk."""
     naive_crps: float | None
@@ -340,10 +355,11 @@ class JournalRow(BaseModel):
 
 
 class JournalSummary(BaseModel):
-    """The record; `late` were made after the fact and count nowhere."""
+    """The record; `late` were made after the fact and count nowhere, `older` scored before there were a 50% band and a PIT."""
 
     kept: int
     scored: int
+    older: int
     late: int
     waiting: int
     due: int

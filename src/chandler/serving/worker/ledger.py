@@ -10,11 +10,9 @@ import pandas as pd
 
 from chandler.atomic import atomic_file
 from chandler.data import load_bars
-from chandler.journal import Journal, Record, RecordRow
+from chandler.journal import ENOUGH, Journal, Record, RecordRow
 from chandler.serving.sources import chart_seconds
 
-ENOUGH = 10
-"""Origins below which a row says nothing yet."""
 NS = 1_000_000_000
 
 
@@ -22,11 +20,12 @@ def summary(folder: Path) -> dict[str, Any]:
     """The record: a row for each maker of forecasts and each age, those made before their bars only."""
     journal = Journal(folder)
     if not journal.begun:
-        return {"kept": 0, "scored": 0, "late": 0, "waiting": 0, "due": 0, "revised": 0, "rows": []}
+        return dict.fromkeys(("kept", "scored", "older", "late", "waiting", "due", "revised"), 0) | {"rows": []}
     record: Record = journal.record()
     return {
-        "kept": record.kept, "scored": record.scored, "late": record.late_kept, "waiting": len(record.waiting),
-        "due": len(record.due), "revised": record.revised, "rows": [_row(one) for one in record.rows],
+        "kept": record.kept, "scored": record.scored, "older": record.older, "late": record.late_kept,
+        "waiting": len(record.waiting), "due": len(record.due), "revised": record.revised,
+        "rows": [_row(one) for one in record.rows],
     }  # fmt: skip
 
 
@@ -39,8 +38,18 @@ def _row(one: RecordRow) -> dict[str, Any]:
         "origins": one.origins,
         "enough": one.independent >= ENOUGH,
         "coverage": {
-            f"{level * 100:g}": {"value": _number(found.mean), "low": _number(found.low), "high": _number(found.high)}
+            f"{level * 100:g}": {
+                "value": _number(found.mean),
+                "low": _number(found.low),
+                "high": _number(found.high),
+                "origins": one.covered(level),
+            }
             for level, found in one.coverage.items()
+        },
+        "pit": {
+            "shares": one.pit.shares.tolist() if one.pit.origins else [],
+            "origins": one.pit.origins,
+            "enough": one.pit.enough,
         },
         "crps": _number(one.crps.mean_a),
         "naive_crps": _number(one.crps.mean_b),

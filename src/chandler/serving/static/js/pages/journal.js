@@ -4,13 +4,14 @@ import { debounced, go, route, useStore } from "../core.js";
 import { useStock } from "../chart/state.js";
 import { on } from "../events.js";
 import { clock, moment } from "../format.js";
+import { Pits } from "../pit.js";
 import { texts } from "../texts-work.js";
 import { Busy, Empty, Field, Notice, Num, Select, html, integer, number, percent, signedPercent, useAnswer, useEffect, useMemo, useState } from "../ui.js";
 
 const words = texts.journal;
 const FILTERS = ["model", "symbol", "live", "state"];
 
-const share = ({ value, low, high }) => html`<span title=${value}>${percent(value)}</span> ${low !== null && html`<small>${percent(low)} – ${percent(high)}</small>`}`;
+const share = ({ value, low, high, origins }, all) => html`<span title=${value}>${percent(value)}</span> ${low !== null && html`<small>${percent(low)} – ${percent(high)}</small>`}${origins < all && html` <small class="of">${words.ofOrigins(integer(origins), integer(all))}</small>`}`;
 
 function Summary({ value }) {
   if (!value?.kept) return null;
@@ -21,10 +22,10 @@ function Summary({ value }) {
       <tbody>${value.rows.map((row) => html`<tr key=${`${row.model} ${row.details} ${row.age}`}><th scope="row">${row.model} <small>${row.details}${row.age === "all" ? "" : `, ${row.age}`}</small></th>
         <td>${integer(row.forecasts)}</td><td>${integer(row.origins)}</td>
         ${row.enough
-          ? html`<td>${share(row.coverage["80"])}</td><td>${share(row.coverage["90"])}</td><td><${Num} value=${row.crps} digits=${3} /></td><td><${Num} value=${row.naive_crps} digits=${3} /></td>
+          ? html`${["50", "80", "90"].map((level) => html`<td key=${level}>${share(row.coverage[level], row.origins)}</td>`)}<td><${Num} value=${row.crps} digits=${3} /></td><td><${Num} value=${row.naive_crps} digits=${3} /></td>
             <td><span title=${row.crps_against_naive}>${row.crps_against_naive === null ? "–" : signedPercent(row.crps_against_naive, 1)}</span> <small>${row.verdict}</small></td>`
-          : html`<td colspan="5" class="soft">${words.few}</td>`}</tr>`)}</tbody>
-    </table></div><p class="soft">${words.measures}</p>`}
+          : html`<td colspan="6" class="soft">${words.few}</td>`}</tr>`)}</tbody>
+    </table></div><p class="soft">${words.measures}${value.older > 0 && ` ${words.older(integer(value.older))}`}</p><${Pits} rows=${value.rows} />`}
     ${value.rows.length === 0 && html`<p class="soft">${words.noneScored}</p>`}
   </section>`;
 }
