@@ -79,16 +79,12 @@ export function View() {
   const [typed, type] = useState(chosen.symbol);
   const late = useMemo(() => debounced((text) => put("symbol", text), 300), []);
   const { sources, models } = useStock();
-  const [rows, add] = useState([]);
   const ask = (cursor) => get("/journal", { limit: 100, cursor, ...chosen });
   const { value, error, again } = useAnswer(() => ask(null), [chosen]);
   const summary = useAnswer(() => get("/journal/summary"), []);
-  const [next, follow] = useState(null);
-  useEffect(() => {
-    if (!value) return;
-    add(value.entries);
-    follow(value.next);
-  }, [value]);
+  const [more, add] = useState({ of: null, rows: [] }); // belongs to one answer, and is gone with it
+  const later = more.of === value ? more : { of: value, rows: [], next: value?.next };
+  const rows = [...(value?.entries ?? []), ...later.rows];
   const anew = () => (again(), summary.again());
   useEffect(() => {
     // A table of many symbols tells of many: once it is quiet is soon enough.
@@ -96,10 +92,9 @@ export function View() {
     const ends = [on("forecast", ({ state }) => state === "done" && soon()), on("journal", soon), on("resync", soon)];
     return () => (soon.cancel(), ends.forEach((end) => end()));
   }, [chosen]);
-  const more = async () => {
-    const found = await ask(next);
-    add((old) => [...old, ...found.entries]);
-    follow(found.next);
+  const further = async () => {
+    const found = await ask(later.next);
+    add({ of: value, rows: [...later.rows, ...found.entries], next: found.next });
   };
   const open = (event, one) => {
     if (event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
@@ -130,6 +125,6 @@ export function View() {
         <td>${moment(one.origin_time, one)}</td>
         <td>${integer(one.horizon)}</td><td>${one.live ? words.live : words.retrospective}</td><td>${words.scored(number(one.scored_steps), integer(one.horizon))}</td>
       </tr>`)}</tbody></table></div>
-    ${next && html`<button type="button" onClick=${more}>${words.more}</button>`}`}
+    ${later.next && html`<button type="button" onClick=${further}>${words.more}</button>`}`}
   </div>`;
 }
