@@ -11,6 +11,7 @@ from chandler.serving.evaluations import EvaluationList
 from chandler.serving.events import EventHub
 from chandler.serving.forecasts import ForecastDesk
 from chandler.serving.jobs import JobDesk, RecipeBook
+from chandler.serving.looks import LookDesk
 from chandler.serving.models import ModelList
 from chandler.serving.runs import RunList
 from chandler.serving.security import Credentials
@@ -32,6 +33,7 @@ class Server:
     models: ModelList
     worker: WorkerClient
     desk: ForecastDesk
+    looks: LookDesk
     runs: RunList
     jobs: JobDesk
     recipes: RecipeBook
