@@ -22,7 +22,7 @@ from chandler.serving.models import ModelList
 from chandler.serving.runs import RunList
 from chandler.serving.security import Credentials, Guard
 from chandler.serving.settings import LOOPBACK, ServerSettings
-from chandler.serving.sources import Source, SourceRegistry
+from chandler.serving.sources import CoarserBars, Source, SourceRegistry
 from chandler.serving.worker import WorkerClient
 from chandler.serving.workspace import Workspace
 from chandler.version import __version__
@@ -67,6 +67,7 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
             credentials,
             events,
             registry,
+            CoarserBars(registry),
             models,
             worker,
             desk,

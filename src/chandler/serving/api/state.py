@@ -16,7 +16,7 @@ from chandler.serving.models import ModelList
 from chandler.serving.runs import RunList
 from chandler.serving.security import Credentials
 from chandler.serving.settings import ServerSettings
-from chandler.serving.sources import SourceRegistry
+from chandler.serving.sources import CoarserBars, SourceRegistry
 from chandler.serving.worker import WorkerClient
 from chandler.serving.workspace import Workspace
 
@@ -30,6 +30,7 @@ class Server:
     credentials: Credentials
     events: EventHub
     sources: SourceRegistry
+    coarser: CoarserBars
     models: ModelList
     worker: WorkerClient
     desk: ForecastDesk
