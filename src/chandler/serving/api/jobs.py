@@ -20,10 +20,11 @@ class Progress(BaseModel):
     """How far a job is since it was last started."""
 
     stage: str | None
-    """Of a finetuning tokenizer or predictor; else what is being forecast."""
+    """Of a finetuning tokenizer or predictor; else what is being forecast, or calibrated before."""
     done: int
-    """Steps of the stage; of an evaluation windows of all contenders."""
+    """Steps of the stage; of an evaluation windows of all contenders, of a calibration its own."""
     total: int | None
+    """None while it is not known yet."""
     epoch: int | None
     epochs: int | None
     rate: float | None
