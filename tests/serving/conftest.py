@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 import chandler
@@ -120,6 +121,16 @@ def launch(folder: Path, *options: str, command: str = "serve", told: Callable[[
         except OSError:
             time.sleep(0.1)
     raise AssertionError(log.read_text())
+
+
+def child_of(api: Client, name: str) -> psutil.Process:
+    """The child of a server that is there for "forecasts" or "looks"."""
+    [found] = [
+        one
+        for one in psutil.Process(api.process.pid).children()
+        if {"chandler.serving.worker", name} <= {*one.cmdline()}
+    ]
+    return found
 
 
 def bars(rows: int, first: str = "2024-01-01", freq: str = "1h", seed: int = 0) -> pd.DataFrame:

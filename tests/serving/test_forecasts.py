@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import io
-import os
-import signal
 import time
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 from tests.journal.conftest import keep_ranked
-from tests.serving.conftest import Client
+from tests.serving.conftest import Client, child_of
 
 from chandler import Forecaster, Journal
 from chandler.data import CLOSE, load_bars
@@ -192,8 +189,7 @@ def test_a_killed_child_is_said_and_started_again(api: Client, asked: dict[str, 
     made(api, asked)
     long = api.call("POST", A + "/forecasts", asked | {"horizon": 3000, "paths": 200, "seed": 5}).json
     _until(api, long["id"], "running")
-    [child] = [one for one in psutil.Process(api.process.pid).children() if "chandler.serving.worker" in one.cmdline()]
-    os.kill(child.pid, signal.SIGKILL)
+    child_of(api, "forecasts").kill()
     told = _until(api, long["id"], "failed")
     assert "died" in told["message"]
     assert made(api, asked, seed=6)["state"] == "done"

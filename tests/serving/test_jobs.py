@@ -359,6 +359,25 @@ def test_an_evaluation_is_that_of_the_command(api: Client, home: Path) -> None:
 
 
 @pytest.mark.slow
+def test_an_evaluation_says_how_far_its_calibration_is(api: Client) -> None:
+    overrides = {"lookback": 32, "horizon": 4, "paths": 500, "start": "2012-06-01", "origins": 3, "device": "cpu"}
+    asked = {"kind": "evaluate", "source_id": bundled(api), "model_ids": [nano(api)], "overrides": overrides}
+    job = begun(api, asked, name="calibrates first")
+    seen = []
+    while (now := api.get(f"/jobs/{job['id']}"))["state"] in ACTIVE:
+        progress = now["progress"]
+        if progress and progress["stage"] and progress["stage"].startswith("Calibrating"):
+            seen.append((progress["stage"], progress["done"], progress["total"]))
+            if progress["total"]:
+                break
+        time.sleep(0.2)
+    stage = "Calibrating chandler-nano on the bars before"
+    assert seen[0] == (stage, 0, None), log(api, job["id"])
+    assert seen[-1][0] == stage
+    assert 0 < seen[-1][1] < seen[-1][2]
+
+
+@pytest.mark.slow
 def test_a_backtest_and_a_calibration(api: Client, home: Path) -> None:
     overrides = QUICK | {
         "every": 40,

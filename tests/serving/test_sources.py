@@ -14,6 +14,8 @@ import pytest
 from tests.serving.conftest import Client, bars
 
 from chandler.data import load_bars
+from chandler.serving.sources import CoarserBars, SourceRegistry
+from chandler.serving.workspace import Workspace
 
 A = "/api/v1"
 
@@ -136,3 +138,18 @@ def test_daily_bars_have_their_dates(api: Client) -> None:
     dates = load_bars("chandler-stocks")["IBM"].timestamps[-10:]
     assert found["time"] == [int(pd.Timestamp(one.date()).timestamp()) for one in dates]
     assert api.get(f"/sources/{bundled['id']}/symbols?q=go")["symbols"][0]["symbol"] == "GOOG"
+
+
+def test_the_last_few_coarser_bars_are_kept(tmp_path: Path) -> None:
+    with Workspace(tmp_path / "workspace").held():
+        registry = SourceRegistry(Workspace(tmp_path / "workspace"), (), 1, lambda source: None)
+        [bundled] = registry.list()
+        kept, other = CoarserBars(registry), CoarserBars(registry)
+        first = kept.store(bundled.id, "IBM", "2D")
+        assert kept.store(bundled.id, "IBM", "2D") is first
+        assert other.store(bundled.id, "IBM", "2D") is not first
+        for days in range(3, 11):
+            kept.store(bundled.id, "IBM", f"{days}D")
+        again = kept.store(bundled.id, "IBM", "2D")
+        assert again is not first
+        assert (again["IBM"].values == first["IBM"].values).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import PurePosixPath
@@ -16,12 +17,13 @@ from chandler.serving.evaluations import EvaluationList
 from chandler.serving.events import EventHub
 from chandler.serving.forecasts import ForecastDesk
 from chandler.serving.jobs import JobDesk, RecipeBook
+from chandler.serving.looks import LookDesk
 from chandler.serving.models import ModelList
 from chandler.serving.page import BASE, TYPES, Page
 from chandler.serving.runs import RunList
 from chandler.serving.security import Credentials, Guard
 from chandler.serving.settings import LOOPBACK, ServerSettings
-from chandler.serving.sources import Source, SourceRegistry
+from chandler.serving.sources import CoarserBars, Source, SourceRegistry
 from chandler.serving.worker import WorkerClient
 from chandler.serving.workspace import Workspace
 from chandler.version import __version__
@@ -42,12 +44,14 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
         def changed(source: Source) -> None:
             events.publish("source", {"id": source.id, "state": source.state})
             if source.state == "ready":
-                desk.score_soon(source.id)
+                looks.score_soon(source.id)
 
         registry = SourceRegistry(workspace, settings.data, settings.upload_bytes, changed)
         models = ModelList(settings.runs, settings.models)
-        worker = WorkerClient(settings.device, lambda told: events.publish("system", told))
+        worker = WorkerClient("forecasts", settings.device, lambda told: events.publish("system", told))
+        looker = WorkerClient("looks", "cpu", lambda told: None)
         desk = ForecastDesk(workspace, registry, models, worker, events)
+        looks = LookDesk(workspace, registry, looker, events)
         run_list = RunList(settings.runs)
         waiting = JobDesk(workspace, registry, settings.parallel_jobs, events)
         app.state.server = Server(
@@ -56,15 +60,18 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
             credentials,
             events,
             registry,
+            CoarserBars(registry),
             models,
             worker,
             desk,
+            looks,
             run_list,
             waiting,
             RecipeBook(),
             EvaluationList(settings.runs),
         )
         await worker.start()
+        looks.start_after(worker)
         desk.open()
         waiting.open()
         run_list.open()
@@ -76,7 +83,8 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
             await waiting.close()
             await registry.close()
             await desk.close()
-            await worker.close()
+            await looks.close()
+            await asyncio.gather(worker.close(), looker.close())
 
     app = FastAPI(
         title="chandler", version=__version__, summary="Bars in, distributions of bars to come out.", lifespan=life,

@@ -19,6 +19,7 @@ from chandler.evaluation.walk_forward.runner import evaluate, read_state
 from chandler.evaluation.walk_forward.settings import EvaluationSettings, load_evaluation, name_models
 from chandler.forecasting.forecaster import Forecaster
 from chandler.measures import adaptive_bands, significance
+from chandler.progress import Counter, Progress
 from chandler.reports import evaluation_summary, evaluation_text, write_evaluation_report
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -273,10 +274,25 @@ def test_a_model_without_a_run_is_calibrated_on_bars_of_its_own(tmp_path: Path) 
     assert found.blend is not None
 
 
+class Watching(Progress):
+    """Hears what is counted, and what the folder says is calibrated at that moment."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self.told: list[tuple[str, str | None]] = []
+
+    def start(self, label: str, total: int, done: int = 0, unit: str = "") -> Counter:
+        self.told.append((label, read_state(self.folder).get("calibrating")))
+        return super().start(label, total, done, unit)
+
+
 def test_without_a_calibration_one_is_fitted_on_the_bars_before_and_kept(tmp_path: Path) -> None:
     pair = f"{GOLDEN / 'tokenizer'}+{GOLDEN / 'predictor'}"
     asked = settings(tmp_path / "e", models={"tiny": pair}, start="2012-11-01", baselines=["bootstrap"])
-    folder = evaluate(asked)
+    seen = Watching(tmp_path / "e")
+    folder = evaluate(asked, progress=seen)
+    assert seen.told == [("Calibrating tiny on the bars before", "tiny"), ("bootstrap", None), ("tiny", None)]
     results = Results(folder)
     assert results.models == ["tiny", "tiny (calibrated)"]
     [kept] = (folder / "calibrations").glob("*.json")

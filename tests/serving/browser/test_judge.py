@@ -70,6 +70,23 @@ def test_an_evaluation_from_the_form_to_the_report(visit: Any, watch: Any, serve
     expect(page).to_have_url(re.compile(r"/judge\?id=ev_"))
 
 
+def test_a_calibration_that_comes_first_is_shown(visit: Any) -> None:
+    page = visit("/judge", size=(390, 844))
+    expect(page.locator("#start")).to_be_visible(timeout=WAIT)
+    fields = {"horizon": "6", "lookback": "60", "origins": "3", "paths": "400", "start": "2012-06-01"}
+    page.locator("#name").fill("calibrates")
+    for key, value in fields.items():
+        page.locator(f"input[name='{key}']").fill(value)
+    page.locator("#start").click()
+    going = page.locator("article.job .going")
+    expect(going).to_contain_text("Calibrating chandler-nano on the bars before", timeout=WAIT)
+    expect(going).to_contain_text(re.compile(r"before · \d+ of \d+ forecasts · about "), timeout=WAIT)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.get_by_role("button", name="Kill", exact=True).click()
+    page.get_by_role("button", name="Kill it").click()
+    expect(page.locator("article.job")).to_have_attribute("data-state", "stopped", timeout=WAIT)
+
+
 def test_bars_that_the_model_knows_are_refused(visit: Any, watch: Any, server: Any, finished_runs: Path) -> None:
     watch.allowed = "status of 422"  # a name with a comma
     run = server.workspace.parent / "runs" / "trained"

@@ -17,7 +17,7 @@ from chandler.data.datasets import SplitSettings, split_ranges
 from chandler.data.inspection import findings
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward.contamination import exposure
-from chandler.evaluation.walk_forward.forecasters import forecast_windows, open_model
+from chandler.evaluation.walk_forward.forecasters import ModelForecaster, forecast_windows, open_model
 from chandler.evaluation.walk_forward.origins import Ints, Origins, find_origins
 from chandler.evaluation.walk_forward.part_store import chunks_of, in_chunks, inputs
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
@@ -161,6 +161,7 @@ def fit_calibration(
     rounds = np.unique(origins.rounds, return_inverse=True)[1]
     _enough(len(origins), int(rounds.max(initial=-1)) + 1)
     overlap = -(-origins.horizon // origins.apart)
+    shown.note(f"{label}: fitting blend and bands to {len(moving):,} windows")
     blend, pools = fit_blend(moving, rounds, overlap)
     independent = -(-(int(rounds.max()) + 1) // overlap)
     levels = [level for level in LEVELS if independent >= (1 + level) / (1 - level)]
@@ -180,9 +181,7 @@ def fit_calibration(
     )
 
 
-def calibration_before(
-    forecaster: Forecaster, how: ForecastSettings, source: str, origins: Origins, seed: int, shown: Progress
-) -> Calibration:
+def calibration_before(model: ModelForecaster, origins: Origins, shown: Progress) -> Calibration:
     """A calibration from the bars before the first that an evaluation forecasts, without those the model was trained on.
 
     Raises:
@@ -195,7 +194,9 @@ def calibration_before(
         store, origins.lookback, origins.horizon, stride=origins.horizon, limit=max(LEAST, BEFORE // len(store)),
         ranges=before,
     )  # fmt: skip
-    return fit_calibration(forecaster, how, _unknown(earlier, source), seed, shown, "Calibrating on the bars before")
+    label = f"Calibrating {model.name} on the bars before"
+    known = _unknown(earlier, model.source)
+    return fit_calibration(model.forecaster, model.how, known, model.settings.seed, shown, label)
 
 
 def _unknown(origins: Origins, source: str) -> Origins:

@@ -176,7 +176,10 @@ def _contenders(
 
 
 def _calibrate(model: ModelForecaster, folder: Path, origins: Origins, shown: Progress) -> None:
-    """Give a model without a calibration one that is fitted on the bars before; kept, so that going on does not fit again."""
+    """Give a model without a calibration one that is fitted on the bars before; kept, so that going on does not fit again.
+
+    While it is fitted, the state of the folder says of which model (calibrating).
+    """
     if model.calibration is not None:
         return
     path, weights = folder / CALIBRATIONS / f"{slug(model.name)}.json", model.weights
@@ -185,13 +188,15 @@ def _calibrate(model: ModelForecaster, folder: Path, origins: Origins, shown: Pr
         if kept["weights"] == weights:
             model.calibration = Calibration.from_dict(kept["calibration"])
             return
+    before = read_state(folder)
+    _write_state(folder, {**before, "calibrating": model.name})
     try:
-        model.calibration = calibration_before(
-            model.forecaster, model.how, model.source, origins, model.settings.seed, shown
-        )
+        model.calibration = calibration_before(model, origins, shown)
     except DataError as error:
         model.notes.append(f"{model.name} was not calibrated on the bars before the first that is forecast: {error}")
         return
+    finally:
+        _write_state(folder, before)
     path.parent.mkdir(exist_ok=True)
     write_text(path, json.dumps({"weights": weights, "calibration": model.calibration.to_dict()}, indent=1))
 

@@ -10,9 +10,8 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from chandler.serving.api.state import Cursor, Limit, Server, The, page_of
-from chandler.serving.errors import STATUS, Refusal, answers, without_paths
+from chandler.serving.errors import Refusal, answers
 from chandler.serving.jobs import JobRequest, PreflightRequest, Shop, checked, looked_at, ordered, recipe_list
-from chandler.serving.worker import WorkerDied
 
 State = Literal["queued", "running", "stopping", "finished", "stopped", "failed", "lost"]
 
@@ -21,10 +20,11 @@ class Progress(BaseModel):
     """How far a job is since it was last started."""
 
     stage: str | None
-    """Of a finetuning tokenizer or predictor; else what is being forecast."""
+    """Of a finetuning tokenizer or predictor; else what is being forecast, or calibrated before."""
     done: int
-    """Steps of the stage; of an evaluation windows of all contenders."""
+    """Steps of the stage; of an evaluation windows of all contenders, of a calibration its own."""
     total: int | None
+    """None while it is not known yet."""
     epoch: int | None
     epochs: int | None
     rate: float | None
@@ -129,20 +129,6 @@ def _taken(server: The) -> None:
 router = APIRouter(tags=["jobs"], dependencies=[Depends(_taken)])
 
 
-async def asked(server: Server, request: dict[str, Any]) -> dict[str, Any]:
-    """Have the child do what needs torch; what it refuses, refused."""
-    try:
-        answer = await server.worker.ask(request, lambda told: None)
-    except WorkerDied:
-        raise Refusal(503, "The forecasting process died. Try again: it starts anew.") from None
-    if answer["kind"] == "failed":
-        status, code = next(
-            (found for kind, found in STATUS.items() if kind.__name__ == answer["error"]), (500, "internal")
-        )
-        raise Refusal(status, without_paths(answer["message"], server.workspace.folder), code=code)
-    return answer
-
-
 def _shop(server: Server) -> Shop:
     return Shop(server.workspace, server.sources, server.models, server.settings.runs, server.settings.device)
 
@@ -152,7 +138,7 @@ def _shop(server: Server) -> Shop:
 )
 async def begin(server: The, request: JobRequest) -> Job:
     """Begin a job, or have it wait for its turn. Its settings are checked before: what is wrong with them is said here."""
-    order = await ordered(request, _shop(server), lambda message: asked(server, message))
+    order = await ordered(request, _shop(server), server.looks.ask)
     return Job(**await anyio.to_thread.run_sync(lambda: server.jobs.describe(server.jobs.submit(order))))
 
 
@@ -226,7 +212,7 @@ def recipes() -> RecipeList:
 @router.get("/recipes/{id}", response_model=RecipeAnswer, operation_id="getRecipe", responses=answers(404, 503))
 async def recipe(server: The, id: str) -> RecipeAnswer:
     """The settings of a recipe, and the form of all settings. Places are none of them: the server sets those."""
-    return RecipeAnswer(**await server.recipes.open(id, lambda message: asked(server, message)))
+    return RecipeAnswer(**await server.recipes.open(id, server.looks.ask))
 
 
 @router.post(
@@ -234,5 +220,5 @@ async def recipe(server: The, id: str) -> RecipeAnswer:
 )
 async def check(server: The, id: str, request: CheckRequest) -> CheckAnswer:
     """What a recipe becomes with other settings, or what is wrong with these; nothing is begun."""
-    found = await checked(id, request.overrides, request.text, lambda message: asked(server, message))
+    found = await checked(id, request.overrides, request.text, server.looks.ask)
     return CheckAnswer(**found)

@@ -49,14 +49,6 @@ class ScoreRequest(BaseModel):
     source_id: str = Field(pattern=r"^src_[0-9a-f]{12}$")
 
 
-async def _ask(server: Server, what: str, *given: str) -> Any:
-    """Have the child look into the journal: its room needs torch."""
-    answer = await server.desk.look(what, *given)
-    if answer["kind"] == "failed":
-        raise Refusal(503 if answer["error"] == "worker" else 422, answer["message"])
-    return answer["found"]
-
-
 def _named(server: Server, text: str) -> str:
     """What made a forecast as this server calls it: what the journal has may be a place on its disk."""
     base = text.removesuffix(CALIBRATED)
@@ -72,7 +64,7 @@ async def entries(
     cursor: Cursor = 0,
 ) -> JournalList:
     """Kept forecasts, the newest first."""
-    found = [one | {"model": _named(server, one["model"])} for one in await _ask(server, "entries")]
+    found = [one | {"model": _named(server, one["model"])} for one in await server.looks.journal("entries")]
     some, following = page_of([one for one in found if chosen.holds(one)], limit, cursor)
     total, models = sum(map(chosen.holds, found)), sorted({one["model"] for one in found})
     return JournalList(entries=[JournalEntry(**one) for one in some], next=following, total=total, models=models)
@@ -81,7 +73,7 @@ async def entries(
 @router.get("/journal/summary", response_model=JournalSummary, operation_id="journalSummary", responses=answers(503))
 async def summary(server: The) -> JournalSummary:
     """Coverage and CRPS against the bootstrapped walk, by model and by when the bars came: of forecasts made before their bars."""
-    found = await _ask(server, "summary")
+    found = await server.looks.journal("summary")
     rows = [row | {"model": _named(server, row["model"])} for row in found["rows"]]
     return JournalSummary(**found | {"rows": rows})
 
@@ -94,7 +86,7 @@ async def export(server: The) -> FileResponse:
     """Every scored step, with the facts of its forecast, as Parquet."""
     folder = Path(tempfile.mkdtemp(prefix="chandler-journal-"))
     try:
-        if not await _ask(server, "export", str(folder / "journal.parquet")):
+        if not await server.looks.journal("export", str(folder / "journal.parquet")):
             raise Refusal(409, "Nothing was kept here yet.")
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -109,4 +101,4 @@ async def export(server: The) -> FileResponse:
 async def score(server: The, request: ScoreRequest) -> JournalTold:
     """Score every kept forecast whose bars have come in a source. Scores once given stay. A source that was read is looked
     through by itself."""
-    return JournalTold(lines=await _ask(server, "score", server.sources.address(request.source_id)))
+    return JournalTold(lines=await server.looks.journal("score", server.sources.address(request.source_id)))

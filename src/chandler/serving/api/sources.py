@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections import OrderedDict
 from typing import Annotated
 
 import anyio
 from fastapi import APIRouter, Query, Request, Response
 
-from chandler.data import BarStore, resample_bars
-from chandler.errors import DataError
+from chandler.data import BarStore
 from chandler.serving.api.schema import BarsAnswer, SourceAnswer, SourceList, SymbolAnswer, SymbolList, Uploaded
 from chandler.serving.api.state import Cursor, Limit, Server, The, page_of
 from chandler.serving.errors import Refusal, answers
@@ -18,12 +16,9 @@ from chandler.serving.sources import ReadingSettings, candles, chart_seconds, st
 from chandler.serving.workspace import fresh_id
 
 router = APIRouter(tags=["sources"])
-KEPT = 8
-"""Resampled symbols that are kept in memory."""
 ROOM = 256 << 20
 """Bytes that an upload leaves free on the disk."""
 Seconds = Annotated[int | None, Query(ge=-(2**33), le=2**34)]
-_resampled: OrderedDict[tuple[str, str, str], BarStore] = OrderedDict()
 
 
 def _answer(server: Server, id: str) -> SourceAnswer:
@@ -146,7 +141,7 @@ def bars(
     store = server.sources.store(id)
     number = store.number(symbol)
     if interval is not None:
-        store, number = _coarser(store, number, (id, server.sources.revision(id), symbol), interval), 0
+        store, number = server.coarser.store(id, symbol, interval), 0
     found = candles(store, number, start, end, limit)
     first, last = _ends(store, number)
     columns = found.values.T.tolist()
@@ -156,16 +151,3 @@ def bars(
         volume=columns[4] if found.values[:, 4].any() else None, more_before=found.more_before, more_after=found.more_after,
         rows=int(store.offsets[number + 1] - store.offsets[number]), first=first, last=last,
     )  # fmt: skip
-
-
-def _coarser(store: BarStore, number: int, key: tuple[str, str, str], interval: str) -> BarStore:
-    """One symbol's bars, resampled, as a store of its own."""
-    whole = (" ".join(key[:2]), key[2], interval)
-    if whole not in _resampled:
-        made = resample_bars(store[store.symbols[number]], interval)
-        if not len(made):
-            raise DataError(f"{key[2]}: there is not one whole bar of {interval}.")
-        _resampled[whole] = BarStore.from_bars([made])
-        while len(_resampled) > KEPT:
-            _resampled.popitem(last=False)
-    return _resampled[whole]

@@ -11,11 +11,12 @@ from chandler.serving.evaluations import EvaluationList
 from chandler.serving.events import EventHub
 from chandler.serving.forecasts import ForecastDesk
 from chandler.serving.jobs import JobDesk, RecipeBook
+from chandler.serving.looks import LookDesk
 from chandler.serving.models import ModelList
 from chandler.serving.runs import RunList
 from chandler.serving.security import Credentials
 from chandler.serving.settings import ServerSettings
-from chandler.serving.sources import SourceRegistry
+from chandler.serving.sources import CoarserBars, SourceRegistry
 from chandler.serving.worker import WorkerClient
 from chandler.serving.workspace import Workspace
 
@@ -29,9 +30,11 @@ class Server:
     credentials: Credentials
     events: EventHub
     sources: SourceRegistry
+    coarser: CoarserBars
     models: ModelList
     worker: WorkerClient
     desk: ForecastDesk
+    looks: LookDesk
     runs: RunList
     jobs: JobDesk
     recipes: RecipeBook

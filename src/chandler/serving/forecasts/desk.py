@@ -26,7 +26,6 @@ ENDED = ("done", "failed", "cancelled")
 FIRST, MOST, PART_SECONDS = 8, 64, 3.0
 """Symbols of a table that go to the child together: the first, at most, and how long a part should take, since a chart waits so long."""
 TELL_SECONDS = 0.2
-DIED = "The forecasting process died. Try again: it starts anew."
 REMEMBERED = 1000
 """Forecasts whose end is kept in memory where no file tells it."""
 
@@ -74,7 +73,6 @@ class ForecastDesk:
         self._keys: dict[str, str] = {}
         self._more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._scoring: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
         """Begin to work; what was kept before is known by its key, what was never finished is gone."""
@@ -90,10 +88,9 @@ class ForecastDesk:
 
     async def close(self) -> None:
         """Stop."""
-        tasks = [*self._scoring, *([] if self._task is None else [self._task])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     def ask(self, request: ForecastRequest) -> tuple[str, bool]:
         """Take a forecast in; its id, and whether it was made before.
@@ -201,32 +198,6 @@ class ForecastDesk:
                 await self._worker.cancel(id)
                 await self.wait(id, 10)
 
-    async def look(self, what: str, *given: str) -> dict[str, Any]:
-        """Have the child look into the journal (`worker.ledger`): {"kind": "done", "found"}, or "failed" with a message."""
-        folder = str(self._workspace.folder / "journal")
-        try:
-            answer = await self._worker.ask(
-                {"do": what, "id": what, "journal": folder, "with": given}, lambda told: None
-            )
-        except WorkerDied:
-            return {"kind": "failed", "error": "worker", "message": DIED}
-        return answer | {"message": without_paths(answer["message"])} if answer["kind"] == "failed" else answer
-
-    def score_soon(self, source: str) -> None:
-        """Hold what the journal keeps against the bars of a source, which were just read."""
-        if (self._workspace.folder / "journal").is_dir():
-            task = asyncio.get_running_loop().create_task(self._score(source))
-            self._scoring.add(task)
-            task.add_done_callback(self._scoring.discard)
-
-    async def _score(self, source: str) -> None:
-        try:
-            answer = await self.look("score", self._sources.address(source))
-        except Refusal:  # it is gone, or read again
-            return
-        if answer["kind"] == "done":
-            self._events.publish("journal", {"source_id": source})
-
     async def _work(self) -> None:
         while True:
             while not self._waiting:
@@ -293,8 +264,8 @@ class ForecastDesk:
             try:
                 asked = {**message, "number": number, "symbols": part}
                 answer = await self._worker.ask(asked, lambda told: self._hear(ticket, told))
-            except WorkerDied:
-                return whole | {"kind": "failed", "error": "worker", "message": DIED}
+            except WorkerDied as error:
+                return whole | {"kind": "failed", "error": "worker", "message": str(error)}
             if answer["kind"] == "failed":
                 return whole | {**answer, "message": without_paths(answer["message"])}
             if answer["kind"] == "cancelled":

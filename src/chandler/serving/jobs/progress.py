@@ -63,11 +63,14 @@ class Gauge:
         )  # fmt: skip
 
     def _parts(self, started: float) -> dict[str, Any] | None:
-        """Windows that every contender has forecast, of those that all of them will."""
+        """Windows that every contender has forecast, of those that all of them will; before, how far a calibration is."""
         folder = Path(self._order.out or "")
         about = read_json(folder / "evaluation.json")
         if not about or (folder / "evaluation.json").stat().st_mtime < started or not (folder / CONFIG).is_file():
             return None
+        if (name := about.get("calibrating")) is not None:
+            calibrating, lines = f"Calibrating {name} on the bars before", self._lines()
+            return lines if lines is not None and lines["stage"] == calibrating else _told(calibrating, 0, None)
         if self._expected is None:
             settings = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
             self._expected = [*settings["baselines"], *settings["models"]]
@@ -94,6 +97,6 @@ class Gauge:
         return None
 
 
-def _told(stage: str | None, done: int, total: int, **rest: Any) -> dict[str, Any]:
+def _told(stage: str | None, done: int, total: int | None, **rest: Any) -> dict[str, Any]:
     empty = {"epoch": None, "epochs": None, "rate": None, "seconds_left": None}
     return {"stage": stage, "done": done, "total": total, **empty, **rest}

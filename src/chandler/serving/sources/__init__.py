@@ -1,14 +1,16 @@
 """Bars that are offered: bundled ones, files of folders, uploads. `registry` knows them, `reading` has a child process make
-mapped stores of them, `candles` cuts what a chart shows.
+mapped stores of them, `candles` cuts what a chart shows, `coarser` keeps bars at longer intervals.
 """
 
 from chandler.serving.sources.candles import DAY, Candles, candles, chart_seconds, row_at, step_seconds
+from chandler.serving.sources.coarser import CoarserBars
 from chandler.serving.sources.reading import ReadingSettings, child_environment
 from chandler.serving.sources.registry import Source, SourceRegistry, summary, upload_name
 
 __all__ = [
     "DAY",
     "Candles",
+    "CoarserBars",
     "ReadingSettings",
     "Source",
     "SourceRegistry",

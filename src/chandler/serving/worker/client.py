@@ -20,30 +20,40 @@ LINE = 1 << 24
 
 
 class WorkerDied(Exception):
-    """The child ended in the middle of a request."""
+    """The child ended in the middle of a request; its message is for whoever asked."""
 
 
 class WorkerClient:
-    """The child, from outside."""
+    """A child, from outside."""
 
-    def __init__(self, device: str, tell: Tell) -> None:
-        """`tell` hears of every change of `state`."""
-        self._device, self._tell = device, tell
+    def __init__(self, name: str, device: str, tell: Tell) -> None:
+        """`name`: what it is for, "forecasts", as messages and lists of processes have it. `tell` hears of every change of `state`."""
+        self._name, self._device, self._tell = name, device, tell
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._waiting: asyncio.Queue[dict[str, Any] | None] | None = None
         self._closed = False
         self._turn = asyncio.Lock()
+        self.ready = asyncio.Event()
+        """Set once it was ready for the first time."""
         self.state = "stopped"
         self.message: str | None = None
         self.about: dict[str, Any] = {}
 
     async def start(self) -> None:
-        """Begin; it is ready when torch is loaded."""
+        """Begin, where nobody who asked did already; it is ready when torch is loaded."""
+        async with self._turn:
+            await self._start()
+
+    async def _start(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            return
+        if self._reader is not None:
+            await self._reader  # what ends the one before must not reach who asks the next one
         self._set("starting")
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "chandler.serving.worker", self._device, stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE, limit=LINE, start_new_session=True, env=child_environment(),
+            sys.executable, "-m", "chandler.serving.worker", self._name, self._device,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LINE, start_new_session=True, env=child_environment(),
         )  # fmt: skip
         self._reader = asyncio.get_running_loop().create_task(self._read(self._process))
 
@@ -57,8 +67,7 @@ class WorkerClient:
             return await self._ask(request, tell)
 
     async def _ask(self, request: dict[str, Any], tell: Tell) -> dict[str, Any]:
-        if self._process is None or self._process.returncode is not None:
-            await self.start()
+        await self._start()
         process = self._process
         assert process is not None
         assert process.stdin is not None
@@ -71,7 +80,7 @@ class WorkerClient:
             while True:
                 message = await waiting.get()
                 if message is None:
-                    raise WorkerDied
+                    raise WorkerDied(f"The process for {self._name} died. Try again: it starts anew.")
                 if message["kind"] in ("done", "failed", "cancelled"):
                     return message
                 tell(message)
@@ -129,9 +138,11 @@ class WorkerClient:
         if self._waiting is not None:
             self._waiting.put_nowait(None)
         if not self._closed:
-            log.warning("the forecasting process ended with code %s", process.returncode)
-            self._set("stopped", "The forecasting process ended. The next forecast starts it again.")
+            log.warning("the process for %s ended with code %s", self._name, process.returncode)
+            self._set("stopped", f"The process for {self._name} ended. Whoever asks next starts it again.")
 
     def _set(self, state: str, message: str | None = None) -> None:
         self.state, self.message = state, message
+        if state == "ready":
+            self.ready.set()
         self._tell({"worker": state})

@@ -1,4 +1,4 @@
-"""The child: requests come as lines of JSON, the last models stay loaded, a forecast can be stopped between two bars."""
+"""A child, `NAME DEVICE`: requests come as lines of JSON, the last models stay loaded, a forecast can be stopped between two bars."""
 
 from __future__ import annotations
 
@@ -57,11 +57,8 @@ class Child:
             except ChandlerError as error:
                 self.say("failed", error=type(error).__name__, message=str(error))
             except MemoryError:
-                self.say(
-                    "failed",
-                    error="ConfigError",
-                    message="There is not enough memory: ask for fewer paths or a shorter horizon.",
-                )
+                less = " Ask for fewer paths or a shorter horizon." if request["do"] == "forecast" else ""
+                self.say("failed", error="ConfigError", message=f"There is not enough memory.{less}")
             except Exception as error:
                 import traceback
 
@@ -69,7 +66,7 @@ class Child:
                 self.say(
                     "failed",
                     error="",
-                    message=f"The forecast failed ({type(error).__name__}); the server's log says more.",
+                    message=f"This failed ({type(error).__name__}); the server's log says more.",
                 )
             self.say("state", state="ready")
 
@@ -178,7 +175,7 @@ def main() -> None:
     """Talk over the pipes that the server gave; whatever libraries print goes to its log."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    child = Child(sys.argv[1] if len(sys.argv) > 1 else "auto", out)
+    child = Child(sys.argv[2], out)
     requests: queue.Queue[dict[str, Any] | None] = queue.Queue()
 
     def read() -> None:

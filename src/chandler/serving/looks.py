@@ -1,0 +1,80 @@
+"""Short questions that need torch all the same: settings, recipes, verdicts, the journal. They have a child of their own, so that
+none waits behind a forecast and none falls with one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+from chandler.serving.errors import STATUS, Refusal, without_paths
+from chandler.serving.events import EventHub
+from chandler.serving.sources import SourceRegistry
+from chandler.serving.worker import WorkerClient, WorkerDied
+from chandler.serving.workspace import Workspace
+
+
+class LookDesk:
+    """Asks the child that makes no forecasts."""
+
+    def __init__(self, workspace: Workspace, sources: SourceRegistry, worker: WorkerClient, events: EventHub) -> None:
+        self._workspace, self._sources, self._worker, self._events = workspace, sources, worker, events
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start_after(self, other: WorkerClient) -> None:
+        """Have the child at hand once another is ready: two that load torch at once keep each other waiting."""
+
+        async def start() -> None:
+            await other.ready.wait()
+            await self._worker.start()
+
+        self._begin(start())
+
+    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What the child answers. One that dies is asked again, once: a look made twice finds the same.
+
+        Raises:
+            Refusal: 503, it died again; else what it refused, in its words.
+        """
+        try:
+            with suppress(WorkerDied):
+                return self._told(await self._worker.ask(request, lambda told: None))
+            return self._told(await self._worker.ask(request, lambda told: None))
+        except WorkerDied as error:
+            raise Refusal(503, str(error)) from None
+
+    async def journal(self, what: str, *given: str) -> Any:
+        """What `worker.ledger` finds in the journal of the workspace; Refusal as of `ask`."""
+        request = {"do": what, "id": what, "journal": str(self._workspace.folder / "journal"), "with": given}
+        return (await self.ask(request))["found"]
+
+    def score_soon(self, source: str) -> None:
+        """Hold what the journal keeps against the bars of a source, which were just read."""
+        if (self._workspace.folder / "journal").is_dir():
+            self._begin(self._score(source))
+
+    async def close(self) -> None:
+        """Wait for no answer any more."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _told(self, answer: dict[str, Any]) -> dict[str, Any]:
+        if answer["kind"] == "failed":
+            known = (found for kind, found in STATUS.items() if kind.__name__ == answer["error"])
+            status, code = next(known, (500, "internal"))
+            raise Refusal(status, without_paths(answer["message"], self._workspace.folder), code=code)
+        return answer
+
+    async def _score(self, source: str) -> None:
+        try:
+            await self.journal("score", self._sources.address(source))
+        except Refusal:  # it is gone, or read again
+            return
+        self._events.publish("journal", {"source_id": source})
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
