@@ -21,7 +21,7 @@ ContaminationFlag = Literal["", "trained", "validated", "released", "period", "u
 """What is to be said of an origin, the worst first: its bars trained the model; chose its checkpoint; lie before a
 release's cutoff; lie in the period of training, which other symbols lived through; nobody knows. "" is clean."""
 REFUSED = ("trained", "validated", "released")
-_WORST: tuple[ContaminationFlag, ...] = (*REFUSED, "period")
+_WORST: tuple[ContaminationFlag, ...] = ("trained", "validated", "released", "period")
 _NEVER = -(2**63)
 SAYS: Mapping[str, str] = {
     "trained": "the model was trained on these bars, or on later ones of the same symbol",

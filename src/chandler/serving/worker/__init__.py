@@ -1,6 +1,7 @@
 """One warm child that forecasts: the only process of a server with torch in it. `client` starts it, talks to it in lines of JSON
 over pipes and starts it again where it died; the child (`python -m chandler.serving.worker`) is `loop`, which keeps `models`
-loaded, and `answer`, which says what a forecast says. Bulk goes through files of the forecast's folder, which are kept anyway.
+loaded, `series`, which cuts bars at their origins, `answer`, which says what a forecast says, and `exposed`, what the model
+knows of the bars. Bulk goes through files of the forecast's folder, which are kept anyway.
 """
 
 from chandler.serving.worker.client import WorkerClient, WorkerDied
