@@ -18,7 +18,7 @@ export const texts = {
   tryNow: "Ask now",
   signIn: {
     title: "Sign in",
-    says: "The command that started this server printed an address with a token. Open that address, or paste the token here.",
+    says: "The command that started this server printed a token for other browsers: paste it here. The address that it printed opens one browser, once.",
     token: "Token",
     go: "Sign in",
     wrong: "That is not the token of this server.",
