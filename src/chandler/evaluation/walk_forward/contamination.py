@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from chandler.data.store import BarStore
 from chandler.errors import DataError
 from chandler.evaluation.walk_forward.origins import Origins
 from chandler.evaluation.walk_forward.part_store import model_parts
-from chandler.training.runs import RECORD, Known, known
+from chandler.training.runs import RECORD, Known, known, write_record
 
 ContaminationFlag = Literal["", "trained", "validated", "released", "period", "unknown"]
 """What is to be said of an origin, the worst first: its bars trained the model; chose its checkpoint; lie before a
@@ -23,6 +24,7 @@ release's cutoff; lie in the period of training, which other symbols lived throu
 REFUSED = ("trained", "validated", "released")
 _WORST: tuple[ContaminationFlag, ...] = ("trained", "validated", "released", "period")
 _NEVER = -(2**63)
+_PARTS = ("tokenizer", "predictor")
 SAYS: Mapping[str, str] = {
     "trained": "the model was trained on these bars, or on later ones of the same symbol",
     "validated": "these bars, or later ones of the same symbol, chose the model's checkpoint",
@@ -93,6 +95,14 @@ def exposure(source: str) -> TrainingExposure:
     for part in model_parts(source):
         found |= known(part)
     return TrainingExposure(found.seen, found.unknown)
+
+
+def hand_on(source: str, folder: Path) -> None:
+    """Lay what a model knows beside the weights of its copy in a folder, where no record of theirs came along."""
+    known = exposure(source)
+    for part in _PARTS:
+        if known.seen and not (folder / part / RECORD).is_file():
+            write_record(folder / part, known)
 
 
 def not_on_record(exposures: Mapping[str, TrainingExposure]) -> list[str]:
