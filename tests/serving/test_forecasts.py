@@ -6,6 +6,7 @@ import io
 import time
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from tests.serving.conftest import Client, child_of
 
 from chandler import Forecaster, Journal
 from chandler.data import CLOSE, load_bars
+from chandler.evaluation.walk_forward import SAYS, exposure
 from chandler.measures import crps
 
 A = "/api/v1"
@@ -97,6 +99,36 @@ def test_what_the_model_knows_is_said(api: Client, asked: dict[str, Any]) -> Non
     assert early["exposure"]["mark"] in ("trained", "validated", "period", "released")
     assert early["exposure"]["says"]
     assert late["exposure"] is None or late["exposure"]["mark"] == "period"
+
+
+def test_bars_that_lived_through_a_training_are_told_as_a_period(api: Client, asked: dict[str, Any]) -> None:
+    path = f"/models/{asked['model_id']}/exposure"
+    first, last = (
+        int(pd.Timestamp(load_bars("chandler-stocks")["IBM"].timestamps[n].date()).timestamp()) for n in (0, -1)
+    )
+    told = {"from": first, "to": last, "kind": "period", "says": SAYS["period"]}
+    assert api.get(f"{path}?source_id={asked['source_id']}&symbol=IBM") == {"periods": [told]}
+    [file] = [one["id"] for one in api.get("/sources")["sources"] if one["kind"] == "folder"]
+    api.call("POST", f"{A}/sources/{file}/refresh", {})
+    assert api.settled(file)["state"] == "ready"
+    [symbol] = [one["symbol"] for one in api.get(f"/sources/{file}/symbols")["symbols"]]
+    assert exposure("chandler-nano").periods(symbol)[-1].mark == ""
+    [hours] = api.get(f"{path}?source_id={file}&symbol={quote(symbol)}")["periods"]
+    assert (hours["kind"], hours["from"]) == ("period", int(pd.Timestamp("2024-01-01").timestamp()))
+
+
+def test_what_is_asked_of_exposure_must_be_there(api: Client, asked: dict[str, Any]) -> None:
+    model, source = asked["model_id"], asked["source_id"]
+    [absent] = [one["id"] for one in api.get("/models")["models"] if one["name"].endswith("Kronos-mini")]
+    for path, status in (
+        (f"mdl_0123456789ab/exposure?source_id={source}&symbol=IBM", 404),
+        (f"{model}/exposure?source_id=src_0123456789ab&symbol=IBM", 404),
+        (f"{model}/exposure?source_id={source}&symbol=NONE", 422),
+        (f"{model}/exposure?source_id=/etc&symbol=IBM", 422),
+        (f"{model}/exposure?source_id={source}", 422),
+        (f"{absent}/exposure?source_id={source}&symbol=IBM", 424),
+    ):
+        assert api.call("GET", f"{A}/models/{path}").status == status, path
 
 
 def test_a_step_is_a_histogram_and_a_chance(api: Client, asked: dict[str, Any]) -> None:

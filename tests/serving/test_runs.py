@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from tests.serving.conftest import Client, launch
 from tests.serving.made_runs import age
 
+from chandler.data import load_bars
+from chandler.evaluation.walk_forward import SAYS
 from chandler.serving.jobs.folder import JobFolder, Order
 from chandler.serving.runs import MetricsReader
 from chandler.serving.workspace import folder_id, fresh_id
@@ -85,6 +88,27 @@ def test_all_runs_are_told_with_what_came_of_them(api: Client, runs: Path) -> No
     first = api.get("/runs?limit=2")
     assert [one["name"] for one in first["runs"]] == list(found)[:2]
     assert [one["name"] for one in api.get(f"/runs?cursor={first['next']}")["runs"]] == ["half"]
+
+
+def test_bars_that_a_run_knows_are_told_as_periods(api: Client, runs: Path) -> None:
+    [source] = [one["id"] for one in api.get("/sources")["sources"] if one["kind"] == "bundled"]
+    model = named(api)["a"]["model_id"]
+    path = f"/models/{model}/exposure?source_id={source}"
+    times = [int(pd.Timestamp(one.date()).timestamp()) for one in load_bars("chandler-stocks")["IBM"].timestamps]
+    splits = read_mapping(runs / "a" / "summary.json")["data"]["splits"]
+    trained, validated = (int(pd.Timestamp(splits[part]["last"]).timestamp()) for part in ("train", "val"))
+    assert api.get(f"{path}&symbol=IBM")["periods"] == [
+        {"from": times[0], "to": trained, "kind": "trained", "says": SAYS["trained"]},
+        {"from": times[times.index(trained) + 1], "to": validated, "kind": "validated", "says": SAYS["validated"]},
+    ]
+    assert [one["kind"] for one in api.get(f"{path}&symbol=MSFT")["periods"]] == ["period"]
+    # A forecast is marked as the bar that follows its origin is.
+    asked = {"source_id": source, "model_id": model, "symbols": ["IBM"], "horizon": 2, "paths": 2, "lookback": 20}
+    bar = times.index(trained)
+    for origin, mark in ((times[bar - 1], "trained"), (trained, "validated"), (validated, None)):
+        body = asked | {"origin": origin}
+        [series] = api.call("POST", A + "/forecasts", body, {"Prefer": "wait=60"}).json["series"]
+        assert series["exposure"] == (None if mark is None else {"mark": mark, "says": SAYS[mark]})
 
 
 def test_sizes_are_counted_beside_the_requests(api: Client, runs: Path) -> None:

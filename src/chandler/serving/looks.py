@@ -1,5 +1,5 @@
-"""Short questions that need torch all the same: settings, recipes, verdicts, the journal. They have a child of their own, so that
-none waits behind a forecast and none falls with one."""
+"""Short questions that need torch all the same: settings, recipes, verdicts, what a model knows, the journal. They have a child of
+their own, so that none waits behind a forecast and none falls with one."""
 
 from __future__ import annotations
 

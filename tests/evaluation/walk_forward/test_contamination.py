@@ -65,6 +65,36 @@ def test_other_symbols_of_the_same_days_are_marked_but_not_refused(tmp_path: Pat
     assert first_clean_origin(store("B"), {"m": exposure(source)}) is None
 
 
+def test_periods_of_a_symbol_say_what_the_marks_say(tmp_path: Path) -> None:
+    start = run(tmp_path / "s", names=["C"], train="2024-01-10T00:00:00", val="2024-01-02T00:00:00")
+    source = run(
+        tmp_path / "r", names=["A"], train="2024-01-04T00:00:00", val="2024-01-08T00:00:00", start=f"{start}/predictor"
+    )
+    told = {
+        symbol: [
+            (one.mark, None if one.until is None else str(pd.Timestamp(one.until).date()))
+            for one in exposure(source).periods(symbol)
+        ]
+        for symbol in ("A", "B", "C")
+    }
+    assert told == {
+        "A": [("trained", "2024-01-04"), ("validated", "2024-01-08"), ("period", "2024-01-10"), ("", None)],
+        "B": [("period", "2024-01-10"), ("", None)],
+        "C": [("trained", "2024-01-10"), ("", None)],
+    }
+    found = marks(source, "A", "B", "C")  # 4, 8, 12 and 16 January
+    assert found == {
+        "A": ["trained", "validated", "", ""],
+        "B": ["period"] * 2 + [""] * 2,
+        "C": ["trained"] * 2 + [""] * 2,
+    }
+    assert [one.mark for one in exposure(str(tmp_path)).periods("A")] == ["unknown"]
+    released = exposure("NeoQuasar/Kronos-small").periods("A")
+    assert [(one.mark, one.until and str(pd.Timestamp(one.until).date())) for one in released] == [
+        ("released", "2024-06-30"), ("", None),
+    ]  # fmt: skip
+
+
 def test_without_names_any_symbol_may_have_been_seen(tmp_path: Path) -> None:
     source = run(tmp_path / "r", names=None, train="2024-01-04T00:00:00", val="2024-01-04T00:00:00")
     assert marks(source, "Z")["Z"] == ["trained", "", "", ""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward import results as results_module
 from chandler.evaluation.walk_forward.calibration import calibrate
+from chandler.evaluation.walk_forward.contamination import exposure
 from chandler.evaluation.walk_forward.results import QUESTIONS, Results
 from chandler.evaluation.walk_forward.runner import evaluate, read_state
 from chandler.evaluation.walk_forward.settings import EvaluationSettings, load_evaluation, name_models
@@ -264,7 +266,14 @@ def test_a_model_without_a_run_is_calibrated_on_bars_of_its_own(tmp_path: Path) 
         calibrate(pair, **asked)
     (out / "predictor").mkdir(parents=True)
     (out / "predictor" / "notes.txt").write_text("mine")
-    found = calibrate(pair, data=str(ASSET), out=out, **asked)
+    model = tmp_path / "model"
+    for part in ("tokenizer", "predictor"):
+        shutil.copytree(GOLDEN / part, model / part)
+    splits = {"train": {"last": "2005-01-03T00:00:00"}, "val": {"last": "2006-01-03T00:00:00"}}
+    (model / "summary.json").write_text(json.dumps({"data": {"splits": splits, "names": ["ORCL"]}}))
+    found = calibrate(model, data=str(ASSET), out=out, **asked)
+    assert exposure(str(out)) == exposure(str(model)), "the copy knows what the model knows"
+    assert [one.mark for one in exposure(str(out)).periods("ORCL")] == ["trained", "validated", ""]
     assert found.origins == 20
     assert 60 < found.windows <= 100
     read = Forecaster.from_pretrained(out, device="cpu")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import pandas as pd
 import pytest
 from tests.serving.browser.conftest import PATIENCE, Server
 
@@ -19,6 +20,8 @@ from chandler.training.runs import read_mapping, read_records
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 WAIT = 60_000
+NANO = "mdl_978ce486f3e3"
+DAY = 86_400
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
 
 
@@ -151,6 +154,55 @@ def test_a_run_that_goes_on_is_followed_without_gap_or_double(at: Any, runs: Pat
         expect(drawn).to_have_attribute("data-train", str(len(train)))
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+def test_the_chart_shades_the_bars_that_a_run_knows(at: Any, runs: Path) -> None:
+    model = folder_id("run", runs / "a").replace("run_", "mdl_")
+    splits = read_mapping(runs / "a" / "summary.json")["data"]["splits"]
+    trained, validated = (int(pd.Timestamp(splits[part]["last"]).timestamp()) for part in ("train", "val"))
+    view = f"{trained - 60 * DAY},{trained + 60 * DAY}"  # the training's bars are on the left, the validation's on the right
+    page = at(f"/chart?symbol=IBM&models={model},{NANO}&h=4&n=10&lookback=20&origin={trained - 7 * DAY}&view={view}")
+    chart, legend = page.locator("#chart"), page.locator(".legend")
+    expect(chart).to_have_attribute("data-known", f"trained {trained},validated {validated}", timeout=WAIT)
+    expect(legend.locator("[data-known=trained]")).to_contain_text("was trained on bars up to 8 Nov 2011")
+    expect(legend.locator("[data-known=validated]")).to_contain_text("checkpoint was chosen on bars up to 1 Mar 2013")
+    expect(page.locator(".exposure")).to_contain_text("the model was trained on these bars", timeout=WAIT)
+    left, right = (hatched(page, *part) for part in ((0.02, 0.4), (0.6, 0.95)))
+    assert left > 1.5 * right > 0, "told apart by how much is hatched"
+    page.locator("#origin").fill(str(pd.Timestamp(trained, unit="s").date()))
+    page.locator("#origin").press("Tab")
+    expect(page.locator(".exposure")).to_contain_text("chose the model's checkpoint", timeout=WAIT)
+    page.locator("#now").click()
+    expect(page.locator(".exposure")).to_have_count(0, timeout=WAIT)
+    # Nothing is shaded for a model that never saw the symbol, nor of a symbol that the run never saw.
+    page.get_by_role("radio", name="Show chandler-nano in full").check()
+    expect(chart).to_have_attribute("data-known", "")
+    expect(legend.locator("[data-known]")).to_have_count(0)
+    assert hatched(page, 0.02, 0.4) < left / 3
+    page.get_by_role("radio", name="Show a in full").check()
+    expect(chart).to_have_attribute("data-known", re.compile("^trained"))
+    page.locator("#symbol").fill("msft")
+    page.get_by_role("option", name="MSFT").click()
+    expect(chart).to_have_attribute("aria-label", re.compile("MSFT"))
+    expect(chart).to_have_attribute("data-known", "", timeout=WAIT)
+
+
+def hatched(page: Any, start: float, end: float) -> float:
+    """The share of pixels that differ from their surroundings, in a strip above the candles between two places of the chart's width."""
+    found: float = page.evaluate(
+        """([start, end]) => {
+            const [canvas] = [...document.querySelectorAll("#chart canvas")].sort((a, b) => b.width * b.height - a.width * a.height);
+            const { width } = canvas;
+            const { data } = canvas.getContext("2d").getImageData(width * start, 2, width * (end - start), 36);
+            const values = [];
+            for (let at = 0; at < data.length; at += 4) values.push(data[at] + data[at + 1] + data[at + 2]);
+            const ground = [...values].sort((a, b) => a - b)[Math.floor(values.length * 0.9)];
+            return values.filter((value) => value < ground - 12).length / values.length;
+        }""",
+        [start, end],
+    )
+    return found
 
 
 @pytest.mark.slow

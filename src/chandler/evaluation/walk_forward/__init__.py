@@ -8,6 +8,7 @@ from chandler.evaluation.walk_forward.calibration import calibrate, calibrate_mi
 from chandler.evaluation.walk_forward.contamination import (
     REFUSED,
     SAYS,
+    Period,
     TrainingExposure,
     check_contamination,
     exposure,
@@ -42,6 +43,7 @@ __all__ = [
     "ModelForecaster",
     "Origins",
     "PartStore",
+    "Period",
     "Results",
     "TrainingExposure",
     "calibrate",

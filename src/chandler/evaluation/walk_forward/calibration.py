@@ -16,7 +16,7 @@ from chandler.data import CLOSE, LOW, Bars, SourceSettings, load_clean, note_lin
 from chandler.data.datasets import SplitSettings, split_ranges
 from chandler.data.inspection import findings
 from chandler.errors import ConfigError, DataError
-from chandler.evaluation.walk_forward.contamination import exposure
+from chandler.evaluation.walk_forward.contamination import exposure, hand_on
 from chandler.evaluation.walk_forward.forecasters import ModelForecaster, forecast_windows, open_model
 from chandler.evaluation.walk_forward.origins import Ints, Origins, find_origins
 from chandler.evaluation.walk_forward.part_store import chunks_of, in_chunks, inputs
@@ -129,7 +129,7 @@ def calibrate(
         found.save(folder)
     else:
         forecaster.calibration = found
-        forecaster.save_pretrained(out)
+        hand_on(source, forecaster.save_pretrained(out))
     return found
 
 

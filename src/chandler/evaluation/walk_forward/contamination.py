@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,12 +16,15 @@ from chandler.data.store import BarStore
 from chandler.errors import DataError
 from chandler.evaluation.walk_forward.origins import Origins
 from chandler.evaluation.walk_forward.part_store import model_parts
-from chandler.training.runs import RECORD, Known, known
+from chandler.training.runs import RECORD, Known, known, write_record
 
 ContaminationFlag = Literal["", "trained", "validated", "released", "period", "unknown"]
 """What is to be said of an origin, the worst first: its bars trained the model; chose its checkpoint; lie before a
 release's cutoff; lie in the period of training, which other symbols lived through; nobody knows. "" is clean."""
 REFUSED = ("trained", "validated", "released")
+_WORST: tuple[ContaminationFlag, ...] = ("trained", "validated", "released", "period")
+_NEVER = -(2**63)
+_PARTS = ("tokenizer", "predictor")
 SAYS: Mapping[str, str] = {
     "trained": "the model was trained on these bars, or on later ones of the same symbol",
     "validated": "these bars, or later ones of the same symbol, chose the model's checkpoint",
@@ -31,27 +35,55 @@ SAYS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
+class Period:
+    """A stretch of time of which one thing is to be said."""
+
+    mark: ContaminationFlag
+    until: int | None
+    """ns, its last moment; None: it has no end. It begins where the one before it ends, the first with all time."""
+
+
+@dataclass(frozen=True)
 class TrainingExposure(Known):
-    """What a model knows, held against the windows of an evaluation."""
+    """What a model knows, held against bars: of which symbol, of what time.
+
+    What counts is time: a bar before the last that was trained on is marked although it was not trained on itself, since
+    the model knows what came after it.
+    """
 
     def marks(self, origins: Origins) -> NDArray[np.str_]:
-        """(W,) a `ContaminationFlag` for each window, the worst that applies to any bar it forecasts.
-
-        What counts is time: a bar before the last that was trained on is marked although it was not trained on
-        itself, since the model knows what came after it.
-        """
-        targets = origins.targets()
-        names = np.asarray(origins.store.symbols)[origins.numbers]
-        marks = np.full(len(origins), "unknown" if self.unknown else "", dtype="<U9")
-        for kind in ("period", "released", "validated", "trained"):
-            for one in self.seen:
-                early = targets <= one.until
-                known = np.isin(names, list(one.symbols)) if one.symbols is not None else np.full(len(names), True)
-                if kind == "period":
-                    marks[early & ~known] = kind
-                elif one.kind == kind:
-                    marks[early & known] = kind
+        """(W,) a `ContaminationFlag` for each window, the worst that applies to the first bar it forecasts."""
+        targets, (numbers, each) = origins.targets(), np.unique(origins.numbers, return_inverse=True)
+        ends = [self._ends(origins.store.symbols[number]) for number in numbers]
+        marks = np.full(len(origins), self._rest, dtype="<U9")
+        for mark in reversed(_WORST):
+            until = np.array([one.get(mark, _NEVER) for one in ends], np.int64)[each]
+            marks[targets <= until] = mark
         return marks
+
+    def periods(self, symbol: str) -> list[Period]:
+        """All time as the model knows it in one symbol, in order; the last period has no end."""
+        ends, found = self._ends(symbol), []
+        last = _NEVER
+        for mark in _WORST:
+            if ends.get(mark, _NEVER) > last:
+                last = ends[mark]
+                found.append(Period(mark, last))
+        return [*found, Period(self._rest, None)]
+
+    @property
+    def _rest(self) -> ContaminationFlag:
+        """Of what nothing on record speaks."""
+        return "unknown" if self.unknown else ""
+
+    def _ends(self, symbol: str) -> dict[ContaminationFlag, int]:
+        """Each mark that a symbol's bars have, and the last moment that has it."""
+        ends: dict[ContaminationFlag, int] = {}
+        for one in self.seen:
+            own = one.symbols is None or symbol in one.symbols
+            mark: ContaminationFlag = one.kind if own else "period"
+            ends[mark] = max(one.until, ends.get(mark, _NEVER))
+        return ends
 
 
 def exposure(source: str) -> TrainingExposure:
@@ -63,6 +95,14 @@ def exposure(source: str) -> TrainingExposure:
     for part in model_parts(source):
         found |= known(part)
     return TrainingExposure(found.seen, found.unknown)
+
+
+def hand_on(source: str, folder: Path) -> None:
+    """Lay what a model knows beside the weights of its copy in a folder, where no record of theirs came along."""
+    known = exposure(source)
+    for part in _PARTS:
+        if known.seen and not (folder / part / RECORD).is_file():
+            write_record(folder / part, known)
 
 
 def not_on_record(exposures: Mapping[str, TrainingExposure]) -> list[str]:

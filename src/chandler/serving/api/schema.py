@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 WorkerState = Literal["starting", "ready", "busy", "stopped"]
 
@@ -137,6 +137,23 @@ class ModelListAnswer(BaseModel):
     """All of them."""
 
     models: list[ModelAnswer]
+
+
+class KnownPeriod(BaseModel):
+    """Bars of a symbol of which one thing is to be said: `from` and `to`, the first and the last of them, in the times of /bars."""
+
+    from_: int = Field(alias="from")
+    to: int
+    kind: Literal["trained", "validated", "released", "period", "unknown"]
+    """The model was trained on these bars or later ones; they chose its checkpoint; its release may have seen them; other symbols of
+    these days were trained on; nobody knows. Of each bar the first of these that applies."""
+    says: str
+
+
+class KnownAnswer(BaseModel):
+    """What a model knows of a symbol's bars, in order of time; bars of no period are clean."""
+
+    periods: list[KnownPeriod]
 
 
 class ForecastTicket(BaseModel):

@@ -10,7 +10,7 @@ import psutil
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from chandler.serving.api.schema import Health, ModelAnswer, ModelListAnswer, System, Token
+from chandler.serving.api.schema import Health, KnownAnswer, ModelAnswer, ModelListAnswer, System, Token
 from chandler.serving.api.state import The
 from chandler.serving.errors import Refusal, answers
 from chandler.serving.forecasts import ForecastRequest
@@ -76,6 +76,23 @@ def models(server: The) -> ModelListAnswer:
     return ModelListAnswer(
         models=[ModelAnswer.model_validate(one, from_attributes=True) for one in server.models.list()]
     )
+
+
+@router.get(
+    "/models/{id}/exposure", response_model=KnownAnswer, operation_id="exposure", responses=answers(404, 409, 424, 503)
+)
+async def exposure(
+    server: The,
+    id: str,
+    source_id: Annotated[str, Query(pattern=r"^src_[0-9a-f]{12}$")],
+    symbol: Annotated[str, Query(min_length=1, max_length=256)],
+) -> KnownAnswer:
+    """What a model knows of a symbol's bars, by the rules of `chandler evaluate`: a forecast of these proves nothing."""
+    model, store = server.models.get(id), server.sources.store(source_id)
+    store.number(symbol)
+    bars = {"path": server.sources.address(source_id), "revision": server.sources.revision(source_id)}
+    found = await server.looks.ask({"do": "exposure", "id": id, "model": model.source, "bars": bars, "symbol": symbol})
+    return KnownAnswer(periods=found["periods"])
 
 
 @router.get("/events", response_class=EventSourceResponse, operation_id="events", responses=answers())

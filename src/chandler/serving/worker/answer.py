@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,91 +11,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chandler.atomic import atomic_file, write_text
-from chandler.data import CLOSE, FEATURES, Bars, BarStore, future_timestamps, load_bars, resample_bars
-from chandler.data.calendars import fit_schedule
-from chandler.errors import DataError
-from chandler.evaluation.walk_forward import SAYS, Origins, exposure
+from chandler.data import CLOSE, FEATURES
 from chandler.forecasting import Forecast, Forecaster, forecasts_to_frame
 from chandler.measures import band_levels, crps
 from chandler.progress import Report
-from chandler.serving.sources import DAY, chart_seconds, row_at, step_seconds
+from chandler.serving.sources import chart_seconds
+from chandler.serving.worker.exposed import exposed
 from chandler.serving.worker.protocol import LEVELS, dump
+from chandler.serving.worker.series import Asked, Prepared
 
 BANDS = (0.5, 0.8, 0.9)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The settings of a request, as the server sends them."""
-
-    horizon: int
-    paths: int
-    origin: int | None
-    interval: str | None
-    seed: int
-    calibrated: bool
-    calendar: str | None
-    settings: dict[str, Any]
-    """Further keywords of `Forecaster.forecast_many`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """One symbol cut at its origin."""
-
-    history: Bars
-    truth: Bars | None
-    """The bars after the origin, as many as there are of the horizon; None at the end of the data."""
-    timestamps: pd.DatetimeIndex | None
-    """Of the forecast, where the true ones are known."""
-    step: int
-    store: BarStore
-    row: int
-    """The absolute row of the origin in `store`."""
-
-
-@lru_cache(maxsize=4)
-def _store(bars: str, state: str) -> BarStore:
-    return load_bars(bars)
-
-
-def prepared(bars: dict[str, str], symbols: Sequence[str], asked: Asked) -> list[Prepared]:
-    """The series of a request.
-
-    Raises:
-        DataError: an unknown symbol, an interval that does not fit, an origin before all bars.
-    """
-    store = _store(bars["path"], bars["revision"])
-    return [_prepared(store, symbol, asked) for symbol in symbols]
-
-
-def _prepared(store: BarStore, symbol: str, asked: Asked) -> Prepared:
-    number = store.number(symbol)
-    if asked.interval is not None:
-        coarse = resample_bars(store[symbol], asked.interval, asked.calendar)
-        if not len(coarse):
-            raise DataError(f"{symbol}: there is not one whole bar of {asked.interval}.")
-        store, number = BarStore.from_bars([coarse]), 0
-    base, rows = int(store.offsets[number]), int(store.offsets[number + 1] - store.offsets[number])
-    step = step_seconds(store, number)
-    known = rows if asked.origin is None else row_at(store, number, asked.origin, step)
-    if known < 1:
-        raise DataError(f"{symbol}: there are no bars up to that time.")
-    until = min(known + asked.horizon, rows)
-
-    def cut(lo: int, hi: int) -> Bars:
-        values = np.asarray(store.values[base + lo : base + hi], np.float64)
-        return Bars(symbol, store.index(number, base + lo, base + hi), values)
-
-    history, truth = cut(max(0, known - 20_000), known), cut(known, until) if until > known else None
-    times = None
-    if truth is not None:
-        # Step k is held against bar k: it is given the true time; where the data end, the calendar goes on.
-        times = truth.timestamps
-        if len(truth) < asked.horizon:
-            seen = _after(history.timestamps, times)
-            times = _after(times, future_timestamps(seen, asked.horizon - len(truth), asked.calendar))
-    return Prepared(history, truth, times, step, store, base + known - 1)
 
 
 def answer(
@@ -134,7 +57,7 @@ def answer(
             calendar=asked.calendar, progress=report, **fitted,
         )  # fmt: skip
         raw = {0: plain.interval(0.8)}
-    marks = _exposed(model, series)
+    marks = exposed(model, series)
     told = [
         {
             **_said(forecast, one),
@@ -217,34 +140,6 @@ def _dated_by(forecast: Forecast, one: Prepared) -> str:
 
 def _outline(band: pd.DataFrame) -> dict[str, Any]:
     return {"lower": band["lower"].tolist(), "upper": band["upper"].tolist()}
-
-
-def _exposed(model: str, series: list[Prepared]) -> list[dict[str, str] | None]:
-    """The mark of each origin by the rules of `evaluate`, and what it says: of the bar that comes after it, one way or other."""
-    pairs = []
-    for one in series:
-        times, store = one.history.timestamps[-1:], one.store
-        number = store.number(one.history.symbol)
-        there = one.row + 1 < int(store.offsets[number + 1])
-        then = store.index(number, one.row + 1, one.row + 2) if there else _first_unseen(one)
-        values = np.repeat(one.history.values[-1:], 2, axis=0)
-        pairs.append(Bars(one.history.symbol, _after(times, then), values))
-    store = BarStore.from_bars(pairs)
-    numbers = np.array([store.number(pair.symbol) for pair in pairs])
-    origins = Origins(store, 1, 1, numbers, store.offsets[numbers], np.zeros(len(pairs), int), apart=1)
-    return [{"mark": mark, "says": SAYS[mark]} if mark else None for mark in exposure(model).marks(origins).tolist()]
-
-
-def _after(first: pd.DatetimeIndex, then: pd.DatetimeIndex) -> pd.DatetimeIndex:
-    """Times one after another."""
-    return pd.DatetimeIndex(first.append(then))
-
-
-def _first_unseen(one: Prepared) -> pd.DatetimeIndex:
-    times = one.history.timestamps
-    if len(times) < 2:
-        return pd.DatetimeIndex(times[-1:] + pd.Timedelta(seconds=max(one.step, DAY)))
-    return fit_schedule(times[-2000:]).after(1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,6 +50,7 @@ class Child:
                     "recipes": self.settle,
                     "check": self.settle,
                     "verdict": self.verdict,
+                    "exposure": self.exposure,
                 }.get(request["do"], self.look)
                 self.say("done", **do(request))
             except Cancelled:
@@ -75,6 +76,13 @@ class Child:
         from chandler.serving.worker import ledger
 
         return {"found": getattr(ledger, request["do"])(Path(request["journal"]), *request["with"])}
+
+    def exposure(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Which bars of a symbol a model knows."""
+        from chandler.serving.worker.exposed import periods
+        from chandler.serving.worker.series import opened
+
+        return {"periods": periods(request["model"], opened(request["bars"]), request["symbol"])}
 
     def verdict(self, request: dict[str, Any]) -> dict[str, Any]:
         """What a finished evaluation or backtest comes to."""
@@ -119,7 +127,8 @@ class Child:
     def forecast(self, request: dict[str, Any]) -> dict[str, Any]:
         """Forecast one part of a request: its only symbol, perhaps with a preview, or some of its many symbols."""
         from chandler.checkpoint import weights_hash
-        from chandler.serving.worker.answer import Asked, Part, answer, prepared, write_part
+        from chandler.serving.worker.answer import Part, answer, write_part
+        from chandler.serving.worker.series import Asked, prepared
 
         begun, id = time.monotonic(), request["id"]
         forecaster = self.model(request["model"], request["model_revision"])

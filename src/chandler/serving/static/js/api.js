@@ -7,8 +7,8 @@ const LONGEST = 30;
 
 /** Whether the server answers; `next`: seconds until it is asked again. */
 export const server = store({ here: true, next: 0 });
-/** False after a 401: the page then asks for the token. */
-export const signedIn = store(true);
+/** Null until the first answer; false after a 401: the page then asks for the token. */
+export const signedIn = store(null);
 
 export class ApiError extends Error {
   constructor(status, error) {
@@ -92,6 +92,7 @@ function understood(status, text) {
     // not JSON: the status says enough
   }
   if (status === 401) signedIn.set(false);
+  else if (signedIn.get() === null) signedIn.set(true);
   if (status >= 400) throw new ApiError(status, value?.error);
   return value;
 }

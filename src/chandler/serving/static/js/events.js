@@ -46,18 +46,24 @@ function close() {
   stream = null;
 }
 
-function lead() {
-  server.watch(({ here }) => (here ? open() : close()));
-  signedIn.watch((yes) => (yes ? open() : close()));
-  open();
+/** Listen for all tabs, until this one is signed out. */
+async function lead() {
+  if (!signedIn.get()) return;
+  await new Promise((done) => {
+    const ends = [server.watch(({ here }) => (here ? open() : close())), signedIn.watch((yes) => yes || done(ends.forEach((end) => end())))];
+    open();
+  });
+  close();
 }
 
 /** Begin: as the leader if no other tab is, otherwise when that one goes. */
 export function listen() {
   addEventListener("pagehide", close);
   // Over plain HTTP from another machine a browser has no locks: then each tab listens for itself.
-  if (!navigator.locks || !others) lead();
-  else navigator.locks.request("chandler-events", () => new Promise(() => lead()));
+  const begin = () => (!navigator.locks || !others ? lead() : navigator.locks.request("chandler-events", lead));
+  // A tab that is not signed in hears nothing, and would keep the others from hearing.
+  signedIn.watch((yes) => yes && begin());
+  if (signedIn.get()) begin();
   // Whoever was away cannot know what was missed, whether it leads or not.
   let here = true;
   server.watch((now) => {

@@ -51,7 +51,7 @@ function Header() {
     <a class="brand" href="/chart"><img src=${new URL("../favicon.svg", import.meta.url).href} alt="" width="22" height="22" />${texts.name}</a>
     <${Navigation} />
     <div class="tools">
-      <${Tray} />
+      ${useStore(signedIn) && html`<${Tray} />`}
       <${Select} aria-label=${texts.scheme.label} value=${useStore(scheme)} onChange=${scheme.set}
         options=${["system", "light", "dark"].map((one) => [one, texts.scheme[one]])} />
       <button type="button" class="plain" aria-label=${texts.keys.open} title=${texts.keys.open} onClick=${() => helpOpen.set(true)}>?</button>
@@ -109,10 +109,11 @@ function Page() {
 
 function App() {
   const inside = useStore(signedIn);
-  useEffect(() => void (inside && refresh()), [inside]);
+  const outside = inside === false;
+  useEffect(() => void (outside || refresh()), [outside]);
   return html`<a class="skip" href="#page">${texts.skip}</a>
     <${Header} /><${Offline} />
-    ${inside ? html`<main id="page" tabindex="-1"><${Page} /></main>` : html`<${SignIn} />`}
+    ${outside ? html`<${SignIn} />` : html`<main id="page" tabindex="-1"><${Page} /></main>`}
     <${Help} />`;
 }
 

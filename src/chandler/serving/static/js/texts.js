@@ -18,7 +18,7 @@ export const texts = {
   tryNow: "Ask now",
   signIn: {
     title: "Sign in",
-    says: "The command that started this server printed an address with a token. Open that address, or paste the token here.",
+    says: "The command that started this server printed a token for other browsers: paste it here. The address that it printed opens one browser, once.",
     token: "Token",
     go: "Sign in",
     wrong: "That is not the token of this server.",
@@ -97,7 +97,7 @@ export const texts = {
     future: (step, when, median, low, high) => `Step ${step}, ${when}: median ${median}, 80% between ${low} and ${high}`,
     finished: (name, of) => `Forecast of ${name} is there: ${of} paths.`,
     every: (every) => `Each candle here is ${every} bars.`,
-    legend: { history: "history", truth: "what happened", bands: "50, 80 and 90% of the paths", median: "median", outline: "80% and median", raw: "80% before calibration" },
+    legend: { history: "history", truth: "what happened", bands: "50, 80 and 90% of the paths", median: "median", outline: "80% and median", raw: "80% before calibration", known: { trained: (to) => `the model was trained on bars up to ${to}`, validated: (to) => `its checkpoint was chosen on bars up to ${to}`, released: (to) => `the release may have seen bars up to ${to}` } },
     panel: {
       title: "Forecast",
       models: "Models",

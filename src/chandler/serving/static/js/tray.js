@@ -96,12 +96,13 @@ const quietly = (each) => (facts) => void Promise.resolve(each(facts)).catch(() 
 
 let begun = false;
 function begin() {
-  if (begun) return;
+  if (!begun) {
+    on("forecast", quietly(forecast));
+    on("source", quietly(source));
+    on("job", quietly(job));
+    on("resync", quietly(anew));
+  }
   begun = true;
-  on("forecast", quietly(forecast));
-  on("source", quietly(source));
-  on("job", quietly(job));
-  on("resync", quietly(anew));
   quietly(anew)();
 }
 

@@ -3,6 +3,7 @@ import { moment } from "../format.js";
 import { texts } from "../texts.js";
 import { Notice, Num, Progress, html, number, percent, seconds, signedPercent } from "../ui.js";
 import { pending } from "./forecasts.js";
+import { Hatch, shaded } from "./known.js";
 import { STYLES } from "./looks.js";
 
 const words = texts.chart;
@@ -11,16 +12,18 @@ const words = texts.chart;
 export const Swatch = ({ style }) =>
   html`<svg class="swatch ${style.name}" viewBox="0 0 30 10" width="30" height="10" aria-hidden="true"><line x1="0" y1="5" x2="30" y2="5" stroke-dasharray=${style.dash.join(" ")} /></svg>`;
 
-export function Legend({ lines, focus, truth, raw }) {
-  if (!focus) return null;
+export function Legend({ lines, focus, truth, raw, known, facts }) {
+  const bands = shaded(known);
+  if (!focus && !bands.length) return null;
   return html`<ul class="legend">
     <li><i class="candle"></i>${words.legend.history}</li>
     ${truth > 0 && html`<li><i class="candle truth"></i>${words.legend.truth}</li>`}
     ${lines.map(
       ({ id, name, style }) =>
-        html`<li key=${id}><${Swatch} style=${style} />${name}: ${id === focus.id ? `${words.legend.bands}, ${words.legend.median}` : words.legend.outline}</li>`,
+        html`<li key=${id}><${Swatch} style=${style} />${name}: ${id === focus?.id ? `${words.legend.bands}, ${words.legend.median}` : words.legend.outline}</li>`,
     )}
     ${raw && html`<li><i class="dots"></i>${words.legend.raw}</li>`}
+    ${bands.map(({ kind, to, says }) => html`<li key=${kind} data-known=${kind} title=${says}><${Hatch} kind=${kind} />${words.legend.known[kind](moment(to, facts))}</li>`)}
   </ul>`;
 }
 

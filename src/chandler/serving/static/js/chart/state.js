@@ -8,6 +8,8 @@ import { Desk, pending } from "./forecasts.js";
 import { styleOf } from "./models.js";
 import { first, forget, wanted } from "./loader.js";
 
+const NOTHING = [];
+
 /** The state in the address, and what changes it. */
 export function useAddress() {
   const { query } = useStore(route);
@@ -147,4 +149,18 @@ export function useLayer(path, forecast, fields, on) {
     return () => stop.abort();
   }, [key]);
   return key ? found : null;
+}
+
+/** What a model knows of the bars, [{from, to, kind, says}]; none until that is told. */
+export function useKnown(state, source, model) {
+  const [found, set] = useState({ key: null, periods: [] });
+  const key = model?.available && state.symbol ? JSON.stringify([model.id, source.id, source.changed, state.symbol]) : null;
+  useEffect(() => {
+    if (!key) return;
+    const stop = new AbortController();
+    // Without an answer the forecast itself still says what is known of its bars.
+    get(`/models/${model.id}/exposure`, { source_id: source.id, symbol: state.symbol }, { signal: stop.signal }).then(({ periods }) => set({ key, periods }), () => {});
+    return () => stop.abort();
+  }, [key]);
+  return found.key === key ? found.periods : NOTHING;
 }

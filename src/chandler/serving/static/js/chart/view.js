@@ -4,6 +4,7 @@ import {
 } from "../../vendor/lightweight-charts-5.2.1/lightweight-charts.standalone.production.mjs";
 import { colour } from "../core.js";
 import { before, merged, nearest, placeOf, thinned, timeAt } from "./axis.js";
+import { Known, placed, shaded } from "./known.js";
 import { candles, options, precision, volumes } from "./looks.js";
 import { density, fan, paths } from "./series.js";
 
@@ -25,6 +26,8 @@ export class View {
     this.fans = [];
     this.candles = this.chart.addSeries(CandlestickSeries, { priceLineVisible: false, lastValueVisible: false });
     this.volume = null;
+    this.known = [new Known(), new Known()];
+    this.candles.attachPrimitive(this.known[0]);
     const moved = () => {
       for (const each of this.movers) each();
     };
@@ -38,7 +41,7 @@ export class View {
     this.chart.remove();
   }
 
-  /** What is to be seen: {bars, forecasts: [{series, colour, dash, style}], focus, origin, truth, paths, density, log, candles}. */
+  /** What is to be seen: {bars, forecasts: [{series, colour, dash, style}], focus, origin, truth, paths, density, log, known}. */
   show(what) {
     const place = this.shown?.bars === undefined ? null : this.place();
     const old = { times: this.times, every: this.shown?.bars.every };
@@ -54,6 +57,8 @@ export class View {
     this.fan(drawn);
     this.layers(drawn.find((one) => one.series === what.focus?.series));
     this.bottom(bars, what, end);
+    const bands = placed(what.known, bars, this.times);
+    for (const each of this.known) each.show(bands, colour("ink"));
     if (place) this.keep(place, old);
     this.tell(drawn);
     for (const each of this.movers) each();
@@ -97,6 +102,7 @@ export class View {
     }
     if (!this.volume) {
       this.volume = this.chart.addSeries(HistogramSeries, { priceFormat: { type: "volume" }, priceLineVisible: false, lastValueVisible: false }, 1);
+      this.volume.attachPrimitive(this.known[1]);
       this.chart.panes()[0].setStretchFactor(0.8);
       this.chart.panes()[1].setStretchFactor(0.2);
     }
@@ -187,13 +193,14 @@ export class View {
   }
 
   tell(drawn) {
-    const { bars, origin, focus, forecasts, paths: lines, density: dense } = this.shown;
+    const { bars, origin, focus, forecasts, paths: lines, density: dense, known } = this.shown;
     const { dataset } = this.element.closest("[data-chart]");
     Object.assign(dataset, {
       bars: bars.time.length, first: bars.time[0] ?? "", last: bars.time.at(-1) ?? "", every: bars.every,
       origin: origin ?? focus?.series.origin_time ?? "", models: forecasts.map((one) => one.name).join(","),
       steps: focus?.series.time.length ?? 0, fan: drawn.find((one) => one.series === focus?.series)?.rows.length ?? 0,
       of: focus?.series.paths ?? 0, truth: this.truths, volume: bars.volume ? 1 : 0, lines: lines?.length ?? 0, dense: dense ? 1 : 0,
+      known: shaded(known).map(({ kind, to }) => `${kind} ${to}`).join(),
     });
   }
 

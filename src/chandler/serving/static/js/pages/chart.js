@@ -11,7 +11,7 @@ import { OriginField } from "../chart/origin.js";
 import { Panel } from "../chart/panel.js";
 import { save } from "../chart/picture.js";
 import { Stage } from "../chart/stage.js";
-import { barBefore, useAddress, useBars, useDefaults, useForecasts, useLayer, useStock } from "../chart/state.js";
+import { barBefore, useAddress, useBars, useDefaults, useForecasts, useKnown, useLayer, useStock } from "../chart/state.js";
 import { Step } from "../chart/step.js";
 import { SymbolField } from "../chart/symbols.js";
 import { BarTable, StepTable } from "../chart/tables.js";
@@ -63,6 +63,7 @@ function Charted({ state, update, source, sources, models, limits }) {
   const forecast = focus?.run?.forecast ?? null;
   const paths = useLayer("paths", forecast, { symbol: state.symbol, column: "close", limit: 50 }, state.showPaths);
   const density = useLayer("density", forecast, { symbol: state.symbol, bins: 60 }, state.density);
+  const known = useKnown(state, source, focus?.model);
   const colours = `${useStore(repaint)}`;
   const view = useRef(null);
   const [seen, look] = useState(null);
@@ -77,9 +78,9 @@ function Charted({ state, update, source, sources, models, limits }) {
     drawn.sort((a, b) => (a.style === "full") - (b.style === "full"));
     return {
       bars, forecasts: drawn, focus: drawn.find((one) => one.id === focus?.id) ?? null, origin: state.origin, truth: state.truth,
-      paths: paths?.paths ?? null, density, log: state.log,
+      paths: paths?.paths ?? null, density, log: state.log, known,
     };
-  }, [bars, lines.map(({ id, run }) => `${id} ${run?.forecast?.id} ${run?.forecast?.state}`).join(), focus?.id, state.origin, state.truth, state.log, paths, density, colours]);
+  }, [bars, lines.map(({ id, run }) => `${id} ${run?.forecast?.id} ${run?.forecast?.state}`).join(), focus?.id, state.origin, state.truth, state.log, paths, density, known, colours]);
 
   const move = async (time) => {
     if (time === null) return update({ origin: null, step: null });
@@ -123,7 +124,7 @@ function Charted({ state, update, source, sources, models, limits }) {
         ${!bars && !found.error && html`<${Busy} text=${words.loading} />`}
         ${bars?.time.length > 0 && html`
           <${Stage} name=${found.key} what=${what} facts=${facts} symbol=${state.symbol} start=${found.start} act=${act} hold=${(made) => (view.current = made)} />
-          <${Legend} lines=${lines.filter(({ run }) => run?.forecast)} focus=${forecast && focus} truth=${truths && state.truth ? 1 : 0} raw=${series?.raw80} />`}
+          <${Legend} lines=${lines.filter(({ run }) => run?.forecast)} focus=${forecast && focus} truth=${truths && state.truth ? 1 : 0} raw=${series?.raw80} known=${known} facts=${facts} />`}
         <${Scores} series=${series} shown=${state.truth} />
         <${Models} lines=${lines} focus=${focus} desk=${desk} choose=${(id) => update({ focus: id, step: null }, true)} />
         <p class="out" role="status" id="finished">${done.join(" ")}</p>

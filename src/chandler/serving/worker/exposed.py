@@ -1,0 +1,48 @@
+"""What a model knows of bars, by the rules of `evaluate`: of those that are forecast, and of all that a source has of a symbol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from chandler.data import BarStore
+from chandler.evaluation.walk_forward import SAYS, Period, exposure
+from chandler.serving.sources import chart_seconds, step_seconds
+from chandler.serving.worker.series import Prepared
+
+
+def exposed(model: str, series: Sequence[Prepared]) -> list[dict[str, str] | None]:
+    """The mark of each origin and what it says: of the bar that comes after it, there or to come."""
+    known = exposure(model)
+    marks = [_at(known.periods(one.history.symbol), one.first.as_unit("ns").value) for one in series]
+    return [{"mark": mark, "says": SAYS[mark]} if mark else None for mark in marks]
+
+
+def _at(periods: Sequence[Period], moment: int) -> str:
+    return next(one.mark for one in periods if one.until is None or moment <= one.until)
+
+
+def periods(model: str, store: BarStore, symbol: str) -> list[dict[str, Any]]:
+    """The bars of a symbol that something is to be said of: from the first to the last of each period, in the times of a chart.
+
+    Raises:
+        DataError: no such symbol.
+    """
+    return list(_periods(exposure(model).periods(symbol), store, store.number(symbol)))
+
+
+def _periods(known: Sequence[Period], store: BarStore, number: int) -> Iterator[dict[str, Any]]:
+    base, end = int(store.offsets[number]), int(store.offsets[number + 1])
+    times, step = np.asarray(store.timestamps[base:end]), step_seconds(store, number)
+    lo = 0
+    for one in known:
+        hi = len(times) if one.until is None else int(np.searchsorted(times, one.until, side="right"))
+        if hi > lo and one.mark:
+            first, last = (store.index(number, base + row, base + row + 1) for row in (lo, hi - 1))
+            yield {
+                "from": int(chart_seconds(first, step)[0]), "to": int(chart_seconds(last, step)[0]),
+                "kind": one.mark, "says": SAYS[one.mark],
+            }  # fmt: skip
+        lo = max(lo, hi)
