@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,13 @@ class Client:
             time.sleep(0.2)
         raise AssertionError("still reading")
 
+    def listen(self, after: str = "") -> HTTPResponse:
+        """The stream of events, from an id on if one is given."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        path = "/api/v1/events" + (f"?after={after}" if after else "")
+        connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
+        return connection.getresponse()
+
     def stop(self) -> int:
         """End it as Ctrl-C does; its exit code."""
         self.process.send_signal(signal.SIGINT)
@@ -121,6 +128,15 @@ def launch(folder: Path, *options: str, command: str = "serve", told: Callable[[
         except OSError:
             time.sleep(0.1)
     raise AssertionError(log.read_text())
+
+
+def heard(stream: HTTPResponse, wanted: str) -> list[str]:
+    """Lines of a stream until they hold a text."""
+    lines: list[str] = []
+    while wanted not in "".join(lines):
+        lines.append(stream.readline().decode())
+        assert lines[-1], "the stream ended"
+    return lines
 
 
 def child_of(api: Client, name: str) -> psutil.Process:

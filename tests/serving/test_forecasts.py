@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.journal.conftest import keep_ranked
-from tests.serving.conftest import Client, child_of
+from tests.serving.conftest import Client, child_of, heard
 
 from chandler import Forecaster, Journal
 from chandler.data import CLOSE, load_bars
@@ -262,31 +261,20 @@ def test_the_record_has_the_pit_and_three_bands(api: Client, monkeypatch: pytest
 
 
 def test_what_changes_is_told_to_who_listens(api: Client, asked: dict[str, Any]) -> None:
-    def listen(after: str = "") -> HTTPResponse:
-        connection = HTTPConnection("127.0.0.1", api.port, timeout=30)
-        connection.request("GET", f"{A}/events{after}", headers={"Authorization": f"Bearer {api.token}"})
-        return connection.getresponse()
-
-    def until(stream: HTTPResponse, wanted: str) -> list[str]:
-        lines: list[str] = []
-        while wanted not in "".join(lines):
-            lines.append(stream.readline().decode())
-        return lines
-
-    stream = listen()
+    stream = api.listen()
     assert stream.getheader("content-type", "").startswith("text/event-stream")
     id = made(api, asked, seed=123)["id"]
-    lines = until(stream, "done")
+    lines = heard(stream, "done")
     assert "event: forecast\n" in lines
     assert any(id in line for line in lines)
     stream.close()
-    missed = listen("?after=elsewhere-1")
-    assert "event: resync\n" in until(missed, "resync")
+    missed = api.listen("elsewhere-1")
+    assert "event: resync\n" in heard(missed, "resync")
     missed.close()
     # From the id of an event on, what came after it is told again.
     first = next(line.removeprefix("id:").strip() for line in lines if line.startswith("id:"))
-    again = listen(f"?after={first}")
-    assert any(id in line for line in until(again, "done"))
+    again = api.listen(first)
+    assert any(id in line for line in heard(again, "done"))
     again.close()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
+import json
 import zipfile
 from pathlib import Path
 from urllib.parse import quote
@@ -11,10 +13,11 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 import pytest
-from tests.serving.conftest import Client, bars
+from tests.serving.conftest import Client, bars, heard
 
 from chandler.data import load_bars
-from chandler.serving.sources import CoarserBars, SourceRegistry
+from chandler.serving.sources import CoarserBars, ReadingSettings, SourceRegistry
+from chandler.serving.sources.reading import read_into
 from chandler.serving.workspace import Workspace
 
 A = "/api/v1"
@@ -110,6 +113,16 @@ def test_names_are_text_and_never_places(api: Client) -> None:
     assert api.call("DELETE", f"{A}/sources/{found['id']}").status == 204
 
 
+def test_who_listens_hears_of_a_source_until_it_is_gone(api: Client) -> None:
+    stream = api.listen()
+    found = _upload(api, "gone soon.csv", bars(50).to_csv(index=False).encode())
+    assert api.call("DELETE", f"{A}/sources/{found['id']}").status == 204
+    lines = heard(stream, "deleted")
+    stream.close()
+    told = [json.loads(line.removeprefix("data:")) for line in lines if line.startswith("data:")]
+    assert [one["state"] for one in told if one.get("id") == found["id"]] == ["reading", "ready", "deleted"]
+
+
 def test_what_is_too_large_is_refused_and_leaves_nothing(api: Client, chinese: dict[str, object]) -> None:
     uploads = api.log.parent / "workspace" / "uploads"
     before = sorted(uploads.iterdir())
@@ -125,6 +138,17 @@ def test_what_is_too_large_is_refused_and_leaves_nothing(api: Client, chinese: d
     assert api.call("POST", f"{A}/uploads?name=b.csv", b"x" * ((2 << 20) + 1)).status == 413
     assert api.call("POST", f"{A}/uploads?name=b.csv", b"").status in (415, 422)
     assert sorted(uploads.iterdir()) == before
+
+
+def test_a_reading_that_takes_too_much_memory_ends_in_one_message(tmp_path: Path) -> None:
+    bars(50).to_csv(tmp_path / "x.csv", index=False)
+    store = tmp_path / "x.store"
+    told = asyncio.run(read_into(tmp_path / "x.csv", store, ReadingSettings(), memory=16 << 20))
+    assert told == (
+        "The file needs more memory than a reading may take, or the reader was killed. Split it, or prepare it in a shell.",
+        [],
+    )
+    assert asyncio.run(read_into(tmp_path / "x.csv", store, ReadingSettings()))[0] is None
 
 
 def test_what_was_not_uploaded_is_not_removed(api: Client, chinese: dict[str, object], offered: Path) -> None:

@@ -223,3 +223,6 @@ def test_a_fault_of_the_short_way_is_not_hidden_by_the_long_one(tmp_path, monkey
     monkeypatch.setattr("chandler.data.reading.csv.parse_typed", lambda *_: 1 // 0)
     with pytest.raises(DataError, match=r"x\.csv: cannot be understood: ZeroDivisionError"):
         load_bars(path)
+    monkeypatch.setattr("chandler.data.reading.csv.parse_typed", lambda *_: bytearray(1 << 62))
+    with pytest.raises(DataError, match=r"x\.csv: too big for the memory there is\. Split the file\.$"):
+        load_bars(path)

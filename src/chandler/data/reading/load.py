@@ -116,6 +116,8 @@ def read_file(
         return validate_table(table, options, symbol, left)
     except DataError:
         raise
+    except MemoryError as error:
+        raise DataError(f"{source}: too big for the memory there is. Split the file.") from error
     except Exception as error:  # a file must not end in a traceback, whatever is in it
         raise DataError(
             f"{source}: cannot be understood: {type(error).__name__}: {str(error)[:200]}. "

@@ -97,8 +97,9 @@ class CheckRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
     overrides: dict[str, Any] = Field(default_factory=dict, max_length=500)
     """Dotted key -> value."""
-    text: str | None = Field(None, max_length=100_000)
+    text: str | None = Field(None, max_length=80_000)
     """Instead of overrides, all settings as YAML; what is left out is the recipe's."""
+    # So many characters fit into a body even if JSON writes each as two escapes.
 
 
 class CheckAnswer(BaseModel):

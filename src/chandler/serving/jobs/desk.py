@@ -232,6 +232,11 @@ class JobDesk:
         code = job.ended()["code"]
         if code == REFUSED and (said := job.said()):
             return self._plain(said)
+        if order.memory is not None:
+            return (
+                f"It ended before it was done (exit code {code}), most often since the bars need more memory than the "
+                f"{order.memory / 1e6:,.0f} MB that it may take here; its log says more."
+            )
         if code == -9:
             return "It was killed by the system, most often for want of memory."
         return f"It failed (exit code {code}); its log says more."

@@ -49,6 +49,8 @@ class Order:
     """What the command prints is the result, and no part of the log; it runs in the job's folder."""
     memory: int | None = None
     """Bytes that the command may take."""
+    grace: float = 60.0
+    """Seconds that the command has to save and leave once it is asked to stop, before it is killed."""
 
 
 class JobFolder:
@@ -94,7 +96,7 @@ class JobFolder:
         if not ended:
             return "lost"
         code = ended["code"]
-        if code == 0 or (code == 1 and (self.folder / RESULT).is_file()):
+        if code == 0 or (code == 1 and self._answered()):
             return "finished"  # `inspect` says with 1 that training would fail, which is a result
         return "stopped" if ended["asked"] or code in INTERRUPTED else "failed"
 
@@ -104,9 +106,19 @@ class JobFolder:
 
     def result(self) -> dict[str, Any] | None:
         """What the command printed, where that is its result; NaN, which JSON has not, as None."""
-        path = self.folder / RESULT
-        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None) if path.is_file() else None
+        if not self._answered():
+            return None
+        try:
+            text = (self.folder / RESULT).read_text(encoding="utf-8")
+            found = json.loads(text, parse_constant=lambda _: None)
+        except ValueError:  # it ended in the middle of it
+            return None
         return found if isinstance(found, dict) else None
+
+    def _answered(self) -> bool:
+        """Whether the command printed a result: the file is there from its start."""
+        path = self.folder / RESULT
+        return path.is_file() and path.stat().st_size > 0
 
     def process(self) -> dict[str, Any]:
         """When it was last started, and how long the log was then; {} where it never was."""

@@ -20,12 +20,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from chandler.serving.jobs.folder import EXIT, LOCK, LOG, PROCESS, RESULT, STOP, JobFolder
+from chandler.serving.jobs.folder import EXIT, LOCK, LOG, PROCESS, RESULT, STOP, JobFolder, Order
 from chandler.serving.workspace import read_json, write_json
 
 NICE = 5
-PATIENCE = 60.0
-"""Seconds that a command has to save and leave before it is killed."""
 LOOKS = 0.25
 """Seconds between two looks at the command and at what is asked of it."""
 PDEATHSIG = 1
@@ -55,13 +53,13 @@ def supervise(folder: Path, lock: int) -> int:
             cwd=folder if order.keeps_output else None, preexec_fn=_ends_with_us(order.memory),
         )  # fmt: skip
         write_json(folder / PROCESS, {**about, "pid": child.pid, "supervisor": os.getpid()})
-        code = _waited(child, folder, asked)
+        code = _waited(child, order, folder, asked)
     how = asked[-1] if asked else None
     write_json(folder / EXIT, {"code": code, "asked": how, "ended": time.time()})
     return code
 
 
-def _waited(child: subprocess.Popen[bytes], folder: Path, asked: list[str]) -> int:
+def _waited(child: subprocess.Popen[bytes], order: Order, folder: Path, asked: list[str]) -> int:
     """Until the command has ended, by itself or because it is asked to."""
     told = 0.0
     while (code := child.poll()) is None:
@@ -70,7 +68,7 @@ def _waited(child: subprocess.Popen[bytes], folder: Path, asked: list[str]) -> i
         if asked and not told:
             told = time.monotonic()
             child.send_signal(signal.SIGTERM)
-        if asked and (asked[-1] == "kill" or time.monotonic() - told > PATIENCE):
+        if asked and (asked[-1] == "kill" or time.monotonic() - told > order.grace):
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)  # the group is its own, and it was not waited for yet
         time.sleep(LOOKS)

@@ -82,8 +82,13 @@ def bomb(path: Path, limit: int) -> str | None:
     return f"It would unpack to more than {limit:,} bytes." if whole > limit else None
 
 
-async def read_into(source: Path | str, store: Path, settings: ReadingSettings) -> tuple[str | None, list[str]]:
+async def read_into(
+    source: Path | str, store: Path, settings: ReadingSettings, memory: int | None = None
+) -> tuple[str | None, list[str]]:
     """Have `chandler prepare` make a store of a source.
+
+    Args:
+        memory: bytes that it may take; None: SHARE of the machine's.
 
     Returns:
         Why it could not be, None where it could; the lines that it told of the bars.
@@ -102,7 +107,7 @@ async def read_into(source: Path | str, store: Path, settings: ReadingSettings) 
         *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         cwd=store.parent, start_new_session=True, env=child_environment(),
     )  # fmt: skip
-    _limit(process.pid)
+    _limit(process.pid, memory or int(SHARE * psutil.virtual_memory().total))
     try:
         _, told = await asyncio.wait_for(process.communicate(), SECONDS)
     except TimeoutError:
@@ -134,12 +139,11 @@ def child_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONUTF8": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
-def _limit(pid: int) -> None:
+def _limit(pid: int, most: int) -> None:
     """Bound the memory of a child, where the system can."""
     try:
         import resource
 
-        most = int(SHARE * psutil.virtual_memory().total)
         resource.prlimit(pid, resource.RLIMIT_DATA, (most, most))
     except (ImportError, AttributeError, OSError, ValueError):
         return
