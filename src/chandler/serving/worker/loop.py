@@ -196,7 +196,9 @@ def main() -> None:
                 requests.put(message)
         requests.put(None)
         # The server is gone: what is under way is of no use to anyone.
-        threading.Timer(2, lambda: os._exit(0)).start()
+        ends = threading.Timer(2, lambda: os._exit(0))
+        ends.daemon = True  # a child that does nothing goes at once
+        ends.start()
 
     threading.Thread(target=read, daemon=True).start()
     import chandler.forecasting  # noqa: F401 - the long part, before anyone waits for it
