@@ -56,7 +56,7 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
         worker = WorkerClient(settings.device, lambda told: events.publish("system", told))
         desk = ForecastDesk(workspace, registry, models, worker, events)
         run_list = RunList(settings.runs)
-        waiting = JobDesk(workspace, registry, settings.parallel_jobs, events)
+        waiting = JobDesk(workspace, registry, models, settings.parallel_jobs, events)
         app.state.server = Server(
             settings,
             workspace,
