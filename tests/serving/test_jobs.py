@@ -401,6 +401,9 @@ def test_a_backtest_and_a_calibration(api: Client, home: Path) -> None:
     assert (home / "runs" / "traded" / "summary.json").is_file()
     done = until(api, second["id"], "finished")
     assert (home / "runs" / "calibrated" / "calibration.json").is_file()
+    [copy] = [one for one in api.get("/models")["models"] if one["id"] == done["model_id"]]
+    assert (copy["name"], copy["calibrated"]) == ("calibrated", True), "a model of its own"
+    assert first["model_id"] is None
 
 
 @pytest.mark.slow
@@ -417,7 +420,6 @@ def test_a_run_is_calibrated_on_its_own_bars_though_they_were_read_anew(api: Cli
     until(api, begun(api, asked, name="own")["id"], "finished")
     api.call("POST", f"{A}/sources/{file}/refresh", {})
     api.settled(file)
-    time.sleep(6)  # the list of models is looked for every few seconds
     [model] = [one["id"] for one in api.get("/models")["models"] if one["name"] == "own"]
     job = begun(
         api, {"kind": "calibrate", "model_ids": [model], "overrides": {"origins": 40, "paths": 20}}, name="own bars"
@@ -425,6 +427,8 @@ def test_a_run_is_calibrated_on_its_own_bars_though_they_were_read_anew(api: Cli
     done = until(api, job["id"], "finished")
     assert done["command"].startswith("chandler calibrate runs/own ")
     assert (home / "runs" / "own" / "calibration.json").is_file()
+    [found] = [one for one in api.get("/models")["models"] if one["id"] == model]
+    assert (done["model_id"], found["calibrated"]) == (model, True), "known as soon as the job has ended"
 
 
 def processes(id: str) -> list[psutil.Process]:

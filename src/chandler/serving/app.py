@@ -53,7 +53,7 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
         desk = ForecastDesk(workspace, registry, models, worker, events)
         looks = LookDesk(workspace, registry, looker, events)
         run_list = RunList(settings.runs)
-        waiting = JobDesk(workspace, registry, settings.parallel_jobs, events)
+        waiting = JobDesk(workspace, registry, models, settings.parallel_jobs, events)
         app.state.server = Server(
             settings,
             workspace,

@@ -56,6 +56,10 @@ class ModelList:
             self._at = time.monotonic()
         return list(self._found.values())
 
+    def forget(self) -> None:
+        """Look anew when next asked: a model was made, or changed."""
+        self._at = -SCAN_SECONDS
+
     def get(self, id: str) -> Model:
         """The model of an id; Refusal 404, or 424 where it cannot be had."""
         found = next((one for one in self.list() if one.id == id), None)

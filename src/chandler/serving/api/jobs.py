@@ -51,6 +51,8 @@ class Job(BaseModel):
     progress: Progress | None
     command: str
     run_id: str | None
+    model_id: str | None
+    """The model that a finetuning or a calibration made or added to, once it is whole."""
     evaluation_id: str | None
     message: str | None
     result: dict[str, Any] | None

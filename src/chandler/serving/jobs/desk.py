@@ -31,6 +31,7 @@ from chandler.serving.jobs.folder import (
 )
 from chandler.serving.jobs.orders import point
 from chandler.serving.jobs.progress import Gauge
+from chandler.serving.models import ModelList, run_model
 from chandler.serving.sources import SourceRegistry, child_environment
 from chandler.serving.workspace import Workspace, folder_id, is_id, read_json, write_json
 from chandler.training.runs import run_folders
@@ -50,9 +51,11 @@ ACTIVE = ("queued", "running", "stopping")
 class JobDesk:
     """All jobs of a server."""
 
-    def __init__(self, workspace: Workspace, sources: SourceRegistry, parallel: int, events: EventHub) -> None:
+    def __init__(
+        self, workspace: Workspace, sources: SourceRegistry, models: ModelList, parallel: int, events: EventHub
+    ) -> None:
         """`parallel`: how many run at once."""
-        self._sources = sources
+        self._sources, self._models = sources, models
         self._root, self._place = workspace.folder, workspace.folder / "queue.json"
         self._limits = {QUICK: QUICK_AT_ONCE, "": parallel}
         self._events = events
@@ -116,6 +119,8 @@ class JobDesk:
             state = self._state(id)
             process, ended = job.process(), job.ended()
             gone = state not in ACTIVE
+            if gone and id in self._watched:  # before anyone hears of its end: what it made can be asked for then
+                self._models.forget()
             return {
                 "id": id, "kind": order.kind, "name": order.name, "state": state, "resumable": self._resumable(job, order, state),
                 "created": order.created,
@@ -125,7 +130,7 @@ class JobDesk:
                 "source_id": order.source_id, "model_ids": list(order.model_ids),
                 "progress": self._gauge(job, order).read() if state in ("running", "stopping") else None,
                 "command": order.command,
-                "run_id": self._run(order),
+                "run_id": self._run(order), "model_id": self._model(order),
                 "evaluation_id": folder_id("ev", Path(order.out)) if order.out and order.kind in ("evaluate", "backtest") else None,
                 "message": self._message(job, order, state),
                 "result": job.result() if result and state == "finished" else None,
@@ -136,6 +141,12 @@ class JobDesk:
         if order.out is None or order.kind not in ("finetune", "calibrate") or not any(run_folders(Path(order.out), 0)):
             return None
         return folder_id("run", Path(order.out))
+
+    def _model(self, order: Order) -> str | None:
+        """The model that a job makes or calibrates, once it is whole."""
+        if order.out is None or order.kind not in ("finetune", "calibrate"):
+            return None
+        return run_model(Path(order.out))
 
     def log(self, id: str, after: int) -> dict[str, Any]:
         """Lines of the log from a byte on."""

@@ -67,6 +67,7 @@ export async function call(method, path, body, { signal, headers = {} } = {}) {
     await back;
   }
   let answer;
+  let text;
   try {
     answer = await fetch(BASE + path, {
       method,
@@ -74,6 +75,7 @@ export async function call(method, path, body, { signal, headers = {} } = {}) {
       headers: body === undefined ? headers : { "Content-Type": "application/json", ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
+    text = await answer.text(); // a server that goes may have sent half of it
   } catch (error) {
     if (error.name === "AbortError") throw error;
     const returned = away();
@@ -81,7 +83,7 @@ export async function call(method, path, body, { signal, headers = {} } = {}) {
     await returned;
     return call(method, path, body, { signal, headers });
   }
-  return understood(answer.status, await answer.text());
+  return understood(answer.status, text);
 }
 
 function understood(status, text) {

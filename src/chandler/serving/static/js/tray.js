@@ -35,7 +35,7 @@ async function source({ id, state }) {
 }
 
 const RECENT = 86400;
-const HOMES = { finetune: "/finetune", evaluate: "/judge", backtest: "/judge", calibrate: "/runs", preflight: "/finetune" };
+const HOMES = { finetune: "/finetune", evaluate: "/judge", backtest: "/judge", calibrate: "/finetune", preflight: "/finetune" };
 /** Jobs whose failure was put away here; a reload does not bring it back. */
 const PUT_AWAY = "chandler.dismissed";
 

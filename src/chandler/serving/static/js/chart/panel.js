@@ -19,8 +19,8 @@ const SAMPLING = ["temperature", "top_p", "top_k"];
 
 const pick = (state) => Object.fromEntries(SETTINGS.map((name) => [name, state[name]]));
 
-/** `go` is told the settings when the form is sent, where sending them is more than showing them. */
-export function Panel({ state, models, limits, update, most = 4, go = null, busy = false }) {
+/** `go` is told the settings when the form is sent, where sending them is more than showing them; `calibrate` is shown where that is switched. */
+export function Panel({ state, models, limits, update, most = 4, go = null, busy = false, calibrate = null }) {
   const [draft, set] = useState(pick(state));
   const key = JSON.stringify(pick(state));
   useEffect(() => set(pick(state)), [key]);
@@ -62,6 +62,7 @@ export function Panel({ state, models, limits, update, most = 4, go = null, busy
       <input type="checkbox" name="calibrated" checked=${locked} disabled=${!calibratable} onChange=${(event) => put("calibrated", event.currentTarget.checked)} />
       <span>${words.calibrated}${!calibratable && html` <small>${words.uncalibrated}</small>`}</span>
     </label>
+    ${calibrate}
     <details open=${[...SAMPLING, "lookback", "calendar", "overflow", "repair"].some((name) => state[name] !== DEFAULTS[name])}>
       <summary>${words.more}</summary>
       <div class="pair">${field("temperature")}${field("top_p")}${field("top_k")}${field("lookback")}</div>

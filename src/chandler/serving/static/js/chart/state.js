@@ -9,6 +9,9 @@ import { styleOf } from "./models.js";
 import { first, forget, wanted } from "./loader.js";
 
 const NOTHING = [];
+/** Jobs at whose end there are other models. */
+const MAKES = new Set(["finetune", "calibrate"]);
+const GOES = new Set(["queued", "running", "stopping"]);
 
 /** The state in the address, and what changes it. */
 export function useAddress() {
@@ -26,7 +29,7 @@ export function useStock() {
   const sources = useAnswer(() => all("/sources", "sources"), []);
   const models = useAnswer(() => get("/models"), []);
   useEffect(() => {
-    const ends = [on("source", sources.again), on("resync", () => (sources.again(), models.again()))];
+    const ends = [on("source", sources.again), on("job", ({ kind, state }) => MAKES.has(kind) && !GOES.has(state) && models.again()), on("resync", () => (sources.again(), models.again()))];
     return () => ends.forEach((end) => end());
   }, []);
   return { sources: sources.value, models: models.value?.models, error: sources.error ?? models.error };

@@ -55,7 +55,7 @@ function Outcome({ job, run }) {
       ${verdict.length ? verdict.map((one) => html`<p key=${one}>${one}</p>`) : job.message && html`<p>${job.message}</p>`}
       ${run?.stages.some((one) => one.status === "kept_start") && html`<p class="soft">${words.kept}</p>`}
       <p class="row">
-        ${run?.model_id && html`<a class="button first" href=${`/chart?models=${run.model_id}`}>${words.chart}</a><a class="button" href=${`/judge?model=${run.model_id}`}>${words.judge}</a>`}
+        ${job.model_id && html`<a class="button first" href=${`/chart?models=${job.model_id}`}>${words.chart}</a><a class="button" href=${`/judge?model=${job.model_id}`}>${words.judge}</a>`}
         ${run && html`<a class="button" href=${`/runs?id=${run.id}`}>${words.inRuns}</a>`}
         ${run?.report_id && html`<a href="/api/v1/reports/${run.report_id}" target="_blank" rel="noopener">${words.report}</a>`}
       </p>

@@ -1,7 +1,7 @@
 // What this server is, whose work it shows, and how a script calls it.
 import { call, signedIn } from "../api.js";
 import { useStore } from "../core.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts-work.js";
 import { Busy, Command, bytes, html, integer } from "../ui.js";
 
 const words = texts.about;

@@ -5,6 +5,7 @@ import { texts } from "../texts.js";
 import { Busy, Command, Empty, Notice, Select, Toggle, html, useEffect, useMemo, useRef, useState } from "../ui.js";
 import { request } from "../chart/address.js";
 import { before } from "../chart/axis.js";
+import { Calibrate } from "../chart/calibrate.js";
 import { command } from "../chart/command.js";
 import { Legend, Models, Notes, Scores, Warnings } from "../chart/models.js";
 import { OriginField } from "../chart/origin.js";
@@ -55,7 +56,7 @@ const Save = ({ forecast }) => {
     <a href=${to("csv", "bands")} download>${words.saves.bands}</a><a href=${to("csv", "paths")} download>${words.saves.csv}</a><a href=${to("parquet", "paths")} download>${words.saves.parquet}</a></p>`;
 };
 
-function Charted({ state, update, source, sources, models, limits }) {
+function Charted({ state, update, source, sources, models, system }) {
   const found = useBars(state, source);
   const { bars } = found;
   const facts = useMemo(() => ({ zone: bars?.zone ?? source.zone, step_seconds: bars?.step_seconds ?? source.step_seconds }), [bars?.zone, bars?.step_seconds, source]);
@@ -68,6 +69,7 @@ function Charted({ state, update, source, sources, models, limits }) {
   const view = useRef(null);
   const [seen, look] = useState(null);
   const [sheet, open] = useState(false);
+  const [asks, ask] = useState(null);
 
   const what = useMemo(() => {
     if (!bars?.time.length) return null;
@@ -109,6 +111,7 @@ function Charted({ state, update, source, sources, models, limits }) {
   const series = forecast?.series[0];
   const errors = [found.error?.message, ...lines.map(({ name, run }) => run?.state === "failed" && run.error && `${name}: ${run.error.message}`)].filter(Boolean);
   const truths = state.origin !== null;
+  const calibrate = system?.jobs && focus?.model.available && !focus.model.calibrated && html`<${Calibrate} key=${focus.id} model=${focus.model} models=${models} state=${state} update=${update} ask=${() => import("../chart/fit.js").then(({ Ask }) => ask({ Ask, model: focus.model }))} />`;
   const picture = () =>
     save(view.current, `${state.symbol} ${fieldValue(bars.time.at(-1), facts)}`, [
       `${state.symbol} · ${source.name}`,
@@ -139,14 +142,15 @@ function Charted({ state, update, source, sources, models, limits }) {
       </div>
       <aside class=${`side ${sheet ? "open" : ""}`} aria-label=${words.settings}>
         <button type="button" class="sheet" aria-expanded=${sheet ? "true" : "false"} onClick=${() => open(!sheet)}>${words.settings}</button>
-        <div class="body"><${Panel} state=${{ ...state, models: state.models ?? [] }} models=${models} limits=${limits} update=${(change) => (open(false), update(change))} /></div>
+        <div class="body"><${Panel} state=${{ ...state, models: state.models ?? [] }} models=${models} limits=${system?.limits} update=${(change) => (open(false), update(change))} calibrate=${calibrate} /></div>
       </aside>
+      ${asks && html`<${asks.Ask} model=${asks.model} models=${models} source=${source} state=${state} close=${() => ask(null)} />`}
     </div>`;
 }
 
 export function View({ system }) {
   const [state, update] = useAddress();
-  const limits = useStore(system)?.limits;
+  const serving = useStore(system);
   const { sources, models, error } = useStock();
   const { source, problem } = useDefaults(state, update, sources, models);
   useEffect(() => {
@@ -160,7 +164,7 @@ export function View({ system }) {
     if (source.state !== "ready") return html`<${Empty} title=${words.notReady(source.name, texts.data.states[source.state])}><p>${source.message}</p><p><a class="button" href="/data">${words.toData}</a></p><//>`;
     if (problem) return html`<${Notice} kind="problem">${problem}<//>`;
     if (!state.symbol || !state.models) return html`<${Busy} />`;
-    return html`<${Charted} state=${state} update=${update} source=${source} sources=${sources} models=${models} limits=${limits} />`;
+    return html`<${Charted} state=${state} update=${update} source=${source} sources=${sources} models=${models} system=${serving} />`;
   };
   return html`<div class="charting"><h1 class="out">${texts.pages.chart}</h1>${body()}</div>`;
 }

@@ -3,7 +3,7 @@ import { all, call, post, upload } from "../api.js";
 import { useStore } from "../core.js";
 import { on } from "../events.js";
 import { daily, length, moment } from "../format.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts-work.js";
 import { Busy, Dialog, Empty, Notice, Progress, bytes, html, integer, useAnswer, useEffect, useRef, useState } from "../ui.js";
 import { Questions } from "./questions.js";
 

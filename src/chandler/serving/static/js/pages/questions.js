@@ -1,5 +1,5 @@
 // What the reader must be told before it reads a file: a form of just those options.
-import { texts } from "../texts.js";
+import { texts } from "../texts-work.js";
 import { Field, html, useState } from "../ui.js";
 
 const words = texts.data;
