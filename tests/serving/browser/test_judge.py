@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.serving.browser.test_access import findings
+from tests.serving.browser.test_chart import asked
 
 from chandler.evaluation.walk_forward import Results
 from chandler.reports import backtest_text, evaluation_text
@@ -92,6 +94,8 @@ def test_bars_that_the_model_knows_are_refused(visit: Any, watch: Any, server: A
     run = server.workspace.parent / "runs" / "trained"
     shutil.copytree(finished_runs / "a", run)
     try:
+        while "trained" not in {one["name"] for one in asked(server.address, "/models")["models"]}:
+            time.sleep(0.2)  # runs of a shell are looked for every few seconds
         page = visit("/judge")
         model = page.locator("label.check:has([name=model])", has_text="trained").get_by_role("checkbox")
         expect(model).to_be_visible(timeout=WAIT)
