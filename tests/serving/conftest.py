@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -9,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -137,6 +139,12 @@ def heard(stream: HTTPResponse, wanted: str) -> list[str]:
         lines.append(stream.readline().decode())
         assert lines[-1], "the stream ended"
     return lines
+
+
+def awaited(work: Coroutine[Any, Any, Any]) -> Any:
+    """`asyncio.run` in a thread of its own: the loop of a browser may be running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 def child_of(api: Client, name: str) -> psutil.Process:

@@ -7,14 +7,13 @@ import os
 import socket
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from tests.serving.conftest import Client, launch
+from tests.serving.conftest import Client, awaited, launch
 
 import chandler
 from chandler.serving.server import _bound
@@ -205,6 +204,5 @@ def test_answers_do_not_wait_to_be_acknowledged(tmp_path: Path) -> None:
             finally:
                 writer.close()
 
-    # In a thread of its own: a browser's loop may be running in this one.
-    with _bound(ServerSettings(workspace=tmp_path, port=0)) as listening, ThreadPoolExecutor(1) as pool:
-        assert pool.submit(lambda: asyncio.run(no_delay(listening))).result() == 1
+    with _bound(ServerSettings(workspace=tmp_path, port=0)) as listening:
+        assert awaited(no_delay(listening)) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import io
 import json
@@ -13,7 +12,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 import pytest
-from tests.serving.conftest import Client, bars, heard
+from tests.serving.conftest import Client, awaited, bars, heard
 
 from chandler.data import load_bars
 from chandler.serving.sources import CoarserBars, ReadingSettings, SourceRegistry
@@ -143,12 +142,12 @@ def test_what_is_too_large_is_refused_and_leaves_nothing(api: Client, chinese: d
 def test_a_reading_that_takes_too_much_memory_ends_in_one_message(tmp_path: Path) -> None:
     bars(50).to_csv(tmp_path / "x.csv", index=False)
     store = tmp_path / "x.store"
-    told = asyncio.run(read_into(tmp_path / "x.csv", store, ReadingSettings(), memory=16 << 20))
+    told = awaited(read_into(tmp_path / "x.csv", store, ReadingSettings(), memory=16 << 20))
     assert told == (
         "The file needs more memory than a reading may take, or the reader was killed. Split it, or prepare it in a shell.",
         [],
     )
-    assert asyncio.run(read_into(tmp_path / "x.csv", store, ReadingSettings()))[0] is None
+    assert awaited(read_into(tmp_path / "x.csv", store, ReadingSettings()))[0] is None
 
 
 def test_what_was_not_uploaded_is_not_removed(api: Client, chinese: dict[str, object], offered: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.serving.conftest import awaited
 
 pytest.importorskip("fastapi")
 pytest.importorskip("fcntl")
@@ -64,9 +65,10 @@ def looked(workspace: Workspace, memory: int) -> dict[str, Any]:
     async def ended() -> dict[str, Any]:
         registry = SourceRegistry(workspace, (), 1, lambda source: None)
         runs = workspace.folder / "runs"
-        shop = Shop(workspace, registry, ModelList(runs, {}), runs, "cpu")
+        models = ModelList(runs, {})
+        shop = Shop(workspace, registry, models, runs, "cpu")
         order = looked_at(registry.list()[0].id, PreflightRequest(), shop)
-        desk = JobDesk(workspace, registry, 1, EventHub())
+        desk = JobDesk(workspace, registry, models, 1, EventHub())
         desk.open()
         try:
             id = desk.submit(replace(order, memory=memory))
@@ -77,7 +79,7 @@ def looked(workspace: Workspace, memory: int) -> dict[str, Any]:
             await desk.close()
 
     with workspace.held():
-        return asyncio.run(asyncio.wait_for(ended(), 60))
+        return awaited(asyncio.wait_for(ended(), 60))
 
 
 def test_a_preflight_that_takes_too_much_memory_ends_in_one_message(workspace: Workspace) -> None:
