@@ -32,9 +32,14 @@ def _upload(api: Client, name: str, body: bytes) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def chinese(api: Client) -> dict[str, object]:
     [one] = [found for found in api.get("/sources")["sources"] if found["kind"] == "folder"]
-    assert one["state"] == "new"
     assert api.call("POST", f"{A}/sources/{one['id']}/refresh").status == 202
     return api.settled(one["id"])
+
+
+def test_a_file_is_read_when_it_is_asked_for(tmp_path: Path, offered: Path) -> None:
+    with Workspace(tmp_path / "workspace").held():
+        registry = SourceRegistry(Workspace(tmp_path / "workspace"), (offered,), 1, lambda source: None)
+        assert [(one.kind, one.state) for one in registry.list()] == [("bundled", "ready"), ("folder", "new")]
 
 
 def test_only_files_of_bars_below_the_folder_are_offered(
