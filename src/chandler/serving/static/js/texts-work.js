@@ -55,7 +55,7 @@ export const texts = {
   about: {
     title: "About",
     versions: "This server",
-    facts: { version: "chandler", page: "Page", device: "Models run on", cpu: "Processor", memory: "Memory free", worker: "Model process", offline: "Internet", workspace: "Workspace", upload: "Largest upload", bars: "Bars in an answer", paths: "Paths", horizon: "Longest horizon" },
+    facts: { version: "chandler", device: "Models run on", cpu: "Processor cores", memory: "Memory free", worker: "Model process", offline: "Internet", workspace: "Workspace", upload: "Largest upload", bars: "Bars in an answer", paths: "Paths", horizon: "Longest horizon" },
     offline: ["may be asked for released models", "not used"],
     api: "From a script",
     apiSays: "Everything this page does goes through an API that you can call with the token the server printed (chandler studio --token-file FILE keeps it in a file).",

@@ -10,7 +10,7 @@ const vendor = new URL("../../vendor/", import.meta.url).pathname;
 export function View({ system }) {
   const facts = useStore(system);
   const rows = facts && [
-    ["version", facts.version], ["page", facts.page], ["device", facts.device], ["cpu", facts.cpu], ["memory", bytes(facts.memory_free)],
+    ["version", facts.version], ["device", facts.device], ["cpu", facts.cpu], ["memory", bytes(facts.memory_free)],
     ["worker", `${facts.worker}${facts.worker_message ? `: ${facts.worker_message}` : ""}`], ["offline", words.offline[facts.offline ? 1 : 0]], ["workspace", facts.workspace],
     ["upload", bytes(facts.limits?.upload_bytes)], ["bars", integer(facts.limits?.bars)], ["paths", integer(facts.limits?.paths)], ["horizon", integer(facts.limits?.horizon)],
   ].filter(([, value]) => value !== null && value !== undefined && value !== "");
