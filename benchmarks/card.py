@@ -1,21 +1,26 @@
 """The sets of chandler-nano's card: CRPS of the close against naive forecasts, by step, for ways to forecast.
 
-    python -m benchmarks.card FOLDER [MODEL] [--windows 360] [--paths 100] [--only "BTC, hours"]
+    python -m benchmarks.card FOLDER [MODEL] [--dates 480] [--paths 100] [--only "BTC, hours"]
 
 FOLDER holds the files that the sets name (sample data of public packages; they are not part of this project, but for the
-bundled stocks). A calibration is fitted on the earlier half of a set's origins, everything is scored on the later half. All ways
-share their tokens. Differences have standard errors over origins, symbols of one origin counted as one. Sets come out
-one after the other, so a run can be stopped.
+bundled stocks). Where there are fewer dates than asked for, forecasts begin every 12 or 6 bars instead of every 24. A calibration is
+fitted on the earlier half of a set's dates, everything is scored on the later half; no forecast of the one has bars of the other.
+All ways share their tokens. Differences have standard errors over dates, symbols of one date counted as one (Newey-West, as many
+lags as forecasts overlap). Sets come out one after the other, so a run can be stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from chandler import Forecaster, load_bars
 from chandler.data import CLOSE, LOW, BarStore, resample_store
@@ -23,7 +28,7 @@ from chandler.evaluation.baselines import BASELINES
 from chandler.evaluation.walk_forward import Origins, find_origins, fit_calibration, forecast_windows
 from chandler.forecasting import PRICE_FLOOR, ForecastSettings, anchored
 from chandler.forecasting.calibration.fitting import PRIOR, PRIOR_KEEP
-from chandler.measures import crps
+from chandler.measures import crps, newey_west_t
 from chandler.progress import Progress
 
 LOOKBACK, HORIZON = 128, 24
@@ -33,6 +38,7 @@ WAYS = ("as it is", "anchored", "no drift", "pool, not fitted", "blend", "blend,
 JUMP, UNCHANGED = 0.3, 0.6
 """Windows with a larger move of a bar, or a larger share of closes that stay, are left out."""
 CHUNK = 8
+STRIDES = (HORIZON, HORIZON // 2, HORIZON // 4)
 
 
 @dataclass(frozen=True)
@@ -69,12 +75,13 @@ def bars_of(chosen: CardSet, folder: Path) -> BarStore:
     return resample_store(store, chosen.resample) if chosen.resample else store
 
 
-def kept_origins(chosen: CardSet, folder: Path, windows: int) -> Origins:
-    """The windows of a set."""
+def kept_origins(chosen: CardSet, folder: Path, dates: int) -> Origins:
+    """The windows of a set: as many dates, or what there is."""
     store = bars_of(chosen, folder)
-    found = find_origins(
-        store, LOOKBACK, HORIZON, stride=HORIZON, limit=max(1, windows // len(store)), start=chosen.start
-    )
+    for stride in STRIDES:
+        found = find_origins(store, LOOKBACK, HORIZON, stride=stride, limit=dates, start=chosen.start)
+        if len(np.unique(found.rounds)) >= dates:
+            break
     kept = []
     for window in range(len(found)):
         history, truth = found.bars(window)
@@ -91,6 +98,8 @@ class Scored:
     losses: dict[str, np.ndarray]
     held: dict[str, float]
     rounds: np.ndarray
+    overlap: int
+    """How many neighbouring rounds share bars."""
     says: str
     """What was fitted on the earlier half."""
 
@@ -109,12 +118,17 @@ class Scored:
         naive = self.by_origin(self.naive)
         return (self.by_origin(way) - naive).mean(axis=1) / naive.mean()
 
+    def error(self, differences: np.ndarray) -> float:
+        """The standard error of their mean."""
+        return newey_west_t(differences, self.overlap - 1).se
 
-def scored(forecaster: Forecaster, chosen: CardSet, folder: Path, windows: int, paths: int) -> Scored:
+
+def scored(forecaster: Forecaster, chosen: CardSet, folder: Path, dates: int, paths: int) -> Scored:
     """Calibrate on the earlier half of the origins, score every way on the later half."""
-    origins = kept_origins(chosen, folder, windows)
-    middle = np.median(np.unique(origins.rounds))
-    earlier, later = origins.take(origins.rounds < middle), origins.take(origins.rounds >= middle)
+    origins = kept_origins(chosen, folder, dates)
+    overlap, all_rounds = -(-HORIZON // origins.apart), np.unique(origins.rounds)
+    first_later = all_rounds[len(all_rounds) // 2]
+    earlier, later = origins.take(origins.rounds <= first_later - overlap), origins.take(origins.rounds >= first_later)
     how = ForecastSettings(paths, lookback=LOOKBACK, anchor=True)
     found = fit_calibration(forecaster, how, earlier, 0, Progress(), "calibrating")
     assert found.blend is not None
@@ -151,6 +165,7 @@ def scored(forecaster: Forecaster, chosen: CardSet, folder: Path, windows: int, 
         {name: np.array(each) for name, each in losses.items()},
         {name: float(np.mean(each)) for name, each in held.items()},
         later.rounds,
+        overlap,
         found.says(),
     )
 
@@ -170,7 +185,7 @@ def table(name: str, found: Scored) -> str:
         each = 100 * found.against_naive(way)
         steps = "  ".join(f"{step}: {by_step[step - 1]:+5.1f}%" for step in STEPS)
         lines.append(
-            f"  {way:<16} {steps}  mean {each.mean():+5.1f}% +- {each.std() / len(each) ** 0.5:.1f}  first bar against its best "
+            f"  {way:<16} {steps}  mean {each.mean():+5.1f}% +- {found.error(each):.1f}  first bar against its best "
             f"{first:+5.1f}%  90% band {found.held[way]:.1%}"
         )
     return "\n".join(lines)
@@ -183,11 +198,12 @@ def summary(sets: dict[str, Scored]) -> str:
         each = {name: 100 * found.against_naive(way) for name, found in sets.items()}
         means = {name: float(values.mean()) for name, values in each.items()}
         pooled, worst = np.concatenate(list(each.values())), max(means, key=lambda name: means[name])
+        error = newey_west_t(pooled, max(one.overlap for one in sets.values()) - 1).se
         good = sum(0.88 <= found.held[way] <= 0.92 for found in sets.values())
         lines.append(
             f"  {way:<16} mean {np.mean(list(means.values())):+.2f}%, median {np.median(list(means.values())):+.2f}%, worst "
             f"{means[worst]:+.1f}% ({worst}), over {len(pooled)} origins {pooled.mean():+.2f}% +- "
-            f"{pooled.std() / len(pooled) ** 0.5:.2f}, 90% band within 88 to 92% on {good}"
+            f"{error:.2f}, 90% band within 88 to 92% on {good}"
         )
     return "\n".join(lines)
 
@@ -196,17 +212,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("model", nargs="?", default="chandler-nano")
-    parser.add_argument("--windows", type=int, default=360)
+    parser.add_argument("--dates", type=int, default=480, help="of a set, at most")
     parser.add_argument("--paths", type=int, default=100)
-    parser.add_argument("--only", choices=list(SETS))
+    parser.add_argument("--only", choices=list(SETS), action="append", help="repeatable")
+    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each, a set at a time")
     given = parser.parse_args()
-    forecaster = Forecaster.from_pretrained(given.model, device="cpu")
+    names = given.only or list(SETS)
+    how = partial(of_set, given.model, given.folder, given.dates, given.paths)
     found = {}
-    for name, chosen in SETS.items():
-        if given.only in (None, name):
-            found[name] = scored(forecaster, chosen, given.folder, given.windows, given.paths)
-            print(table(name, found[name]), flush=True)
+    with ProcessPoolExecutor(given.workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        for name, one in zip(names, pool.map(how, names), strict=True):
+            found[name] = one
+            print(table(name, one), flush=True)
     print(summary(found))
+
+
+def of_set(model: str, folder: Path, dates: int, paths: int, name: str) -> Scored:
+    """What a process does."""
+    return scored(Forecaster.from_pretrained(model, device="cpu"), SETS[name], folder, dates, paths)
 
 
 if __name__ == "__main__":
