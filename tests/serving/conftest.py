@@ -91,6 +91,15 @@ class Client:
         connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
         return connection.getresponse()
 
+    def until(self, forecast: str, *states: str) -> dict[str, Any]:
+        """A forecast once it is in one of the states."""
+        for _ in range(PATIENCE * 20):
+            found: dict[str, Any] = self.get(f"/forecasts/{forecast}")
+            if found["state"] in states:
+                return found
+            time.sleep(0.05)
+        raise AssertionError(found)
+
     def stop(self) -> int:
         """End it as Ctrl-C does; its exit code."""
         self.process.send_signal(signal.SIGINT)

@@ -196,32 +196,23 @@ def test_a_release_that_is_not_here_says_why(api: Client, asked: dict[str, Any])
     assert "offline" in found.json["error"]["message"]
 
 
-def _until(api: Client, id: str, *states: str) -> dict[str, Any]:
-    for _ in range(600):
-        told: dict[str, Any] = api.get(f"/forecasts/{id}")
-        if told["state"] in states:
-            return told
-        time.sleep(0.05)
-    raise AssertionError(told)
-
-
 def test_a_forecast_can_be_given_up_and_the_next_one_works(api: Client, asked: dict[str, Any]) -> None:
     long = api.call("POST", A + "/forecasts", asked | {"horizon": 3000, "paths": 200}).json
     waits = api.call("POST", A + "/forecasts", asked | {"seed": 77}).json
-    _until(api, long["id"], "running")
+    api.until(long["id"], "running")
     assert api.get(f"/forecasts/{waits['id']}")["position"] == 1
     assert api.call("DELETE", f"{A}/forecasts/{long['id']}").status == 204
-    assert _until(api, long["id"], "cancelled")["series"] == []
-    assert _until(api, waits["id"], "done")["series"]
+    assert api.until(long["id"], "cancelled")["series"] == []
+    assert api.until(waits["id"], "done")["series"]
     assert not (api.log.parent / "workspace" / "forecasts" / long["id"]).exists()
 
 
 def test_a_killed_child_is_said_and_started_again(api: Client, asked: dict[str, Any]) -> None:
     made(api, asked)
     long = api.call("POST", A + "/forecasts", asked | {"horizon": 3000, "paths": 200, "seed": 5}).json
-    _until(api, long["id"], "running")
+    api.until(long["id"], "running")
     child_of(api, "forecasts").kill()
-    told = _until(api, long["id"], "failed")
+    told = api.until(long["id"], "failed")
     assert "died" in told["message"]
     assert made(api, asked, seed=6)["state"] == "done"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,19 +34,10 @@ def running(api: Client, asked: dict[str, Any]) -> Iterator[str]:
     """A forecast of many symbols that takes many minutes, being made."""
     symbols = [one["symbol"] for one in api.get(f"/sources/{asked['source_id']}/symbols")["symbols"]]
     id = api.call("POST", A + "/forecasts", asked | {"symbols": symbols, "horizon": 3000, "paths": 200}).json["id"]
-    assert until(api, id, "running")
+    assert api.until(id, "running")
     yield id
     if api.get(f"/forecasts/{id}")["state"] == "running":
         api.call("DELETE", f"{A}/forecasts/{id}")
-
-
-def until(api: Client, id: str, *states: str) -> dict[str, Any]:
-    for _ in range(1200):
-        told: dict[str, Any] = api.get(f"/forecasts/{id}")
-        if told["state"] in states:
-            return told
-        time.sleep(0.05)
-    raise AssertionError(told)
 
 
 def look(api: Client, source: str) -> None:
@@ -83,7 +73,7 @@ def test_a_forecast_that_hangs_is_killed_and_costs_no_look(api: Client, asked: d
     hung.suspend()
     look(api, asked["source_id"])
     assert api.call("DELETE", f"{A}/forecasts/{running}").status == 204
-    assert until(api, running, "failed", "cancelled")
+    assert api.until(running, "failed", "cancelled")
     assert not hung.is_running()
     look(api, asked["source_id"])
     assert child_of(api, "looks") == other
