@@ -76,3 +76,12 @@ def test_nothing_to_forecast_says_what_there_is() -> None:
         find_origins(store, 2, 1, stride=1, start="2025-01-01")
     with pytest.raises(DataError, match="is no date"):
         find_origins(store, 2, 1, stride=1, start="soon")
+
+
+def test_every_moment_has_a_seed_of_its_own_before_1970_too() -> None:
+    store = BarStore.from_bars([daily("SPX", "1969-12-20", 30), daily("DJI", "1969-12-20", 30)])
+    origins = find_origins(store, 3, 2, stride=2)
+    windows = np.arange(len(origins))
+    seeds = origins.seeds(0, windows)
+    assert len(set(seeds)) == len(seeds) == 2 * 13
+    assert origins.seeds(0, windows[5:7]) == seeds[5:7]

@@ -63,7 +63,8 @@ class Origins:
         """A seed for each of the windows: the same for all contenders, whatever chunk a window is in."""
         times = np.asarray(self.store.timestamps)[self.rows[windows]]
         names = (zlib.crc32(self.symbol(window).encode()) for window in windows)
-        pairs = zip(names, times, strict=True)
+        # Entropy is not negative, moments before 1970 are.
+        pairs = zip(names, times.astype(np.uint64), strict=True)
         return [int(np.random.SeedSequence([seed, name, int(time)]).generate_state(1)[0]) for name, time in pairs]
 
     def take(self, chosen: NDArray[np.bool_]) -> Self:
