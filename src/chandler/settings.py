@@ -32,6 +32,8 @@ Precision = Literal["float32", "bfloat16", "int8"]
 """Number format of a predictor's weights (and on accelerators of its caches) while it generates."""
 
 
+EXPECTED = "Settings are keys and values in YAML; bars are named in there, as data.path. Shipped recipes are in configs/."
+
 S = TypeVar("S", bound=BaseModel)
 
 
@@ -107,7 +109,9 @@ def read(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         text = Path(source).read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(f"{where}: no such file. Shipped recipes are in configs/.") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where}: this is no text. {EXPECTED}") from error
+    except OSError as error:
         raise ConfigError(f"{where}: cannot be read ({error}).") from error
     return read_text(text, where), where
 
@@ -119,7 +123,7 @@ def read_text(text: str, where: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not valid YAML: {_yaml_words(error)}") from error
     if not isinstance(raw, dict):
-        raise ConfigError(f"{where}: expected keys and values, found {type(raw).__name__}.")
+        raise ConfigError(f"{where}: found {type(raw).__name__}. {EXPECTED}")
     return raw
 
 

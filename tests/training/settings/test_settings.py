@@ -125,8 +125,11 @@ def test_files_that_are_no_settings(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         load_settings(tmp_path / "none.yaml")
     (tmp_path / "list.yaml").write_text("- a\n")
-    with pytest.raises(ConfigError, match="expected keys and values, found list"):
+    with pytest.raises(ConfigError, match=r"found list\. Settings are keys and values in YAML"):
         load_settings(tmp_path / "list.yaml")
+    (tmp_path / "bars.csv.gz").write_bytes(b"\x1f\x8b\x08")
+    with pytest.raises(ConfigError, match=r"this is no text\..* bars are named in there, as data.path"):
+        load_settings(tmp_path / "bars.csv.gz")
     (tmp_path / "bad.yaml").write_text("a: [")
     with pytest.raises(ConfigError, match="not valid YAML"):
         load_settings(tmp_path / "bad.yaml")
