@@ -440,3 +440,42 @@ def test_single_prices_below_zero_are_told_by_date(tmp_path: Path) -> None:
     halted = subtracted().assign(open=np.where(np.arange(200) < 90, 0, 20.0))
     halted[["high", "low", "close"]] = halted[["open", "open", "open"]].to_numpy()
     assert "subtraction" not in refused(write(tmp_path / "b.csv", halted), "in 90 rows.*or pass missing")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_rows_stay_with_their_symbol_whatever_is_left_out(tmp_path: Path, seed: int) -> None:
+    """Runs of symbols in any order, dates apart; some symbols or dates are not asked for."""
+    rng = np.random.default_rng(seed)
+    whose = rng.choice(list("ABCD"), int(rng.integers(4, 9)))
+    frame = pd.concat(
+        [
+            rows(f"20{10 + at}-03-04 09:00", 5, 10.0 ** (1 + "ABCD".index(one)), seed=at).assign(symbol=one)
+            for at, one in enumerate(whose)
+        ]
+    )
+    path, asked = write(tmp_path / "panel.csv", frame), sorted(set(whose[: int(rng.integers(1, 4))]))
+    for options, kept in (
+        ({"symbols": asked}, frame[frame["symbol"].isin(asked)]),
+        ({"start": "2012-01-01"}, frame[frame["time"] > "2012"]),
+    ):
+        found = {bars.symbol: bars for bars in load_bars(path, **options)}
+        assert sorted(found) == sorted(kept["symbol"].unique())
+        for symbol, own in kept.groupby("symbol"):
+            assert found[symbol].timestamps.astype(str).str[:16].tolist() == own["time"].str[:16].tolist()
+            assert found[symbol].values[:, 3] == pytest.approx(own["close"].to_numpy(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("written", "zone"),
+    [
+        ("2024-03-04T09:{:02d}:00+05:00", "UTC+05:00"),
+        ("2024-03-04T09:{:02d}:00Z", "UTC"),
+        ("2024-03-04 09:{:02d}:00", None),
+    ],
+)
+def test_lines_of_json_keep_the_clock_that_they_are_written_in(tmp_path: Path, written: str, zone: str | None) -> None:
+    frame = rows(count=12).assign(time=[written.format(minute) for minute in range(12)])
+    frame.to_json(path := tmp_path / "bars.jsonl", orient="records", lines=True)
+    [bars] = load_bars(path)
+    assert str(bars.timestamps[3]).startswith("2024-03-04 09:03:00")
+    assert (None if bars.timestamps.tz is None else str(bars.timestamps.tz)) == zone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.parquet as parquet
 
 from chandler.data.columns import RawTable
 from chandler.data.reading.discovery import Source
-from chandler.data.reading.encoding import head_of, utf8_bytes
+from chandler.data.reading.encoding import Encoded, head_of, utf8_bytes
 from chandler.data.reading.frames import frame_table, rows_table
 from chandler.data.reading.times import looks_like_time
 from chandler.errors import DataError
@@ -51,7 +51,9 @@ def read_json(source: Source, columns: Mapping[str, str] | None = None) -> RawTa
     lines = source.suffix in (".jsonl", ".ndjson")
     if lines and head.lstrip().startswith("{"):
         try:
-            table = pajson.read_json(utf8_bytes(source, encoded), read_options=pajson.ReadOptions(block_size=8 << 20))
+            table = _json_lines(source, encoded)
+            if times := [one.name for one in table.schema if pa.types.is_timestamp(one.type)]:
+                table = _json_lines(source, encoded, times)
         except pa.ArrowException as error:
             raise DataError(f"{source}: not JSON lines: {_bad_line(source) or error}. Correct it.") from None
         return frame_table(table.to_pandas(), source=str(source), columns=columns)
@@ -74,6 +76,15 @@ def read_json(source: Source, columns: Mapping[str, str] | None = None) -> RawTa
             "[ms, open, high, low, close, volume]."
         )
     return rows_table(value, source=str(source), columns=columns)
+
+
+def _json_lines(source: Source, encoded: Encoded, texts: Sequence[str] = ()) -> pa.Table:
+    """`texts` stay as they are written: Arrow brings times that it recognises to UTC, and does not say so."""
+    return pajson.read_json(
+        utf8_bytes(source, encoded),
+        read_options=pajson.ReadOptions(block_size=8 << 20),
+        parse_options=pajson.ParseOptions(explicit_schema=pa.schema([(name, pa.string()) for name in texts])),
+    )
 
 
 def _rows_inside(value: dict[str, Any]) -> Iterator[list[Any]]:

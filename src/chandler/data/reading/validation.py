@@ -459,9 +459,10 @@ class _Validator:
         if symbols == 1:
             return [_ALL]
         new = np.flatnonzero(self.codes[1:] != self.codes[:-1]) + 1
-        if len(new) == symbols - 1:  # one symbol after the other
-            edges = [0, *new.tolist(), len(self.codes)]
-            return [slice(*edges[at : at + 2]) for at in np.argsort(self.codes[edges[:-1]])]
+        edges = [0, *new.tolist(), len(self.codes)]
+        # One symbol after the other. As many runs as symbols do not say so: some symbols may have no rows left.
+        if len(new) == symbols - 1 and len(set(firsts := self.codes[edges[:-1]].tolist())) == symbols:
+            return [slice(*edges[at : at + 2]) for at in np.argsort(firsts)]
         # Stable, and by few bits: numpy then sorts by counting.
         order = np.argsort(self.codes.astype(np.min_scalar_type(symbols)), kind="stable")
         return np.split(order, np.cumsum(np.bincount(self.codes, minlength=symbols))[:-1])
