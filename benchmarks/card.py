@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -93,10 +94,11 @@ def kept_origins(chosen: CardSet, folder: Path, dates: int) -> Origins:
 
 @dataclass(frozen=True)
 class Scored:
-    """Of the later half of a set's origins: CRPS (N, HORIZON) in one-bar volatilities, and what 90% bands held, by way."""
+    """Of the later half of a set's origins: CRPS (N, HORIZON) in one-bar volatilities, and the share of the horizon that
+    90% bands held (N,), by way."""
 
     losses: dict[str, np.ndarray]
-    held: dict[str, float]
+    held: dict[str, np.ndarray]
     rounds: np.ndarray
     overlap: int
     """How many neighbouring rounds share bars."""
@@ -118,9 +120,13 @@ class Scored:
         naive = self.by_origin(self.naive)
         return (self.by_origin(way) - naive).mean(axis=1) / naive.mean()
 
-    def error(self, differences: np.ndarray) -> float:
+    def covered(self, way: str) -> np.ndarray:
+        """(rounds,) the share of 90% bands that held, of the symbols of an origin."""
+        return pd.Series(self.held[way]).groupby(self.rounds).mean().to_numpy()
+
+    def error(self, of_origins: np.ndarray) -> float:
         """The standard error of their mean."""
-        return newey_west_t(differences, self.overlap - 1).se
+        return newey_west_t(of_origins, self.overlap - 1).se
 
 
 def scored(forecaster: Forecaster, chosen: CardSet, folder: Path, dates: int, paths: int) -> Scored:
@@ -163,7 +169,7 @@ def scored(forecaster: Forecaster, chosen: CardSet, folder: Path, dates: int, pa
                 held.setdefault(name, []).append(float(((low <= came) & (came <= high)).mean()))
     return Scored(
         {name: np.array(each) for name, each in losses.items()},
-        {name: float(np.mean(each)) for name, each in held.items()},
+        {name: np.array(each) for name, each in held.items()},
         later.rounds,
         overlap,
         found.says(),
@@ -182,11 +188,11 @@ def table(name: str, found: Scored) -> str:
         first = 100 * (
             found.by_origin(way)[:, 0].mean() / min(found.by_origin(one)[:, 0].mean() for one in NAIVE_WAYS) - 1
         )
-        each = 100 * found.against_naive(way)
+        each, covered = 100 * found.against_naive(way), 100 * found.covered(way)
         steps = "  ".join(f"{step}: {by_step[step - 1]:+5.1f}%" for step in STEPS)
         lines.append(
             f"  {way:<16} {steps}  mean {each.mean():+5.1f}% +- {found.error(each):.1f}  first bar against its best "
-            f"{first:+5.1f}%  90% band {found.held[way]:.1%}"
+            f"{first:+5.1f}%  90% band {covered.mean():.1f}% +- {found.error(covered):.1f}"
         )
     return "\n".join(lines)
 
@@ -199,11 +205,14 @@ def summary(sets: dict[str, Scored]) -> str:
         means = {name: float(values.mean()) for name, values in each.items()}
         pooled, worst = np.concatenate(list(each.values())), max(means, key=lambda name: means[name])
         error = newey_west_t(pooled, max(one.overlap for one in sets.values()) - 1).se
-        good = sum(0.88 <= found.held[way] <= 0.92 for found in sets.values())
+        covered = {name: 100 * found.covered(way) for name, found in sets.items()}
+        good = sum(88 <= one.mean() <= 92 for one in covered.values())
+        # Of a band that is right, chance alone keeps so many sets within these edges.
+        alone = sum(2 * NormalDist().cdf(2 / sets[name].error(one)) - 1 for name, one in covered.items())
         lines.append(
             f"  {way:<16} mean {np.mean(list(means.values())):+.2f}%, median {np.median(list(means.values())):+.2f}%, worst "
             f"{means[worst]:+.1f}% ({worst}), over {len(pooled)} origins {pooled.mean():+.2f}% +- "
-            f"{error:.2f}, 90% band within 88 to 92% on {good}"
+            f"{error:.2f}, 90% band within 88 to 92% on {good} (a right one: on {alone:.1f})"
         )
     return "\n".join(lines)
 

@@ -16,9 +16,11 @@ from chandler.forecasting.calibration import (
     Calibration,
     OutOfFold,
     PastForecast,
+    RecentMoves,
     fit_bands,
     fit_blend,
     recalibrate_bars,
+    recent_moves,
     resampled_bars,
 )
 from chandler.forecasting.engine import Sampling, require_int
@@ -59,6 +61,7 @@ __all__ = [
     "OutOfFold",
     "PastForecast",
     "Precision",
+    "RecentMoves",
     "Sampling",
     "SignalHead",
     "TableRow",
@@ -74,6 +77,7 @@ __all__ = [
     "prepare_series",
     "read_times",
     "recalibrate_bars",
+    "recent_moves",
     "recommended_settings",
     "repair_bars",
     "require_int",

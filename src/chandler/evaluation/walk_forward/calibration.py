@@ -34,6 +34,7 @@ from chandler.forecasting import (
     Sampling,
     fit_bands,
     fit_blend,
+    recent_moves,
     resampled_bars,
 )
 from chandler.measures import compare, crps
@@ -150,7 +151,7 @@ def fit_calibration(
         made = forecast_windows(forecaster, how, origins, windows, seed)
         seeds = origins.seeds(seed, windows)
         return [
-            _past(one, *origins.bars(int(window)), own) for one, window, own in zip(made, windows, seeds, strict=True)
+            _past(one, origins.bars(int(window))[1], own) for one, window, own in zip(made, windows, seeds, strict=True)
         ]
 
     track = shown.track(label, len(origins))
@@ -211,9 +212,9 @@ def _unknown(origins: Origins, source: str) -> Origins:
     return kept
 
 
-def _past(forecast: Forecast, history: Bars, truth: Bars, seed: int) -> PastForecast | None:
+def _past(forecast: Forecast, truth: Bars, seed: int) -> PastForecast | None:
     """What was forecast and came; None where nothing moves, or prices have no logarithm."""
-    values, came = history.values, truth.values[:, CLOSE]
+    values, came = forecast.history.values, truth.values[:, CLOSE]
     if values[:, : CLOSE + 1].min() <= 0 or came.min() <= 0:
         return None
     last, unit = float(values[-1, CLOSE]), float(np.diff(np.log(values[:, CLOSE])).std())
@@ -223,7 +224,8 @@ def _past(forecast: Forecast, history: Bars, truth: Bars, seed: int) -> PastFore
     own = np.maximum(forecast.paths[..., CLOSE], PRICE_FLOOR * float(values[:, LOW].min()))
     naive = (resampled_bars(values, horizon, count, seed, kind)[..., CLOSE] for kind in NAIVE.values())
     logs = [np.log(one / last) / unit for one in (own, *naive)]
-    return PastForecast(logs[0], tuple(logs[1:]), np.log(came / last) / unit)
+    recent = recent_moves(values[:, CLOSE], horizon)
+    return PastForecast(logs[0], tuple(logs[1:]), np.log(came / last) / unit, recent)
 
 
 def _judged(past: Sequence[PastForecast], pools: Sequence[Array], rounds: Ints, origins: Origins) -> OutOfFold:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chandler.forecasting.calibration.blend import MEMBERS, Blend, shaped
+from chandler.forecasting.calibration.residuals import RecentMoves
 from chandler.measures import ConformalBands, distance, pool_crps, pool_weights, quantile_levels, spread
 
 Array = NDArray[np.float64]
@@ -43,6 +44,7 @@ class PastForecast:
     """(P, H) each"""
     came: Array
     """(H,)"""
+    recent: RecentMoves
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,8 +159,16 @@ def fit_blend(past: Sequence[PastForecast], rounds: Ints, overlap: int) -> tuple
     """
     terms = PoolTerms.of(past, rounds)
     judged: list[Array] = [np.empty(0)] * len(past)
+    sizes = np.array([one.recent.size for one in past])
+
+    def fit(chosen: NDArray[np.bool_]) -> Blend:
+        known = sizes[chosen[rounds] & (sizes > 0)]
+        usual = float(np.exp(np.log(known).mean())) if len(known) else None
+        return replace(terms.fit(chosen, overlap), usual=usual)
+
     for chosen, block in terms.folds(overlap):
-        blend = terms.fit(chosen, overlap)
+        blend = fit(chosen)
         for place in np.flatnonzero(block[rounds]).tolist():
-            judged[place] = blend.pooled([blend.shaped(past[place].model), *past[place].naive])
-    return terms.fit(np.ones(len(np.unique(rounds)), bool), overlap), judged
+            one = past[place]
+            judged[place] = blend.pooled([blend.shaped(one.model), *one.naive], one.recent)
+    return fit(np.ones(len(np.unique(rounds)), bool)), judged
