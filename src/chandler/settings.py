@@ -32,7 +32,9 @@ Precision = Literal["float32", "bfloat16", "int8"]
 """Number format of a predictor's weights (and on accelerators of its caches) while it generates."""
 
 
-EXPECTED = "Settings are keys and values in YAML; bars are named in there, as data.path. Shipped recipes are in configs/."
+EXPECTED = (
+    "Settings are keys and values in YAML; bars are named in there, as data.path. Shipped recipes are in configs/."
+)
 
 S = TypeVar("S", bound=BaseModel)
 

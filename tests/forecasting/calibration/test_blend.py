@@ -150,6 +150,32 @@ def test_a_history_that_says_nothing_leaves_the_width(closes: np.ndarray) -> Non
     assert recent_moves(closes, 24).width(1.6) == 1.0
 
 
+@pytest.mark.parametrize("jump", [-0.7, 0.1])
+@pytest.mark.parametrize("horizon", [1, 24])
+def test_one_split_or_gap_makes_no_history_calm(jump: float, horizon: int) -> None:
+    returns = 0.01 * np.random.default_rng(1).standard_normal((40, 128))
+    plain = [recent_moves(np.exp(one.cumsum()), horizon).width(1.6) for one in returns]
+    returns[:, 80] = jump
+    struck = [recent_moves(np.exp(one.cumsum()), horizon).width(1.6) for one in returns]
+    assert np.mean(struck) == pytest.approx(np.mean(plain), abs=0.2)
+
+
+def test_a_width_stays_within_a_half_more_and_a_third_less() -> None:
+    assert RecentMoves(100.0, 60.0).width(1.6) == 1.5
+    assert RecentMoves(0.01, 60.0).width(1.6) == pytest.approx(1 / 1.5)
+
+
+def test_closes_that_did_not_move_keep_their_share() -> None:
+    rng = np.random.default_rng(0)
+    flat = [rng.choice([-1.0, 0.0, 1.0], (1000, 2), p=[0.1, 0.8, 0.1]) for _ in range(2)]
+    made = blend([[0.1, 0.45, 0.45], [0.6, 0.2, 0.2]], ends=(1, 2)).pooled(
+        [rng.standard_normal((1000, 2)), *flat], UNKNOWN
+    )
+    assert (made[:, 1] == 0).mean() == pytest.approx(0.32, abs=0.03)
+    assert (made[:, 1] > 0).mean() == pytest.approx(0.34, abs=0.03)
+    assert made[:, 1].mean() == pytest.approx(0, abs=0.06)
+
+
 def test_a_blend_is_as_wide_as_its_history_asks_for() -> None:
     past, members = history(), [np.random.default_rng(n).standard_normal((P, H)) for n in range(3)]
     usual = recent_moves(past[:, 3], H)

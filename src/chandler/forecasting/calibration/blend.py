@@ -15,6 +15,8 @@ from chandler.forecasting.calibration.residuals import RecentMoves, recent_moves
 
 Array = NDArray[np.float64]
 MEMBERS = ("model", *NAIVE)
+GOLDEN = 0.5 * (5**0.5 - 1)
+"""Multiples of it, less whole numbers, are an order of paths that has nothing to do with their members."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,14 +73,13 @@ class Blend:
         weights = self.by_step(steps)
         mean = weights.mean(axis=0)
         chosen = [(who, path) for who, share in enumerate(_shares(mean, count)) for path in range(share)]
-        drawn = np.stack([members[who][path] for who, path in chosen])
-        atoms = np.concatenate(members)
+        drawn, atoms = np.stack([members[who][path] for who, path in chosen]), np.concatenate(members)
+        turn = np.asarray(np.arange(len(drawn)) * GOLDEN % 1, np.float64)
         for step in np.flatnonzero(np.abs(weights - mean).max(axis=1) > 1e-9):
             order = np.argsort(atoms[:, step], kind="stable")
             values = atoms[order, step]
             from_mass, to_mass = (np.repeat(one / count, count)[order] for one in (mean, weights[step]))
-            # A value that a member with weight has is drawn from; levels are those of the middle of its mass.
-            levels = np.interp(drawn[:, step], values, np.cumsum(from_mass) - from_mass / 2)
+            levels = _levels(drawn[:, step], turn, values, from_mass)
             held = to_mass > 0
             drawn[:, step] = np.interp(levels, (np.cumsum(to_mass) - to_mass / 2)[held], values[held])
         middle = np.median(drawn, axis=0)
@@ -139,6 +140,20 @@ def shaped(logs: Array, keep: float, scale: float) -> Array:
     """Log closes (P, H), against the last close: `keep` times their mean, `scale` times what lies around it."""
     mean = logs.mean(axis=0)
     return np.asarray(keep * mean + scale * (logs - mean), np.float64)
+
+
+def _levels(drawn: Array, turn: Array, values: Array, mass: Array) -> Array:
+    """Where draws (P,) lie in the distribution of sorted values and their masses: in the middle of their own mass, 0 to 1.
+
+    Equal draws, closes that did not move, share the mass of their value evenly, in the order of `turn`.
+    """
+    edges = np.concatenate([[0.0], np.cumsum(mass)])
+    lo, hi = (edges[np.searchsorted(values, drawn, side)] for side in ("left", "right"))
+    order = np.lexsort((turn, drawn))
+    first, last = (np.searchsorted(drawn[order], drawn, side) for side in ("left", "right"))
+    rank = np.empty(len(drawn))
+    rank[order] = np.arange(len(drawn))
+    return np.asarray(lo + (rank - first + 0.5) / (last - first) * (hi - lo), np.float64)
 
 
 def _shares(weights: Array, count: int) -> list[int]:

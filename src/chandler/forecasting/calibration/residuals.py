@@ -15,6 +15,10 @@ EVIDENCE = 5.0
 """Horizons as which the usual width counts. On 23 sets apart from nano's card less of it brought coverage nearer to its level, and cost
 sharpness (docs/log.md)."""
 LEAST_ROWS = 16
+LARGEST = 6.0
+"""Times the mean |return| of a history beyond which a return counts as that: one split or gap, which the pool's quantiles hardly
+feel, would otherwise make half a history look calm."""
+WIDEST = 1.5
 
 
 class RecentMoves(NamedTuple):
@@ -26,10 +30,12 @@ class RecentMoves(NamedTuple):
     """Horizons without overlap that it was seen over."""
 
     def width(self, usual: float | None) -> float:
-        """What to multiply a band by that is right where moves are of the `usual` size; shrunk to 1. None: 1."""
+        """What to multiply a band by that is right where moves are of the `usual` size: shrunk to 1, at most by a half more or a
+        third less. None: 1."""
         if usual is None or not self.size > 0:
             return 1.0
-        return float((self.size / usual) ** (self.horizons / (self.horizons + EVIDENCE)))
+        width = (self.size / usual) ** (self.horizons / (self.horizons + EVIDENCE))
+        return float(min(max(width, 1 / WIDEST), WIDEST))
 
 
 def recent_moves(closes: Array, horizon: int) -> RecentMoves:
@@ -38,16 +44,19 @@ def recent_moves(closes: Array, horizon: int) -> RecentMoves:
     What was promised is the variance of the filtered bootstrap (`NAIVE`): that of the next bar is
     (1 - a - b) mean + a r^2 + b variance, and goes back to the mean by a + b with each bar. A width that follows what
     came of that holds its level where tails, trends or a filter too slow made the bands of late too narrow or too wide; the same
-    idea as adaptive conformal inference (Gibbs & Candes 2021, NeurIPS), within the rows that a forecast sees anyway.
+    idea as adaptive conformal inference (Gibbs & Candes 2021, NeurIPS), within the rows that a forecast sees anyway. Returns
+    beyond `LARGEST` times their mean size are cut to that.
 
     Args:
         closes: (T,) above 0.
     """
-    logs, half = np.log(closes), len(closes) // 2
     if len(closes) < LEAST_ROWS:
         return RecentMoves(np.nan, 0.0)
+    returns = np.diff(np.log(closes), prepend=np.log(closes[0]))
+    most = LARGEST * float(np.abs(returns).mean())
+    logs, squares = np.cumsum(returns := returns.clip(-most, most)), np.square(returns)
     reaction, persistence = NAIVE["filtered"]
-    squares = np.concatenate([[0.0], np.square(np.diff(logs))])
+    half = len(logs) // 2
     sums, at = np.cumsum(squares), np.arange(half, len(logs))
     mean = (sums[at] - sums[at - half]) / half
     # The filter written out over the half before: each square counts by how long ago it was, what is left is the mean.
