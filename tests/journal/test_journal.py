@@ -157,6 +157,23 @@ def test_times_that_name_the_ends_of_bars_are_those_at_which_they_are_over(journ
     assert entry.over == ends[21]
 
 
+@pytest.mark.parametrize("zone", ["America/New_York", "UTC", None])
+def test_the_last_bar_of_a_session_is_over_as_it_closes(journal: Journal, at: Clock, zone: str | None) -> None:
+    """Bars of four hours from 09:30 on: the second one of a day lasts until 16:00."""
+    days = pd.bdate_range("2024-02-01", periods=20, tz="America/New_York")
+    times = pd.DatetimeIndex([day + pd.Timedelta(hours=hours) for day in days for hours in (9.5, 13.5)])
+    times = (times.tz_localize(None) if zone is None else times.tz_convert(zone)).as_unit("ns")
+    bars = replace(walk(rows=40), timestamps=times)
+    journal.keep([forecast_at(bars, 20, calendar="XNYS"), forecast_at(bars, 21, calendar="XNYS")])
+    morning, afternoon = sorted(entry.over for entry in journal.entries())
+    assert morning == (
+        pd.Timestamp("2024-02-15 21:00", tz="UTC") if zone else pd.Timestamp("2024-02-15 17:30", tz="UTC")
+    )
+    assert afternoon == (
+        pd.Timestamp("2024-02-16 18:30", tz="UTC") if zone else pd.Timestamp("2024-02-16 13:30", tz="UTC")
+    )
+
+
 def test_bars_that_came_are_scored_and_the_rest_waits(journal: Journal, at: Clock) -> None:
     bars = walk()
     made = forecast_at(bars, 30)

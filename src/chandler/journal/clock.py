@@ -25,11 +25,11 @@ def now() -> pd.Timestamp:
 def over(first: pd.Timestamp, history: pd.DatetimeIndex, step: pd.Timedelta, calendar: str) -> tuple[pd.Timestamp, str]:
     """The earliest moment at which a bar can have been over, and its close known, in UTC; and by which clock.
 
-    A bar of less than a day is over an interval after its timestamp, or at it where an exchange's sessions say that timestamps
-    name the ends of bars. One of a whole day is over as that day's session of an exchange closes; under no exchange an interval
-    after its timestamp if bars come without a break, else at its timestamp, for nobody knows when its market closes. A time
-    without a zone is read in the exchange's and as UTC, and the earlier counts; under no calendar with a zone, as on the clock on
-    earth that is furthest ahead.
+    A bar of less than a day is over an interval after its timestamp or as the session of an exchange closes, or at its timestamp
+    where the sessions say that timestamps name the ends of bars. One of a whole day is over as that day's session of an exchange
+    closes; under no exchange an interval after its timestamp if bars come without a break, else at its timestamp, for nobody knows
+    when its market closes. A time without a zone is read in the exchange's and as UTC, and the earlier counts; under no calendar
+    with a zone, as on the clock on earth that is furthest ahead.
 
     Args:
         first: the time of the bar.
@@ -51,11 +51,18 @@ def over(first: pd.Timestamp, history: pd.DatetimeIndex, step: pd.Timedelta, cal
     else:
         length = step if _named_begin(history, name) else pd.Timedelta(0)
     if first.tz is not None:
-        return first.tz_convert("UTC") + length, str(first.tz)
+        return _cut(first, first + length, name).tz_convert("UTC"), str(first.tz)
     if zone:
         local = first.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
-        return min(local.tz_convert("UTC"), first.tz_localize("UTC")) + length, name
+        end = _cut(local, local + length, name)
+        return min(end.tz_convert("UTC"), first.tz_localize("UTC") + length), name
     return first.tz_localize("UTC") - EASTERNMOST + length, UNKNOWN
+
+
+def _cut(begin: pd.Timestamp, end: pd.Timestamp, name: str) -> pd.Timestamp:
+    """The end of a bar, or where an exchange's session closes before it: the last bar of a day may be a short one."""
+    closes = session_close(name, begin.tz_convert(exchange_timezone(name))) if name else None
+    return end if closes is None or closes <= begin else min(end, closes)
 
 
 def _named_begin(history: pd.DatetimeIndex, name: str) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from chandler.data import load_bars
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward import results as results_module
 from chandler.evaluation.walk_forward.calibration import calibrate
@@ -243,8 +244,6 @@ def test_calibration_is_stored_applied_and_helps_on_later_bars(done: Path, run: 
     results = Results(done)
     before, after = (abs(results.coverage(name, 0.9)[0] - 0.9) for name in ("tiny", "tiny (calibrated)"))
     assert after < before
-    from chandler import load_bars
-
     bars = load_bars(ASSET, symbols=["AAPL"])["AAPL"].tail(60)
     fixed = forecaster.forecast(bars, horizon=4, paths=20, calibrated=True)
     assert fixed.calibrated
@@ -281,6 +280,17 @@ def test_a_model_without_a_run_is_calibrated_on_bars_of_its_own(tmp_path: Path) 
     assert read.calibration.to_dict() == found.to_dict()
     assert (out / "predictor" / "notes.txt").read_text() == "mine"
     assert found.blend is not None
+
+
+def test_origins_that_all_share_bars_are_no_calibration(tmp_path: Path) -> None:
+    pair, rows = f"{GOLDEN / 'tokenizer'}+{GOLDEN / 'predictor'}", tmp_path / "few.csv"
+    asked = {"horizon": 12, "lookback": 16, "stride": 1, "paths": 20, "device": "cpu", "out": tmp_path / "out"}
+    walk = load_bars(ASSET, symbols=["IBM"])["IBM"]
+    walk.tail(16 + 12 + 47).to_frame().to_csv(rows)
+    with pytest.raises(DataError, match=r"found 48 at 48, 4 without shared bars\..* lower the horizon"):
+        calibrate(pair, data=str(rows), **asked)
+    walk.tail(16 + 12 + 48).to_frame().to_csv(rows)
+    assert calibrate(pair, data=str(rows), **asked).origins == 49
 
 
 class Watching(Progress):

@@ -47,6 +47,8 @@ LEVELS = (0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98)
 LEAST = 30
 """Windows below which the fit would be a guess."""
 LEAST_ORIGINS = 10
+LEAST_APART = 5
+"""Origins that share no bars: then each block of time can be judged by a blend that was fitted without its bars."""
 WINDOWS, BEFORE = 2_000, 600
 """Forecasts that are made by default, for a calibration that is kept and for one within an evaluation."""
 _CHUNK = 64
@@ -145,7 +147,8 @@ def fit_calibration(
     Raises:
         DataError: too few windows or origins.
     """
-    _enough(len(origins), len(np.unique(origins.rounds)))
+    overlap = -(-origins.horizon // origins.apart)
+    _enough(len(origins), len(np.unique(origins.rounds)), overlap)
 
     def forecast(windows: Ints) -> list[PastForecast | None]:
         made = forecast_windows(forecaster, how, origins, windows, seed)
@@ -160,8 +163,7 @@ def fit_calibration(
     kept = np.array([one is not None for one in each])
     origins, moving = origins.take(kept), [one for one in each if one is not None]
     rounds = np.unique(origins.rounds, return_inverse=True)[1]
-    _enough(len(origins), int(rounds.max(initial=-1)) + 1)
-    overlap = -(-origins.horizon // origins.apart)
+    _enough(len(origins), int(rounds.max(initial=-1)) + 1, overlap)
     shown.note(f"{label}: fitting blend and bands to {len(moving):,} windows")
     blend, pools = fit_blend(moving, rounds, overlap)
     independent = -(-(int(rounds.max()) + 1) // overlap)
@@ -250,11 +252,14 @@ def _judged(past: Sequence[PastForecast], pools: Sequence[Array], rounds: Ints, 
     )
 
 
-def _enough(windows: int, origins: int) -> None:
-    if windows < LEAST or origins < LEAST_ORIGINS:
+def _enough(windows: int, rounds: int, overlap: int) -> None:
+    """DataError where the fit would be a guess, or no block of time could be judged by what shares no bars with it."""
+    apart = -(-rounds // overlap)
+    if windows < LEAST or rounds < LEAST_ORIGINS or apart < LEAST_APART:
         raise DataError(
-            f"a calibration needs at least {LEAST} windows at {LEAST_ORIGINS} different times, found {windows} at {origins}. "
-            "Lower the stride, give more bars, or train with a longer validation period."
+            f"a calibration needs at least {LEAST} windows at {LEAST_ORIGINS} different times, {LEAST_APART} of which share no "
+            f"bars; found {windows} at {rounds}, {apart} without shared bars. Give more bars, train with a longer validation "
+            f"period{', or lower the stride' if overlap == 1 else ', or lower the horizon'}."
         )
 
 
