@@ -129,6 +129,17 @@ def test_signal_bars_ask_for_no_bar_after_them():
     assert times["IBM"].max() == all_times[-2]  # after the last bar nothing can be traded
 
 
+def test_trading_begins_on_the_first_bar_that_the_model_does_not_know(run, tmp_path):
+    """A signal of the last known close is traded on the bar after it, and that bar is what must not be known."""
+    asked = [*SMALL, f"data.path={ASSET}", "data.start=2012-06-01", "every=1", "random=0", "end=2012-10-05"]
+    given = {"model": str(run), "out": str(tmp_path / "bt")}
+    summary = json.loads((backtest(load_backtest({}, asked, given)) / "summary.json").read_text())
+    assert summary["first_signal"] == "2012-09-28 00:00:00"  # the last that was validated on, a Friday
+    assert summary["seen"] == []
+    with pytest.raises(DataError, match=r"4 of 30 windows .* chose the model's checkpoint"):
+        backtest(load_backtest({}, [*asked, "start=2012-09-28"], given))
+
+
 def test_signals_of_a_file(tmp_path):
     panel = Panel.from_store(load_bars(ASSET))
     day = panel.times[-5]

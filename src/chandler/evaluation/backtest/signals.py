@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,18 @@ MADE_OF = "made_of.json"
 """Beside the parts: what they are made of."""
 
 
+@dataclass(frozen=True, eq=False)
 class SignalBars(Origins):
     """Bars after whose close a signal is made. What comes after is not asked for, so a symbol that ceases to trade
     is forecast until its last bar."""
 
+    calendar: Ints
+    """(T,) ns: the bars that can be traded."""
+
     def targets(self) -> Ints:
-        """(W,) ns: the moment after the bar."""
-        found: Ints = np.asarray(self.store.timestamps)[self.rows] + 1
+        """(W,) ns: the bar of the calendar that each signal is traded on, the next one."""
+        times = np.asarray(self.store.timestamps)[self.rows]
+        found: Ints = self.calendar[np.searchsorted(self.calendar, times, side="right")]
         return found
 
 
@@ -52,10 +58,10 @@ def signal_bars(store: BarStore, panel: Panel, lookback: int, every: int, start:
     Raises:
         DataError: none.
     """
-    end = panel.times[-1].isoformat()
+    end, calendar = panel.times[-1].isoformat(), panel.times.as_unit("ns").asi8
     found = find_origins(store, lookback, 0, stride=every, start=start, end=end)
-    last = int(panel.times.as_unit("ns").asi8[-1])
-    return SignalBars(**vars(found)).take(np.asarray(store.timestamps)[found.rows] < last)
+    traded = np.asarray(store.timestamps)[found.rows] < calendar[-1]
+    return SignalBars(**vars(found.take(traded)), calendar=calendar)
 
 
 def score(paths: Array, last: float) -> float:
