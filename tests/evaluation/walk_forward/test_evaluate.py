@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward import results as results_module
@@ -115,6 +116,39 @@ def test_changed_settings_are_refused_unless_it_begins_anew(done: Path, run: Pat
     (other / "thesis.txt").write_text("x")
     with pytest.raises(ConfigError, match="holds no evaluation"):
         evaluate(settings(other), overwrite=True)
+
+
+def test_parts_are_kept_only_where_it_is_on_record_what_made_them(run: Path, tmp_path: Path) -> None:
+    """A name that is used again for another model, after an evaluation without it."""
+    quick = {"stride": 60, "baselines": ["bootstrap"], "calibration": "off"}
+    pair = {"one": str(run), "two": str(run)}
+    folder = evaluate(settings(tmp_path / "e", models=pair, **quick))
+    part = folder / "parts" / "two" / "000000.parquet"
+    made = part.stat().st_mtime_ns
+    evaluate(settings(folder, models={"one": str(run)}, **quick))
+    assert list(read_state(folder)["contenders"]) == ["bootstrap", "one"]
+    evaluate(settings(folder, models=pair, **quick))
+    assert part.stat().st_mtime_ns == made, "what is on record is not made again"
+
+    evaluate(settings(folder, models={"one": str(run)}, **quick))
+    other = Forecaster.from_pretrained(run, device="cpu")
+    with torch.no_grad():
+        next(other.predictor.parameters()).mul_(-1)
+    other.save_pretrained(tmp_path / "other")
+    pair["two"] = str(tmp_path / "other")
+    evaluate(settings(folder, models=pair, **quick))
+    fresh = evaluate(settings(tmp_path / "fresh", models=pair, **quick))
+    left, right = (pd.read_parquet(place / "scores.parquet") for place in (folder, fresh))
+    pd.testing.assert_frame_equal(left, right)
+    assert not np.allclose(*(left[left["model"] == name]["crps"] for name in pair))
+
+    # A folder whose record is lost, as earlier versions left them.
+    state = read_state(folder)
+    del state["contenders"]["two"]
+    (folder / "evaluation.json").write_text(json.dumps(state))
+    shutil.copy(folder / "parts" / "one" / "000000.parquet", part)
+    evaluate(settings(folder, models=pair, **quick))
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "scores.parquet"), right)
 
 
 def test_bars_the_model_knows_are_refused_or_marked(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,7 +134,7 @@ def evaluate(
         # As it will be read back: tuples become lists.
         facts = contenders[name] = json.loads(json.dumps({**contender.facts, "notes": list(contender.notes)}))
         parts = PartStore(folder / PARTS / slug(name), chunks)
-        if kept.get(name) not in (None, facts):
+        if kept.get(name) != facts:  # parts without a record may be of anything
             parts.clear()
         _write_state(folder, {**state, "contenders": {**kept, **contenders}, "finished": False})
         stores.append(parts)
@@ -149,7 +149,8 @@ def evaluate(
         raise ConfigError("there is nothing left to evaluate: give models, or baselines that need no fit.")
     spread.fill(chosen, stores, shown)
     join((table for parts in stores for table in parts.tables()), folder / SCORES)
-    _write_state(folder, {**state, "finished": True})
+    others = {name: facts for name, facts in kept.items() if name not in contenders}
+    _write_state(folder, {**state, "kept": others, "finished": True})
     EVALUATION.clear(folder, only={WORK})
     return folder
 
@@ -256,8 +257,7 @@ def _open(folder: Path, state: dict[str, Any], overwrite: bool) -> dict[str, Any
             f"{folder} holds an evaluation with other settings ({', '.join(changed)} changed). Go on with those "
             "settings, choose another folder (out=), or begin anew with overwrite=True."
         )
-    found: dict[str, Any] = before.get("contenders", {})
-    return found
+    return {**before.get("kept", {}), **before.get("contenders", {})}
 
 
 def read_state(folder: str | Path) -> dict[str, Any]:
