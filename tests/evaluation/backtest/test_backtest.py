@@ -11,7 +11,7 @@ import pytest
 from tests.shell import chandler as shell
 
 import chandler
-from chandler.data import load_bars
+from chandler.data import Bars, load_bars
 from chandler.data.store.store import BarStore
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.backtest.panel import Panel
@@ -127,6 +127,20 @@ def test_signal_bars_ask_for_no_bar_after_them():
     all_times = np.unique(bars.store.timestamps)
     assert times["FB"].max() == all_times[-3]
     assert times["IBM"].max() == all_times[-2]  # after the last bar nothing can be traded
+
+
+@pytest.mark.parametrize(("every", "first_of_b"), [(1, 65), (4, 65), (5, 69)])
+def test_signals_begin_with_the_last_bar_of_the_calendar_before_the_start(every, first_of_b):
+    """Whatever symbols have theirs: C has gone long before, B pauses across the start and is back on day 65."""
+    days = pd.date_range("2024-01-01", periods=100).as_unit("ns")
+    there = {"A": np.arange(100), "B": np.r_[:40, 65:100], "C": np.arange(30)}
+    store = BarStore.from_bars([Bars(name, days[rows], np.ones((len(rows), 6))) for name, rows in there.items()])
+    bars = signal_bars(store, Panel.from_store(store), 20, every, str(days[50].date()))
+    found = pd.Series(days.get_indexer(pd.DatetimeIndex(np.asarray(bars.store.timestamps)[bars.rows])),
+                      index=[bars.symbol(window) for window in range(len(bars))])  # fmt: skip
+    assert found["A"].tolist() == list(range(49, 99, every))
+    assert found["B"].tolist() == list(range(first_of_b, 99, every))
+    assert "C" not in found
 
 
 def test_trading_begins_on_the_first_bar_that_the_model_does_not_know(run, tmp_path):

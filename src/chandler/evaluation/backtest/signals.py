@@ -23,7 +23,7 @@ from chandler.data.store import BarStore
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.backtest.panel import Array, Ints, Panel
 from chandler.evaluation.backtest.settings import BacktestSettings
-from chandler.evaluation.walk_forward import Origins, PartStore, find_origins
+from chandler.evaluation.walk_forward import Origins, PartStore, find_origins, moment
 from chandler.forecasting import Forecaster, ForecastSettings
 from chandler.forecasting.engine import Sampling
 from chandler.progress import Progress
@@ -58,10 +58,17 @@ def signal_bars(store: BarStore, panel: Panel, lookback: int, every: int, start:
     Raises:
         DataError: none.
     """
-    end, calendar = panel.times[-1].isoformat(), panel.times.as_unit("ns").asi8
-    found = find_origins(store, lookback, 0, stride=every, start=start, end=end)
-    traded = np.asarray(store.timestamps)[found.rows] < calendar[-1]
-    return SignalBars(**vars(found.take(traded)), calendar=calendar)
+    end, calendar, times = panel.times[-1].isoformat(), panel.times.as_unit("ns").asi8, np.asarray(store.timestamps)
+    ranges = np.empty((len(store), 2), np.int64)
+    for number, zone in enumerate(store.zones):
+        lo, hi = (int(row) for row in store.offsets[number : number + 2])
+        first = moment(start, zone)
+        # Not the last bar of each symbol: one that ceased to trade, or paused, has it long before.
+        begin = calendar[0] if first is None else calendar[max(0, int(np.searchsorted(calendar, first)) - 1)]
+        ranges[number] = lo + np.searchsorted(times[lo:hi], (begin, calendar[-1]))
+    # The row after the origin is what has to lie in the range.
+    found = find_origins(store, lookback, 0, stride=every, start=start, end=end, ranges=ranges + np.array([1, 0]))
+    return SignalBars(**vars(found), calendar=calendar)
 
 
 def score(paths: Array, last: float) -> float:
