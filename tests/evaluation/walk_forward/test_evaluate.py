@@ -118,6 +118,28 @@ def test_changed_settings_are_refused_unless_it_begins_anew(done: Path, run: Pat
         evaluate(settings(other), overwrite=True)
 
 
+def test_changed_bars_are_refused(tmp_path: Path) -> None:
+    """Also where only volumes did, or bars before the first window: baselines and calibrations are fitted on them."""
+    frame = pd.read_csv(ASSET).query("symbol == 'IBM' and timestamp >= '2012-01-01'")
+    path = tmp_path / "bars.csv"
+    frame.to_csv(path, index=False)
+    given = {"data": {"path": str(path)}, "stride": 20, "baselines": ["bootstrap"], "start": "2012-10-01"}
+    folder = evaluate(settings(tmp_path / "e", **given))
+    for row in (0, len(frame) - 30):
+        other = frame.copy()
+        other.iloc[row, other.columns.get_loc("volume")] += 100
+        other.to_csv(path, index=False)
+        with pytest.raises(ConfigError, match="holds an evaluation of other bars"):
+            evaluate(settings(folder, **given))
+    state = read_state(folder)
+    (folder / "evaluation.json").write_text(json.dumps({**state, "fingerprint": "12345.678 91011"}))
+    frame.to_csv(path, index=False)
+    with pytest.raises(ConfigError, match="or it is of an earlier version"):
+        evaluate(settings(folder, **given))
+    evaluate(settings(folder, **given), overwrite=True)
+    assert read_state(folder)["fingerprint"] == state["fingerprint"]
+
+
 def test_parts_are_kept_only_where_it_is_on_record_what_made_them(run: Path, tmp_path: Path) -> None:
     """A name that is used again for another model, after an evaluation without it."""
     quick = {"stride": 60, "baselines": ["bootstrap"], "calibration": "off"}
@@ -346,6 +368,9 @@ def test_without_a_calibration_one_is_fitted_on_the_bars_before_and_kept(tmp_pat
     (folder / "scores.parquet").unlink()
     evaluate(asked)
     assert kept.stat().st_mtime_ns == before
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "bars": "others"}))
+    evaluate(asked)
+    assert json.loads(kept.read_text())["bars"] == read_state(folder)["fingerprint"]
     assert load_evaluation({"data": {"path": "x.csv"}}, ["calibration=off"]).calibration == "off"
     stored = evaluate(settings(tmp_path / "s", models={"tiny": pair}, start="2012-11-01", calibration="stored"))
     assert Results(stored).models == ["tiny"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -237,13 +236,10 @@ def _chunks(rounds: Ints, size: int) -> Iterator[Ints]:
 
 def _claim(folder: Path, forecaster: Forecaster, bars: SignalBars, settings: BacktestSettings, horizon: int) -> None:
     """Say in the folder what its parts are made of; ConfigError where it holds something else."""
-    seen = hashlib.sha256()
-    for part in (bars.store.values, bars.store.timestamps, bars.numbers, bars.rows):
-        seen.update(np.ascontiguousarray(part[:]).tobytes())
     drawn = ("paths", "temperature", "top_p", "top_k", "anchor", "overflow", "precision", "seed", "chunk", "every")
     claim = {name: getattr(settings, name) for name in drawn} | {
         "lookback": bars.lookback, "horizon": horizon, "calendar": settings.data.calendar,
-        "model": weights_hash(forecaster.tokenizer, forecaster.predictor), "bars": seen.hexdigest()[:16],
+        "model": weights_hash(forecaster.tokenizer, forecaster.predictor), "bars": bars.digest(),
     }  # fmt: skip
     path = folder / MADE_OF
     if not path.is_file():
