@@ -140,6 +140,48 @@ def test_changed_bars_are_refused(tmp_path: Path) -> None:
     assert read_state(folder)["fingerprint"] == state["fingerprint"]
 
 
+def test_a_damaged_file_is_named_with_the_way_out(tmp_path: Path) -> None:
+    asked = settings(tmp_path / "e", stride=60, baselines=["bootstrap"])
+    folder = evaluate(asked)
+    whole = (folder / "scores.parquet").read_bytes()
+    for damaged in (b"", whole[:200], whole[:-100] + whole[-50:]):
+        (folder / "scores.parquet").write_bytes(damaged)
+        with pytest.raises(
+            ConfigError, match=r"scores\.parquet: cannot be read.*The same `chandler evaluate` writes it"
+        ):
+            Results(folder)
+    evaluate(asked)
+    assert (folder / "scores.parquet").read_bytes() == whole
+    part = folder / "parts" / "bootstrap" / "000000.parquet"
+    part.write_bytes(part.read_bytes()[:200])
+    with pytest.raises(
+        ConfigError, match=r"000000\.parquet: cannot be read.*Remove it: the same command makes it anew"
+    ):
+        evaluate(asked)
+    part.unlink()
+    evaluate(asked)
+    assert (folder / "scores.parquet").read_bytes() == whole
+    (folder / "examples.parquet").write_bytes(b"x")
+    with pytest.raises(ConfigError, match=r"examples\.parquet: cannot be read"):
+        Results(folder).table("examples.parquet")
+
+
+def test_where_nothing_moves_there_is_no_difference_in_percent(tmp_path: Path, run: Path) -> None:
+    """Naive forecasts are then exact."""
+    days = pd.date_range("2020-01-01", periods=90)
+    prices = dict.fromkeys(["open", "high", "low", "close"], 1.0)
+    pd.DataFrame({"timestamp": days, **prices, "volume": 1000.0}).to_csv(tmp_path / "flat.csv", index=False)
+    data = {"path": str(tmp_path / "flat.csv")}
+    pair = f"{run / 'tokenizer'}+{run / 'predictor'}"
+    asked = settings(tmp_path / "e", data=data, models={"tiny": pair}, baselines=["last_close", "bootstrap"])
+    results = Results(evaluate(asked))
+    with np.errstate(all="raise"):
+        told = evaluation_text(results)
+        write_evaluation_report(results)
+    assert re.search(r"\ntiny .* -, worse ", told)
+    assert re.search(r"\nlast close .* -, no difference shown ", told)
+
+
 def test_parts_are_kept_only_where_it_is_on_record_what_made_them(run: Path, tmp_path: Path) -> None:
     """A name that is used again for another model, after an evaluation without it."""
     quick = {"stride": 60, "baselines": ["bootstrap"], "calibration": "off"}
