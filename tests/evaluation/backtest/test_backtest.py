@@ -216,6 +216,26 @@ def test_a_backtest_of_a_signal_file_by_command(tmp_path, capsys):
     assert "IBM" not in set(pd.read_parquet(tmp_path / "o" / "trades.parquet")["symbol"])
 
 
+def test_a_benchmark_that_begins_later_is_where_the_backtest_begins(tmp_path, capsys):
+    """FB has its first bar on 18 May 2012; the signals before have nothing to be held against."""
+    store = load_bars(ASSET, start="2012-04-02", end="2012-07-31")
+    rows = [(day, bars.symbol, day.day_of_year * len(bars.symbol) % 7) for bars in store for day in bars.timestamps]
+    pd.DataFrame(rows, columns=["date", "symbol", "score"]).to_parquet(tmp_path / "s.parquet")
+    command = ["backtest", ASSET, "--signals", tmp_path / "s.parquet", "--set", "benchmark=FB", "--set", "portfolio.k=1",
+               "--set", "random=0"]  # fmt: skip
+    assert shell(*command, "--out", tmp_path / "o") == 0
+    note = "The benchmark FB begins at 2012-05-18 00:00:00: the signals of 33 bars before are left out."
+    assert note in capsys.readouterr().err
+    summary = json.loads((tmp_path / "o" / "summary.json").read_text())
+    assert (summary["first_signal"], summary["notes"]) == ("2012-05-18 00:00:00", [note])
+    curve = pd.read_parquet(tmp_path / "o" / "curve.parquet").query("signal == 'signals'")
+    fb = load_bars(ASSET, symbols=["FB"])["FB"]
+    closes = pd.Series(fb.values[:, 3], fb.timestamps)
+    assert curve["benchmark"].iloc[-1] == pytest.approx(closes[curve["timestamp"].iloc[-1]] / closes.iloc[0])
+    assert shell(*command, "--out", tmp_path / "p", "--set", "end=2012-05-17") == 2
+    assert "benchmark: FB has no bar up to the last signal (2012-05-1" in capsys.readouterr().err
+
+
 def test_what_cannot_be_backtested_is_said(tmp_path, capsys):
     with pytest.raises(ConfigError, match="give model or signals, found neither"):
         load_backtest({"data": {"path": "x"}})
