@@ -13,10 +13,12 @@ import pandas as pd
 import pytest
 import torch
 
+from chandler.data import load_bars
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward import results as results_module
-from chandler.evaluation.walk_forward.calibration import calibrate
+from chandler.evaluation.walk_forward.calibration import calibrate, calibrate_missing
 from chandler.evaluation.walk_forward.contamination import exposure
+from chandler.evaluation.walk_forward.forecasters import ModelForecaster
 from chandler.evaluation.walk_forward.results import QUESTIONS, Results
 from chandler.evaluation.walk_forward.runner import evaluate, read_state
 from chandler.evaluation.walk_forward.settings import EvaluationSettings, load_evaluation, name_models
@@ -341,8 +343,6 @@ def test_calibration_is_stored_applied_and_helps_on_later_bars(done: Path, run: 
     results = Results(done)
     before, after = (abs(results.coverage(name, 0.9)[0] - 0.9) for name in ("tiny", "tiny (calibrated)"))
     assert after < before
-    from chandler import load_bars
-
     bars = load_bars(ASSET, symbols=["AAPL"])["AAPL"].tail(60)
     fixed = forecaster.forecast(bars, horizon=4, paths=20, calibrated=True)
     assert fixed.calibrated
@@ -416,6 +416,24 @@ def test_without_a_calibration_one_is_fitted_on_the_bars_before_and_kept(tmp_pat
     assert load_evaluation({"data": {"path": "x.csv"}}, ["calibration=off"]).calibration == "off"
     stored = evaluate(settings(tmp_path / "s", models={"tiny": pair}, start="2012-11-01", calibration="stored"))
     assert Results(stored).models == ["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "window"), [({}, (12, 4)), ({"task": "price", "lookback": None, "horizon": None}, (40, 12))]
+)
+def test_a_run_is_calibrated_as_the_evaluation_forecasts(
+    run: Path, tmp_path: Path, asked: dict[str, Any], window: tuple[int, int]
+) -> None:
+    """Not as the run was trained, on windows of 24 + 4: what is fitted could not be used."""
+    mine = tmp_path / "mine"
+    shutil.copytree(run, mine, ignore=shutil.ignore_patterns("calibration.json"))
+    evaluation = settings(tmp_path / "e", models={"mine": str(mine)}, **{"lookback": 12, "paths": 4, **asked})
+    assert calibrate_missing(evaluation) == ["mine"]
+    model = ModelForecaster("mine", str(mine), evaluation.for_bars(load_bars(ASSET)))
+    found = model.calibration
+    assert found is not None, model.notes
+    assert (found.lookback, found.bands.steps) == window
+    assert calibrate_missing(evaluation) == []
 
 
 def test_too_few_bars_before_leave_it_uncalibrated_and_say_so(tmp_path: Path) -> None:
