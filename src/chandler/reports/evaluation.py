@@ -261,7 +261,7 @@ def _examples(results: Results, naive: str | None) -> tuple[list[tuple[str, Char
     if not models or not (results.folder / EXAMPLES).is_file():
         return [], ""
     band = naive if naive is not None and results.spreads(naive) else None
-    histories, found = pd.read_parquet(results.folder / EXAMPLES), []
+    histories, found = results.table(EXAMPLES).to_pandas(), []
     for window in list(dict.fromkeys(histories["window"]))[: EXAMPLE_CHARTS // len(models)]:
         history = histories[histories["window"] == window]
         symbol = str(results.symbols[window])

@@ -11,7 +11,7 @@ import pandas as pd
 
 from chandler.evaluation.walk_forward import CALIBRATED, QUESTIONS, SAYS, ComparisonSpec, Results
 from chandler.measures import Comparison
-from chandler.reports.render import Pairs, ToldVerdict, day, number, sentence, sentences
+from chandler.reports.render import Pairs, ToldVerdict, day, number, sentence, sentences, shares
 
 BAND = 0.9
 """The band whose coverage is told in words."""
@@ -112,9 +112,9 @@ def lacking(results: Results) -> list[str]:
 def _against(results: Results, model: str, naive: str) -> str:
     """+7.4% (+2.5 to +13), worse"""
     c = results.compare(model, naive, "crps")
-    scale = c.mean_b / 100
-    span = f" ({c.low / scale:+.1f} to {c.high / scale:+.1f})" if np.isfinite(c.low) else ""
-    return f"{c.difference / scale:+.1f}%{span}, {c.verdict}"
+    middle, low, high = shares(c)
+    span = f" ({low:+.1f} to {high:+.1f})" if np.isfinite(low) else ""
+    return f"{f'{middle:+.1f}%' if np.isfinite(middle) else '-'}{span}, {c.verdict}"
 
 
 def judge(results: Results) -> list[ComparisonResult]:

@@ -15,7 +15,7 @@ from chandler.errors import ConfigError
 from chandler.journal import ENOUGH, LEVELS, PAGE, Course, Journal, Record, RecordRow, Waiting
 from chandler.measures import PIT_BINS, Comparison
 from chandler.reports.charts import Figure, Line, curve, figure, title
-from chandler.reports.render import Chart, Pairs, change, percent, render, sentence, sentences, terminal_text
+from chandler.reports.render import Chart, Pairs, change, percent, render, sentence, sentences, shares, terminal_text
 from chandler.reports.score_charts import pit_histogram, style
 from chandler.text import aligned, count
 
@@ -188,11 +188,9 @@ def _pit_lines(rows: Sequence[RecordRow]) -> list[str]:
 
 
 def _against(c: Comparison) -> str:
-    if not c.mean_b:
-        return "-"
-    scale = c.mean_b / 100
-    span = f" ({change(c.low / scale)} to {change(c.high / scale)})" if np.isfinite(c.low) else ""
-    return f"{change(c.difference / scale)}{span}"
+    middle, low, high = shares(c)
+    span = f" ({change(low)} to {change(high)})" if np.isfinite(low) else ""
+    return f"{change(middle)}{span}"
 
 
 def difference(record: Record) -> Figure:

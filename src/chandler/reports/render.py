@@ -133,6 +133,12 @@ def number(value: float | None, digits: int = 3) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
+def shares(c: Comparison) -> tuple[float, float, float]:
+    """Difference, low and high of its interval, in % of the rival's loss; NaN where that is 0."""
+    scale = c.mean_b / 100 if c.mean_b else float("nan")
+    return c.difference / scale, c.low / scale, c.high / scale
+
+
 def listed(parts: Sequence[str]) -> str:
     """a, b and c"""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
@@ -147,7 +153,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for one in (change, day, decimal, duration, listed, moment, number, percent, short, signed):
+    for one in (change, day, decimal, duration, listed, moment, number, percent, shares, short, signed):
         made.filters[one.__name__] = one
     made.filters |= {
         "about": lambda what: f"{_NEXT}{what}{_IS}",
@@ -157,18 +163,11 @@ def environment() -> Environment:
         "inert": _inert,
         "minutes": lambda span: pd.Timedelta(span) / pd.Timedelta(minutes=1),
         "of": count,
-        "shares": _shares,
         "upfirst": _upfirst,
         "words": lambda text: " ".join(text.split()),
     }
     made.globals |= {"asset": _asset, "plotly": _plotly}
     return made
-
-
-def _shares(c: Comparison) -> tuple[float, float, float]:
-    """Difference, low and high of its interval, in % of the rival's loss."""
-    scale = c.mean_b / 100 if c.mean_b else float("nan")
-    return c.difference / scale, c.low / scale, c.high / scale
 
 
 def _upfirst(text: str) -> str:

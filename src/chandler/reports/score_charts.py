@@ -26,7 +26,8 @@ def style(number: int, width: float = 2.0) -> Line:
 def by_step(results: Results, models: Sequence[str], naive: str) -> Figure:
     """CRPS of each model against naive at each step, in %, with 95% intervals over the origins; below 0 is better."""
     steps, base = list(range(1, results.horizon + 1)), results.crps_by_round(naive)
-    scale = base.mean(0) / 100
+    mean = base.mean(0)
+    scale = np.where(mean > 0, mean, np.nan) / 100  # naive is exact where nothing moved
     traces: list[Figure] = []
     for number, model in enumerate(models):
         line = style(number, 2.2)

@@ -11,7 +11,7 @@ import pytest
 from tests.shell import chandler as shell
 
 import chandler
-from chandler.data import load_bars
+from chandler.data import Bars, load_bars
 from chandler.data.store.store import BarStore
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.backtest.panel import Panel
@@ -129,6 +129,31 @@ def test_signal_bars_ask_for_no_bar_after_them():
     assert times["IBM"].max() == all_times[-2]  # after the last bar nothing can be traded
 
 
+@pytest.mark.parametrize(("every", "first_of_b"), [(1, 65), (4, 65), (5, 69)])
+def test_signals_begin_with_the_last_bar_of_the_calendar_before_the_start(every, first_of_b):
+    """Whatever symbols have theirs: C has gone long before, B pauses across the start and is back on day 65."""
+    days = pd.date_range("2024-01-01", periods=100).as_unit("ns")
+    there = {"A": np.arange(100), "B": np.r_[:40, 65:100], "C": np.arange(30)}
+    store = BarStore.from_bars([Bars(name, days[rows], np.ones((len(rows), 6))) for name, rows in there.items()])
+    bars = signal_bars(store, Panel.from_store(store), 20, every, str(days[50].date()))
+    found = pd.Series(days.get_indexer(pd.DatetimeIndex(np.asarray(bars.store.timestamps)[bars.rows])),
+                      index=[bars.symbol(window) for window in range(len(bars))])  # fmt: skip
+    assert found["A"].tolist() == list(range(49, 99, every))
+    assert found["B"].tolist() == list(range(first_of_b, 99, every))
+    assert "C" not in found
+
+
+def test_trading_begins_on_the_first_bar_that_the_model_does_not_know(run, tmp_path):
+    """A signal of the last known close is traded on the bar after it, and that bar is what must not be known."""
+    asked = [*SMALL, f"data.path={ASSET}", "data.start=2012-06-01", "every=1", "random=0", "end=2012-10-05"]
+    given = {"model": str(run), "out": str(tmp_path / "bt")}
+    summary = json.loads((backtest(load_backtest({}, asked, given)) / "summary.json").read_text())
+    assert summary["first_signal"] == "2012-09-28 00:00:00"  # the last that was validated on, a Friday
+    assert summary["seen"] == []
+    with pytest.raises(DataError, match=r"4 of 30 windows .* chose the model's checkpoint"):
+        backtest(load_backtest({}, [*asked, "start=2012-09-28"], given))
+
+
 def test_signals_of_a_file(tmp_path):
     panel = Panel.from_store(load_bars(ASSET))
     day = panel.times[-5]
@@ -189,6 +214,26 @@ def test_a_backtest_of_a_signal_file_by_command(tmp_path, capsys):
     assert summary["benchmark"] == "IBM"
     assert "luck" not in summary
     assert "IBM" not in set(pd.read_parquet(tmp_path / "o" / "trades.parquet")["symbol"])
+
+
+def test_a_benchmark_that_begins_later_is_where_the_backtest_begins(tmp_path, capsys):
+    """FB has its first bar on 18 May 2012; the signals before have nothing to be held against."""
+    store = load_bars(ASSET, start="2012-04-02", end="2012-07-31")
+    rows = [(day, bars.symbol, day.day_of_year * len(bars.symbol) % 7) for bars in store for day in bars.timestamps]
+    pd.DataFrame(rows, columns=["date", "symbol", "score"]).to_parquet(tmp_path / "s.parquet")
+    command = ["backtest", ASSET, "--signals", tmp_path / "s.parquet", "--set", "benchmark=FB", "--set", "portfolio.k=1",
+               "--set", "random=0"]  # fmt: skip
+    assert shell(*command, "--out", tmp_path / "o") == 0
+    note = "The benchmark FB begins at 2012-05-18 00:00:00: the signals of 33 bars before are left out."
+    assert note in capsys.readouterr().err
+    summary = json.loads((tmp_path / "o" / "summary.json").read_text())
+    assert (summary["first_signal"], summary["notes"]) == ("2012-05-18 00:00:00", [note])
+    curve = pd.read_parquet(tmp_path / "o" / "curve.parquet").query("signal == 'signals'")
+    fb = load_bars(ASSET, symbols=["FB"])["FB"]
+    closes = pd.Series(fb.values[:, 3], fb.timestamps)
+    assert curve["benchmark"].iloc[-1] == pytest.approx(closes[curve["timestamp"].iloc[-1]] / closes.iloc[0])
+    assert shell(*command, "--out", tmp_path / "p", "--set", "end=2012-05-17") == 2
+    assert "benchmark: FB has no bar up to the last signal (2012-05-1" in capsys.readouterr().err
 
 
 def test_what_cannot_be_backtested_is_said(tmp_path, capsys):

@@ -68,6 +68,23 @@ def test_the_benchmark_is_the_mean_of_who_could_be_chosen():
         performance.benchmark_returns(bars, "SPX")
 
 
+def test_a_symbol_as_the_benchmark_is_not_held_and_its_gaps_are_told():
+    bars = panel(A=[1, 2, 3, 4, 5], B=[1, 1, 1, 1, 1], SPX=[NAN, 7, 8, NAN, 9])
+    scores = np.ones((5, 3))
+    assert performance.beside_benchmark(bars, "equal", scores) == (scores, [])
+    assert np.array_equal(performance.beside_benchmark(bars, "B", scores)[0][:, [0, 2]], np.ones((5, 2)))
+    assert performance.beside_benchmark(bars, "B", scores)[1] == []
+    found, notes = performance.beside_benchmark(bars, "SPX", scores)
+    assert np.isnan(found[:, 2]).all()
+    assert np.isnan(found[0]).all()
+    assert np.array_equal(found[1:, :2], np.ones((4, 2)))
+    assert notes[0].endswith("begins at 2024-01-03 00:00:00: the signals of 1 bar before are left out.")
+    assert notes[1].startswith("The benchmark SPX has no bar on 1 of the 3 that are traded")
+    scores[1:] = NAN
+    with pytest.raises(DataError, match=r"benchmark: SPX has no bar up to the last signal \(2024-01-02 00:00:00\)"):
+        performance.beside_benchmark(bars, "SPX", scores)
+
+
 def test_momentum_and_reversal_are_past_returns_where_there_are_scores():
     bars = panel(A=[10, 11, 12, 13, 14], B=[5, 5, 5, 4, 4])
     like = np.where(np.arange(5)[:, None] >= 2, 1.0, NAN) * np.ones(2)

@@ -14,7 +14,7 @@ import chandler
 from chandler.data import load_bars
 from chandler.errors import ConfigError
 from chandler.evaluation.backtest.runner import load_backtest
-from chandler.evaluation.tasks.generation import past_stretch, shuffled_bars
+from chandler.evaluation.tasks.generation import generation, past_stretch, shuffled_bars
 from chandler.evaluation.walk_forward.paper import SAMPLING, window_for
 from chandler.evaluation.walk_forward.settings import load_evaluation
 
@@ -119,6 +119,20 @@ def test_the_generation_task_runs(tmp_path, capsys):
     assert json.loads((out / "generation.json").read_text()) == found
     again = {path.name: path.stat().st_mtime_ns for path in (out / "samples").iterdir()}
     assert {name for name in samples if samples[name] != again[name]} == {"tiny.npz"}
+
+
+def test_samples_of_changed_bars_are_made_anew(tmp_path):
+    frame = pd.read_csv(ASSET).query("symbol == 'IBM' and timestamp >= '2012-09-01'")
+    path, out = tmp_path / "bars.csv", tmp_path / "generation"
+    settings = load_evaluation(
+        {"task": "generation", "data": {"path": str(path)}, "out": str(out), "lookback": 20, "horizon": 2}
+    )
+    made = []
+    for volume in (1, 2):
+        frame.assign(volume=frame["volume"] * np.where(np.arange(len(frame)) == 5, volume, 1)).to_csv(path, index=False)
+        generation(settings)
+        made.append((out / "samples" / "past_stretch.npz").stat().st_mtime_ns)
+    assert made[0] != made[1]
 
 
 def test_naive_futures_are_made_of_past_bars():

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from chandler.data import load_bars
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward import results as results_module
-from chandler.evaluation.walk_forward.calibration import calibrate
+from chandler.evaluation.walk_forward.calibration import calibrate, calibrate_missing
 from chandler.evaluation.walk_forward.contamination import exposure
+from chandler.evaluation.walk_forward.forecasters import ModelForecaster
 from chandler.evaluation.walk_forward.results import QUESTIONS, Results
 from chandler.evaluation.walk_forward.runner import evaluate, read_state
 from chandler.evaluation.walk_forward.settings import EvaluationSettings, load_evaluation, name_models
@@ -116,6 +118,103 @@ def test_changed_settings_are_refused_unless_it_begins_anew(done: Path, run: Pat
     (other / "thesis.txt").write_text("x")
     with pytest.raises(ConfigError, match="holds no evaluation"):
         evaluate(settings(other), overwrite=True)
+
+
+def test_changed_bars_are_refused(tmp_path: Path) -> None:
+    """Also where only volumes did, or bars before the first window: baselines and calibrations are fitted on them."""
+    frame = pd.read_csv(ASSET).query("symbol == 'IBM' and timestamp >= '2012-01-01'")
+    path = tmp_path / "bars.csv"
+    frame.to_csv(path, index=False)
+    given = {"data": {"path": str(path)}, "stride": 20, "baselines": ["bootstrap"], "start": "2012-10-01"}
+    folder = evaluate(settings(tmp_path / "e", **given))
+    for row in (0, len(frame) - 30):
+        other = frame.copy()
+        other.iloc[row, other.columns.get_loc("volume")] += 100
+        other.to_csv(path, index=False)
+        with pytest.raises(ConfigError, match="holds an evaluation of other bars"):
+            evaluate(settings(folder, **given))
+    state = read_state(folder)
+    (folder / "evaluation.json").write_text(json.dumps({**state, "fingerprint": "12345.678 91011"}))
+    frame.to_csv(path, index=False)
+    with pytest.raises(ConfigError, match="or it is of an earlier version"):
+        evaluate(settings(folder, **given))
+    evaluate(settings(folder, **given), overwrite=True)
+    assert read_state(folder)["fingerprint"] == state["fingerprint"]
+
+
+def test_a_damaged_file_is_named_with_the_way_out(tmp_path: Path) -> None:
+    asked = settings(tmp_path / "e", stride=60, baselines=["bootstrap"])
+    folder = evaluate(asked)
+    whole = (folder / "scores.parquet").read_bytes()
+    for damaged in (b"", whole[:200], whole[:-100] + whole[-50:]):
+        (folder / "scores.parquet").write_bytes(damaged)
+        with pytest.raises(
+            ConfigError, match=r"scores\.parquet: cannot be read.*The same `chandler evaluate` writes it"
+        ):
+            Results(folder)
+    evaluate(asked)
+    assert (folder / "scores.parquet").read_bytes() == whole
+    part = folder / "parts" / "bootstrap" / "000000.parquet"
+    part.write_bytes(part.read_bytes()[:200])
+    with pytest.raises(
+        ConfigError, match=r"000000\.parquet: cannot be read.*Remove it: the same command makes it anew"
+    ):
+        evaluate(asked)
+    part.unlink()
+    evaluate(asked)
+    assert (folder / "scores.parquet").read_bytes() == whole
+    (folder / "examples.parquet").write_bytes(b"x")
+    with pytest.raises(ConfigError, match=r"examples\.parquet: cannot be read"):
+        Results(folder).table("examples.parquet")
+
+
+def test_where_nothing_moves_there_is_no_difference_in_percent(tmp_path: Path, run: Path) -> None:
+    """Naive forecasts are then exact."""
+    days = pd.date_range("2020-01-01", periods=90)
+    prices = dict.fromkeys(["open", "high", "low", "close"], 1.0)
+    pd.DataFrame({"timestamp": days, **prices, "volume": 1000.0}).to_csv(tmp_path / "flat.csv", index=False)
+    data = {"path": str(tmp_path / "flat.csv")}
+    pair = f"{run / 'tokenizer'}+{run / 'predictor'}"
+    asked = settings(tmp_path / "e", data=data, models={"tiny": pair}, baselines=["last_close", "bootstrap"])
+    results = Results(evaluate(asked))
+    with np.errstate(all="raise"):
+        told = evaluation_text(results)
+        write_evaluation_report(results)
+    assert re.search(r"\ntiny .* -, worse ", told)
+    assert re.search(r"\nlast close .* -, no difference shown ", told)
+
+
+def test_parts_are_kept_only_where_it_is_on_record_what_made_them(run: Path, tmp_path: Path) -> None:
+    """A name that is used again for another model, after an evaluation without it."""
+    quick = {"stride": 60, "baselines": ["bootstrap"], "calibration": "off"}
+    pair = {"one": str(run), "two": str(run)}
+    folder = evaluate(settings(tmp_path / "e", models=pair, **quick))
+    part = folder / "parts" / "two" / "000000.parquet"
+    made = part.stat().st_mtime_ns
+    evaluate(settings(folder, models={"one": str(run)}, **quick))
+    assert list(read_state(folder)["contenders"]) == ["bootstrap", "one"]
+    evaluate(settings(folder, models=pair, **quick))
+    assert part.stat().st_mtime_ns == made, "what is on record is not made again"
+
+    evaluate(settings(folder, models={"one": str(run)}, **quick))
+    other = Forecaster.from_pretrained(run, device="cpu")
+    with torch.no_grad():
+        next(other.predictor.parameters()).mul_(-1)
+    other.save_pretrained(tmp_path / "other")
+    pair["two"] = str(tmp_path / "other")
+    evaluate(settings(folder, models=pair, **quick))
+    fresh = evaluate(settings(tmp_path / "fresh", models=pair, **quick))
+    left, right = (pd.read_parquet(place / "scores.parquet") for place in (folder, fresh))
+    pd.testing.assert_frame_equal(left, right)
+    assert not np.allclose(*(left[left["model"] == name]["crps"] for name in pair))
+
+    # A folder whose record is lost, as earlier versions left them.
+    state = read_state(folder)
+    del state["contenders"]["two"]
+    (folder / "evaluation.json").write_text(json.dumps(state))
+    shutil.copy(folder / "parts" / "one" / "000000.parquet", part)
+    evaluate(settings(folder, models=pair, **quick))
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "scores.parquet"), right)
 
 
 def test_bars_the_model_knows_are_refused_or_marked(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,9 +421,30 @@ def test_without_a_calibration_one_is_fitted_on_the_bars_before_and_kept(tmp_pat
     (folder / "scores.parquet").unlink()
     evaluate(asked)
     assert kept.stat().st_mtime_ns == before
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "bars": "others"}))
+    evaluate(asked)
+    assert json.loads(kept.read_text())["bars"] == read_state(folder)["fingerprint"]
     assert load_evaluation({"data": {"path": "x.csv"}}, ["calibration=off"]).calibration == "off"
     stored = evaluate(settings(tmp_path / "s", models={"tiny": pair}, start="2012-11-01", calibration="stored"))
     assert Results(stored).models == ["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "window"), [({}, (12, 4)), ({"task": "price", "lookback": None, "horizon": None}, (40, 12))]
+)
+def test_a_run_is_calibrated_as_the_evaluation_forecasts(
+    run: Path, tmp_path: Path, asked: dict[str, Any], window: tuple[int, int]
+) -> None:
+    """Not as the run was trained, on windows of 24 + 4: what is fitted could not be used."""
+    mine = tmp_path / "mine"
+    shutil.copytree(run, mine, ignore=shutil.ignore_patterns("calibration.json"))
+    evaluation = settings(tmp_path / "e", models={"mine": str(mine)}, **{"lookback": 12, "paths": 4, **asked})
+    assert calibrate_missing(evaluation) == ["mine"]
+    model = ModelForecaster("mine", str(mine), evaluation.for_bars(load_bars(ASSET)))
+    found = model.calibration
+    assert found is not None, model.notes
+    assert (found.lookback, found.bands.steps) == window
+    assert calibrate_missing(evaluation) == []
 
 
 def test_too_few_bars_before_leave_it_uncalibrated_and_say_so(tmp_path: Path) -> None:

@@ -85,3 +85,26 @@ def test_every_moment_has_a_seed_of_its_own_before_1970_too() -> None:
     seeds = origins.seeds(0, windows)
     assert len(set(seeds)) == len(seeds) == 2 * 13
     assert origins.seeds(0, windows[5:7]) == seeds[5:7]
+
+
+def test_a_digest_tells_all_bars_up_to_the_last_of_the_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chandler.evaluation.walk_forward.origins._PIECE", 3)
+
+    def digest(a: Bars, b: Bars, **options: object) -> str:
+        store = BarStore.from_bars([a, b])
+        return find_origins(store, 3, 2, **{"stride": 2, "end": "2024-01-12", **options}).digest()  # type: ignore[arg-type]
+
+    def changed(bars: Bars, row: int, column: int) -> Bars:
+        values = bars.values.copy()
+        values[row, column] += 1e-3
+        return Bars(bars.symbol, bars.timestamps, values)
+
+    a, b = daily("A", "2024-01-01", 20), daily("B", "2024-01-05", 12)
+    whole = digest(a, b)
+    assert digest(changed(a, 11, 3), b) == digest(a, changed(b, 8, 5)) == digest(a, b.slice(0, 9)) == whole
+    others = [
+        digest(changed(a, 0, 5), b), digest(changed(a, 10, 0), b), digest(a, changed(b, 0, 4)), digest(a, b, stride=1),
+        digest(a, b.slice(1, 12)), digest(a, daily("C", "2024-01-05", 12)), digest(a, daily("B", "2024-01-05", 12, zone="UTC")),
+        digest(daily("A", "2024-01-01", 20, skip=(6,)), b),
+    ]  # fmt: skip
+    assert len({whole, *others}) == 1 + len(others)

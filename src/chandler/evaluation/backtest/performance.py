@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from chandler.errors import DataError
 from chandler.evaluation.backtest.panel import Array, Mask, Panel
+from chandler.text import count
 
 EQUAL = "equal"
+GAPS = 0.05
+"""Share of the bars that a benchmark may lack before it is said."""
 
 FORMULAS = {
     "annual_return": "V ** (N / T) - 1: V the value at the end over that at the start, T bars, N bars a year",
@@ -57,6 +60,41 @@ def benchmark_returns(panel: Panel, name: str, chosen: Mask | None = None) -> Ar
         raise DataError(f"benchmark: {name!r} is neither {EQUAL!r} nor a symbol of the data; there are, for example, "
                         f"{', '.join(panel.symbols[:5])}.")  # fmt: skip
     return np.nan_to_num(panel.returns()[:, panel.symbols.index(name)])
+
+
+def beside_benchmark(panel: Panel, name: str, scores: Array) -> tuple[Array, list[str]]:
+    """Scores (T, S) that can be held against a benchmark, and what is to be said of it.
+
+    A symbol that is the benchmark is not held; before its first bar it has no return to hold anything against.
+
+    Raises:
+        DataError: it begins after the last signal.
+    """
+    if name == EQUAL:
+        return scores, []
+    column, notes = panel.symbols.index(name), []
+    own, there = np.arange(len(panel.symbols)) == column, panel.has_bar[:, column]
+    before = np.cumsum(there) == 0
+    rows = np.flatnonzero(np.isfinite(scores[:, ~own]).any(axis=1))
+    early = int(before[rows].sum())
+    if early and early == len(rows):
+        raise DataError(
+            f"benchmark: {name} has no bar up to the last signal ({panel.times[rows[-1]]}), so there is nothing to hold "
+            "returns against. Choose another benchmark."
+        )
+    if early:
+        first = panel.times[int(before.sum())]
+        notes.append(
+            f"The benchmark {name} begins at {first}: the signals of {count(early, 'bar')} before are left out."
+        )
+    traded = there[rows[early] + 1 : rows[-1] + 2] if len(rows) else there[:0]
+    gaps = int((~traded).sum())
+    if gaps > GAPS * len(traded):
+        notes.append(
+            f"The benchmark {name} has no bar on {gaps:,} of the {len(traded):,} that are traded: it returns 0 there, and what "
+            "it made in between when it is back."
+        )
+    return np.where(own | before[:, None], np.nan, scores), notes
 
 
 def summarise(daily: pd.DataFrame, bars_per_year: float) -> dict[str, float]:

@@ -107,12 +107,10 @@ def backtest(
     performance.benchmark_returns(panel, settings.benchmark)  # one that there is not is said before the hours
     made, about = _signals(settings, store, panel, folder, force, overwrite, shown)
     scores, notes = score_matrix(made, panel, allow_left_out=settings.allow_left_out)
-    for note in notes:
+    scores, said = performance.beside_benchmark(panel, settings.benchmark, scores)
+    for note in (*notes, *said):
         shown.note(note)
-    notes = [*about.pop("notes", []), *notes]
-
-    if settings.benchmark in panel.symbols:
-        scores[:, panel.symbols.index(settings.benchmark)] = np.nan  # held against, not held
+    notes = [*about.pop("notes", []), *notes, *said]
     panel = panel.until(_last_bar(scores) + 1)
     scores = scores[: len(panel)]
     members = performance.universe(scores)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from chandler.data.store import BarStore
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.backtest.panel import Array, Ints, Panel
 from chandler.evaluation.backtest.settings import BacktestSettings
-from chandler.evaluation.walk_forward import Origins, PartStore, find_origins
+from chandler.evaluation.walk_forward import Origins, PartStore, find_origins, moment
 from chandler.forecasting import Forecaster, ForecastSettings
 from chandler.forecasting.engine import Sampling
 from chandler.progress import Progress
@@ -35,13 +35,18 @@ MADE_OF = "made_of.json"
 """Beside the parts: what they are made of."""
 
 
+@dataclass(frozen=True, eq=False)
 class SignalBars(Origins):
     """Bars after whose close a signal is made. What comes after is not asked for, so a symbol that ceases to trade
     is forecast until its last bar."""
 
+    calendar: Ints
+    """(T,) ns: the bars that can be traded."""
+
     def targets(self) -> Ints:
-        """(W,) ns: the moment after the bar."""
-        found: Ints = np.asarray(self.store.timestamps)[self.rows] + 1
+        """(W,) ns: the bar of the calendar that each signal is traded on, the next one."""
+        times = np.asarray(self.store.timestamps)[self.rows]
+        found: Ints = self.calendar[np.searchsorted(self.calendar, times, side="right")]
         return found
 
 
@@ -52,10 +57,17 @@ def signal_bars(store: BarStore, panel: Panel, lookback: int, every: int, start:
     Raises:
         DataError: none.
     """
-    end = panel.times[-1].isoformat()
-    found = find_origins(store, lookback, 0, stride=every, start=start, end=end)
-    last = int(panel.times.as_unit("ns").asi8[-1])
-    return SignalBars(**vars(found)).take(np.asarray(store.timestamps)[found.rows] < last)
+    end, calendar, times = panel.times[-1].isoformat(), panel.times.as_unit("ns").asi8, np.asarray(store.timestamps)
+    ranges = np.empty((len(store), 2), np.int64)
+    for number, zone in enumerate(store.zones):
+        lo, hi = (int(row) for row in store.offsets[number : number + 2])
+        first = moment(start, zone)
+        # Not the last bar of each symbol: one that ceased to trade, or paused, has it long before.
+        begin = calendar[0] if first is None else calendar[max(0, int(np.searchsorted(calendar, first)) - 1)]
+        ranges[number] = lo + np.searchsorted(times[lo:hi], (begin, calendar[-1]))
+    # The row after the origin is what has to lie in the range.
+    found = find_origins(store, lookback, 0, stride=every, start=start, end=end, ranges=ranges + np.array([1, 0]))
+    return SignalBars(**vars(found), calendar=calendar)
 
 
 def score(paths: Array, last: float) -> float:
@@ -224,13 +236,10 @@ def _chunks(rounds: Ints, size: int) -> Iterator[Ints]:
 
 def _claim(folder: Path, forecaster: Forecaster, bars: SignalBars, settings: BacktestSettings, horizon: int) -> None:
     """Say in the folder what its parts are made of; ConfigError where it holds something else."""
-    seen = hashlib.sha256()
-    for part in (bars.store.values, bars.store.timestamps, bars.numbers, bars.rows):
-        seen.update(np.ascontiguousarray(part[:]).tobytes())
     drawn = ("paths", "temperature", "top_p", "top_k", "anchor", "overflow", "precision", "seed", "chunk", "every")
     claim = {name: getattr(settings, name) for name in drawn} | {
         "lookback": bars.lookback, "horizon": horizon, "calendar": settings.data.calendar,
-        "model": weights_hash(forecaster.tokenizer, forecaster.predictor), "bars": seen.hexdigest()[:16],
+        "model": weights_hash(forecaster.tokenizer, forecaster.predictor), "bars": bars.digest(),
     }  # fmt: skip
     path = folder / MADE_OF
     if not path.is_file():

@@ -104,9 +104,10 @@ def generation(
         f"{len(origins):,} windows of {settings.lookback} + {settings.horizon} bars; the last {int(test.sum()):,} judge"
     )
     rows: list[dict[str, Any]] = []
+    bars = origins.digest()
     notes = [note for model in models.values() for note in model.notes if "calibration" not in note]
     for name, make, facts in _contenders(settings, models, origins):
-        path, claim = folder / SAMPLES / f"{slug(name)}.npz", _claim(settings, origins, facts)
+        path, claim = folder / SAMPLES / f"{slug(name)}.npz", _claim(settings, bars, facts)
         made = _sampled(path, claim, make, origins, settings.chunk, shown.track(name, len(origins)))
         rows.append({"name": name, **judge(real, made, test, origins.rounds, seed=settings.seed)})
         shown.note(
@@ -201,12 +202,11 @@ def _forecast(model: ModelForecaster, origins: Origins, windows: Ints) -> list[A
     return [one.paths[0] for one in made]
 
 
-def _claim(settings: EvaluationSettings, origins: Origins, facts: Any) -> str:
-    """What samples depend on."""
+def _claim(settings: EvaluationSettings, bars: str, facts: Any) -> str:
+    """What samples depend on; `bars`: the digest of the windows."""
     free = {"out", "models", "baselines", "levels", "device", "chunk", "paths"}
     drawn = settings.model_dump(mode="json", exclude=free)
-    last = float(origins.store.values[origins.rows, CLOSE].sum())
-    return json.dumps([drawn, facts, len(origins), last], sort_keys=True)
+    return json.dumps([drawn, facts, bars], sort_keys=True)
 
 
 def _sampled(path: Path, claim: str, make: Make, origins: Origins, chunk: int, track: Track) -> Array:

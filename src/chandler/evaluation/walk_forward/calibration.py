@@ -20,7 +20,7 @@ from chandler.evaluation.walk_forward.contamination import exposure, hand_on
 from chandler.evaluation.walk_forward.forecasters import ModelForecaster, forecast_windows, open_model
 from chandler.evaluation.walk_forward.origins import Ints, Origins, find_origins
 from chandler.evaluation.walk_forward.part_store import chunks_of, in_chunks, inputs
-from chandler.evaluation.walk_forward.settings import EvaluationSettings
+from chandler.evaluation.walk_forward.settings import AUTO, EvaluationSettings
 from chandler.forecasting import (
     MIN_HISTORY,
     NAIVE,
@@ -264,22 +264,27 @@ def _enough(windows: int, rounds: int, overlap: int) -> None:
 
 
 def calibrate_missing(settings: EvaluationSettings, progress: Progress | None = None) -> list[str]:
-    """Calibrate every run of an evaluation that has no calibration, with its sampling; the names of those that were.
+    """Calibrate every run of an evaluation that has no calibration, with its windows and sampling; the names of those that
+    were.
 
     What is no run folder (a release, a pair) has no validation period and is passed over with a word.
     """
-    shown, done = progress or Progress(), []
-    how = settings.model_dump(include={"horizon", "paths", "temperature", "top_p", "top_k", "anchor", "seed", "device"})
+    shown, runs = progress or Progress(), {}
     for name, source in settings.models.items():
         folder = Path(source).expanduser()
         if Calibration.load(folder) is not None:
             continue
-        if not (folder / "config.yaml").is_file():
+        if (folder / "config.yaml").is_file():
+            runs[name] = folder
+        else:
             shown.note(f"{name} is no run folder: it is calibrated on the bars before the first that is forecast.")
-            continue
+    if runs and AUTO in (settings.lookback, settings.horizon):
+        settings = settings.for_bars(load_clean(settings.data)[0])
+    sampled = {"paths", "temperature", "top_p", "top_k", "anchor", "seed", "device"}
+    how = settings.model_dump(include={"lookback", "horizon", *sampled})
+    for folder in runs.values():
         calibrate(folder, **how, progress=shown)
-        done.append(name)
-    return done
+    return list(runs)
 
 
 def _source(data: str | Sequence[str] | SourceSettings | None) -> SourceSettings:

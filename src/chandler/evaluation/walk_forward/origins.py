@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from dataclasses import dataclass, replace
 from typing import Self
@@ -16,6 +17,8 @@ from chandler.data.store import BarStore
 from chandler.errors import DataError
 
 Ints = NDArray[np.int64]
+_PIECE = 1 << 20
+"""Rows that are read at a time for a digest: a store may be larger than the memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +69,21 @@ class Origins:
         # Entropy is not negative, moments before 1970 are.
         pairs = zip(names, times.astype(np.uint64), strict=True)
         return [int(np.random.SeedSequence([seed, name, int(time)]).generate_state(1)[0]) for name, time in pairs]
+
+    def digest(self) -> str:
+        """Of the windows, and of all bars up to the last of theirs, which contenders and calibrations are fitted on. Bars
+        that come later do not change it."""
+        store, end, seen = self.store, self.period()[1], hashlib.sha256()
+        times, offsets = np.asarray(store.timestamps), store.offsets.tolist()
+        for name, zone, lo, hi in zip(store.symbols, store.zones, offsets[:-1], offsets[1:], strict=True):
+            hi = lo + int(np.searchsorted(times[lo:hi], end, side="right"))
+            seen.update(f"{name}\0{zone}\0{hi - lo}\0".encode())
+            for begin in range(lo, hi, _PIECE):
+                for part in (times, store.values):
+                    seen.update(np.ascontiguousarray(part[begin : min(hi, begin + _PIECE)]).data)
+        for part in (self.numbers, self.rows - store.offsets[self.numbers]):
+            seen.update(np.ascontiguousarray(part, np.int64).data)
+        return seen.hexdigest()[:16]
 
     def take(self, chosen: NDArray[np.bool_]) -> Self:
         """The chosen windows."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from chandler.atomic import atomic_file
 from chandler.data import SourceSettings
 from chandler.data.reading import opened
+from chandler.errors import ConfigError
 from chandler.places import existing
 from chandler.progress import Progress
 
@@ -50,8 +51,8 @@ class PartStore:
             path.unlink()
 
     def tables(self) -> Iterator[pa.Table]:
-        """The parts in order, one at a time."""
-        return map(pq.read_table, self.paths)
+        """The parts in order, one at a time. ConfigError: one that cannot be read."""
+        return (read_table(path, "Remove it: the same command makes it anew.") for path in self.paths)
 
 
 def in_chunks(
@@ -84,6 +85,22 @@ def write_table(path: Path, table: pa.Table | pd.DataFrame) -> None:
         table = pa.Table.from_pandas(table, preserve_index=False)
     with atomic_file(path) as scratch:
         pq.write_table(table, scratch, compression="zstd")
+
+
+def read_table(path: Path, remedy: str, columns: list[str] | None = None) -> pa.Table:
+    """What `write_table` wrote.
+
+    Args:
+        remedy: a sentence on how to come by another one.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return pq.read_table(path, columns=columns)
+    except (OSError, ValueError) as error:
+        said = str(error).split(": ")[-1].strip(" .\n")
+        raise ConfigError(f"{path}: cannot be read, or only in part ({said}). {remedy}") from error
 
 
 def model_parts(source: str) -> list[str]:

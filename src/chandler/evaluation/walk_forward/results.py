@@ -10,13 +10,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
+import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
 
 from chandler.data import FEATURES
 from chandler.errors import ConfigError
 from chandler.evaluation.walk_forward.forecasters import CALIBRATED
+from chandler.evaluation.walk_forward.part_store import read_table
 from chandler.evaluation.walk_forward.runner import CONFIG, SCORES, read_state
 from chandler.evaluation.walk_forward.scores import quantile_name
 from chandler.measures import (
@@ -82,7 +83,7 @@ class Results:
     """The forecasts of an evaluation, as (W, H) arrays by model and column."""
 
     def __init__(self, folder: str | Path) -> None:
-        """Raises ConfigError where there is no finished evaluation."""
+        """Raises ConfigError where there is no finished evaluation, or one whose scores cannot be read."""
         self.folder = Path(folder)
         self.state = read_state(self.folder)
         if not (self.folder / SCORES).is_file():
@@ -90,7 +91,7 @@ class Results:
                 f"{folder}: the evaluation has not finished. The same `chandler evaluate` goes on with it."
             )
         self.config: dict[str, Any] = yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8"))
-        index = pq.read_table(self.folder / SCORES, columns=["model", "window", "step"]).to_pandas()
+        index = self.table(SCORES, ["model", "window", "step"]).to_pandas()
         self.names: list[str] = list(index["model"].unique())
         codes = index["model"].map({name: code for code, name in enumerate(self.names)}).to_numpy()
         self._place = (codes, index["window"].to_numpy(), index["step"].to_numpy() - 1)
@@ -117,6 +118,11 @@ class Results:
         """Bars ahead."""
         return int(self._shape[2])
 
+    def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """A Parquet file of the folder. ConfigError: it cannot be read."""
+        remedy = "The same `chandler evaluate` writes it anew; what was forecast is kept."
+        return read_table(self.folder / name, remedy, columns)
+
     def column(self, model: str, name: str) -> NDArray[Any]:
         """One column of one model, (W, H)."""
         found: NDArray[Any] = self._whole(name)[self.names.index(model)]
@@ -125,7 +131,7 @@ class Results:
     @_kept
     def _whole(self, name: str) -> NDArray[Any]:
         """One column of all models, (models, W, H)."""
-        values = pq.read_table(self.folder / SCORES, columns=[name]).column(0).to_pandas().to_numpy()
+        values = self.table(SCORES, [name]).column(0).to_pandas().to_numpy()
         whole = np.empty(self._shape, values.dtype)
         whole[self._place] = values
         return whole

@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from chandler.atomic import write_text
-from chandler.data import CLOSE, load_clean, note_lines
+from chandler.data import load_clean, note_lines
 from chandler.data.inspection import findings
 from chandler.engines import Engine, Local, engine_of
 from chandler.errors import ChandlerError, ConfigError, DataError
@@ -134,7 +134,7 @@ def evaluate(
         # As it will be read back: tuples become lists.
         facts = contenders[name] = json.loads(json.dumps({**contender.facts, "notes": list(contender.notes)}))
         parts = PartStore(folder / PARTS / slug(name), chunks)
-        if kept.get(name) not in (None, facts):
+        if kept.get(name) != facts:  # parts without a record may be of anything
             parts.clear()
         _write_state(folder, {**state, "contenders": {**kept, **contenders}, "finished": False})
         stores.append(parts)
@@ -149,7 +149,8 @@ def evaluate(
         raise ConfigError("there is nothing left to evaluate: give models, or baselines that need no fit.")
     spread.fill(chosen, stores, shown)
     join((table for parts in stores for table in parts.tables()), folder / SCORES)
-    _write_state(folder, {**state, "finished": True})
+    others = {name: facts for name, facts in kept.items() if name not in contenders}
+    _write_state(folder, {**state, "kept": others, "finished": True})
     EVALUATION.clear(folder, only={WORK})
     return folder
 
@@ -182,13 +183,16 @@ def _calibrate(model: ModelForecaster, folder: Path, origins: Origins, shown: Pr
     """
     if model.calibration is not None:
         return
-    path, weights = folder / CALIBRATIONS / f"{slug(model.name)}.json", model.weights
+    before = read_state(folder)
+    path, fitted = (
+        folder / CALIBRATIONS / f"{slug(model.name)}.json",
+        {"weights": model.weights, "bars": before["fingerprint"]},
+    )
     with suppress(OSError, ValueError, KeyError, TypeError, ChandlerError):  # missing or damaged: fitted again
         kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["weights"] == weights:
+        if all(kept[name] == value for name, value in fitted.items()):
             model.calibration = Calibration.from_dict(kept["calibration"])
             return
-    before = read_state(folder)
     _write_state(folder, {**before, "calibrating": model.name})
     try:
         model.calibration = calibration_before(model, origins, shown)
@@ -198,7 +202,7 @@ def _calibrate(model: ModelForecaster, folder: Path, origins: Origins, shown: Pr
     finally:
         _write_state(folder, before)
     path.parent.mkdir(exist_ok=True)
-    write_text(path, json.dumps({"weights": weights, "calibration": model.calibration.to_dict()}, indent=1))
+    write_text(path, json.dumps({**fitted, "calibration": model.calibration.to_dict()}, indent=1))
 
 
 def _examples(origins: Origins, seed: int, count: int = 6, rows: int = 45) -> pa.Table:
@@ -216,7 +220,6 @@ def _state(settings: EvaluationSettings, origins: Origins, begin: str | None) ->
     """What the folder remembers: enough to tell whether parts belong to these settings and these bars."""
     store = origins.store
     first, last = origins.targets(), np.asarray(store.timestamps)[origins.rows + origins.horizon]
-    closes = np.asarray(store.values[origins.rows, CLOSE], np.float64)
     return {
         "chandler": __version__,
         "settings": {k: v for k, v in settings.model_dump(mode="json").items() if k not in _FREE},
@@ -229,8 +232,7 @@ def _state(settings: EvaluationSettings, origins: Origins, begin: str | None) ->
         "zones": sorted({str(zone) for zone in store.zones}),
         "first": str(np.datetime64(int(first.min()), "ns").astype("datetime64[s]")),
         "last": str(np.datetime64(int(last.max()), "ns").astype("datetime64[s]")),
-        # Weighted by place, so that exchanged rows are noticed; rounded, since sums differ in their last bits.
-        "fingerprint": f"{float(closes @ np.arange(1, len(closes) + 1)):.9g} {int(first.sum() % 2**31)}",
+        "fingerprint": origins.digest(),
     }
 
 
@@ -250,14 +252,18 @@ def _open(folder: Path, state: dict[str, Any], overwrite: bool) -> dict[str, Any
         return {}
     before = read_state(folder)
     changed = [key for key in state["settings"] if before.get("settings", {}).get(key) != state["settings"][key]]
-    changed += [key for key in ("start", "windows", "fingerprint") if before.get(key) != state[key] and not changed]
+    changed += [key for key in ("start", "windows") if before.get(key) != state[key] and not changed]
     if changed:
         raise ConfigError(
             f"{folder} holds an evaluation with other settings ({', '.join(changed)} changed). Go on with those "
             "settings, choose another folder (out=), or begin anew with overwrite=True."
         )
-    found: dict[str, Any] = before.get("contenders", {})
-    return found
+    if before.get("fingerprint") != state["fingerprint"]:
+        raise ConfigError(
+            f"{folder} holds an evaluation of other bars (they have changed since, or it is of an earlier version, which did "
+            "not tell). Choose another folder (out=), or begin anew with overwrite=True."
+        )
+    return {**before.get("kept", {}), **before.get("contenders", {})}
 
 
 def read_state(folder: str | Path) -> dict[str, Any]:
