@@ -15,8 +15,13 @@ from chandler.data import load_bars
 from chandler.errors import ConfigError
 from chandler.evaluation.backtest.runner import load_backtest
 from chandler.evaluation.tasks.generation import generation, past_stretch, shuffled_bars
+from chandler.evaluation.tasks.measures import task_table
 from chandler.evaluation.walk_forward.paper import SAMPLING, window_for
+from chandler.evaluation.walk_forward.results import Results
+from chandler.evaluation.walk_forward.runner import evaluate
 from chandler.evaluation.walk_forward.settings import load_evaluation
+from chandler.measures import newey_west_t
+from chandler.text import signed
 
 ASSET = Path(chandler.__file__).parent / "assets" / "bokeh_stocks_1d.csv.gz"
 ROOT = Path(__file__).parents[3]
@@ -76,6 +81,24 @@ def test_shipped_evaluations_run(task, head, tmp_path, capsys):
     assert head in said
     assert "tiny" in said
     assert f"The paper's task: {task}" in (out / "report.html").read_text()
+
+
+def test_the_t_of_the_price_task_is_that_of_the_mean_shown_and_knows_that_windows_overlap(tmp_path):
+    """Windows of 12 bars, an origin on each bar; symbols are not on all of them."""
+    frame = pd.read_csv(ASSET).query("symbol in ('IBM', 'AAPL') and timestamp >= '2012-06-01'")
+    frame = frame[(frame["symbol"] == "AAPL") | (frame["timestamp"] >= "2012-11-01")]
+    frame.to_csv(tmp_path / "bars.csv", index=False)
+    asked = {"task": "price", "data": {"path": str(tmp_path / "bars.csv")}, "out": str(tmp_path / "e"), "lookback": 20,
+             "horizon": 12, "stride": 1, "baselines": ["bootstrap"]}  # fmt: skip
+    results = Results(evaluate(load_evaluation(asked)))
+    kinds = ("ic", "rank_ic")
+    linear, ranked = (results.by_round(results.path_correlations("bootstrap", kind)["close"]) for kind in kinds)
+    assert abs(ranked.mean() - results.path_correlations("bootstrap", "rank_ic")["close"].mean()) > 0.001
+    t = newey_west_t(ranked, 12).t
+    assert abs(t - newey_west_t(ranked).t) > 0.1
+    [(name, cells)] = task_table(results, "price").rows
+    assert name == "bootstrap"
+    assert cells[:3] == (signed(linear.mean()), signed(ranked.mean()), f"{t:.1f}")
 
 
 def test_the_shipped_backtest_runs(tmp_path, capsys):

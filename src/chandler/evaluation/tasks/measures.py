@@ -12,11 +12,11 @@ import numpy as np
 
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward import Results
-from chandler.measures import ic, newey_west_t, r2, rank_ic, variance_mae
+from chandler.measures import ic, r2, rank_ic, variance_mae
 from chandler.text import aligned, signed
 
 TITLES = {
-    "price": "Price: correlation of predicted and true path, per window, mean over open, high, low and close",
+    "price": "Price: correlation of predicted and true path, mean over open, high, low and close, then symbols, then origins",
     "return": "Return: correlation of predicted and true return at the last step, across windows",
     "volatility": "Volatility: sum of squared log returns inside the path against what came",
 }
@@ -45,8 +45,9 @@ def task_table(results: Results, task: str) -> TaskTable:
     """The measures of a task, models first, then baselines.
 
     price: per window the (rank) correlation along the mean path, averaged over the prices that a contender predicts
-    (baselines: the close), then over windows; t by Newey-West over origins. return: r = mean close at the last step /
-    last close - 1 against the true one, over all windows at once as in the paper, and by date across symbols.
+    (baselines: the close), then over the symbols of an origin, then over the origins, whose overlap the t of that mean
+    takes into account (Newey-West). return: r = mean close at the last step / last close - 1 against the true one, over all
+    windows at once as in the paper, and by date across symbols.
     volatility: MAE and R2 of the variance over the horizon, in squared log returns; the difference in MAE to the
     naive contender with its verdict.
 
@@ -65,8 +66,8 @@ def task_table(results: Results, task: str) -> TaskTable:
 def _price(results: Results, name: str) -> tuple[str, ...]:
     # Mean over the prices whose path has an order: a flat one (the last close) has no correlation.
     linear, ranked = (results.path_correlations(name, kind).mean(axis=1) for kind in ("ic", "rank_ic"))
-    found = newey_west_t(results.by_round(ranked).to_numpy())
-    return signed(linear.mean()), signed(ranked.mean()), _plain(found.t, 1)
+    found = results.estimate(results.by_round(ranked))
+    return signed(results.by_round(linear).mean()), signed(found.mean), _plain(found.t, 1)
 
 
 def _return(results: Results, name: str) -> tuple[str, ...]:

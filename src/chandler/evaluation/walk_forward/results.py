@@ -196,6 +196,12 @@ class Results:
         """Means of values (W,) over the windows of each round, in order of time."""
         return pd.Series(values).groupby(self.rounds).mean()
 
+    def estimate(self, by_round: pd.Series) -> Estimate:
+        """Of a mean over rounds, whose windows may overlap."""
+        count = int(by_round.notna().sum())
+        lags = None if count < 4 else min(max(self.overlap, int(4 * (count / 100) ** (2 / 9))), count - 1)
+        return newey_west_t(by_round.to_numpy(), lags)
+
     def crps_by_round(self, model: str) -> Array:
         """(rounds, H) CRPS over the last close, means over the windows of each round, in order of time."""
         each = pd.DataFrame(self.column(model, "crps") / self.truth("last"))
@@ -224,27 +230,27 @@ class Results:
     def direction(self, model: str) -> Estimate:
         """Share of windows whose last bar lies on the side that the mean return names, over the rounds."""
         if not self.prices(model):
-            return self._estimate(pd.Series([np.nan]))
+            return self.estimate(pd.Series([np.nan]))
         said = np.round(self.column(model, "mean_return")[:, -1], 12)
         right = direction(said, self.truth("truth_close")[:, -1] - self.truth("last")[:, -1])
-        found = self._estimate(self.by_round(right) - 0.5)
+        found = self.estimate(self.by_round(right) - 0.5)
         return replace(found, mean=found.mean + 0.5)
 
     def rank_ic(self, model: str, *, kind: Kind = "rank_ic") -> Estimate:
         """Across symbols: the forecast of the return at the last step against what came, one value a round."""
         if not self.prices(model):
-            return self._estimate(pd.Series([np.nan]))
+            return self.estimate(pd.Series([np.nan]))
         frame = pd.DataFrame({
             "round": self.rounds,
             "forecast": self.column(model, "mean_return")[:, -1],
             "truth": np.log(self.truth("truth_close")[:, -1] / self.truth("last")[:, -1]),
         })  # fmt: skip
-        return self._estimate(cross_section(frame, "round", "forecast", "truth", kind=kind))
+        return self.estimate(cross_section(frame, "round", "forecast", "truth", kind=kind))
 
     def path_ic(self, model: str) -> Estimate:
         """Along the path: the mean path's rank correlation with the true one, over open, high, low and close."""
         each = self.path_correlations(model, "rank_ic")
-        return self._estimate(self.by_round(each.mean(axis=1, skipna=False)) if len(each) else pd.Series([np.nan]))
+        return self.estimate(self.by_round(each.mean(axis=1, skipna=False)) if len(each) else pd.Series([np.nan]))
 
     @_kept
     def path_correlations(self, model: str, kind: Kind) -> pd.DataFrame:
@@ -336,9 +342,3 @@ class Results:
         """Windows by mark, without those that have none."""
         found, counts = np.unique(self.column(model, "mark")[:, 0].astype(str), return_counts=True)
         return {str(mark): int(count) for mark, count in zip(found, counts, strict=True) if mark}
-
-    def _estimate(self, by_round: pd.Series) -> Estimate:
-        """Of a mean over rounds, whose windows may overlap."""
-        count = int(by_round.notna().sum())
-        lags = None if count < 4 else min(max(self.overlap, int(4 * (count / 100) ** (2 / 9))), count - 1)
-        return newey_west_t(by_round.to_numpy(), lags)
