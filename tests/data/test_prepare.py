@@ -141,6 +141,25 @@ def test_splits_survive_in_the_manifest(tmp_path):
     assert store.segments.tolist() == [[0, 20], [20, 39], [39, 79]]
 
 
+@pytest.mark.parametrize("before", [19, 20, 21, 22, 30])
+def test_a_split_stays_where_a_file_grows_at_it(tmp_path, before):
+    data, folder = tmp_path / "data", tmp_path / "store"
+    data.mkdir()
+    whole = table(40)
+    whole.loc[20, "close"] = np.nan
+    whole.iloc[:before].to_csv(data / "S0.csv", index=False)
+    prepare(data, folder, workers=1, missing="split")
+    whole.to_csv(data / "S0.csv", index=False)
+    store = prepare(data, folder, workers=1, missing="split")
+    assert store.segments.tolist() == [[0, 20], [20, 39]]
+    same(store, load_bars(data, missing="split"))
+    lines = (folder / MANIFEST).read_text().splitlines()  # of before, when that was not noted
+    older = [{**json.loads(line), "pieces": [{k: v for k, v in piece.items() if k != "apart"} for piece in
+             json.loads(line)["pieces"]]} for line in lines]  # fmt: skip
+    (folder / MANIFEST).write_text("".join(json.dumps(line) + "\n" for line in older))
+    assert load_bars(folder).rows == 39
+
+
 SCRIPT = """
 import sys
 from chandler.data.prepare import prepare

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timezone
 from typing import Any, Literal, TypedDict, Unpack
@@ -144,14 +144,15 @@ def slice_segments(segments: np.ndarray | None, lo: int, hi: int) -> np.ndarray 
     return inside[inside[:, 1] > inside[:, 0]]
 
 
-def join_segments(parts: Iterable[tuple[Any, int]]) -> np.ndarray:
+def join_segments(parts: Iterable[tuple[Any, int]], apart: Collection[int] = ()) -> np.ndarray:
     """The segments (G, 2) int64 of rows that follow one another: of each part its own (None: one of all its rows) and how
-    many rows it has. The joint of two parts splits nothing."""
+    many rows it has. The joint of two parts splits nothing, but for the parts (by number) that stand `apart` from the one
+    before."""
     joined: list[list[int]] = []
     offset = 0
-    for segments, rows in parts:
+    for number, (segments, rows) in enumerate(parts):
         for lo, hi in [(0, rows)] if segments is None else segments:
-            if joined and lo == 0 and joined[-1][1] == offset:
+            if joined and lo == 0 and joined[-1][1] == offset and number not in apart:
                 joined[-1][1] = offset + hi
             else:
                 joined.append([offset + lo, offset + hi])

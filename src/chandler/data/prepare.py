@@ -210,7 +210,8 @@ class _Run:
         ticks = one.arrays["timestamps"]
         segments = None if one.segments is None else one.segments.tolist()
         start = self.writer.append(one.arrays)
-        return Chunk(one.symbol, one.zone, start, len(ticks), int(ticks[0]), int(ticks[-1]), segments, one.notes)
+        first, last = int(ticks[0]), int(ticks[-1])
+        return Chunk(one.symbol, one.zone, start, len(ticks), first, last, segments, one.notes, one.apart)
 
     def _fresh(self, one: SymbolArrays, source: str) -> SymbolArrays:
         """The rows of a symbol that are behind those in the store. DataError where the others differ from them."""
@@ -239,7 +240,8 @@ class _Run:
         self._compare(one, own, where)
         new = int(np.searchsorted(ticks, max(piece.last for piece in own), side="right"))
         arrays = {name: array[new:] for name, array in one.arrays.items()}
-        return replace(one, arrays=arrays, segments=slice_segments(one.segments, new, len(ticks)))
+        apart = one.segments is not None and new in one.segments[:, 0]
+        return replace(one, arrays=arrays, segments=slice_segments(one.segments, new, len(ticks)), apart=apart)
 
     def _compare(self, one: SymbolArrays, there: list[Chunk], where: str) -> None:
         ticks, values = one.arrays["timestamps"], one.arrays["values"]
@@ -276,6 +278,8 @@ class SymbolArrays:
     arrays: dict[str, np.ndarray]
     segments: np.ndarray | None
     notes: tuple[Note, ...]
+    apart: bool = False
+    """See `Chunk`."""
 
 
 @dataclass(frozen=True)
