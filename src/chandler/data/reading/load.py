@@ -108,7 +108,8 @@ def read_file(
     """
     symbol = archive_symbol(source.stem) or source.stem
     try:
-        table = _table(source, options, threads, typed=options.date_format is None)
+        # A decimal comma is of what was written: 1.234 must not become a number before.
+        table = _table(source, options, threads, typed=options.date_format is None and options.decimal != ",")
         if table.typed:
             with suppress(DataError):  # the long way finds the words for it, in what was written
                 return validate_table(table, options, symbol, left)
@@ -274,7 +275,8 @@ def _is_store(path: str | Path) -> bool:
 def _table(source: Source, options: ReadingOptions, threads: bool, typed: bool = False) -> RawTable:
     columns = options.columns
     if source.suffix in TEXT:
-        return read_text(source, columns, also=options.where or (), typed=typed, threads=threads)
+        also, decimal = options.where or (), options.decimal
+        return read_text(source, columns, also=also, decimal=decimal, typed=typed, threads=threads)
     if source.suffix in ROWS:
         return read_json(source, columns)
     if source.suffix in COLUMNAR:
