@@ -24,6 +24,7 @@ from chandler.data.notes import Note
 from chandler.data.parallel import map_threads, ordered_map
 from chandler.data.qlib import PREFIX, require_qlib
 from chandler.data.reading import (
+    OF_TABLES,
     ReadingKeywords,
     ReadingOptions,
     Source,
@@ -95,6 +96,7 @@ def prepare(
         if inside in (place, *place.parents) and (folder / META).is_file():
             raise DataError(f"{folder}: {path} is read, and lies in the folder to write. Prepare into another folder.")
         if path.startswith(PREFIX):
+            chosen.refuse(OF_TABLES, f"{path}: a Qlib folder")
             continue
         files, unlisted = find_files(path)
         sources += files

@@ -7,7 +7,7 @@ from dataclasses import fields
 import pandas as pd
 import pytest
 
-from chandler.data import Bars, SourceSettings, load_bars, prepare
+from chandler.data import Bars, SourceSettings, load_bars, load_source, prepare, write_qlib
 from chandler.data.reading import ReadingKeywords, ReadingOptions
 from chandler.errors import DataError
 
@@ -55,6 +55,47 @@ def test_an_option_that_there_is_not_is_no_option():
         load_bars(ROWS, colums={"close": "close"})
     with pytest.raises(TypeError, match="unexpected keyword argument 'start'"):
         Bars.from_frame(ROWS, start="2024-01-04")  # of many symbols' bars, not of a frame
+
+
+TABLES = {"columns": {"close": "c"}, "where": {"symbol": "A"}, "timezone": "UTC", "date_format": "%Y", "decimal": ",",
+          "price_scale": 10.0}  # fmt: skip
+
+
+def test_bars_that_were_read_before_refuse_what_says_how_a_table_is_read(tmp_path):
+    store = load_bars(ROWS)
+    folder = str(store.save(tmp_path / "bars.store"))
+    given = {**TABLES, "adjust": "none"}
+    for source in (folder, [folder], store, [store], store["series"], {"A": store["series"]}):
+        with pytest.raises(DataError) as refused:
+            load_bars(source, **given)
+        assert all(f"{name}=" in str(refused.value) for name in given)
+        for name, value in given.items():
+            with pytest.raises(DataError, match=f"nothing comes of {name}=. Leave that out"):
+                load_bars(source, **{name: value})
+        with pytest.raises(DataError, match="market and freq are of Qlib folders"):
+            load_bars(source, market="csi300")
+        # These are taken: what they ask for is there, or is true of these bars.
+        bars = load_bars(source, start="2024-01-04", end="2024-01-04", join=True, skip_bad=True, missing="split",
+                         unsorted="sort", columns={}, where=None)  # fmt: skip
+        assert bars.rows == 1
+    with pytest.raises(DataError, match=r"bars\.store: a store has bars that are no table"):
+        load_source(SourceSettings(path=folder, where={"symbol": "A"}))
+
+
+def test_qlib_folders_refuse_what_says_how_a_table_is_read(tmp_path):
+    write_qlib(load_bars(ROWS), tmp_path / "q")
+    source = f"qlib:{tmp_path / 'q'}"
+    for name, value in TABLES.items():
+        with pytest.raises(
+            DataError, match=f"a Qlib folder has bars that are no table to be read: nothing comes of {name}="
+        ):
+            load_bars(source, **{name: value})
+        with pytest.raises(DataError, match=f"nothing comes of {name}="):
+            prepare(source, tmp_path / "store", **{name: value})
+    assert not (tmp_path / "store").exists()
+    assert load_bars(source, adjust="none", market="all", missing="split", start="2024-01-04").rows == 2
+    write_qlib(load_bars(ROWS), tmp_path / "mine", market="mine")
+    assert len(load_bars([f"qlib:{tmp_path / 'mine'}", load_bars({"C": ROWS})], market="mine")) == 2
 
 
 def test_symbols_and_dates_select_what_has_rows():

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from chandler.data import load_bars
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward import results as results_module
 from chandler.evaluation.walk_forward.calibration import calibrate
@@ -281,6 +283,16 @@ def test_a_model_without_a_run_is_calibrated_on_bars_of_its_own(tmp_path: Path) 
     assert read.calibration.to_dict() == found.to_dict()
     assert (out / "predictor" / "notes.txt").read_text() == "mine"
     assert found.blend is not None
+
+
+def test_a_run_is_calibrated_on_its_bars_in_a_store_however_its_files_were_read(run: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(run, tmp_path / "run"))
+    config = yaml.safe_load((own / "config.yaml").read_text())
+    config["data"] |= {"adjust": "none", "price_scale": 1.0}
+    (own / "config.yaml").write_text(yaml.safe_dump(config))
+    store = load_bars(ASSET, adjust="none").save(tmp_path / "store")
+    found = [calibrate(own, data=data, paths=20, stride=10, device="cpu") for data in (str(ASSET), str(store))]
+    assert found[0].to_dict() == found[1].to_dict()
 
 
 class Watching(Progress):
