@@ -18,7 +18,7 @@ import numpy as np
 
 from chandler.atomic import locked, write_text
 from chandler.data.bars import Bars, slice_segments
-from chandler.data.calendars import time_features
+from chandler.data.calendars import time_features, zone_name
 from chandler.data.columns import FEATURES
 from chandler.data.notes import Note
 from chandler.data.parallel import map_threads, ordered_map
@@ -329,8 +329,7 @@ def _arrays(bars: Bars) -> SymbolArrays:
         "timestamps": bars.timestamps.as_unit("ns").asi8,
         "stamps": time_features(bars.timestamps),
     }
-    zone = None if bars.timestamps.tz is None else str(bars.timestamps.tz)
-    return SymbolArrays(bars.symbol, zone, arrays, bars.segments, bars.notes)
+    return SymbolArrays(bars.symbol, zone_name(bars.timestamps.tz), arrays, bars.segments, bars.notes)
 
 
 def _read_qlib(source: str, entries: Mapping[str, ManifestEntry], options: ReadingOptions) -> ReadResult:

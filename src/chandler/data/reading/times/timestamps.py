@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from chandler.data.columns import Column, as_series
 from chandler.data.reading.numbers import arrow_text
 from chandler.data.reading.times.weekdays import without_weekdays
-from chandler.data.reading.times.zones import in_zone, offset_seconds, zone_of
+from chandler.data.reading.times.zones import in_zone, named_zone, offset_seconds, zone_of
 from chandler.errors import DataError
 from chandler.text import count
 
@@ -88,6 +88,7 @@ def parse_times(
     naive = times.index.tz is None
     asked, reason = (stated or (None, "")) if timezone is None and naive else (timezone, "as asked")
     index, odd = in_zone(times.index, asked, series)
+    index, unnamed = named_zone(index)
     zone = ""
     if asked is not None:
         zone = f"times: {'wall clock in' if naive else f'from {times.index.tz} to'} {asked}, {reason}"
@@ -96,7 +97,10 @@ def parse_times(
     elif not re.search("zone|1970", "".join(times.notes)):
         zone = f"times: in {index.tz}, by the offsets written"
     return Times(
-        index, times.notes + ((zone,) if zone else ()) + odd, times.hint, _remedy(raw, np.asarray(index.isna()))
+        index,
+        times.notes + ((zone,) if zone else ()) + odd + unnamed,
+        times.hint,
+        _remedy(raw, np.asarray(index.isna())),
     )
 
 
