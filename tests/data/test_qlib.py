@@ -70,6 +70,17 @@ def test_markets_are_lists_with_dates_and_factors_can_be_taken_out(folder):
     assert raw.values[0, 5] == pytest.approx(200 * 5.1, rel=1e-6)  # traded value needs no factor
 
 
+def test_a_market_may_list_any_date(folder):
+    (folder / "instruments" / "all.txt").write_text(
+        "SH600000\t0001-01-01\t9999-12-31\nSZ000001\t2024-01-04\t2300-01-01\n"
+    )
+    store = load_bars(f"qlib:{folder}")
+    assert [len(bars) for bars in store] == [5, 4]
+    (folder / "instruments" / "all.txt").write_text("SH600000\tsoon\t9999-12-31\n")
+    with pytest.raises(DataError, match="line 1 is not 'symbol, start, end'"):
+        load_bars(f"qlib:{folder}")
+
+
 def test_a_suspension_stays_where_a_folder_grows_at_it(folder, tmp_path):
     (folder / "calendars" / "day.txt").write_text("\n".join(DAYS[:3]) + "\n")
     for name in ("open", "high", "low", "close"):

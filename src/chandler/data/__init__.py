@@ -6,7 +6,7 @@ The way through: `Bars` (bars) are one symbol's rows. `load_bars` (reading) make
 after a bar; inspection tells what is wrong with a store.
 """
 
-from chandler.data.bars import Bars
+from chandler.data.bars import Bars, moment_of
 from chandler.data.calendars import (
     Schedule,
     calendar_names,
@@ -83,6 +83,7 @@ __all__ = [
     "load_bars",
     "load_clean",
     "load_source",
+    "moment_of",
     "normalise",
     "note_lines",
     "opened",

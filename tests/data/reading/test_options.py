@@ -3,7 +3,9 @@
 import inspect
 import pickle
 from dataclasses import fields
+from datetime import date
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -24,6 +26,11 @@ ROWS = pd.DataFrame({"open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5}, index=
         ({"unsorted": True}, "unsorted=True is not known: say 'error' or 'sort'."),
         ({"start": "soon"}, "start and end must be dates such as '2024-06-30'"),
         ({"end": "2024-13-01"}, "start and end must be dates such as '2024-06-30'"),
+        ({"start": 20240103}, "start and end must be dates such as '2024-06-30', but 20240103 is a number."),
+        ({"end": float("nan")}, "start and end must be dates such as '2024-06-30', but nan is a number."),
+        ({"end": np.int64(2024)}, "start and end must be dates such as '2024-06-30', but 2024 is a number."),
+        ({"start": ""}, "start and end must be dates such as '2024-06-30', but '' is none."),
+        ({"end": pd.NaT}, "start and end must be dates such as '2024-06-30', but NaT is none."),
     ],
 )
 def test_a_value_that_no_option_has_is_refused_before_anything_is_read(tmp_path, option, message):
@@ -107,6 +114,17 @@ def test_symbols_and_dates_select_what_has_rows():
     ]
     assert ReadingOptions(start="2024-02-01").select(bars) == []
     assert ReadingOptions(symbols="B").symbols == ("B",)
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("late", ["9999-12-31", "2262-04-11", "2300-01-01 10:00", "9999-12-31T00:00Z", date.max])
+@pytest.mark.parametrize("early", ["0001-01-01", "1677-09-21", "1600-01-01 10:00", "0001-01-02T00:00Z", date.min])
+def test_dates_beyond_nanoseconds_are_before_or_behind_all_bars(late, early, zone):
+    rows = ROWS.tz_localize(zone)
+    assert load_bars(rows, start=early, end=late).rows == 3
+    for none in ({"start": late}, {"end": early}):
+        with pytest.raises(DataError, match="no rows between"):
+            load_bars(rows, **none)
 
 
 def test_other_processes_can_be_told():
