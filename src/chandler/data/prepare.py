@@ -37,7 +37,18 @@ from chandler.data.reading import (
     takes_options,
     worker_count,
 )
-from chandler.data.store import LAYOUT, META, VERSION, BarStore, Chunk, ManifestEntry, StoreWriter, latest_entries
+from chandler.data.store import (
+    LAYOUT,
+    MANIFEST,
+    META,
+    VERSION,
+    BarStore,
+    Chunk,
+    ManifestEntry,
+    StoreWriter,
+    latest_entries,
+    read_manifest,
+)
 from chandler.errors import DataError
 from chandler.text import listed
 
@@ -75,7 +86,7 @@ def prepare(
     one per core where there is enough to read; each holds one file at a time, so memory is a few times the
     largest file, whatever the folder's size.
     `symbols`, `start`, `end`, `market`, `freq`, `join`, `skip_bad` and the options of reading: see `load_bars`; they
-    stay the same over a store's life. "qlib:FOLDER" is read whole, in this process.
+    stay the same over a store's life, from its first rows on. "qlib:FOLDER" is read whole, in this process.
 
     Raises DataError naming every bad source (the good ones are kept, the next run goes on from there), for symbols
     that no source has (unless dates are given: they may lie outside), and for a folder that is no such store.
@@ -107,6 +118,7 @@ def prepare(
     wanted = {name: value for name, value in asdict(chosen).items() if name not in ("join", "skip_bad")}
     _begin(folder, wanted)
     with _locked(folder):
+        _agree(folder, wanted)
         run = _Run(StoreWriter(folder), chosen.join, report, len(sources) + len(qlib))
         try:
             for path in qlib:
@@ -139,20 +151,11 @@ def _write_meta(folder: Path, options: dict[str, Any], complete: bool) -> None:
 
 
 def _begin(folder: Path, options: dict[str, Any]) -> None:
-    """A folder to write into: a new one, or a store of the same options."""
+    """A folder to write into: a new one, or a store that can grow."""
     try:
         if (folder / META).is_file():
-            meta = json.loads((folder / META).read_text(encoding="utf-8"))
-            if meta.get("layout") != LAYOUT:
+            if json.loads((folder / META).read_text(encoding="utf-8")).get("layout") != LAYOUT:
                 raise DataError(f"{folder}: a store saved whole, which cannot grow. Prepare into another folder.")
-            # Stores of before these could be chosen have all.
-            before = asdict(ReadingOptions()) | meta.get("options", {})
-            changed = [key for key, value in json.loads(json.dumps(options)).items() if before.get(key) != value]
-            if changed:
-                raise DataError(
-                    f"{folder}: was prepared with other options ({', '.join(changed)}). Use the same ones, or "
-                    "prepare into another folder."
-                )
             return
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DataError(f"{folder}: exists and is no bar store. Choose another folder, or remove it first.")
@@ -160,6 +163,23 @@ def _begin(folder: Path, options: dict[str, Any]) -> None:
         _write_meta(folder, options, complete=False)
     except (OSError, ValueError) as error:
         raise DataError(f"{folder}: cannot be written: {error}. Check the path and its permissions.") from None
+
+
+def _agree(folder: Path, options: dict[str, Any]) -> None:
+    """Refuse a store whose rows were read with other options; one without rows takes these."""
+    meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    # Stores of before these could be chosen have all.
+    before = asdict(ReadingOptions()) | meta.get("options", {})
+    changed = [key for key, value in json.loads(json.dumps(options)).items() if before.get(key) != value]
+    if not changed:
+        return
+    if any(entry.pieces for entry in read_manifest(folder)):
+        raise DataError(
+            f"{folder}: was prepared with other options ({', '.join(changed)}). Use the same ones, or "
+            "prepare into another folder."
+        )
+    (folder / MANIFEST).unlink(missing_ok=True)  # sources that gave no row are read again
+    _write_meta(folder, options, complete=False)
 
 
 @contextmanager
