@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from chandler.atomic import locked
 from chandler.data import BarStore, SplitSettings, Windows, inspect_store, load_bars, prepare
 from chandler.data.reading import read_file
 from chandler.data.store import MANIFEST, ConcatenatedArray
@@ -139,6 +140,52 @@ def test_splits_survive_in_the_manifest(tmp_path):
     store = prepare(data, tmp_path / "store", workers=1, missing="split")
     same(store, load_bars(data, missing="split"))
     assert store.segments.tolist() == [[0, 20], [20, 39], [39, 79]]
+
+
+@pytest.mark.parametrize("before", [19, 20, 21, 22, 30])
+def test_a_split_stays_where_a_file_grows_at_it(tmp_path, before):
+    data, folder = tmp_path / "data", tmp_path / "store"
+    data.mkdir()
+    whole = table(40)
+    whole.loc[20, "close"] = np.nan
+    whole.iloc[:before].to_csv(data / "S0.csv", index=False)
+    prepare(data, folder, workers=1, missing="split")
+    whole.to_csv(data / "S0.csv", index=False)
+    store = prepare(data, folder, workers=1, missing="split")
+    assert store.segments.tolist() == [[0, 20], [20, 39]]
+    same(store, load_bars(data, missing="split"))
+    lines = (folder / MANIFEST).read_text().splitlines()  # of before, when that was not noted
+    older = [{**json.loads(line), "pieces": [{k: v for k, v in piece.items() if k != "apart"} for piece in
+             json.loads(line)["pieces"]]} for line in lines]  # fmt: skip
+    (folder / MANIFEST).write_text("".join(json.dumps(line) + "\n" for line in older))
+    assert load_bars(folder).rows == 39
+
+
+def test_options_can_change_until_a_store_has_rows(tmp_path):
+    data, folder = tmp_path / "data", tmp_path / "store"
+    data.mkdir()
+    days = table(10)
+    days["date"] = pd.to_datetime(days["date"]).dt.strftime("%d/%m/%Y")  # the first to the tenth of January
+    days.to_csv(data / "A.csv", index=False)
+    with pytest.raises(DataError, match="day or month first"):
+        prepare(data, folder, workers=1)
+    with pytest.raises(DataError, match="there is nothing to prepare of"):  # read, and no row is asked for
+        prepare(data, folder, workers=1, date_format="%d/%m/%Y", start="2025-01-01")
+    store = prepare(data, folder, workers=1, date_format="%d/%m/%Y")
+    same(store, load_bars(data, date_format="%d/%m/%Y"))
+    with pytest.raises(DataError, match=r"was prepared with other options \(date_format\)"):
+        prepare(data, folder, workers=1, date_format="%m/%d/%Y")
+    same(load_bars(folder), store)
+
+
+def test_options_do_not_change_under_another_process(tmp_path):
+    data, folder = fill(tmp_path / "data", symbols=1), tmp_path / "store"
+    (data / "S0.csv").write_text("date,open\n")
+    with pytest.raises(DataError, match="missing"):
+        prepare(data, folder, workers=1)
+    with locked(folder / ".lock"), pytest.raises(DataError, match="another process is preparing"):
+        prepare(data, folder, workers=1, missing="drop")
+    assert (folder / MANIFEST).read_text()
 
 
 SCRIPT = """

@@ -9,7 +9,7 @@ import pytest
 from tests.qlib_answers import SOURCES, bundled, features
 
 import chandler
-from chandler.data import BarStore, load_bars, write_qlib
+from chandler.data import BarStore, load_bars, prepare, write_qlib
 from chandler.errors import DataError
 
 ASSET = Path(chandler.__file__).parent / "assets" / "bokeh_stocks_1d.csv.gz"
@@ -68,6 +68,36 @@ def test_markets_are_lists_with_dates_and_factors_can_be_taken_out(folder):
     assert raw.values[:2, 3].tolist() == [10, 11]
     assert raw.values[:2, 4].tolist() == [100, 100]
     assert raw.values[0, 5] == pytest.approx(200 * 5.1, rel=1e-6)  # traded value needs no factor
+
+
+def test_a_market_may_list_any_date(folder):
+    (folder / "instruments" / "all.txt").write_text(
+        "SH600000\t0001-01-01\t9999-12-31\nSZ000001\t2024-01-04\t2300-01-01\n"
+    )
+    store = load_bars(f"qlib:{folder}")
+    assert [len(bars) for bars in store] == [5, 4]
+    (folder / "instruments" / "all.txt").write_text("SH600000\tsoon\t9999-12-31\n")
+    with pytest.raises(DataError, match="line 1 is not 'symbol, start, end'"):
+        load_bars(f"qlib:{folder}")
+
+
+def test_a_suspension_stays_where_a_folder_grows_at_it(folder, tmp_path):
+    (folder / "calendars" / "day.txt").write_text("\n".join(DAYS[:3]) + "\n")
+    for name in ("open", "high", "low", "close"):
+        put(folder, "sh600000", name, 0, [5, 5.5, NAN])
+        put(folder, "sz000001", name, 1, [1, 2])
+    for name in ("volume", "factor", "vwap"):
+        put(folder, "sh600000", name, 0, [1, 1, NAN])
+    assert prepare(f"qlib:{folder}", tmp_path / "store").rows == 4
+    (folder / "calendars" / "day.txt").write_text("\n".join(DAYS) + "\n")
+    for name in ("open", "high", "low", "close"):
+        put(folder, "sh600000", name, 0, [5, 5.5, NAN, 6, 6.5, 7])
+        put(folder, "sz000001", name, 1, [1, 2, 3, 4, 5])
+    for name in ("volume", "factor", "vwap"):
+        put(folder, "sh600000", name, 0, [1, 1, NAN, 1, 1, 1])
+    store = prepare(f"qlib:{folder}", tmp_path / "store")
+    assert store["SH600000"].segments.tolist() == [[0, 2], [2, 5]]
+    assert store["SZ000001"].segments is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ The way through: `Bars` (bars) are one symbol's rows. `load_bars` (reading) make
 after a bar; inspection tells what is wrong with a store.
 """
 
-from chandler.data.bars import Bars
+from chandler.data.bars import Bars, moment_of
 from chandler.data.calendars import (
     Schedule,
     calendar_names,
@@ -39,7 +39,7 @@ from chandler.data.notes import Finding, Note, note_lines
 from chandler.data.parallel import cores
 from chandler.data.prepare import Progress, prepare
 from chandler.data.qlib import read_qlib, write_qlib
-from chandler.data.reading import ReadingOptions, load_bars, opened
+from chandler.data.reading import OF_FILES, ReadingOptions, is_store, load_bars, opened
 from chandler.data.sources import InspectSettings, SourceSettings, load_clean, load_source
 from chandler.data.store import BarStore
 
@@ -49,6 +49,7 @@ __all__ = [
     "FEATURES",
     "HIGH",
     "LOW",
+    "OF_FILES",
     "OPEN",
     "PRICES",
     "VOLUME",
@@ -78,9 +79,11 @@ __all__ = [
     "future_timestamps",
     "infer_interval",
     "inspect_store",
+    "is_store",
     "load_bars",
     "load_clean",
     "load_source",
+    "moment_of",
     "normalise",
     "note_lines",
     "opened",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timezone
 from typing import Any, Literal, TypedDict, Unpack
@@ -144,14 +144,15 @@ def slice_segments(segments: np.ndarray | None, lo: int, hi: int) -> np.ndarray 
     return inside[inside[:, 1] > inside[:, 0]]
 
 
-def join_segments(parts: Iterable[tuple[Any, int]]) -> np.ndarray:
+def join_segments(parts: Iterable[tuple[Any, int]], apart: Collection[int] = ()) -> np.ndarray:
     """The segments (G, 2) int64 of rows that follow one another: of each part its own (None: one of all its rows) and how
-    many rows it has. The joint of two parts splits nothing."""
+    many rows it has. The joint of two parts splits nothing, but for the parts (by number) that stand `apart` from the one
+    before."""
     joined: list[list[int]] = []
     offset = 0
-    for segments, rows in parts:
+    for number, (segments, rows) in enumerate(parts):
         for lo, hi in [(0, rows)] if segments is None else segments:
-            if joined and lo == 0 and joined[-1][1] == offset:
+            if joined and lo == 0 and joined[-1][1] == offset and number not in apart:
                 joined[-1][1] = offset + hi
             else:
                 joined.append([offset + lo, offset + hi])
@@ -181,14 +182,34 @@ def rows_between(index: pd.DatetimeIndex, start: Any, end: Any) -> tuple[int, in
 
 
 def moment_of(value: Any, *, last: bool = False) -> pd.Timestamp | None:
-    """`start` or `end` as a moment; a plain date as the `last` one means its end. DataError where it is no date."""
+    """`start` or `end` as a moment in ns; a plain date as the `last` one means its end. DataError where it is no date.
+
+    What lies beyond the years that nanoseconds reach, as 9999-12-31 does, is before or behind all bars all the same.
+    """
+    if value is None:
+        return None
+    if isinstance(value, (int, float, np.number)):  # nanoseconds to pandas, a date to whoever writes 20240630
+        raise DataError(
+            f"start and end must be dates such as '2024-06-30', but {value} is a number. Write a date as text."
+        )
     try:
-        moment = None if value is None else pd.Timestamp(value)
+        moment = pd.Timestamp(value)
     except (ValueError, TypeError) as error:
         raise DataError(f"start and end must be dates such as '2024-06-30': {error}.") from None
-    if last and moment is not None and moment == moment.normalize() and moment.tz is None:
-        moment += pd.Timedelta(days=1) - pd.Timedelta(1, "ns")
+    if pd.isna(moment):
+        raise DataError(f"start and end must be dates such as '2024-06-30', but {value!r} is none.")
+    try:
+        moment = moment.as_unit("ns")
+        if last and moment == moment.normalize() and moment.tz is None:
+            moment += pd.Timedelta(days=1) - pd.Timedelta(1, "ns")
+    except (ValueError, OverflowError):
+        edge = _EDGES[moment.year > 1970]
+        return edge if moment.tz is None else edge.tz_localize("UTC")
     return moment
+
+
+_EDGES = pd.Timestamp.min.ceil("D") + pd.Timedelta(days=1), pd.Timestamp.max.floor("D") - pd.Timedelta(days=1)
+"""Before and behind all bars, with room for any zone."""
 
 
 def _position(index: pd.DatetimeIndex, moment: pd.Timestamp, side: Any) -> int:

@@ -18,12 +18,13 @@ import numpy as np
 
 from chandler.atomic import locked, write_text
 from chandler.data.bars import Bars, slice_segments
-from chandler.data.calendars import time_features
+from chandler.data.calendars import time_features, zone_name
 from chandler.data.columns import FEATURES
 from chandler.data.notes import Note
 from chandler.data.parallel import map_threads, ordered_map
 from chandler.data.qlib import PREFIX, require_qlib
 from chandler.data.reading import (
+    OF_TABLES,
     ReadingKeywords,
     ReadingOptions,
     Source,
@@ -36,7 +37,18 @@ from chandler.data.reading import (
     takes_options,
     worker_count,
 )
-from chandler.data.store import LAYOUT, META, VERSION, BarStore, Chunk, ManifestEntry, StoreWriter, latest_entries
+from chandler.data.store import (
+    LAYOUT,
+    MANIFEST,
+    META,
+    VERSION,
+    BarStore,
+    Chunk,
+    ManifestEntry,
+    StoreWriter,
+    latest_entries,
+    read_manifest,
+)
 from chandler.errors import DataError
 from chandler.text import listed
 
@@ -74,7 +86,7 @@ def prepare(
     one per core where there is enough to read; each holds one file at a time, so memory is a few times the
     largest file, whatever the folder's size.
     `symbols`, `start`, `end`, `market`, `freq`, `join`, `skip_bad` and the options of reading: see `load_bars`; they
-    stay the same over a store's life. "qlib:FOLDER" is read whole, in this process.
+    stay the same over a store's life, from its first rows on. "qlib:FOLDER" is read whole, in this process.
 
     Raises DataError naming every bad source (the good ones are kept, the next run goes on from there), for symbols
     that no source has (unless dates are given: they may lie outside), and for a folder that is no such store.
@@ -95,6 +107,7 @@ def prepare(
         if inside in (place, *place.parents) and (folder / META).is_file():
             raise DataError(f"{folder}: {path} is read, and lies in the folder to write. Prepare into another folder.")
         if path.startswith(PREFIX):
+            chosen.refuse(OF_TABLES, f"{path}: a Qlib folder")
             continue
         files, unlisted = find_files(path)
         sources += files
@@ -105,6 +118,7 @@ def prepare(
     wanted = {name: value for name, value in asdict(chosen).items() if name not in ("join", "skip_bad")}
     _begin(folder, wanted)
     with _locked(folder):
+        _agree(folder, wanted)
         run = _Run(StoreWriter(folder), chosen.join, report, len(sources) + len(qlib))
         try:
             for path in qlib:
@@ -137,20 +151,11 @@ def _write_meta(folder: Path, options: dict[str, Any], complete: bool) -> None:
 
 
 def _begin(folder: Path, options: dict[str, Any]) -> None:
-    """A folder to write into: a new one, or a store of the same options."""
+    """A folder to write into: a new one, or a store that can grow."""
     try:
         if (folder / META).is_file():
-            meta = json.loads((folder / META).read_text(encoding="utf-8"))
-            if meta.get("layout") != LAYOUT:
+            if json.loads((folder / META).read_text(encoding="utf-8")).get("layout") != LAYOUT:
                 raise DataError(f"{folder}: a store saved whole, which cannot grow. Prepare into another folder.")
-            # Stores of before these could be chosen have all.
-            before = asdict(ReadingOptions()) | meta.get("options", {})
-            changed = [key for key, value in json.loads(json.dumps(options)).items() if before.get(key) != value]
-            if changed:
-                raise DataError(
-                    f"{folder}: was prepared with other options ({', '.join(changed)}). Use the same ones, or "
-                    "prepare into another folder."
-                )
             return
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DataError(f"{folder}: exists and is no bar store. Choose another folder, or remove it first.")
@@ -158,6 +163,23 @@ def _begin(folder: Path, options: dict[str, Any]) -> None:
         _write_meta(folder, options, complete=False)
     except (OSError, ValueError) as error:
         raise DataError(f"{folder}: cannot be written: {error}. Check the path and its permissions.") from None
+
+
+def _agree(folder: Path, options: dict[str, Any]) -> None:
+    """Refuse a store whose rows were read with other options; one without rows takes these."""
+    meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    # Stores of before these could be chosen have all.
+    before = asdict(ReadingOptions()) | meta.get("options", {})
+    changed = [key for key, value in json.loads(json.dumps(options)).items() if before.get(key) != value]
+    if not changed:
+        return
+    if any(entry.pieces for entry in read_manifest(folder)):
+        raise DataError(
+            f"{folder}: was prepared with other options ({', '.join(changed)}). Use the same ones, or "
+            "prepare into another folder."
+        )
+    (folder / MANIFEST).unlink(missing_ok=True)  # sources that gave no row are read again
+    _write_meta(folder, options, complete=False)
 
 
 @contextmanager
@@ -210,7 +232,8 @@ class _Run:
         ticks = one.arrays["timestamps"]
         segments = None if one.segments is None else one.segments.tolist()
         start = self.writer.append(one.arrays)
-        return Chunk(one.symbol, one.zone, start, len(ticks), int(ticks[0]), int(ticks[-1]), segments, one.notes)
+        first, last = int(ticks[0]), int(ticks[-1])
+        return Chunk(one.symbol, one.zone, start, len(ticks), first, last, segments, one.notes, one.apart)
 
     def _fresh(self, one: SymbolArrays, source: str) -> SymbolArrays:
         """The rows of a symbol that are behind those in the store. DataError where the others differ from them."""
@@ -239,7 +262,8 @@ class _Run:
         self._compare(one, own, where)
         new = int(np.searchsorted(ticks, max(piece.last for piece in own), side="right"))
         arrays = {name: array[new:] for name, array in one.arrays.items()}
-        return replace(one, arrays=arrays, segments=slice_segments(one.segments, new, len(ticks)))
+        apart = one.segments is not None and new in one.segments[:, 0]
+        return replace(one, arrays=arrays, segments=slice_segments(one.segments, new, len(ticks)), apart=apart)
 
     def _compare(self, one: SymbolArrays, there: list[Chunk], where: str) -> None:
         ticks, values = one.arrays["timestamps"], one.arrays["values"]
@@ -276,6 +300,8 @@ class SymbolArrays:
     arrays: dict[str, np.ndarray]
     segments: np.ndarray | None
     notes: tuple[Note, ...]
+    apart: bool = False
+    """See `Chunk`."""
 
 
 @dataclass(frozen=True)
@@ -323,8 +349,7 @@ def _arrays(bars: Bars) -> SymbolArrays:
         "timestamps": bars.timestamps.as_unit("ns").asi8,
         "stamps": time_features(bars.timestamps),
     }
-    zone = None if bars.timestamps.tz is None else str(bars.timestamps.tz)
-    return SymbolArrays(bars.symbol, zone, arrays, bars.segments, bars.notes)
+    return SymbolArrays(bars.symbol, zone_name(bars.timestamps.tz), arrays, bars.segments, bars.notes)
 
 
 def _read_qlib(source: str, entries: Mapping[str, ManifestEntry], options: ReadingOptions) -> ReadResult:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from chandler.atomic import atomic_folder
-from chandler.data.bars import Adjust, Bars, cut_segments, rows_between
+from chandler.data.bars import Adjust, Bars, cut_segments, moment_of, rows_between
 from chandler.data.calendars import DAY, infer_interval
 from chandler.data.columns import FEATURES, PRICES
 from chandler.data.notes import Note
@@ -118,14 +118,12 @@ def _instruments(folder: Path, market: str) -> dict[str, list[tuple[pd.Timestamp
             continue
         parts = line.split("\t") if "\t" in line else line.split()
         try:
-            begin = pd.Timestamp(parts[1]) if len(parts) > 1 else pd.Timestamp.min
-            finish = pd.Timestamp(parts[2]) if len(parts) > 2 else pd.Timestamp.max
-        except (ValueError, TypeError):
+            begin = moment_of(parts[1] if len(parts) > 1 else None) or pd.Timestamp.min
+            finish = moment_of(parts[2] if len(parts) > 2 else None, last=True) or pd.Timestamp.max
+        except DataError:
             raise DataError(
                 f"{path}: line {number} is not 'symbol, start, end', separated by tabs: {line[:60]!r}. Correct it."
             ) from None
-        if finish == finish.normalize() and finish != pd.Timestamp.max:
-            finish += DAY - pd.Timedelta(1, "ns")
         spans.setdefault(parts[0].strip(), []).append((begin, finish))
     if not spans:
         raise DataError(f"{path}: the market lists no instrument.")

@@ -8,7 +8,6 @@ from pydantic import Field, field_validator
 
 from chandler.data.calendars import resolve_calendar
 from chandler.data.datasets import CleaningReport, CleaningSettings, SplitSettings, clean_store, resample_store
-from chandler.data.qlib import require_qlib
 from chandler.data.reading import ReadingKeywords, load_bars
 from chandler.data.store import BarStore
 from chandler.errors import DataError
@@ -88,7 +87,6 @@ def load_source(source: SourceSettings, *, skip_bad: bool = False) -> BarStore:
     Raises DataError for data that cannot be used.
     """
     d = source
-    require_qlib([d.path] if isinstance(d.path, str) else d.path, d.market, d.freq)
     store = load_bars(d.path, **d.model_dump(include=set(ReadingKeywords.__annotations__)), skip_bad=skip_bad)
     return store if d.resample is None else resample_store(store, d.resample, d.calendar)
 

@@ -111,6 +111,20 @@ def test_futures_days_begin_the_evening_before():
     assert stamps(one) == ["03-04 00:00", "03-05 00:00", "03-06 00:00"]
 
 
+@pytest.mark.parametrize(("zone", "sunday"), [("America/New_York", 14), ("UTC", 6)])
+def test_days_of_sessions_over_midnight_are_whole_at_both_ends(zone, sunday):
+    week = pd.date_range("2024-05-28 10:00", "2024-06-26 10:00", freq="30min", tz="America/New_York")
+    week = week[(week + pd.Timedelta("7h")).day_of_week < 5]  # currencies: from Sunday 17:00 to Friday 17:00
+    one = resample_bars(bars(week.tz_convert(zone)), "1D")
+    assert stamps(one)[0] == "05-29 00:00"  # the rows begin within the 28th
+    assert stamps(one)[-1] == "06-25 00:00"  # and end within the 26th
+    assert set(one.values[:, 4]) == {48, sunday, 48 - sunday}
+    ends = resample_bars(
+        bars(week[week < pd.Timestamp("2024-06-21 17:00", tz="America/New_York")].tz_convert(zone)), "1D"
+    )
+    assert stamps(ends)[-1] == "06-21 00:00"  # Friday is over
+
+
 @pytest.mark.parametrize("width", ["20min", "5min", "16min", "0h", "soon"])
 def test_intervals_that_do_not_fit_are_refused(width):
     with pytest.raises(DataError, match=r"multiple of 15min|must be above 0|is no interval"):

@@ -55,6 +55,12 @@ def test_dates_are_whole_local_days():
     assert "test" not in split_ranges(store, SplitSettings(train_end="2024-01-02"))
 
 
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo", "America/New_York"])
+def test_dates_that_nanoseconds_do_not_reach_are_before_or_behind_all_bars(zone):
+    parts = split_ranges(panel((0, 10), zone=zone), SplitSettings(train_end="0001-01-01", val_end="9999-12-31"))
+    assert lists(parts) == {"train": [[0, 0]], "val": [[0, 10]], "test": [[10, 10]]}
+
+
 def test_dates_keep_zones_apart():
     tokyo = pd.date_range("2024-01-01", periods=96, freq="h", tz="Asia/Tokyo").as_unit("ns")
     york = pd.date_range("2024-01-01", periods=96, freq="h", tz="America/New_York").as_unit("ns")

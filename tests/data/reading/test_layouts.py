@@ -305,6 +305,36 @@ def test_dates_and_numbers_that_read_both_ways_are_asked_about(tmp_path):
         load_bars(path)
 
 
+@pytest.mark.parametrize(
+    ("volume", "options"), [("900", {"decimal": ","}), ("1.234.567", {}), ("1.234.567", {"decimal": ","})]
+)
+@pytest.mark.parametrize("ticker", [False, True])
+def test_points_between_thousands_are_none_in_any_cell_of_a_table_with_a_decimal_comma(
+    tmp_path, volume, options, ticker
+):
+    row = ["2024-01-15", "42.150", "42.300", "42.000", "42.200", volume]
+    head = "Date;Open;High;Low;Close;Volume\n"
+    text = head + ";".join(row) + "\n"
+    if ticker:  # two lines of column names
+        text = "Price,Open,High,Low,Close,Volume\nTicker,A,A,A,A,A\nDate,,,,,\n" + ",".join(row) + "\n"
+    path = tmp_path / "A.csv"
+    path.write_text(text)
+    bars = load_bars(path, **options)["A"]
+    assert bars.values[0, :5].tolist() == [42150, 42300, 42000, 42200, float(volume.replace(".", ""))]
+    assert any("decimal" in note.text for note in bars.notes)
+    path.write_text(text.replace("42.150", "42.15"))
+    found = "text in 'Open'.*'42.15'.*decimal=','" if options else "'42.15'.*decimal point, '1.234.567'.*comma"
+    with pytest.raises(DataError, match=found):
+        load_bars(path, **options)
+
+
+def test_numbers_of_a_frame_stay_what_they_are_whatever_the_decimal_sign():
+    frame = pd.DataFrame({"date": ["2024-01-15"], "open": [42.15], "high": [42.3], "low": [42.0], "close": [42.2]})
+    bars = load_bars(frame, decimal=",")["series"]
+    assert bars.values[0, 0] == pytest.approx(42.15)
+    assert not any("numbers:" in note.text for note in bars.notes)
+
+
 def test_columns_of_a_file_without_header_are_numbered(tmp_path):
     path = tmp_path / "bars.csv"
     path.write_text("2024-01-15,1.5,2,1,1.2\n2024-01-16,1.5,2,1,1.2\n")  # close, high, low, open

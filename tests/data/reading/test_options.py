@@ -3,11 +3,13 @@
 import inspect
 import pickle
 from dataclasses import fields
+from datetime import date
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from chandler.data import Bars, SourceSettings, load_bars, prepare
+from chandler.data import Bars, SourceSettings, load_bars, load_source, prepare, write_qlib
 from chandler.data.reading import ReadingKeywords, ReadingOptions
 from chandler.errors import DataError
 
@@ -24,6 +26,11 @@ ROWS = pd.DataFrame({"open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5}, index=
         ({"unsorted": True}, "unsorted=True is not known: say 'error' or 'sort'."),
         ({"start": "soon"}, "start and end must be dates such as '2024-06-30'"),
         ({"end": "2024-13-01"}, "start and end must be dates such as '2024-06-30'"),
+        ({"start": 20240103}, "start and end must be dates such as '2024-06-30', but 20240103 is a number."),
+        ({"end": float("nan")}, "start and end must be dates such as '2024-06-30', but nan is a number."),
+        ({"end": np.int64(2024)}, "start and end must be dates such as '2024-06-30', but 2024 is a number."),
+        ({"start": ""}, "start and end must be dates such as '2024-06-30', but '' is none."),
+        ({"end": pd.NaT}, "start and end must be dates such as '2024-06-30', but NaT is none."),
     ],
 )
 def test_a_value_that_no_option_has_is_refused_before_anything_is_read(tmp_path, option, message):
@@ -57,6 +64,47 @@ def test_an_option_that_there_is_not_is_no_option():
         Bars.from_frame(ROWS, start="2024-01-04")  # of many symbols' bars, not of a frame
 
 
+TABLES = {"columns": {"close": "c"}, "where": {"symbol": "A"}, "timezone": "UTC", "date_format": "%Y", "decimal": ",",
+          "price_scale": 10.0}  # fmt: skip
+
+
+def test_bars_that_were_read_before_refuse_what_says_how_a_table_is_read(tmp_path):
+    store = load_bars(ROWS)
+    folder = str(store.save(tmp_path / "bars.store"))
+    given = {**TABLES, "adjust": "none"}
+    for source in (folder, [folder], store, [store], store["series"], {"A": store["series"]}):
+        with pytest.raises(DataError) as refused:
+            load_bars(source, **given)
+        assert all(f"{name}=" in str(refused.value) for name in given)
+        for name, value in given.items():
+            with pytest.raises(DataError, match=f"nothing comes of {name}=. Leave that out"):
+                load_bars(source, **{name: value})
+        with pytest.raises(DataError, match="market and freq are of Qlib folders"):
+            load_bars(source, market="csi300")
+        # These are taken: what they ask for is there, or is true of these bars.
+        bars = load_bars(source, start="2024-01-04", end="2024-01-04", join=True, skip_bad=True, missing="split",
+                         unsorted="sort", columns={}, where=None)  # fmt: skip
+        assert bars.rows == 1
+    with pytest.raises(DataError, match=r"bars\.store: a store has bars that are no table"):
+        load_source(SourceSettings(path=folder, where={"symbol": "A"}))
+
+
+def test_qlib_folders_refuse_what_says_how_a_table_is_read(tmp_path):
+    write_qlib(load_bars(ROWS), tmp_path / "q")
+    source = f"qlib:{tmp_path / 'q'}"
+    for name, value in TABLES.items():
+        with pytest.raises(
+            DataError, match=f"a Qlib folder has bars that are no table to be read: nothing comes of {name}="
+        ):
+            load_bars(source, **{name: value})
+        with pytest.raises(DataError, match=f"nothing comes of {name}="):
+            prepare(source, tmp_path / "store", **{name: value})
+    assert not (tmp_path / "store").exists()
+    assert load_bars(source, adjust="none", market="all", missing="split", start="2024-01-04").rows == 2
+    write_qlib(load_bars(ROWS), tmp_path / "mine", market="mine")
+    assert len(load_bars([f"qlib:{tmp_path / 'mine'}", load_bars({"C": ROWS})], market="mine")) == 2
+
+
 def test_symbols_and_dates_select_what_has_rows():
     bars = [Bars.from_frame(ROWS, symbol=symbol) for symbol in "ABC"]
     days = ReadingOptions(symbols=["C", "A", "C"], start="2024-01-04", end="2024-01-04").select(bars)
@@ -66,6 +114,17 @@ def test_symbols_and_dates_select_what_has_rows():
     ]
     assert ReadingOptions(start="2024-02-01").select(bars) == []
     assert ReadingOptions(symbols="B").symbols == ("B",)
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("late", ["9999-12-31", "2262-04-11", "2300-01-01 10:00", "9999-12-31T00:00Z", date.max])
+@pytest.mark.parametrize("early", ["0001-01-01", "1677-09-21", "1600-01-01 10:00", "0001-01-02T00:00Z", date.min])
+def test_dates_beyond_nanoseconds_are_before_or_behind_all_bars(late, early, zone):
+    rows = ROWS.tz_localize(zone)
+    assert load_bars(rows, start=early, end=late).rows == 3
+    for none in ({"start": late}, {"end": early}):
+        with pytest.raises(DataError, match="no rows between"):
+            load_bars(rows, **none)
 
 
 def test_other_processes_can_be_told():

@@ -51,6 +51,27 @@ def test_epochs_by_magnitude(unit):
     assert read([str(second * unit) for second in seconds]) == meant
 
 
+@pytest.mark.parametrize("unit", [10**3, 10**6, 10**9])
+@pytest.mark.parametrize("first", ["1966-12-20", "1968-01-01", "1970-10-28", "1972-06-01"])
+@pytest.mark.parametrize("days", [1200, 20_000])
+def test_epochs_of_before_1973_have_the_unit_of_the_largest(unit, first, days):
+    index = pd.date_range(first, periods=days, tz="UTC")
+    ticks = index.as_unit("s").asi8 * unit
+    for values in (ticks, ticks[::-1], ticks.astype(float), [str(tick) for tick in ticks]):
+        times = parse_times(pd.Series(values)).index
+        assert (times.sort_values() == index).all()
+
+
+@pytest.mark.parametrize("wild", [5 * 10**10, 3 * 10**13, -(5 * 10**10)])
+def test_a_wild_number_does_not_change_the_unit_of_the_others(wild):
+    day = [1_735_689_600_000 + 86_400_000 * number for number in range(5)]
+    micros = [1000 * one for one in day[3:]]  # an archive that changes to microseconds
+    for usual in (day, [*day[:3], *micros], [one // 1000 for one in day]):
+        times = parse_times(pd.Series([wild, *usual])).index
+        assert times[1:].equals(pd.date_range("2025-01-01", periods=5, tz="UTC"))
+        assert pd.isna(times[0])
+
+
 def test_compact_numbers_are_dates():
     assert read([20240113, 20240114]) == ["2024-01-13 00:00:00", "2024-01-14 00:00:00"]
 

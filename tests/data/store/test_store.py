@@ -1,10 +1,15 @@
 import json
+from datetime import UTC, timedelta, timezone
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import dateutil.tz
 import numpy as np
 import pandas as pd
 import pytest
+import tzdata
 
-from chandler.data import Bars, BarStore, Note, time_features
+from chandler.data import Bars, BarStore, Note, future_timestamps, load_bars, time_features
 from chandler.errors import DataError
 
 
@@ -57,6 +62,47 @@ def test_unknown_and_repeated_symbols(store):
         BarStore.from_bars([bars("A", "2024-01-01", 3), bars("A", "2025-01-01", 3)])
     with pytest.raises(DataError, match="no bars"):
         BarStore.from_bars([])
+
+
+def berlin_by_file():
+    with (Path(tzdata.__file__).parent / "zoneinfo" / "Europe" / "Berlin").open("rb") as file:
+        return ZoneInfo.from_file(file)  # without a key
+
+
+ZONES = [
+    (timezone(timedelta(hours=8), "CST"), "UTC+08:00"),
+    (timezone(timedelta(hours=8), "EST"), "UTC+08:00"),
+    (timezone(-timedelta(hours=3, minutes=30)), "UTC-03:30"),
+    (UTC, "UTC"),
+    (dateutil.tz.tzutc(), "UTC"),
+    (dateutil.tz.tzoffset(None, 19800), "UTC+05:30"),
+    (dateutil.tz.gettz("America/New_York"), "America/New_York"),
+    (berlin_by_file(), "Europe/Berlin"),
+    (ZoneInfo("Asia/Tokyo"), "Asia/Tokyo"),
+]
+
+
+@pytest.mark.parametrize(("zone", "name"), ZONES, ids=[name for _, name in ZONES])
+def test_zones_are_kept_by_a_name_that_reads_back_the_same_times(tmp_path, zone, name):
+    made = bars("A", "2024-03-29", 6, zone)
+    store = BarStore.from_bars([made])
+    read = load_bars({"A": made.to_frame().assign(open=2.0, high=3.0, low=1.0, close=2.0)})
+    for one in (store, BarStore.open(store.save(tmp_path / "store")), read):
+        assert one.zones == (name,)
+        assert one["A"].timestamps.equals(made.timestamps.tz_convert(name))
+        assert one["A"].timestamps.tz_localize(None).equals(made.timestamps.tz_localize(None))
+    assert str(read["A"].timestamps.tz) == name
+    assert len(future_timestamps(read["A"].timestamps, 3)) == 3
+
+
+def test_a_zone_without_a_name_is_read_in_utc_and_not_kept():
+    made = bars("A", "2024-01-01", 3, timezone(timedelta(hours=5, minutes=53, seconds=28)))
+    with pytest.raises(DataError, match=r"the zone UTC\+05:53:28 has no name to find it again: convert times"):
+        BarStore.from_bars([made])
+    read = load_bars({"A": made.to_frame().assign(open=2.0, high=3.0, low=1.0, close=2.0)})
+    assert read.zones == ("UTC",)
+    assert read["A"].timestamps.equals(made.timestamps.tz_convert("UTC"))
+    assert any("a zone without a name: converted to UTC" in note.text for note in read["A"].notes)
 
 
 @pytest.mark.parametrize("zone", ["UTC", "UTC-05:00", "UTC+05:30", "Asia/Tokyo"])

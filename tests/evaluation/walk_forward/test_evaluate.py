@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from chandler.data import load_bars
 from chandler.errors import ConfigError, DataError
@@ -390,6 +391,16 @@ def test_origins_that_all_share_bars_are_no_calibration(tmp_path: Path) -> None:
         calibrate(pair, data=str(rows), **asked)
     walk.tail(16 + 12 + 48).to_frame().to_csv(rows)
     assert calibrate(pair, data=str(rows), **asked).origins == 49
+
+
+def test_a_run_is_calibrated_on_its_bars_in_a_store_however_its_files_were_read(run: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(run, tmp_path / "run"))
+    config = yaml.safe_load((own / "config.yaml").read_text())
+    config["data"] |= {"adjust": "none", "price_scale": 1.0}
+    (own / "config.yaml").write_text(yaml.safe_dump(config))
+    store = load_bars(ASSET, adjust="none").save(tmp_path / "store")
+    found = [calibrate(own, data=data, paths=20, stride=10, device="cpu") for data in (str(ASSET), str(store))]
+    assert found[0].to_dict() == found[1].to_dict()
 
 
 class Watching(Progress):

@@ -55,6 +55,12 @@ def test_the_period_holds_every_forecast_bar() -> None:
     ]
 
 
+def test_a_period_may_end_when_it_likes() -> None:
+    for zone in (None, "America/New_York"):
+        store = BarStore.from_bars([daily("A", "2024-01-01", 20, zone=zone)])
+        assert found(store, start="0001-01-01", end="9999-12-31") == found(store)
+
+
 def test_no_window_crosses_a_segment() -> None:
     bars = daily("A", "2024-01-01", 10)
     store = BarStore.from_bars([Bars("A", bars.timestamps, bars.values, segments=np.array([[0, 5], [5, 10]]))])
@@ -74,7 +80,7 @@ def test_nothing_to_forecast_says_what_there_is() -> None:
         find_origins(store, 3, 2, stride=1)
     with pytest.raises(DataError, match="from 2025-01-01"):
         find_origins(store, 2, 1, stride=1, start="2025-01-01")
-    with pytest.raises(DataError, match="is no date"):
+    with pytest.raises(DataError, match="start and end must be dates"):
         find_origins(store, 2, 1, stride=1, start="soon")
 
 

@@ -10,7 +10,7 @@ from chandler.data.calendars.gaps import NO_GAPS, Gaps, describe_sessions, find_
 from chandler.data.calendars.inferred import distinct
 from chandler.data.calendars.schedule import INFERRED, Schedule, fit_schedule, future_timestamps, known_calendar
 from chandler.data.calendars.suggestion import holiday_notes
-from chandler.data.calendars.time_features import DAY, NS_DAY, infer_interval, time_features
+from chandler.data.calendars.time_features import DAY, NS_DAY, infer_interval, time_features, zone_name
 
 __all__ = [
     "DAY",
@@ -33,4 +33,5 @@ __all__ = [
     "session_close",
     "short",
     "time_features",
+    "zone_name",
 ]

@@ -1,6 +1,10 @@
-"""What times themselves tell: the time features of bars, their interval, and the wall clock of a zone."""
+"""What times themselves tell: the time features of bars, their interval, the name and the wall clock of a zone."""
 
 from __future__ import annotations
+
+import re
+from datetime import timedelta, tzinfo
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -52,6 +56,35 @@ def infer_interval(index: pd.DatetimeIndex) -> pd.Timedelta:
         raise DataError(f"{len(index)} timestamp cannot tell the interval of the bars. Give at least 2 rows.")
     steps, counts = np.unique(np.diff(index.as_unit("ns").asi8), return_counts=True)
     return pd.Timedelta(int(steps[counts.argmax()]), unit="ns")
+
+
+def zone_name(zone: tzinfo | None) -> str | None:
+    """The name by which a zone is kept and found again: `Europe/Berlin`, `UTC`, `UTC+05:30`; None for None.
+
+    What a zone calls itself need not be one: "EST" can be any fixed offset. DataError for a zone without a name.
+    """
+    if zone is None:
+        return None
+    name, offset = getattr(zone, "key", None) or getattr(zone, "zone", None), zone.utcoffset(None)
+    if name is None and offset is None:  # dateutil and ZoneInfo.from_file tell the file that they were read from
+        file = re.search(r"(?:tzfile\('|zoneinfo/)([A-Za-z][\w+-]*(?:/[\w+-]+)*)'", repr(zone))
+        name = file[1] if file else None
+    if name is not None and _is_zone(name):
+        return str(name)
+    if offset is None or offset % timedelta(minutes=1):
+        raise DataError(
+            f"the zone {zone} has no name to find it again: convert times to one that has, such as 'Europe/Berlin' or 'UTC'."
+        )
+    minutes = offset // timedelta(minutes=1)
+    return f"UTC{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}" if minutes else "UTC"
+
+
+@cache
+def _is_zone(name: str) -> bool:
+    try:
+        return pd.Timestamp(0, tz=name).tz is not None
+    except (KeyError, ValueError, OSError):
+        return False
 
 
 def wall_clock(index: pd.DatetimeIndex, zone: str | None, reading: str | None) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.bars import Bars, cut_segments, join_segments, segment_numbers
-from chandler.data.calendars import DAY, NS_DAY, Schedule, fit_schedule, short
+from chandler.data.calendars import DAY, INFERRED, NS_DAY, Schedule, fit_schedule, short
 from chandler.data.notes import Note
 from chandler.data.store import BarStore
 from chandler.errors import DataError
@@ -156,5 +156,9 @@ def _reaches(wall: np.ndarray, schedule: Schedule, edge: int, width: pd.Timedelt
     stretches = schedule.stretches()
     if stretches is None:
         return reached(edge)
-    own = stretches[schedule.trading_days(stretches[:, 0]) == day]
+    if schedule.name == INFERRED:  # its days are dates, its stretches may go on over midnight
+        own = np.clip(stretches, day * NS_DAY, (day + 1) * NS_DAY)
+        own = own[own[:, 0] < own[:, 1]]
+    else:
+        own = stretches[schedule.trading_days(stretches[:, 0]) == day]
     return not len(own) or reached(int(own[:, 0].min() if side < 0 else own[:, 1].max()))

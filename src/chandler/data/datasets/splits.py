@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from chandler.data.bars import moment_of
 from chandler.data.calendars import distinct
 from chandler.data.store import BarStore
 from chandler.errors import DataError
@@ -167,8 +168,9 @@ def _by_date(store: BarStore, settings: SplitSettings) -> np.ndarray:
         edges[number, 0] = store.offsets[number]
         for part, day in enumerate((settings.train_end, settings.val_end, settings.test_end), 1):
             moment = None
-            if day is not None:
-                midnight = pd.DatetimeIndex([pd.Timestamp(day) + pd.Timedelta(days=1)]).as_unit("ns")
+            last = moment_of(day, last=True)
+            if last is not None:
+                midnight = pd.DatetimeIndex([last + pd.Timedelta(1, "ns")]).as_unit("ns")
                 if zone is not None:
                     midnight = midnight.tz_localize(zone, ambiguous=np.array([True]), nonexistent="shift_forward")
                 moment = int(midnight.asi8[0])

@@ -6,12 +6,14 @@ validation, which reads its numbers and timestamps and makes Bars; merging settl
 """
 
 from chandler.data.reading.discovery import STOCKS, SUFFIXES, Source, by_threads, find_files, worker_count
-from chandler.data.reading.load import load_bars, opened, problems_error, read_file, read_market
+from chandler.data.reading.load import is_store, load_bars, opened, problems_error, read_file, read_market
 from chandler.data.reading.merging import archive_symbol
-from chandler.data.reading.options import ReadingKeywords, ReadingOptions, takes_options
+from chandler.data.reading.options import OF_FILES, OF_TABLES, ReadingKeywords, ReadingOptions, takes_options
 from chandler.data.reading.times import read_times
 
 __all__ = [
+    "OF_FILES",
+    "OF_TABLES",
     "STOCKS",
     "SUFFIXES",
     "ReadingKeywords",
@@ -20,6 +22,7 @@ __all__ = [
     "archive_symbol",
     "by_threads",
     "find_files",
+    "is_store",
     "load_bars",
     "opened",
     "problems_error",

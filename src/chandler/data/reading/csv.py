@@ -11,9 +11,11 @@ import io
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
+from chandler.data.bars import Decimal
 from chandler.data.column_names import is_alias
 from chandler.data.columns import (
     FEATURES,
@@ -67,20 +69,21 @@ def read_text(
     columns: Mapping[str, str] | None = None,
     *,
     also: Collection[str] = (),
+    decimal: Decimal = "auto",
     typed: bool = False,
     threads: bool = True,
 ) -> RawTable:
     """A CSV, TSV or TXT file (also packed) as a RawTable of its known columns, rows in the order of the file.
 
     `also`: names of further columns, as text. `typed`: try the short way, in which the CSV engine makes numbers and times
-    of the cells (`RawTable.typed` says whether it could); cells then are no text that a message could show. `threads`: of
-    the engine, for one file.
+    of the cells (`RawTable.typed` says whether it could); cells then are no text that a message could show. It knows the
+    decimal point alone: with `decimal` "," no number is made of a cell here. `threads`: of the engine, for one file.
     Raises DataError for a file that is empty, no text, without the needed columns, or with ragged lines.
     """
     head, encoded = head_of(source)
     lines = (head[:_ENOUGH] if "\n" in head[:_ENOUGH] else head).splitlines()
     if _is_wide(lines):
-        return _read_wide(source, encoded, columns)
+        return _read_wide(source, encoded, columns, decimal)
     header = _once(source, encoded, _header(source, lines, columns))
     names = dict(zip(header.ids, header.names, strict=True))
     sample = [line for line in lines[header.line + 1 :][:_SAMPLE] if line.strip()]
@@ -103,8 +106,8 @@ def read_text(
         frame = parse_typed(layout, dict(zip(header.ids, first, strict=False)), threads)
     short = frame is not None
     if frame is None:
-        frame, below = parse_text(layout, threads)
-        if any(_has_comma(frame[key]) for key in roles.values() if key not in layout.texts):
+        frame, below = parse_text(layout, threads, used if decimal == "," else ())
+        if any(_shows_comma(frame[key]) for key in roles.values() if key not in layout.texts):
             # Numbers such as 1.234,5 came as text, but 1.234 beside them as a float: all have to be text.
             frame, below = parse_text(layout, threads, used)
     notes = [encoded.note] if encoded.note else []
@@ -300,11 +303,15 @@ def _is_wide(lines: list[str]) -> bool:
     )
 
 
-def _read_wide(source: Source, encoded: Encoded, columns: Mapping[str, str] | None) -> RawTable:
+def _read_wide(source: Source, encoded: Encoded, columns: Mapping[str, str] | None, decimal: Decimal) -> RawTable:
+    def read(dtype: Any) -> pd.DataFrame:
+        content = io.BytesIO(utf8_bytes(source, encoded).read())
+        return pd.read_csv(content, header=[0, 1], index_col=0, dtype=dtype, encoding="utf-8")
+
     try:
-        frame = pd.read_csv(
-            io.BytesIO(utf8_bytes(source, encoded).read()), header=[0, 1], index_col=0, dtype={0: str}, encoding="utf-8"
-        )
+        frame = read(str if decimal == "," else {0: str})
+        if any(_shows_comma(column) for _, column in frame.items()):
+            frame = read(str)
     except (ValueError, pd.errors.ParserError) as error:
         raise DataError(f"{source}: not a readable table: {error}. Write the file again.") from None
     frame.index.name = "Date"
@@ -338,8 +345,8 @@ class _Lines:
         return number, line.decode(errors="replace")
 
 
-def _has_comma(column: pd.Series) -> bool:
-    """Whether a cell has a comma between digits."""
+def _shows_comma(column: pd.Series) -> bool:
+    """Whether a cell may have a decimal comma: one beside a digit, or points between groups of three, 1.234.567."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         return False
-    return bool(column.dropna().astype("string").str.contains(r"\d,\d", regex=True).any())
+    return bool(column.dropna().astype("string").str.contains(r"\d,|,\d|\d\.\d{3}\.\d{3}", regex=True).any())

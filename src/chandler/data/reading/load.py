@@ -15,7 +15,7 @@ from typing import Any, Unpack
 from chandler.data.bars import Bars, TableKeywords, register_frame_reader
 from chandler.data.columns import RawTable
 from chandler.data.parallel import map_threads
-from chandler.data.qlib import PREFIX, read_qlib
+from chandler.data.qlib import PREFIX, read_qlib, require_qlib
 from chandler.data.reading.csv import read_text
 from chandler.data.reading.discovery import (
     COLUMNAR,
@@ -30,7 +30,14 @@ from chandler.data.reading.discovery import (
 from chandler.data.reading.formats import read_columnar, read_json
 from chandler.data.reading.frames import as_pandas, frame_table, is_rows, rows_table
 from chandler.data.reading.merging import archive_symbol, merge_files
-from chandler.data.reading.options import LeftOut, ReadingKeywords, ReadingOptions, takes_options
+from chandler.data.reading.options import (
+    OF_FILES,
+    OF_TABLES,
+    LeftOut,
+    ReadingKeywords,
+    ReadingOptions,
+    takes_options,
+)
 from chandler.data.reading.validation import validate_table
 from chandler.data.store import META, BarStore, no_such_symbol
 from chandler.errors import DataError
@@ -67,6 +74,7 @@ def load_bars(source: Any, **options: Unpack[ReadingKeywords]) -> BarStore:
     `skip_bad`: files that cannot be used are left out; `BarStore.skipped` holds a message for each.
     `start`, `end`: dates or times of the local wall clock, both inclusive.
     `market`, `freq`: of a qlib folder, its instrument list and its bars ("day", "1min").
+    Of a qlib folder, and of bars that were read before, the options that say how a table is read are refused.
 
     What was decided in reading is in `BarStore.notes`. Raises DataError, naming file, row and remedy, for
     whatever cannot be used; where several files are bad, one error names them all.
@@ -108,7 +116,8 @@ def read_file(
     """
     symbol = archive_symbol(source.stem) or source.stem
     try:
-        table = _table(source, options, threads, typed=options.date_format is None)
+        # A decimal comma is of what was written: 1.234 must not become a number before.
+        table = _table(source, options, threads, typed=options.date_format is None and options.decimal != ",")
         if table.typed:
             with suppress(DataError):  # the long way finds the words for it, in what was written
                 return validate_table(table, options, symbol, left)
@@ -143,8 +152,15 @@ class _Loader:
 
     def load(self, source: Any) -> BarStore:
         o = self.options
-        if isinstance(source, (str, Path)) and _is_store(source):
+        if (o.market, o.freq) != ("all", "day"):
+            several = source if isinstance(source, (list, tuple)) else [source]
+            paths = [str(one) if isinstance(one, (str, Path)) else f"a {type(one).__name__}" for one in several]
+            require_qlib(paths or ["an empty list"], o.market, o.freq)
+        if isinstance(source, (str, Path)) and is_store(source):
+            o.refuse(OF_FILES, f"{source}: a store")
             source = BarStore.open(source)
+        elif isinstance(source, BarStore):
+            o.refuse(OF_FILES, "a BarStore")
         if isinstance(source, BarStore) and (o.symbols, o.start, o.end) == (None, None, None):
             return source
         chosen = [one for found in self.bars(source) for one in o.select([found], self.left)]
@@ -171,13 +187,16 @@ class _Loader:
 
     def bars(self, source: Any) -> Iterable[Bars]:
         if isinstance(source, Bars):
+            self.options.refuse(OF_FILES, f"{source.symbol}: Bars")
             yield source
         elif isinstance(source, BarStore):
+            self.options.refuse(OF_FILES, "a BarStore")
             yield from source
         elif isinstance(source, Mapping):
             for symbol, frame in source.items():
                 yield from self.named(str(symbol), frame)
         elif isinstance(source, str) and source.startswith(PREFIX):
+            self.options.refuse(OF_TABLES, f"{source}: a Qlib folder")
             yield from read_market(source.removeprefix(PREFIX), self.options)
         elif isinstance(source, (str, Path)):
             yield from self.path(str(source))
@@ -194,7 +213,7 @@ class _Loader:
 
     def named(self, symbol: str, frame: Any) -> Iterable[Bars]:
         if isinstance(frame, Bars):
-            yield replace(frame, symbol=symbol)
+            yield from self.bars(replace(frame, symbol=symbol))
             return
         table = self.table(frame, symbol)
         if table is None:
@@ -210,7 +229,8 @@ class _Loader:
         return None if frame is None else frame_table(frame, source=name, columns=self.options.columns)
 
     def path(self, text: str) -> Iterable[Bars]:
-        if _is_store(text):
+        if is_store(text):
+            self.options.refuse(OF_FILES, f"{text}: a store")
             yield from BarStore.open(text)
             return
         sources, problems = find_files(text)
@@ -259,12 +279,13 @@ def opened(source: str | Sequence[str]) -> list[Path]:
         path = Path(text.removeprefix(PREFIX)).expanduser()
         if path.exists():
             found.append(path)
-        if not text.startswith(PREFIX) and not _is_store(text):
+        if not text.startswith(PREFIX) and not is_store(text):
             found += [one.path for one in find_files(text)[0]]
     return found
 
 
-def _is_store(path: str | Path) -> bool:
+def is_store(path: str | Path) -> bool:
+    """Whether a folder is a store, saved whole or prepared."""
     try:
         return (Path(path).expanduser() / META).is_file()
     except (OSError, ValueError):
@@ -274,7 +295,8 @@ def _is_store(path: str | Path) -> bool:
 def _table(source: Source, options: ReadingOptions, threads: bool, typed: bool = False) -> RawTable:
     columns = options.columns
     if source.suffix in TEXT:
-        return read_text(source, columns, also=options.where or (), typed=typed, threads=threads)
+        also, decimal = options.where or (), options.decimal
+        return read_text(source, columns, also=also, decimal=decimal, typed=typed, threads=threads)
     if source.suffix in ROWS:
         return read_json(source, columns)
     if source.suffix in COLUMNAR:

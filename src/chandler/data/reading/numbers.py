@@ -47,7 +47,7 @@ def parse_numbers(
     decimal: Decimal = "auto",
     place: Callable[[int], str] = lambda row: f"row {row + 1}",
 ) -> Numbers:
-    """The columns (N,) of a table as float64, every one read by the same decimal sign.
+    """The columns (N,) of a table as float64, every one read by the same decimal sign; those that are numbers stay.
 
     Without `decimal` the cells decide: 1,234.5 and 12.5 show a point, 12,5 and 1.234,50 a comma. Raises
     DataError where cells contradict each other, and where 1,234 could be either.
@@ -69,7 +69,7 @@ def parse_numbers(
         values[role] = _floats(cells)
         bad = np.isnan(values[role]) & ~np.asarray(empty.to_numpy(zero_copy_only=False))
         written[role], text[role] = cells, bad
-    if decimal != "," and not any(bad.any() for bad in text.values()):
+    if not written or (decimal != "," and not any(bad.any() for bad in text.values())):
         return Numbers(values, text)
     stripped = {role: _strip(cells, role) for role, cells in written.items()}
     chosen, notes = _decide([cells for cells, _, _ in stripped.values()], decimal, place)

@@ -17,6 +17,10 @@ _CHOICES = {
     name: get_args(kinds)
     for name, kinds in (("unsorted", Unsorted), ("decimal", Decimal), ("adjust", Adjust), ("missing", Missing))
 }
+OF_TABLES = ("columns", "where", "timezone", "date_format", "decimal", "price_scale")
+"""What says how the rows of a table are written, or which of its columns: nothing of it is in a Qlib folder."""
+OF_FILES = (*OF_TABLES, "adjust")
+"""Nor in bars that were read before. (`missing` and `unsorted` have nothing to do there: prices are whole, times in order.)"""
 LeftOut = tuple[str, str] | None
 """Why a symbol has no rows: none of them lies in the period asked for, and these are its ends; None: it was not asked for."""
 
@@ -76,6 +80,15 @@ class ReadingOptions:
             )
         moment_of(self.start)
         moment_of(self.end)
+
+    def refuse(self, names: Iterable[str], what: str) -> None:
+        """DataError where one of these options is given, for `what` cannot honour them."""
+        given = [f"{name}=" for name in names if (value := getattr(self, name)) and value != getattr(type(self), name)]
+        if given:
+            raise DataError(
+                f"{what} has bars that are no table to be read: nothing comes of {' and '.join(given)}. Leave that out, or give "
+                "the files that it was made of."
+            )
 
     def select(self, bars: Iterable[Bars], left: dict[str, LeftOut] | None = None) -> list[Bars]:
         """The wanted symbols, cut to the wanted dates; what has no row then is left out, and told in `left`."""

@@ -300,7 +300,9 @@ class _Validator:
         if self.options.price_scale is not None and name in (*PRICES, "adj_close"):
             numbers = numbers / self.options.price_scale
         if name in self.numbers.text:
-            self._refuse(self.numbers.text[name], "text in {}", "Correct or drop these rows: numbers only.", name)
+            sign = self.options.decimal
+            only = "numbers only" if sign == "auto" else f"numbers only, written with decimal={sign!r}"
+            self._refuse(self.numbers.text[name], "text in {}", f"Correct or drop these rows: {only}.", name)
         least, most = (PRICE_FLOOR, PRICE_LIMIT) if name in PRICES else (0, FLOAT32_MAX)
         if numbers.min() >= least and numbers.max() <= most:  # false for NaN
             self.plain.add(name)

@@ -6,7 +6,15 @@ longer, and a manifest) and `concatenated` (rows of one symbol that lie in sever
 
 from chandler.data.store.concatenated import ConcatenatedArray, gather_windows
 from chandler.data.store.store import META, VERSION, BarStore, no_such_symbol, require_new
-from chandler.data.store.writer import LAYOUT, MANIFEST, Chunk, ManifestEntry, StoreWriter, latest_entries
+from chandler.data.store.writer import (
+    LAYOUT,
+    MANIFEST,
+    Chunk,
+    ManifestEntry,
+    StoreWriter,
+    latest_entries,
+    read_manifest,
+)
 
 __all__ = [
     "LAYOUT",
@@ -21,5 +29,6 @@ __all__ = [
     "gather_windows",
     "latest_entries",
     "no_such_symbol",
+    "read_manifest",
     "require_new",
 ]

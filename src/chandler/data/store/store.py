@@ -16,7 +16,7 @@ import pandas as pd
 
 from chandler.atomic import atomic_folder
 from chandler.data.bars import Bars, join_segments, to_polars
-from chandler.data.calendars import time_features
+from chandler.data.calendars import time_features, zone_name
 from chandler.data.columns import FEATURES
 from chandler.data.notes import Note
 from chandler.data.store.concatenated import ConcatenatedArray
@@ -127,7 +127,7 @@ class BarStore:
             offsets=offsets,
             segments=np.concatenate([part + lo for part, lo in zip(segments, offsets, strict=False)]),
             symbols=tuple(seen),
-            zones=tuple(None if one.timestamps.tz is None else str(one.timestamps.tz) for one in bars),
+            zones=tuple(zone_name(one.timestamps.tz) for one in bars),
             notes={one.symbol: one.notes for one in bars},
             sources={one.symbol: one.source for one in bars},
         )

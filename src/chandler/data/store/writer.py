@@ -45,6 +45,8 @@ class Chunk:
     segments: list[list[int]] | None = None
     """As `Bars.segments`, counted from `start`."""
     notes: tuple[Note, ...] = ()
+    apart: bool = False
+    """Whether a segment begins with the first row, though the symbol has rows before."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,8 @@ def prepared_fields(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
     for found in by_symbol.values():
         ordered = [piece for piece, _ in sorted(found, key=lambda one: one[0].first)]
         pieces += ordered
-        segments.append(join_segments((piece.segments, piece.rows) for piece in ordered) + offsets[-1])
+        apart = {number for number, piece in enumerate(ordered) if piece.apart}
+        segments.append(join_segments(((piece.segments, piece.rows) for piece in ordered), apart) + offsets[-1])
         offsets.append(offsets[-1] + sum(piece.rows for piece in ordered))
     starts = np.array([piece.start for piece in pieces], np.int64)
     lengths = np.array([piece.rows for piece in pieces], np.int64)

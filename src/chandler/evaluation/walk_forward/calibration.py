@@ -12,7 +12,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from chandler.data import CLOSE, LOW, Bars, SourceSettings, load_clean, note_lines
+from chandler.data import CLOSE, LOW, OF_FILES, Bars, SourceSettings, is_store, load_clean, note_lines
 from chandler.data.datasets import SplitSettings, split_ranges
 from chandler.data.inspection import findings
 from chandler.errors import ConfigError, DataError
@@ -300,6 +300,8 @@ def _data_of(folder: Path, moved: str | Sequence[str] | SourceSettings | None) -
             return moved, split
         raw |= {} if moved is None else {"path": moved}
         known = {k: v for k, v in raw.items() if k in SourceSettings.model_fields}
+        if moved is not None and all(map(is_store, [moved] if isinstance(moved, str) else moved)):
+            known = {k: v for k, v in known.items() if k not in OF_FILES}  # the run's files were read so, no store is
         return SourceSettings.model_validate(known), split
     except (KeyError, TypeError, ValidationError) as error:
         raise _no_run(folder, error) from error

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.data import Bars
+from chandler.data import Bars, moment_of
 from chandler.data.calendars import infer_interval
 from chandler.data.store import BarStore
 from chandler.errors import DataError
@@ -100,14 +100,9 @@ def moment(text: str | None, zone: str | None, *, end: bool = False) -> int | No
     Raises:
         DataError: no date.
     """
-    if text is None:
+    found = moment_of(text, last=end and ":" not in (text or ""))
+    if found is None:
         return None
-    try:
-        found = pd.Timestamp(text)
-    except ValueError as error:
-        raise DataError(f"{text!r} is no date or time ({error}). Write it as 2024-07-01.") from None
-    if end and found == found.normalize() and ":" not in text:
-        found += pd.Timedelta(days=1) - pd.Timedelta(1, "ns")
     if found.tz is None and zone is not None:
         found = found.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
     return int(found.tz_convert("UTC").value if found.tz is not None else found.value)

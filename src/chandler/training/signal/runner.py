@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.data import CLOSE
+from chandler.data import CLOSE, moment_of
 from chandler.data.datasets import SplitSettings, part_span, split_ranges
 from chandler.data.store import BarStore
 from chandler.errors import ConfigError, DataError
@@ -309,9 +309,10 @@ def split_moments(store: BarStore, split: SplitSettings) -> dict[str, str]:
 def _moment(text: str, store: BarStore) -> int:
     """A day or time in the clock of the bars as ns, as a store keeps them."""
     try:
-        found = pd.Timestamp(text)
-    except ValueError as error:
-        raise DataError(f"{text!r} is no date or time ({error}). Write it as 2024-07-01.") from None
+        found = moment_of(text)
+    except DataError:
+        raise DataError(f"{text!r} is no date or time. Write it as 2024-07-01.") from None
+    assert found is not None
     zone = next(iter(store.zones)) if len(set(store.zones)) == 1 else "UTC"
     if found.tz is None and zone is not None:
         found = found.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")

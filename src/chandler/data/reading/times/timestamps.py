@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from chandler.data.columns import Column, as_series
 from chandler.data.reading.numbers import arrow_text
 from chandler.data.reading.times.weekdays import without_weekdays
-from chandler.data.reading.times.zones import in_zone, offset_seconds, zone_of
+from chandler.data.reading.times.zones import in_zone, named_zone, offset_seconds, zone_of
 from chandler.errors import DataError
 from chandler.text import count
 
@@ -88,6 +88,7 @@ def parse_times(
     naive = times.index.tz is None
     asked, reason = (stated or (None, "")) if timezone is None and naive else (timezone, "as asked")
     index, odd = in_zone(times.index, asked, series)
+    index, unnamed = named_zone(index)
     zone = ""
     if asked is not None:
         zone = f"times: {'wall clock in' if naive else f'from {times.index.tz} to'} {asked}, {reason}"
@@ -96,7 +97,10 @@ def parse_times(
     elif not re.search("zone|1970", "".join(times.notes)):
         zone = f"times: in {index.tz}, by the offsets written"
     return Times(
-        index, times.notes + ((zone,) if zone else ()) + odd, times.hint, _remedy(raw, np.asarray(index.isna()))
+        index,
+        times.notes + ((zone,) if zone else ()) + odd + unnamed,
+        times.hint,
+        _remedy(raw, np.asarray(index.isna())),
     )
 
 
@@ -249,6 +253,8 @@ def _from_numbers(values: np.ndarray) -> Times:
             "row numbers, not times")  # fmt: skip
         return Times(empty, hint=f"Numbers this small look like {kind}.")
     size = np.searchsorted([top for _, _, top in _UNITS], np.abs(whole), side="right")
+    if (unit := _one_unit(np.abs(whole[~bad]), size[~bad])) is not None:
+        size[:] = unit
     used = np.unique(size[~bad & (whole != 0)])
     bad |= size >= len(_UNITS)  # beyond the year 2262 in nanoseconds
     size = np.minimum(size if len(used) > 1 else np.full(len(size), used[0]), len(_UNITS) - 1)
@@ -261,6 +267,23 @@ def _from_numbers(values: np.ndarray) -> Times:
     names = " and ".join(_UNITS[one][0] for one in used if one < len(_UNITS))
     note = f"times: read as {names} since 1970, UTC" + (", each by its size" if len(used) > 1 else "")
     return Times(index, (note,))
+
+
+def _one_unit(values: np.ndarray, size: np.ndarray) -> int | None:
+    """The one unit of numbers (N,), not negative, of which some are no times in the unit of their own size (N,), as
+    milliseconds of before March 1973 are no seconds; None where each goes by its size.
+
+    It is the first unit in which the largest is a time. A wild number among others does not say so: those in that unit by
+    their own size have to begin where the sizes meet, or most have to be no times by theirs.
+    """
+    limits = [9.2e18 / factor for _, factor, _ in _UNITS]
+    beyond = values > np.array(limits)[np.minimum(size, len(_UNITS) - 1)]
+    unit = int(np.searchsorted(limits, values.max())) if beyond.any() else 0
+    if not 0 < unit < len(_UNITS):
+        return None
+    own = values[size >= unit]
+    fits = own.min() < 2 * _UNITS[unit - 1][2] if len(own) else 2 * beyond.sum() > len(values)
+    return unit if fits else None
 
 
 def _from_objects(values: pd.Series, codes: np.ndarray, date_format: str | None, place: Callable[[int], str]) -> Times:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from chandler.data.calendars import zone_name
 from chandler.errors import DataError
 from chandler.text import count
 
@@ -71,6 +72,15 @@ def in_zone(
             f"first {index[odd][int(np.argmax(alone))]}: taken as the first, or as the spacing of the rows says",
         )
     return pd.DatetimeIndex(ticks.view("M8[ns]")).tz_localize("UTC").tz_convert(timezone), notes
+
+
+def named_zone(index: pd.DatetimeIndex) -> tuple[pd.DatetimeIndex, tuple[str, ...]]:
+    """Times in a zone that a name can say, as they must be to be kept: in UTC where there is none, as a note says."""
+    try:
+        name = zone_name(index.tz)
+    except DataError:
+        return index.tz_convert("UTC"), (f"times: in {index.tz}, a zone without a name: converted to UTC",)
+    return index if name is None or str(index.tz) == name else index.tz_convert(name), ()
 
 
 def _second_pass(
