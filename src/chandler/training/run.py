@@ -23,6 +23,7 @@ from chandler.text import count
 from chandler.training import engine, runs
 from chandler.training.datasets import RunData, data_inputs, derive_seed, load_sources, nbytes, place_on_device
 from chandler.training.logging import MetricsLogger, RunProgress, Tracking, require_trackers, verdict
+from chandler.training.resuming import require_same_bars
 from chandler.training.runs import Known, Run
 from chandler.training.settings import (
     RANDOM,
@@ -104,6 +105,9 @@ def _finetune(
     engine.require_ways(settings, accelerator)
     runs.require_folder(folder, settings, overwrite=overwrite, resume=resume, force=force)
     data, home = place_on_device(load_sources(settings), settings.data.device, accelerator.device)
+    described = data.describe()
+    if resume and not overwrite:
+        require_same_bars(folder, described, force=force)
     # Every rank reads what an earlier run finished, and opens what it starts from, before rank 0 writes anything new.
     stages = _open_stages(settings, folder, overwrite=overwrite, resume=resume)
     opened = {f"{stage.name}.start": existing([stage.settings.start]) for stage in stages if stage.model is not None}
@@ -117,7 +121,7 @@ def _finetune(
     pasts = {stage.name: stage.past for stage in stages if stage.past is not None}
     summary: dict[str, Any] = {
         "chandler": __version__,
-        "data": data.describe(),
+        "data": described,
         "starts": {
             stage.name: {"start": stage.origin, **stage.identity, **stage.past.to_dict()}
             for stage in stages
@@ -128,8 +132,8 @@ def _finetune(
         "precision": engine.precision_of(accelerator),
     }
     if accelerator.is_main_process:
-        # Until summary.json has them: what stands where a start was may be another model when the run is resumed.
-        runs.write_json(folder / runs.STARTS, summary["starts"])
+        # Until summary.json has them: where a start and bars were there may be others when the run is resumed.
+        runs.write_json(folder / runs.STARTS, {**summary["starts"], "data": described})
         progress.note(f"computed on {accelerator.device} in {summary['precision']}")
         _announce(progress, settings, data, stages, home)
     plain = runs.flattened(settings.model_dump(mode="json"))

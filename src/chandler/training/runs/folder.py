@@ -26,7 +26,7 @@ STATES = Layout(
 )  # fmt: skip
 """What the folder of a stage's states holds, and all that is ever removed from it."""
 STARTS = "checkpoints/starts.json"
-"""What the starts of a run know, until its summary.json says so."""
+"""What the starts of a run know, and its bars, until its summary.json says so."""
 RUN = Layout(
     "a run",
     (
