@@ -23,7 +23,7 @@ from chandler.text import count
 from chandler.training import engine, runs
 from chandler.training.datasets import RunData, data_inputs, derive_seed, load_sources, nbytes, place_on_device
 from chandler.training.logging import MetricsLogger, RunProgress, Tracking, require_trackers, verdict
-from chandler.training.resuming import require_same_bars
+from chandler.training.resuming import require_same_bars, require_same_start, require_steps, without_effect
 from chandler.training.runs import Known, Run
 from chandler.training.settings import (
     RANDOM,
@@ -114,6 +114,11 @@ def _finetune(
     require_apart(folder, data_inputs(settings) | opened, entries=runs.RUN.found(folder))
     if settings.signal.enabled:  # too few dates are said before the hours
         plan_signal(data.train.main.store, _signal_settings(settings, data), settings.data.lookback, force=True)
+    idle: list[str] = []
+    if resume and not overwrite:
+        require_same_start(folder, settings, {stage.name: stage.identity.get("weights") for stage in stages})
+        require_steps(folder, settings, data, accelerator.num_processes)
+        idle = without_effect(folder, settings, [stage.name for stage in stages if stage.kept])
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         runs.prepare_folder(folder, settings, overwrite=overwrite)
@@ -136,6 +141,8 @@ def _finetune(
         runs.write_json(folder / runs.STARTS, {**summary["starts"], "data": described})
         progress.note(f"computed on {accelerator.device} in {summary['precision']}")
         _announce(progress, settings, data, stages, home)
+        for text in idle:
+            progress.on_warning(text)
     plain = runs.flattened(settings.model_dump(mode="json"))
     with closing(Tracking(accelerator, plain, progress.on_warning)) as tracking:
         callbacks = [MetricsLogger(folder), tracking, progress]
