@@ -23,6 +23,7 @@ from chandler.text import count
 from chandler.training import engine, runs
 from chandler.training.datasets import RunData, data_inputs, derive_seed, load_sources, nbytes, place_on_device
 from chandler.training.logging import MetricsLogger, RunProgress, Tracking, require_trackers, verdict
+from chandler.training.resuming import require_same_bars, require_same_start, require_steps, without_effect
 from chandler.training.runs import Known, Run
 from chandler.training.settings import (
     RANDOM,
@@ -104,12 +105,20 @@ def _finetune(
     engine.require_ways(settings, accelerator)
     runs.require_folder(folder, settings, overwrite=overwrite, resume=resume, force=force)
     data, home = place_on_device(load_sources(settings), settings.data.device, accelerator.device)
+    described = data.describe()
+    if resume and not overwrite:
+        require_same_bars(folder, described, force=force)
     # Every rank reads what an earlier run finished, and opens what it starts from, before rank 0 writes anything new.
     stages = _open_stages(settings, folder, overwrite=overwrite, resume=resume)
     opened = {f"{stage.name}.start": existing([stage.settings.start]) for stage in stages if stage.model is not None}
     require_apart(folder, data_inputs(settings) | opened, entries=runs.RUN.found(folder))
     if settings.signal.enabled:  # too few dates are said before the hours
         plan_signal(data.train.main.store, _signal_settings(settings, data), settings.data.lookback, force=True)
+    idle: list[str] = []
+    if resume and not overwrite:
+        require_same_start(folder, settings, {stage.name: stage.identity.get("weights") for stage in stages})
+        require_steps(folder, settings, data, accelerator.num_processes)
+        idle = without_effect(folder, settings, [stage.name for stage in stages if stage.kept])
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         runs.prepare_folder(folder, settings, overwrite=overwrite)
@@ -117,7 +126,7 @@ def _finetune(
     pasts = {stage.name: stage.past for stage in stages if stage.past is not None}
     summary: dict[str, Any] = {
         "chandler": __version__,
-        "data": data.describe(),
+        "data": described,
         "starts": {
             stage.name: {"start": stage.origin, **stage.identity, **stage.past.to_dict()}
             for stage in stages
@@ -128,10 +137,12 @@ def _finetune(
         "precision": engine.precision_of(accelerator),
     }
     if accelerator.is_main_process:
-        # Until summary.json has them: what stands where a start was may be another model when the run is resumed.
-        runs.write_json(folder / runs.STARTS, summary["starts"])
+        # Until summary.json has them: where a start and bars were there may be others when the run is resumed.
+        runs.write_json(folder / runs.STARTS, {**summary["starts"], "data": described})
         progress.note(f"computed on {accelerator.device} in {summary['precision']}")
         _announce(progress, settings, data, stages, home)
+        for text in idle:
+            progress.on_warning(text)
     plain = runs.flattened(settings.model_dump(mode="json"))
     with closing(Tracking(accelerator, plain, progress.on_warning)) as tracking:
         callbacks = [MetricsLogger(folder), tracking, progress]

@@ -65,6 +65,21 @@ def test_a_corpus_is_no_walk_forward(tmp_path: Path) -> None:
         read_corpus(settings(tmp_path, {"path": "X.csv"}, split=walk))
 
 
+def test_the_rows_of_each_symbol_are_no_measure_of_a_corpus(tmp_path: Path) -> None:
+    minutes(tmp_path)
+    minutes(tmp_path, 4, "Y")
+    each: list[dict[str, Any]] = [{"path": "*.csv", "symbols": [symbol]} for symbol in "XY"]
+    with pytest.raises(ChandlerError, match=r"data\.split\.per: symbol is for data\.path: .*a source of its own"):
+        read_corpus(settings(tmp_path, {"path": "*.csv"}, split={"per": "symbol"}))
+    dated = {"per": "symbol", "train_end": "2024-01-03"}
+    assert (
+        read_corpus(settings(tmp_path, {"path": "*.csv"}, split=dated)).ranges["val"][:, 0]
+        == [3 * 1440, 14400 + 3 * 1440]
+    ).all()
+    begins = read_corpus(settings(tmp_path, *each, split={"train": 0.75, "val": 0.25})).ranges["val"][:, 0]
+    assert begins.tolist() == [7 * 1440, 14400 + 3 * 1440]  # what the message offers
+
+
 def test_symbols_are_left_out_and_what_is_not_there_is_told(tmp_path: Path) -> None:
     source = {"path": ASSET.name, "leave_out": ["FB", "IBM"]}
     corpus = read_corpus(settings(ASSET.parent, source))

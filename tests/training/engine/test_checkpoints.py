@@ -126,11 +126,11 @@ def test_a_damaged_newest_state_is_named_and_the_one_before_is_used(
 def test_changed_settings_are_refused_with_their_names(config: dict[str, Any], killed: Path) -> None:
     shutil.copytree(killed, config["out"])
     config["tokenizer"]["learning_rate"] = 1e-3
-    config["data"]["horizon"] = 5
+    config["data"]["drop_volume"] = 0.1
     config["tokenizer"]["cuda_graph"] = "off"  # the same numbers
     with pytest.raises(
         ConfigError,
-        match=r"data\.horizon 4 -> 5; tokenizer\.learning_rate 0\.0002 -> 0\.001.*resume=True, force=True",
+        match=r"data\.drop_volume 0\.0 -> 0\.1; tokenizer\.learning_rate 0\.0002 -> 0\.001.*resume=True, force=True",
     ):
         finetune(config, resume=True)
     finetune(config, resume=True, force=True)

@@ -15,7 +15,7 @@ from tests.training.killing import outcome
 
 from chandler.data.datasets.windows import Windows
 from chandler.data.reading.load import load_bars
-from chandler.errors import ConfigError, TrainingError
+from chandler.errors import ConfigError
 from chandler.forecasting.forecaster import Forecaster
 from chandler.measures import crps, gain, is_better, rank_correlation
 from chandler.nn.lora import adapters, add_adapters, merged
@@ -191,7 +191,11 @@ def test_an_interrupted_run_asks_the_same_questions(config: dict[str, Any]) -> N
     with pytest.raises(Interrupted, match="stopped at step 8 of 12"):
         finetune(config, progress=StoppedAt(8))
     changed = {**config, "predictor": {**config["predictor"], "promote_on": "rank_ic"}}
-    with pytest.raises(TrainingError, match="chose its best by crps, and rank_ic cannot take over halfway"):
+    with pytest.raises(
+        ConfigError, match=r"predictor\.promote_on crps -> rank_ic cannot be taken over by a run that goes"
+    ):
         finetune(changed, resume=True, force=True)
-    run = finetune(config, resume=True, force=True)
+    with pytest.raises(ConfigError, match="seed 100 -> 101 cannot be taken over"):
+        finetune({**config, "seed": 101}, resume=True, force=True)
+    run = finetune(config, resume=True)
     assert outcome(run.folder) == outcome(whole.folder)

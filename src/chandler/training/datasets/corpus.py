@@ -36,6 +36,11 @@ def read_corpus(data: DataSettings) -> Corpus:
         raise ConfigError(
             "data.split.walk is for data.path: the sources of data.sources are split by fractions or dates."
         )
+    if data.split.per == "symbol" and data.split.train_end is None:
+        raise ConfigError(
+            "data.split.per: symbol is for data.path: each source of data.sources is cut at one midnight for all of its symbols. "
+            "Leave it out, or give each symbol as a source of its own (symbols)."
+        )
     stores, parts, weights, reports = [], [], [], []
     origins: dict[str, np.ndarray] = {}
     for number, source in enumerate(data.sources):

@@ -50,7 +50,13 @@ class RunData:
             main["replay"] = {"share": self.train.share, **replay}
         if self.cleaned is not None:
             main["cleaning"] = self.cleaned.to_dict()
-        return {**main, "reading": [one.to_dict() for one in self.findings]}
+        return {**main, "windows": self.digests(), "reading": [one.to_dict() for one in self.findings]}
+
+    def digests(self) -> dict[str, str]:
+        """Part -> a digest of its windows: what tells whether a run that goes on has the bars that it began with."""
+        parts = {"train": self.train.main, "val": self.validation, "replay_val": self.replay_validation}
+        parts["replay_train"] = self.train.replay
+        return {name: windows_digest(windows) for name, windows in parts.items() if windows is not None}
 
     def warnings(self) -> list[str]:
         """What a person should know before it is trained on."""
@@ -156,9 +162,30 @@ def describe(store: BarStore, windows: Mapping[str, Windows], only: np.ndarray |
 def fingerprint(store: BarStore, rows: int = 4096) -> str:
     """A digest of the symbols, how many rows each has, and so many bars, evenly spaced: enough to tell two sets of bars
     apart, and of a store on disk next to nothing is read."""
-    chosen = np.unique(np.linspace(0, store.rows - 1, min(rows, store.rows)).astype(np.int64))
-    digest = hashlib.sha256("\0".join(store.symbols).encode())
-    for part in (store.offsets, store.timestamps[chosen], store.values[chosen]):
+    return _digest(store.symbols, store.offsets, store, _spread(store.rows, rows))
+
+
+def windows_digest(windows: Windows, rows: int = 4096) -> str:
+    """The same of windows: how they are cut, of which symbols, from how many rows, and so many of these rows. Bars before
+    and behind them have no say."""
+    pieces = windows.pieces[windows.pieces[:, 1] > windows.pieces[:, 0]]
+    lengths = pieces[:, 1] - pieces[:, 0]
+    ends, store = np.cumsum(lengths), windows.store
+    chosen = _spread(int(ends[-1]), rows)
+    piece = np.searchsorted(ends, chosen, side="right")
+    names = [store.symbols[number] for number in np.searchsorted(store.offsets, pieces[:, 0], side="right") - 1]
+    shape = np.array([windows.lookback, windows.horizon, windows.stride], np.int64)
+    return _digest(names, np.concatenate([shape, lengths]), store, pieces[piece, 1] - ends[piece] + chosen)
+
+
+def _spread(total: int, rows: int) -> np.ndarray:
+    """So many of `total` rows, evenly spaced."""
+    return np.unique(np.linspace(0, total - 1, min(rows, total)).astype(np.int64))
+
+
+def _digest(names: Sequence[str], numbers: np.ndarray, store: BarStore, rows: np.ndarray) -> str:
+    digest = hashlib.sha256("\0".join(names).encode())
+    for part in (numbers, store.timestamps[rows], store.values[rows]):
         digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()[:16]
 

@@ -1,7 +1,8 @@
 """Where a stage stands, on disk: enough to go on as if it had never stopped, whole at any moment.
 
-`checkpoints/STAGE/step-N/` holds model, optimiser and schedule after step N; `best-N/` the best model so far. All
-randomness is a function of (seed, step), so no generator and no order of windows needs to be kept.
+`checkpoints/STAGE/step-N/` holds model and moments of the optimiser after step N; `best-N/` the best model so far. All
+randomness is a function of (seed, step), so no generator and no order of windows needs to be kept; nor a schedule, a function
+of settings and step.
 """
 
 from __future__ import annotations
@@ -90,13 +91,7 @@ class CheckpointManager:
             if plain is not model:
                 save_adapters(model, folder)
 
-    def save(
-        self,
-        state: TrainerState,
-        model: nn.Module,
-        optimizer: dict[str, Any],
-        schedule: torch.optim.lr_scheduler.LRScheduler,
-    ) -> None:
+    def save(self, state: TrainerState, model: nn.Module, optimizer: dict[str, Any]) -> None:
         """Write a state beside the others, whole or not at all; then remove what is no longer needed.
 
         `optimizer` is the state dict of the optimiser.
@@ -105,22 +100,21 @@ class CheckpointManager:
             save_file(_contiguous(model.state_dict()), folder / "model.safetensors")
             tensors, groups = _pack(optimizer)
             save_file(tensors, folder / "optimizer.safetensors")
-            content = {"state": asdict(state), "groups": groups, "schedule": schedule.state_dict()}
+            content = {"state": asdict(state), "groups": groups}
             (folder / "state.json").write_text(json.dumps(content))
             sums = {path.name: digest(path) for path in sorted(folder.iterdir())}
             (folder / "checksums.json").write_text(json.dumps(sums))
         self._prune()
 
     def load(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        schedule: torch.optim.lr_scheduler.LRScheduler,
-        warn: Callable[[str], None],
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, warn: Callable[[str], None]
     ) -> TrainerState | None:
-        """Put the newest whole state into model, optimiser and schedule; None if there is none.
+        """Put the newest whole state into model and optimiser, whose own settings stay; None if there is none.
 
         `warn` is called with a text for each damaged state that was passed over.
+
+        Raises:
+            TrainingError: it is that of another model, or of one of which something else was trained.
         """
         for path in reversed(self.saved()):
             complaint = _damage(path)
@@ -128,9 +122,15 @@ class CheckpointManager:
                 warn(f"{path} is damaged ({complaint}); the state before it is used.")
                 continue
             content = json.loads((path / "state.json").read_text())
-            model.load_state_dict(load_file(path / "model.safetensors"))
-            optimizer.load_state_dict(_unpack(load_file(path / "optimizer.safetensors"), content["groups"]))
-            schedule.load_state_dict(content["schedule"])
+            moments = _unpack(load_file(path / "optimizer.safetensors"), content["groups"])
+            try:
+                model.load_state_dict(load_file(path / "model.safetensors"))
+                _load_moments(optimizer, moments)
+            except (RuntimeError, ValueError) as error:
+                raise TrainingError(
+                    f"{path} is the state of another model than these settings make, or of one of which other parts were "
+                    "trained. Undo changes of the settings, or start anew with overwrite=True or in another folder (out=)."
+                ) from error
             state = content["state"]
             return TrainerState(
                 **{**state, "tracker": BestScore(**state["tracker"]), "watch": OverfittingMonitor(**state["watch"])}
@@ -200,6 +200,18 @@ def _unpack(tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> dict[st
         place, name = key.split(".", 1)
         state.setdefault(int(place), {})[name] = tensor
     return {"state": state, "param_groups": groups}
+
+
+def _load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Take over the state of the parameters, not how they are to be trained. ValueError where they are others."""
+    groups = optimizer.state_dict()["param_groups"]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if [group["params"] for group in groups] != [group["params"] for group in saved["param_groups"]]:
+        raise ValueError("other parameters were trained")
+    for place, entries in saved["state"].items():
+        if any(moment.dim() and moment.shape != parameters[place].shape for moment in entries.values()):
+            raise ValueError("parameters of other shapes were trained")
+    optimizer.load_state_dict({**saved, "param_groups": groups})
 
 
 def _damage(path: Path, deep: bool = True) -> str:

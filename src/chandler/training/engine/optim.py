@@ -26,18 +26,16 @@ def make_schedule(
     warmup: float,
     div_factor: float,
     kind: ScheduleKind = "onecycle",
+    done: int = 0,
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """The learning rate over `steps` optimiser steps; it begins at lr / div_factor and reaches lr after `warmup`.
+    """The learning rate over `steps` optimiser steps; it begins at lr / div_factor and reaches lr after `warmup`. `done` of
+    them are over: it stands, to the bit, where so many calls of its `step` would have brought it.
 
     onecycle: torch's OneCycleLR, rise and fall along cosines, to lr / div_factor / 10^4 at the end. torch's default
     of cycling beta1 between 0.95 and 0.85 is kept: the released recipe trains with it.
     cosine: a linear rise, then a cosine towards 0, as Kronos was pretrained. constant: a linear rise, then lr.
     Without a warm-up (0) both start at lr.
     """
-    if kind == "onecycle":
-        return torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=lr, total_steps=steps, pct_start=warmup, div_factor=div_factor
-        )
     rise = round(steps * warmup)
 
     def factor(step: int) -> float:
@@ -48,4 +46,12 @@ def make_schedule(
             return 1.0
         return (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise)))) / 2
 
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    def begun(last: int) -> torch.optim.lr_scheduler.LRScheduler:
+        if kind == "onecycle":
+            return torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, max_lr=lr, total_steps=steps, pct_start=warmup, div_factor=div_factor, last_epoch=last
+            )
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, factor, last)
+
+    schedule = begun(-1)  # from which the optimiser has what a schedule that is under way reads there
+    return begun(done - 1) if done else schedule

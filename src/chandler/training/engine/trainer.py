@@ -91,14 +91,12 @@ class Trainer:
         if not sharded:
             bring(accelerator.device, stage.model)
         self.optimizer = make_optimizer(stage.model, lr=s.learning_rate, betas=s.betas, weight_decay=s.weight_decay)
-        how = {"lr": s.learning_rate, "warmup": s.warmup, "div_factor": s.div_factor}
-        self.schedule = make_schedule(self.optimizer, steps=self.steps, kind=s.schedule, **how)
-        saved = (
-            self.checkpoints.load(stage.model, self.optimizer, self.schedule, self._warn) if self.run.resume else None
-        )
+        saved = self.checkpoints.load(stage.model, self.optimizer, self._warn) if self.run.resume else None
         measure = stage.measures[0] if s.promote_on == "loss" else s.promote_on
         self.state = saved or TrainerState(BestScore(measure))
         self.resumed, self.seconds_before = saved is not None, self.state.seconds
+        how = {"lr": s.learning_rate, "warmup": s.warmup, "div_factor": s.div_factor}
+        self.schedule = make_schedule(self.optimizer, steps=self.steps, kind=s.schedule, done=self.state.step, **how)
         if self.state.tracker.measure != measure:
             raise TrainingError(
                 f"{stage.name}: the saved state chose its best by {self.state.tracker.measure}, and {measure} cannot "
@@ -255,7 +253,7 @@ class Trainer:
         with self.prepared.whole():
             moments = self.prepared.optimizer_state()
             if self.accelerator.is_main_process:
-                self.checkpoints.save(self.state, self.stage.model, moments, self.schedule)
+                self.checkpoints.save(self.state, self.stage.model, moments)
         self.accelerator.wait_for_everyone()
 
     def _log(self, rate: Tensor | float) -> None:

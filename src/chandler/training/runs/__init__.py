@@ -38,8 +38,10 @@ if TYPE_CHECKING:
         TRACKERS,
         Run,
         changed_keys,
+        key_of,
         prepare_folder,
         require_folder,
+        steps_done,
         write_json,
     )
     from chandler.training.runs.lineage import RECORD, Known, identity, known, known_of, record_of, write_record
@@ -61,6 +63,7 @@ __all__ = [
     "flat",
     "flattened",
     "identity",
+    "key_of",
     "known",
     "known_of",
     "list_runs",
@@ -75,6 +78,7 @@ __all__ = [
     "runs_table",
     "short",
     "stage_lines",
+    "steps_done",
     "write_json",
     "write_record",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ STATES = Layout(
 )  # fmt: skip
 """What the folder of a stage's states holds, and all that is ever removed from it."""
 STARTS = "checkpoints/starts.json"
-"""What the starts of a run know, until its summary.json says so."""
+"""What the starts of a run know, and its bars, until its summary.json says so."""
 RUN = Layout(
     "a run",
     (
@@ -42,6 +44,10 @@ RUN = Layout(
     {"config.yaml": "predictor", "summary.json": "stages"},
 )  # fmt: skip
 """What a run folder holds; --overwrite removes these and nothing else."""
+
+
+_FIXED = ("enabled", "revision", "architecture", "mode", "train", "freeze", "promote_on", "loss")
+"""Settings of a stage that its saved states stand on: what is trained, and what chose the best so far."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +75,23 @@ def require_folder(folder: Path, settings: Settings, *, overwrite: bool, resume:
     """Whether the run may be written there; nothing is changed.
 
     Raises:
-        ConfigError: an earlier run would be lost or was another one, or what stands there is no run of chandler's.
+        ConfigError: an earlier run would be lost or was another one (one that cannot go on so, even with `force`), or what
+            stands there is no run of chandler's.
     """
     kept = [name for name, stage in settings.stages() if stage.skip_existing and not overwrite]
     earlier = RUN.found(folder)
     if set(earlier) - set(kept):
         (RUN.require_own if overwrite else RUN.require)(folder)
     if resume and not overwrite:
-        if (folder / "config.yaml").is_file() and not force:
+        if (folder / "config.yaml").is_file():
             changed = changed_keys(Run(folder).settings, settings)
-            if changed:
+            fixed = [text for text in changed if key_of(text).startswith(tuple(_fixed(folder, settings)))]
+            if fixed:
+                raise ConfigError(
+                    f"{folder}: {'; '.join(fixed)} cannot be taken over by a run that goes on, whose saved states stand on "
+                    "what was set before. Undo the change, or start anew in another folder (out=)."
+                )
+            if changed and not force:
                 raise ConfigError(
                     f"{folder} was started with other settings: {'; '.join(changed)}. Undo the changes, start anew in "
                     "another folder (out=), or go on all the same with resume=True, force=True."
@@ -114,6 +127,31 @@ def changed_keys(old: Settings, new: Settings) -> list[str]:
     keys = sorted((a.keys() | b.keys()) - {"out", "device", "data.device", "distributed", "trackers"})
     keys = [key for key in keys if not key.endswith(".cuda_graph")]
     return [f"{key} {a.get(key)} -> {b.get(key)}" for key in keys if a.get(key) != b.get(key)]
+
+
+def key_of(changed: str) -> str:
+    """The setting that an entry of `changed_keys` is about."""
+    return changed.partition(" ")[0]
+
+
+def _fixed(folder: Path, settings: Settings) -> Iterator[str]:
+    """How settings begin that cannot change any more: those of stages that are under way."""
+    for name, stage in settings.stages():
+        if steps_done(folder, name) is None:
+            continue
+        yield from (f"{name}.{key}" for key in _FIXED)
+        if stage.mode == "lora":
+            yield f"{name}.lora"
+        if stage.promote_on != "loss":  # the same questions, asked anew in each validation
+            yield from (f"{name}.scoring", "max_context", "seed")
+
+
+def steps_done(folder: Path, stage: str) -> int | None:
+    """The steps of the newest saved state of a stage; None where there is none, or a result already."""
+    if stage in Run(folder).summary.get("stages", {}):
+        return None
+    found = (re.fullmatch(r"step-(\d{7,})", path.name) for path in folder.glob(f"checkpoints/{stage}/step-*"))
+    return max((int(one[1]) for one in found if one), default=None)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -15,6 +15,8 @@ from chandler.settings import StrictModel, did_you_mean
 RANDOM = "random"
 """The `start` of weights that are drawn, not loaded."""
 ScheduleKind = Literal["onecycle", "cosine", "constant"]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Betas = tuple[Beta, Beta]
 PromoteOn = Literal["loss", "crps", "rank_ic"]
 """What chooses the best checkpoint."""
 
@@ -79,7 +81,7 @@ class StageSettings(StrictModel):
     """Peak of the schedule."""
     schedule: ScheduleKind = "onecycle"
     """Up and down along cosines; a linear rise and then a cosine to 0; or a linear rise and then constant."""
-    betas: tuple[float, float]
+    betas: Betas
     """Of AdamW."""
     weight_decay: float = Field(0.1, ge=0)
     """Of AdamW."""
@@ -124,7 +126,7 @@ class TokenizerSettings(StageSettings):
     start: str = "NeoQuasar/Kronos-Tokenizer-base"
     learning_rate: float = Field(2e-4, gt=0)
     """Peak of the schedule."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Betas = (0.9, 0.999)
     """Of AdamW."""
     clip: float = Field(2.0, gt=0)
     """Gradient norm above which gradients are scaled down."""
@@ -149,7 +151,7 @@ class PredictorSettings(StageSettings):
     start: str = "NeoQuasar/Kronos-small"
     learning_rate: float = Field(4e-5, gt=0)
     """Peak of the schedule."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: Betas = (0.9, 0.95)
     """Of AdamW."""
     clip: float = Field(3.0, gt=0)
     """Gradient norm above which gradients are scaled down."""
