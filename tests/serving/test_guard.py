@@ -100,15 +100,23 @@ def test_bodies_have_a_type_and_an_end(api: Client) -> None:
     assert (long.status, long.json["error"]["code"]) == (413, "too_large")
 
 
-def test_a_body_without_a_length_is_measured(api: Client) -> None:
-    connection = HTTPConnection("127.0.0.1", api.port, timeout=30)
-    headers = {"Authorization": f"Bearer {api.token}", "Content-Type": "application/json"}
-    try:
-        connection.request("POST", A + "/session", (b" " * 65536 for _ in range(64)), headers, encode_chunked=True)
-        status = connection.getresponse().status
-    except (BrokenPipeError, ConnectionResetError):
-        status = 413  # the server hung up on what it would not read
-    assert status == 413
+def test_a_body_without_a_length_is_measured(page: Client) -> None:
+    def status(path: str, parts: int, kind: str, **more: str) -> int:
+        connection = HTTPConnection("127.0.0.1", page.port, timeout=30)
+        pieces = (b" " * 65536 for _ in range(parts))
+        try:
+            connection.request("POST", A + path, pieces, {"Content-Type": kind, **more}, encode_chunked=True)
+            return connection.getresponse().status
+        except (BrokenPipeError, ConnectionResetError):
+            return 413  # the server hung up on what it would not read
+        finally:
+            connection.close()
+
+    known = {"Authorization": f"Bearer {page.token}"}
+    assert status("/session", 4, "application/json") == 400
+    assert status("/session", 17, "application/json") == 413
+    assert status("/forecasts", 17, "application/json", **known) == 413
+    assert status("/uploads?name=bars.csv", 17, "application/octet-stream", **known) == 201
 
 
 def test_every_answer_carries_the_rules_of_the_page(page: Client) -> None:

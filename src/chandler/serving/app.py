@@ -88,7 +88,7 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
 
     app = FastAPI(
         title="chandler", version=__version__, summary="Bars in, distributions of bars to come out.", lifespan=life,
-        openapi_url=f"{API}/openapi.json", docs_url=None, redoc_url=None, max_body_size=settings.upload_bytes,
+        openapi_url=f"{API}/openapi.json", docs_url=None, redoc_url=None,
     )  # fmt: skip
     install(app)
     api = APIRouter(prefix=API)
