@@ -62,6 +62,23 @@ def test_the_address_that_is_printed_opens_one_session(page: Client) -> None:
     assert "set-cookie" not in again.headers
 
 
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("//evil.example/a", "/evil.example/a"),
+        ("/%2F/evil.example", "/evil.example"),
+        ("/%5C%5Cevil.example", "/evil.example"),
+        ("/%2f%5cevil.example", "/evil.example"),
+        ("/%09/evil.example", "/%09/evil.example"),
+        ("/%0d%0ax:%20y", "/%0D%0Ax:%20y"),
+        ("/chart", "/chart"),
+    ],
+)
+def test_a_code_leads_nowhere_else(page: Client, path: str, location: str) -> None:
+    found = page.call("GET", path + "?code=x", headers={"Authorization": None})
+    assert (found.status, found.headers["location"]) == (303, location)
+
+
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil.example:80"])
 def test_other_names_of_this_machine_are_not_answered(api: Client, host: str) -> None:
     assert api.call("GET", A + "/health", headers={"Host": host}).status == 400

@@ -129,7 +129,8 @@ class Guard:
         if scope["method"] == "GET" and "code" in query and not path.startswith(("/api/", "/static/")):
             # The one GET that changes something: a code becomes a session, and leaves the address.
             rest = urlencode([(key, one) for key, values in query.items() if key != "code" for one in values])
-            answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
+            # One slash: with two a browser takes the next word for a host. All else is escaped.
+            answer = RedirectResponse("/" + path.lstrip("/\\") + (f"?{rest}" if rest else ""), 303)
             if known.redeem(query["code"][0]):
                 set_session(answer, known)
             return answer
