@@ -16,6 +16,7 @@ import pytest
 from tests.serving.conftest import Client, awaited, launch
 
 import chandler
+from chandler.serving.app import origins_of
 from chandler.serving.server import _bound
 from chandler.serving.settings import ServerSettings
 
@@ -105,6 +106,24 @@ def test_other_pages_change_nothing_and_read_nothing(api: Client) -> None:
     assert api.call("GET", A + "/sources", headers=dict(navigation)).status == 403
     found = api.call("GET", A + "/sources", headers={"Origin": "https://evil.example"})
     assert not any(name.startswith("access-control") for name in found.headers)
+
+
+@pytest.mark.parametrize(
+    ("port", "tls", "told"),
+    [
+        (80, False, {"http://localhost", "http://[::1]", "http://box.lan"}),
+        (443, True, {"https://localhost", "https://[::1]", "https://box.lan"}),
+    ],
+)
+def test_browsers_leave_the_usual_port_out(port: int, tls: bool, told: set[str]) -> None:
+    settings = ServerSettings(allowed_hosts=("box.lan",), certfile=Path("cert.pem") if tls else None)
+    scheme = "https" if tls else "http"
+    assert told <= origins_of(settings, port)
+    assert f"{scheme}://localhost:{port}" in origins_of(settings, port)
+    for other in (8421, 523 - port):  # the usual one of the other scheme is none of this one
+        assert {f"{scheme}://{name}:{other}" for name in ("127.0.0.1", "localhost", "[::1]", "box.lan")} == origins_of(
+            settings, other
+        )
 
 
 def test_bodies_have_a_type_and_an_end(api: Client) -> None:
