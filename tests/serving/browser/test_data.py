@@ -104,6 +104,24 @@ def test_a_file_that_grew_is_drawn_as_it_is_now(visit: Any, watch: Any, tmp_path
         server.stop()
 
 
+def test_bars_stamped_with_seconds_keep_them(visit: Any, tmp_path: Path) -> None:
+    path = tmp_path / "closing.csv"
+    times = pd.date_range("2024-01-01T00:00:59", periods=200, freq="1h")
+    _bars(times).to_csv(path, index=False)
+    page = visit("/data")
+    page.locator("#file").set_input_files(path)
+    page.locator("[data-source='closing.csv']").get_by_role("link", name="Open in chart").click(timeout=WAIT)
+    chart, origin = page.locator("#chart"), page.locator("#origin")
+    expect(chart).to_have_attribute("data-bars", "200", timeout=WAIT)
+    page.goto(f"{page.url}&h=2&n=10&origin={int(times[150].timestamp())}")
+    expect(origin).to_have_value("2024-01-07T06:00:59", timeout=WAIT)
+    expect(page.locator(".command code")).to_contain_text("--end 2024-01-07T06:00:59", timeout=WAIT)
+    # By its field: a bar is found at its own time, not before it.
+    origin.fill("2024-01-07T09:00:59")
+    origin.press("Tab")
+    expect(chart).to_have_attribute("data-origin", str(int(times[153].timestamp())), timeout=WAIT)
+
+
 def test_an_ambiguous_date_is_asked_about_in_the_page(visit: Any, tmp_path: Path) -> None:
     path = tmp_path / "ambiguous.csv"
     _bars(pd.date_range("2024-01-01", periods=8, freq="MS"), "%d/%m/%Y").to_csv(path, index=False)
