@@ -213,6 +213,8 @@ def test_a_workspace_has_one_server_and_is_its_own(api: Client, tmp_path: Path) 
     assert "secret" in refused("--workspace", str(tmp_path / "mine"))
     assert (tmp_path / "mine" / "secret").read_text() == "mine"
     assert "--no-token" in refused("--no-token", "--host", "0.0.0.0")
+    (tmp_path / "token").write_text("0123456789abcdef")
+    assert "--no-token asks for no token, and --token-file has one" in refused("--no-token", "--token-file", "token")
     assert "no such folder" in refused("--data", str(tmp_path / "nowhere"))
     assert "NAME=FOLDER" in refused("--model", "x")
     assert str(api.port) in refused("--port", str(api.port))

@@ -56,6 +56,8 @@ class ServerSettings:
             raise ConfigError(
                 f"no_token=True is for this machine only, and host={self.host} lets others in: leave one of them out."
             )
+        if self.no_token and self.token_file is not None:
+            raise ConfigError("no_token=True asks for no token, and token_file= has one: leave one of them out.")
         if (self.certfile is None) != (self.keyfile is None):
             raise ConfigError("certfile= and keyfile= go together: give both, or none for plain HTTP.")
         files = [one for one in (self.certfile, self.keyfile, self.token_file) if one is not None and not one.is_file()]
