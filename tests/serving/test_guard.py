@@ -215,6 +215,9 @@ def test_a_workspace_has_one_server_and_is_its_own(api: Client, tmp_path: Path) 
     assert "--no-token" in refused("--no-token", "--host", "0.0.0.0")
     (tmp_path / "token").write_text("0123456789abcdef")
     assert "--no-token asks for no token, and --token-file has one" in refused("--no-token", "--token-file", "token")
+    told = refused("--certfile", "token", "--keyfile", "token")
+    assert "token, token: these are no certificate in PEM" in told
+    assert "Give others as --certfile and --keyfile." in told
     assert "no such folder" in refused("--data", str(tmp_path / "nowhere"))
     assert "NAME=FOLDER" in refused("--model", "x")
     assert str(api.port) in refused("--port", str(api.port))
