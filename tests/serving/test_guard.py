@@ -220,6 +220,8 @@ def test_a_workspace_has_one_server_and_is_its_own(api: Client, tmp_path: Path) 
     assert "Give others as --certfile and --keyfile." in told
     assert "no such folder" in refused("--data", str(tmp_path / "nowhere"))
     assert "NAME=FOLDER" in refused("--model", "x")
+    assert "another model has that name" in refused("--model", "a=.", "--model", "a=..")
+    assert "--parallel-jobs 4 is for a server that takes jobs: give --jobs as well" in refused("--parallel-jobs", "4")
     assert str(api.port) in refused("--port", str(api.port))
 
 

@@ -68,5 +68,9 @@ class ServerSettings:
                 raise ConfigError(f"{folder}: there is no such folder.")
         if self.parallel_jobs < 1:
             raise ConfigError(f"parallel_jobs= is 1 or more, found {self.parallel_jobs}.")
+        if self.parallel_jobs > 1 and not self.jobs:
+            raise ConfigError(
+                f"parallel_jobs={self.parallel_jobs} is for a server that takes jobs: give jobs=True as well, or leave it out."
+            )
         if self.port is not None and not 0 <= self.port < 65536:
             raise ConfigError(f"port= is a number from 0 to 65535, found {self.port}.")
