@@ -111,6 +111,22 @@ def test_all_paths_are_those_of_to_frame(api: Client, asked: dict[str, Any], mad
     assert table["median_return"].dropna().tolist() == [one for one in rows["median_return"] if one is not None]
 
 
+def test_a_part_whose_symbols_all_failed_spoils_no_export(api: Client, asked: dict[str, Any]) -> None:
+    short = [bars(1, freq="1D").assign(symbol=f"A{number}") for number in range(8)]
+    long = [bars(60, freq="1D", seed=number).assign(symbol=f"B{number}") for number in range(3)]
+    body = io.BytesIO()
+    pd.concat([*short, *long]).to_parquet(body)
+    source = api.settled(api.call("POST", f"{A}/uploads?name=short.parquet", body.getvalue()).json["source_id"])
+    symbols = [f"A{number}" for number in range(8)] + [f"B{number}" for number in range(3)]
+    id = api.call("POST", A + "/forecasts", asked | {"source_id": source["id"], "symbols": symbols}).json["id"]
+    assert ended(api, id)["state"] == "done"
+    export = f"{A}/forecasts/{id}/export?what=bands"
+    table = pd.read_parquet(io.BytesIO(api.call("GET", f"{export}&format=parquet").body))
+    assert list(table["symbol"]) == ["B0", "B0", "B1", "B1", "B2", "B2"]
+    text = pd.read_csv(io.BytesIO(api.call("GET", export).body))
+    pd.testing.assert_frame_equal(text, table)
+
+
 @pytest.mark.slow
 def test_a_chart_comes_between_the_parts_and_what_was_made_stays(api: Client, asked: dict[str, Any]) -> None:
     long = asked | {"paths": 400, "horizon": 12, "seed": 9}

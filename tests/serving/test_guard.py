@@ -16,6 +16,7 @@ import pytest
 from tests.serving.conftest import Client, awaited, launch
 
 import chandler
+from chandler.serving.app import origins_of
 from chandler.serving.server import _bound
 from chandler.serving.settings import ServerSettings
 
@@ -62,6 +63,23 @@ def test_the_address_that_is_printed_opens_one_session(page: Client) -> None:
     assert "set-cookie" not in again.headers
 
 
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("//evil.example/a", "/evil.example/a"),
+        ("/%2F/evil.example", "/evil.example"),
+        ("/%5C%5Cevil.example", "/evil.example"),
+        ("/%2f%5cevil.example", "/evil.example"),
+        ("/%09/evil.example", "/%09/evil.example"),
+        ("/%0d%0ax:%20y", "/%0D%0Ax:%20y"),
+        ("/chart", "/chart"),
+    ],
+)
+def test_a_code_leads_nowhere_else(page: Client, path: str, location: str) -> None:
+    found = page.call("GET", path + "?code=x", headers={"Authorization": None})
+    assert (found.status, found.headers["location"]) == (303, location)
+
+
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil.example:80"])
 def test_other_names_of_this_machine_are_not_answered(api: Client, host: str) -> None:
     assert api.call("GET", A + "/health", headers={"Host": host}).status == 400
@@ -90,6 +108,24 @@ def test_other_pages_change_nothing_and_read_nothing(api: Client) -> None:
     assert not any(name.startswith("access-control") for name in found.headers)
 
 
+@pytest.mark.parametrize(
+    ("port", "tls", "told"),
+    [
+        (80, False, {"http://localhost", "http://[::1]", "http://box.lan"}),
+        (443, True, {"https://localhost", "https://[::1]", "https://box.lan"}),
+    ],
+)
+def test_browsers_leave_the_usual_port_out(port: int, tls: bool, told: set[str]) -> None:
+    settings = ServerSettings(allowed_hosts=("box.lan",), certfile=Path("cert.pem") if tls else None)
+    scheme = "https" if tls else "http"
+    assert told <= origins_of(settings, port)
+    assert f"{scheme}://localhost:{port}" in origins_of(settings, port)
+    for other in (8421, 523 - port):  # the usual one of the other scheme is none of this one
+        assert {f"{scheme}://{name}:{other}" for name in ("127.0.0.1", "localhost", "[::1]", "box.lan")} == origins_of(
+            settings, other
+        )
+
+
 def test_bodies_have_a_type_and_an_end(api: Client) -> None:
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert api.call("POST", A + "/session", b"token=1", form).status == 415
@@ -100,15 +136,23 @@ def test_bodies_have_a_type_and_an_end(api: Client) -> None:
     assert (long.status, long.json["error"]["code"]) == (413, "too_large")
 
 
-def test_a_body_without_a_length_is_measured(api: Client) -> None:
-    connection = HTTPConnection("127.0.0.1", api.port, timeout=30)
-    headers = {"Authorization": f"Bearer {api.token}", "Content-Type": "application/json"}
-    try:
-        connection.request("POST", A + "/session", (b" " * 65536 for _ in range(64)), headers, encode_chunked=True)
-        status = connection.getresponse().status
-    except (BrokenPipeError, ConnectionResetError):
-        status = 413  # the server hung up on what it would not read
-    assert status == 413
+def test_a_body_without_a_length_is_measured(page: Client) -> None:
+    def status(path: str, parts: int, kind: str, **more: str) -> int:
+        connection = HTTPConnection("127.0.0.1", page.port, timeout=30)
+        pieces = (b" " * 65536 for _ in range(parts))
+        try:
+            connection.request("POST", A + path, pieces, {"Content-Type": kind, **more}, encode_chunked=True)
+            return connection.getresponse().status
+        except (BrokenPipeError, ConnectionResetError):
+            return 413  # the server hung up on what it would not read
+        finally:
+            connection.close()
+
+    known = {"Authorization": f"Bearer {page.token}"}
+    assert status("/session", 4, "application/json") == 400
+    assert status("/session", 17, "application/json") == 413
+    assert status("/forecasts", 17, "application/json", **known) == 413
+    assert status("/uploads?name=bars.csv", 17, "application/octet-stream", **known) == 201
 
 
 def test_every_answer_carries_the_rules_of_the_page(page: Client) -> None:
@@ -169,8 +213,15 @@ def test_a_workspace_has_one_server_and_is_its_own(api: Client, tmp_path: Path) 
     assert "secret" in refused("--workspace", str(tmp_path / "mine"))
     assert (tmp_path / "mine" / "secret").read_text() == "mine"
     assert "--no-token" in refused("--no-token", "--host", "0.0.0.0")
+    (tmp_path / "token").write_text("0123456789abcdef")
+    assert "--no-token asks for no token, and --token-file has one" in refused("--no-token", "--token-file", "token")
+    told = refused("--certfile", "token", "--keyfile", "token")
+    assert "token, token: these are no certificate in PEM" in told
+    assert "Give others as --certfile and --keyfile." in told
     assert "no such folder" in refused("--data", str(tmp_path / "nowhere"))
     assert "NAME=FOLDER" in refused("--model", "x")
+    assert "another model has that name" in refused("--model", "a=.", "--model", "a=..")
+    assert "--parallel-jobs 4 is for a server that takes jobs: give --jobs as well" in refused("--parallel-jobs", "4")
     assert str(api.port) in refused("--port", str(api.port))
 
 

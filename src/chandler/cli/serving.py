@@ -53,11 +53,13 @@ class ServerOptions:
 
     def settings(self, *, page: bool, jobs: bool) -> ServerSettings:
         """As the server takes them."""
-        models = {}
+        models: dict[str, Path] = {}
         for one in self.model or []:
             name, equals, folder = one.partition("=")
             if not equals or not name:
                 raise ConfigError(f"--model {one}: expected NAME=FOLDER, as in --model mine=runs/mine.")
+            if name in models:
+                raise ConfigError(f"--model {one}: another model has that name. Give this one a name of its own.")
             models[name] = Path(folder)
         return ServerSettings(
             workspace=self.workspace, page=page, host=self.host, port=self.port, data=tuple(self.data or ()), runs=self.runs,

@@ -88,7 +88,7 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
 
     app = FastAPI(
         title="chandler", version=__version__, summary="Bars in, distributions of bars to come out.", lifespan=life,
-        openapi_url=f"{API}/openapi.json", docs_url=None, redoc_url=None, max_body_size=settings.upload_bytes,
+        openapi_url=f"{API}/openapi.json", docs_url=None, redoc_url=None,
     )  # fmt: skip
     install(app)
     api = APIRouter(prefix=API)
@@ -102,14 +102,31 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
 
     if settings.page:
         _add_page(app)
-    names = {*LOOPBACK, settings.host, *settings.allowed_hosts}
-    scheme = "http" if settings.certfile is None else "https"
-    written = {f"[{name}]" if ":" in name else name for name in names}
-    origins = frozenset(f"{scheme}://{name}:{credentials.port}" for name in written)
+    names = _names(settings)
     limits = {f"{API}/uploads": settings.upload_bytes, "": BODY}
-    app.add_middleware(Guard, credentials=credentials, origins=origins, limits=limits)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(names | written), www_redirect=False)
+    app.add_middleware(Guard, credentials=credentials, origins=origins_of(settings, credentials.port), limits=limits)
+    allowed = sorted(names | {_written(name) for name in names})
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed, www_redirect=False)
     return app
+
+
+def origins_of(settings: ServerSettings, port: int) -> frozenset[str]:
+    """How the page is reached, as a browser's Origin says it: without the port where that is the usual one."""
+    scheme, usual = ("http", 80) if settings.certfile is None else ("https", 443)
+    return frozenset(
+        f"{scheme}://{_written(name)}{end}"
+        for name in _names(settings)
+        for end in ([f":{port}", ""] if port == usual else [f":{port}"])
+    )
+
+
+def _names(settings: ServerSettings) -> set[str]:
+    return {*LOOPBACK, settings.host, *settings.allowed_hosts}
+
+
+def _written(name: str) -> str:
+    """A name as it stands in an address."""
+    return f"[{name}]" if ":" in name else name
 
 
 def _add_page(app: FastAPI) -> None:

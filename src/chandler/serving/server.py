@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import socket
+import ssl
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator
@@ -28,7 +29,8 @@ def serve(settings: ServerSettings, *, browser: bool, say: Callable[[str], None]
         say: prints a line.
 
     Raises:
-        ConfigError: the extra is not installed, a port that is taken, a workspace that another server holds.
+        ConfigError: the extra is not installed, a port that is taken, a workspace that another server holds, a certificate
+            that is none.
     """
     _require_extra()
     settings.check()
@@ -53,6 +55,13 @@ def serve(settings: ServerSettings, *, browser: bool, say: Callable[[str], None]
             timeout_graceful_shutdown=STREAM_SECONDS, proxy_headers=False, server_header=False, lifespan="on", ws="none",
             ssl_certfile=settings.certfile, ssl_keyfile=settings.keyfile,
         )  # fmt: skip
+        try:
+            config.load()
+        except ssl.SSLError:
+            raise ConfigError(
+                f"{settings.certfile}, {settings.keyfile}: these are no certificate in PEM and the key of it. "
+                "Give others as certfile= and keyfile=."
+            ) from None
         if browser and settings.page:
             webbrowser.open(f"{address}/?code={credentials.code()}" if token else address)
         uvicorn.Server(config).run(sockets=[listening])

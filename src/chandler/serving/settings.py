@@ -56,6 +56,8 @@ class ServerSettings:
             raise ConfigError(
                 f"no_token=True is for this machine only, and host={self.host} lets others in: leave one of them out."
             )
+        if self.no_token and self.token_file is not None:
+            raise ConfigError("no_token=True asks for no token, and token_file= has one: leave one of them out.")
         if (self.certfile is None) != (self.keyfile is None):
             raise ConfigError("certfile= and keyfile= go together: give both, or none for plain HTTP.")
         files = [one for one in (self.certfile, self.keyfile, self.token_file) if one is not None and not one.is_file()]
@@ -66,5 +68,9 @@ class ServerSettings:
                 raise ConfigError(f"{folder}: there is no such folder.")
         if self.parallel_jobs < 1:
             raise ConfigError(f"parallel_jobs= is 1 or more, found {self.parallel_jobs}.")
+        if self.parallel_jobs > 1 and not self.jobs:
+            raise ConfigError(
+                f"parallel_jobs={self.parallel_jobs} is for a server that takes jobs: give jobs=True as well, or leave it out."
+            )
         if self.port is not None and not 0 <= self.port < 65536:
             raise ConfigError(f"port= is a number from 0 to 65535, found {self.port}.")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tests.serving.browser.conftest import Server
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
@@ -73,6 +74,52 @@ def test_a_file_is_added_zoomed_out_and_deleted(visit: Any, tmp_path: Path) -> N
     page.get_by_role("button", name="Delete: minutes.csv").click()
     page.get_by_role("button", name="Delete it").click()
     expect(row).to_have_count(0)
+
+
+def test_a_file_that_grew_is_drawn_as_it_is_now(visit: Any, watch: Any, tmp_path: Path) -> None:
+    watch.allowed = (
+        "ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE"  # as it ends
+    )
+    path = tmp_path / "bars" / "grown.csv"
+    path.parent.mkdir()
+    whole = _bars(pd.date_range("2023-01-02", periods=400))
+    whole[:300].to_csv(path, index=False)
+    server = Server(tmp_path / "workspace", options=("--data", str(path.parent)))
+    server.start()
+    try:
+        page = visit("/data", at=server)
+        row, chart = page.locator("[data-source='grown.csv']"), page.locator("#chart")
+        row.get_by_role("button", name="Open").click(timeout=WAIT)
+        row.get_by_role("link", name="Open in chart").click(timeout=WAIT)
+        expect(chart).to_have_attribute("data-bars", "300", timeout=WAIT)
+        page.get_by_role("link", name="Data", exact=True).click()
+        whole.to_csv(path, index=False)
+        row.get_by_role("button", name="Read again").click()
+        expect(row).to_contain_text("400", timeout=WAIT)
+        row.get_by_role("link", name="Open in chart").click()
+        expect(chart).to_have_attribute("data-bars", "400", timeout=WAIT)
+        page.reload()
+        expect(chart).to_have_attribute("data-bars", "400", timeout=WAIT)
+    finally:
+        server.stop()
+
+
+def test_bars_stamped_with_seconds_keep_them(visit: Any, tmp_path: Path) -> None:
+    path = tmp_path / "closing.csv"
+    times = pd.date_range("2024-01-01T00:00:59", periods=200, freq="1h")
+    _bars(times).to_csv(path, index=False)
+    page = visit("/data")
+    page.locator("#file").set_input_files(path)
+    page.locator("[data-source='closing.csv']").get_by_role("link", name="Open in chart").click(timeout=WAIT)
+    chart, origin = page.locator("#chart"), page.locator("#origin")
+    expect(chart).to_have_attribute("data-bars", "200", timeout=WAIT)
+    page.goto(f"{page.url}&h=2&n=10&origin={int(times[150].timestamp())}")
+    expect(origin).to_have_value("2024-01-07T06:00:59", timeout=WAIT)
+    expect(page.locator(".command code")).to_contain_text("--end 2024-01-07T06:00:59", timeout=WAIT)
+    # By its field: a bar is found at its own time, not before it.
+    origin.fill("2024-01-07T09:00:59")
+    origin.press("Tab")
+    expect(chart).to_have_attribute("data-origin", str(int(times[153].timestamp())), timeout=WAIT)
 
 
 def test_an_ambiguous_date_is_asked_about_in_the_page(visit: Any, tmp_path: Path) -> None:

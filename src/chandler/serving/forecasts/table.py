@@ -69,6 +69,7 @@ def tables(kept: Kept, what: str) -> tuple[pa.Schema, Iterator[pa.Table]]:
         return schema, (pq.read_table(path).cast(schema) for path in files)
     made = _bands if what == "bands" else _lines
     parts = [pa.Table.from_pylist(list(made(path))) for path in kept.parts()]
+    parts = [one for one in parts if one.num_columns]  # no bands are there of a part whose symbols all failed
     schema = _common([one.schema for one in parts])
     return schema, (one.cast(schema) for one in parts)
 
@@ -95,8 +96,11 @@ def write_parquet(kept: Kept, what: str, target: IO[bytes]) -> None:
 
 
 def csv_lines(kept: Kept, what: str) -> Iterator[str]:
-    """The same as text, some lines at a time."""
-    schema, parts = tables(kept, what)
+    """The same as text, some lines at a time. What can fail does so at once, before anything is sent."""
+    return _as_text(*tables(kept, what))
+
+
+def _as_text(schema: pa.Schema, parts: Iterator[pa.Table]) -> Iterator[str]:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(schema.names)

@@ -14,6 +14,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -56,9 +57,18 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        begun, status = time.monotonic(), 0
+        begun, status, taken = time.monotonic(), 0, 0
         scope["request_id"] = secrets.token_hex(6)
         path: str = scope["path"]
+        limit = self.limits[self._special(path)]
+
+        async def measured() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > limit:  # bodies need not tell their length
+                raise HTTPException(413)
+            return message
 
         async def guarded(message: Message) -> None:
             nonlocal status
@@ -73,7 +83,7 @@ class Guard:
 
         try:
             refusal = self._refusal(scope, Headers(scope=scope))
-            await (refusal or self.app)(scope, receive, guarded)
+            await (refusal or self.app)(scope, measured, guarded)
         finally:
             route = getattr(scope.get("route"), "path", "/static" if path.startswith("/static/") else "-")
             line = {
@@ -81,6 +91,10 @@ class Guard:
                 "ms": round(1000 * (time.monotonic() - begun)),
             }  # fmt: skip
             log.info(json.dumps(line))
+
+    def _special(self, path: str) -> str:
+        """The prefix of a path that takes files; "" of all others."""
+        return next((prefix for prefix in self.limits if prefix and path.startswith(prefix)), "")
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         """Why this request goes no further; None where it may."""
@@ -101,7 +115,7 @@ class Guard:
                 return no(403, "This request comes from another page.")
             length, chunked = headers.get("content-length", "0"), "transfer-encoding" in headers
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-            special = next((prefix for prefix in self.limits if prefix and path.startswith(prefix)), "")
+            special = self._special(path)
             wanted, limit = FILE if special else JSON, self.limits[special]
             if (chunked or length != "0") and kind != wanted:
                 return no(415, f"Send the body as {wanted}.")
@@ -115,7 +129,8 @@ class Guard:
         if scope["method"] == "GET" and "code" in query and not path.startswith(("/api/", "/static/")):
             # The one GET that changes something: a code becomes a session, and leaves the address.
             rest = urlencode([(key, one) for key, values in query.items() if key != "code" for one in values])
-            answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
+            # One slash: with two a browser takes the next word for a host. All else is escaped.
+            answer = RedirectResponse("/" + path.lstrip("/\\") + (f"?{rest}" if rest else ""), 303)
             if known.redeem(query["code"][0]):
                 set_session(answer, known)
             return answer

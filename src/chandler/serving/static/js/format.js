@@ -52,12 +52,12 @@ export function length(step) {
 /** The value of a date field, and back: dates for days, local times of the zone for shorter bars. */
 export function fieldValue(time, { zone = null, step_seconds: step = DAY } = {}) {
   const parts = Object.fromEntries(
-    form(daily(step) ? "UTC" : zone, { year: "numeric", month: "2-digit", day: "2-digit", ...CLOCK })
+    form(daily(step) ? "UTC" : zone, { year: "numeric", month: "2-digit", day: "2-digit", ...CLOCK, second: "2-digit" })
       .formatToParts(new Date(time * 1000))
       .map(({ type, value }) => [type, value]),
   );
   const day = `${parts.year.padStart(4, "0")}-${parts.month}-${parts.day}`;
-  return daily(step) ? day : `${day}T${parts.hour}:${parts.minute}`;
+  return daily(step) ? day : `${day}T${parts.hour}:${parts.minute}${parts.second > 0 ? `:${parts.second}` : ""}`;
 }
 
 export function fieldTime(text, series) {

@@ -10,20 +10,16 @@ const KEPT = 8;
 
 const answers = new Map();
 
+/** `series` says when its source was read: the same question of other data is another one. */
 async function ask(series, fields, signal) {
   const { source, symbol, interval } = series;
-  const key = JSON.stringify([source, symbol, interval, fields]);
+  const key = JSON.stringify([series, fields]);
   let found = answers.get(key);
   if (!found) found = checked(await get(`/sources/${source}/bars`, { symbol, interval, limit: MOST, ...fields }, { signal }));
   answers.delete(key);
   answers.set(key, found);
   if (answers.size > KEPT) answers.delete(answers.keys().next().value);
   return found;
-}
-
-/** The data of a source are others now. */
-export function forget() {
-  answers.clear();
 }
 
 /** The library takes anything in silence and draws it wrongly: times must rise, and be whole like prices must be numbers. */

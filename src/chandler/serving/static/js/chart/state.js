@@ -6,7 +6,7 @@ import { useAnswer, useEffect, useMemo, useRef, useState } from "../ui.js";
 import { format, parse, request } from "./address.js";
 import { Desk, pending } from "./forecasts.js";
 import { styleOf } from "./models.js";
-import { first, forget, wanted } from "./loader.js";
+import { first, wanted } from "./loader.js";
 
 const NOTHING = [];
 /** Jobs at whose end there are other models. */
@@ -60,8 +60,9 @@ export function useDefaults(state, update, sources, models) {
 
 /** The bars: the first ones, then those that the view asks for. */
 export function useBars(state, source) {
-  const series = useMemo(() => ({ source: state.source, symbol: state.symbol, interval: state.interval }), [state.source, state.symbol, state.interval]);
-  const name = JSON.stringify([series, source?.changed]);
+  const { symbol, interval } = state;
+  const series = { source: state.source, changed: source?.changed, symbol, interval };
+  const name = JSON.stringify(series);
   const [found, set] = useState({ name: null, bars: null, error: null, start: null });
   const latest = useRef(found);
   latest.current = found;
@@ -79,7 +80,6 @@ export function useBars(state, source) {
   };
   useEffect(() => {
     if (source?.state !== "ready" || !state.symbol) return;
-    if (latest.current.bars && latest.current.name !== name) forget();
     load({ view: state.view, origin: state.origin, horizon: state.horizon }, name);
   }, [name, source?.state]);
   // An origin that is not among the bars: go there.
@@ -104,7 +104,7 @@ export function useBars(state, source) {
     }
   };
   const current = found.name === name ? found : { ...found, bars: null, error: null };
-  return { ...current, series: name, range, key: `${name} ${JSON.stringify(current.start)}` };
+  return { ...current, range, key: `${name} ${JSON.stringify(current.start)}` };
 }
 
 /** The bar at or before a time that may not be on the screen. */
