@@ -93,6 +93,10 @@ async def read_into(
     Returns:
         Why it could not be, None where it could; the lines that it told of the bars.
     """
+    try:
+        str(source).encode()
+    except UnicodeEncodeError:
+        return "Its name, or that of its folder, is no UTF-8, so that no symbol can be called by it. Rename it.", []
     command = [
         sys.executable,
         "-m",

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
+import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from chandler.data.reading import STOCKS, SUFFIXES
+from chandler.data.reading import STOCKS
 from chandler.data.store import META, BarStore
 from chandler.errors import DataError
 from chandler.serving.errors import Refusal
 from chandler.serving.sources.candles import step_seconds
+from chandler.serving.sources.offered import offered
 from chandler.serving.sources.reading import EXPANDS, ReadingSettings, bomb, questions, read_into
 from chandler.serving.workspace import Workspace, fresh_id, read_json, write_json
 
 BUNDLED = STOCKS
-DEPTH, FILES = 4, 10_000
-"""How deep, and how many files of a folder are offered."""
 SCAN_SECONDS = 10.0
 """A listing is this old at most."""
 Kind = Literal["bundled", "folder", "upload"]
@@ -57,7 +57,7 @@ class SourceRegistry:
         self._roots = [folder.resolve() for folder in folders]
         self._known: dict[str, Source] = {}
         self._opened: dict[str, tuple[Path | None, BarStore]] = {}
-        self._scanned = -SCAN_SECONDS
+        self._scanned, self._scanning = -SCAN_SECONDS, threading.Lock()
         self._turn = asyncio.Semaphore(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._known[_id("bundled", BUNDLED)] = Source(_id("bundled", BUNDLED), BUNDLED, "bundled", None, "ready")
@@ -76,9 +76,10 @@ class SourceRegistry:
         """The source of an id; Refusal 404."""
         if id not in self._known:
             self._scan()
-        if id not in self._known:
+        found = self._known.get(id)
+        if found is None:
             raise Refusal(404, "There is no such source.")
-        return self._known[id]
+        return found
 
     def store(self, id: str) -> BarStore:
         """Its bars; Refusal 409 while there are none."""
@@ -186,17 +187,21 @@ class SourceRegistry:
         self._tell(source)
 
     def _scan(self) -> None:
-        """Find the files of the folders, now and then."""
-        if time.monotonic() - self._scanned < SCAN_SECONDS:
-            return
-        self._scanned = time.monotonic()
-        found = {_id("folder", str(path)): (path, name) for root in self._roots for path, name in _offered(root)}
-        for id, (path, name) in found.items():
-            if id not in self._known:
-                whole = (path / META).is_file()
-                self._known[id] = Source(id, name, "folder", path, "ready" if whole else "new", path if whole else None)
-        for id in [id for id, one in self._known.items() if one.kind == "folder" and id not in found]:
-            del self._known[id]
+        """Find the files of the folders, now and then; who asks meanwhile waits for what is found."""
+        with self._scanning:
+            if time.monotonic() - self._scanned < SCAN_SECONDS:
+                return
+            found = {_id("folder", str(path)): (path, name) for root in self._roots for path, name in offered(root)}
+            for id, (path, name) in found.items():
+                if id not in self._known:
+                    whole = (path / META).is_file()
+                    self._known[id] = Source(
+                        id, name, "folder", path, "ready" if whole else "new", path if whole else None
+                    )
+            for one in list(self._known.values()):
+                if one.kind == "folder" and one.id not in found:
+                    self._known.pop(one.id, None)
+            self._scanned = time.monotonic()
 
     def _save(self) -> None:
         records = {
@@ -205,17 +210,17 @@ class SourceRegistry:
                 "store": None if one.store is None else str(one.store), "notes": list(one.notes),
                 "options": one.options.model_dump(exclude_defaults=True), "changed": one.changed,
             }
-            for one in self._known.values()
+            for one in list(self._known.values())
             if one.kind != "bundled" and one.state != "new"
         }  # fmt: skip
         write_json(self._workspace.folder / "sources.json", {"sources": records})
 
     def _restore(self) -> None:
         """What was known before; files of folders that are offered no more are not."""
-        offered = {str(path) for root in self._roots for path, _ in _offered(root)} if self._roots else set()
+        there_are = {str(path) for root in self._roots for path, _ in offered(root)}
         for id, raw in read_json(self._workspace.folder / "sources.json").get("sources", {}).items():
             path, store = Path(raw["path"]), raw["store"]
-            if raw["kind"] == "folder" and str(path) not in offered:
+            if raw["kind"] == "folder" and str(path) not in there_are:
                 continue
             if not path.exists():
                 continue
@@ -239,55 +244,8 @@ def _open(source: Source) -> BarStore:
     return load_bars(BUNDLED)
 
 
-def _offered(root: Path) -> list[tuple[Path, str]]:
-    """Files below a folder that bars are read from, and prepared stores, with their names; links that lead out are none."""
-    found: list[tuple[Path, str]] = []
-
-    def look(folder: Path, depth: int) -> None:
-        try:
-            entries = sorted(folder.iterdir())
-        except OSError:
-            return
-        for path in entries:
-            if len(found) >= FILES:
-                return
-            real = path.resolve()
-            if path.name.startswith(".") or not real.is_relative_to(root):
-                continue
-            if path.is_dir():
-                if (path / META).is_file():
-                    found.append((path, path.relative_to(root).as_posix()))
-                elif depth > 1:
-                    look(path, depth - 1)
-            elif path.is_file() and _readable(path.name):
-                found.append((path, path.relative_to(root).as_posix()))
-
-    look(root, DEPTH)
-    return found
-
-
-def _readable(name: str) -> bool:
-    return name.lower().endswith(tuple(SUFFIXES))
-
-
-def upload_name(name: str) -> str:
-    """The name of an uploaded file on disk: letters and digits of what it was called, which is what its symbol is called.
-
-    Raises:
-        Refusal: 415, an ending that no bars have.
-    """
-    base = re.split(r"[\\/]", name)[-1]
-    ending = next((one for one in sorted(SUFFIXES, key=len, reverse=True) if base.lower().endswith(one)), None)
-    if ending is None:
-        raise Refusal(
-            415, f"{base[:80] or 'The file'}: bars are read from files that end in {', '.join(sorted(SUFFIXES))}."
-        )
-    stem = re.sub(r"[^\w -]", "", base[: -len(ending)]).strip()[:64]
-    return (stem or "bars") + ending
-
-
 def _id(kind: Kind, what: str) -> str:
-    return "src_" + hashlib.sha256(f"{kind} {what}".encode()).hexdigest()[:12]
+    return "src_" + hashlib.sha256(os.fsencode(f"{kind} {what}")).hexdigest()[:12]
 
 
 def summary(registry: SourceRegistry, source: Source) -> dict[str, Any]:
