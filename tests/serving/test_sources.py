@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
+import shutil
 import zipfile
 from pathlib import Path
 from urllib.parse import quote
@@ -14,8 +16,9 @@ import pandas as pd
 import pytest
 from tests.serving.conftest import Client, awaited, bars, heard
 
-from chandler.data import load_bars
-from chandler.serving.sources import CoarserBars, ReadingSettings, SourceRegistry
+from chandler.data import load_bars, prepare
+from chandler.serving.errors import Refusal
+from chandler.serving.sources import CoarserBars, ReadingSettings, Source, SourceRegistry, summary
 from chandler.serving.sources.reading import read_into
 from chandler.serving.workspace import Workspace
 
@@ -181,3 +184,24 @@ def test_the_last_few_coarser_bars_are_kept(tmp_path: Path) -> None:
         again = kept.store(bundled.id, "IBM", "2D")
         assert again is not first
         assert (again["IBM"].values == first["IBM"].values).all()
+
+
+def test_a_prepared_store_that_grew_is_as_it_is_now(tmp_path: Path) -> None:
+    data, file = tmp_path / "data", tmp_path / "A.csv"
+    data.mkdir()
+    told: list[Source] = []
+    registry = SourceRegistry(Workspace(tmp_path / "workspace"), (data,), 1, told.append)
+    for rows in (300, 400):
+        bars(400)[:rows].to_csv(file, index=False)
+        prepare(file, data / "q.store")
+        os.utime(data / "q.store" / "store.json", (rows, rows))
+        [one] = [source for source in registry.list() if source.kind == "folder"]
+        assert registry.store(one.id).rows == rows
+        found = summary(registry, one)
+        assert (found["state"], found["rows"], found["changed"]) == ("ready", rows, rows)
+    assert registry.read(one.id) == one
+    assert told == [one]
+    with pytest.raises(Refusal, match="prepared store"):
+        registry.read(one.id, ReadingSettings(unsorted="sort"))
+    shutil.rmtree(data / "q.store")
+    assert summary(registry, one)["state"] == "failed"

@@ -46,6 +46,11 @@ class Source:
     options: ReadingSettings = field(default_factory=ReadingSettings)
     changed: float = 0.0
 
+    @property
+    def prepared(self) -> bool:
+        """Whether it is a store itself: opened as it is, also where it has grown."""
+        return self.store is not None and self.store == self.path
+
 
 class SourceRegistry:
     """All sources of a server. Its records are `sources.json`; what is read lies in stores/."""
@@ -56,7 +61,8 @@ class SourceRegistry:
         self._workspace, self._upload_bytes, self._tell = workspace, upload_bytes, tell
         self._roots = [folder.resolve() for folder in folders]
         self._known: dict[str, Source] = {}
-        self._opened: dict[str, tuple[Path | None, BarStore]] = {}
+        self._opened: dict[str, tuple[str, BarStore]] = {}
+        """id -> the revision that was opened, and its bars."""
         self._scanned, self._scanning = -SCAN_SECONDS, threading.Lock()
         self._turn = asyncio.Semaphore(1)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -88,9 +94,9 @@ class SourceRegistry:
             raise Refusal(409, f"{source.name} is being read.")
         if source.store is None and source.kind != "bundled":
             raise Refusal(409, source.message or f"{source.name} was not read yet.")
-        there = self._opened.get(id)
-        if there is None or there[0] != source.store:
-            there = (source.store, _open(source))
+        revision, there = self.revision(id), self._opened.get(id)
+        if there is None or there[0] != revision:
+            there = (revision, _open(source))
             self._opened[id] = there
         return there[1]
 
@@ -103,9 +109,7 @@ class SourceRegistry:
     def revision(self, id: str) -> str:
         """Another text where the bars may be others."""
         place = self.get(id).store
-        if place is None:
-            return BUNDLED
-        return f"{place.name} {(place / META).stat().st_mtime_ns}"
+        return BUNDLED if place is None else f"{place.name} {_written(place)}"
 
     def receive(self, name: str, file: Path) -> Source:
         """An upload as a source, its file in a folder of its own under uploads/; Refusal 413 where it would unpack too large."""
@@ -119,16 +123,19 @@ class SourceRegistry:
         self._begin(source)
 
     def read(self, id: str, options: ReadingSettings | None = None) -> Source:
-        """Read a source, or read it again, with other options where they are given."""
+        """Read a source, or read it again, with other options where they are given; a prepared store is looked at as it is now."""
         source = self.get(id)
         if source.kind == "bundled":
             return source
         if source.state == "reading":
             raise Refusal(409, f"{source.name} is being read. Wait for it to end.")
-        if source.store is not None and source.store == source.path:
-            raise Refusal(
-                409, f"{source.name} is a prepared store: it is opened as it is. Prepare it again in a shell."
-            )
+        if source.prepared:
+            if options is not None:
+                raise Refusal(
+                    409, f"{source.name} is a prepared store: it is opened as it is. Prepare it again in a shell."
+                )
+            self._tell(source)
+            return source
         source = replace(source, state="reading", options=options or source.options, message=None)
         self.begin(source)
         return source
@@ -244,15 +251,24 @@ def _open(source: Source) -> BarStore:
     return load_bars(BUNDLED)
 
 
+def _written(store: Path) -> int:
+    """When a store was written last, in ns since 1970; 0 where it is gone."""
+    try:
+        return (store / META).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def _id(kind: Kind, what: str) -> str:
     return "src_" + hashlib.sha256(os.fsencode(f"{kind} {what}")).hexdigest()[:12]
 
 
 def summary(registry: SourceRegistry, source: Source) -> dict[str, Any]:
     """What is said of a source to whoever asks; of one that is not read yet, its name and state."""
+    changed = _written(source.store) // 10**9 if source.store is not None and source.prepared else int(source.changed)
     told: dict[str, Any] = {
         "id": source.id, "name": source.name, "kind": source.kind, "state": source.state, "message": source.message,
-        "notes": list(source.notes), "options": source.options.model_dump(exclude_defaults=True), "changed": int(source.changed),
+        "notes": list(source.notes), "options": source.options.model_dump(exclude_defaults=True), "changed": changed,
         "question": {"options": questions(source.message or "")} if source.state == "question" else None,
     }  # fmt: skip
     if source.store is None and source.kind != "bundled":
