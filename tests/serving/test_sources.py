@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
 import json
@@ -14,6 +15,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 from tests.serving.conftest import Client, awaited, bars, heard
 
 from chandler.data import load_bars, prepare
@@ -205,3 +207,32 @@ def test_a_prepared_store_that_grew_is_as_it_is_now(tmp_path: Path) -> None:
         registry.read(one.id, ReadingSettings(unsorted="sort"))
     shutil.rmtree(data / "q.store")
     assert summary(registry, one)["state"] == "failed"
+
+
+def test_a_reading_that_cannot_even_begin_has_failed(tmp_path: Path) -> None:
+    for odd in ({"timezone": "a\0b"}, {"columns": {"close": "x" * 200_000}}, {"columns": {"a\nb": "x"}}):
+        with pytest.raises(ValidationError):
+            ReadingSettings(**odd)
+    workspace, data = Workspace(tmp_path / "workspace"), tmp_path / "data"
+    data.mkdir()
+    (data / "A.csv").touch()
+
+    async def read(registry: SourceRegistry, id: str) -> Source:
+        registry.read(id, ReadingSettings.model_construct(timezone="a\0b"))
+        for _ in range(500):
+            if registry.get(id).state != "reading":
+                break
+            await asyncio.sleep(0.01)
+        return registry.get(id)
+
+    with workspace.held():
+        registry = SourceRegistry(workspace, (data,), 1, lambda source: None)
+        [id] = [one.id for one in registry.list() if one.kind == "folder"]
+        found = awaited(read(registry, id))
+        assert (found.state, found.message) == (
+            "failed",
+            "It could not be read (ValueError); the server's log says more.",
+        )
+        # What was given before such options were refused keeps no server from starting.
+        again = SourceRegistry(workspace, (data,), 1, lambda source: None).get(id)
+        assert (again.state, again.options) == ("failed", ReadingSettings())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import shutil
 import threading
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import ValidationError
 
 from chandler.data.reading import STOCKS
 from chandler.data.store import META, BarStore
@@ -22,6 +25,7 @@ from chandler.serving.sources.offered import offered
 from chandler.serving.sources.reading import EXPANDS, ReadingSettings, bomb, questions, read_into
 from chandler.serving.workspace import Workspace, fresh_id, read_json, write_json
 
+log = logging.getLogger("chandler.serving")
 BUNDLED = STOCKS
 SCAN_SECONDS = 10.0
 """A listing is this old at most."""
@@ -118,9 +122,9 @@ class SourceRegistry:
         return Source(file.parent.name, name, "upload", file, "reading", changed=time.time())
 
     def begin(self, source: Source) -> None:
-        """Know a source, and read it."""
-        self._put(source)
+        """Know a source, and read it; also where the disk is full and nobody can be told."""
         self._begin(source)
+        self._put(source)
 
     def read(self, id: str, options: ReadingSettings | None = None) -> Source:
         """Read a source, or read it again, with other options where they are given; a prepared store is looked at as it is now."""
@@ -170,15 +174,18 @@ class SourceRegistry:
         """One at a time; the store appears under a name of its own, then the one before goes."""
         assert source.path is not None
         place = self._workspace.place("stores", f"{source.id}-{fresh_id('src')[4:]}.store")
-        async with self._turn:
-            problem, notes = await read_into(source.path, place, source.options)
-        old = source.store
-        if problem is None:
-            done = replace(source, state="ready", store=place, notes=tuple(notes), changed=time.time())
-            try:
+        done, old = source, source.store
+        try:
+            async with self._turn:
+                problem, notes = await read_into(source.path, place, source.options)
+            if problem is None:
+                done = replace(source, state="ready", store=place, notes=tuple(notes), changed=time.time())
                 _open(done)
-            except DataError as error:
-                problem = str(error)
+        except DataError as error:
+            problem = str(error)
+        except Exception as error:  # whatever it was: a source that is read for ever cannot even be removed
+            log.error("%s could not be read", source.name, exc_info=error)
+            problem = f"It could not be read ({type(error).__name__}); the server's log says more."
         if problem is not None:
             shutil.rmtree(place, ignore_errors=True)
             state: State = "question" if questions(problem) else "failed"
@@ -235,7 +242,7 @@ class SourceRegistry:
             state: State = raw["state"] if there is not None or raw["state"] in ("question", "failed") else "new"
             self._known[id] = Source(
                 id, raw["name"], raw["kind"], path, "ready" if there is not None and state == "reading" else state, there,
-                raw["message"], tuple(raw["notes"]), ReadingSettings(**raw["options"]), raw["changed"],
+                raw["message"], tuple(raw["notes"]), _options(raw["options"]), raw["changed"],
             )  # fmt: skip
         kept = {one.store for one in self._known.values()}
         for left in (self._workspace.folder / "stores").glob("src_*.store"):
@@ -249,6 +256,14 @@ def _open(source: Source) -> BarStore:
     from chandler.data import load_bars
 
     return load_bars(BUNDLED)
+
+
+def _options(raw: Any) -> ReadingSettings:
+    """As they were given; none where they are such as nobody could give now."""
+    try:
+        return ReadingSettings(**raw)
+    except ValidationError:
+        return ReadingSettings()
 
 
 def _written(store: Path) -> int:
