@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.serving.conftest import Client, child_of, launch
+from tests.journal.conftest import keep_ranked
+from tests.serving.conftest import Client, awaited, child_of, launch
+
+from chandler import Journal
+from chandler.serving.worker import WorkerClient, WorkerDied, client, ledger
 
 A = "/api/v1"
 
@@ -79,3 +86,40 @@ def test_a_forecast_that_hangs_is_killed_and_costs_no_look(api: Client, asked: d
     assert child_of(api, "looks") == other
     again = api.call("POST", A + "/forecasts", asked | {"seed": 1, "origin": 1_300_000_000}, {"Prefer": "wait=60"})
     assert (again.status, again.json["state"]) == (200, "done")
+
+
+def test_a_journal_is_asked_for_a_page_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "journal"
+    keep_ranked(Journal(folder), "/somewhere/runs/first", [1, 2, 3], monkeypatch, "ACME")
+    keep_ranked(Journal(folder), "toy", [4, 5], monkeypatch, "Zeta")
+    any_: dict[str, Any] = dict.fromkeys(("model", "symbol", "state", "live"))
+
+    def page(start: int = 0, most: int = 500, **wanted: Any) -> dict[str, Any]:
+        return ledger.entries(folder, {"toy": "a toy"}, any_ | wanted, start, most)
+
+    everything = page()
+    assert json.loads(json.dumps(everything)) == everything
+    assert (everything["total"], everything["models"]) == (5, ["a toy", "first"])
+    assert page(1, 2)["entries"] == everything["entries"][1:3]
+    assert page(1, 2)["total"] == 5
+    assert [one["symbol"] for one in page(symbol="zET")["entries"]] == ["Zeta", "Zeta"]
+    assert [page(model=name)["total"] for name in ("first", "a toy", "toy")] == [3, 2, 0]
+    assert [page(state=one)["total"] for one in ("scored", "waiting")] == [5, 0]
+    assert [page(live=one)["total"] for one in (True, False)] == [5, 0]
+    assert {row["model"] for row in ledger.summary(folder, {"toy": "a toy"})["rows"]} == {"a toy", "first"}
+
+
+def test_an_answer_that_is_too_long_ends_the_child_and_not_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "LINE", 1 << 12)
+    ask = {"id": "look", "with": [{}], "journal": "nowhere"}
+
+    async def talk() -> dict[str, Any]:
+        child = WorkerClient("looks", "cpu", lambda told: None)
+        try:
+            with pytest.raises(WorkerDied):
+                await asyncio.wait_for(child.ask({"do": "recipes", "recipes": {}}, lambda told: None), 60)
+            return await asyncio.wait_for(child.ask(ask | {"do": "summary"}, lambda told: None), 60)
+        finally:
+            await child.close()
+
+    assert awaited(talk())["found"]["kept"] == 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
 import json
+import os
+import shutil
 import zipfile
 from pathlib import Path
 from urllib.parse import quote
@@ -12,10 +15,12 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 from tests.serving.conftest import Client, awaited, bars, heard
 
-from chandler.data import load_bars
-from chandler.serving.sources import CoarserBars, ReadingSettings, SourceRegistry
+from chandler.data import load_bars, prepare
+from chandler.serving.errors import Refusal
+from chandler.serving.sources import CoarserBars, ReadingSettings, Source, SourceRegistry, summary
 from chandler.serving.sources.reading import read_into
 from chandler.serving.workspace import Workspace
 
@@ -181,3 +186,53 @@ def test_the_last_few_coarser_bars_are_kept(tmp_path: Path) -> None:
         again = kept.store(bundled.id, "IBM", "2D")
         assert again is not first
         assert (again["IBM"].values == first["IBM"].values).all()
+
+
+def test_a_prepared_store_that_grew_is_as_it_is_now(tmp_path: Path) -> None:
+    data, file = tmp_path / "data", tmp_path / "A.csv"
+    data.mkdir()
+    told: list[Source] = []
+    registry = SourceRegistry(Workspace(tmp_path / "workspace"), (data,), 1, told.append)
+    for rows in (300, 400):
+        bars(400)[:rows].to_csv(file, index=False)
+        prepare(file, data / "q.store")
+        os.utime(data / "q.store" / "store.json", (rows, rows))
+        [one] = [source for source in registry.list() if source.kind == "folder"]
+        assert registry.store(one.id).rows == rows
+        found = summary(registry, one)
+        assert (found["state"], found["rows"], found["changed"]) == ("ready", rows, rows)
+    assert registry.read(one.id) == one
+    assert told == [one]
+    with pytest.raises(Refusal, match="prepared store"):
+        registry.read(one.id, ReadingSettings(unsorted="sort"))
+    shutil.rmtree(data / "q.store")
+    assert summary(registry, one)["state"] == "failed"
+
+
+def test_a_reading_that_cannot_even_begin_has_failed(tmp_path: Path) -> None:
+    for odd in ({"timezone": "a\0b"}, {"columns": {"close": "x" * 200_000}}, {"columns": {"a\nb": "x"}}):
+        with pytest.raises(ValidationError):
+            ReadingSettings(**odd)
+    workspace, data = Workspace(tmp_path / "workspace"), tmp_path / "data"
+    data.mkdir()
+    (data / "A.csv").touch()
+
+    async def read(registry: SourceRegistry, id: str) -> Source:
+        registry.read(id, ReadingSettings.model_construct(timezone="a\0b"))
+        for _ in range(500):
+            if registry.get(id).state != "reading":
+                break
+            await asyncio.sleep(0.01)
+        return registry.get(id)
+
+    with workspace.held():
+        registry = SourceRegistry(workspace, (data,), 1, lambda source: None)
+        [id] = [one.id for one in registry.list() if one.kind == "folder"]
+        found = awaited(read(registry, id))
+        assert (found.state, found.message) == (
+            "failed",
+            "It could not be read (ValueError); the server's log says more.",
+        )
+        # What was given before such options were refused keeps no server from starting.
+        again = SourceRegistry(workspace, (data,), 1, lambda source: None).get(id)
+        assert (again.state, again.options) == ("failed", ReadingSettings())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chandler.serving.errors import Refusal
-from chandler.serving.workspace import folder_id, folders, read_json
+from chandler.serving.workspace import folder_id, folders, mapping, name_below, read_json
 
 DEPTH = 4
 SCAN_SECONDS = 2.0
@@ -81,18 +81,22 @@ def _kind(folder: Path) -> Kind | None:
 
 
 def _read(id: str, folder: Path, root: Path) -> Evaluation | None:
-    """None where it is gone."""
-    kind = _kind(folder)
-    if kind is None:
+    """None where it is gone, or cannot be looked at."""
+    try:
+        kind = _kind(folder)
+        return None if kind is None else _facts(id, kind, folder, root)
+    except OSError:
         return None
+
+
+def _facts(id: str, kind: Kind, folder: Path, root: Path) -> Evaluation:
     state = read_json(folder / STATE)
-    asked: dict[str, Any] = state.get("settings") or {}
+    asked = mapping(state.get("settings"))
     whole = kind == "backtest" or (folder / TASK).is_file() or bool(state.get("finished"))
     stats = [path.stat() for name in (STATE, SUMMARY, TASK, "scores.parquet") if (path := folder / name).is_file()]
-    name = folder.relative_to(root).as_posix() if folder != root else folder.resolve().name
     report = folder / REPORT
-    models = asked.get("models") if isinstance(asked.get("models"), dict) else {}
     return Evaluation(
-        id, name, kind, folder, int(max(one.st_mtime for one in stats)), whole, tuple(models or ()),
+        id, name_below(folder, root), kind, folder, int(max((one.st_mtime for one in stats), default=0)), whole,
+        tuple(mapping(asked.get("models"))),
         report.is_file() and not report.is_symlink(), " ".join(f"{one.st_mtime_ns} {one.st_size}" for one in stats),
     )  # fmt: skip

@@ -44,7 +44,7 @@ class LookDesk:
         except WorkerDied as error:
             raise Refusal(503, str(error)) from None
 
-    async def journal(self, what: str, *given: str) -> Any:
+    async def journal(self, what: str, *given: Any) -> Any:
         """What `worker.ledger` finds in the journal of the workspace; Refusal as of `ask`."""
         request = {"do": what, "id": what, "journal": str(self._workspace.folder / "journal"), "with": given}
         return (await self.ask(request))["found"]

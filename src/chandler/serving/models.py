@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from chandler.hub import NAMES, NANO, bundled_checkpoint
 from chandler.serving.errors import Refusal
-from chandler.serving.workspace import folders, read_json
+from chandler.serving.workspace import folders, mapping, name_below, read_json
 
 RELEASES = ("NeoQuasar/Kronos-mini", "NeoQuasar/Kronos-small", "NeoQuasar/Kronos-base")
 PARTS = ("tokenizer", "predictor")
@@ -76,8 +76,7 @@ class ModelList:
         for name, folder in self._registered.items():
             yield _local(name, "registered", folder, str(folder.resolve()))
         for folder in folders(self._runs, DEPTH, _is_whole):
-            name = folder.relative_to(self._runs).as_posix() if folder != self._runs else folder.resolve().name
-            yield _local(name, "run", folder, str(folder.resolve()))
+            yield _local(name_below(folder, self._runs), "run", folder, str(folder.resolve()))
         for name in RELEASES:
             yield _release(name)
 
@@ -92,7 +91,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _local(name: str, kind: Kind, folder: Path, source: str) -> Model:
-    used: dict[str, Any] = read_json(folder / "summary.json").get("forecast") or {}
+    used = mapping(read_json(folder / "summary.json").get("forecast"))
     files = [folder / part / file for part in PARTS for file in NAMES] + [
         folder / "calibration.json",
         folder / "summary.json",
@@ -119,4 +118,4 @@ def _release(name: str) -> Model:
 
 
 def _id(kind: Kind, what: str) -> str:
-    return "mdl_" + hashlib.sha256(f"{kind} {what}".encode()).hexdigest()[:12]
+    return "mdl_" + hashlib.sha256(os.fsencode(f"{kind} {what}")).hexdigest()[:12]

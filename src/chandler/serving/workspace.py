@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import secrets
 from collections.abc import Callable, Iterator
@@ -43,7 +44,13 @@ def fresh_id(kind: str) -> str:
 
 def folder_id(kind: str, folder: Path) -> str:
     """The id of what lies in a folder, a run or an evaluation: the same at every look."""
-    return f"{kind}_{hashlib.sha256(f'{kind} {folder.resolve()}'.encode()).hexdigest()[:12]}"
+    return f"{kind}_{hashlib.sha256(os.fsencode(f'{kind} {folder.resolve()}')).hexdigest()[:12]}"
+
+
+def name_below(path: Path, root: Path) -> str:
+    """What a path is called below a root, itself included; what is no UTF-8 in it is replaced, for no answer could have it."""
+    name = path.relative_to(root).as_posix() if path != root else path.resolve().name
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def is_id(text: str, kind: str) -> bool:
@@ -102,17 +109,21 @@ class Workspace:
 
 
 def folders(root: Path, depth: int, wanted: Callable[[Path], bool]) -> Iterator[Path]:
-    """Folders below a root, itself included, that are wanted; there are none within one. Links and hidden ones are left out."""
-    if wanted(root):
+    """Folders below a root, itself included, that are wanted; there are none within one. Links, hidden ones and what cannot be
+    looked at are left out."""
+    try:
+        found = wanted(root)
+        below = [] if found or not depth else [path for path in sorted(root.iterdir()) if _plain(path)]
+    except OSError:
+        return
+    if found:
         yield root
-    elif depth and root.is_dir():
-        try:
-            below = sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink())
-        except OSError:
-            return
-        for path in below:
-            if not path.name.startswith("."):
-                yield from folders(path, depth - 1, wanted)
+    for path in below:
+        yield from folders(path, depth - 1, wanted)
+
+
+def _plain(path: Path) -> bool:
+    return not path.is_symlink() and path.is_dir() and not path.name.startswith(".")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -121,9 +132,14 @@ def read_json(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return mapping(found)
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """A part of a file that should be one; {} where it is not."""
+    return value if isinstance(value, dict) else {}
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a file of ours, whole."""
-    write_text(path, json.dumps(value, ensure_ascii=False))
+    """Write a file of ours, whole; in ASCII, for a path may hold what is no UTF-8."""
+    write_text(path, json.dumps(value))

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 
-from chandler.serving.api.schema import JournalEntry, JournalList, JournalSummary, JournalTold
-from chandler.serving.api.state import Cursor, Limit, Server, The, page_of
-from chandler.serving.errors import Refusal, answers, without_paths
+from chandler.serving.api.schema import JournalList, JournalSummary, JournalTold
+from chandler.serving.api.state import Cursor, Limit, Server, The
+from chandler.serving.errors import Refusal, answers
 
 router = APIRouter(tags=["journal"])
-CALIBRATED = " (calibrated)"
-"""How `journal.Maker.name` ends where it is."""
 PARQUET = "application/vnd.apache.parquet"
 
 
@@ -32,15 +30,6 @@ class JournalFilter:
     state: Annotated[Literal["waiting", "scored"] | None, Query(description="scored: all of its bars are.")] = None
     live: bool | None = None
 
-    def holds(self, entry: dict[str, Any]) -> bool:
-        """Whether an entry is one of them."""
-        return (
-            (self.model is None or entry["model"] == self.model)
-            and (self.symbol is None or self.symbol.casefold() in entry["symbol"].casefold())
-            and (self.live is None or entry["live"] == self.live)
-            and (self.state is None or (entry["scored_steps"] >= entry["horizon"]) == (self.state == "scored"))
-        )
-
 
 class ScoreRequest(BaseModel):
     """Which bars the kept forecasts are held against."""
@@ -49,11 +38,9 @@ class ScoreRequest(BaseModel):
     source_id: str = Field(pattern=r"^src_[0-9a-f]{12}$")
 
 
-def _named(server: Server, text: str) -> str:
-    """What made a forecast as this server calls it: what the journal has may be a place on its disk."""
-    base = text.removesuffix(CALIBRATED)
-    names = {one.source: one.name for one in server.models.list()}
-    return names.get(base, without_paths(base)) + text[len(base) :]
+def _names(server: Server) -> dict[str, str]:
+    """What this server calls its models, by what they are loaded from."""
+    return {one.source: one.name for one in server.models.list()}
 
 
 @router.get("/journal", response_model=JournalList, operation_id="listJournal", responses=answers(503))
@@ -64,18 +51,15 @@ async def entries(
     cursor: Cursor = 0,
 ) -> JournalList:
     """Kept forecasts, the newest first."""
-    found = [one | {"model": _named(server, one["model"])} for one in await server.looks.journal("entries")]
-    some, following = page_of([one for one in found if chosen.holds(one)], limit, cursor)
-    total, models = sum(map(chosen.holds, found)), sorted({one["model"] for one in found})
-    return JournalList(entries=[JournalEntry(**one) for one in some], next=following, total=total, models=models)
+    found = await server.looks.journal("entries", _names(server), asdict(chosen), cursor, limit)
+    following = cursor + limit
+    return JournalList(**found, next=following if following < found["total"] else None)
 
 
 @router.get("/journal/summary", response_model=JournalSummary, operation_id="journalSummary", responses=answers(503))
 async def summary(server: The) -> JournalSummary:
     """Coverage and CRPS against the bootstrapped walk, by model and by when the bars came: of forecasts made before their bars."""
-    found = await server.looks.journal("summary")
-    rows = [row | {"model": _named(server, row["model"])} for row in found["rows"]]
-    return JournalSummary(**found | {"rows": rows})
+    return JournalSummary(**await server.looks.journal("summary", _names(server)))
 
 
 @router.get(

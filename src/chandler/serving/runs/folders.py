@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -18,7 +19,7 @@ from chandler.measures import gain, higher_is_better
 from chandler.serving.errors import Refusal
 from chandler.serving.runs.metrics import MetricsReader
 from chandler.serving.runs.settings import without_places
-from chandler.serving.workspace import folder_id
+from chandler.serving.workspace import folder_id, name_below
 from chandler.training.runs import (
     STAGES,
     RunHistory,
@@ -30,6 +31,7 @@ from chandler.training.runs import (
     stage_lines,
 )
 
+log = logging.getLogger("chandler.serving")
 SCAN_SECONDS = 2.0
 READERS = 8
 """Runs whose metrics are followed at a time."""
@@ -79,7 +81,8 @@ class RunList:
         self._lock = threading.Lock()
         self._folders: dict[str, Path] = {}
         self._at = -SCAN_SECONDS
-        self._read: dict[str, tuple[object, RunFacts]] = {}
+        self._read: dict[str, tuple[object, RunFacts | None]] = {}
+        """id -> what marked its files, and what they say; None: nothing that a run would."""
         self._sizes: dict[str, tuple[object, int]] = {}
         self._counting: set[str] = set()
         self._readers: OrderedDict[str, MetricsReader] = OrderedDict()
@@ -165,11 +168,7 @@ class RunList:
     def _scan(self, again: bool = False) -> dict[str, Path]:
         with self._lock:
             if again or time.monotonic() - self._at > SCAN_SECONDS:
-                try:
-                    folders = list(run_folders(self.root)) if self.root.is_dir() else []
-                except OSError:
-                    folders = list(self._folders.values())  # a folder went while it was looked at
-                self._folders = {folder_id("run", one): one for one in folders}
+                self._folders = {folder_id("run", one): one for one in run_folders(self.root)}
                 self._at = time.monotonic()
             return dict(self._folders)
 
@@ -179,12 +178,17 @@ class RunList:
         if not marks:
             return None
         known, facts = self._read.get(id, (None, None))
-        if known != marks or facts is None:
+        if known != marks:
             try:
                 facts = self._look(id, folder, max(time for _, time, _ in marks))
             except ConfigError:
                 return None  # it went
+            except Exception as error:  # files that say what no run does: it takes no other with it
+                log.warning("%s: cannot be read as a run", folder, exc_info=error)
+                facts = None
             self._read[id] = marks, facts
+        if facts is None:
+            return None
         size = self._size(id, folder, marks)
         if facts.state == "running" and time.time() > facts.quiet_after:
             facts = RunFacts(**{**vars(facts), "state": "unfinished"})
@@ -200,7 +204,7 @@ class RunList:
         if isinstance(signal, Mapping) and signal.get("verdict"):
             verdict.append(f"signal: {signal['verdict']}")
         return RunFacts(
-            id, folder.relative_to(self.root).as_posix() if folder != self.root else folder.resolve().name,
+            id, name_below(folder, self.root),
             "finished" if finished else "running", None if history.began is None else int(history.began), int(changed), None,
             tuple(_stage(stage, lines.get(stage.name)) for stage in history.stages), tuple(verdict),
             (folder / REPORT).is_file(), (folder / CALIBRATION).is_file(), changed + _patience(history),

@@ -10,7 +10,7 @@ import sys
 import zipfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import psutil
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,14 +30,19 @@ OPTIONS = {
 """What the reader's messages offer -> the field that takes it."""
 
 
+Name = Annotated[str, Field(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Word = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""They become arguments of a command, which take no control characters."""
+
+
 class ReadingSettings(BaseModel):
     """How a source is read, where it leaves a question."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    columns: dict[str, str] | None = Field(None, max_length=16)
+    columns: dict[Word, Name] | None = Field(None, max_length=16)
     """Canonical name -> name in the file; "" takes the role from every column."""
-    timezone: str | None = Field(None, max_length=64)
-    date_format: str | None = Field(None, max_length=64)
+    timezone: Word | None = None
+    date_format: Word | None = None
     decimal: Literal["auto", ".", ","] = "auto"
     adjust: Literal["auto", "none"] = "auto"
     missing: Literal["error", "drop", "split"] = "error"
@@ -93,6 +98,10 @@ async def read_into(
     Returns:
         Why it could not be, None where it could; the lines that it told of the bars.
     """
+    try:
+        str(source).encode()
+    except UnicodeEncodeError:
+        return "Its name, or that of its folder, is no UTF-8, so that no symbol can be called by it. Rename it.", []
     command = [
         sys.executable,
         "-m",

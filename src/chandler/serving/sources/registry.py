@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
+import logging
+import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from chandler.data.reading import STOCKS, SUFFIXES
+from pydantic import ValidationError
+
+from chandler.data.reading import STOCKS
 from chandler.data.store import META, BarStore
 from chandler.errors import DataError
 from chandler.serving.errors import Refusal
 from chandler.serving.sources.candles import step_seconds
+from chandler.serving.sources.offered import offered
 from chandler.serving.sources.reading import EXPANDS, ReadingSettings, bomb, questions, read_into
 from chandler.serving.workspace import Workspace, fresh_id, read_json, write_json
 
+log = logging.getLogger("chandler.serving")
 BUNDLED = STOCKS
-DEPTH, FILES = 4, 10_000
-"""How deep, and how many files of a folder are offered."""
 SCAN_SECONDS = 10.0
 """A listing is this old at most."""
 Kind = Literal["bundled", "folder", "upload"]
@@ -46,6 +50,11 @@ class Source:
     options: ReadingSettings = field(default_factory=ReadingSettings)
     changed: float = 0.0
 
+    @property
+    def prepared(self) -> bool:
+        """Whether it is a store itself: opened as it is, also where it has grown."""
+        return self.store is not None and self.store == self.path
+
 
 class SourceRegistry:
     """All sources of a server. Its records are `sources.json`; what is read lies in stores/."""
@@ -56,8 +65,9 @@ class SourceRegistry:
         self._workspace, self._upload_bytes, self._tell = workspace, upload_bytes, tell
         self._roots = [folder.resolve() for folder in folders]
         self._known: dict[str, Source] = {}
-        self._opened: dict[str, tuple[Path | None, BarStore]] = {}
-        self._scanned = -SCAN_SECONDS
+        self._opened: dict[str, tuple[str, BarStore]] = {}
+        """id -> the revision that was opened, and its bars."""
+        self._scanned, self._scanning = -SCAN_SECONDS, threading.Lock()
         self._turn = asyncio.Semaphore(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._known[_id("bundled", BUNDLED)] = Source(_id("bundled", BUNDLED), BUNDLED, "bundled", None, "ready")
@@ -76,9 +86,10 @@ class SourceRegistry:
         """The source of an id; Refusal 404."""
         if id not in self._known:
             self._scan()
-        if id not in self._known:
+        found = self._known.get(id)
+        if found is None:
             raise Refusal(404, "There is no such source.")
-        return self._known[id]
+        return found
 
     def store(self, id: str) -> BarStore:
         """Its bars; Refusal 409 while there are none."""
@@ -87,9 +98,9 @@ class SourceRegistry:
             raise Refusal(409, f"{source.name} is being read.")
         if source.store is None and source.kind != "bundled":
             raise Refusal(409, source.message or f"{source.name} was not read yet.")
-        there = self._opened.get(id)
-        if there is None or there[0] != source.store:
-            there = (source.store, _open(source))
+        revision, there = self.revision(id), self._opened.get(id)
+        if there is None or there[0] != revision:
+            there = (revision, _open(source))
             self._opened[id] = there
         return there[1]
 
@@ -102,9 +113,7 @@ class SourceRegistry:
     def revision(self, id: str) -> str:
         """Another text where the bars may be others."""
         place = self.get(id).store
-        if place is None:
-            return BUNDLED
-        return f"{place.name} {(place / META).stat().st_mtime_ns}"
+        return BUNDLED if place is None else f"{place.name} {_written(place)}"
 
     def receive(self, name: str, file: Path) -> Source:
         """An upload as a source, its file in a folder of its own under uploads/; Refusal 413 where it would unpack too large."""
@@ -113,21 +122,24 @@ class SourceRegistry:
         return Source(file.parent.name, name, "upload", file, "reading", changed=time.time())
 
     def begin(self, source: Source) -> None:
-        """Know a source, and read it."""
-        self._put(source)
+        """Know a source, and read it; also where the disk is full and nobody can be told."""
         self._begin(source)
+        self._put(source)
 
     def read(self, id: str, options: ReadingSettings | None = None) -> Source:
-        """Read a source, or read it again, with other options where they are given."""
+        """Read a source, or read it again, with other options where they are given; a prepared store is looked at as it is now."""
         source = self.get(id)
         if source.kind == "bundled":
             return source
         if source.state == "reading":
             raise Refusal(409, f"{source.name} is being read. Wait for it to end.")
-        if source.store is not None and source.store == source.path:
-            raise Refusal(
-                409, f"{source.name} is a prepared store: it is opened as it is. Prepare it again in a shell."
-            )
+        if source.prepared:
+            if options is not None:
+                raise Refusal(
+                    409, f"{source.name} is a prepared store: it is opened as it is. Prepare it again in a shell."
+                )
+            self._tell(source)
+            return source
         source = replace(source, state="reading", options=options or source.options, message=None)
         self.begin(source)
         return source
@@ -162,15 +174,18 @@ class SourceRegistry:
         """One at a time; the store appears under a name of its own, then the one before goes."""
         assert source.path is not None
         place = self._workspace.place("stores", f"{source.id}-{fresh_id('src')[4:]}.store")
-        async with self._turn:
-            problem, notes = await read_into(source.path, place, source.options)
-        old = source.store
-        if problem is None:
-            done = replace(source, state="ready", store=place, notes=tuple(notes), changed=time.time())
-            try:
+        done, old = source, source.store
+        try:
+            async with self._turn:
+                problem, notes = await read_into(source.path, place, source.options)
+            if problem is None:
+                done = replace(source, state="ready", store=place, notes=tuple(notes), changed=time.time())
                 _open(done)
-            except DataError as error:
-                problem = str(error)
+        except DataError as error:
+            problem = str(error)
+        except Exception as error:  # whatever it was: a source that is read for ever cannot even be removed
+            log.error("%s could not be read", source.name, exc_info=error)
+            problem = f"It could not be read ({type(error).__name__}); the server's log says more."
         if problem is not None:
             shutil.rmtree(place, ignore_errors=True)
             state: State = "question" if questions(problem) else "failed"
@@ -186,17 +201,21 @@ class SourceRegistry:
         self._tell(source)
 
     def _scan(self) -> None:
-        """Find the files of the folders, now and then."""
-        if time.monotonic() - self._scanned < SCAN_SECONDS:
-            return
-        self._scanned = time.monotonic()
-        found = {_id("folder", str(path)): (path, name) for root in self._roots for path, name in _offered(root)}
-        for id, (path, name) in found.items():
-            if id not in self._known:
-                whole = (path / META).is_file()
-                self._known[id] = Source(id, name, "folder", path, "ready" if whole else "new", path if whole else None)
-        for id in [id for id, one in self._known.items() if one.kind == "folder" and id not in found]:
-            del self._known[id]
+        """Find the files of the folders, now and then; who asks meanwhile waits for what is found."""
+        with self._scanning:
+            if time.monotonic() - self._scanned < SCAN_SECONDS:
+                return
+            found = {_id("folder", str(path)): (path, name) for root in self._roots for path, name in offered(root)}
+            for id, (path, name) in found.items():
+                if id not in self._known:
+                    whole = (path / META).is_file()
+                    self._known[id] = Source(
+                        id, name, "folder", path, "ready" if whole else "new", path if whole else None
+                    )
+            for one in list(self._known.values()):
+                if one.kind == "folder" and one.id not in found:
+                    self._known.pop(one.id, None)
+            self._scanned = time.monotonic()
 
     def _save(self) -> None:
         records = {
@@ -205,17 +224,17 @@ class SourceRegistry:
                 "store": None if one.store is None else str(one.store), "notes": list(one.notes),
                 "options": one.options.model_dump(exclude_defaults=True), "changed": one.changed,
             }
-            for one in self._known.values()
+            for one in list(self._known.values())
             if one.kind != "bundled" and one.state != "new"
         }  # fmt: skip
         write_json(self._workspace.folder / "sources.json", {"sources": records})
 
     def _restore(self) -> None:
         """What was known before; files of folders that are offered no more are not."""
-        offered = {str(path) for root in self._roots for path, _ in _offered(root)} if self._roots else set()
+        there_are = {str(path) for root in self._roots for path, _ in offered(root)}
         for id, raw in read_json(self._workspace.folder / "sources.json").get("sources", {}).items():
             path, store = Path(raw["path"]), raw["store"]
-            if raw["kind"] == "folder" and str(path) not in offered:
+            if raw["kind"] == "folder" and str(path) not in there_are:
                 continue
             if not path.exists():
                 continue
@@ -223,7 +242,7 @@ class SourceRegistry:
             state: State = raw["state"] if there is not None or raw["state"] in ("question", "failed") else "new"
             self._known[id] = Source(
                 id, raw["name"], raw["kind"], path, "ready" if there is not None and state == "reading" else state, there,
-                raw["message"], tuple(raw["notes"]), ReadingSettings(**raw["options"]), raw["changed"],
+                raw["message"], tuple(raw["notes"]), _options(raw["options"]), raw["changed"],
             )  # fmt: skip
         kept = {one.store for one in self._known.values()}
         for left in (self._workspace.folder / "stores").glob("src_*.store"):
@@ -239,62 +258,32 @@ def _open(source: Source) -> BarStore:
     return load_bars(BUNDLED)
 
 
-def _offered(root: Path) -> list[tuple[Path, str]]:
-    """Files below a folder that bars are read from, and prepared stores, with their names; links that lead out are none."""
-    found: list[tuple[Path, str]] = []
-
-    def look(folder: Path, depth: int) -> None:
-        try:
-            entries = sorted(folder.iterdir())
-        except OSError:
-            return
-        for path in entries:
-            if len(found) >= FILES:
-                return
-            real = path.resolve()
-            if path.name.startswith(".") or not real.is_relative_to(root):
-                continue
-            if path.is_dir():
-                if (path / META).is_file():
-                    found.append((path, path.relative_to(root).as_posix()))
-                elif depth > 1:
-                    look(path, depth - 1)
-            elif path.is_file() and _readable(path.name):
-                found.append((path, path.relative_to(root).as_posix()))
-
-    look(root, DEPTH)
-    return found
+def _options(raw: Any) -> ReadingSettings:
+    """As they were given; none where they are such as nobody could give now."""
+    try:
+        return ReadingSettings(**raw)
+    except ValidationError:
+        return ReadingSettings()
 
 
-def _readable(name: str) -> bool:
-    return name.lower().endswith(tuple(SUFFIXES))
-
-
-def upload_name(name: str) -> str:
-    """The name of an uploaded file on disk: letters and digits of what it was called, which is what its symbol is called.
-
-    Raises:
-        Refusal: 415, an ending that no bars have.
-    """
-    base = re.split(r"[\\/]", name)[-1]
-    ending = next((one for one in sorted(SUFFIXES, key=len, reverse=True) if base.lower().endswith(one)), None)
-    if ending is None:
-        raise Refusal(
-            415, f"{base[:80] or 'The file'}: bars are read from files that end in {', '.join(sorted(SUFFIXES))}."
-        )
-    stem = re.sub(r"[^\w -]", "", base[: -len(ending)]).strip()[:64]
-    return (stem or "bars") + ending
+def _written(store: Path) -> int:
+    """When a store was written last, in ns since 1970; 0 where it is gone."""
+    try:
+        return (store / META).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _id(kind: Kind, what: str) -> str:
-    return "src_" + hashlib.sha256(f"{kind} {what}".encode()).hexdigest()[:12]
+    return "src_" + hashlib.sha256(os.fsencode(f"{kind} {what}")).hexdigest()[:12]
 
 
 def summary(registry: SourceRegistry, source: Source) -> dict[str, Any]:
     """What is said of a source to whoever asks; of one that is not read yet, its name and state."""
+    changed = _written(source.store) // 10**9 if source.store is not None and source.prepared else int(source.changed)
     told: dict[str, Any] = {
         "id": source.id, "name": source.name, "kind": source.kind, "state": source.state, "message": source.message,
-        "notes": list(source.notes), "options": source.options.model_dump(exclude_defaults=True), "changed": int(source.changed),
+        "notes": list(source.notes), "options": source.options.model_dump(exclude_defaults=True), "changed": changed,
         "question": {"options": questions(source.message or "")} if source.state == "question" else None,
     }  # fmt: skip
     if source.store is None and source.kind != "bundled":

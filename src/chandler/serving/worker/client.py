@@ -17,6 +17,7 @@ Tell = Callable[[dict[str, Any]], None]
 PATIENCE = 5.0
 """Seconds that the child has to stop a forecast before it is killed."""
 LINE = 1 << 24
+"""Bytes of a message at most."""
 
 
 class WorkerDied(Exception):
@@ -121,19 +122,20 @@ class WorkerClient:
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
-        while True:
-            try:
-                line = await process.stdout.readline()
-            except ValueError:
-                continue
-            if not line:
-                break
-            message = json.loads(line)
-            if message["kind"] == "state":
-                self.about |= message.get("about", {})
-                self._set(message["state"])
-            elif self._waiting is not None:
-                self._waiting.put_nowait(message)
+        try:
+            while line := await process.stdout.readline():
+                message = json.loads(line)
+                if message["kind"] == "state":
+                    self.about |= message.get("about", {})
+                    self._set(message["state"])
+                elif self._waiting is not None:
+                    self._waiting.put_nowait(message)
+        except Exception as error:  # a line that is too long, or none of ours: whoever waits is told that it died
+            log.error("the process for %s said what nobody can read", self._name, exc_info=error)
+            with suppress(ProcessLookupError):
+                process.kill()
+            while await process.stdout.read(LINE):  # what is left in the pipe would keep it from ending
+                pass
         await process.wait()
         if self._waiting is not None:
             self._waiting.put_nowait(None)

@@ -11,13 +11,26 @@ import pandas as pd
 from chandler.atomic import atomic_file
 from chandler.data import load_bars
 from chandler.journal import ENOUGH, Journal, Record, RecordRow
+from chandler.serving.errors import without_paths
 from chandler.serving.sources import chart_seconds
 
 NS = 1_000_000_000
+CALIBRATED = " (calibrated)"
+"""How `journal.Maker.name` ends where it is."""
 
 
-def summary(folder: Path) -> dict[str, Any]:
-    """The record: a row for each maker of forecasts and each age, those made before their bars only."""
+def _named(text: str, names: Mapping[str, str]) -> str:
+    """What made a forecast as the server calls it: what the journal has may be a place on its disk."""
+    base = text.removesuffix(CALIBRATED)
+    return names.get(base, without_paths(base)) + text[len(base) :]
+
+
+def summary(folder: Path, names: Mapping[str, str]) -> dict[str, Any]:
+    """The record: a row for each maker of forecasts and each age, those made before their bars only.
+
+    Args:
+        names: what a model is called, by what it was loaded from.
+    """
     journal = Journal(folder)
     if not journal.begun:
         return dict.fromkeys(("kept", "scored", "older", "late", "waiting", "due", "revised"), 0) | {"rows": []}
@@ -25,13 +38,13 @@ def summary(folder: Path) -> dict[str, Any]:
     return {
         "kept": record.kept, "scored": record.scored, "older": record.older, "late": record.late_kept,
         "waiting": len(record.waiting), "due": len(record.due), "revised": record.revised,
-        "rows": [_row(one) for one in record.rows],
+        "rows": [_row(one, names) for one in record.rows],
     }  # fmt: skip
 
 
-def _row(one: RecordRow) -> dict[str, Any]:
+def _row(one: RecordRow, names: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "model": one.maker.name,
+        "model": _named(one.maker.name, names),
         "details": one.maker.details,
         "age": one.age,
         "forecasts": one.forecasts,
@@ -63,22 +76,45 @@ def _number(value: float) -> float | None:
     return float(value) if pd.notna(value) else None
 
 
-def entries(folder: Path) -> list[dict[str, Any]]:
-    """Every forecast that is kept, the newest first."""
+def entries(folder: Path, names: Mapping[str, str], wanted: Mapping[str, Any], start: int, most: int) -> dict[str, Any]:
+    """A page of the forecasts that are kept, the newest first: all of them may be more than one answer holds.
+
+    Args:
+        names: as of `summary`.
+        wanted: model, part of a symbol, state ("waiting", "scored") and live; None: any.
+        start, most: of those that are wanted.
+
+    Returns:
+        entries, the total of those that are wanted, and models: names of all that are kept.
+    """
     journal = Journal(folder)
     if not journal.begun:
-        return []
-    facts, scores = journal.facts(), journal.scores()
-    scored = scores.groupby("id").size()
-    return [
+        return {"entries": [], "total": 0, "models": []}
+    facts, scored = journal.facts().iloc[::-1], journal.scores().groupby("id").size()
+    facts = facts.assign(
+        model=facts["model"].map({one: _named(one, names) for one in facts["model"].unique()}),
+        horizon=facts["times"].map(len),
+        live=facts["made"] < facts["over"],
+        scored_steps=facts["id"].map(scored).fillna(0).astype(int),
+    )
+    models, chosen = sorted(facts["model"].unique()), pd.Series(True, facts.index)
+    if wanted["model"] is not None:
+        chosen &= facts["model"] == wanted["model"]
+    if wanted["symbol"] is not None:
+        chosen &= facts["symbol"].str.casefold().str.contains(wanted["symbol"].casefold(), regex=False)
+    if wanted["state"] is not None:
+        chosen &= (facts["scored_steps"] >= facts["horizon"]) == (wanted["state"] == "scored")
+    if wanted["live"] is not None:
+        chosen &= facts["live"] == wanted["live"]
+    found = [
         {
             "id": row["id"], "made_at": int(row["made"]) // NS, "model": row["model"], "symbol": row["symbol"],
             "origin_time": _chart_time(row), "zone": row["zone"], "step_seconds": int(row["step"]) // NS,
-            "horizon": len(row["times"]), "live": bool(row["made"] < row["over"]), "calibrated": bool(row["calibrated"]),
-            "scored_steps": int(scored.get(row["id"], 0)),
+            "horizon": row["horizon"], "live": row["live"], "calibrated": row["calibrated"], "scored_steps": row["scored_steps"],
         }
-        for row in facts.iloc[::-1].to_dict("records")
+        for row in facts[chosen].iloc[start : start + most].to_dict("records")
     ]  # fmt: skip
+    return {"entries": found, "total": int(chosen.sum()), "models": models}
 
 
 def _chart_time(row: Mapping[Any, Any]) -> int:

@@ -90,14 +90,11 @@ class RunHistory:
             )
         config = read_mapping(folder / "config.yaml", strict=strict)
         summary = read_mapping(folder / "summary.json", strict=strict)
+        outcomes = _part(summary, "stages", folder / "summary.json", strict)
         records = read_records(folder)
         stages = []
         for name in STAGES:
-            settings = config.get(name) or {}
-            if not isinstance(settings, Mapping):
-                if strict:
-                    raise ConfigError(f"{folder}: no run folder ({name} in its config.yaml is {settings!r:.40}).")
-                settings = {}
+            settings = _part(config, name, folder / "config.yaml", strict)
             mine = [record for record in records if record.get("stage") == name]
             # A stage that was interrupted and begun again has two beginnings: the later one counts.
             begins = [i for i, one in enumerate(mine) if one.get("kind") == "validation" and one.get("step") == 0]
@@ -106,7 +103,7 @@ class RunHistory:
             stages.append(
                 StageHistory(
                     name=name,
-                    outcome=summary.get("stages", {}).get(name, {"status": "unfinished"}),
+                    outcome=_part(outcomes, name, folder / "summary.json", strict) or {"status": "unfinished"},
                     settings=settings,
                     train=[record for record in mine if record.get("kind") == "train"],
                     validation=[record for record in mine if record.get("kind") == "validation"],
@@ -120,6 +117,16 @@ class RunHistory:
     def seconds(self) -> float:
         """Training and validation of the stages that ran, in seconds."""
         return float(sum(stage.outcome.get("seconds", 0.0) for stage in self.stages if stage.ran))
+
+
+def _part(values: Mapping[str, Any], name: str, path: Path, strict: bool) -> Mapping[str, Any]:
+    """A mapping within those of a file; empty where there is none. ConfigError: `strict`, and something else is there."""
+    part = values.get(name) or {}
+    if isinstance(part, Mapping):
+        return part
+    if strict:
+        raise ConfigError(f"{path.parent}: no run folder ({name} in its {path.name} is {part!r:.40}).")
+    return {}
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:

@@ -96,13 +96,18 @@ def runs_table(folder: str | Path, width: int | None = None) -> str:
 
 
 def run_folders(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:
-    """Run folders in and below `folder`, so many deep; there are none within a run."""
-    if (folder / "config.yaml").is_file() and any((folder / n).exists() for n in ("metrics.jsonl", "summary.json")):
+    """Run folders in and below `folder`, so many deep; there are none within a run. What cannot be looked at is left out."""
+    marks = ("metrics.jsonl", "summary.json")
+    try:
+        found = (folder / "config.yaml").is_file() and any((folder / name).exists() for name in marks)
+        below = sorted(folder.iterdir()) if depth and not found else []
+        below = [path for path in below if not (path.name.startswith(".") or path.is_symlink()) and path.is_dir()]
+    except OSError:
+        return
+    if found:
         yield folder
-    elif depth:
-        for path in sorted(folder.iterdir()):
-            if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
-                yield from run_folders(path, depth - 1)
+    for path in below:
+        yield from run_folders(path, depth - 1)
 
 
 def _read(folder: Path, root: Path) -> RunLine:
