@@ -18,9 +18,7 @@ from chandler.errors import ConfigError
 class StrictModel(BaseModel):
     """Settings that know all their keys, and no number that is infinite or none; each field says in its docstring what it sets."""
 
-    model_config = ConfigDict(
-        extra="forbid", validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(extra="forbid", validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     def to_yaml(self, *, short: bool = False) -> str:
         """The resolved settings, or `short` those that were given; loading them gives the same object."""
