@@ -126,13 +126,17 @@ def test_progress_of_a_library_call_is_printed_as_the_stream_can(narrow: Narrow)
     assert narrow.said.count(r"data[\u5fae\u8c03] -1") == 2
 
 
-def test_a_name_with_brackets_is_no_markup() -> None:
+@pytest.mark.parametrize("name", ["model [/1]", "a[bold]b", "X:100:Y"])
+def test_a_name_is_no_markup_and_no_emoji(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
     text = io.StringIO()
-    with Progress(Console(file=text, force_terminal=True, width=80)).track("model [/1]", 2, 0) as report:
+    with Progress(Console(file=text, force_terminal=True, width=80)).track(name, 2, 0) as report:
         report(1)
-    assert "model [/1]" in text.getvalue()
+    assert name in text.getvalue()
+    for shown in (RunProgress(), Progress(), Progress(Console())):
+        shown.note(f"{name}: read")
+    assert "".join(capsys.readouterr()).count(f"{name}: read") == 3
 
 
 def test_a_reader_who_has_gone_does_not_end_the_work(bars: Path) -> None:

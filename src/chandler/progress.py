@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
@@ -21,19 +21,25 @@ _PLAIN_SECONDS = 10.0
 """Between two plain lines."""
 
 
+def plain_console(**how: Any) -> Console:
+    """A console, made with these arguments, that shows texts as they are: names may hold [b] and :100:, rich's markup and
+    emoji."""
+    return Console(**how, markup=False, emoji=False, highlight=False)
+
+
 class Progress:
     """Notes and bars on one console: by default that of stderr."""
 
     def __init__(self, console: Console | None = None, *, bars: bool | None = None, keep: bool = False) -> None:
         """`bars`: rather than lines, by default on a terminal; `keep`: they stay there when all is done."""
-        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = console or plain_console(stderr=True, soft_wrap=True)
         self._wants_bars = self.console.is_terminal if bars is None else bars
         self._keep = keep
         self._bars: Bars | None = None
 
     def note(self, text: str) -> None:
         """A line of its own."""
-        self.console.print(printable(text, self.console.encoding), markup=False)
+        self.console.print(printable(text, self.console.encoding), markup=False, emoji=False)
 
     @contextmanager
     def track(self, label: str, total: int, done: int = 0, unit: str = "windows") -> Iterator[Callable[[int], None]]:
@@ -48,7 +54,7 @@ class Progress:
         """Count something; without a unit it is shown in percent, and where there is a bar alone."""
         if self._wants_bars and self._bars is None:
             fields = (TextColumn("{task.fields[count]}"), TextColumn("{task.fields[detail]}", markup=False))
-            columns = (TextColumn("{task.description}"), BarColumn(), *fields, TimeRemainingColumn())
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), *fields, TimeRemainingColumn())
             self._bars = Bars(*columns, console=self.console, transient=not self._keep)
             self._bars.start()
         return Counter(self, self._bars, label, total, done, unit)
@@ -67,8 +73,8 @@ class Counter:
         self.progress, self.label, self.total, self.done, self.unit = progress, label, total, done, unit
         self.first, self.begun, self.said = done, time.monotonic(), time.monotonic()
         self.bars = bars
-        if bars is not None:  # names may have brackets
-            text = escape(printable(label, progress.console.encoding))
+        if bars is not None:
+            text = printable(label, progress.console.encoding)
             self.task = bars.add_task(text, total=total, completed=done, count=self._count(), detail="")
 
     def advance(self, more: int) -> None:
@@ -111,7 +117,7 @@ def patient_bar(label: str, show: bool | Report | None = None) -> Iterator[Repor
     if callable(show):
         yield show
         return
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     if show is False or (show is None and not console.is_terminal):
         yield None
         return

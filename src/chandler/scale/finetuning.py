@@ -14,13 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from chandler.atomic import write_text
 from chandler.engines import RayEngine, WorkerSetup, prepare_worker
 from chandler.errors import ChandlerError, ConfigError, TrainingError
 from chandler.places import Layout
-from chandler.progress import Progress
+from chandler.progress import Progress, plain_console
 from chandler.training.runs import Run, require_folder
 from chandler.training.settings import Settings
 
@@ -64,7 +62,7 @@ def finetune(
         KEPT.clear(beside)  # of a driver that was killed: Ray would go on from it
         write_text(beside / _SIGN, json.dumps({"run": str(folder)}))
         try:
-            with _following(beside / _SAID, Progress(Console(highlight=False, soft_wrap=True))) as shown:
+            with _following(beside / _SAID, Progress(plain_console(soft_wrap=True))) as shown:
                 began = _stamp(folder)
                 for attempt in range(retries + 1):
                     if _stamp(folder) != began:  # the folder is this run's now
@@ -129,7 +127,7 @@ def _loop(how: dict[str, Any]) -> None:
     os.chdir(how["folder"])  # Ray starts its workers elsewhere, and paths are relative to here
     flags = {name: how[name] for name in ("overwrite", "resume", "force")}
     with open(how["said"] if os.environ["RANK"] == "0" else os.devnull, "a", buffering=1, encoding="utf-8") as said:
-        shown = RunProgress(Console(file=said, width=200, highlight=False, soft_wrap=True))
+        shown = RunProgress(plain_console(file=said, width=200, soft_wrap=True))
         train(Settings(**how["settings"]), **flags, progress=shown)
 
 

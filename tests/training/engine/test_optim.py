@@ -54,6 +54,13 @@ def test_onecycle_is_the_released_recipe() -> None:
         expected.step()
 
 
+def test_a_rise_of_one_step_begins_at_its_foot() -> None:
+    found = rates("onecycle", warmup=0.1)
+    assert found[0] == pytest.approx(0.1)
+    assert found[1:] == sorted(found[1:], reverse=True)
+    assert found[1] > 0.9
+
+
 @pytest.mark.parametrize("kind", ["onecycle", "cosine", "constant"])
 def test_a_schedule_that_is_under_way_stands_where_it_would_to_the_bit(kind: Any) -> None:
     optimizer, schedule = make(kind)

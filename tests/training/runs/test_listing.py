@@ -49,6 +49,14 @@ def test_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+def test_names_are_told_as_they_are(tmp_path: Path) -> None:
+    names = ["b[/b]", "c[bold]", "exp[lr]", "x:100:y"]
+    for when, name in enumerate(names):
+        make_run(tmp_path / name, when=1.7e9 + when)
+    lines = runs_table(tmp_path, width=100).splitlines()
+    assert [line.split()[0] for line in lines[1:-1:2]] == names
+
+
 def test_a_hundred_runs_are_a_line_a_stage_within_the_width(tmp_path: Path) -> None:
     for number in range(100):
         make_run(tmp_path / f"run-{number:03d}", when=1.7e9 + number)

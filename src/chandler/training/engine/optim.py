@@ -46,10 +46,13 @@ def make_schedule(
             return 1.0
         return (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise)))) / 2
 
+    # A rise of exactly one step is none to torch, which divides by its length.
+    share = warmup * (1 + 1e-9) if warmup * steps == 1 else warmup
+
     def begun(last: int) -> torch.optim.lr_scheduler.LRScheduler:
         if kind == "onecycle":
             return torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, max_lr=lr, total_steps=steps, pct_start=warmup, div_factor=div_factor, last_epoch=last
+                optimizer, max_lr=lr, total_steps=steps, pct_start=share, div_factor=div_factor, last_epoch=last
             )
         return torch.optim.lr_scheduler.LambdaLR(optimizer, factor, last)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from chandler.progress import Counter, Progress
+from chandler.progress import Counter, Progress, plain_console
 from chandler.text import duration
 from chandler.training.logging.callbacks import Callback, StagePlan, StageResult, verdict
 
@@ -16,7 +16,7 @@ class RunProgress(Progress, Callback):
     """Progress of the stages of one run, on stdout."""
 
     def __init__(self, console: Console | None = None) -> None:
-        super().__init__(console or Console(highlight=False, soft_wrap=True))
+        super().__init__(console or plain_console(soft_wrap=True))
         self._stage, self._epochs, self._begun = "", 0, 0.0
         self._training: Counter | None = None
         self._validation: Counter | None = None

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from chandler.errors import ConfigError
 from chandler.measures import higher_is_better, is_better
+from chandler.progress import plain_console
 from chandler.training.runs.history import RunHistory, StageHistory
 
 _DEPTH = 4
@@ -87,7 +87,7 @@ def runs_table(folder: str | Path, width: int | None = None) -> str:
             head = ["", "", ""]
     total = f"{len(runs)} run{'s' if len(runs) > 1 else ''}, {_size(sum(run.bytes for run in runs))}"
     text = io.StringIO()
-    console = Console(file=text, width=width or Console().width, highlight=False, color_system=None)
+    console = plain_console(file=text, width=width, color_system=None)
     console.print(table)
     if any(stage.status == "unfinished" for run in runs for stage in run.stages):
         total += "; * unfinished, chandler finetune ... --resume goes on"
