@@ -217,8 +217,10 @@ def test_outputs_are_not_written_over_what_is_read(
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_wrong_usage_exits_2() -> None:
+def test_wrong_usage_exits_2(bars: Path, tmp_path: Path) -> None:
     assert chandler("forecast") == 2
+    few = ["--out", str(tmp_path / "calibrated"), "--horizon", "2", "--origins", "40", "--paths", "20", "--seed", "-1"]
+    assert chandler("calibrate", "chandler-nano", "--data", str(bars), *few) == 2
     assert chandler("finetune", "a.yaml", "--no-such-option") == 2
 
 

@@ -112,7 +112,7 @@ def calibrate(
     paths: Annotated[int, Option(min=20, help="Sampled futures of each forecast.")] = 100,
     temperature: Annotated[float, Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
     top_p: Annotated[float, Option(help="Of the paths; calibrated forecasts use the same.")] = 1.0,
-    seed: Annotated[int, Option(help="Of the paths.")] = 0,
+    seed: Annotated[int, Option(min=0, help="Of the paths.")] = 0,
     force: Annotated[
         bool, Option("--force", help="Also take bars that the model was trained on; the weights then flatter it.")
     ] = False,

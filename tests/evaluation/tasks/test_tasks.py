@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from tests.shell import chandler as shell
 
 import chandler
@@ -59,6 +60,8 @@ def test_shipped_evaluations_sample_as_the_paper(task):
     bare = load_evaluation({"task": task, "data": {"path": "x"}})
     assert (bare.temperature, bare.top_p, bare.paths) == SAMPLING[task]
     assert bare.for_bars(load_bars(ASSET)).horizon == 12
+    # What is left to the interval stays so in the file of a job.
+    assert (yaml.safe_load(bare.to_yaml())["horizon"], load_evaluation(yaml.safe_load(bare.to_yaml()))) == (None, bare)
 
 
 def test_the_shipped_backtest_trades_as_the_paper():

@@ -72,6 +72,16 @@ def test_an_evaluation_from_the_form_to_the_report(visit: Any, watch: Any, serve
     expect(page).to_have_url(re.compile(r"/judge\?id=ev_"))
 
 
+def test_no_window_is_of_nothing(visit: Any) -> None:
+    page = visit("/judge")
+    for key, bad, good in (("horizon", "0", "1"), ("lookback", "1", "2"), ("origins", "0", "1")):
+        field = page.locator(f"input[name='{key}']")
+        field.fill(bad, timeout=WAIT)
+        assert field.evaluate("one => one.validity.rangeUnderflow"), key
+        field.fill(good)
+        assert field.evaluate("one => one.validity.valid"), key
+
+
 def test_a_calibration_that_comes_first_is_shown(visit: Any) -> None:
     page = visit("/judge", size=(390, 844))
     expect(page.locator("#start")).to_be_visible(timeout=WAIT)

@@ -6,7 +6,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any, Literal, get_args
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from chandler.data import SourceSettings
 from chandler.data.store import BarStore
@@ -25,7 +32,7 @@ BANDS = tuple(round(1 - 2 * low, 3) for low in sorted(LEVELS, reverse=True) if l
 
 EvaluationTask = Literal["price", "return", "volatility", "generation"]
 AUTO = 0
-"""A window that the interval of the bars decides; null in YAML."""
+"""A window that the interval of the bars decides; null in YAML, where 0 is refused."""
 
 
 class EvaluationSettings(StrictModel):
@@ -88,15 +95,21 @@ class EvaluationSettings(StrictModel):
             raise ValueError("the task investment is a portfolio: run it with chandler backtest")
         if not isinstance(raw, dict) or raw.get("task") not in get_args(EvaluationTask):
             return raw
-        return {"lookback": AUTO, "horizon": AUTO, "calibration": "stored", **SAMPLING[raw["task"]]._asdict(), **raw}
+        return {"lookback": None, "horizon": None, "calibration": "stored", **SAMPLING[raw["task"]]._asdict(), **raw}
 
-    @field_validator("lookback", "horizon", mode="before")
+    @field_validator("lookback", "horizon", mode="wrap")
     @classmethod
-    def _auto(cls, value: object, info: ValidationInfo) -> object:
-        least = {"lookback": 2, "horizon": 1}[str(info.field_name)]
-        if isinstance(value, int) and not isinstance(value, bool) and value != AUTO and value < least:
+    def _auto(cls, value: object, read: ValidatorFunctionWrapHandler, info: ValidationInfo) -> int:
+        if value is None:
+            return AUTO
+        least, found = {"lookback": 2, "horizon": 1}[str(info.field_name)], int(read(value))
+        if found < least:
             raise ValueError(f"give {least} or more, or null for the paper's")
-        return AUTO if value is None else value
+        return found
+
+    @field_serializer("lookback", "horizon", when_used="json")
+    def _as_given(self, value: int) -> int | None:
+        return None if value == AUTO else value
 
     @field_validator("calibration", mode="before")
     @classmethod

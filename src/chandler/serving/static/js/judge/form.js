@@ -13,6 +13,7 @@ const FIELDS = {
   backtest: { horizon: "number", lookback: "number", every: "number", paths: "number", "portfolio.k": "number", random: "number", start: "date", end: "date" },
 };
 const DEFAULTS = { evaluate: { horizon: 10, lookback: 90, paths: 100 }, backtest: { every: 1, paths: 10, random: 100 } };
+const LEAST = { lookback: 2, random: 0 };
 
 const value = (kind, text) => (kind === "number" ? Number(text) : text);
 
@@ -71,7 +72,7 @@ export function Form({ sources, models, chosen, taken }) {
       <div class="fields">
         <${Field} label=${texts.chart.source}><${Select} id="source" value=${from.id} onChange=${bars} options=${ready.map((each) => [each.id, `${each.name} (${integer(each.symbols)})`])} /><//>
         ${Object.entries(FIELDS[kind]).map(([key, type]) => html`<${Field} key=${key} label=${words.fields[key]} help=${words.helps[key]}>
-          <input name=${key} type=${type === "number" ? "number" : "text"} min=${type === "number" ? 0 : undefined} step="1" placeholder=${DEFAULTS[kind][key] ?? words.empty[key] ?? ""} value=${given[key] ?? ""}
+          <input name=${key} type=${type === "number" ? "number" : "text"} min=${type === "number" ? (LEAST[key] ?? 1) : undefined} step="1" placeholder=${DEFAULTS[kind][key] ?? words.empty[key] ?? ""} value=${given[key] ?? ""}
             onInput=${(event) => set({ ...given, [key]: event.currentTarget.value })} /><//>`)}
         ${!one && html`<${Field} label=${words.calibration}><${Select} name="calibration" value=${given.calibration ?? "auto"} onChange=${(next) => set({ ...given, calibration: next })} options=${Object.entries(words.calibrations)} /><//>`}
       </div>
