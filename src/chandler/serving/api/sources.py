@@ -92,7 +92,7 @@ async def refresh(server: The, id: str) -> SourceAnswer:
 
 @router.delete("/sources/{id}", status_code=204, operation_id="removeSource", responses=answers(404, 409))
 async def remove(server: The, id: str) -> Response:
-    """Remove an upload; nothing else can be removed here."""
+    """Remove an upload that no job and no forecast needs now; nothing else can be removed here."""
     server.sources.remove(id)
     return Response(status_code=204)
 

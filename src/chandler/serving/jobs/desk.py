@@ -68,6 +68,7 @@ class JobDesk:
         self._task: asyncio.Task[None] | None = None
         self._more = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        sources.users.append(self._uses)
 
     def open(self) -> None:
         """Begin: find what runs from before, and start what waits."""
@@ -191,6 +192,17 @@ class JobDesk:
                 raise Refusal(409, f"This job is {state}: there is nothing to go on with.")
             self.require_free(None if order.out is None else Path(order.out))
             self._enqueue(id)
+
+    def _uses(self) -> list[tuple[str, str]]:
+        """Sources of jobs that wait or run, and where their links lead."""
+        found = []
+        with self._turn:
+            for id in list(self._watched):
+                job, order = self._job(id), self._job(id).order()
+                if order is not None and order.source_id is not None and self._state(id) in ACTIVE:
+                    link = job.folder / (order.bars or "")
+                    found.append((order.source_id, str(link.readlink()) if link.is_symlink() else ""))
+        return found
 
     def _enqueue(self, id: str) -> None:
         self._queue.append(id)
