@@ -20,7 +20,7 @@ from tests.serving.conftest import Client, awaited, bars, heard
 
 from chandler.data import load_bars, prepare
 from chandler.serving.errors import Refusal
-from chandler.serving.sources import CoarserBars, ReadingSettings, Source, SourceRegistry, summary
+from chandler.serving.sources import CoarserBars, ReadingSettings, Source, SourceRegistry, row_at, summary
 from chandler.serving.sources.reading import read_into
 from chandler.serving.workspace import Workspace
 
@@ -236,3 +236,19 @@ def test_a_reading_that_cannot_even_begin_has_failed(tmp_path: Path) -> None:
         # What was given before such options were refused keeps no server from starting.
         again = SourceRegistry(workspace, (data,), 1, lambda source: None).get(id)
         assert (again.state, again.options) == ("failed", ReadingSettings())
+
+
+def test_the_span_of_a_source_is_that_of_its_chart(tmp_path: Path) -> None:
+    days = bars(400, "2020-01-01", "1D")
+    for name, frame in (("A", days[200:201]), ("B", days), ("C", days[:300])):
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    data = tmp_path / "data"
+    prepare(tmp_path, data / "q.store", timezone="Asia/Shanghai")
+    registry = SourceRegistry(Workspace(tmp_path / "workspace"), (data,), 1, lambda source: None)
+    [one] = [source for source in registry.list() if source.kind == "folder"]
+    found = summary(registry, one)
+    dates = [int(pd.Timestamp(moment).timestamp()) for moment in days["timestamp"].iloc[[0, -1]]]
+    assert [found["first"], found["last"], found["step_seconds"]] == [*dates, 86400]
+    store = registry.store(one.id)
+    for far in (2**34, -(2**33), 9_223_372_036):
+        assert row_at(store, 1, far, 86400) == row_at(store, 1, far, 3600) == (400 if far > 0 else 0)

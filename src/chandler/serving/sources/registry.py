@@ -20,7 +20,7 @@ from chandler.data.reading import STOCKS
 from chandler.data.store import META, BarStore
 from chandler.errors import DataError
 from chandler.serving.errors import Refusal
-from chandler.serving.sources.candles import step_seconds
+from chandler.serving.sources.candles import span
 from chandler.serving.sources.offered import offered
 from chandler.serving.sources.reading import EXPANDS, ReadingSettings, bomb, questions, read_into
 from chandler.serving.workspace import Workspace, fresh_id, read_json, write_json
@@ -303,13 +303,13 @@ def summary(registry: SourceRegistry, source: Source) -> dict[str, Any]:
     try:
         store = registry.store(source.id)
         zones = set(store.zones)
-        times = store.timestamps
+        first, last, step = span(store)
         told |= {
             "rows": store.rows,
             "symbols": len(store),
-            "first": int(min(times[lo] for lo in store.offsets[:-1]) // 10**9),
-            "last": int(max(times[hi - 1] for hi in store.offsets[1:]) // 10**9),
-            "step_seconds": step_seconds(store, 0),
+            "first": first,
+            "last": last,
+            "step_seconds": step,
             "zone": zones.pop() if len(zones) == 1 else None,
         }
     except (DataError, OSError) as error:
