@@ -287,6 +287,9 @@ class JobDesk:
             self._children = [one for one in self._children if one.poll() is None]  # reaped, else they stay as zombies
             self._start_what_may()
             for id in list(self._watched):
+                if self._job(id).order() is None:  # somebody removed its folder
+                    self._forget(id)
+                    continue
                 told = self.describe(id)
                 progress = told["progress"] or {}
                 now = (told["state"], told["position"], progress.get("stage"), progress.get("done"))
@@ -294,9 +297,12 @@ class JobDesk:
                     self._told[id] = now
                     self._events.publish("job", {"id": id, "state": told["state"], "kind": told["kind"]})
                 if told["state"] not in ACTIVE:
-                    self._watched.discard(id)
-                    self._gauges.pop(id, None)
-                    self._told.pop(id, None)
+                    self._forget(id)
+
+    def _forget(self, id: str) -> None:
+        self._watched.discard(id)
+        self._gauges.pop(id, None)
+        self._told.pop(id, None)
 
     def _start_what_may(self) -> None:
         running = [order.kind for id in self._watched if (job := self._job(id)).held() and (order := job.order())]
