@@ -23,7 +23,7 @@ from chandler.serving.errors import Refusal
 from chandler.serving.sources.candles import span
 from chandler.serving.sources.offered import offered
 from chandler.serving.sources.reading import EXPANDS, ReadingSettings, bomb, questions, read_into
-from chandler.serving.workspace import Workspace, fresh_id, read_json, write_json
+from chandler.serving.workspace import Workspace, fresh_id, is_id, read_json, write_json
 
 log = logging.getLogger("chandler.serving")
 BUNDLED = STOCKS
@@ -237,14 +237,15 @@ class SourceRegistry:
                 "options": one.options.model_dump(exclude_defaults=True), "changed": one.changed,
             }
             for one in list(self._known.values())
-            if one.kind != "bundled" and one.state != "new"
+            if one.kind == "upload" or (one.kind == "folder" and one.state != "new")
         }  # fmt: skip
         write_json(self._workspace.folder / "sources.json", {"sources": records})
 
     def _restore(self) -> None:
         """What was known before; files of folders that are offered no more are not."""
         there_are = {str(path) for root in self._roots for path, _ in offered(root)}
-        for id, raw in read_json(self._workspace.folder / "sources.json").get("sources", {}).items():
+        records = read_json(self._workspace.folder / "sources.json").get("sources")
+        for id, raw in (records or {}).items():
             path, store = Path(raw["path"]), raw["store"]
             if raw["kind"] == "folder" and str(path) not in there_are:
                 continue
@@ -259,6 +260,11 @@ class SourceRegistry:
         kept = {one.store for one in self._known.values()}
         for left in (self._workspace.folder / "stores").glob("src_*.store"):
             if left not in kept:  # a reading that was killed
+                shutil.rmtree(left, ignore_errors=True)
+        if records is None:
+            return  # of records that are lost nobody knows which uploads they named
+        for left in (self._workspace.folder / "uploads").glob("src_*"):
+            if is_id(left.name, "src") and left.name not in records:  # a server was killed as it took it in
                 shutil.rmtree(left, ignore_errors=True)
 
 
