@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from tests.journal.conftest import keep_ranked
 from tests.serving.conftest import Client, child_of, heard
+from tests.serving.conftest import bars as walk
 
 from chandler import Forecaster, Journal
 from chandler.data import CLOSE, load_bars
@@ -205,6 +206,39 @@ def test_a_forecast_can_be_given_up_and_the_next_one_works(api: Client, asked: d
     assert api.until(long["id"], "cancelled")["series"] == []
     assert api.until(waits["id"], "done")["series"]
     assert not (api.log.parent / "workspace" / "forecasts" / long["id"]).exists()
+
+
+def test_what_two_asked_for_ends_with_the_last(api: Client, asked: dict[str, Any]) -> None:
+    made(api, asked)
+    first, second = (
+        api.call("POST", A + "/forecasts", asked | {"horizon": 3000, "paths": 200, "seed": 7}).json for _ in range(2)
+    )
+    assert first["id"] == second["id"]
+    assert api.call("DELETE", f"{A}/forecasts/{first['id']}").status == 204
+    assert api.until(first["id"], "running", "cancelled")["state"] == "running"
+    assert api.call("DELETE", f"{A}/forecasts/{first['id']}").status == 204
+    assert api.until(first["id"], "cancelled")
+
+
+def test_bars_that_a_forecast_waits_for_stay(api: Client, asked: dict[str, Any]) -> None:
+    made(api, asked)
+    long = api.call("POST", A + "/forecasts", asked | {"horizon": 3000, "paths": 200, "seed": 8}).json["id"]
+    stores = api.log.parent / "workspace" / "stores"
+    sent = api.call("POST", A + "/uploads?name=needed.csv", walk(300).to_csv(index=False).encode())
+    source = sent.json["source_id"]
+    assert api.settled(source)["state"] == "ready"
+    mine = asked | {"source_id": source, "symbols": ["needed"]}
+    waits = api.call("POST", A + "/forecasts", mine).json["id"]
+    assert api.call("POST", f"{A}/sources/{source}/refresh").status == 202
+    assert api.settled(source)["state"] == "ready"
+    refused = api.call("DELETE", f"{A}/sources/{source}")
+    assert (refused.status, "forecast" in refused.json["error"]["message"]) == (409, True)
+    assert api.get(f"/forecasts/{waits}")["state"] == "waiting"
+    assert api.call("DELETE", f"{A}/forecasts/{long}").status == 204
+    told = api.until(waits, "done", "failed")
+    assert told["state"] == "done", told["message"]
+    assert api.call("DELETE", f"{A}/sources/{source}").status == 204
+    assert list(stores.glob(f"{source}*")) == []
 
 
 def test_a_killed_child_is_said_and_started_again(api: Client, asked: dict[str, Any]) -> None:

@@ -20,9 +20,9 @@ from tests.serving.conftest import Client, awaited, bars, heard
 
 from chandler.data import load_bars, prepare
 from chandler.serving.errors import Refusal
-from chandler.serving.sources import CoarserBars, ReadingSettings, Source, SourceRegistry, summary
+from chandler.serving.sources import CoarserBars, ReadingSettings, Source, SourceRegistry, row_at, summary
 from chandler.serving.sources.reading import read_into
-from chandler.serving.workspace import Workspace
+from chandler.serving.workspace import Workspace, fresh_id, write_json
 
 A = "/api/v1"
 
@@ -144,9 +144,47 @@ def test_what_is_too_large_is_refused_and_leaves_nothing(api: Client, chinese: d
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("b.csv", b"0" * (30 << 20))
     assert api.call("POST", f"{A}/uploads?name=b.zip", archive.getvalue()).status == 413
+    # By first bytes, whatever they are called; and a Parquet file of one value a million times.
+    assert api.call("POST", f"{A}/uploads?name=b.csv", packed).status == 413
+    same = io.BytesIO()
+    pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), np.ones(1_000_000))).to_parquet(same)
+    assert len(same.getvalue()) < 1 << 20
+    assert api.call("POST", f"{A}/uploads?name=b.parquet", same.getvalue()).status == 413
     assert api.call("POST", f"{A}/uploads?name=b.csv", b"x" * ((2 << 20) + 1)).status == 413
     assert api.call("POST", f"{A}/uploads?name=b.csv", b"").status in (415, 422)
     assert sorted(uploads.iterdir()) == before
+
+
+def test_damaged_files_and_long_names_are_taken_in(api: Client) -> None:
+    whole = bytearray(gzip.compress(bars(200).to_csv(index=False).encode()))
+    whole[40:200] = bytes(160)
+    found = _upload(api, "damaged.csv.gz", bytes(whole))
+    assert (found["state"], api.call("DELETE", f"{A}/sources/{found['id']}").status) == ("failed", 204)
+    found = _upload(api, "\U00020000" * 64 + ".csv", bars(50).to_csv(index=False).encode())
+    assert (found["state"], api.call("DELETE", f"{A}/sources/{found['id']}").status) == ("ready", 204)
+
+
+def test_a_start_removes_uploads_that_were_cut_and_nothing_else(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    with workspace.held():
+        cut, kept, other = (workspace.place("uploads", name) for name in (fresh_id("src"), fresh_id("src"), "mine"))
+        for folder in (cut, kept, other):
+            folder.mkdir()
+            (folder / "A.csv").touch()
+
+        def start() -> SourceRegistry:
+            return SourceRegistry(workspace, (), 1, lambda source: None)
+
+        start()
+        assert cut.is_dir()  # without records nobody knows whose it is
+        record = {"name": "A.csv", "kind": "upload", "path": str(kept / "A.csv"), "state": "reading", "message": None}
+        record |= {"store": None, "notes": [], "options": {}, "changed": 1.0}
+        write_json(workspace.folder / "sources.json", {"sources": {kept.name: record}})
+        registry = start()
+        assert (cut.exists(), kept.is_dir(), other.is_dir()) == (False, True, True)
+        assert registry.get(kept.name).state == "new"
+        registry._save()
+        assert start().get(kept.name).path == kept / "A.csv"
 
 
 def test_a_reading_that_takes_too_much_memory_ends_in_one_message(tmp_path: Path) -> None:
@@ -236,3 +274,19 @@ def test_a_reading_that_cannot_even_begin_has_failed(tmp_path: Path) -> None:
         # What was given before such options were refused keeps no server from starting.
         again = SourceRegistry(workspace, (data,), 1, lambda source: None).get(id)
         assert (again.state, again.options) == ("failed", ReadingSettings())
+
+
+def test_the_span_of_a_source_is_that_of_its_chart(tmp_path: Path) -> None:
+    days = bars(400, "2020-01-01", "1D")
+    for name, frame in (("A", days[200:201]), ("B", days), ("C", days[:300])):
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    data = tmp_path / "data"
+    prepare(tmp_path, data / "q.store", timezone="Asia/Shanghai")
+    registry = SourceRegistry(Workspace(tmp_path / "workspace"), (data,), 1, lambda source: None)
+    [one] = [source for source in registry.list() if source.kind == "folder"]
+    found = summary(registry, one)
+    dates = [int(pd.Timestamp(moment).timestamp()) for moment in days["timestamp"].iloc[[0, -1]]]
+    assert [found["first"], found["last"], found["step_seconds"]] == [*dates, 86400]
+    store = registry.store(one.id)
+    for far in (2**34, -(2**33), 9_223_372_036):
+        assert row_at(store, 1, far, 86400) == row_at(store, 1, far, 3600) == (400 if far > 0 else 0)

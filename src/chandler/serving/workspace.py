@@ -34,6 +34,7 @@ WORKSPACE = Layout(
     ),
     {MARK: "studio"},
 )
+NAME_BYTES = 200
 _ID = re.compile(r"(src|mdl|fc|job|run|ev)_[0-9a-f]{12}")
 
 
@@ -45,6 +46,11 @@ def fresh_id(kind: str) -> str:
 def folder_id(kind: str, folder: Path) -> str:
     """The id of what lies in a folder, a run or an evaluation: the same at every look."""
     return f"{kind}_{hashlib.sha256(os.fsencode(f'{kind} {folder.resolve()}')).hexdigest()[:12]}"
+
+
+def clipped(name: str) -> str:
+    """A name that a file can have with an ending: so many bytes, for what a system counts are not letters."""
+    return name.encode()[:NAME_BYTES].decode("utf-8", "ignore")
 
 
 def name_below(path: Path, root: Path) -> str:

@@ -387,7 +387,7 @@ def test_origins_that_all_share_bars_are_no_calibration(tmp_path: Path) -> None:
     asked = {"horizon": 12, "lookback": 16, "stride": 1, "paths": 20, "device": "cpu", "out": tmp_path / "out"}
     walk = load_bars(ASSET, symbols=["IBM"])["IBM"]
     walk.tail(16 + 12 + 47).to_frame().to_csv(rows)
-    with pytest.raises(DataError, match=r"found 48 at 48, 4 without shared bars\..* lower the horizon"):
+    with pytest.raises(DataError, match=r"the 48 times found make 4\. Give more bars, lower the horizon"):
         calibrate(pair, data=str(rows), **asked)
     walk.tail(16 + 12 + 48).to_frame().to_csv(rows)
     assert calibrate(pair, data=str(rows), **asked).origins == 49

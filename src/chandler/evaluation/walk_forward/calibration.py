@@ -255,11 +255,15 @@ def _judged(past: Sequence[PastForecast], pools: Sequence[Array], rounds: Ints, 
 def _enough(windows: int, rounds: int, overlap: int) -> None:
     """DataError where the fit would be a guess, or no block of time could be judged by what shares no bars with it."""
     apart = -(-rounds // overlap)
-    if windows < LEAST or rounds < LEAST_ORIGINS or apart < LEAST_APART:
+    if windows < LEAST or rounds < LEAST_ORIGINS:
         raise DataError(
-            f"a calibration needs at least {LEAST} windows at {LEAST_ORIGINS} different times, {LEAST_APART} of which share no "
-            f"bars; found {windows} at {rounds}, {apart} without shared bars. Give more bars, train with a longer validation "
-            f"period{', or lower the stride' if overlap == 1 else ', or lower the horizon'}."
+            f"a calibration needs at least {LEAST} windows at {LEAST_ORIGINS} different times, found {windows} at {rounds}. "
+            "Lower the stride, give more bars, or train with a longer validation period."
+        )
+    if apart < LEAST_APART:
+        raise DataError(
+            f"a calibration needs {LEAST_APART} windows one after the other that share no bars, and the {rounds:,} times found "
+            f"make {apart}. Give more bars, lower the horizon, or train with a longer validation period."
         )
 
 

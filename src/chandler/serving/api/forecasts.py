@@ -108,7 +108,7 @@ def table(
 
 @router.delete("/forecasts/{id}", status_code=204, operation_id="cancelForecast", responses=answers(404, 409))
 async def cancel(server: The, id: str) -> Response:
-    """Give up a forecast that waits or is being made."""
+    """Give up a forecast that waits or is being made. If others asked for the same one it goes on, until the last gives it up."""
     await server.desk.cancel(id)
     return Response(status_code=204)
 

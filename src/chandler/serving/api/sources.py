@@ -12,7 +12,7 @@ from chandler.data import BarStore
 from chandler.serving.api.schema import BarsAnswer, SourceAnswer, SourceList, SymbolAnswer, SymbolList, Uploaded
 from chandler.serving.api.state import Cursor, Limit, Server, The, page_of
 from chandler.serving.errors import Refusal, answers
-from chandler.serving.sources import ReadingSettings, candles, chart_seconds, step_seconds, summary, upload_name
+from chandler.serving.sources import ReadingSettings, candles, ends, step_seconds, summary, upload_name
 from chandler.serving.workspace import fresh_id
 
 router = APIRouter(tags=["sources"])
@@ -92,7 +92,7 @@ async def refresh(server: The, id: str) -> SourceAnswer:
 
 @router.delete("/sources/{id}", status_code=204, operation_id="removeSource", responses=answers(404, 409))
 async def remove(server: The, id: str) -> Response:
-    """Remove an upload; nothing else can be removed here."""
+    """Remove an upload that no job and no forecast needs now; nothing else can be removed here."""
     server.sources.remove(id)
     return Response(status_code=204)
 
@@ -113,17 +113,9 @@ def symbols(
 
 def _symbol(store: BarStore, name: str) -> SymbolAnswer:
     number = store.number(name)
-    first, last = _ends(store, number)
+    first, last = ends(store, number)
     return SymbolAnswer(
         symbol=name, rows=int(store.offsets[number + 1] - store.offsets[number]), first=first, last=last
-    )
-
-
-def _ends(store: BarStore, number: int) -> tuple[int, int]:
-    lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
-    step = step_seconds(store, number)
-    return int(chart_seconds(store.index(number, lo, lo + 1), step)[0]), int(
-        chart_seconds(store.index(number, hi - 1, hi), step)[0]
     )
 
 
@@ -143,7 +135,7 @@ def bars(
     if interval is not None:
         store, number = server.coarser.store(id, symbol, interval), 0
     found = candles(store, number, start, end, limit)
-    first, last = _ends(store, number)
+    first, last = ends(store, number)
     columns = found.values.T.tolist()
     return BarsAnswer(
         symbol=symbol, zone=store.zones[number], step_seconds=step_seconds(store, number), every=found.every,

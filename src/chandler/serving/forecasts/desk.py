@@ -47,6 +47,8 @@ class Ticket:
     made: int = 0
     """Symbols that are done, and those that are with the child now."""
     part: int = 1
+    askers: int = 1
+    """How many asked for it and did not give it up."""
     unwanted: bool = False
     told: float = 0.0
     """When its progress was told last."""
@@ -73,6 +75,9 @@ class ForecastDesk:
         self._keys: dict[str, str] = {}
         self._more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        sources.users.append(
+            lambda: [(one.request.source_id, one.bars["path"]) for one in (*self._running, *self._waiting)]
+        )
 
     def open(self) -> None:
         """Begin to work; what was kept before is known by its key, what was never finished is gone."""
@@ -112,6 +117,7 @@ class ForecastDesk:
             return there, True
         for ticket in (*self._running, *self._waiting):
             if ticket.key == key and ticket.state not in ENDED and not ticket.unwanted:
+                ticket.askers += 1
                 return ticket.kept.id, False
         if len(self._waiting) >= QUEUE:
             raise Refusal(429, f"{QUEUE} forecasts wait already. Try again when some are done.")
@@ -183,12 +189,16 @@ class ForecastDesk:
                 return
 
     async def cancel(self, id: str) -> None:
-        """Give up a forecast that is not made yet; Refusal 409 for one that is: what was said stays said, also in part."""
+        """Give up a forecast that is not made yet: the last of those who asked for it ends it. Refusal 409 for one that is made:
+        what was said stays said, also in part."""
         kept, ticket = self.kept(id), self._tickets.get(id)
         if kept.done() or (ticket is not None and ticket.state in ENDED):
             raise Refusal(409, "This forecast has ended; what was said stays.")
         if ticket is None:
             raise Refusal(404, "There is no such forecast.")
+        ticket.askers -= 1
+        if ticket.askers > 0:
+            return
         if ticket in self._waiting:
             self._waiting.remove(ticket)
             self._end(ticket, "cancelled")

@@ -68,6 +68,7 @@ class JobDesk:
         self._task: asyncio.Task[None] | None = None
         self._more = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        sources.users.append(self._uses)
 
     def open(self) -> None:
         """Begin: find what runs from before, and start what waits."""
@@ -192,6 +193,17 @@ class JobDesk:
             self.require_free(None if order.out is None else Path(order.out))
             self._enqueue(id)
 
+    def _uses(self) -> list[tuple[str, str]]:
+        """Sources of jobs that wait or run, and where their links lead."""
+        found = []
+        with self._turn:
+            for id in list(self._watched):
+                job, order = self._job(id), self._job(id).order()
+                if order is not None and order.source_id is not None and self._state(id) in ACTIVE:
+                    link = job.folder / (order.bars or "")
+                    found.append((order.source_id, str(link.readlink()) if link.is_symlink() else ""))
+        return found
+
     def _enqueue(self, id: str) -> None:
         self._queue.append(id)
         self._save()
@@ -275,6 +287,9 @@ class JobDesk:
             self._children = [one for one in self._children if one.poll() is None]  # reaped, else they stay as zombies
             self._start_what_may()
             for id in list(self._watched):
+                if self._job(id).order() is None:  # somebody removed its folder
+                    self._forget(id)
+                    continue
                 told = self.describe(id)
                 progress = told["progress"] or {}
                 now = (told["state"], told["position"], progress.get("stage"), progress.get("done"))
@@ -282,9 +297,12 @@ class JobDesk:
                     self._told[id] = now
                     self._events.publish("job", {"id": id, "state": told["state"], "kind": told["kind"]})
                 if told["state"] not in ACTIVE:
-                    self._watched.discard(id)
-                    self._gauges.pop(id, None)
-                    self._told.pop(id, None)
+                    self._forget(id)
+
+    def _forget(self, id: str) -> None:
+        self._watched.discard(id)
+        self._gauges.pop(id, None)
+        self._told.pop(id, None)
 
     def _start_what_may(self) -> None:
         running = [order.kind for id in self._watched if (job := self._job(id)).held() and (order := job.order())]

@@ -25,7 +25,7 @@ from chandler.serving.jobs.keys import Ask, require_no_paths
 from chandler.serving.jobs.recipes import recipe
 from chandler.serving.models import Model, ModelList
 from chandler.serving.sources import SourceRegistry
-from chandler.serving.workspace import Workspace, fresh_id
+from chandler.serving.workspace import Workspace, clipped, fresh_id
 from chandler.settings import StrictModel, load
 
 NAME = r"^\w[\w .-]{0,63}$"
@@ -280,7 +280,7 @@ def point(folder: Path, order: Order, sources: SourceRegistry) -> None:
 
 def slug(name: str) -> str:
     """A name as that of a folder."""
-    return re.sub(r"[^\w.-]+", "-", name.strip()).rstrip(".-")
+    return clipped(re.sub(r"[^\w.-]+", "-", name.strip())).rstrip(".-")
 
 
 def typed(argv: list[str], shop: Shop) -> str:

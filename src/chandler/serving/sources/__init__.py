@@ -2,7 +2,7 @@
 child process make mapped stores of them, `candles` cuts what a chart shows, `coarser` keeps bars at longer intervals.
 """
 
-from chandler.serving.sources.candles import DAY, Candles, candles, chart_seconds, row_at, step_seconds
+from chandler.serving.sources.candles import DAY, Candles, candles, chart_seconds, ends, row_at, step_seconds
 from chandler.serving.sources.coarser import CoarserBars
 from chandler.serving.sources.offered import upload_name
 from chandler.serving.sources.reading import ReadingSettings, child_environment
@@ -18,6 +18,7 @@ __all__ = [
     "candles",
     "chart_seconds",
     "child_environment",
+    "ends",
     "row_at",
     "step_seconds",
     "summary",

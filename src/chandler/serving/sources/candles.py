@@ -17,6 +17,8 @@ from chandler.errors import DataError
 
 DAY = 86_400
 NS = 1_000_000_000
+FAR = 9_223_000_000
+"""Seconds before and after 1970 that nanoseconds can hold, with some days to spare."""
 SAMPLE = 2000
 """Rows whose spacing tells the interval of the bars."""
 Ints = NDArray[np.int64]
@@ -62,11 +64,40 @@ def chart_seconds(times: pd.DatetimeIndex, step: int) -> Ints:
     return np.asarray(times.as_unit("ns").asi8 // NS, np.int64)
 
 
+def ends(store: BarStore, number: int, usual: int = 0) -> tuple[int, int]:
+    """First and last chart time of a symbol. `usual`: the step of one that has a single bar.
+
+    Raises:
+        DataError: as `step_seconds`.
+    """
+    lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
+    step = step_seconds(store, number) or usual
+    first, last = (chart_seconds(store.index(number, row, row + 1), step) for row in (lo, hi - 1))
+    return int(first[0]), int(last[0])
+
+
+def span(store: BarStore) -> tuple[int, int, int]:
+    """First and last chart time of all symbols, and the step of the longest one: a symbol of one bar has none.
+
+    Raises:
+        DataError: as `step_seconds`.
+    """
+    lo, hi = store.offsets[:-1], store.offsets[1:]
+    step = step_seconds(store, int(np.argmax(hi - lo)))
+    begin, end = np.asarray(store.timestamps[lo]), np.asarray(store.timestamps[hi - 1])
+    found = []
+    for zone in set(store.zones):  # the earliest of a zone is so by its dates as well
+        mine = np.flatnonzero([one == zone for one in store.zones])
+        first, last = mine[begin[mine].argmin()], mine[end[mine].argmax()]
+        found.append((ends(store, int(first), step)[0], ends(store, int(last), step)[1]))
+    return min(one for one, _ in found), max(one for _, one in found), step
+
+
 def row_at(store: BarStore, number: int, seconds: int, step: int) -> int:
     """How many rows of a symbol lie at or before a chart time."""
     lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
     zone = store.zones[number]
-    moment = pd.Timestamp(seconds, unit="s")
+    moment = pd.Timestamp(max(-FAR, min(seconds, FAR)), unit="s")
     if step >= DAY:  # any time of that local date
         moment = moment.normalize() + pd.Timedelta(days=1) - pd.Timedelta(1, "ns")
         if zone is not None:

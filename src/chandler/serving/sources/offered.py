@@ -9,7 +9,7 @@ from pathlib import Path
 from chandler.data.reading import SUFFIXES
 from chandler.data.store import META
 from chandler.serving.errors import Refusal
-from chandler.serving.workspace import name_below
+from chandler.serving.workspace import clipped, name_below
 
 DEPTH, FILES = 4, 10_000
 """How deep, and how many files of a folder are offered."""
@@ -55,5 +55,5 @@ def upload_name(name: str) -> str:
         raise Refusal(
             415, f"{base[:80] or 'The file'}: bars are read from files that end in {', '.join(sorted(SUFFIXES))}."
         )
-    stem = re.sub(r"[^\w -]", "", base[: -len(ending)]).strip()[:64]
+    stem = clipped(re.sub(r"[^\w -]", "", base[: -len(ending)]).strip()[:64])
     return (stem or "bars") + ending

@@ -8,11 +8,14 @@ import os
 import re
 import sys
 import zipfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import psutil
+import pyarrow
+import pyarrow.parquet as parquet
 from pydantic import BaseModel, ConfigDict, Field
 
 from chandler.serving.errors import without_paths
@@ -23,6 +26,8 @@ SHARE = 0.5
 """Of the machine's memory, for one reading."""
 EXPANDS = 10
 """Packed files may be so many times as large as an upload may be."""
+ROW = 37
+"""Bytes of a bar in a store: six numbers, its time and the parts of its date."""
 OPTIONS = {
     "--date-format": "date_format", "--decimal": "decimal", "--timezone": "timezone", "--column": "columns",
     "--sort": "unsorted", "--missing": "missing", "--price-scale": "price_scale", "--join": "join", "--adjust": "adjust",
@@ -72,17 +77,26 @@ def questions(message: str) -> list[str]:
 
 
 def bomb(path: Path, limit: int) -> str | None:
-    """Why a packed file is not opened: it would become larger than `limit` bytes. None for all others."""
+    """Why a packed file is not opened: it would become larger than `limit` bytes. None for all others.
+
+    By first bytes, as the reader goes; a Parquet file says of itself how large its columns are, and how many rows it has.
+    """
     whole = 0
     try:
+        with path.open("rb") as stream:
+            magic = stream.read(4)
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as packed:
                 whole = sum(one.file_size for one in packed.infolist())
-        elif path.suffix.lower() == ".gz":
+        elif magic[:2] == b"\x1f\x8b":
             with gzip.open(path) as packed_stream:
                 while whole <= limit and (piece := packed_stream.read(1 << 20)):
                     whole += len(piece)
-    except (OSError, EOFError, zipfile.BadZipFile):
+        elif magic == b"PAR1":
+            about = parquet.read_metadata(path)
+            columns = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+            whole = max(columns, about.num_rows * ROW)
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pyarrow.ArrowException):
         return None  # the reader says what is wrong with it
     return f"It would unpack to more than {limit:,} bytes." if whole > limit else None
 

@@ -9,7 +9,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +20,10 @@ from chandler.data.reading import STOCKS
 from chandler.data.store import META, BarStore
 from chandler.errors import DataError
 from chandler.serving.errors import Refusal
-from chandler.serving.sources.candles import step_seconds
+from chandler.serving.sources.candles import span
 from chandler.serving.sources.offered import offered
 from chandler.serving.sources.reading import EXPANDS, ReadingSettings, bomb, questions, read_into
-from chandler.serving.workspace import Workspace, fresh_id, read_json, write_json
+from chandler.serving.workspace import Workspace, fresh_id, is_id, read_json, write_json
 
 log = logging.getLogger("chandler.serving")
 BUNDLED = STOCKS
@@ -67,6 +67,8 @@ class SourceRegistry:
         self._known: dict[str, Source] = {}
         self._opened: dict[str, tuple[str, BarStore]] = {}
         """id -> the revision that was opened, and its bars."""
+        self.users: list[Callable[[], Iterable[tuple[str, str]]]] = []
+        """Each tells of what it works on, or will: the id of a source, and the address that it was given of its bars."""
         self._scanned, self._scanning = -SCAN_SECONDS, threading.Lock()
         self._turn = asyncio.Semaphore(1)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -145,18 +147,19 @@ class SourceRegistry:
         return source
 
     def remove(self, id: str) -> None:
-        """Remove an upload, and what was made of it; Refusal 409 for all else, which is not ours."""
+        """Remove an upload, and what was made of it; Refusal 409 while it is needed, and for all else, which is not ours."""
         source = self.get(id)
         if source.kind != "upload" or source.path is None:
             raise Refusal(409, f"{source.name} was not uploaded: remove it where it lies.")
         if source.state == "reading":
             raise Refusal(409, f"{source.name} is being read. Wait for it to end.")
+        if any(used == id for used, _ in self._used()):
+            raise Refusal(409, f"{source.name} is needed by a job or a forecast. Wait for it to end, or stop it.")
         del self._known[id]
         self._opened.pop(id, None)
         self._save()
         shutil.rmtree(source.path.parent, ignore_errors=True)
-        if source.store is not None:
-            shutil.rmtree(source.store, ignore_errors=True)
+        self._sweep(replace(source, store=None))
         self._tell(replace(source, state="deleted"))
 
     async def close(self) -> None:
@@ -171,10 +174,10 @@ class SourceRegistry:
         task.add_done_callback(self._tasks.discard)
 
     async def _read(self, source: Source) -> None:
-        """One at a time; the store appears under a name of its own, then the one before goes."""
+        """One at a time; the store appears under a name of its own, then the one before goes unless it is needed."""
         assert source.path is not None
         place = self._workspace.place("stores", f"{source.id}-{fresh_id('src')[4:]}.store")
-        done, old = source, source.store
+        done = source
         try:
             async with self._turn:
                 problem, notes = await read_into(source.path, place, source.options)
@@ -190,10 +193,19 @@ class SourceRegistry:
             shutil.rmtree(place, ignore_errors=True)
             state: State = "question" if questions(problem) else "failed"
             done = replace(source, state=state, message=problem, notes=())
-        elif old is not None and old.parent == self._workspace.folder / "stores":
-            shutil.rmtree(old, ignore_errors=True)
         if source.id in self._known:
             self._put(done)
+            self._sweep(done)
+
+    def _used(self) -> Sequence[tuple[str, str]]:
+        return [one for user in self.users for one in user()]
+
+    def _sweep(self, source: Source) -> None:
+        """Remove what was made of a source before. What somebody works on stays until it is read again, or the server starts."""
+        kept = {str(source.store), *(address for _, address in self._used())}
+        for left in (self._workspace.folder / "stores").glob(f"{source.id}-*.store"):
+            if str(left) not in kept:
+                shutil.rmtree(left, ignore_errors=True)
 
     def _put(self, source: Source) -> None:
         self._known[source.id] = source
@@ -225,14 +237,15 @@ class SourceRegistry:
                 "options": one.options.model_dump(exclude_defaults=True), "changed": one.changed,
             }
             for one in list(self._known.values())
-            if one.kind != "bundled" and one.state != "new"
+            if one.kind == "upload" or (one.kind == "folder" and one.state != "new")
         }  # fmt: skip
         write_json(self._workspace.folder / "sources.json", {"sources": records})
 
     def _restore(self) -> None:
         """What was known before; files of folders that are offered no more are not."""
         there_are = {str(path) for root in self._roots for path, _ in offered(root)}
-        for id, raw in read_json(self._workspace.folder / "sources.json").get("sources", {}).items():
+        records = read_json(self._workspace.folder / "sources.json").get("sources")
+        for id, raw in (records or {}).items():
             path, store = Path(raw["path"]), raw["store"]
             if raw["kind"] == "folder" and str(path) not in there_are:
                 continue
@@ -247,6 +260,11 @@ class SourceRegistry:
         kept = {one.store for one in self._known.values()}
         for left in (self._workspace.folder / "stores").glob("src_*.store"):
             if left not in kept:  # a reading that was killed
+                shutil.rmtree(left, ignore_errors=True)
+        if records is None:
+            return  # of records that are lost nobody knows which uploads they named
+        for left in (self._workspace.folder / "uploads").glob("src_*"):
+            if is_id(left.name, "src") and left.name not in records:  # a server was killed as it took it in
                 shutil.rmtree(left, ignore_errors=True)
 
 
@@ -291,13 +309,13 @@ def summary(registry: SourceRegistry, source: Source) -> dict[str, Any]:
     try:
         store = registry.store(source.id)
         zones = set(store.zones)
-        times = store.timestamps
+        first, last, step = span(store)
         told |= {
             "rows": store.rows,
             "symbols": len(store),
-            "first": int(min(times[lo] for lo in store.offsets[:-1]) // 10**9),
-            "last": int(max(times[hi - 1] for hi in store.offsets[1:]) // 10**9),
-            "step_seconds": step_seconds(store, 0),
+            "first": first,
+            "last": last,
+            "step_seconds": step,
             "zone": zones.pop() if len(zones) == 1 else None,
         }
     except (DataError, OSError) as error:
