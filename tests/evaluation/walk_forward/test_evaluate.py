@@ -363,6 +363,8 @@ def test_a_model_without_a_run_is_calibrated_on_bars_of_its_own(tmp_path: Path) 
     out, asked = tmp_path / "calibrated", {"horizon": 4, "paths": 20, "limit": 20, "device": "cpu"}
     with pytest.raises(ConfigError, match="is no run folder"):
         calibrate(pair, **asked)
+    with pytest.raises(ConfigError, match="seed"):
+        calibrate(pair, data=str(ASSET), out=out, seed=-1, **asked)
     (out / "predictor").mkdir(parents=True)
     (out / "predictor" / "notes.txt").write_text("mine")
     model = tmp_path / "model"

@@ -35,6 +35,7 @@ from chandler.forecasting import (
     fit_bands,
     fit_blend,
     recent_moves,
+    require_int,
     resampled_bars,
 )
 from chandler.measures import compare, crps
@@ -95,11 +96,12 @@ def calibrate(
         force: also take bars that the model was trained on; the weights then flatter it.
 
     Raises:
-        ConfigError: no run folder and no `data` or `out`; bars that are not there any more.
+        ConfigError: no run folder and no `data` or `out`; bars that are not there any more; an impossible seed.
         DataError: too few windows, or too few that the model was not trained on.
         CheckpointError: no model, or a folder that cannot take one.
     """
     shown, source = progress or Progress(), str(model)
+    require_int("seed", seed, 0)
     folder = Path(model).expanduser()
     is_run = (folder / "config.yaml").is_file()
     if not is_run and (data is None or out is None):
