@@ -16,11 +16,9 @@ from chandler.forecasting.calibration import (
     Calibration,
     OutOfFold,
     PastForecast,
-    RecentMoves,
     fit_bands,
     fit_blend,
     recalibrate_bars,
-    recent_moves,
     resampled_bars,
 )
 from chandler.forecasting.engine import Sampling, require_int
@@ -61,7 +59,6 @@ __all__ = [
     "OutOfFold",
     "PastForecast",
     "Precision",
-    "RecentMoves",
     "Sampling",
     "SignalHead",
     "TableRow",
@@ -77,7 +74,6 @@ __all__ = [
     "prepare_series",
     "read_times",
     "recalibrate_bars",
-    "recent_moves",
     "recommended_settings",
     "repair_bars",
     "require_int",

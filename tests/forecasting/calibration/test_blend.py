@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -14,18 +12,15 @@ from chandler.forecasting import (
     Blend,
     Calibration,
     PastForecast,
-    RecentMoves,
     Sampling,
     fit_bands,
     fit_blend,
-    recent_moves,
     resampled_bars,
 )
 from chandler.forecasting.calibration import fitting
 from chandler.measures import ConformalBands, crps
 
 P, H = 120, 6
-UNKNOWN = RecentMoves(np.nan, 0.0)
 
 
 def history(seed: int = 0, rows: int = 130, volatility: float = 0.01) -> np.ndarray:
@@ -96,7 +91,7 @@ def test_weights_by_step_are_met_in_distribution() -> None:
     rng = np.random.default_rng(0)
     # Members so far apart that a draw says whose it is.
     members = [rng.normal(center, 0.1, (1000, H)) for center in (-5.0, 0.0, 5.0)]
-    made = blend([[0.6, 0.3, 0.1], [0.1, 0.2, 0.7]], ends=(2, H)).pooled(members, UNKNOWN)
+    made = blend([[0.6, 0.3, 0.1], [0.1, 0.2, 0.7]], ends=(2, H)).pooled(members)
     shares = [[(np.abs(made[:, step] - center) < 1).mean() for center in (-5, 0, 5)] for step in (0, H - 1)]
     assert np.array(shares) == pytest.approx(np.array([[0.6, 0.3, 0.1], [0.1, 0.2, 0.7]]), abs=0.02)
 
@@ -107,97 +102,17 @@ def test_the_fair_score_of_a_blend_is_that_of_independent_draws() -> None:
     for _ in range(400):
         members = [rng.standard_normal((20, 1)) for _ in range(3)]
         came = rng.standard_normal(1)
-        gained.append(crps(weights.pooled(members, UNKNOWN), came) - crps(members[0], came))
+        gained.append(crps(weights.pooled(members), came) - crps(members[0], came))
     assert abs(np.mean(gained)) < 3 * np.std(gained) / 20
-
-
-def test_moves_as_promised_have_the_size_of_normal_ones_and_trends_larger_ones() -> None:
-    rng, sizes = np.random.default_rng(0), {}
-    for name, carry in (("walk", 0.0), ("trending", 0.5), ("turning", -0.5)):
-        returns = 0.01 * rng.standard_normal((200, 256))
-        for row in range(1, 256):
-            returns[:, row] += carry * returns[:, row - 1]
-        sizes[name] = np.mean([recent_moves(np.exp(one.cumsum()), 24).size for one in returns])
-    # The 90% quantile of a standard normal's size is 1.645; a volatility that was estimated adds a little.
-    assert sizes["walk"] == pytest.approx(1.645, abs=0.12)
-    assert sizes["trending"] > 1.4 * sizes["walk"]
-    assert sizes["turning"] < 0.75 * sizes["walk"]
-    assert recent_moves(np.exp(0.01 * rng.standard_normal(256).cumsum()), 24).horizons == pytest.approx(128 / 24)
-
-
-def test_recent_moves_are_those_of_the_recursion() -> None:
-    """The filter in one product, and the variance of many bars in closed form, against both written out."""
-    closes = history(4, 60)[:, 3]
-    logs, half, (a, b) = np.log(closes), 30, NAIVE["filtered"]
-    found = []
-    for row in range(half, 60):
-        squares = np.square(np.diff(logs[row - half : row + 1]))
-        mean = variance = squares.mean()
-        for one in squares:
-            variance = (1 - a - b) * mean + a * one + b * variance
-        promised, following = 0.0, variance
-        for step in range(1, min(H, 59 - row) + 1):
-            promised += following
-            following = (1 - a - b) * mean + (a + b) * following
-            found.append(abs(logs[row + step] - logs[row]) / promised**0.5)
-    assert recent_moves(closes, H).size == pytest.approx(np.quantile(found, 0.9))
-
-
-@pytest.mark.parametrize(
-    "closes", [np.full(200, 3.0), np.ones(2), np.exp(np.arange(15) / 100)], ids=["still", "two rows", "fifteen"]
-)
-def test_a_history_that_says_nothing_leaves_the_width(closes: np.ndarray) -> None:
-    assert recent_moves(closes, 24).width(1.6) == 1.0
-
-
-@pytest.mark.parametrize("jump", [-0.7, 0.1])
-@pytest.mark.parametrize("horizon", [1, 24])
-def test_one_split_or_gap_makes_no_history_calm(jump: float, horizon: int) -> None:
-    returns = 0.01 * np.random.default_rng(1).standard_normal((40, 128))
-    plain = [recent_moves(np.exp(one.cumsum()), horizon).width(1.6) for one in returns]
-    returns[:, 80] = jump
-    struck = [recent_moves(np.exp(one.cumsum()), horizon).width(1.6) for one in returns]
-    assert np.mean(struck) == pytest.approx(np.mean(plain), abs=0.2)
-
-
-def test_a_width_stays_within_a_half_more_and_a_third_less() -> None:
-    assert RecentMoves(100.0, 60.0).width(1.6) == 1.5
-    assert RecentMoves(0.01, 60.0).width(1.6) == pytest.approx(1 / 1.5)
 
 
 def test_closes_that_did_not_move_keep_their_share() -> None:
     rng = np.random.default_rng(0)
     flat = [rng.choice([-1.0, 0.0, 1.0], (1000, 2), p=[0.1, 0.8, 0.1]) for _ in range(2)]
-    made = blend([[0.1, 0.45, 0.45], [0.6, 0.2, 0.2]], ends=(1, 2)).pooled(
-        [rng.standard_normal((1000, 2)), *flat], UNKNOWN
-    )
+    made = blend([[0.1, 0.45, 0.45], [0.6, 0.2, 0.2]], ends=(1, 2)).pooled([rng.standard_normal((1000, 2)), *flat])
     assert (made[:, 1] == 0).mean() == pytest.approx(0.32, abs=0.03)
     assert (made[:, 1] > 0).mean() == pytest.approx(0.34, abs=0.03)
     assert made[:, 1].mean() == pytest.approx(0, abs=0.06)
-
-
-def test_a_blend_is_as_wide_as_its_history_asks_for() -> None:
-    past, members = history(), [np.random.default_rng(n).standard_normal((P, H)) for n in range(3)]
-    usual = recent_moves(past[:, 3], H)
-    plain, same, wider = (
-        Blend(1.0, 1.0, (H,), np.array([[0.5, 0.2, 0.3]]), size) for size in (None, usual.size, usual.size / 1.5)
-    )
-    assert same.pooled(members, usual) == pytest.approx(plain.pooled(members, usual))
-    middle = np.median(plain.pooled(members, usual), axis=0)
-    expected = 1.5 ** (usual.horizons / (usual.horizons + 5))
-    assert wider.pooled(members, usual) - middle == pytest.approx(expected * (plain.pooled(members, usual) - middle))
-    bars = resampled_bars(past, H, P, 5, NAIVE["bootstrap"])
-    spreads = [np.log(one.apply(bars, past, 1)[..., 3]).std(axis=0) for one in (plain, wider)]
-    assert spreads[1] == pytest.approx(expected * spreads[0], rel=0.02)
-    assert plain.pooled(members, UNKNOWN) == pytest.approx(wider.pooled(members, UNKNOWN))
-
-
-def test_a_fitted_blend_knows_what_is_usual() -> None:
-    past = past_forecasts(20, 0.0, 0.0)
-    sized = [replace(one, recent=RecentMoves(size, 4.0)) for one, size in zip(past, [1.0, 4.0] * 10, strict=True)]
-    fitted, _ = fit_blend(sized, np.arange(20), 1)
-    assert fitted.usual == pytest.approx(2.0)
-    assert fit_blend(past, np.arange(20), 1)[0].usual is None
 
 
 def past_forecasts(count: int, drift: float, wrong: float, seed: int = 0) -> list[PastForecast]:
@@ -208,7 +123,7 @@ def past_forecasts(count: int, drift: float, wrong: float, seed: int = 0) -> lis
         came = known + np.cumsum(rng.standard_normal(H))
         walk = [np.cumsum(rng.standard_normal((60, H)), axis=1) for _ in range(3)]
         model = walk[0] + known + wrong * rng.standard_normal(H)
-        found.append(PastForecast(model, (walk[1], walk[2] * 1.1), came, UNKNOWN))
+        found.append(PastForecast(model, (walk[1], walk[2] * 1.1), came))
     return found
 
 
@@ -273,6 +188,3 @@ def test_a_calibration_comes_back_and_says_when_the_model_is_worth_nothing(tmp_p
         with pytest.raises(ValueError, match="blend"):
             Calibration.from_dict(raw)
     assert MEMBERS[0] == "model"
-    raw = made.to_dict()
-    del raw["blend"]["usual"]  # as blends of before were written
-    assert Calibration.from_dict(raw).blend.usual is None

@@ -34,7 +34,6 @@ from chandler.forecasting import (
     Sampling,
     fit_bands,
     fit_blend,
-    recent_moves,
     require_int,
     resampled_bars,
 )
@@ -228,8 +227,7 @@ def _past(forecast: Forecast, truth: Bars, seed: int) -> PastForecast | None:
     own = np.maximum(forecast.paths[..., CLOSE], PRICE_FLOOR * float(values[:, LOW].min()))
     naive = (resampled_bars(values, horizon, count, seed, kind)[..., CLOSE] for kind in NAIVE.values())
     logs = [np.log(one / last) / unit for one in (own, *naive)]
-    recent = recent_moves(values[:, CLOSE], horizon)
-    return PastForecast(logs[0], tuple(logs[1:]), np.log(came / last) / unit, recent)
+    return PastForecast(logs[0], tuple(logs[1:]), np.log(came / last) / unit)
 
 
 def _judged(past: Sequence[PastForecast], pools: Sequence[Array], rounds: Ints, origins: Origins) -> OutOfFold:

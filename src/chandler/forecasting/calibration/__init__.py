@@ -1,13 +1,12 @@
 """Forecasts brought to what past ones deserved: a blend with naive distributions, then bands that cover what they say.
 
 `stored` is a run's calibration.json and what it does to a forecast: first its blend (`blend`, over the naive bars of `naive`),
-then conformal bands. Its width follows the history (`residuals`). `fitting` learns a blend from past forecasts.
+then conformal bands. `fitting` learns a blend from past forecasts.
 """
 
 from chandler.forecasting.calibration.blend import MEMBERS, Blend
 from chandler.forecasting.calibration.fitting import PastForecast, fit_bands, fit_blend
 from chandler.forecasting.calibration.naive import NAIVE, resampled_bars
-from chandler.forecasting.calibration.residuals import RecentMoves, recent_moves
 from chandler.forecasting.calibration.stored import NAME, Calibration, OutOfFold, recalibrate_bars, required
 
 __all__ = [
@@ -18,11 +17,9 @@ __all__ = [
     "Calibration",
     "OutOfFold",
     "PastForecast",
-    "RecentMoves",
     "fit_bands",
     "fit_blend",
     "recalibrate_bars",
-    "recent_moves",
     "required",
     "resampled_bars",
 ]

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from chandler.data import CLOSE
 from chandler.forecasting.calibration.naive import NAIVE, resampled_bars
-from chandler.forecasting.calibration.residuals import RecentMoves, recent_moves
 
 Array = NDArray[np.float64]
 MEMBERS = ("model", *NAIVE)
@@ -31,9 +30,6 @@ class Blend:
     """The last step of each group of steps, ascending; the last one is the horizon that it was fitted for."""
     weights: Array
     """(groups, members), each row on the simplex, in the order of `MEMBERS`."""
-    usual: float | None = None
-    """`RecentMoves.size` of the histories that it was fitted on, which the width of a forecast is measured by; None: no width
-    follows its history, as in blends of before."""
 
     @property
     def steps(self) -> int:
@@ -53,16 +49,15 @@ class Blend:
         """A model's log closes (P, H), against the last close, with this drift and width."""
         return shaped(logs, self.keep, self.scale)
 
-    def pooled(self, members: Sequence[Array], recent: RecentMoves) -> Array:
+    def pooled(self, members: Sequence[Array]) -> Array:
         """P draws of the pool at each step, (P, H): those of members in shares that follow the weights, moved.
 
         Args:
             members: log closes (P, H) of each, the model's shaped; all with the same P.
-            recent: of the history.
         """
-        return self._drawn(members, recent)[1]
+        return self._drawn(members)[1]
 
-    def _drawn(self, members: Sequence[Array], recent: RecentMoves) -> tuple[list[tuple[int, int]], Array]:
+    def _drawn(self, members: Sequence[Array]) -> tuple[list[tuple[int, int]], Array]:
         """(member, path) of each draw, and where it goes: (P, H).
 
         The draws have the weights' means over the steps. At each step a draw moves to where its level in the pool of the mean
@@ -82,15 +77,14 @@ class Blend:
             levels = _levels(drawn[:, step], turn, values, from_mass)
             held = to_mass > 0
             drawn[:, step] = np.interp(levels, (np.cumsum(to_mass) - to_mass / 2)[held], values[held])
-        middle = np.median(drawn, axis=0)
-        return chosen, middle + recent.width(self.usual) * (drawn - middle)
+        return chosen, drawn
 
     def apply(self, bars: Array, history: Array, seed: int) -> Array:
         """Paths of the blend: (P, H, 6), in price units.
 
         Each is one member's path, with its own candles, volume and dependence between steps; all prices of a candle are
         moved alike to where `pooled` has its close. So at each step the closes are draws of the pool, while weights may
-        differ between steps and a path stays one path. The history says how wide all of them are (`recent_moves`).
+        differ between steps and a path stays one path.
 
         Args:
             bars: (P, H, 6) the model's paths, prices above 0; H at most `steps`.
@@ -101,8 +95,7 @@ class Blend:
         last = float(history[-1, CLOSE])
         whole = [bars, *(resampled_bars(history, horizon, count, seed, kind) for kind in NAIVE.values())]
         logs = [np.log(one[..., CLOSE] / last) for one in whole]
-        recent = recent_moves(history[:, CLOSE], self.steps)
-        chosen, goal = self._drawn([self.shaped(logs[0]), *logs[1:]], recent)
+        chosen, goal = self._drawn([self.shaped(logs[0]), *logs[1:]])
         made = np.stack([whole[who][path] for who, path in chosen])
         own = np.stack([logs[who][path] for who, path in chosen])
         made[..., : CLOSE + 1] *= np.exp(goal - own)[..., None]
@@ -116,7 +109,6 @@ class Blend:
             "scale": self.scale,
             "ends": list(self.ends),
             "weights": self.weights.tolist(),
-            "usual": self.usual,
         }
 
     @classmethod
@@ -130,10 +122,9 @@ class Blend:
         if not (np.isfinite(weights).all() and weights.min() >= 0 and np.allclose(weights.sum(axis=1), 1)):
             raise ValueError("weights of a blend that are no shares")
         keep, scale = float(raw["keep"]), float(raw["scale"])
-        usual = None if raw.get("usual") is None else float(raw["usual"])  # blends of before have none
-        if not (0 <= keep <= 1 and 0 < scale < np.inf and (usual is None or 0 < usual < np.inf)):
-            raise ValueError(f"a blend that keeps {keep} of the drift, scales by {scale} and knows moves of {usual}")
-        return cls(keep, scale, ends, weights, usual)
+        if not (0 <= keep <= 1 and 0 < scale < np.inf):
+            raise ValueError(f"a blend that keeps {keep} of the drift and scales by {scale}")
+        return cls(keep, scale, ends, weights)
 
 
 def shaped(logs: Array, keep: float, scale: float) -> Array:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chandler.forecasting.calibration.blend import MEMBERS, Blend, shaped
-from chandler.forecasting.calibration.residuals import RecentMoves
 from chandler.measures import ConformalBands, distance, pool_crps, pool_weights, quantile_levels, spread
 
 Array = NDArray[np.float64]
@@ -44,7 +43,6 @@ class PastForecast:
     """(P, H) each"""
     came: Array
     """(H,)"""
-    recent: RecentMoves
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,16 +157,8 @@ def fit_blend(past: Sequence[PastForecast], rounds: Ints, overlap: int) -> tuple
     """
     terms = PoolTerms.of(past, rounds)
     judged: list[Array] = [np.empty(0)] * len(past)
-    sizes = np.array([one.recent.size for one in past])
-
-    def fit(chosen: NDArray[np.bool_]) -> Blend:
-        known = sizes[chosen[rounds] & (sizes > 0)]
-        usual = float(np.exp(np.log(known).mean())) if len(known) else None
-        return replace(terms.fit(chosen, overlap), usual=usual)
-
     for chosen, block in terms.folds(overlap):
-        blend = fit(chosen)
+        blend = terms.fit(chosen, overlap)
         for place in np.flatnonzero(block[rounds]).tolist():
-            one = past[place]
-            judged[place] = blend.pooled([blend.shaped(one.model), *one.naive], one.recent)
-    return fit(np.ones(len(np.unique(rounds)), bool)), judged
+            judged[place] = blend.pooled([blend.shaped(past[place].model), *past[place].naive])
+    return terms.fit(np.ones(len(np.unique(rounds)), bool), overlap), judged
