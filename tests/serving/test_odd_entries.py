@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -40,25 +42,28 @@ def _run(folder: Path, summary: object) -> None:
     (folder / "summary.json").write_text(json.dumps(summary))
 
 
-def test_folders_of_someone_else_are_left_out(tmp_path: Path) -> None:
-    for name in ("data/lost", "runs/lost"):
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "data" / "A.csv").touch()
-    _run(tmp_path / "runs" / "one", {})
-    _run(tmp_path / "runs" / "walk", {})
-    (tmp_path / "runs" / "walk" / "evaluation.json").write_text("{}")
-    script = LOOKS
-    if os.geteuid() == 0:  # root reads everything, so somebody else has to look
-        for place in [tmp_path, *tmp_path.parents]:
-            if str(place).startswith("/tmp/"):
-                place.chmod(0o755)
-    else:
-        script = LOOKS.replace("os.setgid(65534); os.setuid(65534)", "")
-    closed = [tmp_path / "data" / "lost", tmp_path / "runs" / "lost"]
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that others may look into: those of pytest are its user's alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_folders_of_someone_else_are_left_out(shared: Path) -> None:
+    closed = [shared / "data" / "lost", shared / "runs" / "lost"]
+    for place in closed:
+        place.mkdir(parents=True)
+    (shared / "data" / "A.csv").touch()
+    _run(shared / "runs" / "one", {})
+    _run(shared / "runs" / "walk", {})
+    (shared / "runs" / "walk" / "evaluation.json").write_text("{}")
+    # Root reads everything, so somebody else has to look.
+    script = LOOKS if os.geteuid() == 0 else LOOKS.replace("os.setgid(65534); os.setuid(65534)", "")
     for place in closed:
         place.chmod(0)
     try:
-        done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", script, str(shared)], capture_output=True, text=True)
     finally:
         for place in closed:
             place.chmod(0o755)
