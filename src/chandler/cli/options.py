@@ -58,7 +58,10 @@ class RunOptions:
         bool, Option("--resume", help="Go on where the run in that folder stopped; start if there is none.")
     ] = False
     accept_changed_settings: Annotated[
-        bool, Option("--accept-changed-settings", help="Resume although settings have changed.")
+        bool,
+        Option(
+            "--accept-changed-settings", help="Resume with changed settings, as far as a run under way can take them."
+        ),
     ] = False
     force: Annotated[bool, Option("--force", hidden=True, callback=_renamed)] = False
 
