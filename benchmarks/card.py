@@ -5,6 +5,7 @@
 FOLDER holds the files that the sets name (sample data of public packages; they are not part of this project, but for the
 bundled stocks). Where there are fewer dates than asked for, forecasts begin every 12 or 6 bars instead of every 24. A calibration is
 fitted on the earlier half of a set's dates, everything is scored on the later half; no forecast of the one has bars of the other.
+"Fitted again": seven times along the later half, on what had come by then.
 All ways share their tokens. Differences have standard errors over dates, symbols of one date counted as one (Newey-West, as many
 lags as forecasts overlap). Sets come out one after the other, so a run can be stopped.
 """
@@ -26,16 +27,25 @@ import torch
 from chandler import Forecaster, load_bars
 from chandler.data import CLOSE, LOW, BarStore, resample_store
 from chandler.evaluation.baselines import BASELINES
-from chandler.evaluation.walk_forward import Origins, find_origins, fit_calibration, forecast_windows
-from chandler.forecasting import PRICE_FLOOR, ForecastSettings, anchored
+from chandler.evaluation.walk_forward import (
+    Calibrations,
+    Origins,
+    PastForecasts,
+    chunks_of,
+    find_origins,
+    forecast_windows,
+    past_forecast,
+)
+from chandler.forecasting import PRICE_FLOOR, Forecast, ForecastSettings, PastForecast, anchored
 from chandler.forecasting.calibration.fitting import PRIOR, PRIOR_KEEP
 from chandler.measures import crps, newey_west_t
-from chandler.progress import Progress
 
 LOOKBACK, HORIZON = 128, 24
 STEPS = (1, 2, 4, 8, 16, 24)
 NAIVE_WAYS = ("bootstrap", "gaussian_walk", "ewma")
-WAYS = ("as it is", "anchored", "no drift", "pool, not fitted", "blend", "blend, bands")
+WAYS = ("as it is", "anchored", "no drift", "pool, not fitted", "blend", "blend, bands", "fitted again")
+AGAIN = 7
+"""Times that a calibration is fitted again along the later half, as an evaluation does."""
 JUMP, UNCHANGED = 0.3, 0.6
 """Windows with a larger move of a bar, or a larger share of closes that stay, are left out."""
 CHUNK = 8
@@ -129,6 +139,15 @@ class Scored:
         return newey_west_t(of_origins, self.overlap - 1).se
 
 
+def known(origins: Origins, forecasts: list[Forecast]) -> list[PastForecast | None]:
+    """With what came of them."""
+    seeds = origins.seeds(0, np.arange(len(origins)))
+    return [
+        past_forecast(one, origins.bars(number)[1], seed)
+        for number, (one, seed) in enumerate(zip(forecasts, seeds, strict=True))
+    ]
+
+
 def scored(forecaster: Forecaster, chosen: CardSet, folder: Path, dates: int, paths: int) -> Scored:
     """Calibrate on the earlier half of the origins, score every way on the later half."""
     origins = kept_origins(chosen, folder, dates)
@@ -136,37 +155,52 @@ def scored(forecaster: Forecaster, chosen: CardSet, folder: Path, dates: int, pa
     first_later = all_rounds[len(all_rounds) // 2]
     earlier, later = origins.take(origins.rounds <= first_later - overlap), origins.take(origins.rounds >= first_later)
     how = ForecastSettings(paths, lookback=LOOKBACK, anchor=True)
-    found = fit_calibration(forecaster, how, earlier, 0, Progress(), "calibrating")
+    fitted_on = [
+        one
+        for numbers in chunks_of(len(earlier), CHUNK)
+        for one in forecast_windows(forecaster, how, earlier, numbers, 0)
+    ]
+    past = known(earlier, fitted_on)
+    found = PastForecasts.of(how, earlier, past).fit()
     assert found.blend is not None
     ways = {
         "no drift": replace(found.blend, keep=0.0, scale=1.0, ends=(HORIZON,), weights=np.eye(3)[:1]),
         "pool, not fitted": replace(found.blend, keep=PRIOR_KEEP, scale=1.0, ends=(HORIZON,), weights=PRIOR[None]),
         "blend": found.blend,
     }
+    plain, own = [], []
+    for numbers in chunks_of(len(later), CHUNK):
+        raw = forecast_windows(forecaster, replace(how, anchor=False), later, numbers, 0)
+        firsts = forecast_windows(forecaster, replace(how, paths=1), later, numbers, 0)  # how far all paths move
+        plain += raw
+        own += [
+            replace(one, paths=anchored(one.paths, one.paths[0, 0, CLOSE], first.paths[0, 0, CLOSE]))
+            for one, first in zip(raw, firsts, strict=True)
+        ]
+    whole = PastForecasts.of(how, earlier.followed_by(later), past + known(later, own))
+    times, blocks = np.asarray(later.store.timestamps)[later.rows], np.array_split(np.unique(later.rounds), AGAIN + 1)
+    moments = [int(times[later.rounds == block[0]].min()) for block in blocks[1:]]
+    along = Calibrations((0, *moments), (found, *(whole.fit(moment) for moment in moments)))
     losses: dict[str, list[np.ndarray]] = {}
     held: dict[str, list[float]] = {}
-    for first in range(0, len(later), CHUNK):
-        numbers = np.arange(first, min(first + CHUNK, len(later)))
-        seeds = later.seeds(0, numbers)
-        plain = forecast_windows(forecaster, replace(how, anchor=False), later, numbers, 0)
-        firsts = forecast_windows(forecaster, replace(how, paths=1), later, numbers, 0)  # how far all paths move
-        for number, seed, raw, first_path in zip(numbers, seeds, plain, firsts, strict=True):
-            history, truth = (one.values for one in later.bars(int(number)))
-            own = anchored(raw.paths, raw.paths[0, 0, CLOSE], first_path.paths[0, 0, CLOSE])
-            closes = history[:, CLOSE]
-            floor = PRICE_FLOOR * float(history[:, LOW].min())  # log prices must exist
-            made = {"as it is": raw.paths, "anchored": own}
-            made |= {name: blend.apply(np.maximum(own, floor), history, seed) for name, blend in ways.items()}
-            made["blend, bands"] = found.apply(own, history, seed)
-            samples = {name: np.maximum(each[..., CLOSE], floor) for name, each in made.items()}
-            samples |= {name: BASELINES[name](closes, HORIZON, paths, seed=seed) for name in NAIVE_WAYS}
-            unit = np.diff(np.log(closes)).std()
-            came = np.log(truth[:, CLOSE] / closes[-1]) / unit
-            for name, each in samples.items():
-                logs = np.log(each / closes[-1]) / unit
-                losses.setdefault(name, []).append(crps(logs, came))
-                low, high = np.quantile(logs, [0.05, 0.95], axis=0)
-                held.setdefault(name, []).append(float(((low <= came) & (came <= high)).mean()))
+    for number, seed in enumerate(later.seeds(0, np.arange(len(later)))):
+        history, truth = (one.values for one in later.bars(number))
+        paths_of = own[number].paths
+        closes = history[:, CLOSE]
+        floor = PRICE_FLOOR * float(history[:, LOW].min())  # log prices must exist
+        made = {"as it is": plain[number].paths, "anchored": paths_of}
+        made |= {name: blend.apply(np.maximum(paths_of, floor), history, seed) for name, blend in ways.items()}
+        made["blend, bands"] = found.apply(paths_of, history, seed)
+        made["fitted again"] = along.at(int(times[number])).apply(paths_of, history, seed)
+        samples = {name: np.maximum(each[..., CLOSE], floor) for name, each in made.items()}
+        samples |= {name: BASELINES[name](closes, HORIZON, paths, seed=seed) for name in NAIVE_WAYS}
+        unit = np.diff(np.log(closes)).std()
+        came = np.log(truth[:, CLOSE] / closes[-1]) / unit
+        for name, each in samples.items():
+            logs = np.log(each / closes[-1]) / unit
+            losses.setdefault(name, []).append(crps(logs, came))
+            low, high = np.quantile(logs, [0.05, 0.95], axis=0)
+            held.setdefault(name, []).append(float(((low <= came) & (came <= high)).mean()))
     return Scored(
         {name: np.array(each) for name, each in losses.items()},
         {name: np.array(each) for name, each in held.items()},

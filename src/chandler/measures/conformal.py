@@ -73,8 +73,14 @@ class ConformalBands:
         return cls.fit_quantiles(np.reshape(rows, (len(rows), len(taus), -1)), truths, levels)
 
     @classmethod
-    def fit_quantiles(cls, quantiles: ArrayLike, truths: ArrayLike, levels: Sequence[float] = LEVELS) -> ConformalBands:
-        """`fit` from quantiles of the closes (N, Q, H) at `quantile_levels(levels)`, where the paths are gone."""
+    def fit_quantiles(
+        cls, quantiles: ArrayLike, truths: ArrayLike, levels: Sequence[float] = LEVELS, weights: ArrayLike | None = None
+    ) -> ConformalBands:
+        """`fit` from quantiles of the closes (N, Q, H) at `quantile_levels(levels)`, where the paths are gone.
+
+        With weights (N,), above 0, the rank is that of the weighted scores, a forecast to come weighing as much as the heaviest
+        (Barber, Candes, Ramdas & Tibshirani 2023, "Conformal prediction beyond exchangeability", Annals of Statistics 51).
+        """
         ordered, taus = _ascending(levels), quantile_levels(levels)
         edges, came = np.asarray(quantiles, np.float64), np.asarray(truths, np.float64)
         if edges.ndim != 3 or edges.shape[1] != len(taus) or came.shape != (len(edges), edges.shape[2]):
@@ -84,11 +90,14 @@ class ConformalBands:
             )
         logs, came = _log(edges, "quantiles"), _log(came, "truths", gaps=True)
         known = ~np.isnan(came)
+        mass = np.ones(len(came)) if weights is None else np.asarray(weights, np.float64)
+        if mass.shape != (len(came),) or not (np.isfinite(mass).all() and (mass > 0).all()):
+            raise DataError(f"calibration takes weights (N,) above 0, found shape {mass.shape} for N = {len(came)}.")
         moves: tuple[list[list[float]], list[list[float]]] = [], []
         for level in ordered:
             lower, upper = (logs[:, taus.index(tau)] for tau in band_levels(level))
             for side, missed in zip(moves, scores(lower, upper, came), strict=True):
-                side.append([_rank(missed[known[:, step], step], level, step) for step in range(came.shape[1])])
+                side.append([_rank(missed[seen, step], mass[seen], level, step) for step, seen in enumerate(known.T)])
         low, high = map(np.array, moves)
         return cls(tuple(ordered), low, high, tuple(known.sum(axis=0).tolist()))
 
@@ -195,17 +204,20 @@ def scores(low: Array, high: Array, came: Array) -> tuple[Array, Array]:
     return sides[0], sides[1]
 
 
-def _rank(side: Array, level: float, step: int) -> float:
-    """The finite-sample quantile of the scores of one side."""
-    share, n = (1 + level) / 2, len(side)
-    rank = int(np.ceil((n + 1) * share - 1e-9))  # 20 x 0.95 is a hair above 19
-    if rank > n:
+def _rank(side: Array, mass: Array, level: float, step: int) -> float:
+    """The finite-sample quantile of the weighted scores of one side."""
+    share, n, heaviest = (1 + level) / 2, len(side), mass.max(initial=0.0)
+    order = np.argsort(side, kind="stable")
+    place = int(
+        np.searchsorted(np.cumsum(mass[order]), (mass.sum() + heaviest) * share - 1e-9)
+    )  # 20 x 0.95 is a hair above 19
+    if place >= n:
         needed = int(np.ceil(share / (1 - share) - 1e-9))
         raise DataError(
             f"a calibrated {level:.0%} band takes at least {needed} past forecasts with a truth, step {step + 1} has {n}. "
             "Take more origins or symbols, or a lower level."
         )
-    found = float(np.sort(side)[rank - 1])
+    found = float(side[order[place]])
     if not np.isfinite(found):
         raise DataError(
             f"step {step + 1}: in too many past forecasts all paths agree and miss the truth; no stretching of such a band "

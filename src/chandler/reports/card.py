@@ -123,9 +123,9 @@ def _rows(called: str, one: summary.ComparisonResult) -> list[tuple[str, str, Co
 
 
 def _judged(card: Card, results: Results) -> Judged:
-    used = results.state["contenders"].get(card.name, {}).get("calibration")
+    used = results.calibrations(card.name)
     own = None if card.calibration is None else json.loads(json.dumps(card.calibration.to_dict()))
-    same = own is not None and used == own
+    same = own is not None and used == [own]
     called = {card.name: "This model"} | ({card.name + CALIBRATED: "Calibrated it"} if same else {})
     judged = summary.judge(results)
     bands = summary.bands_of(results, card.name) if results.spreads(card.name) else None

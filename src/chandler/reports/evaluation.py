@@ -273,15 +273,19 @@ def _examples(results: Results, naive: str | None) -> tuple[list[tuple[str, Char
     return found, display_name(band or "")
 
 
-def _says(calibration: dict[str, Any] | None) -> str:
-    """What a stored calibration is made of; empty for none."""
-    return "" if calibration is None else StoredCalibration.from_dict(calibration).says().removeprefix("Calibrated: ")
+def _says(calibrations: list[dict[str, Any]]) -> str:
+    """What calibrations are made of, the first and the last; empty for none."""
+    told = [StoredCalibration.from_dict(one).says().removeprefix("Calibrated: ") for one in calibrations]
+    if len(told) < 2:
+        return "".join(told)
+    again = "once" if len(told) == 2 else f"{len(told) - 1} times"
+    return f"{told[0]} Fitted again {again} along the period, on all that had come by then; the last: {told[-1]}"
 
 
 def _ran(results: Results) -> Pairs:
     contenders = results.state["contenders"]
     models = [(name, contenders.get(name, {})) for name in results.raw_models]
-    models = [(name, facts | {"calibrated": _says(facts.get("calibration"))}) for name, facts in models]
+    models = [(name, facts | {"calibrated": _says(results.calibrations(name))}) for name, facts in models]
     baselines = [display_name(name) for name in results.baselines]
     facts = {"period": summary.period(results), "state": results.state, "settings": results.config, "models": models,
              "baselines": baselines, "written": written_with()}  # fmt: skip

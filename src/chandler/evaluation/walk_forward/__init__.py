@@ -1,10 +1,10 @@
 """Models and baselines over the same past windows: `settings` (with the `paper`'s), `origins` (which windows), `contamination`
 (what models have seen), `forecasters`, `scores` (a row per window and step), `runner` (parts that restart: `part_store`; on an
 engine: `spreading`),
-`results` (tables and comparisons), `calibration`.
+`results` (tables and comparisons), `calibration` (from forecasts of `past` windows).
 """
 
-from chandler.evaluation.walk_forward.calibration import calibrate, calibrate_missing, fit_calibration
+from chandler.evaluation.walk_forward.calibration import calibrate, calibrate_missing
 from chandler.evaluation.walk_forward.contamination import (
     REFUSED,
     SAYS,
@@ -18,6 +18,7 @@ from chandler.evaluation.walk_forward.contamination import (
 )
 from chandler.evaluation.walk_forward.forecasters import (
     CALIBRATED,
+    Calibrations,
     ModelForecaster,
     forecast_windows,
     open_model,
@@ -25,6 +26,7 @@ from chandler.evaluation.walk_forward.forecasters import (
 from chandler.evaluation.walk_forward.origins import Origins, find_origins, moment
 from chandler.evaluation.walk_forward.paper import SAMPLING, window_for
 from chandler.evaluation.walk_forward.part_store import PartStore, chunks_of, in_chunks, inputs, slug, write_table
+from chandler.evaluation.walk_forward.past import PastForecasts, past_forecast
 from chandler.evaluation.walk_forward.results import QUESTIONS, ComparisonSpec, Results
 from chandler.evaluation.walk_forward.runner import EVALUATION, EXAMPLES, STATE, evaluate, read_state
 from chandler.evaluation.walk_forward.settings import EvaluationSettings, load_evaluation, name_models
@@ -38,11 +40,13 @@ __all__ = [
     "SAMPLING",
     "SAYS",
     "STATE",
+    "Calibrations",
     "ComparisonSpec",
     "EvaluationSettings",
     "ModelForecaster",
     "Origins",
     "PartStore",
+    "PastForecasts",
     "Period",
     "Results",
     "TrainingExposure",
@@ -54,7 +58,6 @@ __all__ = [
     "exposure",
     "find_origins",
     "first_clean_origin",
-    "fit_calibration",
     "forecast_windows",
     "in_chunks",
     "inputs",
@@ -64,6 +67,7 @@ __all__ = [
     "name_models",
     "not_on_record",
     "open_model",
+    "past_forecast",
     "read_state",
     "slug",
     "window_for",

@@ -3,55 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import yaml
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from chandler.data import CLOSE, LOW, OF_FILES, Bars, SourceSettings, is_store, load_clean, note_lines
+from chandler.data import OF_FILES, SourceSettings, is_store, load_clean, note_lines
 from chandler.data.datasets import SplitSettings, split_ranges
 from chandler.data.inspection import findings
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward.contamination import exposure, hand_on
-from chandler.evaluation.walk_forward.forecasters import ModelForecaster, forecast_windows, open_model
-from chandler.evaluation.walk_forward.origins import Ints, Origins, find_origins
-from chandler.evaluation.walk_forward.part_store import chunks_of, in_chunks, inputs
+from chandler.evaluation.walk_forward.forecasters import Calibrations, ModelForecaster, open_model
+from chandler.evaluation.walk_forward.origins import Origins, find_origins
+from chandler.evaluation.walk_forward.part_store import inputs
+from chandler.evaluation.walk_forward.past import LEAST, LEAST_ORIGINS, PastForecasts
 from chandler.evaluation.walk_forward.settings import AUTO, EvaluationSettings
-from chandler.forecasting import (
-    MIN_HISTORY,
-    NAIVE,
-    PRICE_FLOOR,
-    Calibration,
-    Forecast,
-    Forecaster,
-    ForecastSettings,
-    OutOfFold,
-    PastForecast,
-    Sampling,
-    fit_bands,
-    fit_blend,
-    require_int,
-    resampled_bars,
-)
-from chandler.measures import compare, crps
+from chandler.forecasting import MIN_HISTORY, Calibration, ForecastSettings, Sampling, require_int
 from chandler.places import require_apart
 from chandler.progress import Progress
 
-Array = NDArray[np.float64]
-LEVELS = (0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98)
-"""Central bands that are fitted, as far as there are windows enough."""
-LEAST = 30
-"""Windows below which the fit would be a guess."""
-LEAST_ORIGINS = 10
-LEAST_APART = 5
-"""Origins that share no bars: then each block of time can be judged by a blend that was fitted without its bars."""
 WINDOWS, BEFORE = 2_000, 600
 """Forecasts that are made by default, for a calibration that is kept and for one within an evaluation."""
-_CHUNK = 64
 
 
 def calibrate(
@@ -128,7 +103,7 @@ def calibrate(
     )  # fmt: skip
     if not is_run and not force:
         origins = _unknown(origins, source)
-    found = fit_calibration(forecaster, how, origins, seed, shown, f"Calibrating {folder.name}")
+    found = PastForecasts.make(forecaster, how, origins, seed, shown, f"Calibrating {folder.name}").fit()
     if out is None:
         found.save(folder)
     else:
@@ -137,70 +112,43 @@ def calibrate(
     return found
 
 
-def fit_calibration(
-    forecaster: Forecaster, how: ForecastSettings, origins: Origins, seed: int, shown: Progress, label: str
-) -> Calibration:
-    """Blend and bands of a model, from its forecasts of past windows.
-
-    The blend is fitted by origin. Bands are fitted on pools by blends that did not see the block of time they are
-    judged on; so is what the calibration says of its own worth.
+def calibrations_along(model: ModelForecaster, origins: Origins, shown: Progress) -> Calibrations:
+    """A calibration from the bars before the first that an evaluation forecasts, and more along its period, each from all that
+    had come by then; without bars that the model was trained on.
 
     Raises:
-        DataError: too few windows or origins.
+        DataError: too few bars before the first.
     """
-    overlap = -(-origins.horizon // origins.apart)
-    _enough(len(origins), len(np.unique(origins.rounds)), overlap)
-
-    def forecast(windows: Ints) -> list[PastForecast | None]:
-        made = forecast_windows(forecaster, how, origins, windows, seed)
-        seeds = origins.seeds(seed, windows)
-        return [
-            _past(one, origins.bars(int(window))[1], own) for one, window, own in zip(made, windows, seeds, strict=True)
-        ]
-
-    track = shown.track(label, len(origins))
-    chunks = in_chunks(chunks_of(len(origins), _CHUNK), forecast, track)
-    each = [one for found in chunks for one in found]
-    kept = np.array([one is not None for one in each])
-    origins, moving = origins.take(kept), [one for one in each if one is not None]
-    rounds = np.unique(origins.rounds, return_inverse=True)[1]
-    _enough(len(origins), int(rounds.max(initial=-1)) + 1, overlap)
-    shown.note(f"{label}: fitting blend and bands to {len(moving):,} windows")
-    blend, pools = fit_blend(moving, rounds, overlap)
-    independent = -(-(int(rounds.max()) + 1) // overlap)
-    levels = [level for level in LEVELS if independent >= (1 + level) / (1 - level)]
-    ends = np.asarray(origins.store.timestamps)[origins.rows + origins.horizon]
-    return Calibration(
-        bands=fit_bands(pools, np.stack([one.came for one in moving]), levels, independent),
-        sampling=how.sampling,
-        lookback=origins.lookback,
-        paths=how.paths,
-        windows=len(origins),
-        first=str(pd.Timestamp(int(origins.targets().min()))),
-        last=str(pd.Timestamp(int(ends.max()))),
-        anchor=how.anchor,
-        origins=int(rounds.max()) + 1,
-        blend=blend,
-        judged=_judged(moving, pools, rounds, origins),
-    )
-
-
-def calibration_before(model: ModelForecaster, origins: Origins, shown: Progress) -> Calibration:
-    """A calibration from the bars before the first that an evaluation forecasts, without those the model was trained on.
-
-    Raises:
-        DataError: too few of them.
-    """
-    store, first = origins.store, int(origins.targets().min())
-    times, bounds = np.asarray(store.timestamps), zip(store.offsets[:-1], store.offsets[1:], strict=True)
-    before = np.array([(lo, lo + np.searchsorted(times[lo:hi], first)) for lo, hi in bounds], np.int64)
-    earlier = find_origins(
-        store, origins.lookback, origins.horizon, stride=origins.horizon, limit=max(LEAST, BEFORE // len(store)),
-        ranges=before,
-    )  # fmt: skip
+    store, rounds = origins.store, np.unique(origins.rounds)
+    times, first = np.asarray(store.timestamps), int(origins.targets().min())
+    blocks = max(1, min(1 + model.settings.recalibrations, len(rounds) // LEAST_ORIGINS))
+    begins = rounds[np.linspace(0, len(rounds), blocks, endpoint=False).round().astype(int)][1:]
+    moments = [int(times[origins.rows[origins.rounds == begin]].min()) for begin in begins]
+    most = max(LEAST, BEFORE // len(store))
+    found = _unknown(_between(origins, None, first, most), model.source)
+    if moments:
+        with suppress(
+            DataError
+        ):  # nothing to forecast between, or nothing that the model does not know: the first one stays
+            later = _between(origins, first, moments[-1] + 1, min(most, len(rounds)))
+            found = found.followed_by(_unknown(later, model.source))
     label = f"Calibrating {model.name} on the bars before"
-    known = _unknown(earlier, model.source)
-    return fit_calibration(model.forecaster, model.how, known, model.settings.seed, shown, label)
+    past = PastForecasts.make(model.forecaster, model.how, found, model.settings.seed, shown, label)
+    fitted = {moment: past.fit(moment) for moment in (first - 1, *moments)}
+    return Calibrations(tuple(fitted), tuple(fitted.values()))
+
+
+def _between(origins: Origins, begin: int | None, end: int, limit: int) -> Origins:
+    """Windows whose forecast bars lie in [begin, end), ns, a horizon apart. DataError: none."""
+    store, times = origins.store, np.asarray(origins.store.timestamps)
+    bounds = zip(store.offsets[:-1], store.offsets[1:], strict=True)
+    ranges = [
+        [lo + (0 if begin is None else np.searchsorted(times[lo:hi], begin)), lo + np.searchsorted(times[lo:hi], end)]
+        for lo, hi in bounds
+    ]
+    return find_origins(
+        store, origins.lookback, origins.horizon, stride=origins.horizon, limit=limit, ranges=np.array(ranges, np.int64)
+    )
 
 
 def _unknown(origins: Origins, source: str) -> Origins:
@@ -213,58 +161,6 @@ def _unknown(origins: Origins, source: str) -> Origins:
             f"{len(origins):,} are such: on bars that it knows it looks better than it is. Give later bars."
         )
     return kept
-
-
-def _past(forecast: Forecast, truth: Bars, seed: int) -> PastForecast | None:
-    """What was forecast and came; None where nothing moves, or prices have no logarithm."""
-    values, came = forecast.history.values, truth.values[:, CLOSE]
-    if values[:, : CLOSE + 1].min() <= 0 or came.min() <= 0:
-        return None
-    last, unit = float(values[-1, CLOSE]), float(np.diff(np.log(values[:, CLOSE])).std())
-    if not unit > 0:
-        return None
-    count, horizon = forecast.paths.shape[:2]
-    own = np.maximum(forecast.paths[..., CLOSE], PRICE_FLOOR * float(values[:, LOW].min()))
-    naive = (resampled_bars(values, horizon, count, seed, kind)[..., CLOSE] for kind in NAIVE.values())
-    logs = [np.log(one / last) / unit for one in (own, *naive)]
-    return PastForecast(logs[0], tuple(logs[1:]), np.log(came / last) / unit)
-
-
-def _judged(past: Sequence[PastForecast], pools: Sequence[Array], rounds: Ints, origins: Origins) -> OutOfFold:
-    """What the blend is worth against the better of its naive members."""
-    samples = {"blend": pools, "model": [one.model for one in past]}
-    samples |= {name: [one.naive[place] for one in past] for place, name in enumerate(NAIVE)}
-    losses = {
-        name: np.array([crps(made, one.came).mean() for made, one in zip(each, past, strict=True)])
-        for name, each in samples.items()
-    }
-    means = {name: float(pd.Series(each).groupby(rounds).mean().mean()) for name, each in losses.items()}
-    naive = min(NAIVE, key=lambda name: means[name])
-    against = compare(losses["blend"], losses[naive], rounds, origins.horizon, stride=origins.apart)
-    base = against.mean_b
-    return OutOfFold(
-        naive,
-        means["model"] / base - 1,
-        against.difference / base,
-        against.low / base,
-        against.high / base,
-        against.verdict,
-    )
-
-
-def _enough(windows: int, rounds: int, overlap: int) -> None:
-    """DataError where the fit would be a guess, or no block of time could be judged by what shares no bars with it."""
-    apart = -(-rounds // overlap)
-    if windows < LEAST or rounds < LEAST_ORIGINS:
-        raise DataError(
-            f"a calibration needs at least {LEAST} windows at {LEAST_ORIGINS} different times, found {windows} at {rounds}. "
-            "Lower the stride, give more bars, or train with a longer validation period."
-        )
-    if apart < LEAST_APART:
-        raise DataError(
-            f"a calibration needs {LEAST_APART} windows one after the other that share no bars, and the {rounds:,} times found "
-            f"make {apart}. Give more bars, lower the horizon, or train with a longer validation period."
-        )
 
 
 def calibrate_missing(settings: EvaluationSettings, progress: Progress | None = None) -> list[str]:

@@ -5,7 +5,9 @@ All see the rows of the windows, and no others.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Protocol
 
@@ -25,6 +27,30 @@ from chandler.forecasting.engine import Sampling
 
 CALIBRATED = " (calibrated)"
 """Ends the name of a model's calibrated twin."""
+
+
+@dataclass(frozen=True)
+class Calibrations:
+    """Of one model, each for the windows from a moment on, until the next one."""
+
+    since: tuple[int, ...]
+    """ns, ascending; windows before the first have the first as well."""
+    each: tuple[Calibration, ...]
+
+    def at(self, origin: int) -> Calibration:
+        """The one for a window whose last bar seen is of that moment, ns."""
+        return self.each[max(0, bisect_right(self.since, origin) - 1)]
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """For JSON."""
+        return [{"since": when, "calibration": one.to_dict()} for when, one in zip(self.since, self.each, strict=True)]
+
+    @classmethod
+    def from_list(cls, raw: Sequence[Mapping[str, Any]]) -> Calibrations:
+        """What `to_list` wrote. ValueError and its like where it is something else."""
+        return cls(
+            tuple(int(one["since"]) for one in raw), tuple(Calibration.from_dict(one["calibration"]) for one in raw)
+        )
 
 
 class EvaluatedForecaster(Protocol):
@@ -64,7 +90,7 @@ def forecast_windows(
 
 
 class ModelForecaster:
-    """A model, and its calibrated twin where its run has a calibration that fits the settings."""
+    """A model, and its calibrated twin where there is a calibration that fits the settings."""
 
     def __init__(self, name: str, source: str, settings: EvaluationSettings) -> None:
         self.name, self.source, self.settings = name, source, settings
@@ -78,7 +104,8 @@ class ModelForecaster:
             self.notes.append(
                 f"{name} sees the last {self.visible} of the {settings.lookback} bars of history: its context is smaller."
             )
-        self.calibration = None if settings.calibration == "off" else self._usable(self.forecaster.calibration)
+        stored = None if settings.calibration == "off" else self._usable(self.forecaster.calibration)
+        self.calibrations = None if stored is None else Calibrations((0,), (stored,))
 
     def _usable(self, found: Calibration | None) -> Calibration | None:
         if found is None:
@@ -114,18 +141,19 @@ class ModelForecaster:
             "positions": made.positions,
             "parameters": sum(p.numel() for m in (made.tokenizer, made.predictor) for p in m.parameters()),
             "visible": self.visible,
-            "calibration": None if self.calibration is None else self.calibration.to_dict(),
+            "calibrations": [] if self.calibrations is None else self.calibrations.to_list(),
         }
 
     def samples(self, origins: Origins, windows: Ints) -> dict[str, list[ForecastSummary]]:
         forecasts = forecast_windows(self.forecaster, self.how, origins, windows, self.settings.seed)
         found = {self.name: [ForecastSummary.of_paths(one.paths, len(one.history)) for one in forecasts]}
-        if self.calibration is not None:
+        if self.calibrations is not None:
+            seen = np.asarray(origins.store.timestamps)[origins.rows[windows]].tolist()
             found[self.name + CALIBRATED] = [
                 ForecastSummary.of_paths(
-                    self.calibration.apply(one.paths, one.history.values, one.seed), len(one.history)
+                    self.calibrations.at(when).apply(one.paths, one.history.values, one.seed), len(one.history)
                 )
-                for one in forecasts
+                for when, one in zip(seen, forecasts, strict=True)
             ]
         return found
 

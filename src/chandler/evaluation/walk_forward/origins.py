@@ -89,6 +89,16 @@ class Origins:
         """The chosen windows."""
         return replace(self, numbers=self.numbers[chosen], rows=self.rows[chosen], rounds=self.rounds[chosen])
 
+    def renumbered(self, rounds: Ints) -> Self:
+        """The same windows with other numbers (W,) of their rounds."""
+        return replace(self, rounds=rounds)
+
+    def followed_by(self, later: Origins) -> Self:
+        """These windows and later ones of the same store, whose rounds are counted on."""
+        rows, numbers = np.append(self.rows, later.rows), np.append(self.numbers, later.numbers)
+        rounds = np.append(self.rounds, later.rounds + int(self.rounds.max(initial=-1)) + 1)
+        return replace(self, rows=rows, numbers=numbers, rounds=rounds, apart=min(self.apart, later.apart))
+
     def _cut(self, number: int, lo: int, hi: int) -> Bars:
         values = np.asarray(self.store.values[lo:hi], np.float64)
         return Bars(self.store.symbols[number], self.store.index(number, lo, hi), values)

@@ -335,8 +335,15 @@ class Results:
 
     def calibrated_here(self, model: str) -> bool:
         """Whether a model's calibration was fitted on bars of this very period: what it covers here proves nothing."""
-        found = self.state["contenders"].get(model, {}).get("calibration")
-        return bool(found) and pd.Timestamp(found["last"]) >= pd.Timestamp(self.state["first"])
+        found = self.calibrations(model)
+        return bool(found) and pd.Timestamp(found[0]["last"]) >= pd.Timestamp(self.state["first"])
+
+    def calibrations(self, model: str) -> list[dict[str, Any]]:
+        """Those of its twin, as `Calibration.to_dict`; more than one where it was fitted again along the period."""
+        found = self.state["contenders"].get(model, {})
+        # Evaluations of before had one, under another name.
+        kept = found.get("calibrations", [found])
+        return [one["calibration"] for one in kept if one.get("calibration")]
 
     def marks(self, model: str) -> dict[str, int]:
         """Windows by mark, without those that have none."""

@@ -22,20 +22,24 @@ from chandler.data import load_clean, note_lines
 from chandler.data.inspection import findings
 from chandler.engines import Engine, Local, engine_of
 from chandler.errors import ChandlerError, ConfigError, DataError
-from chandler.evaluation.walk_forward.calibration import calibration_before
+from chandler.evaluation.walk_forward.calibration import calibrations_along
 from chandler.evaluation.walk_forward.contamination import (
     check_contamination,
     exposure,
     first_clean_origin,
     not_on_record,
 )
-from chandler.evaluation.walk_forward.forecasters import EvaluatedForecaster, ModelForecaster, make_baseline
+from chandler.evaluation.walk_forward.forecasters import (
+    Calibrations,
+    EvaluatedForecaster,
+    ModelForecaster,
+    make_baseline,
+)
 from chandler.evaluation.walk_forward.origins import Origins, find_origins
 from chandler.evaluation.walk_forward.part_store import PartStore, chunks_of, inputs, join, slug, write_table
 from chandler.evaluation.walk_forward.scores import naive_times
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
 from chandler.evaluation.walk_forward.spreading import PARTS, WORK, WORK_FILES, Spread, scores_of
-from chandler.forecasting import Calibration
 from chandler.places import Layout, require_apart
 from chandler.progress import Progress
 from chandler.text import count
@@ -177,11 +181,11 @@ def _contenders(
 
 
 def _calibrate(model: ModelForecaster, folder: Path, origins: Origins, shown: Progress) -> None:
-    """Give a model without a calibration one that is fitted on the bars before; kept, so that going on does not fit again.
+    """Give a model without a calibration those of `calibrations_along`; kept, so that going on does not fit again.
 
     While it is fitted, the state of the folder says of which model (calibrating).
     """
-    if model.calibration is not None:
+    if model.calibrations is not None:
         return
     before = read_state(folder)
     path, fitted = (
@@ -191,18 +195,18 @@ def _calibrate(model: ModelForecaster, folder: Path, origins: Origins, shown: Pr
     with suppress(OSError, ValueError, KeyError, TypeError, ChandlerError):  # missing or damaged: fitted again
         kept = json.loads(path.read_text(encoding="utf-8"))
         if all(kept[name] == value for name, value in fitted.items()):
-            model.calibration = Calibration.from_dict(kept["calibration"])
+            model.calibrations = Calibrations.from_list(kept["calibrations"])
             return
     _write_state(folder, {**before, "calibrating": model.name})
     try:
-        model.calibration = calibration_before(model, origins, shown)
+        model.calibrations = calibrations_along(model, origins, shown)
     except DataError as error:
         model.notes.append(f"{model.name} was not calibrated on the bars before the first that is forecast: {error}")
         return
     finally:
         _write_state(folder, before)
     path.parent.mkdir(exist_ok=True)
-    write_text(path, json.dumps({**fitted, "calibration": model.calibration.to_dict()}, indent=1))
+    write_text(path, json.dumps({**fitted, "calibrations": model.calibrations.to_list()}, indent=1))
 
 
 def _examples(origins: Origins, seed: int, count: int = 6, rows: int = 45) -> pa.Table:

@@ -84,6 +84,9 @@ class EvaluationSettings(StrictModel):
     calibration: Literal["auto", "stored", "off"] = "auto"
     """stored: where a model has a calibration.json, it is evaluated beside the raw paths. auto: where it has none that fits
     these settings, one is fitted on the bars before the first that is forecast, as far as it was not trained on them."""
+    recalibrations: int = Field(7, ge=0)
+    """With auto: at most so many times along the period it is fitted again, on all that had come by then, as one who forecasts
+    day by day would; at least 10 origins apart. 0: fitted once, before the first."""
     chunk: int = Field(64, ge=1)
     """Windows forecast at a time and written as one part: what an interruption costs, and what memory must hold."""
     device: str = "auto"

@@ -17,12 +17,11 @@ from chandler.atomic import write_text
 from chandler.data.store import BarStore
 from chandler.engines import Engine, FewerAtATime, Item
 from chandler.errors import ConfigError
-from chandler.evaluation.walk_forward.forecasters import EvaluatedForecaster, ModelForecaster
+from chandler.evaluation.walk_forward.forecasters import Calibrations, EvaluatedForecaster, ModelForecaster
 from chandler.evaluation.walk_forward.origins import Ints, Origins
 from chandler.evaluation.walk_forward.part_store import PartStore, model_parts, slug, write_table
 from chandler.evaluation.walk_forward.scores import score_rows, score_table
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
-from chandler.forecasting import Calibration
 from chandler.places import existing
 from chandler.progress import Progress
 
@@ -56,7 +55,7 @@ class _Model:
 
     source: str
     weights: str
-    calibration: Calibration | None
+    calibrations: Calibrations | None
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class Spread:
         if isinstance(contender, ModelForecaster):
             parts = model_parts(contender.source)
             source = "+".join(str(Path(one).expanduser().absolute()) if existing([one]) else one for one in parts)
-            self.given[name] = _Model(source, contender.weights, contender.calibration)
+            self.given[name] = _Model(source, contender.weights, contender.calibrations)
 
     def fill(self, engine: Engine, stores: Sequence[PartStore], shown: Progress) -> None:
         """Make the parts that are missing; nothing, where none was added. Errors as of `Engine.spread`."""
@@ -124,7 +123,7 @@ def score_part(
     contender = given[name]
     if isinstance(contender, _Model):
         contender = _model(name, contender.source, contender.weights, told, token)
-        contender.calibration = given[name].calibration
+        contender.calibrations = given[name].calibrations
     marked = folder / WORK / f"{slug(name)}.npy"
     marks = np.load(marked, mmap_mode="r") if marked.is_file() else None
     found: dict[str, list[dict[str, Any]]] = {}

@@ -5,7 +5,7 @@ then conformal bands. `fitting` learns a blend from past forecasts.
 """
 
 from chandler.forecasting.calibration.blend import MEMBERS, Blend
-from chandler.forecasting.calibration.fitting import PastForecast, fit_bands, fit_blend
+from chandler.forecasting.calibration.fitting import PastForecast, PoolTerms, fit_bands, fit_blend
 from chandler.forecasting.calibration.naive import NAIVE, resampled_bars
 from chandler.forecasting.calibration.stored import NAME, Calibration, OutOfFold, recalibrate_bars, required
 
@@ -17,6 +17,7 @@ __all__ = [
     "Calibration",
     "OutOfFold",
     "PastForecast",
+    "PoolTerms",
     "fit_bands",
     "fit_blend",
     "recalibrate_bars",

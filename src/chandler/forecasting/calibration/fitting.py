@@ -27,6 +27,8 @@ KEEP_COST, SCALE_COST = 0.5, 0.25
 GROUP_ENDS = (1, 4, 12)
 BAND_EVIDENCE = 20.0
 """Origins as which unmoved bands count: of fewer than that many, the moves are mostly the chance of a short period."""
+HALF_LIFE = 0.25
+"""Share of all origins after which one counts half as much in the bands: how wide a market is changes, what mixes well does not."""
 FOLDS = 5
 UNIT = 0.01
 MOST_PATHS = 100
@@ -78,6 +80,15 @@ class PoolTerms:
                 all_apart[number] += apart * share
         return cls(cells)
 
+    @property
+    def rounds(self) -> int:
+        """How many there are."""
+        return len(next(iter(self.cells.values()))[0])
+
+    def first(self, rounds: int) -> PoolTerms:
+        """Those of the first rounds."""
+        return PoolTerms({cell: (missed[:rounds], apart[:rounds]) for cell, (missed, apart) in self.cells.items()})
+
     def fit(self, chosen: NDArray[np.bool_], overlap: int) -> Blend:
         """The blend that is best on the chosen rounds, less what its distance from the prior costs.
 
@@ -109,7 +120,7 @@ class PoolTerms:
 
     def folds(self, overlap: int) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
         """(chosen by, judged on) rounds: blocks of time, without neighbours that share bars with what is judged."""
-        rounds = len(next(iter(self.cells.values()))[0])
+        rounds = self.rounds
         edges = np.linspace(0, rounds, min(FOLDS, rounds) + 1).round().astype(int)
         found = []
         for lo, hi in pairwise(edges):
@@ -120,8 +131,10 @@ class PoolTerms:
         return found
 
 
-def fit_bands(pools: Sequence[Array], came: Array, levels: Sequence[float], origins: int) -> ConformalBands:
-    """Bands of a blend: one move for all steps and both sides of a level, shrunk where origins are few.
+def fit_bands(
+    pools: Sequence[Array], came: Array, levels: Sequence[float], rounds: Ints, overlap: int
+) -> ConformalBands:
+    """Bands of a blend: one move for all steps and both sides of a level, recent origins first, shrunk where origins are few.
 
     Conformal scores of all steps are put together, with those of the mirrored forecasts: a difference of the two sides over a
     validation period is mostly that period's drift, and moves of single steps are mostly noise. Over 16 sets this left the
@@ -131,21 +144,29 @@ def fit_bands(pools: Sequence[Array], came: Array, levels: Sequence[float], orig
         pools: N samples (P, H) of log closes, in units of the history's volatility.
         came: (N, H)
         levels: central bands.
-        origins: how many independent ones the N are of.
+        rounds: (N,) numbers of their origins in order of time, from 0 without gaps.
+        overlap: how many neighbouring rounds share forecast bars; 1: none.
     """
     taus = quantile_levels(levels)
     quantiles = np.stack([np.quantile(one, taus, axis=0) for one in pools])
     steps = quantiles.shape[2]
+    count = int(rounds.max()) + 1
+    recent = 0.5 ** (np.arange(count)[::-1] / (HALF_LIFE * count))
     flat = np.moveaxis(quantiles, 2, 1).reshape(-1, len(taus))
     both = np.concatenate([flat, -flat[:, ::-1]]), np.concatenate([came.ravel(), -came.ravel()])
     # Scores are ratios of differences of logarithms, whatever their unit; a small one keeps exp() in range.
-    found = ConformalBands.fit_quantiles(np.exp(UNIT * both[0])[..., None], np.exp(UNIT * both[1])[:, None], levels)
-    shrunk = origins / (origins + BAND_EVIDENCE)
+    found = ConformalBands.fit_quantiles(
+        np.exp(UNIT * both[0])[..., None], np.exp(UNIT * both[1])[:, None], levels, np.tile(np.repeat(recent[rounds], steps), 2)
+    )  # fmt: skip
+    worth = recent.sum() ** 2 / np.square(recent).sum() / overlap  # independent origins of one weight
+    shrunk = worth / (worth + BAND_EVIDENCE)
     low, high = (np.repeat(shrunk * side, steps, axis=1) for side in (found.low, found.high))
     return ConformalBands(found.levels, low, high, (len(pools),) * steps)
 
 
-def fit_blend(past: Sequence[PastForecast], rounds: Ints, overlap: int) -> tuple[Blend, list[Array]]:
+def fit_blend(
+    past: Sequence[PastForecast], rounds: Ints, overlap: int, terms: PoolTerms | None = None
+) -> tuple[Blend, list[Array]]:
     """The blend of all rounds; and for each forecast, the pool (P, H) by a blend that was fitted without its block of time.
 
     The second is what bands and verdicts are to be taken from: the part that chooses is not the part that reports.
@@ -154,11 +175,12 @@ def fit_blend(past: Sequence[PastForecast], rounds: Ints, overlap: int) -> tuple
         past: N forecasts.
         rounds: (N,) numbers of their origins in order of time, from 0 without gaps.
         overlap: how many neighbouring rounds share forecast bars; 1: none.
+        terms: theirs, where they are known already.
     """
-    terms = PoolTerms.of(past, rounds)
+    terms = terms or PoolTerms.of(past, rounds)
     judged: list[Array] = [np.empty(0)] * len(past)
     for chosen, block in terms.folds(overlap):
         blend = terms.fit(chosen, overlap)
         for place in np.flatnonzero(block[rounds]).tolist():
             judged[place] = blend.pooled([blend.shaped(past[place].model), *past[place].naive])
-    return terms.fit(np.ones(len(np.unique(rounds)), bool), overlap), judged
+    return terms.fit(np.ones(terms.rounds, bool), overlap), judged
