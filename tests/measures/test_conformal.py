@@ -82,6 +82,25 @@ def test_factors_are_the_finite_sample_quantiles_of_the_scores() -> None:
     assert np.log([low[0], high[0]]) == pytest.approx([2 - 2 * 1.9, 4 - 2 * 1.1])
 
 
+def test_weights_count_as_so_many_forecasts() -> None:
+    rng = np.random.default_rng(3)
+    quantiles = np.tile([[[90.0], [110.0]]], (30, 1, 1))
+    truths = 100 * np.exp(0.1 * rng.standard_normal((30, 1)))
+    plain = ConformalBands.fit_quantiles(quantiles, truths, [0.8])
+    alike = ConformalBands.fit_quantiles(quantiles, truths, [0.8], np.full(30, 7.0))
+    assert (alike.low, alike.high) == (pytest.approx(plain.low, abs=0), pytest.approx(plain.high, abs=0))
+    # With all of the weight on a few, the others hardly count, and no more forecasts are made of them than they are.
+    weights = np.where(np.arange(30) < 12, 1.0, 1e-6)
+    few = ConformalBands.fit_quantiles(quantiles[:12], truths[:12], [0.8])
+    heavy = ConformalBands.fit_quantiles(quantiles, truths, [0.8], weights)
+    np.testing.assert_array_equal(heavy.low, few.low)
+    with pytest.raises(DataError, match="at least 9 past forecasts"):
+        ConformalBands.fit_quantiles(quantiles, truths, [0.8], np.where(np.arange(30) < 5, 1.0, 1e-6))
+    for wrong in (np.ones(29), np.zeros(30), np.full(30, np.nan)):
+        with pytest.raises(DataError, match="weights"):
+            ConformalBands.fit_quantiles(quantiles, truths, [0.8], wrong)
+
+
 def test_too_few_forecasts_are_refused_and_gaps_are_no_forecasts() -> None:
     quantiles, truths = np.exp(np.tile([[0.0], [1.0]], (19, 1, 1))), np.full((19, 1), 1.5)
     truths[0] = np.nan

@@ -95,7 +95,8 @@ def calibrate(
     data: Annotated[
         list[str] | None,
         Option(
-            "--data", help="Bars to calibrate on; of a run: where its bars lie now, if they were moved. Repeatable."
+            "--data",
+            help="Bars to calibrate on; of a run without --out: where its own lie now, if they were moved. Repeatable.",
         ),
     ] = None,
     out: Annotated[
@@ -123,8 +124,9 @@ def calibrate(
     """Make forecasts usable: learn from past ones how much of the model to trust, and bands that cover what they say.
 
     Fitted are the weights of the model and of naive distributions, how much of the model's drift to keep and how wide
-    to be; then bands. A run is calibrated on its validation period, any other model on --data. Then
-    [bold]chandler forecast ... --calibrated[/bold] uses it, and chandler evaluate shows it on bars that were not used here.
+    to be; then bands. A run is calibrated on its validation period; with --data and --out any model, a run as well, on those
+    bars, as far as it was not trained on them. Then [bold]chandler forecast ... --calibrated[/bold] uses it, and chandler
+    evaluate shows it on bars that were not used here.
 
     Example: [bold]chandler calibrate runs/mine[/bold]
 

@@ -161,7 +161,8 @@ def forecast(
     else:
         rows = forecasts = forecaster.forecast_with(how, store, horizon, seed=seed)
     if calibrated and forecaster.calibration is not None:
-        typer.echo(forecaster.calibration.says())
+        last = int(store.timestamps[store.offsets[1:] - 1].max())
+        typer.echo(" ".join([forecaster.calibration.says(), forecaster.calibration.outdated(last)]).rstrip())
     typer.echo(as_typed(table_text(rows, rest="--out writes all of them"), "forecast"))
     if spread:
         typer.echo(f"Paths: {out}")

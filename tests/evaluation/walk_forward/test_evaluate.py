@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -384,6 +385,21 @@ def test_a_model_without_a_run_is_calibrated_on_bars_of_its_own(tmp_path: Path) 
     assert found.blend is not None
 
 
+def test_a_run_is_calibrated_on_later_bars_where_they_are_given(run: Path, tmp_path: Path) -> None:
+    asked = {"paths": 20, "stride": 8, "device": "cpu"}
+    own = calibrate(run, out=tmp_path / "own", **asked)
+    later = calibrate(run, data=str(ASSET), out=tmp_path / "later", **asked)
+    known = [one.until for one in exposure(str(run)).periods("AAPL") if one.mark == "trained"]
+    assert own.last < later.last
+    assert pd.Timestamp(later.first).value > max(known)
+    read = Forecaster.from_pretrained(tmp_path / "later", device="cpu")
+    assert read.calibration is not None
+    assert read.calibration.to_dict() == later.to_dict()
+    end = pd.Timestamp(own.last)
+    assert own.outdated(end.value) == ""
+    assert "calibrate again as bars come" in own.outdated((end + 0.5 * (end - pd.Timestamp(own.first))).value)
+
+
 def test_origins_that_all_share_bars_are_no_calibration(tmp_path: Path) -> None:
     pair, rows = f"{GOLDEN / 'tokenizer'}+{GOLDEN / 'predictor'}", tmp_path / "few.csv"
     asked = {"horizon": 12, "lookback": 16, "stride": 1, "paths": 20, "device": "cpu", "out": tmp_path / "out"}
@@ -427,7 +443,7 @@ def test_without_a_calibration_one_is_fitted_on_the_bars_before_and_kept(tmp_pat
     results = Results(folder)
     assert results.models == ["tiny", "tiny (calibrated)"]
     [kept] = (folder / "calibrations").glob("*.json")
-    fitted = read_state(folder)["contenders"]["tiny"]["calibration"]
+    [fitted] = results.calibrations("tiny")
     assert fitted["last"] < "2012-11-01"
     assert fitted["blend"] is not None
     before = kept.stat().st_mtime_ns
@@ -442,6 +458,34 @@ def test_without_a_calibration_one_is_fitted_on_the_bars_before_and_kept(tmp_pat
     assert Results(stored).models == ["tiny"]
 
 
+def test_along_a_long_period_it_is_fitted_again_on_what_had_come_by_then(tmp_path: Path) -> None:
+    pair = f"{GOLDEN / 'tokenizer'}+{GOLDEN / 'predictor'}"
+    asked = {"models": {"tiny": pair}, "start": "2012-06-01", "baselines": ["bootstrap"], "paths": 10}
+    folder = evaluate(settings(tmp_path / "e", **asked))
+    results, state = Results(folder), read_state(folder)
+    along = state["contenders"]["tiny"]["calibrations"]
+    assert len(along) == 1 + state["rounds"] // 10 - 1 > 2
+    for before, now in pairwise(along):
+        assert before["since"] < now["since"]
+        assert before["calibration"]["origins"] < now["calibration"]["origins"]
+    for one in along:
+        assert pd.Timestamp(one["calibration"]["last"]) <= pd.Timestamp(one["since"])
+    assert not results.calibrated_here("tiny")
+    told = words(write_evaluation_report(results))
+    assert f"Fitted again {len(along) - 1} times along the period, on all that had come by then; the last: " in told
+    # Until the second one they are those of a single fit, then others; the model itself stays as it is.
+    once = Results(evaluate(settings(tmp_path / "once", **asked, recalibrations=0)))
+    assert len(once.calibrations("tiny")) == 1
+    twin = "tiny (calibrated)"
+    same = (results.column(twin, "crps") == once.column(twin, "crps")).all(axis=1)
+    seen = results.table("scores.parquet", ["model", "window", "step", "origin"]).to_pandas()
+    origins = seen[(seen["model"] == twin) & (seen["step"] == 1)].sort_values("window")["origin"]
+    earlier = (origins < pd.Timestamp(along[1]["since"])).to_numpy()
+    assert same[earlier].all()
+    assert not same[~earlier].any()
+    assert (results.column("tiny", "crps") == once.column("tiny", "crps")).all()
+
+
 @pytest.mark.parametrize(
     ("asked", "window"), [({}, (12, 4)), ({"task": "price", "lookback": None, "horizon": None}, (40, 12))]
 )
@@ -454,8 +498,8 @@ def test_a_run_is_calibrated_as_the_evaluation_forecasts(
     evaluation = settings(tmp_path / "e", models={"mine": str(mine)}, **{"lookback": 12, "paths": 4, **asked})
     assert calibrate_missing(evaluation) == ["mine"]
     model = ModelForecaster("mine", str(mine), evaluation.for_bars(load_bars(ASSET)))
-    found = model.calibration
-    assert found is not None, model.notes
+    assert model.calibrations is not None, model.notes
+    [found] = model.calibrations.each
     assert (found.lookback, found.bands.steps) == window
     assert calibrate_missing(evaluation) == []
 

@@ -155,15 +155,28 @@ def test_the_part_that_reports_is_not_the_part_that_chose(monkeypatch: pytest.Mo
 
 def test_bands_cover_what_they_say_and_hardly_move_on_little() -> None:
     rng = np.random.default_rng(0)
-    pools = [0.6 * rng.standard_normal((P, H)) for _ in range(200)]
-    came = rng.standard_normal((200, H))
-    bands = fit_bands(pools, came, [0.5, 0.8, 0.9], 200)
+    pools = [0.6 * rng.standard_normal((P, H)) for _ in range(600)]
+    came = rng.standard_normal((600, H))
+    bands = fit_bands(pools, came, [0.5, 0.8, 0.9], np.arange(600), 1)
     assert bands.low == pytest.approx(bands.high)
     moved = [np.log(bands.recalibrate(np.exp(0.01 * one))) / 0.01 for one in pools]
     edges = [np.quantile(one, [0.05, 0.95], axis=0) for one in moved]
     inside = [(low <= y) & (y <= high) for (low, high), y in zip(edges, came, strict=True)]
     assert np.mean(inside) == pytest.approx(0.9, abs=0.02)
-    assert np.abs(fit_bands(pools, came, [0.9], 5).low).max() < 0.3 * np.abs(bands.low[-1]).min()
+    little = fit_bands(pools, came, [0.9], np.repeat(np.arange(5), 120), 1)
+    assert np.abs(little.low).max() < 0.3 * np.abs(bands.low[-1]).min()
+
+
+def test_bands_go_by_what_came_lately() -> None:
+    rng = np.random.default_rng(1)
+    pools, calm = [rng.standard_normal((P, H)) for _ in range(400)], np.arange(400) < 200
+    came = np.where(calm[:, None], 0.7, 1.4) * rng.standard_normal((400, H))
+    rose, fell, apart = (
+        fit_bands(pools, moves, [0.9], np.arange(400), overlap).high[0, 0]
+        for moves, overlap in ((came, 1), (came[::-1], 1), (came, 20))
+    )
+    assert rose > fell + 0.1
+    assert 0 < apart < 0.6 * rose, "forecasts that share bars are fewer"
 
 
 def test_a_calibration_comes_back_and_says_when_the_model_is_worth_nothing(tmp_path: object) -> None:

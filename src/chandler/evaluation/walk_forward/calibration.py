@@ -50,12 +50,13 @@ def calibrate(
 ) -> Calibration:
     """Forecast past bars, fit blend and bands to what came, and write calibration.json.
 
-    Of a finished run the bars are its validation period, and the file goes into its folder. Any other model takes `data`
-    and `out`: a folder that then holds the model and its calibration, for `Forecaster.from_pretrained`.
+    Of a finished run the bars are its validation period, and the file goes into its folder. Any model takes `data` and `out`:
+    then it is calibrated on those bars, as far as it was not trained on them, and `out` is a folder that holds the model and
+    its calibration, for `Forecaster.from_pretrained`. So does a run as bars come that it was not validated with.
 
     Args:
         model: a run folder, a repository, TOKENIZER+PREDICTOR, a folder of saved models.
-        data: the bars; of a run: where they lie now, if they were moved.
+        data: the bars; of a run without `out`: where its own lie now, if they were moved.
         out: the folder to write; of a run: None for its own.
         horizon: bars ahead; None: that of the run's training windows, else 24.
         lookback: None: the run's, else the model's own.
@@ -78,6 +79,7 @@ def calibrate(
     require_int("seed", seed, 0)
     folder = Path(model).expanduser()
     is_run = (folder / "config.yaml").is_file()
+    validates = is_run and (data is None or out is None)
     if not is_run and (data is None or out is None):
         raise ConfigError(
             f"{model} is no run folder, so it has no validation period to calibrate on. Give bars, and a folder for the "
@@ -99,9 +101,9 @@ def calibrate(
         shown.note(line)
     origins = find_origins(
         store, seen, steps, stride=stride or steps, limit=limit or max(LEAST, WINDOWS // len(store)),
-        ranges=None if split is None else split_ranges(store, split)["val"],
+        ranges=split_ranges(store, split)["val"] if validates and split is not None else None,
     )  # fmt: skip
-    if not is_run and not force:
+    if not validates and not force:
         origins = _unknown(origins, source)
     found = PastForecasts.make(forecaster, how, origins, seed, shown, f"Calibrating {folder.name}").fit()
     if out is None:

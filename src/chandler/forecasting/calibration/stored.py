@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from chandler.atomic import write_text
@@ -28,6 +29,8 @@ NAME = "calibration.json"
 SPOKEN = {"filtered": "filtered bootstrap"}
 NOTHING = 0.005
 """Weights below this are none."""
+STALE = 0.25
+"""Of the period of a fit: with bars that much later it is old. Fitted again so often or oftener, more bands held (docs/log.md)."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,20 @@ class Calibration:
             begin = "" if np.allclose(first, rest, atol=0.05) else f" (first bar: {_shares(first)})"
             made = f"{_shares(rest)}{begin}; {self.blend.keep:.0%} of the model's drift, {self.blend.scale:.0%} of its width"
         return f"Calibrated: {made}; {fitted}.{'' if self.judged is None else ' ' + _worth(self.judged)}"
+
+    def outdated(self, last: int) -> str:
+        """A sentence where bars reach so far beyond those of the fit that it should be made again, else nothing.
+
+        Args:
+            last: the last bar of a history, ns as stores keep it.
+        """
+        first, end, now = pd.Timestamp(self.first), pd.Timestamp(self.last), pd.Timestamp(last)
+        if now - end <= STALE * (end - first):
+            return ""
+        return (
+            f"Its bars end {self.last[:10]}, well before these ({str(now)[:10]}), and bands are those of that market: calibrate "
+            "again as bars come (chandler calibrate MODEL --data BARS --out FOLDER)."
+        )
 
     def bands_text(self) -> str:
         """How far the bands move, in a sentence."""
