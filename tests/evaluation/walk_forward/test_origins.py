@@ -114,3 +114,19 @@ def test_a_digest_tells_all_bars_up_to_the_last_of_the_windows(monkeypatch: pyte
         digest(daily("A", "2024-01-01", 20, skip=(6,)), b),
     ]  # fmt: skip
     assert len({whole, *others}) == 1 + len(others)
+
+
+def test_some_of_the_rounds_and_later_ones_are_counted_on() -> None:
+    store = BarStore.from_bars([daily("A", "2024-01-01", 23), daily("B", "2024-01-01", 23)])
+    every = find_origins(store, 3, 2, stride=2)
+    some = every.at_most(4)
+    assert some.rounds.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert some.apart == 6
+    assert every.at_most(len(every)) is every
+    left = every.take(every.rounds >= 6)  # of the later ones alone, and four of them
+    assert left.at_most(2).rounds.tolist() == [0, 0, 1, 1]
+    assert left.at_most(2).rows[-1] == left.rows[-1]
+    both = every.take(every.rounds < 3).followed_by(left.at_most(2))
+    assert both.rounds.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert both.apart == 2
+    assert [both.symbol(window) for window in range(4)] == ["A", "B", "A", "B"]

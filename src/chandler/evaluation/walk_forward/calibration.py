@@ -99,12 +99,11 @@ def calibrate(
     store, _ = load_clean(bars)
     for line in note_lines(findings(store, cleaned=bars.cleaning.enabled), store.skipped):
         shown.note(line)
-    origins = find_origins(
-        store, seen, steps, stride=stride or steps, limit=limit or max(LEAST, WINDOWS // len(store)),
-        ranges=split_ranges(store, split)["val"] if validates and split is not None else None,
-    )  # fmt: skip
+    ranges = split_ranges(store, split)["val"] if validates and split is not None else None
+    origins = find_origins(store, seen, steps, stride=stride or steps, ranges=ranges)
     if not validates and not force:
         origins = _unknown(origins, source)
+    origins = origins.at_most(limit or max(LEAST, WINDOWS // len(store)))
     found = PastForecasts.make(forecaster, how, origins, seed, shown, f"Calibrating {folder.name}").fit()
     if out is None:
         found.save(folder)
@@ -127,20 +126,18 @@ def calibrations_along(model: ModelForecaster, origins: Origins, shown: Progress
     begins = rounds[np.linspace(0, len(rounds), blocks, endpoint=False).round().astype(int)][1:]
     moments = [int(times[origins.rows[origins.rounds == begin]].min()) for begin in begins]
     most = max(LEAST, BEFORE // len(store))
-    found = _unknown(_between(origins, None, first, most), model.source)
+    found = _unknown(_between(origins, None, first), model.source).at_most(most)
     if moments:
-        with suppress(
-            DataError
-        ):  # nothing to forecast between, or nothing that the model does not know: the first one stays
-            later = _between(origins, first, moments[-1] + 1, min(most, len(rounds)))
-            found = found.followed_by(_unknown(later, model.source))
+        with suppress(DataError):  # no window lies between, or the model was trained on them: the first one stays
+            later = _unknown(_between(origins, first, moments[-1] + 1), model.source)
+            found = found.followed_by(later.at_most(min(most, len(rounds))))
     label = f"Calibrating {model.name} on the bars before"
     past = PastForecasts.make(model.forecaster, model.how, found, model.settings.seed, shown, label)
     fitted = {moment: past.fit(moment) for moment in (first - 1, *moments)}
     return Calibrations(tuple(fitted), tuple(fitted.values()))
 
 
-def _between(origins: Origins, begin: int | None, end: int, limit: int) -> Origins:
+def _between(origins: Origins, begin: int | None, end: int) -> Origins:
     """Windows whose forecast bars lie in [begin, end), ns, a horizon apart. DataError: none."""
     store, times = origins.store, np.asarray(origins.store.timestamps)
     bounds = zip(store.offsets[:-1], store.offsets[1:], strict=True)
@@ -149,7 +146,7 @@ def _between(origins: Origins, begin: int | None, end: int, limit: int) -> Origi
         for lo, hi in bounds
     ]
     return find_origins(
-        store, origins.lookback, origins.horizon, stride=origins.horizon, limit=limit, ranges=np.array(ranges, np.int64)
+        store, origins.lookback, origins.horizon, stride=origins.horizon, ranges=np.array(ranges, np.int64)
     )
 
 

@@ -89,9 +89,18 @@ class Origins:
         """The chosen windows."""
         return replace(self, numbers=self.numbers[chosen], rows=self.rows[chosen], rounds=self.rounds[chosen])
 
-    def renumbered(self, rounds: Ints) -> Self:
-        """The same windows with other numbers (W,) of their rounds."""
-        return replace(self, rounds=rounds)
+    def at_most(self, limit: int) -> Self:
+        """The windows of so many rounds, evenly spaced; rounds are counted anew."""
+        every = np.unique(self.rounds)
+        if len(every) <= limit:
+            return self
+        kept = every[np.unique(np.linspace(0, len(every) - 1, limit).round().astype(int))]
+        chosen, nearest = self.take(np.isin(self.rounds, kept)), int(np.diff(kept).min(initial=len(every)))
+        return replace(chosen.counted(), apart=self.apart * nearest)
+
+    def counted(self) -> Self:
+        """The same windows, their rounds numbered without gaps."""
+        return replace(self, rounds=np.unique(self.rounds, return_inverse=True)[1].astype(np.int64))
 
     def followed_by(self, later: Origins) -> Self:
         """These windows and later ones of the same store, whose rounds are counted on."""
@@ -153,10 +162,7 @@ def find_origins(
         raise DataError(_nothing(store, lookback, horizon, start, end))
     slots = np.asarray(store.timestamps)[rows] // _interval(store)
     every = np.unique(slots)
-    places = np.arange(0, len(every), stride)
-    if limit is not None and len(places) > limit:
-        places = places[np.unique(np.linspace(0, len(places) - 1, limit).round().astype(int))]
-    kept, apart = every[places], int(np.diff(places).min(initial=len(every)))
+    kept = every[::stride]
     chosen = np.isin(slots, kept)
     numbers, rows, slots = numbers[chosen], rows[chosen], slots[chosen]
     # Two bars of a symbol in one slot: the later one is the origin.
@@ -164,7 +170,9 @@ def find_origins(
     numbers, rows, slots = numbers[last], rows[last], slots[last]
     rounds = np.searchsorted(kept, slots)
     order = np.lexsort((numbers, rounds))
-    return Origins(store, lookback, horizon, numbers[order], rows[order], rounds[order].astype(np.int64), apart)
+    apart = stride if len(kept) > 1 else len(every)
+    found = Origins(store, lookback, horizon, numbers[order], rows[order], rounds[order].astype(np.int64), apart)
+    return found if limit is None else found.at_most(limit)
 
 
 def _candidates(store: BarStore, lookback: int, horizon: int, start: str | None, end: str | None) -> tuple[Ints, Ints]:

@@ -76,11 +76,10 @@ class PastForecasts:
     @classmethod
     def of(cls, how: ForecastSettings, origins: Origins, found: Sequence[PastForecast | None]) -> Self:
         """From what `past_forecast` made of each window. DataError: too few are left."""
-        kept = origins.take(np.array([one is not None for one in found]))
-        rounds = np.unique(kept.rounds, return_inverse=True)[1].astype(np.int64)
-        _enough(len(kept), int(rounds.max(initial=-1)) + 1, -(-origins.horizon // origins.apart))
+        kept = origins.take(np.array([one is not None for one in found])).counted()
+        _enough(len(kept), int(kept.rounds.max(initial=-1)) + 1, -(-origins.horizon // origins.apart))
         each = tuple(one for one in found if one is not None)
-        return cls(how, kept.renumbered(rounds), each, PoolTerms.of(each, rounds))
+        return cls(how, kept, each, PoolTerms.of(each, kept.rounds))
 
     def fit(self, until: int | None = None) -> Calibration:
         """Blend and bands, from the forecasts whose bars had all come at a moment, ns; None: from all.
