@@ -146,6 +146,17 @@ def test_a_history_with_holes_and_damaged_weights_are_named(forecaster: Forecast
 
 
 def test_repaired_forecasts_say_so(forecaster: Forecaster) -> None:
+@pytest.mark.parametrize("part", ["tokenizer.quant_embed.weight", "predictor.norm.weight"])
+def test_weights_whose_numbers_are_only_compared_are_an_error_when_damaged(forecaster: Forecaster, part: str) -> None:
+    """A sign and a draw would be made of a NaN as of any number."""
+    model, name = part.split(".", 1)
+    getattr(forecaster, model).get_parameter(name).data.flatten()[0] = float("nan")
+    with pytest.raises(DataError, match="weights are damaged"):
+        forecaster.forecast(walk(), horizon=2, paths=2)
+    with pytest.raises(DataError, match="weights are damaged"):
+        forecaster.embed(walk())
+
+
     bars = walk()
     bars.values[:, 4:] = 0  # the model's noise around 0 is negative half of the time
     raw = forecaster.forecast(bars, horizon=6, paths=10)

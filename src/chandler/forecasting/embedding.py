@@ -17,7 +17,7 @@ from chandler.data.reading import load_bars
 from chandler.data.store import BarStore, gather_windows
 from chandler.devices import device_of
 from chandler.errors import ConfigError, DataError
-from chandler.forecasting.engine import block_bytes, default_budget, eval_mode, free_memory, require_int
+from chandler.forecasting.engine import block_bytes, default_budget, eval_mode, free_memory, require_finite, require_int
 from chandler.forecasting.preprocessing import many_series
 from chandler.forecasting.pretrained import ModelPair
 from chandler.progress import Report
@@ -98,14 +98,13 @@ def embed_rows(
             _require_finite(store, starts, values)
             x = torch.as_tensor(normalise(values, length)[0]).to(device)
             stamps = torch.as_tensor(gather_windows(store.stamps, starts, length)).to(device)
-            s1, s2 = models.tokenizer.encode(x)
+            unit = models.tokenizer.unit(x)
+            require_finite(bool(unit.isfinite().all()))
+            s1, s2 = models.tokenizer.ids(unit)
             made[begin : begin + size] = models.predictor.hidden(s1, s2, stamps)[:, -1].float().cpu().numpy()
             if report is not None:
                 report(min(begin + size, len(rows)), len(rows))
-    if not np.isfinite(made).all():
-        raise DataError(
-            "the model gave values that are not finite. Its weights are damaged: load the checkpoint again, or an earlier one."
-        )
+    require_finite(bool(np.isfinite(made).all()))
     return made
 
 
