@@ -232,10 +232,46 @@ def test_paths_begin_at_the_last_close(forecaster: Forecaster, horizon: int) -> 
     np.testing.assert_array_equal(moved.paths[..., 4:], plain.paths[..., 4:])
 
 
-@pytest.mark.parametrize("decoded", [0.0, -1.0, float("nan")])
-def test_a_decoded_close_that_is_no_price_moves_nothing(decoded: float) -> None:
-    paths = np.ones((2, 3, 6))
-    assert np.array_equal(anchored(paths, decoded, 5.0), paths)
+@pytest.mark.parametrize("decoded", [8.0, 5.0, 4.0])
+def test_what_is_little_is_a_factor(decoded: float) -> None:
+    paths = np.random.default_rng(0).random((2, 20, 6))
+    factor = (5.0 / decoded) ** 0.5 ** (np.arange(20) / HALF_LIFE)
+    moved = anchored(paths, decoded, 5.0)
+    assert np.array_equal(moved[..., :4], paths[..., :4] * factor[:, None])
+    assert np.array_equal(moved[..., 4:], paths[..., 4:])
+
+
+@pytest.mark.parametrize("decoded", [3.9, 1.0, 0.0, -1.0])
+def test_what_is_much_is_added(decoded: float) -> None:
+    """A factor would be any number: the spread stays that of the model, and the first bar is still near the last close."""
+    paths = decoded + np.random.default_rng(0).normal(size=(200, 20, 6))
+    moved = anchored(paths, decoded, 5.0)
+    left = 0.5 ** (np.arange(20) / HALF_LIFE)
+    np.testing.assert_allclose(
+        moved[..., :4] - paths[..., :4], np.broadcast_to(((5 - decoded) * left)[:, None], (200, 20, 4))
+    )
+    np.testing.assert_allclose(moved[..., :4].std(axis=0), paths[..., :4].std(axis=0))
+    assert abs(np.median(moved[:, 0, 3]) - 5) < 0.3
+    assert (moved[..., :4][paths[..., :4] > 0] > 0).all()
+    assert np.array_equal(moved[..., 4:], paths[..., 4:])
+
+
+def test_a_crash_multiplies_no_spread() -> None:
+    """As the tokenizer errs there: some 15% of the window's deviation, which is several times the last close."""
+    nano, rng = Forecaster.from_pretrained("chandler-nano", device="cpu"), np.random.default_rng(113)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.02, 128)))
+    close = np.r_[close, 0.3 * close[-1] * np.exp(np.cumsum(rng.normal(0, 0.04, 30)))]
+    open_ = np.r_[close[0], close[:-1]]
+    high, low = np.maximum(open_, close) * 1.002, np.minimum(open_, close) * 0.998
+    named = {"open": open_, "high": high, "low": low, "close": close}
+    volume = 100 * np.random.default_rng(13).random(len(close))
+    times = pd.bdate_range("2024-01-01", periods=len(close))
+    bars = Bars.from_frame(pd.DataFrame({"timestamp": times, **named, "volume": volume}))
+    plain, moved = (nano.forecast(bars, horizon=2, paths=30, anchor=anchor, progress=False) for anchor in (False, True))
+    spread = plain.paths[:, 0, 3].std()
+    assert abs(np.median(plain.paths[:, 0, 3]) / close[-1] - 1) > 0.3  # else nothing is shown
+    assert abs(np.median(moved.paths[:, 0, 3]) / close[-1] - 1) < 0.3
+    assert moved.paths[:, 0, 3].std() == pytest.approx(spread)
 
 
 def test_bfloat16_keeps_most_paths_and_an_unknown_format_is_refused(forecaster: Forecaster) -> None:
