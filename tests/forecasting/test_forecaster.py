@@ -30,7 +30,7 @@ from chandler.forecasting.engine.prompts import Prompt
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.forecasting.forecaster import Forecaster
 from chandler.forecasting.preprocessing import prepare_series
-from chandler.forecasting.pretrained import RELEASES
+from chandler.forecasting.pretrained import RELEASES, model_parts
 from chandler.forecasting.settings import ForecastSettings, Precision
 from chandler.nn.predictor import Kronos, PredictorConfig
 from chandler.nn.tokenizer import KronosTokenizer, TokenizerConfig
@@ -671,6 +671,19 @@ def test_a_run_folder_and_a_pair_are_the_same(forecaster: Forecaster, run_folder
         loaded = Forecaster.from_pretrained(source, device="cpu", max_context=CONTEXT)
         assert np.array_equal(loaded.forecast(walk(), horizon=4, paths=3).paths, expected)
     assert Forecaster.from_pretrained(run_folder, device="cpu").max_context == 512
+
+
+@pytest.mark.parametrize("sign", ["+", ","])
+def test_a_text_names_one_place_or_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: str) -> None:
+    """What is there comes first: names of folders may hold the signs."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a+b,c", "t", "p,q+r"):
+        Path(name).mkdir()
+    assert model_parts("a+b,c") == ["a+b,c"]
+    assert model_parts(f"t{sign}p,q+r") == ["t", "p,q+r"]
+    assert model_parts(f"t{sign}t") == ["t", "t"]
+    assert model_parts(f"me/tokenizer{sign}me/predictor") == ["me/tokenizer", "me/predictor"]
+    assert model_parts("NeoQuasar/Kronos-small") == ["NeoQuasar/Kronos-small"]
 
 
 def test_a_run_folder_says_how_it_wants_to_be_used(run_folder: Path) -> None:

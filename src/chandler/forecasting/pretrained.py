@@ -74,6 +74,21 @@ class ModelPair:
 
 
 def load_models(
+def model_parts(source: str) -> list[str]:
+    """The one or two places that a text names: what is there by this name, or TOKENIZER+PREDICTOR (or with a comma).
+
+    Names of folders may hold both signs: of several ways to cut the text the one counts of which both parts are there.
+    """
+
+    def there(place: str) -> bool:
+        return Path(place).expanduser().exists()
+
+    if there(source):
+        return [source]
+    pairs = [[source[: sign.start()], source[sign.end() :]] for sign in re.finditer("[+,]", source)]
+    return next((pair for pair in pairs if all(map(there, pair))), re.split("[+,]", source))
+
+
     source: str | Path | Sequence[str | Path],
     *,
     revision: str | None = None,
