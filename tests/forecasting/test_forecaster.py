@@ -29,6 +29,7 @@ from chandler.forecasting.engine.planning import Overflow
 from chandler.forecasting.engine.prompts import Prompt
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.forecasting.forecaster import Forecaster
+from chandler.forecasting.paths import seeds_per_series
 from chandler.forecasting.preprocessing import prepare_series
 from chandler.forecasting.pretrained import RELEASES, model_parts
 from chandler.forecasting.settings import ForecastSettings, Precision
@@ -332,6 +333,22 @@ def test_few_paths_are_the_first_of_many(forecaster: Forecaster) -> None:
     many = forecaster.forecast(walk(), horizon=6, paths=20).paths
     few = forecaster.forecast(walk(), horizon=6, paths=4).paths
     np.testing.assert_allclose(few, many[:4], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "seeds", [np.array([7, 9]), pd.Series([7, 9], index=["A", "B"]), (7, np.int64(9)), range(7, 11, 2)]
+)
+def test_seeds_come_in_any_sequence_of_whole_numbers(seeds: Any) -> None:
+    found = seeds_per_series(seeds, 2)
+    assert found == [7, 9]
+    assert all(type(one) is int for one in found)
+    assert seeds_per_series(np.int64(7), 2) == seeds_per_series(np.array(7), 2) == [7, 7]
+
+
+@pytest.mark.parametrize("seeds", ["12", 1.0, None, [1, 2.5], np.array([1.0, 2.0]), {1, 2}, [True, 2], [1, -2]])
+def test_other_seeds_are_refused_in_words(seeds: Any) -> None:
+    with pytest.raises(ConfigError, match="seed must be a whole number >= 0, found"):
+        seeds_per_series(seeds, 2)
 
 
 def test_a_series_is_forecast_the_same_alone_and_among_others(forecaster: Forecaster) -> None:
