@@ -296,6 +296,12 @@ def test_bfloat16_keeps_most_paths_and_an_unknown_format_is_refused(forecaster: 
         forecaster.forecast(walk(), horizon=2, paths=1, precision="float16")  # type: ignore[arg-type]
 
 
+def test_a_predictor_that_its_owner_rounded_is_refused(forecaster: Forecaster) -> None:
+    forecaster.predictor.bfloat16()
+    with pytest.raises(ConfigError, match=r'this predictor are bfloat16.* precision="bfloat16"'):
+        forecaster.forecast(walk(), horizon=2, paths=1)
+
+
 def test_the_command_takes_every_precision() -> None:
     listed = get_args(forecast.__annotations__["precision"])[0]
     assert get_args(listed) == get_args(Precision)
