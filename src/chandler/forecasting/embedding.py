@@ -18,6 +18,7 @@ from chandler.data.store import BarStore, gather_windows
 from chandler.devices import device_of
 from chandler.errors import ConfigError, DataError
 from chandler.forecasting.engine import block_bytes, default_budget, eval_mode, free_memory, require_finite, require_int
+from chandler.forecasting.forecast import needs_utc
 from chandler.forecasting.preprocessing import many_series
 from chandler.forecasting.pretrained import ModelPair
 from chandler.progress import Report
@@ -113,7 +114,7 @@ def embedding_table(store: BarStore, numbers: Ints, rows: Ints, states: NDArray[
 
     Times are naive where no symbol has a zone, in the zone where all have the same, else in UTC.
     """
-    zones = set(store.zones)
+    zones = {store.zones[number] for number in np.unique(numbers)}
     times = pd.DatetimeIndex(np.asarray(store.timestamps)[rows].view("M8[ns]"))
     if zones != {None}:
         times = times.tz_localize("UTC")
@@ -141,6 +142,7 @@ def embed(
         if not len(rows):
             raise DataError(f"{told} Lower lookback, or give more history.")
         warnings.warn(told, stacklevel=3)
+    needs_utc({store.symbols[number]: store.zones[number] for number in np.unique(numbers)})  # refused before the work
     states = embed_rows(models, store, rows, lookback, memory_budget, report)
     return embedding_table(store, numbers, rows, states)
 

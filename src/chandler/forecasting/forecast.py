@@ -302,6 +302,6 @@ def needs_utc(zones: Mapping[str, Any]) -> bool:
         naive = next(symbol for symbol, zone in zones.items() if zone is None)
         raise DataError(
             f"{naive}: its timestamps have no time zone while other symbols' have one ({', '.join(found)}). "
-            "Localise all of them, or write one frame per symbol."
+            "Localise all of them, or make one frame per symbol."
         )
     return len(found) > 1

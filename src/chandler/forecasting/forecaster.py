@@ -428,7 +428,7 @@ class Forecaster:
 
         Raises:
             ConfigError: an impossible setting, or not even one window fits in memory.
-            DataError: no symbol has history enough, or values that are not finite.
+            DataError: no symbol has history enough, times with a zone beside times without, or values that are not finite.
         """
         lookback = None if lookback is None else require_int("lookback", lookback, MIN_HISTORY)
         with patient_bar("Embedding", progress) as report:
