@@ -146,7 +146,6 @@ def test_a_history_with_holes_and_damaged_weights_are_named(forecaster: Forecast
         forecaster.forecast(walk(), horizon=2, paths=2)
 
 
-def test_repaired_forecasts_say_so(forecaster: Forecaster) -> None:
 @pytest.mark.parametrize("part", ["tokenizer.quant_embed.weight", "predictor.norm.weight"])
 def test_weights_whose_numbers_are_only_compared_are_an_error_when_damaged(forecaster: Forecaster, part: str) -> None:
     """A sign and a draw would be made of a NaN as of any number."""
@@ -158,6 +157,7 @@ def test_weights_whose_numbers_are_only_compared_are_an_error_when_damaged(forec
         forecaster.embed(walk())
 
 
+def test_repaired_forecasts_say_so(forecaster: Forecaster) -> None:
     bars = walk()
     bars.values[:, 4:] = 0  # the model's noise around 0 is negative half of the time
     raw = forecaster.forecast(bars, horizon=6, paths=10)
@@ -335,12 +335,6 @@ def test_each_series_may_have_a_seed_of_its_own(forecaster: Forecaster) -> None:
         forecaster.forecast_many(series, horizon=6, paths=4, seed=[1, 2, 3])
 
 
-def test_few_paths_are_the_first_of_many(forecaster: Forecaster) -> None:
-    many = forecaster.forecast(walk(), horizon=6, paths=20).paths
-    few = forecaster.forecast(walk(), horizon=6, paths=4).paths
-    np.testing.assert_allclose(few, many[:4], rtol=1e-5)
-
-
 @pytest.mark.parametrize(
     "seeds", [np.array([7, 9]), pd.Series([7, 9], index=["A", "B"]), (7, np.int64(9)), range(7, 11, 2)]
 )
@@ -355,6 +349,12 @@ def test_seeds_come_in_any_sequence_of_whole_numbers(seeds: Any) -> None:
 def test_other_seeds_are_refused_in_words(seeds: Any) -> None:
     with pytest.raises(ConfigError, match="seed must be a whole number >= 0, found"):
         seeds_per_series(seeds, 2)
+
+
+def test_few_paths_are_the_first_of_many(forecaster: Forecaster) -> None:
+    many = forecaster.forecast(walk(), horizon=6, paths=20).paths
+    few = forecaster.forecast(walk(), horizon=6, paths=4).paths
+    np.testing.assert_allclose(few, many[:4], rtol=1e-5)
 
 
 def test_a_series_is_forecast_the_same_alone_and_among_others(forecaster: Forecaster) -> None:
@@ -707,6 +707,19 @@ def test_a_text_names_one_place_or_two(tmp_path: Path, monkeypatch: pytest.Monke
     assert model_parts(f"t{sign}t") == ["t", "t"]
     assert model_parts(f"me/tokenizer{sign}me/predictor") == ["me/tokenizer", "me/predictor"]
     assert model_parts("NeoQuasar/Kronos-small") == ["NeoQuasar/Kronos-small"]
+
+
+def test_a_record_of_somebody_else_s_is_not_replaced(forecaster: Forecaster, tmp_path: Path) -> None:
+    forecaster.save_pretrained(tmp_path)
+    record = tmp_path / "tokenizer" / "exposure.json"
+    for foreign in ('{"mine": 1}', "not even JSON"):
+        record.write_text(foreign)
+        with pytest.raises(CheckpointError, match=r"holds a tokenizer/exposure\.json that is no record"):
+            forecaster.save_pretrained(tmp_path)
+        assert record.read_text() == foreign
+    record.write_text('{"seen": [], "unknown": true}')
+    forecaster.save_pretrained(tmp_path)
+    assert not record.exists()
 
 
 def test_a_run_folder_says_how_it_wants_to_be_used(run_folder: Path) -> None:
