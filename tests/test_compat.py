@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from chandler.compat import InputError, Kronos, KronosPredictor, KronosTokenizer, auto_regressive_inference
-from chandler.errors import ChandlerError, ConfigError
+from chandler.errors import ChandlerError, ConfigError, DataError
 from chandler.forecasting.forecaster import Forecaster
 
 COLUMNS = ["open", "high", "low", "close", "volume", "amount"]
@@ -379,6 +379,14 @@ def test_arrays_that_cannot_be_continued(kronos: KronosPredictor, change: dict, 
     given |= {name: edit(given[name]) for name, edit in change.items()}
     with pytest.raises(InputError, match=says):
         kronos.generate(given["x"], given["p"], given["y"], 3)
+
+
+@pytest.mark.parametrize("part", ["model.transformer.0.ffn.w2", "tokenizer.quant_embed", "tokenizer.head"])
+def test_damaged_weights_are_an_error(kronos: KronosPredictor, part: str) -> None:
+    owner, name = part.split(".", 1)
+    getattr(kronos, owner).get_submodule(name).weight.data[0, 0] = np.nan
+    with pytest.raises(DataError, match="weights are damaged"):
+        kronos.generate(np.zeros((2, 8, 6)), np.ones((2, 8, 5)), np.ones((2, 3, 5)), 3, verbose=False)
 
 
 def test_models_trained_here_forecast_at_once_everywhere(

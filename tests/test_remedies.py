@@ -422,7 +422,7 @@ OF_MODELS = {
     "temperature": (f"{FORECAST} --temperature 0", "1.0 is neutral", "--temperature 1.0"),
     "memory": (f"{FORECAST} --memory 0", "raise the budget (--memory)", "--memory 50"),
     "device": (f"{FORECAST} --device cuda:99", "Try auto or cpu", "--device cpu"),
-    "pair": (f"{FORECAST} --model run/predictor", "the pair TOKENIZER,PREDICTOR", "--model run/tokenizer,run/predictor"),
+    "pair": (f"{FORECAST} --model run/predictor", "the pair TOKENIZER+PREDICTOR", "--model run/tokenizer+run/predictor"),
     "wrong way round": (
         f"{FORECAST} --model run/predictor,run/tokenizer", "give the folder or repository of the tokenizer",
         "--model run/tokenizer,run/predictor",

@@ -112,6 +112,9 @@ def test_forecast_writes_paths_and_a_picture(run: Path, bars: Path, capsys: pyte
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert chandler(*command[:-4], "--out", run.parent / "f.csv") == 0
     assert pd.read_csv(run.parent / "f.csv")["close"].to_numpy() == pytest.approx(frame["close"].to_numpy())
+    pair = [f"{run}/tokenizer{sign}{run}/predictor" for sign in "+,"]
+    for model in pair:
+        assert chandler("forecast", bars, "--model", model, "--horizon", "1", "--paths", "1") == 0
 
 
 def test_forecast_goes_by_the_calendar_of_the_run_or_by_another(

@@ -112,6 +112,8 @@ def test_times_keep_the_zone_that_symbols_share(forecaster: Forecaster, store: B
     assert str(same.index.levels[1].tz) == "Asia/Tokyo"
     assert str(mixed.index.levels[1].tz) == "UTC"
     assert same.index[0][1] == mixed.index[0][1]
+    with pytest.raises(DataError, match=r"AAPL: its timestamps have no time zone while other symbols' have one"):
+        forecaster.embed([zoned("Asia/Tokyo", "IBM"), store["AAPL"]], every=40, lookback=LOOKBACK)
 
 
 def test_models_in_train_mode_are_embedded_without_dropout(

@@ -246,6 +246,19 @@ def test_two_symbols_do_not_share_a_picture(tmp_path: Path) -> None:
     assert all(path.is_file() for path in written)
 
 
+def test_pictures_of_symbols_that_differ_in_capitals_alone_differ_in_more(tmp_path: Path) -> None:
+    """Many file systems do not tell them apart."""
+    written = write_plots([made_up(symbol=name) for name in ("aB", "AB", "Ab")], tmp_path / "f.svg")
+    assert [path.name for path in written] == ["f-aB.svg", "f-AB-2.svg", "f-Ab-3.svg"]
+
+
+def test_a_picture_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
+    for name in ("f.xyz", "f.html"):
+        with pytest.raises(ConfigError, match=rf"{name}: the name must end in \.png, \.svg or \.pdf; .* plot_html"):
+            made_up().plot(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_picture_that_cannot_be_drawn_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "f.png"
     made_up().plot(path)

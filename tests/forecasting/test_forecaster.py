@@ -29,8 +29,9 @@ from chandler.forecasting.engine.planning import Overflow
 from chandler.forecasting.engine.prompts import Prompt
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.forecasting.forecaster import Forecaster
+from chandler.forecasting.paths import seeds_per_series
 from chandler.forecasting.preprocessing import prepare_series
-from chandler.forecasting.pretrained import RELEASES
+from chandler.forecasting.pretrained import RELEASES, model_parts
 from chandler.forecasting.settings import ForecastSettings, Precision
 from chandler.nn.predictor import Kronos, PredictorConfig
 from chandler.nn.tokenizer import KronosTokenizer, TokenizerConfig
@@ -145,6 +146,17 @@ def test_a_history_with_holes_and_damaged_weights_are_named(forecaster: Forecast
         forecaster.forecast(walk(), horizon=2, paths=2)
 
 
+@pytest.mark.parametrize("part", ["tokenizer.quant_embed.weight", "predictor.norm.weight"])
+def test_weights_whose_numbers_are_only_compared_are_an_error_when_damaged(forecaster: Forecaster, part: str) -> None:
+    """A sign and a draw would be made of a NaN as of any number."""
+    model, name = part.split(".", 1)
+    getattr(forecaster, model).get_parameter(name).data.flatten()[0] = float("nan")
+    with pytest.raises(DataError, match="weights are damaged"):
+        forecaster.forecast(walk(), horizon=2, paths=2)
+    with pytest.raises(DataError, match="weights are damaged"):
+        forecaster.embed(walk())
+
+
 def test_repaired_forecasts_say_so(forecaster: Forecaster) -> None:
     bars = walk()
     bars.values[:, 4:] = 0  # the model's noise around 0 is negative half of the time
@@ -221,10 +233,46 @@ def test_paths_begin_at_the_last_close(forecaster: Forecaster, horizon: int) -> 
     np.testing.assert_array_equal(moved.paths[..., 4:], plain.paths[..., 4:])
 
 
-@pytest.mark.parametrize("decoded", [0.0, -1.0, float("nan")])
-def test_a_decoded_close_that_is_no_price_moves_nothing(decoded: float) -> None:
-    paths = np.ones((2, 3, 6))
-    assert np.array_equal(anchored(paths, decoded, 5.0), paths)
+@pytest.mark.parametrize("decoded", [8.0, 5.0, 4.0])
+def test_what_is_little_is_a_factor(decoded: float) -> None:
+    paths = np.random.default_rng(0).random((2, 20, 6))
+    factor = (5.0 / decoded) ** 0.5 ** (np.arange(20) / HALF_LIFE)
+    moved = anchored(paths, decoded, 5.0)
+    assert np.array_equal(moved[..., :4], paths[..., :4] * factor[:, None])
+    assert np.array_equal(moved[..., 4:], paths[..., 4:])
+
+
+@pytest.mark.parametrize("decoded", [3.9, 1.0, 0.0, -1.0])
+def test_what_is_much_is_added(decoded: float) -> None:
+    """A factor would be any number: the spread stays that of the model, and the first bar is still near the last close."""
+    paths = decoded + np.random.default_rng(0).normal(size=(200, 20, 6))
+    moved = anchored(paths, decoded, 5.0)
+    left = 0.5 ** (np.arange(20) / HALF_LIFE)
+    np.testing.assert_allclose(
+        moved[..., :4] - paths[..., :4], np.broadcast_to(((5 - decoded) * left)[:, None], (200, 20, 4))
+    )
+    np.testing.assert_allclose(moved[..., :4].std(axis=0), paths[..., :4].std(axis=0))
+    assert abs(np.median(moved[:, 0, 3]) - 5) < 0.3
+    assert (moved[..., :4][paths[..., :4] > 0] > 0).all()
+    assert np.array_equal(moved[..., 4:], paths[..., 4:])
+
+
+def test_a_crash_multiplies_no_spread() -> None:
+    """As the tokenizer errs there: some 15% of the window's deviation, which is several times the last close."""
+    nano, rng = Forecaster.from_pretrained("chandler-nano", device="cpu"), np.random.default_rng(113)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.02, 128)))
+    close = np.r_[close, 0.3 * close[-1] * np.exp(np.cumsum(rng.normal(0, 0.04, 30)))]
+    open_ = np.r_[close[0], close[:-1]]
+    high, low = np.maximum(open_, close) * 1.002, np.minimum(open_, close) * 0.998
+    named = {"open": open_, "high": high, "low": low, "close": close}
+    volume = 100 * np.random.default_rng(13).random(len(close))
+    times = pd.bdate_range("2024-01-01", periods=len(close))
+    bars = Bars.from_frame(pd.DataFrame({"timestamp": times, **named, "volume": volume}))
+    plain, moved = (nano.forecast(bars, horizon=2, paths=30, anchor=anchor, progress=False) for anchor in (False, True))
+    spread = plain.paths[:, 0, 3].std()
+    assert abs(np.median(plain.paths[:, 0, 3]) / close[-1] - 1) > 0.3  # else nothing is shown
+    assert abs(np.median(moved.paths[:, 0, 3]) / close[-1] - 1) < 0.3
+    assert moved.paths[:, 0, 3].std() == pytest.approx(spread)
 
 
 def test_bfloat16_keeps_most_paths_and_an_unknown_format_is_refused(forecaster: Forecaster) -> None:
@@ -246,6 +294,12 @@ def test_bfloat16_keeps_most_paths_and_an_unknown_format_is_refused(forecaster: 
         assert 0.5 < whole_bytes < 1
     with pytest.raises(ConfigError, match="precision"):
         forecaster.forecast(walk(), horizon=2, paths=1, precision="float16")  # type: ignore[arg-type]
+
+
+def test_a_predictor_that_its_owner_rounded_is_refused(forecaster: Forecaster) -> None:
+    forecaster.predictor.bfloat16()
+    with pytest.raises(ConfigError, match=r'this predictor are bfloat16.* precision="bfloat16"'):
+        forecaster.forecast(walk(), horizon=2, paths=1)
 
 
 def test_the_command_takes_every_precision() -> None:
@@ -279,6 +333,22 @@ def test_each_series_may_have_a_seed_of_its_own(forecaster: Forecaster) -> None:
         np.testing.assert_allclose(one.paths, other.paths, rtol=1e-6)
     with pytest.raises(ConfigError, match="2 series, found 3 seeds"):
         forecaster.forecast_many(series, horizon=6, paths=4, seed=[1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    "seeds", [np.array([7, 9]), pd.Series([7, 9], index=["A", "B"]), (7, np.int64(9)), range(7, 11, 2)]
+)
+def test_seeds_come_in_any_sequence_of_whole_numbers(seeds: Any) -> None:
+    found = seeds_per_series(seeds, 2)
+    assert found == [7, 9]
+    assert all(type(one) is int for one in found)
+    assert seeds_per_series(np.int64(7), 2) == seeds_per_series(np.array(7), 2) == [7, 7]
+
+
+@pytest.mark.parametrize("seeds", ["12", 1.0, None, [1, 2.5], np.array([1.0, 2.0]), {1, 2}, [True, 2], [1, -2]])
+def test_other_seeds_are_refused_in_words(seeds: Any) -> None:
+    with pytest.raises(ConfigError, match="seed must be a whole number >= 0, found"):
+        seeds_per_series(seeds, 2)
 
 
 def test_few_paths_are_the_first_of_many(forecaster: Forecaster) -> None:
@@ -624,6 +694,32 @@ def test_a_run_folder_and_a_pair_are_the_same(forecaster: Forecaster, run_folder
         loaded = Forecaster.from_pretrained(source, device="cpu", max_context=CONTEXT)
         assert np.array_equal(loaded.forecast(walk(), horizon=4, paths=3).paths, expected)
     assert Forecaster.from_pretrained(run_folder, device="cpu").max_context == 512
+
+
+@pytest.mark.parametrize("sign", ["+", ","])
+def test_a_text_names_one_place_or_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: str) -> None:
+    """What is there comes first: names of folders may hold the signs."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a+b,c", "t", "p,q+r"):
+        Path(name).mkdir()
+    assert model_parts("a+b,c") == ["a+b,c"]
+    assert model_parts(f"t{sign}p,q+r") == ["t", "p,q+r"]
+    assert model_parts(f"t{sign}t") == ["t", "t"]
+    assert model_parts(f"me/tokenizer{sign}me/predictor") == ["me/tokenizer", "me/predictor"]
+    assert model_parts("NeoQuasar/Kronos-small") == ["NeoQuasar/Kronos-small"]
+
+
+def test_a_record_of_somebody_else_s_is_not_replaced(forecaster: Forecaster, tmp_path: Path) -> None:
+    forecaster.save_pretrained(tmp_path)
+    record = tmp_path / "tokenizer" / "exposure.json"
+    for foreign in ('{"mine": 1}', "not even JSON"):
+        record.write_text(foreign)
+        with pytest.raises(CheckpointError, match=r"holds a tokenizer/exposure\.json that is no record"):
+            forecaster.save_pretrained(tmp_path)
+        assert record.read_text() == foreign
+    record.write_text('{"seen": [], "unknown": true}')
+    forecaster.save_pretrained(tmp_path)
+    assert not record.exists()
 
 
 def test_a_run_folder_says_how_it_wants_to_be_used(run_folder: Path) -> None:

@@ -22,7 +22,7 @@ def forecast(
         str,
         Option(
             help="A run folder, chandler-nano (bundled), a repository (NeoQuasar/Kronos-small, me/my-repo), or "
-            "TOKENIZER,PREDICTOR."
+            "TOKENIZER+PREDICTOR."
         ),
     ] = "chandler-nano",
     horizon: Annotated[int, Option(help="Bars to forecast.")] = 24,
@@ -101,6 +101,7 @@ def forecast(
         ForecastSettings,
         Sampling,
         TableRow,
+        model_parts,
         table_text,
         write_plots,
         write_table,
@@ -130,8 +131,8 @@ def forecast(
             raise ConfigError(f"{target}: this is a folder. Give the name of a file.")
     kept = None if journal is None else Journal(journal)
     calendar = known_calendar(calendar)
-    pair = model.split(",")
-    named = pair if len(pair) == 2 else model
+    parts = model_parts(model)
+    named = parts if len(parts) == 2 else model
     forecaster = Forecaster.from_pretrained(named, device="cpu" if spread else device)
     settings = SourceSettings(path=source_of(data) or [], **source.given())
     read = {"DATA": opened(settings.path)}

@@ -56,8 +56,7 @@ def as_typed(message: str, command: str) -> str:
     message = re.sub(rf"({KEYWORD}) \(--[a-z-]+\)", r"\1", message)  # where both spellings are given, one is enough
     message = re.sub(rf"{KEYWORD}(?:, {KEYWORD})*", lambda found: _typed(found[0], command, data), message)
     message = re.sub(r"load it with \w+\.from_pretrained, or ", "", message)
-    pair = "TOKENIZER,PREDICTOR" if command == "forecast" else "TOKENIZER+PREDICTOR"
-    return message.replace("(tokenizer, predictor)", pair)
+    return message.replace("(tokenizer, predictor)", "TOKENIZER+PREDICTOR")
 
 
 def _typed(keywords: str, command: str, data: str) -> str:

@@ -33,6 +33,7 @@ from chandler.forecasting.pretrained import (
     ModelPair,
     is_usage,
     load_models,
+    model_parts,
     recommended_settings,
     usage_text,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "is_usage",
     "load_models",
     "model_hash",
+    "model_parts",
     "needs_utc",
     "prepare_series",
     "read_times",

@@ -17,7 +17,8 @@ from chandler.data.reading import load_bars
 from chandler.data.store import BarStore, gather_windows
 from chandler.devices import device_of
 from chandler.errors import ConfigError, DataError
-from chandler.forecasting.engine import block_bytes, default_budget, eval_mode, free_memory, require_int
+from chandler.forecasting.engine import block_bytes, default_budget, eval_mode, free_memory, require_finite, require_int
+from chandler.forecasting.forecast import needs_utc
 from chandler.forecasting.preprocessing import many_series
 from chandler.forecasting.pretrained import ModelPair
 from chandler.progress import Report
@@ -98,14 +99,13 @@ def embed_rows(
             _require_finite(store, starts, values)
             x = torch.as_tensor(normalise(values, length)[0]).to(device)
             stamps = torch.as_tensor(gather_windows(store.stamps, starts, length)).to(device)
-            s1, s2 = models.tokenizer.encode(x)
+            unit = models.tokenizer.unit(x)
+            require_finite(bool(unit.isfinite().all()))
+            s1, s2 = models.tokenizer.ids(unit)
             made[begin : begin + size] = models.predictor.hidden(s1, s2, stamps)[:, -1].float().cpu().numpy()
             if report is not None:
                 report(min(begin + size, len(rows)), len(rows))
-    if not np.isfinite(made).all():
-        raise DataError(
-            "the model gave values that are not finite. Its weights are damaged: load the checkpoint again, or an earlier one."
-        )
+    require_finite(bool(np.isfinite(made).all()))
     return made
 
 
@@ -114,7 +114,7 @@ def embedding_table(store: BarStore, numbers: Ints, rows: Ints, states: NDArray[
 
     Times are naive where no symbol has a zone, in the zone where all have the same, else in UTC.
     """
-    zones = set(store.zones)
+    zones = {store.zones[number] for number in np.unique(numbers)}
     times = pd.DatetimeIndex(np.asarray(store.timestamps)[rows].view("M8[ns]"))
     if zones != {None}:
         times = times.tz_localize("UTC")
@@ -142,6 +142,7 @@ def embed(
         if not len(rows):
             raise DataError(f"{told} Lower lookback, or give more history.")
         warnings.warn(told, stacklevel=3)
+    needs_utc({store.symbols[number]: store.zones[number] for number in np.unique(numbers)})  # refused before the work
     states = embed_rows(models, store, rows, lookback, memory_budget, report)
     return embedding_table(store, numbers, rows, states)
 

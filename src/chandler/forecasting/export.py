@@ -109,14 +109,15 @@ def write_table(forecasts: Sequence[Forecast], path: Path) -> Path:
 
 def write_plots(forecasts: Sequence[Forecast], path: Path) -> list[Path]:
     """A candle chart per symbol, a picture or an .html page: `path` itself for one, name-SYMBOL.suffix for several, with
-    a number where two symbols would share a file."""
+    a number where two symbols would share a file: also one that does not tell capitals from small letters."""
     written: list[Path] = []
+    taken: set[str] = set()
     for forecast in forecasts:
         target = path
         if len(forecasts) > 1:
             safe = re.sub(r"[^\w.-]+", "_", forecast.symbol)
             target, number = path.with_name(f"{path.stem}-{safe}{path.suffix}"), 1
-            while target in written:
+            while str(target).casefold() in taken:
                 number += 1
                 target = path.with_name(f"{path.stem}-{safe}-{number}{path.suffix}")
         try:
@@ -128,4 +129,5 @@ def write_plots(forecasts: Sequence[Forecast], path: Path) -> list[Path]:
         except OSError as error:
             raise ConfigError(f"{target}: cannot be written ({error.strerror or error}).") from error
         written.append(target)
+        taken.add(str(target).casefold())
     return written

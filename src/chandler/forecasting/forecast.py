@@ -223,7 +223,7 @@ class Forecast:
         """Draw the history as candles, then mean and band of the forecast close, and optionally what came true.
 
         Args:
-            path: file to write (.png, .svg, .pdf); None only returns the figure.
+            path: file to write (.png, .svg, .pdf, and what else matplotlib writes); None only returns the figure.
             truth: bars, or a frame that `Bars.from_frame` accepts, that hold the forecast's timestamps; what lies
                 outside them is not drawn.
             band: share of the paths inside the band at each bar, in (0, 1).
@@ -233,7 +233,7 @@ class Forecast:
             The matplotlib figure.
 
         Raises:
-            ConfigError: an impossible `band` or `history_rows`.
+            ConfigError: an impossible `band` or `history_rows`, or a file of another kind.
             DataError: a truth without any of the forecast's timestamps.
         """
         from chandler.forecasting.plots import Picture, draw_forecast  # matplotlib is slow to import
@@ -242,8 +242,11 @@ class Forecast:
         picture = Picture(self.symbol, self.history, self.timestamps, close, truth, band, history_rows)
         figure = draw_forecast(picture, self.model)
         if path is not None:
+            kind = Path(path).suffix.lstrip(".").lower() or "png"
+            if kind not in figure.canvas.get_supported_filetypes():
+                raise ConfigError(f"{path}: the name must end in .png, .svg or .pdf; a page (.html) is plot_html's.")
             with atomic_file(Path(path)) as scratch:
-                figure.savefig(scratch, format=Path(path).suffix.lstrip(".").lower() or "png")
+                figure.savefig(scratch, format=kind)
         return figure
 
     def figure(
@@ -302,6 +305,6 @@ def needs_utc(zones: Mapping[str, Any]) -> bool:
         naive = next(symbol for symbol, zone in zones.items() if zone is None)
         raise DataError(
             f"{naive}: its timestamps have no time zone while other symbols' have one ({', '.join(found)}). "
-            "Localise all of them, or write one frame per symbol."
+            "Localise all of them, or make one frame per symbol."
         )
     return len(found) > 1

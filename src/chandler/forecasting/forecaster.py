@@ -21,7 +21,7 @@ from chandler.errors import ConfigError
 from chandler.forecasting.anchor import anchored
 from chandler.forecasting.calibration import Calibration, required
 from chandler.forecasting.embedding import embed, embed_rows
-from chandler.forecasting.engine import Overflow, Sampling, require_int
+from chandler.forecasting.engine import Overflow, Sampling, require_finite, require_int
 from chandler.forecasting.forecast import Forecast
 from chandler.forecasting.paths import require_room, sample_paths, seeds_per_series
 from chandler.forecasting.preprocessing import (
@@ -279,7 +279,8 @@ class Forecaster:
 
         Raises:
             ConfigError: an impossible setting, or a forecast that does not fit in memory.
-            DataError: fewer than 2 rows, several symbols, timestamps that do not fit, or an unknown calendar.
+            DataError: fewer than 2 rows, several symbols, timestamps that do not fit, an unknown calendar, or weights that
+                give numbers that are not finite.
         """
         settings = ForecastSettings(
             paths, Sampling(temperature, top_k, top_p), lookback, overflow, precision, memory_budget, calendar, repair,
@@ -427,7 +428,7 @@ class Forecaster:
 
         Raises:
             ConfigError: an impossible setting, or not even one window fits in memory.
-            DataError: no symbol has history enough, or values that are not finite.
+            DataError: no symbol has history enough, times with a zone beside times without, or values that are not finite.
         """
         lookback = None if lookback is None else require_int("lookback", lookback, MIN_HISTORY)
         with patient_bar("Embedding", progress) as report:
@@ -465,9 +466,12 @@ class Forecaster:
 
         Windows may differ in length and be longer than `max_context`; then the last `max_context` tokens are seen.
         `progress` is called with (rows so far, rows in all): rows encoded (by both models), generated, decoded.
-        `seed`, `overflow`, `precision` and `memory_budget` are those of `forecast_many`.
+        `seed`, `overflow`, `precision` and `memory_budget` are those of `forecast_many`. DataError where the weights give
+        numbers that are not finite.
         """
         settings = ForecastSettings(paths, sampling, None, overflow, precision, memory_budget)
         self.bring_models()
         seeds = seeds_per_series(seed, len(windows))
-        return [one.z for one in sample_paths(self._pair(), settings, windows, horizon, seeds, progress)]
+        sampled = [one.z for one in sample_paths(self._pair(), settings, windows, horizon, seeds, progress)]
+        require_finite(all(np.isfinite(one).all() for one in sampled))
+        return sampled

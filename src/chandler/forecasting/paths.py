@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from chandler.forecasting.engine import (
     free_memory,
     generate,
     path_uniforms,
+    require_int,
 )
 from chandler.forecasting.preprocessing import ModelInput
 from chandler.forecasting.pretrained import ModelPair
@@ -127,10 +129,15 @@ def require_room(series: int, paths: int, horizon: int) -> None:
         )
 
 
-def seeds_per_series(seed: int | Sequence[int], series: int) -> list[int]:
-    """A seed for each series, from one for all or from as many; ConfigError for another number of them."""
-    if not isinstance(seed, Sequence):
-        return [seed] * series
-    if len(seed) != series:
-        raise ConfigError(f"seed must be one number or one per series: {series} series, found {len(seed)} seeds.")
-    return list(seed)
+def seeds_per_series(seed: Any, series: int) -> list[int]:
+    """A seed for each series, from one for all or from as many: a list, an array, a column of a frame.
+
+    ConfigError for another number of them, or for what is no whole number >= 0.
+    """
+    try:
+        each = [seed] * series if isinstance(seed, str | Mapping | AbstractSet) else list(seed)
+    except TypeError:
+        each = [seed] * series
+    if len(each) != series:
+        raise ConfigError(f"seed must be one number or one per series: {series} series, found {len(each)} seeds.")
+    return [require_int("seed", one, 0) for one in each]

@@ -19,6 +19,7 @@ from chandler.data.calendars import INFERRED, describe_sessions, fit_schedule, h
 from chandler.data.datasets import denormalise, normalise
 from chandler.data.reading import load_bars
 from chandler.errors import DataError
+from chandler.forecasting.engine import DAMAGED
 from chandler.text import count
 
 MIN_HISTORY = 2
@@ -70,10 +71,7 @@ class PreparedSeries:
         """
         paths = denormalise(z, *self.scale)
         if not np.isfinite(paths).all():
-            raise DataError(
-                f"{self.history.symbol}: the model gave values that are not finite. Its weights are damaged: load "
-                "the checkpoint again, or an earlier one."
-            )
+            raise DataError(f"{self.history.symbol}: {DAMAGED}")
         return paths
 
 

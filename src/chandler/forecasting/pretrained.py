@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -71,6 +72,21 @@ class ModelPair:
     def settings(self) -> dict[str, Any]:
         """Those of `SETTINGS` that are set."""
         return {name: value for name in SETTINGS if (value := getattr(self, name)) is not None}
+
+
+def model_parts(source: str) -> list[str]:
+    """The one or two places that a text names: what is there by this name, or TOKENIZER+PREDICTOR (or with a comma).
+
+    Names of folders may hold both signs: of several ways to cut the text the one counts of which both parts are there.
+    """
+
+    def there(place: str) -> bool:
+        return Path(place).expanduser().exists()
+
+    if there(source):
+        return [source]
+    pairs = [[source[: sign.start()], source[sign.end() :]] for sign in re.finditer("[+,]", source)]
+    return next((pair for pair in pairs if all(map(there, pair))), re.split("[+,]", source))
 
 
 def load_models(
@@ -220,7 +236,8 @@ def is_usage(summary: Mapping[str, Any]) -> bool:
     return set(summary) <= {"forecast", "base_model"}
 
 
-_OF_THE_WEIGHTS = (CALIBRATION_NAME, *(f"{part}/{EXPOSURE_NAME}" for part in PARTS))
+_RECORDS = tuple(f"{part}/{EXPOSURE_NAME}" for part in PARTS)
+_OF_THE_WEIGHTS = (CALIBRATION_NAME, *_RECORDS)
 
 
 def push_models(repo_id: str, pair: ModelPair, **options: Unpack[PushOptions]) -> str:
@@ -249,13 +266,29 @@ def push_models(repo_id: str, pair: ModelPair, **options: Unpack[PushOptions]) -
 
 
 def _may_replace(where: str, get: Callable[[str], Path | None]) -> None:
-    """Raise CheckpointError unless a folder or repository has no summary and no calibration, or those of saved models."""
+    """Raise CheckpointError unless a folder or repository has no summary, calibration and records, or those of saved models."""
     path = get(SUMMARY_NAME)
     summary = _summary(path.parent) if path is not None else {}
     if not is_usage(summary) or get(TRAINING_NAME) or (path is None and get(CALIBRATION_NAME)):
         raise CheckpointError(
             f"{where} holds a run, or a part of one, that would be mixed with these models. Save them elsewhere."
         )
+    for name in _RECORDS:
+        record = get(name)
+        if record is not None and not _is_record(record):
+            raise CheckpointError(
+                f"{where} holds a {name} that is no record of what a model was trained on, and it would go as these models are "
+                "saved. Save them elsewhere."
+            )
+
+
+def _is_record(path: Path) -> bool:
+    """Whether training wrote this file, or these models were saved with it."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(raw, dict) and {"seen", "unknown"} <= raw.keys()
 
 
 def _base_model(predictor: str | Path, home: Path | None) -> str | None:

@@ -92,8 +92,8 @@ class KronosTokenizer(PretrainedMixin, nn.Module):
         assert isinstance(module, BinarySphericalQuantizer)
         return module
 
-    def _unit(self, x: Tensor) -> Tensor:
-        """x (B, T, d_in) -> unit vectors (B, T, K) before the sign."""
+    def unit(self, x: Tensor) -> Tensor:
+        """Normalised bars x (B, T, d_in) -> unit vectors (B, T, K), the signs of which are the tokens."""
         encoded = run_blocks(self.encoder, exact(self.embed, x), checkpointing=self.checkpointing)
         return F.normalize(exact(self.quant_embed, encoded), dim=-1)
 
@@ -102,7 +102,11 @@ class KronosTokenizer(PretrainedMixin, nn.Module):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised bars x (B, T, d_in) -> coarse and fine token ids (s1, s2), each (B, T) int64."""
-        signs = self.quantizer.signs(self._unit(x))
+        return self.ids(self.unit(x))
+
+    def ids(self, unit: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit vectors (B, T, K) -> coarse and fine token ids (s1, s2), each (B, T) int64."""
+        signs = self.quantizer.signs(unit)
         cut = self.config.s1_bits
         return signs_to_ids(signs[..., :cut]), signs_to_ids(signs[..., cut:])
 
@@ -113,7 +117,7 @@ class KronosTokenizer(PretrainedMixin, nn.Module):
 
     def forward(self, x: Tensor, mean_over_ranks: Callable[[Tensor], Tensor] | None = None) -> TokenizerOutput:
         """The training pass over normalised bars x (B, T, d_in); `mean_over_ranks` as in the quantiser."""
-        signs, bsq_loss = self.quantizer(self._unit(x), mean_over_ranks)
+        signs, bsq_loss = self.quantizer(self.unit(x), mean_over_ranks)
         coarse = exact(self.post_quant_embed_pre, signs[..., : self.config.s1_bits])
         # Both decodings as one batch: the same numbers in half as many, larger operations.
         recon_s1, recon = self._decode(torch.cat((coarse, exact(self.post_quant_embed, signs)))).chunk(2)

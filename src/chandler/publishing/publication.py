@@ -23,6 +23,7 @@ from chandler.forecasting import (
     SignalHead,
     is_usage,
     load_models,
+    model_parts,
     usage_text,
 )
 from chandler.hub import CARD_NAME, CONFIG_NAME, NAMES, PushOptions, is_repository
@@ -201,9 +202,9 @@ def push(
 
 def _places(run: str) -> tuple[Path | None, dict[str, Path]]:
     """The folder that models lie in together, if they do, and that of each."""
-    folder = Path(run).expanduser()
-    if not folder.exists() and run.count("+") == 1:
-        found = {part: Path(one).expanduser() for part, one in zip(PARTS, run.split("+"), strict=True)}
+    folder, pair = Path(run).expanduser(), model_parts(run)
+    if len(pair) == 2:
+        found = {part: Path(one).expanduser() for part, one in zip(PARTS, pair, strict=True)}
         for part, place in found.items():
             if not place.is_dir():
                 raise CheckpointError(f"{place}: there is no such folder ({part} of TOKENIZER+PREDICTOR).")

@@ -23,21 +23,21 @@ def windows() -> list[Tensor]:
 @pytest.fixture
 def calls(tokenizer: KronosTokenizer, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Shapes of what passes through the encoder."""
-    seen, encode = list[tuple[int, ...]](), tokenizer.encode
+    seen, unit = list[tuple[int, ...]](), tokenizer.unit
 
-    def counted(x: Tensor) -> tuple[Tensor, Tensor]:
+    def counted(x: Tensor) -> Tensor:
         assert not tokenizer.training
         seen.append(tuple(x.shape[:2]))
-        return encode(x)
+        return unit(x)
 
-    monkeypatch.setattr(tokenizer, "encode", counted)
+    monkeypatch.setattr(tokenizer, "unit", counted)
     return seen
 
 
 def same(tokenizer: KronosTokenizer, window: Tensor, got: tuple[Tensor, Tensor]) -> bool:
     """Whether tokens are those of a window alone, bits on the edge aside."""
     with torch.no_grad():
-        unit = tokenizer.eval()._unit(window[None])[0]
+        unit = tokenizer.eval().unit(window[None])[0]
     ids = got[0] | got[1] << tokenizer.config.s1_bits
     bits = (ids[:, None] >> torch.arange(tokenizer.bits)) & 1
     return ids.shape == (len(window),) and bool(((bits == (unit > 0)) | (unit.abs() < EDGE)).all())

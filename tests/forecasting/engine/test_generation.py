@@ -17,7 +17,7 @@ from tests.forecasting.engine.edges import EDGE, Paths2, assert_near, assert_sam
 from torch import Tensor
 from torch.nn import functional as F
 
-from chandler.errors import ConfigError
+from chandler.errors import ConfigError, DataError
 from chandler.forecasting.engine import generation, kernels
 from chandler.forecasting.engine import reference as reencoding
 from chandler.forecasting.engine.batch import Batch
@@ -383,6 +383,32 @@ def test_changed_weights_are_noticed(predictor: Kronos) -> None:
     after = fast(predictor, [prompt], 12, FREE, max_context=32)
     assert not torch.equal(before[0][0], after[0][0])
     assert_same(after, plain(predictor, [prompt], 12, FREE, max_context=32), predictor, [prompt], FREE, 32)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, FREE, Sampling()])
+@pytest.mark.parametrize("part", ["transformer.0.ffn.w2.weight", "head.proj_s1.bias", "head.proj_s2.bias"])
+def test_logits_that_are_no_numbers_are_an_error(predictor: Kronos, ways: str, part: str, sampling: Sampling) -> None:
+    """A NaN has a token too, the first; the step that meets it may have been captured when all was well."""
+    prompt, number = prompt_of(20, 12, 3), predictor.get_parameter(part).data.flatten()[:1]
+    want = fast(predictor, [prompt], 12, sampling, max_context=64)
+    whole = number.clone()
+    for damage in (torch.nan, torch.inf):
+        number.fill_(damage)
+        for way in (fast, plain):
+            with pytest.raises(DataError, match=r"not finite\. Its weights are damaged"):
+                way(predictor, [prompt], 12, sampling, max_context=64)
+    number.copy_(whole)
+    again = fast(predictor, [prompt], 12, sampling, max_context=64)
+    assert all(torch.equal(*both) for both in zip(want[0], again[0], strict=True))
+
+
+def test_a_nan_in_one_batch_is_none_of_the_next(predictor: Kronos, replayed: None) -> None:
+    """The captured step is that of the batch before, and so is what it counts."""
+    prompt = prompt_of(20, 12, 3)
+    fast(predictor, [prompt], 12, FREE, max_context=64)
+    with torch.inference_mode():
+        generation._kept[predictor][2].total.fill_(torch.nan)
+    fast(predictor, [prompt], 12, FREE, max_context=64)
 
 
 @pytest.mark.parametrize("sampling", [FREE, Sampling(0.7, 20, 0.6), Sampling(top_p=1.0), Sampling(1.0, 0, 0.999)])

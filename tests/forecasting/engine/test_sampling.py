@@ -57,6 +57,7 @@ def test_top_k_beyond_the_vocabulary_keeps_all() -> None:
     "wrong",
     [
         {"temperature": 0.0},
+        {"temperature": 1e-31},
         {"temperature": -1.0},
         {"temperature": float("nan")},
         {"temperature": float("inf")},

@@ -15,7 +15,7 @@ from chandler.data.datasets import PRETRAINING_CUTOFF
 from chandler.data.store import BarStore
 from chandler.errors import DataError
 from chandler.evaluation.walk_forward.origins import Origins
-from chandler.evaluation.walk_forward.part_store import model_parts
+from chandler.forecasting import model_parts
 from chandler.training.runs import RECORD, Known, known, write_record
 
 ContaminationFlag = Literal["", "trained", "validated", "released", "period", "unknown"]

@@ -19,10 +19,9 @@ from chandler.data import CLOSE, FEATURES, VOLUME
 from chandler.errors import DataError
 from chandler.evaluation.baselines import BASELINES, TRAINED, close_windows, garch, volume_by_time_of_day
 from chandler.evaluation.walk_forward.origins import Ints, Origins
-from chandler.evaluation.walk_forward.part_store import model_parts
 from chandler.evaluation.walk_forward.scores import ForecastSummary
 from chandler.evaluation.walk_forward.settings import VOLUME_BASELINE, EvaluationSettings
-from chandler.forecasting import Calibration, Forecast, Forecaster, ForecastSettings
+from chandler.forecasting import Calibration, Forecast, Forecaster, ForecastSettings, model_parts
 from chandler.forecasting.engine import Sampling
 
 CALIBRATED = " (calibrated)"

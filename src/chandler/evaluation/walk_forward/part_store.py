@@ -20,6 +20,7 @@ from chandler.atomic import atomic_file
 from chandler.data import SourceSettings
 from chandler.data.reading import opened
 from chandler.errors import ConfigError
+from chandler.forecasting import model_parts
 from chandler.places import existing
 from chandler.progress import Progress
 
@@ -101,11 +102,6 @@ def read_table(path: Path, remedy: str, columns: list[str] | None = None) -> pa.
     except (OSError, ValueError) as error:
         said = str(error).split(": ")[-1].strip(" .\n")
         raise ConfigError(f"{path}: cannot be read, or only in part ({said}). {remedy}") from error
-
-
-def model_parts(source: str) -> list[str]:
-    """The one or two places that a model's source names: a run folder, a release, or TOKENIZER+PREDICTOR."""
-    return [source] if Path(source).expanduser().exists() else source.replace("+", ",").split(",")
 
 
 def inputs(data: SourceSettings, models: Iterable[str]) -> dict[str, list[Path]]:

@@ -19,9 +19,10 @@ from chandler.engines import Engine, FewerAtATime, Item
 from chandler.errors import ConfigError
 from chandler.evaluation.walk_forward.forecasters import Calibrations, EvaluatedForecaster, ModelForecaster
 from chandler.evaluation.walk_forward.origins import Ints, Origins
-from chandler.evaluation.walk_forward.part_store import PartStore, model_parts, slug, write_table
+from chandler.evaluation.walk_forward.part_store import PartStore, slug, write_table
 from chandler.evaluation.walk_forward.scores import score_rows, score_table
 from chandler.evaluation.walk_forward.settings import EvaluationSettings
+from chandler.forecasting import model_parts
 from chandler.places import existing
 from chandler.progress import Progress
 

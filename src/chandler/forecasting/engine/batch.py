@@ -112,6 +112,8 @@ class Batch:
         """Hidden state that the next new row follows from, (rows, dim)."""
         self.step = torch.zeros(1, dtype=torch.long, device=device)
         """New rows so far, (1,)."""
+        self.total = torch.zeros((), device=device)
+        """Sum of all logits so far: no number as soon as one of them is none, and the device is not asked at each step."""
         self.slides = settings.slides(prompts[0].rows)
         self.paths: PathCache | FixedCache
         if self.slides or self.weights.on_cpu:
@@ -150,6 +152,11 @@ class Batch:
         """Rows of the longest history; all are as long where the window slides."""
         self.start = 0
         """The first row in view."""
+
+    @property
+    def finite(self) -> bool:
+        """Whether all logits so far were numbers; waits for the device."""
+        return bool(self.total.isfinite())
 
     @property
     def replays(self) -> bool:
@@ -202,6 +209,7 @@ class Batch:
             self.paths.restart(prefix)
             trim_heap()  # what encoding needed: the caches of new rows fill up from here on
         self.step.zero_()
+        self.total.zero_()
         self.hidden.copy_(prefix.last.repeat_interleave(self.count, dim=0))
 
     def _step(self, end: int = 0) -> None:
@@ -215,10 +223,14 @@ class Batch:
         """The next row of every path, given the hidden state before it."""
         weights, sampling, hidden = self.weights, self.settings.sampling, self.hidden
         uniforms = self.uniforms.index_select(1, self.step)[:, 0]
-        s1 = choose(weights.s1_logits(hidden), sampling, uniforms[:, 0])
+        logits = weights.s1_logits(hidden)
+        self.total += logits.sum()
+        s1 = choose(logits, sampling, uniforms[:, 0])
         queries = weights.dependency_queries(s1, self.paths.positions() - 1)
         read = self.paths.read(len(weights.layers), queries)
-        s2 = choose(weights.s2_logits(hidden, read), sampling, uniforms[:, 1])
+        logits = weights.s2_logits(hidden, read)
+        self.total += logits.sum()
+        s2 = choose(logits, sampling, uniforms[:, 1])
         self.ids.index_copy_(2, self.step, torch.stack((s1, s2))[..., None])
 
     def _append(self) -> Tensor:

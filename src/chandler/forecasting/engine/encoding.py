@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from chandler.devices import device_of, upload
 from chandler.forecasting.engine.kernels import suits_cpu
 from chandler.forecasting.engine.memory import MOST_ROWS, MOST_SEQUENCES, block_bytes, default_budget
-from chandler.forecasting.engine.prompts import eval_mode
+from chandler.forecasting.engine.prompts import eval_mode, require_finite
 from chandler.nn import KronosTokenizer
 
 
@@ -39,18 +39,25 @@ def encode_histories(
 
     Returns:
         Per window, in order, ids (s1, s2), each (T,) int64, where the tokenizer is.
+
+    Raises:
+        DataError: windows, or weights, that are not finite: a NaN has a sign like any other number.
     """
     device = device_of(tokenizer)
     ids: list[tuple[Tensor, Tensor] | None] = [None] * len(windows)
+    total = torch.zeros((), device=device)
     with eval_mode(tokenizer):
         for chunk in _chunks(tokenizer, [len(window) for window in windows], device, memory_budget):
             x = pad_sequence([windows[index] for index in chunk], batch_first=True)
-            both = tokenizer.encode(upload(x, device))
+            unit = tokenizer.unit(upload(x, device))
+            total += unit.sum(dtype=torch.float32)
+            both = tokenizer.ids(unit)
             for index, s1, s2 in zip(chunk, *both, strict=True):
                 rows = len(windows[index])
                 ids[index] = s1[:rows], s2[:rows]
             if encoded is not None:
                 encoded(sum(len(windows[index]) for index in chunk))
+    require_finite(bool(total.isfinite()))
     return [one for one in ids if one is not None]
 
 

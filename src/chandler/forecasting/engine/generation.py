@@ -17,7 +17,7 @@ from chandler.forecasting.engine.batch import Batch, Histories
 from chandler.forecasting.engine.kernels import GenerationWeights
 from chandler.forecasting.engine.memory import default_budget
 from chandler.forecasting.engine.planning import Chunk, GenerationSettings, encoded_at_once, plan
-from chandler.forecasting.engine.prompts import Prompt, moved
+from chandler.forecasting.engine.prompts import Prompt, moved, require_finite
 from chandler.nn import Kronos
 
 AHEAD = 8
@@ -56,6 +56,7 @@ def generate(
 
     Raises:
         ConfigError: a model in several places; a budget, or a device, in which not even one path fits.
+        DataError: logits that are no numbers, which only damaged weights give.
     """
     device = device_of(model)
     paths = [prompt.paths for prompt in prompts]
@@ -137,6 +138,7 @@ class _Work:
                 if self.progress is not None:
                     pace.keep()
                     self.progress(done + fresh * step, self.rows * horizon)
+            require_finite(batch.finite)
             ids.index_copy_(1, rows.to(ids.device), batch.ids)
             self.finished[rows] = True
         return batch

@@ -220,6 +220,12 @@ class GenerationWeights:
                 f"int8 weights are for CPUs that torch multiplies with them on (x86), the predictor is on "
                 f'{self.device}. Use precision="float32" or precision="bfloat16".'
             )
+        cast = {p.dtype for p in model.parameters() if p.dtype.itemsize < 4}
+        if cast:
+            raise ConfigError(
+                f"the weights of this predictor are {str(cast.pop()).removeprefix('torch.')}: forecasts begin with float32 and "
+                'round by themselves. Load it again, and choose precision="bfloat16" of the forecast.'
+            )
         self.dtype = torch.float32 if dtype == torch.int8 else dtype
         """Of the rows that are multiplied with the blocks' weights."""
         self.pad = 32 if self.on_cpu else 8

@@ -1,4 +1,4 @@
-"""What the generation engines share: the prompt they continue, and a model held in eval mode while they do."""
+"""What the engines share: the prompt they continue, a model held in eval mode while they do, and what is said of a damaged one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from chandler.errors import DataError
+
+DAMAGED = (
+    "the model gave values that are not finite. Its weights are damaged: load the checkpoint again, or an earlier one."
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,12 @@ def moved(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
         parts = flat.split([t.numel() for t in some.values()])
         there |= {key: part.view(t.shape) for (key, t), part in zip(some.items(), parts, strict=True)}
     return [there[id(t)] if id(t) in there else t.to(device) for t in tensors]
+
+
+def require_finite(finite: bool) -> None:
+    """DataError where some numbers that a model made of finite ones are not: they would be drawn from and forecast with."""
+    if not finite:
+        raise DataError(DAMAGED)
 
 
 @contextmanager

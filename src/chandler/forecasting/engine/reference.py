@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from chandler.forecasting.engine.prompts import Prompt, eval_mode
+from chandler.forecasting.engine.prompts import Prompt, eval_mode, require_finite
 from chandler.forecasting.engine.sampling import Sampling, sample
 from chandler.nn import DependencyPositions, Kronos, KronosTokenizer
 
@@ -75,8 +75,10 @@ def _continue(
         seen = slice(max(0, end - max_context), end)
         h = model.hidden(s1[:, seen], s2[:, seen], None if stamps is None else stamps[:, seen])
         s1_logits = model.s1_logits(h[:, -1])
+        require_finite(bool(s1_logits.isfinite().all()))
         s1[:, end] = sample(s1_logits, sampling, uniforms[:, step, 0])
         s2_logits = model.s2_logits(h, s1[:, end : end + 1], causal=False, positions=positions)[:, -1]
+        require_finite(bool(s2_logits.isfinite().all()))
         s2[:, end] = sample(s2_logits, sampling, uniforms[:, step, 1])
         report(paths)
     return s1[:, rows:], s2[:, rows:]

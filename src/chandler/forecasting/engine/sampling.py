@@ -18,6 +18,9 @@ from chandler.errors import ConfigError
 from chandler.forecasting.engine.kernels import suits_cpu
 from chandler.nn import draw
 
+LOWEST_TEMPERATURE = 1e-30
+"""Below, logits divided by it might not be float32 any more; long before, only the most likely token is left."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -28,7 +31,7 @@ class Sampling:
     """
 
     temperature: float = 1.0
-    """Logits are divided by it, > 0: below 1 sharper, above 1 flatter."""
+    """Logits are divided by it, >= 1e-30: below 1 sharper, above 1 flatter."""
     top_k: int | None = 0
     """Keep the k most likely tokens; 0 or None keeps all; 1 is greedy and uses no randomness."""
     top_p: float | None = 1.0
@@ -37,6 +40,11 @@ class Sampling:
     def __post_init__(self) -> None:
         if not (_is_number(self.temperature) and 0 < self.temperature < math.inf):
             raise ConfigError(f"temperature must be a number above 0, found {self.temperature!r}. 1.0 is neutral.")
+        if self.temperature < LOWEST_TEMPERATURE:
+            raise ConfigError(
+                f"temperature must be at least {LOWEST_TEMPERATURE:g}, found {self.temperature!r}. For the most likely tokens "
+                "alone set top_k=1."
+            )
         if self.top_k is not None:
             require_int("top_k", self.top_k, 0, " 0 keeps every token.")
         if self.top_p is not None and not (_is_number(self.top_p) and 0 < self.top_p <= 1):
