@@ -371,6 +371,12 @@ def test_models_without_a_run_and_a_tokenizer_alone(hub: Hub, run: Path, tmp_pat
     card = Publication.of(pair, "me/mine").card
     assert "how it was trained is not on record" in card
     assert "Its checkpoint was chosen on bars up to 30 Dec 2011" in card, "exposure.json lies beside the weights"
+    assert "It sees 24 bars at most" in card, "summary.json lies beside the predictor"
+    lone = [shutil.copytree(run / part, tmp_path / f"lone-{part}") for part in PARTS]
+    made = Publication.of("+".join(map(str, lone)), "me/mine")
+    assert "How many bars it was trained to see is not on record" in made.card
+    assert json.loads(bytes(made.files["summary.json"])) == {"forecast": {}}
+    assert any("forecasts will take max_context 512" in note for note in made.notes)
     saved = Forecaster.from_pretrained(run, device="cpu").save_pretrained(tmp_path / "saved")
     push(saved, "me/saved")
     assert (
