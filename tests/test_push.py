@@ -284,6 +284,37 @@ def test_no_place_of_this_machine_gets_out(run: Path, tmp_path: Path) -> None:
     assert "base_model" not in front_matter(made.card)
 
 
+@pytest.mark.parametrize(
+    ("noted", "named"),
+    [
+        ({"commit": "c" * 40, "weights": "d" * 64}, "repository"),
+        ({"weights": "d" * 64}, "a local checkpoint (mine)"),
+        ({}, "not on record"),
+    ],
+)
+def test_what_a_run_noted_says_whether_its_start_was_a_repository(
+    noted: dict[str, str], named: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """runs/mine is spelled like one, and the folder is not below every folder that is pushed from."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    summary = json.loads((run / "summary.json").read_text())
+    for stage in PARTS:
+        config[stage] |= {"start": "runs/mine", "architecture": None}
+        summary["stages"][stage]["start"] = "runs/mine"
+        summary["starts"][stage] = {"start": "runs/mine", "seen": [], "unknown": False, **noted}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    (run / "summary.json").write_text(json.dumps(summary))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "there" / "runs" / "mine").mkdir(parents=True)
+    for folder in ("elsewhere", "there"):
+        monkeypatch.chdir(tmp_path / folder)
+        made = Publication.of(run, "me/mine")
+        start = json.loads(bytes(made.files["training.json"]))["starts"]["predictor"]
+        assert start == ({"repository": "runs/mine"} if named == "repository" else {"start": named}) | noted
+        assert front_matter(made.card).get("base_model") == ("runs/mine" if named == "repository" else None)
+        assert ("base_model" in json.loads(bytes(made.files["summary.json"]))) is (named == "repository")
+
+
 def test_scores_against_naive_are_those_of_the_evaluation(calibrated: Path, judged: Path, run: Path) -> None:
     results = Results(judged)
     card = Publication.of(calibrated, "me/mine", evaluation=judged).card

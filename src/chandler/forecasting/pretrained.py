@@ -274,15 +274,31 @@ def _may_replace(where: str, get: Callable[[str], Path | None]) -> None:
         )
 
 
+def from_hub(start: str, noted: Mapping[str, Any]) -> bool:
+    """Whether a run began with weights of a repository.
+
+    A name cannot tell: runs/mine is spelled like one. A release can, or the commit that the run noted beside its start.
+    """
+    released = {*RELEASES, *(release.tokenizer for release in RELEASES.values())}
+    return start in released or (is_repository(start) and noted.get("start") == start and "commit" in noted)
+
+
 def _base_model(predictor: str | Path, home: Path | None) -> str | None:
     """The repository that a model comes from: itself, or the start of its run."""
     summary = _summary(home)
-    stages = summary.get("stages")
-    stage = stages.get("predictor") if isinstance(stages, dict) else None
-    start = stage.get("start") if isinstance(stage, dict) else summary.get("base_model")
-    return next(
-        (str(one) for one in (start, predictor) if is_repository(str(one)) and not Path(str(one)).exists()), None
-    )
+    if isinstance(base := summary.get("base_model"), str) and is_repository(base):  # of saved models
+        return base
+    stage, noted = (_within(_within(summary, key), "predictor") for key in ("stages", "starts"))
+    if isinstance(start := stage.get("start"), str) and from_hub(start, noted):
+        return start
+    if home is None and isinstance(predictor, str) and is_repository(predictor) and not Path(predictor).is_dir():
+        return predictor
+    return None
+
+
+def _within(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = values.get(key)
+    return found if isinstance(found, dict) else {}
 
 
 def _summary(home: Path | None) -> dict[str, Any]:
