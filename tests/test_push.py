@@ -33,6 +33,7 @@ from chandler.errors import ChandlerError
 from chandler.evaluation.walk_forward import Results, exposure, load_evaluation
 from chandler.forecasting import model_hash
 from chandler.publishing import Publication
+from chandler.training.runs.lineage import Known, Seen, write_record
 from tests.hub import READER, WRITER, Hub, commit_id
 from tests.shell import chandler
 from tests.training.conftest import ASSET, tiny_run
@@ -282,6 +283,28 @@ def test_no_place_of_this_machine_gets_out(run: Path, tmp_path: Path) -> None:
             assert secret not in data, name
     assert "| tokenizer | a local checkpoint (first) |" in made.card
     assert "base_model" not in front_matter(made.card)
+
+
+def test_what_is_known_of_many_markets_hides_no_other_limit(run: Path) -> None:
+    """As of whatever was finetuned from chandler-nano."""
+    for part in PARTS:
+        seen = [
+            Seen(kind, pd.Timestamp(f"{year}-05-0{day}").value, frozenset(map(str, range(year - 2000))))
+            for kind, day in (("trained", 1), ("validated", 2))
+            for year in range(2003, 2023)
+        ]
+        write_record(run / part, Known(tuple(seen)))
+    made = Publication.of(run, "me/mine")
+    limits = made.card.split("## Limits")[1].split("## Use")[0].strip().splitlines()
+    told = [line for line in limits if "trained on bars up to" in line or "chosen on bars up to" in line]
+    assert [line.partition(":")[0] for line in told] == [
+        f"- {how} up to {day} May {year}, of {year - 2000} symbols"
+        for how, day in (("It was trained on bars", 1), ("Its checkpoint was chosen on bars", 2))
+        for year in (2022, 2021, 2020)
+    ]
+    assert len([line for line in limits if "of 17 more groups of symbols, the latest up to" in line]) == 2
+    assert "up to 1 May 2019" in made.card
+    assert len(json.loads(bytes(made.files["training.json"]))["knows"]["seen"]) == 40
 
 
 @pytest.mark.parametrize(
