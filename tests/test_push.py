@@ -33,6 +33,7 @@ from chandler.errors import ChandlerError
 from chandler.evaluation.walk_forward import Results, exposure, load_evaluation
 from chandler.forecasting import model_hash
 from chandler.publishing import Publication
+from chandler.training.runs.lineage import Known, Seen, write_record
 from tests.hub import READER, WRITER, Hub, commit_id
 from tests.shell import chandler
 from tests.training.conftest import ASSET, tiny_run
@@ -284,6 +285,59 @@ def test_no_place_of_this_machine_gets_out(run: Path, tmp_path: Path) -> None:
     assert "base_model" not in front_matter(made.card)
 
 
+def test_what_is_known_of_many_markets_hides_no_other_limit(run: Path) -> None:
+    """As of whatever was finetuned from chandler-nano."""
+    for part in PARTS:
+        seen = [
+            Seen(kind, pd.Timestamp(f"{year}-05-0{day}").value, frozenset(map(str, range(year - 2000))))
+            for kind, day in (("trained", 1), ("validated", 2))
+            for year in range(2003, 2023)
+        ]
+        write_record(run / part, Known(tuple(seen)))
+    made = Publication.of(run, "me/mine")
+    limits = made.card.split("## Limits")[1].split("## Use")[0].strip().splitlines()
+    told = [line for line in limits if "trained on bars up to" in line or "chosen on bars up to" in line]
+    assert [line.partition(":")[0] for line in told] == [
+        f"- {how} up to {day} May {year}, of {year - 2000} symbols"
+        for how, day in (("It was trained on bars", 1), ("Its checkpoint was chosen on bars", 2))
+        for year in (2022, 2021, 2020)
+    ]
+    assert len([line for line in limits if "of 17 more groups of symbols, the latest up to" in line]) == 2
+    assert "up to 1 May 2019" in made.card
+    assert len(json.loads(bytes(made.files["training.json"]))["knows"]["seen"]) == 40
+
+
+@pytest.mark.parametrize(
+    ("noted", "named"),
+    [
+        ({"commit": "c" * 40, "weights": "d" * 64}, "repository"),
+        ({"weights": "d" * 64}, "a local checkpoint (mine)"),
+        ({}, "not on record"),
+    ],
+)
+def test_what_a_run_noted_says_whether_its_start_was_a_repository(
+    noted: dict[str, str], named: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """runs/mine is spelled like one, and the folder is not below every folder that is pushed from."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    summary = json.loads((run / "summary.json").read_text())
+    for stage in PARTS:
+        config[stage] |= {"start": "runs/mine", "architecture": None}
+        summary["stages"][stage]["start"] = "runs/mine"
+        summary["starts"][stage] = {"start": "runs/mine", "seen": [], "unknown": False, **noted}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    (run / "summary.json").write_text(json.dumps(summary))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "there" / "runs" / "mine").mkdir(parents=True)
+    for folder in ("elsewhere", "there"):
+        monkeypatch.chdir(tmp_path / folder)
+        made = Publication.of(run, "me/mine")
+        start = json.loads(bytes(made.files["training.json"]))["starts"]["predictor"]
+        assert start == ({"repository": "runs/mine"} if named == "repository" else {"start": named}) | noted
+        assert front_matter(made.card).get("base_model") == ("runs/mine" if named == "repository" else None)
+        assert ("base_model" in json.loads(bytes(made.files["summary.json"]))) is (named == "repository")
+
+
 def test_scores_against_naive_are_those_of_the_evaluation(calibrated: Path, judged: Path, run: Path) -> None:
     results = Results(judged)
     card = Publication.of(calibrated, "me/mine", evaluation=judged).card
@@ -371,6 +425,12 @@ def test_models_without_a_run_and_a_tokenizer_alone(hub: Hub, run: Path, tmp_pat
     card = Publication.of(pair, "me/mine").card
     assert "how it was trained is not on record" in card
     assert "Its checkpoint was chosen on bars up to 30 Dec 2011" in card, "exposure.json lies beside the weights"
+    assert "It sees 24 bars at most" in card, "summary.json lies beside the predictor"
+    lone = [shutil.copytree(run / part, tmp_path / f"lone-{part}") for part in PARTS]
+    made = Publication.of("+".join(map(str, lone)), "me/mine")
+    assert "How many bars it was trained to see is not on record" in made.card
+    assert json.loads(bytes(made.files["summary.json"])) == {"forecast": {}}
+    assert any("forecasts will take max_context 512" in note for note in made.notes)
     saved = Forecaster.from_pretrained(run, device="cpu").save_pretrained(tmp_path / "saved")
     push(saved, "me/saved")
     assert (

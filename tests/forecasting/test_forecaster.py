@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import warnings
 from pathlib import Path
 from typing import Any, get_args
 
@@ -31,7 +32,7 @@ from chandler.forecasting.engine.sampling import Sampling, path_uniforms
 from chandler.forecasting.forecaster import Forecaster
 from chandler.forecasting.paths import seeds_per_series
 from chandler.forecasting.preprocessing import prepare_series
-from chandler.forecasting.pretrained import RELEASES, model_parts
+from chandler.forecasting.pretrained import RELEASES, load_models, model_parts
 from chandler.forecasting.settings import ForecastSettings, Precision
 from chandler.nn.predictor import Kronos, PredictorConfig
 from chandler.nn.tokenizer import KronosTokenizer, TokenizerConfig
@@ -731,6 +732,35 @@ def test_a_run_folder_says_how_it_wants_to_be_used(run_folder: Path) -> None:
     assert len(forecast.history) == 12
     assert forecast.model == str(run_folder)
     assert Forecaster.from_pretrained(run_folder, device="cpu", max_context=16).max_context == 16
+
+
+def test_a_pair_is_used_as_the_run_of_its_predictor_says(run_folder: Path, golden: Path, tmp_path: Path) -> None:
+    stages = {"predictor": {"start": "NeoQuasar/Kronos-small"}}
+    told = {"forecast": {"max_context": 24, "lookback": 12, "dependency_positions": "rotary"}, "stages": stages}
+    (run_folder / "summary.json").write_text(json.dumps(told))
+    (run_folder / "calibration.json").write_text("{}")
+    for tokenizer in (run_folder / "tokenizer", run_folder, golden / "tokenizer"):
+        for predictor in (run_folder / "predictor", run_folder):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                pair = load_models((tokenizer, str(predictor)))
+            assert pair.settings == told["forecast"]
+            assert pair.base_model == "NeoQuasar/Kronos-small"
+            # It was fitted to both models.
+            assert pair.calibration == (None if tokenizer == golden / "tokenizer" else run_folder)
+    shutil.copytree(golden / "predictor", run_folder / "another")
+    assert not load_models((run_folder / "tokenizer", run_folder / "another")).told, "the summary is not of this one"
+
+
+def test_of_a_pair_without_a_run_it_is_told_what_is_taken(golden: Path) -> None:
+    pair = golden / "tokenizer", golden / "predictor"
+    with pytest.warns(UserWarning, match="trained to be used.*: max_context 512, positions reference.*name the run"):
+        assert Forecaster.from_pretrained(pair, device="cpu").max_context == 512
+    with pytest.warns(UserWarning, match=r"Kronos-small: positions reference\."):
+        Forecaster.from_pretrained(pair, device="cpu", max_context=CONTEXT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Forecaster.from_pretrained(pair, device="cpu", max_context=CONTEXT, positions="rotary")
 
 
 @pytest.mark.parametrize("text", ["{", '{"forecast": 3}'])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,19 @@ def test_parts_are_what_one_call_gives_and_go_on(store: BarStore, tmp_path: Path
     one, other = pd.read_parquet(tmp_path / "whole.parquet"), pd.read_parquet(out)
     pd.testing.assert_frame_equal(one, other, check_exact=True)
     assert one.attrs == other.attrs
+
+
+def test_workers_keep_to_the_memory_that_is_given(store: BarStore, tmp_path: Path) -> None:
+    """It is no part of what is forecast: the same parts go on with more."""
+    out, told = tmp_path / "f.parquet", {"seed": 3, "chunk": 3, "device": "cpu"}
+    with pytest.raises(ConfigError, match="memory"):
+        forecast_parts(
+            "chandler-nano", store, 2, out, engine="local", settings=replace(HOW, memory_budget=1000), **told
+        )
+    rows = forecast_parts(
+        "chandler-nano", store, 2, out, engine="local", settings=replace(HOW, memory_budget=10**9), **told
+    )
+    assert len(rows) == len(store)
 
 
 def test_a_part_of_other_settings_is_refused(store: BarStore, tmp_path: Path) -> None:

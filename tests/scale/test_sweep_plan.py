@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chandler.data.reading.discovery import find_files
 from chandler.errors import ConfigError
 from chandler.measures import group_difference
 from chandler.scale.sweep import SweepSettings
@@ -118,6 +119,24 @@ def test_a_tokenizer_that_no_parameter_touches_is_shared(asked: dict[str, Any]) 
     assert [one.seed for one in plan.settings] == [1, 2, 1, 2]
     assert [Path(one.out).name for one in plan.settings] == ["000", "001", "002", "003"]
     assert [one.predictor.learning_rate for one in plan.settings] == [1e-4, 1e-4, 1e-3, 1e-3]
+
+
+@pytest.mark.parametrize(
+    "text", ["*.csv", "deep/*.csv", "deep/*/*.csv", "deep/**/*.csv", "*/?/*.csv", "deep/[ab]/*.csv"]
+)
+def test_trials_in_another_folder_find_what_a_glob_finds_here(
+    text: str, asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here [1]"
+    for place in ("", "deep", "deep/a", "deep/b"):
+        (here / place).mkdir(exist_ok=True)
+        (here / place / "one.csv").touch()
+    monkeypatch.chdir(here)
+    found = [here / source.path for source in find_files(text)[0]]
+    asked["config"]["data"]["path"] = text
+    (settings,) = plan_sweep(SweepSettings(**asked, params=["seed=1"])).settings
+    monkeypatch.chdir(tmp_path)
+    assert [source.path for source in find_files(str(settings.data.path))[0]] == found
 
 
 def test_other_tokenizers_need_a_judge_that_forecasts(asked: dict[str, Any]) -> None:

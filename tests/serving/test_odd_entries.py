@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 from tests.serving.conftest import bars, launch
@@ -36,10 +37,10 @@ print([one.name for one in RunList(root / "runs").all()], [one.name for one in E
 """
 
 
-def _run(folder: Path, summary: object) -> None:
+def _run(folder: Path, summary: dict[str, Any]) -> None:
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text("seed: 1\n")
-    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "summary.json").write_text(json.dumps({"stages": {}, **summary}))
 
 
 @pytest.fixture

@@ -47,6 +47,22 @@ def test_a_file_is_read_when_it_is_asked_for(tmp_path: Path, offered: Path) -> N
         assert [(one.kind, one.state) for one in registry.list()] == [("bundled", "ready"), ("folder", "new")]
 
 
+@pytest.mark.parametrize("place", ["chandler-studio", "."])
+def test_what_the_server_keeps_is_not_offered_as_bars(place: str, tmp_path: Path) -> None:
+    """`--data .`, as the images have it."""
+    workspace, mine = Workspace(tmp_path / place), {"A.csv", "runs-of-2024.csv", "mine/forecasts/B.csv"}
+    kept = ("uploads/x/U.csv", "forecasts/fc_1/paths.parquet", "journal/entries/J.parquet", "stores/s/store.json")
+    for file in (*mine, "runs/ev/scores.parquet", *(f"{place}/{name}" for name in kept)):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    (tmp_path / "link").symlink_to(tmp_path / "runs")
+    for again in range(2):
+        registry = SourceRegistry(workspace, (tmp_path,), 1, lambda source: None, tmp_path / "runs")
+        assert {one.name for one in registry.list() if one.kind == "folder"} == mine, again
+    own = SourceRegistry(workspace, (tmp_path / "runs",), 1, lambda source: None, tmp_path / "runs")
+    assert [one.name for one in own.list()][1:] == ["ev/scores.parquet"], "who asks for it has it"
+
+
 def test_only_files_of_bars_below_the_folder_are_offered(
     api: Client, chinese: dict[str, object], offered: Path
 ) -> None:

@@ -119,7 +119,8 @@ class Forecaster:
                 lookback, calendar and dependency_positions under "forecast"); or "chandler-nano", which comes with the
                 package; or a released predictor such as
                 "NeoQuasar/Kronos-small", which brings its tokenizer; or a repository laid out like a run folder; or
-                a pair (tokenizer, predictor) of folders or repositories.
+                a pair (tokenizer, predictor) of folders or repositories, used as the predictor's run says (the
+                calibration is taken where both are of one folder).
             device: as in `Forecaster`.
             max_context: overrides what the source says; 512 where it says nothing.
             positions: the same for the positions of the dependency-aware layer; "reference" where it says nothing.
@@ -131,6 +132,14 @@ class Forecaster:
             CheckpointError: nothing there, not reachable, or not two models that belong together.
         """
         pair = load_models(source, revision=revision, tokenizer_revision=tokenizer_revision, **hub)
+        taken = {"max_context": (max_context, pair.max_context), "positions": (positions, pair.dependency_positions)}
+        assumed = [f"{key} {own}" for key, (given, own) in taken.items() if given is None]
+        if assumed and not pair.told:
+            warnings.warn(
+                f"{pair.name}: nothing beside this predictor says how it was trained to be used; taken are those of Kronos-small: "
+                f"{', '.join(assumed)}. Forecasts are wrong where they differ: name the run folder if there is one.",
+                stacklevel=2,
+            )
         made = cls(
             pair.tokenizer,
             pair.predictor,

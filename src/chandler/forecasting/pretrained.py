@@ -67,10 +67,14 @@ class ModelPair:
     """Or the folder that may hold it."""
     base_model: str | None = None
     """The repository that they were finetuned from, where it is known."""
+    told: bool = True
+    """False of a pair of which nothing says how it wants to be used: the settings are those of Kronos-small."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Those of `SETTINGS` that are set."""
+        """Those of `SETTINGS` that are set; none where none were told."""
+        if not self.told:
+            return {}
         return {name: value for name in SETTINGS if (value := getattr(self, name)) is not None}
 
 
@@ -109,6 +113,9 @@ def load_models(
         if len(parts) != 2:
             raise CheckpointError(f"expected a pair (tokenizer, predictor), found {len(parts)} entries: {parts}.")
         (tokenizer, predictor), name = parts, str(parts[1])
+        homes = _home(tokenizer, "tokenizer"), _home(predictor, "predictor")
+        # One folder named by its two parts; of two folders no calibration is of both.
+        home = homes[1] if homes[0] and homes[1] and homes[0].resolve() == homes[1].resolve() else None
     elif (folder := bundled_checkpoint(source) or Path(source).expanduser()).is_dir():
         home, name = folder, str(source) if bundled_checkpoint(source) else str(folder)
         _require_both(folder)
@@ -130,13 +137,14 @@ def load_models(
             f"{source}: there is no such folder, it is no repository id (owner/name), and no released predictor "
             f"({', '.join([NANO, *RELEASES])}). Give a run folder, one of these names, or a pair (tokenizer, predictor)."
         )
-    settings = recommended_settings(predictor) if home is None and str(predictor) in RELEASES else _settings(home)
+    settings = _settings(home) if home is not None else recommended_settings(predictor, revision, **hub)
     return ModelPair(
         KronosTokenizer.from_pretrained(tokenizer, revision=tokenizer_revision, **hub),
         Kronos.from_pretrained(predictor, revision=revision, **hub),
         name=name,
         calibration=home,
-        base_model=_base_model(predictor, home),
+        base_model=_base_model(predictor, home or _home(predictor, "predictor")),
+        told=bool(settings) or isinstance(source, str | Path),
         **settings,
     )
 
@@ -173,9 +181,11 @@ def _require_both(folder: Path) -> None:
         )
 
 
-def recommended_settings(predictor: str | Path, revision: str | None = None) -> dict[str, Any]:
+def recommended_settings(
+    predictor: str | Path, revision: str | None = None, **hub: Unpack[HubOptions]
+) -> dict[str, Any]:
     """How a predictor wants to be used, as far as it is known: of a released or bundled one by its name, of a run's or
-    a repository's by the summary.json beside its folder. Any of `SETTINGS`.
+    a repository's by the summary.json beside its folder, predictor/. Any of `SETTINGS`.
 
     Raises CheckpointError for a summary that cannot be read.
     """
@@ -184,13 +194,19 @@ def recommended_settings(predictor: str | Path, revision: str | None = None) -> 
     folder = bundled_checkpoint(predictor) or Path(predictor).expanduser()
     if not folder.is_dir() and is_repository(predictor):
         try:
-            home = fetch(str(predictor), ["*" + CONFIG_NAME, SUMMARY_NAME], revision)
+            return _settings(fetch(str(predictor), ["*" + CONFIG_NAME, SUMMARY_NAME], revision, **hub))
         except CheckpointError:
             # Whoever loads the model is told.
             return {}
-        return _settings(home)
-    within = (folder / "predictor").is_dir() and not (folder / CONFIG_NAME).is_file()
-    return _settings(folder if within else folder.parent)
+    return _settings(_home(predictor, "predictor"))
+
+
+def _home(checkpoint: str | Path, part: str) -> Path | None:
+    """The folder, a run or saved models, whose tokenizer/ or predictor/ a local checkpoint is; also by its own name."""
+    folder = (bundled_checkpoint(checkpoint) or Path(checkpoint).expanduser()).absolute()
+    if (folder / CONFIG_NAME).is_file():
+        return folder.parent if folder.name == part else None
+    return folder if (folder / part).is_dir() else None
 
 
 def require_savable(folder: Path, pair: ModelPair) -> None:
@@ -291,15 +307,31 @@ def _is_record(path: Path) -> bool:
     return isinstance(raw, dict) and {"seen", "unknown"} <= raw.keys()
 
 
+def from_hub(start: str, noted: Mapping[str, Any]) -> bool:
+    """Whether a run began with weights of a repository.
+
+    A name cannot tell: runs/mine is spelled like one. A release can, or the commit that the run noted beside its start.
+    """
+    released = {*RELEASES, *(release.tokenizer for release in RELEASES.values())}
+    return start in released or (is_repository(start) and noted.get("start") == start and "commit" in noted)
+
+
 def _base_model(predictor: str | Path, home: Path | None) -> str | None:
     """The repository that a model comes from: itself, or the start of its run."""
     summary = _summary(home)
-    stages = summary.get("stages")
-    stage = stages.get("predictor") if isinstance(stages, dict) else None
-    start = stage.get("start") if isinstance(stage, dict) else summary.get("base_model")
-    return next(
-        (str(one) for one in (start, predictor) if is_repository(str(one)) and not Path(str(one)).exists()), None
-    )
+    if isinstance(base := summary.get("base_model"), str) and is_repository(base):  # of saved models
+        return base
+    stage, noted = (_within(_within(summary, key), "predictor") for key in ("stages", "starts"))
+    if isinstance(start := stage.get("start"), str) and from_hub(start, noted):
+        return start
+    if home is None and isinstance(predictor, str) and is_repository(predictor) and not Path(predictor).is_dir():
+        return predictor
+    return None
+
+
+def _within(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = values.get(key)
+    return found if isinstance(found, dict) else {}
 
 
 def _summary(home: Path | None) -> dict[str, Any]:

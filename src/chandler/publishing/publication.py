@@ -90,6 +90,7 @@ class Publication:
             if (place / name).is_file()
         }
         models: Models
+        notes: list[str] = []
         usage: Mapping[str, Any] = {}
         calibration = None
         if len(parts) == 2:
@@ -97,6 +98,11 @@ class Publication:
             base_model = base_model or pair.base_model
             models, usage = {"tokenizer": pair.tokenizer, "predictor": pair.predictor}, pair.settings
             files[USAGE] = usage_text(replace(pair, base_model=base_model)).encode()
+            if not pair.told:
+                notes.append(
+                    f"how these models want to be used is not on record: forecasts will take max_context {pair.max_context}, as for "
+                    "Kronos-small. Name the run folder instead if there is one."
+                )
             forecaster = Forecaster(pair.tokenizer, pair.predictor, device="cpu", name=str(run))
             if folder is not None:
                 calibration = Calibration.load(folder)
@@ -120,7 +126,7 @@ class Publication:
         files[CARD_NAME] = card.encode()
         record["files"] = {one: _digest(files[one]) for one in sorted(files)}
         files[TRAINING_NAME] = (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
-        return cls(repo, dict(sorted(files.items())), _notes(record, license, results, parts))
+        return cls(repo, dict(sorted(files.items())), notes + _notes(record, license, results, parts))
 
     @property
     def card(self) -> str:

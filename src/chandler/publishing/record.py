@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chandler.errors import ConfigError
-from chandler.forecasting import RELEASES, TRAINING_NAME
+from chandler.forecasting import TRAINING_NAME, from_hub
 from chandler.hub import NANO, WEIGHTS_NAME, is_repository
 from chandler.training.runs import Known, Run, RunHistory, digest, flattened, known, read_mapping, short
 from chandler.training.settings import RANDOM
@@ -89,7 +89,8 @@ def _of_run(run: RunHistory) -> dict[str, Any]:
 
 
 def _start(stage: str, run: RunHistory) -> dict[str, Any]:
-    """Which weights a stage began with. Of a folder of this machine the last part of its name, and their digest."""
+    """Which weights a stage began with. Of a folder of this machine the last part of its name, and their digest; not on
+    record where an early run noted neither a commit nor a digest, and its name may be of a repository or of a folder."""
     outcome = run.summary.get("stages", {}).get(stage, {})
     noted = (run.summary.get("starts") or {}).get(stage, {})
     settings = run.config.get(stage) or {}
@@ -97,10 +98,12 @@ def _start(stage: str, run: RunHistory) -> dict[str, Any]:
     sure = {key: noted[key] for key in ("commit", "weights") if key in noted and noted.get("start") == start}
     if start in ("", RANDOM, NANO):
         return {"start": start or "not on record", **sure}
-    path = Path(start).expanduser()
-    if start in RELEASES or "commit" in sure or (is_repository(start) and not path.parent.exists()):
+    if from_hub(start, noted):
         asked = {"revision": settings["revision"]} if settings.get("revision") else {}
         return {"repository": start, **asked, **sure}
+    if is_repository(start) and not sure:
+        return {"start": "not on record"}
+    path = Path(start).expanduser()
     path = path.parent if path.name == stage and path.parent.name else path
     return {"start": f"a local checkpoint ({path.name})", **sure}
 

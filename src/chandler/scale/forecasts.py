@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ def forecast_parts(
     todo = [number for number, path in enumerate(paths) if not path.is_file()]
     sizes = [min(chunk, len(store) - number * chunk) for number in todo]
     with shown.track("Forecasting", len(store), len(store) - sum(sizes), "symbols") as report:
-        common = (folder, digest, device)
+        common = (folder, digest, device, settings.memory_budget if settings else None)
         smaller = FewerAtATime(lambda item: _path(folder, item[0]).with_suffix(".now"))
         for done in engine.spread(forecast_part, [(number, chunk) for number in todo], common, smaller):
             report(done)
@@ -107,20 +107,23 @@ def forecast_parts(
     return rows
 
 
-def forecast_part(folder: Path, digest: str, device: str, number: int, batch: int) -> int:
-    """Write part `number` unless it is there, `batch` symbols at a time; of how many symbols it is."""
+def forecast_part(folder: Path, digest: str, device: str, budget: int | None, number: int, batch: int) -> int:
+    """Write part `number` unless it is there, `batch` symbols at a time; of how many symbols it is.
+
+    `budget` is `memory_budget` of the forecast, which changes no number: parts of different ones may be joined.
+    """
     job = _open_job(folder, digest, device)
     first = number * job.chunk
     symbols, path = job.store.symbols[first : first + job.chunk], _path(folder, number)
     if path.is_file():
         return len(symbols)
-    forecasts = []
+    how, forecasts = replace(job.settings, memory_budget=budget), []
     for begin in range(0, len(symbols), batch):
         names = symbols[begin : begin + batch]
         if batch == 1:  # whoever is killed now is told by name
             write_text(path.with_suffix(".now"), names[0])
         forecasts += job.forecaster.forecast_with(
-            job.settings, [job.store[name] for name in names], job.horizon, seed=job.seed,
+            how, [job.store[name] for name in names], job.horizon, seed=job.seed,
             suggest=max(0, SUGGESTED - first - begin), progress=False,
         )  # fmt: skip
     frame = forecasts_to_frame(forecasts)

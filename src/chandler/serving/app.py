@@ -46,7 +46,7 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
             if source.state == "ready":
                 looks.score_soon(source.id)
 
-        registry = SourceRegistry(workspace, settings.data, settings.upload_bytes, changed)
+        registry = SourceRegistry(workspace, settings.data, settings.upload_bytes, changed, settings.runs)
         models = ModelList(settings.runs, settings.models)
         worker = WorkerClient("forecasts", settings.device, lambda told: events.publish("system", told))
         looker = WorkerClient("looks", "cpu", lambda told: None)

@@ -70,6 +70,11 @@ class Workspace:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
 
+    def places(self) -> Iterator[Path]:
+        """It, and what lies directly in it of ours: it may be a folder that holds other things too."""
+        yield self.folder
+        yield from (self.folder / pattern.split("/")[0] for pattern in WORKSPACE.files)
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Make the folder, for its owner's eyes only, and keep other servers out of it.

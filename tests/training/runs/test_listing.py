@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from chandler.errors import ConfigError
 from chandler.training.runs.listing import list_runs, runs_json, runs_table
@@ -65,6 +66,38 @@ def test_a_hundred_runs_are_a_line_a_stage_within_the_width(tmp_path: Path) -> N
     assert max(map(len, lines)) <= 80
     assert lines[-3].startswith("run-099")
     assert lines[-1].startswith("100 runs, ")
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 120])
+def test_names_are_shown_at_every_width(width: int, tmp_path: Path) -> None:
+    names = ["sweep/000", "a-name-that-says-what-was-tried-in-it", "第一次试验" * 4]
+    for when, name in enumerate(names):
+        make_run(tmp_path / name, when=1.7e9 + when, finished=False)
+        rows = [
+            {"stage": "predictor", "kind": "validation", "step": n, "epoch": n, "nll_horizon": 3.9 - n} for n in (0, 1)
+        ]
+        with (tmp_path / name / "metrics.jsonl").open("a") as stream:
+            stream.write("\n" + "".join(json.dumps(row) + "\n" for row in rows))
+    shown = runs_table(tmp_path, width=width)
+    assert max(map(cell_len, shown.splitlines())) <= width
+    whole = shown if width > 30 else shown.replace("\n", "")
+    assert all(name in whole for name in names)
+    assert whole.count("nll_horizon 3.9 -> 2.9 (-25.6%)") == (3 if width > 30 else 0)
+    assert ("start -> best" in shown) is (width == 120)
+
+
+def test_what_has_files_of_the_same_names_is_no_run(tmp_path: Path) -> None:
+    for name, marks in {
+        "backtest": {"summary.json": '{"chandler": "0.1.0", "task": null, "results": {}}'},
+        "of-another-tool": {"metrics.jsonl": '{"loss": 1.0}\n', "summary.json": "[]"},
+    }.items():
+        (tmp_path / name).mkdir()
+        for file, text in {"config.yaml": "model: chandler-nano\n", **marks}.items():
+            (tmp_path / name / file).write_text(text)
+    assert list_runs(tmp_path) == []
+    make_run(tmp_path / "run", when=1.7e9)
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    assert [run.folder for run in list_runs(tmp_path)] == ["run"], "its summary is that of a run"
 
 
 def test_json_has_the_same(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -183,5 +185,10 @@ def _whole(text: str) -> str:
     """A path from the root where there is one by that name, globs among them; other names as they are."""
     prefix = "qlib:" if text.startswith("qlib:") else ""
     path = Path(text.removeprefix(prefix)).expanduser()
-    here = path.exists() or (any(sign in text for sign in "*?[") and path.parent.exists())
-    return f"{prefix}{path.absolute()}" if here else text
+    if path.exists():
+        return f"{prefix}{path.absolute()}"
+    fixed = list(takewhile(lambda part: not glob.has_magic(part), path.parts))
+    if len(fixed) == len(path.parts) or not Path(*fixed).exists():
+        return text
+    # The folder that it is read from is no part of the glob.
+    return f"{prefix}{path if path.is_absolute() else Path(glob.escape(str(Path.cwd())), path)}"

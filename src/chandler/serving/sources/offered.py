@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,15 +16,21 @@ DEPTH, FILES = 4, 10_000
 """How deep, and how many files of a folder are offered."""
 
 
-def offered(root: Path) -> list[tuple[Path, str]]:
+def offered(root: Path, apart: Collection[Path] = ()) -> list[tuple[Path, str]]:
     """Files below a folder that bars are read from, and prepared stores, with their names.
 
     Links that lead out are none, nor is what cannot be looked at: it takes nothing else with it.
+
+    Args:
+        root: the folder, resolved.
+        apart: resolved folders below it that are not looked into.
     """
     found: list[tuple[Path, str]] = []
 
     def look(path: Path, depth: int) -> None:
-        if len(found) >= FILES or path.name.startswith(".") or not path.resolve().is_relative_to(root):
+        if len(found) >= FILES or path.name.startswith("."):
+            return
+        if not (whole := path.resolve()).is_relative_to(root) or whole in apart:
             return
         if path.is_dir():
             if (path / META).is_file():

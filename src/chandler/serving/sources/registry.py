@@ -9,7 +9,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -60,10 +60,17 @@ class SourceRegistry:
     """All sources of a server. Its records are `sources.json`; what is read lies in stores/."""
 
     def __init__(
-        self, workspace: Workspace, folders: Iterable[Path], upload_bytes: int, tell: Callable[[Source], None]
+        self,
+        workspace: Workspace,
+        folders: Iterable[Path],
+        upload_bytes: int,
+        tell: Callable[[Source], None],
+        runs: Path | None = None,
     ) -> None:
+        """`runs`: a folder that, as the workspace, is no place of bars where it lies in one of `folders`."""
         self._workspace, self._upload_bytes, self._tell = workspace, upload_bytes, tell
         self._roots = [folder.resolve() for folder in folders]
+        self._apart = {*workspace.places(), *([] if runs is None else [runs.resolve()])}
         self._known: dict[str, Source] = {}
         self._opened: dict[str, tuple[str, BarStore]] = {}
         """id -> the revision that was opened, and its bars."""
@@ -217,7 +224,7 @@ class SourceRegistry:
         with self._scanning:
             if time.monotonic() - self._scanned < SCAN_SECONDS:
                 return
-            found = {_id("folder", str(path)): (path, name) for root in self._roots for path, name in offered(root)}
+            found = {_id("folder", str(path)): (path, name) for path, name in self._offered()}
             for id, (path, name) in found.items():
                 if id not in self._known:
                     whole = (path / META).is_file()
@@ -228,6 +235,10 @@ class SourceRegistry:
                 if one.kind == "folder" and one.id not in found:
                     self._known.pop(one.id, None)
             self._scanned = time.monotonic()
+
+    def _offered(self) -> Iterator[tuple[Path, str]]:
+        for root in self._roots:
+            yield from offered(root, self._apart)
 
     def _save(self) -> None:
         records = {
@@ -243,7 +254,7 @@ class SourceRegistry:
 
     def _restore(self) -> None:
         """What was known before; files of folders that are offered no more are not."""
-        there_are = {str(path) for root in self._roots for path, _ in offered(root)}
+        there_are = {str(path) for path, _ in self._offered()}
         records = read_json(self._workspace.folder / "sources.json").get("sources")
         for id, raw in (records or {}).items():
             path, store = Path(raw["path"]), raw["store"]

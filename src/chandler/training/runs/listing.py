@@ -6,17 +6,18 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.table import Table
 
 from chandler.errors import ConfigError
 from chandler.measures import higher_is_better, is_better
 from chandler.progress import plain_console
-from chandler.training.runs.history import RunHistory, StageHistory
+from chandler.training.runs.history import RunHistory, StageHistory, read_mapping
 
 _DEPTH = 4
 """How many folders below the given one a run may lie."""
@@ -37,6 +38,10 @@ class StageLine:
     """Which validation score; lower is better, except of rank_ic."""
     start: float | None
     best: float | None
+
+
+_NONE = StageLine("-", "unfinished", 0, None, None, None, None)
+"""Of a run without a score."""
 
 
 @dataclass(frozen=True)
@@ -67,39 +72,53 @@ def runs_json(folder: str | Path) -> str:
 def runs_table(folder: str | Path, width: int | None = None) -> str:
     """The list as text of at most `width` characters a line (None: the terminal's), a line for each stage.
 
-    The newest run comes last, next to the prompt.
+    The newest run comes last, next to the prompt. Where a table is wider than that, each run has a line of its own above those
+    of its stages.
     """
     runs = list_runs(folder)
     if not runs:
         return f"No runs in {folder}. Start one with: chandler finetune configs/csv.yaml --set data.path=YOUR.csv"
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
-    table.add_column("run", overflow="fold", min_width=8)
-    table.add_column("stage", no_wrap=True)
-    table.add_column("epochs", no_wrap=True)
-    table.add_column("start -> best", no_wrap=True)
-    table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("date", no_wrap=True)
-    for run in runs:
-        date = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.changed))
-        head = [run.folder, _size(run.bytes), date]
-        for stage in run.stages or (StageLine("-", "unfinished", 0, None, None, None, None),):
-            table.add_row(head[0], stage.stage, _epochs(stage), _score(stage), *head[1:])
-            head = ["", "", ""]
     total = f"{len(runs)} run{'s' if len(runs) > 1 else ''}, {_size(sum(run.bytes for run in runs))}"
-    text = io.StringIO()
-    console = plain_console(file=text, width=width, color_system=None)
-    console.print(table)
     if any(stage.status == "unfinished" for run in runs for stage in run.stages):
         total += "; * unfinished, chandler finetune ... --resume goes on"
-    console.print(total)
+    text = io.StringIO()
+    console = plain_console(file=text, width=width, color_system=None)
+    table = _table(runs)
+    lines = [*table, total] if max(map(cell_len, table)) <= console.width else [*_narrow(runs), total]
+    for line in lines:
+        console.print(line, overflow="fold")
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def _table(runs: Iterable[RunLine]) -> list[str]:
+    """As wide as it comes."""
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for name in ("run", "stage", "epochs", "start -> best", "size", "date"):
+        table.add_column(name, justify="right" if name == "size" else "left", no_wrap=True)
+    for run in runs:
+        head = [run.folder, _size(run.bytes), _date(run)]
+        for stage in run.stages or (_NONE,):
+            table.add_row(head[0], stage.stage, _epochs(stage), _score(stage), *head[1:])
+            head = ["", "", ""]
+    text = io.StringIO()
+    plain_console(file=text, width=10_000, color_system=None).print(table)
+    return [line.rstrip() for line in text.getvalue().splitlines()]
+
+
+def _narrow(runs: Sequence[RunLine]) -> Iterator[str]:
+    """The same with the name on a line of its own."""
+    every = [stage for run in runs for stage in run.stages or (_NONE,)]
+    wide = [max(len(how(stage)) for stage in every) for how in (lambda stage: stage.stage, _epochs)]
+    for run in runs:
+        yield f"{run.folder}  {_size(run.bytes)}  {_date(run)}"
+        for stage in run.stages or (_NONE,):
+            yield f"  {stage.stage:<{wide[0]}}  {_epochs(stage):<{wide[1]}}  {_score(stage)}".rstrip()
 
 
 def run_folders(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:
     """Run folders in and below `folder`, so many deep; there are none within a run. What cannot be looked at is left out."""
-    marks = ("metrics.jsonl", "summary.json")
     try:
-        found = (folder / "config.yaml").is_file() and any((folder / name).exists() for name in marks)
+        found = (folder / "config.yaml").is_file() and _is_run(folder)
         below = sorted(folder.iterdir()) if depth and not found else []
         below = [path for path in below if not (path.name.startswith(".") or path.is_symlink()) and path.is_dir()]
     except OSError:
@@ -108,6 +127,16 @@ def run_folders(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:
         yield folder
     for path in below:
         yield from run_folders(path, depth - 1)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether its records or its summary are those of a run: others, such as backtests, have files of these names too."""
+    path = folder / "metrics.jsonl"
+    if path.is_file():
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            if '"stage"' in stream.readline(1000):
+                return True
+    return "stages" in read_mapping(folder / "summary.json")
 
 
 def _read(folder: Path, root: Path) -> RunLine:
@@ -137,6 +166,10 @@ def stage_lines(stages: Iterable[StageHistory]) -> Iterator[StageLine]:
             best = reduce(lambda a, b: b if is_better(measure, b, a) else a, (record[measure] for record in scores))
             epochs = max(record["epoch"] for record in [*stage.train, *scores])
             yield StageLine(stage.name, "unfinished", epochs, planned, measure, scores[0][measure], best)
+
+
+def _date(run: RunLine) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(run.changed))
 
 
 def _epochs(stage: StageLine) -> str:
