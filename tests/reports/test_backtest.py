@@ -13,7 +13,7 @@ from tests.reports.drawn import drawn
 
 from chandler.errors import ConfigError
 from chandler.reports import write_report
-from chandler.reports.backtest import backtest_page, headline
+from chandler.reports.backtest import backtest_page, headline, verdict_lines
 from chandler.reports.render import render, terminal_text
 
 EVIL = "<b>&\"'</script>"
@@ -30,7 +30,7 @@ def summary(signal: str = "model", **more: Any) -> dict[str, Any]:
         "signal": signal, "kind": "model", "source": "somewhere", "symbols": 5, "interval": "1 days 00:00:00",
         "first_signal": "2012-01-03", "last_signal": "2012-10-01", "last_bar": "2012-10-31", "signal_bars": 20, "scores": 100,
         "k": 2, "n_drop": 1, "benchmark": "equal", "bars_per_year": 252.0, "persistence": 0.9, "results": {signal: result},
-        "random": {"draws": 2, "annual_excess": [0.01, -0.03]}, "luck": {"share": 0.5, "low": -0.03, "high": 0.01},
+        "random": {"draws": 2, "annual_excess": [0.01, -0.03]},
         "notes": [], "formulas": {"turnover": "bought + sold"}, "lookback": 20, "horizon": 3, **more,
     }  # fmt: skip
 
@@ -68,26 +68,70 @@ def test_luck_is_shown_where_there_is_any(draws: int) -> None:
     assert ("What luck does" in html) == bool(draws)
 
 
+def told(low: float | None, high: float | None, random: list[float], actual: float = 0.05) -> dict[str, Any]:
+    own = summary()["results"]["model"]
+    own |= {"annual_excess": actual, "annual_excess_low": low, "annual_excess_high": high}
+    return summary(results={"model": own}, random={"draws": len(random), "annual_excess": random})
+
+
 @pytest.mark.parametrize(
-    ("low", "high", "share", "text"),
+    ("low", "high", "random", "text"),
     [
-        (0.01, 0.2, 0.01, "beat the benchmark in this period, after costs."),
-        (0.01, 0.2, 0.3, "beat the benchmark in this period, after costs, but random signals often did as well."),
-        (-0.1, 0.2, 0.01, "shows no difference from the benchmark, after costs."),
-        (-0.2, -0.1, 0.9, "lost to the benchmark in this period, after costs; random signals mostly lost as well."),
-        (None, None, 0.5, "was too short-lived to say anything."),
+        (0.01, 0.2, [], "beat the benchmark in this period, after costs."),
+        (0.01, 0.2, [-0.1] * 19, "beat the benchmark in this period, after costs."),
+        (
+            0.01,
+            0.2,
+            [-0.1] * 18,
+            "beat the benchmark in this period, after costs, but 18 random signals cannot tell that from chance.",
+        ),
+        (
+            0.01,
+            0.2,
+            [-0.1] * 18 + [0.1],
+            "beat the benchmark in this period, after costs, but 1 of 19 random signals did as well or better.",
+        ),
+        (-0.1, 0.2, [0.1] * 30, "shows no difference from the benchmark, after costs."),
+        (
+            -0.2,
+            -0.1,
+            [-0.1] * 15 + [0.1] * 5,
+            "lost to the benchmark in this period, after costs; 15 of 20 random signals lost as well.",
+        ),
+        (
+            -0.2,
+            -0.1,
+            [0.1] * 20,
+            "lost to the benchmark in this period, after costs, and did worse than chance explains.",
+        ),
+        (None, None, [0.1] * 20, "was too short-lived to say anything."),
     ],
 )
 def test_the_headline_claims_no_more_than_interval_and_luck_allow(
-    low: float | None, high: float | None, share: float, text: str
+    low: float | None, high: float | None, random: list[float], text: str
 ) -> None:
-    summary = {"kind": "model", "signal": "model", "luck": {"share": share, "high": -0.01},
-               "results": {"model": {"annual_excess_low": low, "annual_excess_high": high}}}  # fmt: skip
-    assert headline(summary) == f"The model's portfolio {text}"
+    assert headline(told(low, high, random)) == f"The model's portfolio {text}"
+
+
+@pytest.mark.parametrize(
+    ("random", "text"),
+    [
+        ([-0.1] * 18, "too few random signals to tell, it takes 19."),
+        ([-0.1] * 19, "few do so by chance."),
+        ([0.1] * 10 + [-0.1] * 10, "chance can explain the result."),
+        ([0.1] * 20, "worse than chance explains."),
+        ([0.05] * 20, "chance can explain the result."),
+    ],
+)
+def test_the_line_of_luck_says_what_its_count_says(random: list[float], text: str) -> None:
+    said = dict(verdict_lines(told(0.01, 0.2, random)))["Luck"]
+    as_good = sum(one >= 0.05 for one in random)
+    assert said.startswith(f"{as_good} of {len(random)} random signals did as well or better")
+    assert said.endswith(f"a year): {text}")
 
 
 def test_what_is_said_to_a_terminal_is_what_stands_on_the_page() -> None:
-    told = summary(luck=None, random={"draws": 0, "annual_excess": []}, seen=["trained"], notes=["signals: 2 of 3"])
+    told = summary(random={"draws": 0, "annual_excess": []}, seen=["trained"], notes=["signals: 2 of 3"])
     page = backtest_page(told, SETTINGS, {"model": daily(1.1)}, pd.DataFrame(), "b")
     assert [about for about, _ in page.lines] == ["Seen before!", "Above benchmark", "In all", "Risk", "Length"]
     assert page.lines[0][1] == "signals: 2 of 3"
