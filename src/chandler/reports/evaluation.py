@@ -31,7 +31,7 @@ CHART_SYMBOLS = 12
 
 @dataclass(frozen=True)
 class Band:
-    """Share of the true closes inside, with its interval (None for adaptive bands), and width in % of the last close."""
+    """Share of the true closes inside, with its interval (None for adaptive bands and for one origin), and width in % of the last close."""
 
     share: float
     interval: tuple[float, float] | None
@@ -183,7 +183,9 @@ def _calibration(results: Results, naive: str | None) -> Calibration | None:
     bands: list[tuple[str, list[Band]]] = []
     for name in filter(results.spreads, [*results.models, *results.baselines]):
         found = [(*results.coverage(name, level), results.width(name, level)) for level in levels]
-        bands.append((display_name(name), [Band(share, (low, high), width) for share, low, high, width in found]))
+        bands.append((display_name(name), [
+            Band(share, None if np.isnan(low) else (low, high), width) for share, low, high, width in found
+        ]))  # fmt: skip
         if name in results.raw_models:
             adaptive = [results.adaptive_coverage(name, level) for level in levels]
             bands.append((f"{name} (adaptive)", [Band(share, None, width) for share, width in adaptive]))

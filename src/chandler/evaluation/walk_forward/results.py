@@ -269,11 +269,13 @@ class Results:
 
     @_kept
     def coverage(self, model: str, level: float) -> tuple[float, float, float]:
-        """Share of true closes inside, edges included, and its 95% block bootstrap interval over the rounds."""
+        """Share of true closes inside, edges included, and its 95% block bootstrap interval over the rounds, within 0 and
+        1; NaN edges with one round."""
         held = inside(*self.band(model, level), self.truth("truth_close"))
         by_round = self.by_round(held.mean(1)).to_numpy()
         found = block_bootstrap(by_round, max(float(self.overlap), optimal_block(by_round)))
-        return float(found.mean), float(found.low), float(found.high)
+        low, high = np.clip([found.low, found.high], 0, 1).tolist()
+        return float(found.mean), low, high
 
     @_kept
     def adaptive_coverage(self, model: str, level: float) -> tuple[float, float]:

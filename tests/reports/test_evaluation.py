@@ -1,0 +1,67 @@
+"""What the page of an evaluation says where there is little to say, and where names are not what plotly expects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chandler.evaluation.walk_forward.results import Results
+from chandler.evaluation.walk_forward.runner import evaluate
+from chandler.evaluation.walk_forward.settings import load_evaluation
+from chandler.reports import evaluation_summary, write_evaluation_report
+from chandler.reports.evaluation import evaluation_page
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+MODEL = f"{GOLDEN / 'tokenizer'}+{GOLDEN / 'predictor'}"
+ODD = 'a<b>&"%{x}'
+"""A name with a tag, an entity and a placeholder of plotly."""
+
+
+def evaluated(folder: Path, symbols: list[str], **more: Any) -> Results:
+    """Random walks of a few symbols, forecast."""
+    index, frames = pd.date_range("2024-03-01", periods=84, freq="D"), []
+    for number, symbol in enumerate(symbols):
+        close = 100 * np.exp(np.random.default_rng(number).normal(0, 0.01, len(index)).cumsum())
+        frame = pd.DataFrame({"timestamp": index, "symbol": symbol, "open": close, "close": close})
+        frames.append(frame.assign(high=close * 1.01, low=close * 0.99, volume=100.0))
+    pd.concat(frames).to_csv(folder / "bars.csv", index=False)
+    settings = load_evaluation({
+        "out": str(folder / "e"), "data": {"path": str(folder / "bars.csv")}, "lookback": 24, "horizon": 4, "paths": 10,
+        "device": "cpu", "baselines": ["last_close", "bootstrap"], "calibration": "off", **more,
+    })  # fmt: skip
+    return Results(evaluate(settings))
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """One origin of two symbols, one bar ahead, by a model of an odd name."""
+    folder = tmp_path_factory.mktemp("single")
+    return evaluated(folder, ["A<i>", "B"], models={ODD: MODEL}, origins=1, horizon=1)
+
+
+def test_what_bands_covered_stays_a_share(tmp_path: Path) -> None:
+    """All closes but one inside: what the bootstrap makes of it reaches beyond 1."""
+    results = evaluated(tmp_path, ["A"])
+    scores = pd.read_parquet(results.folder / "scores.parquet")
+    missed = (scores["window"] == 3) & (scores["step"] == 2)
+    scores["q05"], scores["q95"] = np.where(missed, scores["truth_close"] * 2, 0.01), scores["truth_close"] * 3
+    scores.to_parquet(results.folder / "scores.parquet")
+    share, low, high = Results(results.folder).coverage("bootstrap", 0.9)
+    rounds = scores["window"].nunique()
+    assert share == pytest.approx(1 - 1 / (4 * rounds))
+    assert 0.9 < low < share
+    assert high == 1
+
+
+def test_one_origin_has_no_intervals(single: Results) -> None:
+    lines = dict(evaluation_summary.verdict_lines(single, evaluation_summary.judge(single)))
+    said = lines["Bands"]
+    assert "of the true closes; no calibration was applied." in said
+    calibration = evaluation_page(single).calibration
+    assert calibration is not None
+    assert all(band.interval is None for _, bands in calibration.bands for band in bands)
+    assert "- to -" not in write_evaluation_report(single).read_text()
