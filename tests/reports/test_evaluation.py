@@ -12,8 +12,10 @@ import pytest
 from chandler.evaluation.walk_forward.results import Results
 from chandler.evaluation.walk_forward.runner import evaluate
 from chandler.evaluation.walk_forward.settings import load_evaluation
+from chandler.measures import Comparison
 from chandler.reports import evaluation_summary, write_evaluation_report
 from chandler.reports.evaluation import evaluation_page
+from chandler.reports.render import sentence
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MODEL = f"{GOLDEN / 'tokenizer'}+{GOLDEN / 'predictor'}"
@@ -65,3 +67,20 @@ def test_one_origin_has_no_intervals(single: Results) -> None:
     assert calibration is not None
     assert all(band.interval is None for _, bands in calibration.bands for band in bands)
     assert "- to -" not in write_evaluation_report(single).read_text()
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "p", "said"),
+    [
+        (0.0, 0.0, 0.0, 1.0, "the same throughout"),
+        (0.1, 0.1, 0.1, NAN, "5.0% higher (95% interval: 5.0% to 5.0% higher)"),
+        (0.1, 0.02, 0.2, 0.3, "5.0% higher (95% interval: 1.0% to 10% higher; but Diebold-Mariano p 0.3)"),
+        (0.1, NAN, NAN, NAN, "5.0% higher, no interval"),
+    ],
+)
+def test_a_difference_in_words(difference: float, low: float, high: float, p: float, said: str) -> None:
+    c = Comparison(2 + difference, 2.0, difference, low, high, p, 12, 12, "no difference shown")
+    assert sentence("evaluation", "span", c) == said
