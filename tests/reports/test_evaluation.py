@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,20 @@ NAN = float("nan")
 def test_a_difference_in_words(difference: float, low: float, high: float, p: float, said: str) -> None:
     c = Comparison(2 + difference, 2.0, difference, low, high, p, 12, 12, "no difference shown")
     assert sentence("evaluation", "span", c) == said
+
+
+def test_the_page_says_on_which_bars_calibrations_were_fitted(tmp_path: Path) -> None:
+    results = evaluated(tmp_path, ["A", "B", "C"], models={"a": MODEL}, start="2024-05-07", calibration="auto")
+    page = write_evaluation_report(results).read_text()
+    assert "Both were fitted on bars before these windows. Adaptive" in page
+    assert "this very period" not in page
+    state = results.folder / "evaluation.json"
+    told = json.loads(state.read_text())
+    told["contenders"]["a"]["calibration"]["last"] = told["last"]
+    state.write_text(json.dumps(told))
+    page = write_evaluation_report(Results(results.folder)).read_text()
+    here = "on bars of this very period, so that what they cover here proves nothing"
+    assert f"Both were fitted {here}. Adaptive" in page
+    assert sentence("evaluation", "learnt", {"before": ["a", "c"], "here": ["b"]}) == (
+        f"on bars before these windows (a and c); {here} (b)"
+    )

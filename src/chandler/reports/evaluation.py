@@ -17,7 +17,7 @@ from chandler.measures import Comparison, Estimate
 from chandler.reports import evaluation_summary as summary
 from chandler.reports import score_charts
 from chandler.reports.evaluation_summary import display_name
-from chandler.reports.render import Chart, Pairs, day, sentences, write, written_with
+from chandler.reports.render import Chart, Pairs, day, sentence, sentences, write, written_with
 from chandler.training.runs import flat
 
 EXAMPLE_CHARTS = 6
@@ -40,9 +40,10 @@ class Band:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the bands covered. `calibrated`: a stored calibration was applied."""
+    """What the bands covered."""
 
-    calibrated: bool
+    learnt: str
+    """On which bars the calibrations that were applied were fitted, in words; empty: none was."""
     levels: Sequence[float]
     bands: Sequence[tuple[str, Sequence[Band]]]
     """Of each contender that spreads, by level."""
@@ -199,7 +200,17 @@ def _calibration(results: Results, naive: str | None) -> Calibration | None:
         figure = score_charts.pit_histogram(shares, score_charts.style(place).color)
         pit.append((display_name(name), Chart(figure, f"PIT histogram of {display_name(name)}")))
     reliability = Chart(score_charts.reliability(lines), "Coverage of bands")
-    return Calibration(any(name.endswith(CALIBRATED) for name in spread), levels, bands, reliability, pit)
+    return Calibration(_learnt(results, spread), levels, bands, reliability, pit)
+
+
+def _learnt(results: Results, spread: Sequence[str]) -> str:
+    """On which bars the calibrations of these contenders were fitted; empty for none."""
+    found: dict[str, list[str]] = {}
+    for name in spread:
+        if name.endswith(CALIBRATED):
+            model = name.removesuffix(CALIBRATED)
+            found.setdefault("here" if results.calibrated_here(model) else "before", []).append(model)
+    return sentence("evaluation", "learnt", found) if found else ""
 
 
 def _by_step(results: Results, naive: str) -> Steps:
