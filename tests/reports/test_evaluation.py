@@ -102,3 +102,27 @@ def test_the_page_says_on_which_bars_calibrations_were_fitted(tmp_path: Path) ->
     assert sentence("evaluation", "learnt", {"before": ["a", "c"], "here": ["b"]}) == (
         f"on bars before these windows (a and c); {here} (b)"
     )
+
+
+def test_a_distribution_is_not_judged_against_a_point(tmp_path: Path) -> None:
+    results = evaluated(tmp_path, ["A"], models={"a": MODEL}, baselines=["last_close"])
+    judged = evaluation_summary.judge(results)
+    assert [one.question.title for one in judged] == ["point forecast"]
+    assert "distribution" not in evaluation_summary.headline(results, judged)
+    lines = dict(evaluation_summary.verdict_lines(results, judged))
+    assert lines["Distribution"].startswith("Not judged: no baseline here is a distribution (last close).")
+    assert list(evaluation_summary.evaluation_table(results)) == ["CRPS", "MAE", "QLIKE", "90% band covers"]
+    page = evaluation_page(results)
+    assert [one.title for one, _ in page.questions] == ["point forecast"]
+    assert page.comparisons == 1
+    assert "<b>Point forecast</b>" in write_evaluation_report(results).read_text()
+
+
+def test_a_headline_names_what_has_too_few_origins() -> None:
+    found = {"better": ["distribution"], "too few origins": ["volatility"]}
+    assert sentence("evaluation", "headline", [("a", found, 12)]) == (
+        "a is better than naive at distribution and has too few origins to tell at volatility."
+    )
+    assert sentence("evaluation", "headline", [("a", {"too few origins": ["volatility"]}, 1)]) == (
+        "a: 1 origin cannot show a difference from naive."
+    )

@@ -62,6 +62,8 @@ class Verdict:
     judged: Sequence[ComparisonResult]
     between: Sequence[tuple[str, str, Sequence[tuple[str, Comparison]]]]
     """(model, other model, comparisons by the titles of the questions)."""
+    points: Sequence[str]
+    """The baselines, where all that forecast prices are points, so that nothing is said of distributions."""
     bands: Sequence[Bands]
     lacking: Sequence[str]
     """What reading left out within the period."""
@@ -151,11 +153,19 @@ def verdict_lines(results: Results, judged: Sequence[ComparisonResult]) -> Pairs
         marked=marked(results),
         judged=judged,
         between=[(other, models[0], _between(results, other, models[0])) for other in models[1:]],
+        points=_points(results),
         bands=[bands_of(results, model) for model in models if results.spreads(model)],
         lacking=lacking(results),
         weight=weight_of(results),
     )
     return sentences("evaluation", "lines", verdict)
+
+
+def _points(results: Results) -> list[str]:
+    """Baselines that forecast prices where none of them is a distribution that a model's can be held against."""
+    if not results.models or results.naive(QUESTIONS[0]):
+        return []
+    return [display_name(name) for name in results.rivals(QUESTIONS[0].loss)]
 
 
 def weight_of(results: Results) -> dict[str, int]:

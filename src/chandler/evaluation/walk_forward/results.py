@@ -313,8 +313,11 @@ class Results:
         return compare_origins(mine, theirs, self.rounds, self.horizon, stride=self.apart)
 
     def naive(self, question: ComparisonSpec) -> str | None:
-        """What "naive" means for a question; None where no baseline answers it."""
+        """What "naive" means for a question; None where no baseline answers it, as a point does not of distributions: its
+        CRPS is an absolute error, which any spread betters."""
         able = self.rivals(question.loss)
+        if question.loss == "crps":
+            able = [name for name in able if self.spreads(name)]
         return next((name for name in question.naive if name in able), able[0] if able else None)
 
     def rivals(self, loss: str) -> list[str]:
