@@ -59,6 +59,7 @@ def test_a_backtest_with_hostile_names_is_text() -> None:
     assert {len(re.findall("<t[dh]", row)) for row in rows} == {11}
     assert len(rows) == 3  # the head, the signal, the benchmark
     assert [len(drawn(chart.figure).data) for chart in (page.growth, page.relative)] == [2, 2]
+    assert page.growth.figure["data"][-1]["name"] == "&lt;b&gt;&amp;\"'&lt;/script&gt;"
 
 
 @pytest.mark.parametrize("draws", [0, 2])

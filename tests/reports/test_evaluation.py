@@ -14,7 +14,7 @@ from chandler.evaluation.walk_forward.results import Results
 from chandler.evaluation.walk_forward.runner import evaluate
 from chandler.evaluation.walk_forward.settings import load_evaluation
 from chandler.measures import Comparison
-from chandler.reports import evaluation_summary, write_evaluation_report
+from chandler.reports import evaluation_summary, score_charts, write_evaluation_report
 from chandler.reports.evaluation import evaluation_page
 from chandler.reports.render import sentence
 
@@ -126,3 +126,21 @@ def test_a_headline_names_what_has_too_few_origins() -> None:
     assert sentence("evaluation", "headline", [("a", {"too few origins": ["volatility"]}, 1)]) == (
         "a: 1 origin cannot show a difference from naive."
     )
+
+
+def test_names_are_text_in_charts(single: Results) -> None:
+    """Neither a tag, nor an entity, nor a placeholder of plotly; "&#123;" is drawn as a brace."""
+    name = 'a&lt;b&gt;&amp;"%&#123;x}'
+    shares = {ODD: single.crps_by_symbol(ODD, "bootstrap")}
+    charts = {
+        "by_step": score_charts.by_step(single, [ODD], "bootstrap"),
+        "by_hour": score_charts.by_hour(single, [ODD], "bootstrap"),
+        "by_symbol": score_charts.by_symbol(shares),
+        "reliability": score_charts.reliability({ODD: {0.5: 0.4, 0.9: 0.8}}),
+    }
+    for chart in charts.values():
+        [trace] = [one for one in chart["data"] if one.get("hovertemplate")]
+        assert trace["name"] == name
+        assert trace["hovertemplate"].startswith(name)
+    [trace] = charts["by_symbol"]["data"]
+    assert set(trace["text"]) == {"A&lt;i&gt;", "B"}

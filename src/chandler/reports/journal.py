@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from chandler.atomic import write_text
 from chandler.errors import ConfigError
 from chandler.journal import ENOUGH, LEVELS, PAGE, Course, Journal, Record, RecordRow, Waiting
 from chandler.measures import PIT_BINS, Comparison
-from chandler.reports.charts import Figure, Line, curve, figure, title
+from chandler.reports.charts import Figure, Line, curve, figure, plain, title
 from chandler.reports.render import Chart, Pairs, change, percent, render, sentence, sentences, shares, terminal_text
 from chandler.reports.score_charts import pit_histogram, style
 from chandler.text import aligned, count
@@ -224,5 +223,5 @@ def coverage(record: Record, level: float) -> Figure:
 
 
 def _named(course: Course) -> str:
-    """As plotly takes it, which reads tags in names."""
-    return escape(f"{course.maker.name}, {count(course.maker.horizon, 'bar')}", quote=False)
+    """As plotly takes it."""
+    return plain(f"{course.maker.name}, {count(course.maker.horizon, 'bar')}")
