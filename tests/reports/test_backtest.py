@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tests.reports.drawn import drawn
 
 from chandler.errors import ConfigError
 from chandler.reports import write_report
-from chandler.reports.backtest import backtest_page, headline, verdict_lines
+from chandler.reports.backtest import backtest_page, backtest_verdict, headline, verdict_lines
 from chandler.reports.render import render, terminal_text
 
 EVIL = "<b>&\"'</script>"
@@ -66,7 +67,7 @@ def test_a_backtest_with_hostile_names_is_text() -> None:
 def test_luck_is_shown_where_there_is_any(draws: int) -> None:
     told = summary(random={"draws": draws, "annual_excess": [0.01, -0.03][:draws]})
     html = render("backtest", backtest_page(told, SETTINGS, {"model": daily(1.1)}, pd.DataFrame(), "b"))
-    assert ("What luck does" in html) == bool(draws)
+    assert ("What luck does" in html) == ("The grey band holds" in html) == bool(draws)
 
 
 def told(low: float | None, high: float | None, random: list[float], actual: float = 0.05) -> dict[str, Any]:
@@ -141,6 +142,25 @@ def test_what_is_said_to_a_terminal_is_what_stands_on_the_page() -> None:
         "The model's portfolio shows no difference from the benchmark, after costs.\n"
         "In all: 1 became 1.100, in the benchmark 1.200."
     )
+
+
+def test_a_backtest_of_one_bar_has_no_placeholders(tmp_path: Path) -> None:
+    """No interval, a return beyond all numbers, no fall, and no random signals."""
+    own = told(None, None, [])["results"]["model"]
+    own |= {"bars": 1.0, "annual_return": None, "annual_volatility": None, "information_ratio": None, "max_drawdown": 0.0}
+    one = summary(results={"model": own}, random={"draws": 0, "annual_excess": []}, signal_bars=1, scores=1)
+    page = backtest_page(one, SETTINGS | {"every": 1}, {"model": daily(1.1)}, pd.DataFrame(), "b")
+    lines = dict(page.lines)
+    assert lines["Above benchmark"].startswith("+5.0% a year after costs, no interval;")
+    assert lines["Risk"] == "Volatility - a year, deepest fall 0.0%, information ratio -."
+    assert lines["Length"].startswith("1 bar, 0.0 years")
+    html = render("backtest", page)
+    assert not re.search(r"- to -|\N{MINUS SIGN}0\.0%|\b1 (bars|scores)\b", html)
+    assert "grey band" not in html
+    (tmp_path / "summary.json").write_text(json.dumps(one))
+    verdict = backtest_verdict(tmp_path)
+    assert verdict.table is not None
+    assert verdict.table.loc["model", ["Return", "Deepest fall"]].tolist() == ["-", "0.0%"]
 
 
 def test_a_folder_of_nothing(tmp_path: Path) -> None:

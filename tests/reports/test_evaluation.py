@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,10 @@ def test_one_origin_has_no_intervals(single: Results) -> None:
     calibration = evaluation_page(single).calibration
     assert calibration is not None
     assert all(band.interval is None for _, bands in calibration.bands for band in bands)
-    assert "- to -" not in write_evaluation_report(single).read_text()
+    page = write_evaluation_report(single).read_text()
+    assert not re.search(r"- to -|nan%|\b1 (bars|origins|windows)\b", page)
+    assert "2 windows of 2 symbols, 1 bar ahead" in page
+    assert evaluation_summary.unit(single).endswith("in % of the last close, 1 bar ahead; lower is better.")
 
 
 NAN = float("nan")

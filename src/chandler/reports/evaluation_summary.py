@@ -12,6 +12,7 @@ import pandas as pd
 from chandler.evaluation.walk_forward import CALIBRATED, QUESTIONS, SAYS, ComparisonSpec, Results
 from chandler.measures import Comparison
 from chandler.reports.render import Pairs, ToldVerdict, day, number, sentence, sentences, shares
+from chandler.text import count
 
 BAND = 0.9
 """The band whose coverage is told in words."""
@@ -80,7 +81,8 @@ def evaluation_text(results: Results) -> str:
 
 def unit(results: Results) -> str:
     """What the table is in."""
-    return f"CRPS and MAE of the close in % of the last close, mean of {results.horizon} bars ahead; lower is better."
+    ahead = f"{'' if results.horizon == 1 else 'mean of '}{count(results.horizon, 'bar')} ahead"
+    return f"CRPS and MAE of the close in % of the last close, {ahead}; lower is better."
 
 
 def evaluation_table(results: Results) -> pd.DataFrame:
@@ -220,7 +222,7 @@ def marked(results: Results) -> Pairs:
     """(model, sentence) of windows that are not clean."""
     lines, total = [], int(results.state["windows"])
     for model in results.raw_models:
-        for mark, count in results.marks(model).items():
-            which = "all windows" if count == total else f"{count:,} of {total:,} windows"
+        for mark, windows in results.marks(model).items():
+            which = "all windows" if windows == total else f"{windows:,} of {total:,} windows"
             lines.append((model, f"{which}: {SAYS[mark]}."))
     return lines

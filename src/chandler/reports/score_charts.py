@@ -38,7 +38,8 @@ def by_step(results: Results, models: Sequence[str], naive: str) -> Figure:
         shade = {} if number else {"fill": "tonexty", "fillcolor": "--model-band"}
         sides = [curve(steps, side, edge, legendgroup=model, showlegend=False) for side in (low, high)]
         traces += [sides[0], sides[1] | shade]
-        texts = [f"{m:+.1f}% ({a:+.1f}% to {b:+.1f}%)" for m, a, b in zip(middle, low, high, strict=True)]
+        spans = [f" ({a:+.1f}% to {b:+.1f}%)" if np.isfinite(a) else "" for a, b in zip(low, high, strict=True)]
+        texts = [f"{m:+.1f}%{span}" for m, span in zip(middle, spans, strict=True)]
         said = f"{plain(model)}, step %{{x}}: %{{text}}"
         traces.append(curve(steps, middle, line, plain(model), hover=said, dots=6, text=texts) | {"legendgroup": model})
     return _against(traces, title("step ahead, bars") | _ticks(steps))
