@@ -147,7 +147,13 @@ def test_what_is_said_to_a_terminal_is_what_stands_on_the_page() -> None:
 def test_a_backtest_of_one_bar_has_no_placeholders(tmp_path: Path) -> None:
     """No interval, a return beyond all numbers, no fall, and no random signals."""
     own = told(None, None, [])["results"]["model"]
-    own |= {"bars": 1.0, "annual_return": None, "annual_volatility": None, "information_ratio": None, "max_drawdown": 0.0}
+    own |= {
+        "bars": 1.0,
+        "annual_return": None,
+        "annual_volatility": None,
+        "information_ratio": None,
+        "max_drawdown": 0.0,
+    }
     one = summary(results={"model": own}, random={"draws": 0, "annual_excess": []}, signal_bars=1, scores=1)
     page = backtest_page(one, SETTINGS | {"every": 1}, {"model": daily(1.1)}, pd.DataFrame(), "b")
     lines = dict(page.lines)

@@ -145,7 +145,9 @@ def evaluation_page(results: Results) -> EvaluationPage:
         lines=summary.verdict_lines(results, judged),
         marked=summary.marked(results),
         task=None if task is None else task_table(results, task),
-        questions=[(one, _answers(results, one.loss)) for one in QUESTIONS if results.raw_models and results.naive(one)],
+        questions=[
+            (one, _answers(results, one.loss)) for one in QUESTIONS if results.raw_models and results.naive(one)
+        ],
         naive=display_name(naive or ""),
         calibration=_calibration(results, naive),
         by_step=None if against is None else _by_step(results, against),

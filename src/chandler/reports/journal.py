@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ def journal_page(record: Record, folder: Path, told: Pairs = ()) -> JournalPage:
         name=folder.resolve().name,
         record=record,
         headline=headline(record),
-        lines=sentences("journal", "lines", record, str(folder)),
+        lines=sentences("journal", "lines", record, shlex.quote(str(folder))),
         told=told,
         difference=Chart(difference(record), "Cumulative CRPS against the bootstrapped walk over time")
         if drawn
@@ -151,7 +152,9 @@ def journal_text(record: Record, folder: Path) -> str:
             parts += ["", *([about] if about else []), *aligned([HEAD, *map(_cells, rows)], left=(0, 1, 8))]
             parts += sorted({f"{row.maker.name}: {row.maker.details}" for row in rows})
             parts += ["", *_pit_lines(rows)]
-    return "\n".join([*parts, "", terminal_text("", sentences("journal", "lines", record, str(folder))).strip()])
+    return "\n".join(
+        [*parts, "", terminal_text("", sentences("journal", "lines", record, shlex.quote(str(folder)))).strip()]
+    )
 
 
 def headline(record: Record) -> str:
