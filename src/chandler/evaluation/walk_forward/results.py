@@ -317,7 +317,7 @@ class Results:
         CRPS is an absolute error, which any spread betters."""
         able = self.rivals(question.loss)
         if question.loss == "crps":
-            able = [name for name in able if self.spreads(name)]
+            able = [name for name in able if (self.column(name, "paths") > 1).any()]  # those may all lie on one another
         return next((name for name in question.naive if name in able), able[0] if able else None)
 
     def rivals(self, loss: str) -> list[str]:
