@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -210,15 +211,16 @@ def test_the_page_escapes_names_and_draws(folder: Path, record: Record) -> None:
 
 
 def test_a_journal_without_scores_says_what_to_do(tmp_path: Path, at: Clock) -> None:
-    bars, journal = walk(), Journal(tmp_path / "kept")
+    bars, journal = walk(), Journal(tmp_path / "kept here")
     at(bars.timestamps[30])
     journal.keep([forecast_at(bars, 30)])
     record = journal.record()
     text = journal_text(record, journal.folder)
     assert "No forecast has been scored yet." in text
-    assert f"chandler journal score {journal.folder} DATA" in text
+    assert f"chandler journal score {shlex.quote(str(journal.folder))} DATA" in text
     assert "Waiting: 1 forecast, the next bar is of 5 Mar 2024 07:00 UTC." in text
     page = write_report(journal.folder).read_text()
+    assert f"chandler journal score &#39;{journal.folder}&#39; DATA" in page
     assert "Over time" not in page
     assert "5 Mar 2024 07:00 UTC" in page
 

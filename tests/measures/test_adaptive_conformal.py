@@ -74,5 +74,7 @@ def test_impossible_requests_are_refused() -> None:
         adaptive_bands([1.0], [2.0], [1.5], 90)
     with pytest.raises(DataError, match="low not above high"):
         adaptive_bands([2.0], [1.0], [1.5])
+    with pytest.raises(DataError, match="at least one origin"):
+        adaptive_bands([], [], [])
     with pytest.raises(DataError, match="shapes"):
         adaptive_bands([1.0, 1.0], [2.0], [1.5])

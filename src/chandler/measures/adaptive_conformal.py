@@ -55,7 +55,7 @@ def adaptive_bands(
 
     Raises:
         ConfigError: an impossible level, gamma or delay.
-        DataError: shapes that differ, closes that are not above 0, a band that is upside down.
+        DataError: no origin, shapes that differ, closes that are not above 0, a band that is upside down.
     """
     band_levels(level)
     if gamma < 0 or delay < 1:
@@ -65,6 +65,8 @@ def adaptive_bands(
         raise DataError(
             f"bands and truths come as (T,) or (T, S), found shapes {', '.join(str(e.shape) for e in edges)}."
         )
+    if not edges[0].size:
+        raise DataError("bands need at least one origin, found none.")
     lower, upper, came = (one.reshape(len(one), -1) for one in edges)
     if not ((lower > 0) & (upper >= lower) & (upper < np.inf)).all() or not ((came > 0) | np.isnan(came)).all():
         raise DataError("calibration works on log prices: bands and truths must be above 0, and low not above high.")

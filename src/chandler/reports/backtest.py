@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 import yaml
 
 from chandler.errors import ConfigError
+from chandler.evaluation.backtest import permutation_test
 from chandler.reports import charts
 from chandler.reports.render import (
     Chart,
@@ -25,6 +27,27 @@ from chandler.reports.render import (
     terminal_text,
     write,
 )  # fmt: skip
+
+SHOWN = 0.05
+"""A share of random signals at least as good, or at most, below which chance is no good explanation."""
+
+
+@dataclass(frozen=True)
+class Luck:
+    """A backtest among those of random signals."""
+
+    draws: int
+    as_good: int
+    """How many did as well or better."""
+    lost: int
+    """How many were behind the benchmark."""
+    low: float
+    high: float
+    """90% of them lie between these."""
+    case: str
+    """few (did as well), worse (than nearly all), chance, too few (random signals to tell)."""
+    least: int
+    """So many it takes to tell."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +118,11 @@ def backtest_verdict(folder: Path) -> ToldVerdict:
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     rows = {
         name: {
-            "Return": change(100 * one["annual_return"]),
-            "Above benchmark": change(100 * one["annual_excess"]),
+            "Return": _excess(one["annual_return"]),
+            "Above benchmark": _excess(one["annual_excess"]),
             "Volatility": percent(one["annual_volatility"], 1),
             "Info. ratio": decimal(one["information_ratio"]),
-            "Deepest fall": percent(-one["max_drawdown"], 1),
+            "Deepest fall": percent(0 - one["max_drawdown"], 1),
             "Turnover": percent(one["turnover"], 1),
             "Trades": f"{one['trades']:,}",
         }
@@ -109,11 +132,32 @@ def backtest_verdict(folder: Path) -> ToldVerdict:
     return ToldVerdict(headline(summary), verdict_lines(summary), table, "A year, except turnover (a bar) and trades.")
 
 
+def _excess(share: float | None) -> str:
+    return change(None if share is None else 100 * share)
+
+
 def headline(summary: Mapping[str, Any]) -> str:
     """What the backtest shows, in one sentence; no more than interval and random signals allow."""
-    return sentence("backtest", "headline", summary)
+    return sentence("backtest", "headline", summary, luck_of(summary))
 
 
 def verdict_lines(summary: Mapping[str, Any]) -> Pairs:
     """(about, sentence) pairs of the verdict."""
-    return sentences("backtest", "lines", summary)
+    return sentences("backtest", "lines", summary, luck_of(summary))
+
+
+def luck_of(summary: Mapping[str, Any]) -> Luck | None:
+    """Where the signal lies among the random ones; None where none were traded."""
+    random, actual = summary["random"]["annual_excess"], summary["results"][summary["signal"]]["annual_excess"]
+    if not random:
+        return None
+    found, least = permutation_test(actual, random), math.ceil(1 / SHOWN) - 1
+    case = "chance"
+    if len(random) < least:  # no share of so few can be small
+        case = "too few"
+    elif found["share"] <= SHOWN:
+        case = "few"
+    elif found["share_below"] <= SHOWN:
+        case = "worse"
+    as_good, lost = sum(one >= actual for one in random), sum(one < 0 for one in random)
+    return Luck(len(random), as_good, lost, found["low"], found["high"], case, least)

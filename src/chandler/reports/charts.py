@@ -4,6 +4,7 @@ variable ("--ink"), so that the page can follow the reader's light or dark schem
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,6 +76,11 @@ def title(text: str) -> Figure:
 def upright(x: float, **line: Any) -> Figure:
     """A line from the bottom of a chart to its top."""
     return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": line}
+
+
+def plain(text: str) -> str:
+    """A name from data as plotly takes it, which reads tags, entities and, in what a point says, %{placeholders}."""
+    return escape(text, quote=False).replace("{", "&#123;")
 
 
 def rounded(values: Any) -> list[float | None]:
@@ -162,11 +168,11 @@ def growth(curves: Mapping[str, pd.DataFrame], fan: pd.DataFrame, benchmark: str
         shade = {"fill": "tonexty", "fillcolor": "--panel-strong"}
         add(fan["q95"], faint, name_of_band, "", legendgroup="fan", showlegend=True, **shade)
         add(fan["q50"], Line("--muted", 1, "dot"), "random, median", "random, median")
-    named = "equal weight" if benchmark == "equal" else benchmark
+    named = "equal weight" if benchmark == "equal" else plain(benchmark)
     add(first["benchmark"], Line("--ink", 1.8), f"benchmark ({named})", "benchmark")
     for (other, daily), (colour, dash) in zip(reversed(list(curves.items())[1:]), reversed(STYLES), strict=False):
-        add(_on(daily, first), Line(colour, 1.2, dash), other, other)
-    add(first["value"], Line("--model", 2.4), name, name)
+        add(_on(daily, first), Line(colour, 1.2, dash), plain(other), plain(other))
+    add(first["value"], Line("--model", 2.4), plain(name), plain(name))
     shown = np.array([v for trace in traces for v in trace["y"] if v is not None and v > 0])
     y = {"type": "log", "tickmode": "array"} | _steps(float(shown.min()), float(shown.max()))
     return figure(traces, x={"type": "date"}, y=y, hover="x unified")
@@ -187,7 +193,7 @@ def luck(random: Sequence[float], actual: float, name: str) -> Figure:
     note = {
         "x": actual, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False,
         "xanchor": "right" if actual > (ends[0] + ends[1]) / 2 else "left",
-        "text": f"{name}: {actual:+.1f}%".replace("-", "\N{MINUS SIGN}"), "font": {"size": 12, "color": "--model"},
+        "text": f"{plain(name)}: {actual:+.1f}%".replace("-", "\N{MINUS SIGN}"), "font": {"size": 12, "color": "--model"},
     }  # fmt: skip
     return figure(
         [trace],

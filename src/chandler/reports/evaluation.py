@@ -17,7 +17,7 @@ from chandler.measures import Comparison, Estimate
 from chandler.reports import evaluation_summary as summary
 from chandler.reports import score_charts
 from chandler.reports.evaluation_summary import display_name
-from chandler.reports.render import Chart, Pairs, day, sentences, write, written_with
+from chandler.reports.render import Chart, Pairs, day, sentence, sentences, write, written_with
 from chandler.training.runs import flat
 
 EXAMPLE_CHARTS = 6
@@ -31,7 +31,7 @@ CHART_SYMBOLS = 12
 
 @dataclass(frozen=True)
 class Band:
-    """Share of the true closes inside, with its interval (None for adaptive bands), and width in % of the last close."""
+    """Share of the true closes inside, with its interval (None for adaptive bands and for one origin), and width in % of the last close."""
 
     share: float
     interval: tuple[float, float] | None
@@ -40,9 +40,10 @@ class Band:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the bands covered. `calibrated`: a stored calibration was applied."""
+    """What the bands covered."""
 
-    calibrated: bool
+    learnt: str
+    """On which bars the calibrations that were applied were fitted, in words; empty: none was."""
     levels: Sequence[float]
     bands: Sequence[tuple[str, Sequence[Band]]]
     """Of each contender that spreads, by level."""
@@ -144,7 +145,9 @@ def evaluation_page(results: Results) -> EvaluationPage:
         lines=summary.verdict_lines(results, judged),
         marked=summary.marked(results),
         task=None if task is None else task_table(results, task),
-        questions=[(one, _answers(results, one.loss)) for one in QUESTIONS if against and results.naive(one)],
+        questions=[
+            (one, _answers(results, one.loss)) for one in QUESTIONS if results.raw_models and results.naive(one)
+        ],
         naive=display_name(naive or ""),
         calibration=_calibration(results, naive),
         by_step=None if against is None else _by_step(results, against),
@@ -156,7 +159,7 @@ def evaluation_page(results: Results) -> EvaluationPage:
         example_band=band,
         ran=_ran(results),
         all_settings=flat(results.config),
-        comparisons=len(results.models) * sum(len(results.rivals(question.loss)) for question in QUESTIONS),
+        comparisons=len(results.models) * sum(len(results.rivals(one.loss)) for one in QUESTIONS if results.naive(one)),
         left_out=[(display_name(name), text) for name, text in left_out.items()],
         missing=[display_name(name) for name in summary.SPOKEN if name not in (*results.baselines, *left_out)],
         notes=[note for facts in results.state["contenders"].values() for note in facts.get("notes", ())],
@@ -183,7 +186,9 @@ def _calibration(results: Results, naive: str | None) -> Calibration | None:
     bands: list[tuple[str, list[Band]]] = []
     for name in filter(results.spreads, [*results.models, *results.baselines]):
         found = [(*results.coverage(name, level), results.width(name, level)) for level in levels]
-        bands.append((display_name(name), [Band(share, (low, high), width) for share, low, high, width in found]))
+        bands.append((display_name(name), [
+            Band(share, None if np.isnan(low) else (low, high), width) for share, low, high, width in found
+        ]))  # fmt: skip
         if name in results.raw_models:
             adaptive = [results.adaptive_coverage(name, level) for level in levels]
             bands.append((f"{name} (adaptive)", [Band(share, None, width) for share, width in adaptive]))
@@ -197,7 +202,17 @@ def _calibration(results: Results, naive: str | None) -> Calibration | None:
         figure = score_charts.pit_histogram(shares, score_charts.style(place).color)
         pit.append((display_name(name), Chart(figure, f"PIT histogram of {display_name(name)}")))
     reliability = Chart(score_charts.reliability(lines), "Coverage of bands")
-    return Calibration(any(name.endswith(CALIBRATED) for name in spread), levels, bands, reliability, pit)
+    return Calibration(_learnt(results, spread), levels, bands, reliability, pit)
+
+
+def _learnt(results: Results, spread: Sequence[str]) -> str:
+    """On which bars the calibrations of these contenders were fitted; empty for none."""
+    found: dict[str, list[str]] = {}
+    for name in spread:
+        if name.endswith(CALIBRATED):
+            model = name.removesuffix(CALIBRATED)
+            found.setdefault("here" if results.calibrated_here(model) else "before", []).append(model)
+    return sentence("evaluation", "learnt", found) if found else ""
 
 
 def _by_step(results: Results, naive: str) -> Steps:

@@ -12,6 +12,7 @@ import pandas as pd
 from chandler.evaluation.walk_forward import CALIBRATED, QUESTIONS, SAYS, ComparisonSpec, Results
 from chandler.measures import Comparison
 from chandler.reports.render import Pairs, ToldVerdict, day, number, sentence, sentences, shares
+from chandler.text import count
 
 BAND = 0.9
 """The band whose coverage is told in words."""
@@ -62,6 +63,8 @@ class Verdict:
     judged: Sequence[ComparisonResult]
     between: Sequence[tuple[str, str, Sequence[tuple[str, Comparison]]]]
     """(model, other model, comparisons by the titles of the questions)."""
+    points: Sequence[str]
+    """The baselines, where all that forecast prices are points, so that nothing is said of distributions."""
     bands: Sequence[Bands]
     lacking: Sequence[str]
     """What reading left out within the period."""
@@ -78,7 +81,8 @@ def evaluation_text(results: Results) -> str:
 
 def unit(results: Results) -> str:
     """What the table is in."""
-    return f"CRPS and MAE of the close in % of the last close, mean of {results.horizon} bars ahead; lower is better."
+    ahead = f"{'' if results.horizon == 1 else 'mean of '}{count(results.horizon, 'bar')} ahead"
+    return f"CRPS and MAE of the close in % of the last close, {ahead}; lower is better."
 
 
 def evaluation_table(results: Results) -> pd.DataFrame:
@@ -151,11 +155,19 @@ def verdict_lines(results: Results, judged: Sequence[ComparisonResult]) -> Pairs
         marked=marked(results),
         judged=judged,
         between=[(other, models[0], _between(results, other, models[0])) for other in models[1:]],
+        points=_points(results),
         bands=[bands_of(results, model) for model in models if results.spreads(model)],
         lacking=lacking(results),
         weight=weight_of(results),
     )
     return sentences("evaluation", "lines", verdict)
+
+
+def _points(results: Results) -> list[str]:
+    """Baselines that forecast prices where none of them is a distribution that a model's can be held against."""
+    if not results.models or results.naive(QUESTIONS[0]):
+        return []
+    return [display_name(name) for name in results.rivals(QUESTIONS[0].loss)]
 
 
 def weight_of(results: Results) -> dict[str, int]:
@@ -210,7 +222,7 @@ def marked(results: Results) -> Pairs:
     """(model, sentence) of windows that are not clean."""
     lines, total = [], int(results.state["windows"])
     for model in results.raw_models:
-        for mark, count in results.marks(model).items():
-            which = "all windows" if count == total else f"{count:,} of {total:,} windows"
+        for mark, windows in results.marks(model).items():
+            which = "all windows" if windows == total else f"{windows:,} of {total:,} windows"
             lines.append((model, f"{which}: {SAYS[mark]}."))
     return lines

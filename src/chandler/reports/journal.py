@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from chandler.atomic import write_text
 from chandler.errors import ConfigError
 from chandler.journal import ENOUGH, LEVELS, PAGE, Course, Journal, Record, RecordRow, Waiting
 from chandler.measures import PIT_BINS, Comparison
-from chandler.reports.charts import Figure, Line, curve, figure, title
+from chandler.reports.charts import Figure, Line, curve, figure, plain, title
 from chandler.reports.render import Chart, Pairs, change, percent, render, sentence, sentences, shares, terminal_text
 from chandler.reports.score_charts import pit_histogram, style
 from chandler.text import aligned, count
@@ -102,7 +102,7 @@ def journal_page(record: Record, folder: Path, told: Pairs = ()) -> JournalPage:
         name=folder.resolve().name,
         record=record,
         headline=headline(record),
-        lines=sentences("journal", "lines", record, str(folder)),
+        lines=sentences("journal", "lines", record, shlex.quote(str(folder))),
         told=told,
         difference=Chart(difference(record), "Cumulative CRPS against the bootstrapped walk over time")
         if drawn
@@ -152,7 +152,9 @@ def journal_text(record: Record, folder: Path) -> str:
             parts += ["", *([about] if about else []), *aligned([HEAD, *map(_cells, rows)], left=(0, 1, 8))]
             parts += sorted({f"{row.maker.name}: {row.maker.details}" for row in rows})
             parts += ["", *_pit_lines(rows)]
-    return "\n".join([*parts, "", terminal_text("", sentences("journal", "lines", record, str(folder))).strip()])
+    return "\n".join(
+        [*parts, "", terminal_text("", sentences("journal", "lines", record, shlex.quote(str(folder)))).strip()]
+    )
 
 
 def headline(record: Record) -> str:
@@ -224,5 +226,5 @@ def coverage(record: Record, level: float) -> Figure:
 
 
 def _named(course: Course) -> str:
-    """As plotly takes it, which reads tags in names."""
-    return escape(f"{course.maker.name}, {count(course.maker.horizon, 'bar')}", quote=False)
+    """As plotly takes it."""
+    return plain(f"{course.maker.name}, {count(course.maker.horizon, 'bar')}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from chandler.candles import bar_labels, candle_axis
 from chandler.evaluation.walk_forward import Results
 from chandler.measures import PIT_BINS, block_bootstrap, pit_bins
-from chandler.reports.charts import Figure, Line, candles, curve, figure, rounded, title
+from chandler.reports.charts import Figure, Line, candles, curve, figure, plain, rounded, title
 
 COLOURS = ("--model", "--truth", "--third", "--fourth")
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -38,9 +38,10 @@ def by_step(results: Results, models: Sequence[str], naive: str) -> Figure:
         shade = {} if number else {"fill": "tonexty", "fillcolor": "--model-band"}
         sides = [curve(steps, side, edge, legendgroup=model, showlegend=False) for side in (low, high)]
         traces += [sides[0], sides[1] | shade]
-        texts = [f"{m:+.1f}% ({a:+.1f}% to {b:+.1f}%)" for m, a, b in zip(middle, low, high, strict=True)]
-        said = f"{model}, step %{{x}}: %{{text}}"
-        traces.append(curve(steps, middle, line, model, hover=said, dots=6, text=texts) | {"legendgroup": model})
+        spans = [f" ({a:+.1f}% to {b:+.1f}%)" if np.isfinite(a) else "" for a, b in zip(low, high, strict=True)]
+        texts = [f"{m:+.1f}%{span}" for m, span in zip(middle, spans, strict=True)]
+        said = f"{plain(model)}, step %{{x}}: %{{text}}"
+        traces.append(curve(steps, middle, line, plain(model), hover=said, dots=6, text=texts) | {"legendgroup": model})
     return _against(traces, title("step ahead, bars") | _ticks(steps))
 
 
@@ -49,19 +50,19 @@ def by_hour(results: Results, models: Sequence[str], naive: str) -> Figure:
     base = _hourly(results, naive)
     hours, traces = list(base.index), []
     for number, model in enumerate(models):
-        said = f"{model}, %{{x}} h: %{{y:+.1f}}%"
+        said = f"{plain(model)}, %{{x}} h: %{{y:+.1f}}%"
         shares = (_hourly(results, model) / base - 1) * 100
-        traces.append(curve(hours, shares, style(number), model, hover=said, dots=6))
+        traces.append(curve(hours, shares, style(number), plain(model), hover=said, dots=6))
     return _against(traces, title("hour of the day") | _ticks(hours))
 
 
 def by_symbol(shares: Mapping[str, pd.Series]) -> Figure:
     """A dot for each symbol and model: CRPS against naive in %, symbols in the order of the first model's."""
     names = next(iter(shares.values())).sort_values().index
-    traces = []
+    texts, traces = [plain(str(name)) for name in names], []
     for number, (model, values) in enumerate(shares.items()):
-        line, said = Line(style(number).color), f"{model}, %{{text}}: %{{y:+.1f}}%"
-        trace = curve(range(len(names)), values.reindex(names), line, model, hover=said, dots=6, text=list(names))
+        line, said = Line(style(number).color), f"{plain(model)}, %{{text}}: %{{y:+.1f}}%"
+        trace = curve(range(len(names)), values.reindex(names), line, plain(model), hover=said, dots=6, text=texts)
         traces.append(trace | {"mode": "markers"})
     x = title("symbols, from the best of the first model to its worst")
     return _against(traces, x | {"showticklabels": False})
@@ -94,9 +95,9 @@ def reliability(found: Mapping[str, Mapping[float, float]]) -> Figure:
     """Nominal share of a band against the share that it covered, per contender; the dashed diagonal is right."""
     traces = [curve([0.4, 1], [40, 100], Line("--ink-soft", 1.2, "dash"), showlegend=False)]
     for number, (name, shares) in enumerate(found.items()):
-        said = f"{name}: the %{{x:.0%}} band covered %{{y:.1f}}%"
+        said = f"{plain(name)}: the %{{x:.0%}} band covered %{{y:.1f}}%"
         covered = [value * 100 for value in shares.values()]
-        traces.append(curve(list(shares), covered, style(number), name, hover=said, dots=7))
+        traces.append(curve(list(shares), covered, style(number), plain(name), hover=said, dots=7))
     levels = list(next(iter(found.values())))
     x = {"tickvals": levels, "ticktext": [f"{level:.0%}" for level in levels], "range": [min(levels) - 0.03, 1]}
     return figure(traces, x=x | title("band says"), y={"ticksuffix": "%"} | title("covered"))

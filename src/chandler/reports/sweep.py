@@ -94,7 +94,7 @@ def sweep_page(folder: Path) -> SweepPage:
         raise ConfigError(f"{folder}: no finished sweep to report. The command that began it goes on: chandler sweep.")
     keys = [key for key in book["trials"][0]["parameters"] if key != "seed"]
     rows = _rows(book, keys)
-    command = _command(folder, book)
+    command = next_command(folder, book)
     facts = _facts(folder, book, rows)
     return SweepPage(
         name=folder.resolve().name,
@@ -178,7 +178,7 @@ def _facts(folder: Path, book: Mapping[str, Any], rows: Sequence[SettingRow]) ->
     }
 
 
-def _command(folder: Path, book: Mapping[str, Any]) -> str:
+def next_command(folder: Path, book: Mapping[str, Any]) -> str:
     """What holds the best trial, or the first one where no best is named, against what came after its bars."""
     done = [one["number"] for one in book["trials"] if one["state"] == "finished"]
     if not done:
@@ -191,7 +191,7 @@ def _command(folder: Path, book: Mapping[str, Any]) -> str:
     models.append(f"after={folder}/{chosen:03d}")
     bars = shlex.join(paths) or "DATA"
     return (
-        f"chandler evaluate {bars} --models {','.join(models)} --out {folder}-evaluation "
+        f"chandler evaluate {bars} --models {shlex.quote(','.join(models))} --out {shlex.quote(f'{folder}-evaluation')} "
         f"--set lookback={data['lookback']} --set horizon={data['horizon']}"
     )
 

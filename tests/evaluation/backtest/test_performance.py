@@ -114,4 +114,5 @@ def test_random_scores_are_as_persistent_as_the_real_ones_and_stand_where_they_d
 def test_luck_is_the_share_of_random_results_at_least_as_good():
     found = performance.permutation_test(0.5, [0.1 * one for one in range(1, 10)])
     assert found["share"] == pytest.approx((1 + 5) / 10)
+    assert found["share_below"] == pytest.approx((1 + 5) / 10)
     assert found["median"] == pytest.approx(0.5)

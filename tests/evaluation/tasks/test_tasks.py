@@ -15,7 +15,8 @@ import chandler
 from chandler.data import load_bars
 from chandler.errors import ConfigError
 from chandler.evaluation.backtest.runner import load_backtest
-from chandler.evaluation.tasks.generation import generation, past_stretch, shuffled_bars
+from chandler.evaluation.tasks.discriminators import discriminative_score
+from chandler.evaluation.tasks.generation import SEEDS, generation, judge, past_stretch, shuffled_bars
 from chandler.evaluation.tasks.measures import task_table
 from chandler.evaluation.walk_forward.paper import SAMPLING, window_for
 from chandler.evaluation.walk_forward.results import Results
@@ -174,3 +175,18 @@ def test_naive_futures_are_made_of_past_bars():
     at = int(np.flatnonzero(history.values[:, 4] == stretch[0, 4])[0])
     assert stretch[:, 4].tolist() == history.values[at : at + 8, 4].tolist()
     assert past_stretch(history.tail(4), 8, np.random.default_rng(0)).shape == (8, 6)
+
+
+def test_the_error_of_the_networks_is_a_mean_over_rounds_as_its_interval_is():
+    """Of ten rounds that judge the last has twenty symbols whose futures anybody can tell; the others are real ones."""
+    rounds = np.array([*range(49), *[49] * 20])
+    generator = np.random.default_rng(0)
+    real, made = generator.standard_normal((2, len(rounds), 3, 6))
+    made[(rounds < 40) & (rounds % 2 == 1) | (rounds == 49)] += 5
+    test = rounds >= 40
+    found = judge(real, made, test, rounds, seed=1)
+    wrong = np.mean([discriminative_score(real, made, test, seed=1 + one) for one in range(SEEDS)], axis=0)
+    by_round = pd.Series(wrong).groupby(rounds[test]).mean()
+    assert abs(by_round.mean() - wrong.mean()) > 0.1
+    assert found["discriminative"] == pytest.approx(by_round.mean())
+    assert found["discriminative_low"] < found["discriminative"] < found["discriminative_high"]

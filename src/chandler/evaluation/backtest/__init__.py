@@ -3,6 +3,7 @@
 """
 
 from chandler.evaluation.backtest.panel import Panel
+from chandler.evaluation.backtest.performance import permutation_test
 from chandler.evaluation.backtest.portfolio import CostSettings, Curve, PortfolioSettings, simulate
 from chandler.evaluation.backtest.runner import BACKTEST, backtest, load_backtest
 from chandler.evaluation.backtest.settings import BacktestSettings
@@ -17,6 +18,7 @@ __all__ = [
     "PortfolioSettings",
     "backtest",
     "load_backtest",
+    "permutation_test",
     "score",
     "simulate",
 ]

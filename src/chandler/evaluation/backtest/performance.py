@@ -164,11 +164,13 @@ def momentum_scores(panel: Panel, like: Array, bars: int, sign: int = 1) -> NDAr
 
 
 def permutation_test(actual: float, random: Any) -> dict[str, float]:
-    """Where a result lies among those of random signals: their 5%, 50% and 95% quantiles, and `share`, (1 + how many
-    are at least as good) / (1 + how many), which is the p-value of a permutation test."""
+    """Where a result lies among those of random signals: their 5%, 50% and 95% quantiles, `share`, (1 + how many are at
+    least as good) / (1 + how many), which is the p-value of a permutation test, and `share_below`, the same of how many
+    are at most as good. With n of them neither is below 1 / (1 + n)."""
     made = np.asarray(random, np.float64)
     low, mid, high = (float(one) for one in np.quantile(made, [0.05, 0.5, 0.95]))
-    return {"low": low, "median": mid, "high": high, "share": float((1 + (made >= actual).sum()) / (1 + len(made)))}
+    above, below = (float((1 + found.sum()) / (1 + len(made))) for found in (made >= actual, made <= actual))
+    return {"low": low, "median": mid, "high": high, "share": above, "share_below": below}
 
 
 def _std(values: Array) -> float:

@@ -130,13 +130,13 @@ def generation(
 def judge(
     real: Array, made: Array, test: NDArray[np.bool_], rounds: NDArray[np.int64], *, seed: int
 ) -> dict[str, float]:
-    """All measures of made sequences (N, H, 6): `discriminative` with its 95% interval (block bootstrap over the
-    rounds of the test) and `tstr_mae`, `tstr_rank_ic`."""
+    """All measures of made sequences (N, H, 6): `discriminative`, the mean over the rounds of the test, with its 95%
+    interval (block bootstrap over them), and `tstr_mae`, `tstr_rank_ic`."""
     wrong = np.mean([discriminative_score(real, made, test, seed=seed + one) for one in range(SEEDS)], axis=0)
     by_round = np.array([wrong[rounds[test] == one].mean() for one in np.unique(rounds[test])])
     interval, learned = block_bootstrap(by_round, seed=seed), _learned(made, real, test, seed)
     return {
-        "discriminative": float(wrong.mean()),
+        "discriminative": float(interval.mean),
         "discriminative_low": float(max(0.0, interval.low)),
         "discriminative_high": float(min(1.0, interval.high)),
         "tstr_mae": learned["mae"],

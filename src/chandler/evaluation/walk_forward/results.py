@@ -269,11 +269,13 @@ class Results:
 
     @_kept
     def coverage(self, model: str, level: float) -> tuple[float, float, float]:
-        """Share of true closes inside, edges included, and its 95% block bootstrap interval over the rounds."""
+        """Share of true closes inside, edges included, and its 95% block bootstrap interval over the rounds, within 0 and
+        1; NaN edges with one round."""
         held = inside(*self.band(model, level), self.truth("truth_close"))
         by_round = self.by_round(held.mean(1)).to_numpy()
         found = block_bootstrap(by_round, max(float(self.overlap), optimal_block(by_round)))
-        return float(found.mean), float(found.low), float(found.high)
+        low, high = np.clip([found.low, found.high], 0, 1).tolist()
+        return float(found.mean), low, high
 
     @_kept
     def adaptive_coverage(self, model: str, level: float) -> tuple[float, float]:
@@ -311,8 +313,11 @@ class Results:
         return compare_origins(mine, theirs, self.rounds, self.horizon, stride=self.apart)
 
     def naive(self, question: ComparisonSpec) -> str | None:
-        """What "naive" means for a question; None where no baseline answers it."""
+        """What "naive" means for a question; None where no baseline answers it, as a point does not of distributions: its
+        CRPS is an absolute error, which any spread betters."""
         able = self.rivals(question.loss)
+        if question.loss == "crps":
+            able = [name for name in able if (self.column(name, "paths") > 1).any()]  # those may all lie on one another
         return next((name for name in question.naive if name in able), able[0] if able else None)
 
     def rivals(self, loss: str) -> list[str]:

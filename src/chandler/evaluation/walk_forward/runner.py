@@ -122,8 +122,8 @@ def evaluate(
     _write_state(folder, {**state, "contenders": kept, "finished": False})
     write_text(folder / CONFIG, settings.to_yaml())
     shown.note(
-        f"{len(origins):,} windows of {settings.lookback} + {settings.horizon} bars, {state['rounds']:,} origins of "
-        f"{count(state['symbols'], 'symbol')}, {state['first'][:10]} to {state['last'][:10]}"
+        f"{count(len(origins), 'window')} of {settings.lookback} + {settings.horizon} bars, "
+        f"{count(state['rounds'], 'origin')} of {count(state['symbols'], 'symbol')}, {state['first'][:10]} to {state['last'][:10]}"
     )
     write_table(folder / EXAMPLES, _examples(origins, settings.seed))
     if settings.calibration == "auto":
