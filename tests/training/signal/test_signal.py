@@ -180,6 +180,36 @@ def test_samples_know_what_came_by_a_date_that_all_share() -> None:
     assert samples.dates.max() == DAYS - 1 - 5
 
 
+def test_a_return_goes_on_over_a_hole() -> None:
+    """Holes and rows that no window uses break windows, not returns: all symbols have the same dates."""
+    whole, reach = panel(0.0, symbols=3), 5
+
+    def samples(bars: Bars) -> Samples:
+        store = BarStore.from_bars([bars, whole["S01"], whole["S02"]])
+        return find_samples(store, Calendar.of(store), LOOKBACK, (0, reach), 1, (20, 3))
+
+    bars = whole["S00"]
+    closes = np.log(bars.values[:, 3].astype(np.float32).astype(float))
+    kept = np.r_[0:50, 51 : len(closes)]  # a row is missing, then five that no window uses
+    cut = Bars("S00", bars.timestamps[kept], bars.values[kept], segments=np.array([[0, 50], [50, 80], [85, len(kept)]]))
+    found = samples(cut)
+    mine = {
+        int(date): one
+        for date, one, number in zip(found.dates, found.returns, found.numbers, strict=True)
+        if not number
+    }
+    # From every date with an unbroken lookback; to the date itself, or to the last row before it where it has none.
+    assert set(mine) == {*range(7, 50), *range(58, 81), *range(93, DAYS - reach)}
+    for date, one in mine.items():
+        assert one == pytest.approx(closes[date + reach - (date + reach == 50)] - closes[date], abs=1e-6), date
+    # Delisted for longer than the horizon: returns end with the last close, not with the first after the hole.
+    late = np.r_[0:50, 100 : len(closes)]
+    gone = samples(Bars("S00", bars.timestamps[late], bars.values[late], segments=np.array([[0, 50], [50, len(late)]])))
+    gone = gone.take((gone.numbers == 0) & (gone.dates < 100))
+    assert gone.dates.max() == 48
+    assert gone.returns[-1] == pytest.approx(closes[49] - closes[48], abs=1e-6)
+
+
 def test_a_return_that_begins_later_misses_what_the_next_bar_does(forecaster: Forecaster, planted: BarStore) -> None:
     made = fit_signal(forecaster, planted, SMALL.model_copy(update={"delay": 1}))
     assert abs(named(made)["signal head"].mean) < 0.1
