@@ -34,7 +34,7 @@ from chandler.training.settings import (
     TokenizerSettings,
     settings_to_run,
 )
-from chandler.training.signal import fit_signal, plan_signal, split_moments
+from chandler.training.signal import fit_signal, plan_signal, signal_lookback, split_moments
 from chandler.version import __version__
 
 if TYPE_CHECKING:
@@ -113,7 +113,9 @@ def _finetune(
     opened = {f"{stage.name}.start": existing([stage.settings.start]) for stage in stages if stage.model is not None}
     require_apart(folder, data_inputs(settings) | opened, entries=runs.RUN.found(folder))
     if settings.signal.enabled:  # too few dates are said before the hours
-        plan_signal(data.train.main.store, _signal_settings(settings, data), settings.data.lookback, force=True)
+        wanted = _signal_settings(settings, data)
+        seen = signal_lookback(wanted, settings.data.lookback, settings.context())
+        plan_signal(data.train.main.store, wanted, seen, force=True)
     idle: list[str] = []
     if resume and not overwrite:
         require_same_start(folder, settings, {stage.name: stage.identity.get("weights") for stage in stages})

@@ -90,7 +90,7 @@ def test_a_planted_signal_is_found(found: SignalResult) -> None:
     assert scores["signal head"].t > 5
     assert all(scores[f"seed {seed}"].t > 5 for seed in range(3))
     assert scores["the same beyond these"].t > 5
-    assert abs(scores["momentum (20 bars)"].t) < 3
+    assert abs(scores["momentum (7 bars)"].t) < 3  # not 20: a window has no more
     assert scores["path mean (2 paths)"].dates == 2
     assert found.verdict.startswith("It orders later dates than any that chose it")
     assert found.verdict.endswith("better than what needs no model.")
@@ -451,6 +451,10 @@ def test_a_run_without_dates_enough_says_so_before_it_trains(planted: BarStore, 
     settings["signal"]["every"] = 10
     with pytest.raises(DataError, match="too few dates for a signal"):
         finetune(settings)
+    assert not (tmp_path / "run" / "config.yaml").exists()
+    settings["signal"] |= {"every": 1, "lookback": 170}
+    with pytest.raises(DataError, match="one needs 170 unbroken bars"):
+        finetune(settings | {"max_context": 200})
     assert not (tmp_path / "run" / "config.yaml").exists()
     settings["data"] |= {"path": [], "sources": [{"path": str(tmp_path / "bars")}]}
     with pytest.raises(ConfigError, match=r"signal\.enabled needs one set of bars"):

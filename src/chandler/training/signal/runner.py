@@ -89,10 +89,18 @@ class SignalPlan:
         }
 
 
+def signal_lookback(settings: SignalSettings, lookback: int | None, max_context: int) -> int:
+    """The bars that a head sees of a model that forecasts with `lookback` and sees `max_context` at most."""
+    return min(settings.lookback or lookback or max_context, max_context)
+
+
 def plan_signal(
     store: BarStore, settings: SignalSettings, lookback: int, known: Known | None = None, force: bool = False
 ) -> SignalPlan:
-    """Which windows a head is fitted, chosen and tested on; the arguments and errors of `fit_signal`."""
+    """Which windows a head is fitted, chosen and tested on; the arguments and errors of `fit_signal`.
+
+    `lookback`: that of `signal_lookback`.
+    """
     if settings.horizon is None:
         raise ConfigError("a signal needs to know how far it looks ahead: give horizon=..., in bars.")
     if lookback <= MIN_HISTORY:
@@ -146,7 +154,7 @@ def fit_signal(
         DataError: too few dates, or a test of what the models know (without `force`).
     """
     shown = progress or Progress()
-    lookback = min(settings.lookback or forecaster.lookback or forecaster.max_context, forecaster.max_context)
+    lookback = signal_lookback(settings, forecaster.lookback, forecaster.max_context)
     plan = plan_signal(store, settings, lookback, known, force)
     samples, parts = plan.samples, plan.parts
     states = _states(forecaster, store, plan, shown, between)
@@ -220,9 +228,10 @@ class _Judge:
         """All scores, and the verdict."""
         each, samples, s, overlap = head.members(states), self.samples, self.plan.settings, self.plan.overlap
         own = self.series(each.mean(axis=0))
+        momentum, reversal = (min(bars, self.plan.lookback - 1) for bars in (s.momentum, s.reversal))
         past = {
-            f"momentum ({count(s.momentum, 'bar')})": samples.momentum,
-            f"reversal ({count(s.reversal, 'bar')})": samples.reversal,
+            f"momentum ({count(momentum, 'bar')})": samples.momentum,
+            f"reversal ({count(reversal, 'bar')})": samples.reversal,
         }
         if self.plan.across:  # along time the returns are in units of it
             past["low volatility"] = -samples.volatility
