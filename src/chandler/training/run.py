@@ -140,7 +140,8 @@ def _finetune(
     }
     if accelerator.is_main_process:
         # Until summary.json has them: where a start and bars were there may be others when the run is resumed.
-        runs.write_json(folder / runs.STARTS, {**summary["starts"], "data": described})
+        with runs.writing(folder / runs.STARTS):
+            runs.write_json(folder / runs.STARTS, {**summary["starts"], "data": described})
         progress.note(f"computed on {accelerator.device} in {summary['precision']}")
         _announce(progress, settings, data, stages, home)
         for text in idle:
@@ -154,8 +155,10 @@ def _finetune(
             outcome = _run_stage(stage, context, folder, progress)
             summary["stages"][stage.name] = outcome
             if accelerator.is_main_process:
-                _record(folder / stage.name, stage, runs.known_of(summary["data"]), pasts, outcome)
-                runs.write_json(folder / "summary.json", summary)
+                with runs.writing(folder / stage.name / runs.RECORD):
+                    _record(folder / stage.name, stage, runs.known_of(summary["data"]), pasts, outcome)
+                with runs.writing(folder / "summary.json"):
+                    runs.write_json(folder / "summary.json", summary)
                 (folder / runs.STARTS).unlink(missing_ok=True)
                 # Only now: until the summary names its result, an interrupted stage goes on from here.
                 engine.CheckpointManager(folder / "checkpoints" / stage.name).clear()
@@ -164,7 +167,8 @@ def _finetune(
         if settings.signal.enabled:
             if accelerator.is_main_process:
                 summary["signal"] = _fit_signal(folder, context, progress)
-                runs.write_json(folder / "summary.json", summary)
+                with runs.writing(folder / "summary.json"):
+                    runs.write_json(folder / "summary.json", summary)
             accelerator.wait_for_everyone()
     return Run(folder)
 
@@ -295,7 +299,8 @@ def _run_stage(start: _StageStart, run: engine.RunContext, folder: Path, progres
         return {"status": "off"}
     if start.trained is None:
         if is_main:
-            start.model.save_pretrained(result)
+            with runs.writing(result):
+                start.model.save_pretrained(result)
         note(f"switched off, {settings.start} is used as it is")
         return {"status": "off", "start": settings.start}
     note(str(start.trained))
@@ -312,11 +317,12 @@ def _run_stage(start: _StageStart, run: engine.RunContext, folder: Path, progres
     outcome = engine.Trainer(stage, settings, run, checkpoints, start.seed, scorer).fit()
     if is_main:
         best = checkpoints.best(outcome.best_step)
-        type(stage.model).from_pretrained(best).save_pretrained(result)
-        if start.trained.adapters:
-            for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
-                with atomic_file(folder / "adapters" / name / file) as scratch:
-                    shutil.copyfile(best / file, scratch)
+        model = type(stage.model).from_pretrained(best)
+        with runs.writing(result):
+            model.save_pretrained(result)
+        for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if start.trained.adapters else ():
+            with runs.writing(path := folder / "adapters" / name / file), atomic_file(path) as scratch:
+                shutil.copyfile(best / file, scratch)
     return {
         "status": "improved" if outcome.improved else "kept_start",
         "start": settings.start,
@@ -353,7 +359,8 @@ def _fit_signal(folder: Path, run: engine.RunContext, progress: RunProgress) -> 
 
     # By the run's own split: what the stages have seen of the test is said in the notes.
     made = fit_signal(forecaster, store, wanted, known=runs.known(folder), force=True, progress=progress, between=leave)
-    made.head.save(folder)
+    with runs.writing(folder / "signal"):
+        made.head.save(folder)
     for line in made.to_text().splitlines():
         progress.note(f"signal: {line}")
     return {"verdict": made.verdict, "scores": made.head.about["scores"]}

@@ -38,11 +38,13 @@ if TYPE_CHECKING:
         TRACKERS,
         Run,
         changed_keys,
+        is_write_error,
         key_of,
         prepare_folder,
         require_folder,
         steps_done,
         write_json,
+        writing,
     )
     from chandler.training.runs.lineage import RECORD, Known, identity, known, known_of, record_of, write_record
 
@@ -63,6 +65,7 @@ __all__ = [
     "flat",
     "flattened",
     "identity",
+    "is_write_error",
     "key_of",
     "known",
     "known_of",
@@ -81,6 +84,7 @@ __all__ = [
     "steps_done",
     "write_json",
     "write_record",
+    "writing",
 ]
 
 

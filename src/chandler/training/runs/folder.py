@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chandler.atomic import atomic_file, write_text
-from chandler.errors import ConfigError
+from chandler.errors import ChandlerError, ConfigError, TrainingError
 from chandler.forecasting import SIGNAL
 from chandler.places import Layout
 from chandler.training.runs.history import flattened, read_mapping, read_records
@@ -152,6 +153,31 @@ def steps_done(folder: Path, stage: str) -> int | None:
         return None
     found = (re.fullmatch(r"step-(\d{7,})", path.name) for path in folder.glob(f"checkpoints/{stage}/step-*"))
     return max((int(one[1]) for one in found if one), default=None)
+
+
+def is_write_error(error: Exception) -> bool:
+    """Whether an error says that a file could not be written; safetensors has exceptions of its own for a full disk."""
+    if isinstance(error, ChandlerError):
+        return False
+    return isinstance(error, OSError) or "I/O error" in str(error) or "Io" in str(error)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around what writes `path` of a run that goes on.
+
+    Raises:
+        TrainingError: there is no room, or it cannot be written.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_write_error(error):
+            raise
+        told = getattr(error, "strerror", None) or error
+        raise TrainingError(
+            f"{path}: cannot be written ({told}); what was saved before is intact. Make room, then go on with resume=True."
+        ) from error
 
 
 def write_json(path: Path, value: Any) -> None:
