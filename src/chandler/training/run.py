@@ -16,7 +16,6 @@ from chandler.atomic import atomic_file
 from chandler.data import note_lines
 from chandler.errors import CheckpointError, ConfigError
 from chandler.forecasting import SIGNAL, Forecaster, SignalHead
-from chandler.hub import CONFIG_NAME, WEIGHTS_NAME
 from chandler.nn import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Kronos, KronosTokenizer
 from chandler.places import existing, require_apart
 from chandler.text import count
@@ -207,8 +206,7 @@ def _open_stages(settings: Settings, folder: Path, *, overwrite: bool, resume: b
     found: list[_StageStart] = []
     for number, (name, stage) in enumerate(settings.stages()):
         earlier, seed = summary.get("stages", {}).get(name), derive_seed(settings.seed, number)
-        is_whole = all((folder / name / file).is_file() for file in (CONFIG_NAME, WEIGHTS_NAME))
-        kept = is_whole and not overwrite and (stage.skip_existing or (resume and bool(earlier)))
+        kept = runs.has_result(folder, name) and not overwrite and (stage.skip_existing or (resume and bool(earlier)))
         is_off = not stage.enabled and name == "predictor"
         model = trained = None
         if not (kept or is_off):
