@@ -53,7 +53,7 @@ def finetune(
 ) -> Run:
     """Run both stages as the settings say: the tokenizer first, then the predictor on its frozen tokens.
 
-    Works as one plain process or as one of several under torchrun.
+    Works as one plain process or as one of several under torchrun. There a signal head is rank 0's: the others are done before.
 
     Args:
         config: settings, a mapping, or the path of a YAML file; one of the reference's CSV pipeline will do.
@@ -86,8 +86,6 @@ def finetune(
             run = _finetune(settings, accelerator, shown, stop, overwrite, resume, force)
     finally:
         shown.close()
-    # Not after a failure: the others may be anywhere, and torchrun ends them.
-    engine.close(accelerator)
     return run
 
 
@@ -163,12 +161,13 @@ def _finetune(
                 engine.CheckpointManager(folder / "checkpoints" / stage.name).clear()
             tracking.stage_over(int(outcome.get("steps", 0)))
             accelerator.wait_for_everyone()
-        if settings.signal.enabled:
-            if accelerator.is_main_process:
-                summary["signal"] = _fit_signal(folder, context, progress)
-                with runs.writing(folder / "summary.json"):
-                    runs.write_json(folder / "summary.json", summary)
-            accelerator.wait_for_everyone()
+        # In step, and before a head is fitted: for rank 0 alone that takes longer than the others of a group would wait. Not after
+        # a failure: the others may be anywhere, and torchrun ends them.
+        engine.close(accelerator)
+        if settings.signal.enabled and accelerator.is_main_process:
+            summary["signal"] = _fit_signal(folder, context, progress)
+            with runs.writing(folder / "summary.json"):
+                runs.write_json(folder / "summary.json", summary)
     return Run(folder)
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from tests.shell import chandler
 from tests.training.conftest import tiny_run
+from tests.training.ranks import in_two
 
 from chandler import Bars, BarStore, Forecaster
 from chandler.cli.remedies import options_of
@@ -131,6 +132,17 @@ def test_of_one_symbol_dates_are_ordered_along_time(forecaster: Forecaster) -> N
     assert made.head.about["across"] is False
     assert named(made)["signal head"].mean > 0.3
     assert "judged along time" in made.to_text()
+
+
+def test_every_part_of_the_work_can_be_stopped(forecaster: Forecaster, planted: BarStore) -> None:
+    asked: dict[int, int] = {}
+    for dates in (0, 3):
+        calls: list[None] = []
+        settings = SMALL.model_copy(update={"seeds": 1, "path_dates": dates})
+        fit_signal(forecaster, planted, settings, between=lambda calls=calls: calls.append(None))  # type: ignore[misc]
+        asked[dates] = len(calls)
+    assert asked[0] > 1
+    assert asked[3] - asked[0] == 3, "after each date that is forecast"
 
 
 def test_the_same_call_gives_the_same_head(forecaster: Forecaster, planted: BarStore, found: SignalResult) -> None:
@@ -420,6 +432,38 @@ def test_a_run_that_stopped_at_its_head_goes_on_there(
     assert "tokenizer: kept the result" in told
     assert "predictor: kept the result" in told
     SignalHead.load(tmp_path / "run").require(Forecaster.from_pretrained(tmp_path / "run", device="cpu"))
+
+
+@pytest.mark.slow
+def test_other_processes_do_not_wait_for_a_head(planted: BarStore, tmp_path: Path) -> None:
+    """Rank 0 begins with it once rank 1 has returned: they share no group whose patience could end."""
+    settings, program = settings_of(tmp_path / "run", planted.save(tmp_path / "bars")), tmp_path / "script.py"
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    program.write_text("""
+import json, os, time
+from pathlib import Path
+import chandler.training.run as training
+from chandler.training.engine import leave
+
+folder, fit = Path(__file__).parent, training.fit_signal
+
+def late(*args, **kwargs):
+    end = time.monotonic() + 120
+    while not (folder / "returned").exists():
+        assert time.monotonic() < end, "rank 1 waits for the head"
+        time.sleep(0.01)
+    return fit(*args, **kwargs)
+
+training.fit_signal = late
+training.finetune(json.loads((folder / "settings.json").read_text()))
+if os.environ["RANK"] == "1":
+    (folder / "returned").touch()
+leave(0)
+""")
+    done = in_two(tmp_path, str(program))
+    assert done.codes == (0, 0), done.stdout + done.stderr
+    head = SignalHead.load(tmp_path / "run")
+    assert Run(tmp_path / "run").summary["signal"]["verdict"] == head.about["verdict"]
 
 
 def test_the_page_lists_all_settings() -> None:

@@ -172,7 +172,7 @@ def fit_signal(
     tensors |= {"mean": mean.astype(np.float32), "std": std.astype(np.float32)}
     head = SignalHead(tensors, plan.horizon, lookback, model_hash(forecaster))
     tested, later = samples.take(parts["test"]), states[parts["test"]]
-    paths = _path_means(forecaster, store, tested, plan, shown)
+    paths = _path_means(forecaster, store, tested, plan, shown, between)
     found, told = _Judge(tested, plan).table(head, later, paths)
     notes = [*plan.notes, _choices(members)]
     about = {
@@ -329,7 +329,12 @@ def _moment(text: str, store: BarStore) -> int:
 
 
 def _path_means(
-    forecaster: Forecaster, store: BarStore, tested: Samples, plan: SignalPlan, shown: Progress
+    forecaster: Forecaster,
+    store: BarStore,
+    tested: Samples,
+    plan: SignalPlan,
+    shown: Progress,
+    between: Callable[[], None] | None,
 ) -> Array | None:
     """(W,) the mean return of forecast paths at the horizon, on a few dates evenly spaced; NaN elsewhere."""
     dates, settings, lookback = np.unique(tested.dates), plan.settings, plan.lookback
@@ -350,6 +355,8 @@ def _path_means(
                 begin = one.paths[:, delay - 1, CLOSE].mean() if delay else one.history.values[-1, CLOSE]
                 made[window] = float(one.paths[:, -1, CLOSE].mean() / begin - 1)
             report(len(windows))
+            if between is not None:
+                between()
     return made
 
 
