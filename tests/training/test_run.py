@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
 from chandler.training.datasets import load_sources
 from chandler.training.engine import Evaluator, TokenizerStage, make_accelerator
+from chandler.training.logging import RunProgress
 from chandler.training.run import finetune
+from chandler.training.runs import RunHistory
 from chandler.training.settings import load_settings
 
 
@@ -98,12 +101,36 @@ def test_finished_stages_are_kept_when_asked(config: dict[str, Any]) -> None:
     first_summary = first.summary
     config["seed"] = 7
     config["tokenizer"]["skip_existing"] = True
+    before = (first.folder / "predictor" / WEIGHTS_NAME).read_bytes()
+    with pytest.raises(ConfigError, match=r"has a result of its predictor, which is not to be kept.*overwrite=True"):
+        finetune(config)
+    assert (first.folder / "predictor" / WEIGHTS_NAME).read_bytes() == before
+    shutil.rmtree(first.folder / "predictor")
     run = finetune(config)
     again = dict(run.summary["stages"]["tokenizer"])
     assert again.pop("reused")
     assert again == first_summary["stages"]["tokenizer"]
     assert "reused" not in run.summary["stages"]["predictor"]
     assert (run.folder / "tokenizer" / WEIGHTS_NAME).read_bytes() == weights
+
+
+def test_states_of_a_stage_that_is_under_way_are_not_dropped(config: dict[str, Any]) -> None:
+    class Stopped(RunProgress):
+        def on_step(self, record: dict[str, Any]) -> None:
+            if (record["stage"], record["step"]) == ("predictor", 6):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(config, progress=Stopped())
+    states = Path(config["out"]) / "checkpoints" / "predictor"
+    before = {path: path.stat().st_mtime_ns for path in states.rglob("*")}
+    for stage in ("tokenizer", "predictor"):
+        config[stage]["skip_existing"] = True
+    with pytest.raises(ConfigError, match=r"has saved states of its predictor.*Go on with resume=True"):
+        finetune(config)
+    assert {path: path.stat().st_mtime_ns for path in states.rglob("*")} == before
+    run = finetune(config, resume=True, force=True)
+    assert [one.begin["step"] for one in RunHistory.read(run.folder).stages] == [0, 4]
 
 
 def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_alone(

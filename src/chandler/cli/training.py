@@ -124,8 +124,11 @@ def _train(
         raise typer.Exit(interrupted.code) from None
     if is_main_process():
         from chandler.reports import write_run_report
+        from chandler.training.runs import writing
 
-        typer.echo(f"Report: {write_run_report(run.folder)}")
+        with writing(run.folder / "report.html"):
+            report = write_run_report(run.folder)
+        typer.echo(f"Report: {report}")
 
 
 @takes_options

@@ -81,6 +81,7 @@ def add_adapters(
     model: nn.Module,
     targets: Sequence[str],
     *,
+    but: Sequence[str] = (),
     rank: int,
     alpha: float,
     dropout: float = 0.0,
@@ -91,6 +92,7 @@ def add_adapters(
     Args:
         targets: patterns over released names; "q_proj" means every projection of that name, "transformer.0.*" all
             of the first block. Parameters keep their `requires_grad`.
+        but: patterns over released parameter names; a projection whose weight fits one gets none.
         rank: inner width of the adapters.
         alpha: adapters count alpha / rank.
         dropout: of the adapters' input, in training.
@@ -114,7 +116,7 @@ def add_adapters(
                 f"does, for example {next(iter(known))!r}."
             )
         chosen |= found
-    ordered = [name for name in known if name in chosen]
+    ordered = [name for name, part in known.items() if name in chosen and not matches(part.name, but)]
     for name in ordered:
         outputs, inputs = known[name].tensor.shape
         lora = LowRank(inputs, outputs, rank=rank, alpha=alpha, dropout=dropout, generator=generator)

@@ -16,7 +16,6 @@ from chandler.atomic import atomic_file
 from chandler.data import note_lines
 from chandler.errors import CheckpointError, ConfigError
 from chandler.forecasting import SIGNAL, Forecaster, SignalHead
-from chandler.hub import CONFIG_NAME, WEIGHTS_NAME
 from chandler.nn import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Kronos, KronosTokenizer
 from chandler.places import existing, require_apart
 from chandler.text import count
@@ -34,7 +33,7 @@ from chandler.training.settings import (
     TokenizerSettings,
     settings_to_run,
 )
-from chandler.training.signal import fit_signal, plan_signal, split_moments
+from chandler.training.signal import fit_signal, plan_signal, signal_lookback, split_moments
 from chandler.version import __version__
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def finetune(
 ) -> Run:
     """Run both stages as the settings say: the tokenizer first, then the predictor on its frozen tokens.
 
-    Works as one plain process or as one of several under torchrun.
+    Works as one plain process or as one of several under torchrun. There a signal head is rank 0's: the others are done before.
 
     Args:
         config: settings, a mapping, or the path of a YAML file; one of the reference's CSV pipeline will do.
@@ -87,8 +86,6 @@ def finetune(
             run = _finetune(settings, accelerator, shown, stop, overwrite, resume, force)
     finally:
         shown.close()
-    # Not after a failure: the others may be anywhere, and torchrun ends them.
-    engine.close(accelerator)
     return run
 
 
@@ -113,7 +110,9 @@ def _finetune(
     opened = {f"{stage.name}.start": existing([stage.settings.start]) for stage in stages if stage.model is not None}
     require_apart(folder, data_inputs(settings) | opened, entries=runs.RUN.found(folder))
     if settings.signal.enabled:  # too few dates are said before the hours
-        plan_signal(data.train.main.store, _signal_settings(settings, data), settings.data.lookback, force=True)
+        wanted = _signal_settings(settings, data)
+        seen = signal_lookback(wanted, settings.data.lookback, settings.context())
+        plan_signal(data.train.main.store, wanted, seen, force=True)
     idle: list[str] = []
     if resume and not overwrite:
         require_same_start(folder, settings, {stage.name: stage.identity.get("weights") for stage in stages})
@@ -138,7 +137,8 @@ def _finetune(
     }
     if accelerator.is_main_process:
         # Until summary.json has them: where a start and bars were there may be others when the run is resumed.
-        runs.write_json(folder / runs.STARTS, {**summary["starts"], "data": described})
+        with runs.writing(folder / runs.STARTS):
+            runs.write_json(folder / runs.STARTS, {**summary["starts"], "data": described})
         progress.note(f"computed on {accelerator.device} in {summary['precision']}")
         _announce(progress, settings, data, stages, home)
         for text in idle:
@@ -152,18 +152,22 @@ def _finetune(
             outcome = _run_stage(stage, context, folder, progress)
             summary["stages"][stage.name] = outcome
             if accelerator.is_main_process:
-                _record(folder / stage.name, stage, runs.known_of(summary["data"]), pasts, outcome)
-                runs.write_json(folder / "summary.json", summary)
+                with runs.writing(folder / stage.name / runs.RECORD):
+                    _record(folder / stage.name, stage, runs.known_of(summary["data"]), pasts, outcome)
+                with runs.writing(folder / "summary.json"):
+                    runs.write_json(folder / "summary.json", summary)
                 (folder / runs.STARTS).unlink(missing_ok=True)
                 # Only now: until the summary names its result, an interrupted stage goes on from here.
                 engine.CheckpointManager(folder / "checkpoints" / stage.name).clear()
             tracking.stage_over(int(outcome.get("steps", 0)))
             accelerator.wait_for_everyone()
-        if settings.signal.enabled:
-            if accelerator.is_main_process:
-                summary["signal"] = _fit_signal(folder, context, progress)
+        # In step, and before a head is fitted: for rank 0 alone that takes longer than the others of a group would wait. Not after
+        # a failure: the others may be anywhere, and torchrun ends them.
+        engine.close(accelerator)
+        if settings.signal.enabled and accelerator.is_main_process:
+            summary["signal"] = _fit_signal(folder, context, progress)
+            with runs.writing(folder / "summary.json"):
                 runs.write_json(folder / "summary.json", summary)
-            accelerator.wait_for_everyone()
     return Run(folder)
 
 
@@ -201,8 +205,7 @@ def _open_stages(settings: Settings, folder: Path, *, overwrite: bool, resume: b
     found: list[_StageStart] = []
     for number, (name, stage) in enumerate(settings.stages()):
         earlier, seed = summary.get("stages", {}).get(name), derive_seed(settings.seed, number)
-        is_whole = all((folder / name / file).is_file() for file in (CONFIG_NAME, WEIGHTS_NAME))
-        kept = is_whole and not overwrite and (stage.skip_existing or (resume and bool(earlier)))
+        kept = runs.has_result(folder, name) and not overwrite and (stage.skip_existing or (resume and bool(earlier)))
         is_off = not stage.enabled and name == "predictor"
         model = trained = None
         if not (kept or is_off):
@@ -293,7 +296,8 @@ def _run_stage(start: _StageStart, run: engine.RunContext, folder: Path, progres
         return {"status": "off"}
     if start.trained is None:
         if is_main:
-            start.model.save_pretrained(result)
+            with runs.writing(result):
+                start.model.save_pretrained(result)
         note(f"switched off, {settings.start} is used as it is")
         return {"status": "off", "start": settings.start}
     note(str(start.trained))
@@ -310,11 +314,12 @@ def _run_stage(start: _StageStart, run: engine.RunContext, folder: Path, progres
     outcome = engine.Trainer(stage, settings, run, checkpoints, start.seed, scorer).fit()
     if is_main:
         best = checkpoints.best(outcome.best_step)
-        type(stage.model).from_pretrained(best).save_pretrained(result)
-        if start.trained.adapters:
-            for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
-                with atomic_file(folder / "adapters" / name / file) as scratch:
-                    shutil.copyfile(best / file, scratch)
+        model = type(stage.model).from_pretrained(best)
+        with runs.writing(result):
+            model.save_pretrained(result)
+        for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if start.trained.adapters else ():
+            with runs.writing(path := folder / "adapters" / name / file), atomic_file(path) as scratch:
+                shutil.copyfile(best / file, scratch)
     return {
         "status": "improved" if outcome.improved else "kept_start",
         "start": settings.start,
@@ -351,7 +356,8 @@ def _fit_signal(folder: Path, run: engine.RunContext, progress: RunProgress) -> 
 
     # By the run's own split: what the stages have seen of the test is said in the notes.
     made = fit_signal(forecaster, store, wanted, known=runs.known(folder), force=True, progress=progress, between=leave)
-    made.head.save(folder)
+    with runs.writing(folder / "signal"):
+        made.head.save(folder)
     for line in made.to_text().splitlines():
         progress.note(f"signal: {line}")
     return {"verdict": made.verdict, "scores": made.head.about["scores"]}

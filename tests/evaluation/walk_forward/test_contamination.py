@@ -271,6 +271,7 @@ def test_runs_without_such_a_record_are_followed_to_where_they_started(weeks: Pa
 
 def test_a_kept_tokenizer_brings_its_past(weeks: Path, tmp_path: Path) -> None:
     run = shutil.copytree(weeks / "first", tmp_path / "run")
+    shutil.rmtree(run / "predictor")  # which would be refused, for it would be lost
     kept = train(run, "random", "IBM", "2010-09-30", "2010-12-31", overrides=["tokenizer.skip_existing=true"])
     assert begins(kept) == begins(kept / "predictor") == CLEAN
 

@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from chandler.data import Bars, BarStore, Windows
 from chandler.data.datasets.windows import normalise
-from chandler.training.datasets.augment import Batch, random_lookback, replace_tokens
+from chandler.training.datasets import BatchPlan, Feeder, TrainingSet
+from chandler.training.datasets.augment import draw_lookbacks, replace_tokens
+from chandler.training.datasets.device_cache import DeviceRows, DeviceWindows
 
 LENGTH, LOOKBACK = 30, 20
+CPU = torch.device("cpu")
 
 
-def batch(draws: list[float]) -> tuple[np.ndarray, Batch]:
-    """Bars (B, 30, 6) that move little, and their windows of 20 + 9 + 1 bars with these first uniform numbers."""
-    bars = 10 + np.random.default_rng(0).uniform(-1, 1, (len(draws), LENGTH, 6))
-    uniforms = torch.zeros(len(draws), LENGTH)
-    uniforms[:, 0] = torch.tensor(draws)
-    values = torch.from_numpy(normalise(bars, LOOKBACK)[0])
-    return bars, Batch(values, torch.zeros(len(draws), LENGTH, 5, dtype=torch.long), uniforms)
+def scaled(price: float, move: float) -> BarStore:
+    """A store with some hundred bars of a price that moves by `move` of it."""
+    close = price * np.exp(np.cumsum(np.random.default_rng(0).normal(0, move, 120)))
+    close[[15, 40, 75]] *= 1 + 40 * move  # far out: clipped with one lookback, not with another
+    values = np.stack([close, close, close, close, np.full(120, 10.0), close * 10], axis=1)
+    times = pd.date_range("2024-01-01", periods=len(close), freq="h")
+    return BarStore.from_bars([Bars("X", times, values)])
 
 
-def test_each_window_is_scaled_by_as_many_rows_as_were_drawn() -> None:
-    bars, before = batch([0.0, 0.5, 0.999])
-    after = random_lookback(before, 10, LOOKBACK)
-    assert after.lookback is not None
-    assert after.lookback.tolist() == [10, 15, 20]
-    for one, rows, got in zip(bars, (10, 15, 20), after.values, strict=True):
-        np.testing.assert_allclose(got.numpy(), normalise(one, rows)[0], atol=2e-4)
+@pytest.mark.parametrize("resident", [False, True])
+@pytest.mark.parametrize(("price", "move"), [(100.0, 1e-2), (1.1, 5e-5), (0.012, 1e-3), (0.00101, 1e-3), (3e-8, 1e-2)])
+def test_training_windows_are_scaled_as_a_forecast_with_so_many_bars_is(
+    price: float, move: float, resident: bool
+) -> None:
+    store = scaled(price, move)
+    windows = Windows(store, np.array([[0, store.rows]]), LOOKBACK, LENGTH - LOOKBACK - 1)
+    train = TrainingSet(DeviceWindows(windows, DeviceRows(store, CPU)) if resident else windows)
+    plan = BatchPlan(train.drawn, train.length, train.drawn, 1, 1, seed=1)
+    with closing(Feeder(train, plan, 0, CPU, ahead=False, least_lookback=4)) as feeder:
+        [ready] = feeder.take(1, 1)
+    batch = ready.batch()
+    assert batch.lookback is not None
+    assert set(batch.lookback.tolist()) == set(range(4, LOOKBACK + 1))
+    for index, rows, got in zip(ready.micro.indices, batch.lookback.tolist(), batch.values, strict=True):
+        expected, _, _ = normalise(windows.rows(np.array([index]))[0], rows)
+        np.testing.assert_allclose(got.numpy(), expected, atol=1e-6 if resident else 0)
 
 
-def test_nothing_is_drawn_where_there_is_no_choice() -> None:
-    _, before = batch([0.3])
-    assert random_lookback(before, None, LOOKBACK) is before
-    assert random_lookback(before, LOOKBACK, LOOKBACK) is before
+def test_lookbacks_come_from_the_first_uniform_numbers() -> None:
+    uniforms = torch.zeros(3, LENGTH)
+    uniforms[:, 0] = torch.tensor([0.0, 0.5, 0.999])
+    drawn = draw_lookbacks(uniforms, 10, LOOKBACK)
+    assert drawn is not None
+    assert drawn.tolist() == [10, 15, 20]
+    assert draw_lookbacks(uniforms, None, LOOKBACK) is None
+    assert draw_lookbacks(uniforms, LOOKBACK, LOOKBACK) is None
 
 
 def tokens(windows: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -48,6 +48,20 @@ def test_a_source_is_a_series_for_each_interval_and_all_are_cut_at_one_midnight(
                                                     "2024-01-07")]  # fmt: skip
 
 
+@pytest.mark.parametrize(("end", "weeks"), [("2024-02-25", 8), ("2024-02-24", 7), ("2024-02-19", 7), ("2024-02-18", 6)])
+def test_no_coarse_bar_tells_of_what_validates(tmp_path: Path, end: str, weeks: int) -> None:
+    """Eight weeks from a Monday: where the cut is in the last, none follows it. One bar is left out before one that follows."""
+    minutes(tmp_path, days=56)
+    source = {"path": "X.csv", "intervals": ["1W", "1D"], "calendar": "24/7"}
+    corpus = read_corpus(settings(tmp_path, source, split={"train_end": end}))
+    _, week, day = corpus.ranges["train"]
+    times = pd.to_datetime(np.asarray(corpus.store.timestamps))
+    assert week[1] - week[0] == weeks
+    for (lo, hi), width in ((week, 7), (day, 1)):
+        assert times[hi - 1] + pd.Timedelta(width, "D") <= pd.Timestamp(end) + pd.Timedelta(1, "D")
+        assert hi > lo
+
+
 def test_a_symbol_counts_by_the_root_of_its_windows_times_the_weight_of_its_source(tmp_path: Path) -> None:
     minutes(tmp_path)
     minutes(tmp_path, symbol="Y")

@@ -77,6 +77,10 @@ def test_windows_of_both_stores_are_gathered_in_order() -> None:
         one = source.gather(np.array([index]))
         assert (values[place].numpy() == one.values[0]).all()
         assert (stamps[place].numpy() == one.stamps[0]).all()
+    indices, rows = np.array([3, len(main) + 2, 0, len(main)]), np.array([4, 3, 2, 4])
+    values, _ = mixture.fetch(indices, cpu, rows)()
+    for place, (source, index) in enumerate([(main, 3), (replay, 2), (main, 0), (replay, 0)]):
+        assert (values[place].numpy() == source.gather(np.array([index]), rows[[place]]).values[0]).all()
     assert mixture.describe(len(main))[0] == "S0 (replay)"
     assert mixture.describe(0)[0] == "S0"
 

@@ -18,7 +18,7 @@ from tests.training.ranks import finetune_in_two
 
 from chandler.errors import ConfigError
 from chandler.hub import WEIGHTS_NAME
-from chandler.nn.lora import load_adapters, merged
+from chandler.nn.lora import adapters, load_adapters, merged
 from chandler.nn.predictor import Kronos
 from chandler.training.engine.parameters import select_parameters
 from chandler.training.run import finetune
@@ -106,6 +106,21 @@ def test_patterns_that_cannot_be_followed_say_why(predictor: Kronos) -> None:
         chosen(predictor, train=["*.q_proj.weight"])
     with pytest.raises(ConfigError, match="leave no parameter to train"):
         chosen(predictor, freeze=["*"])
+
+
+def test_what_is_frozen_gets_no_adapter(predictor: Kronos) -> None:
+    lora = {"mode": "lora", "lora": {"targets": ["q_proj", "w2"]}}
+    first, blocks = chosen(predictor, **lora, freeze=["transformer.0", "dep_layer"]), len(predictor.transformer)
+    assert set(adapters(predictor)) == {
+        f"transformer.{block}.{name}" for block in range(1, blocks) for name in ("self_attn.q_proj", "ffn.w2")
+    }
+    assert first.adapters == 2 * (blocks - 1)
+    assert first.trained == sum(p.numel() for p in predictor.parameters() if p.requires_grad)
+
+
+def test_freeze_that_leaves_no_adapter_is_refused(predictor: Kronos) -> None:
+    with pytest.raises(ConfigError, match="leave no parameter to train"):
+        chosen(predictor, mode="lora", lora={"targets": ["q_proj"]}, freeze=["*.q_proj.weight"])
 
 
 def test_fixed_time_tables_stay_fixed(golden: Path) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.training.conftest import tiny_run
+from tests.training.killing import outcome
 
-from chandler.errors import ConfigError
-from chandler.training.logging import MetricsLogger, StagePlan, Tracking, require_trackers
+from chandler.errors import ConfigError, TrainingError
+from chandler.serving.runs import MetricsReader
+from chandler.training.logging import MetricsLogger, RunProgress, StagePlan, StageResult, Tracking, require_trackers
 from chandler.training.run import finetune
-from chandler.training.runs import read_records
+from chandler.training.runs import RunHistory, read_records
 from chandler.training.settings import load_settings
 
 
@@ -108,3 +112,60 @@ def test_a_tracker_that_fails_is_left_out_with_a_warning() -> None:
         tracking.on_step({"stage": "tokenizer", "kind": "train", "step": step, "loss": 1.0})
     tracking.close()
     assert said == ["tracker failing failed and is left out from here: no route to host"]
+
+
+class FullDisk(RunProgress):
+    """Lets files grow no further from a step on, or something stand in the way of one that is written at the end."""
+
+    def __init__(self, folder: Path, step: int = 0, blocked: str = "") -> None:
+        super().__init__()
+        self.folder, self.step, self.blocked = folder, step, blocked
+
+    def on_step(self, record: dict[str, Any]) -> None:
+        if (record["stage"], record["step"]) == ("predictor", self.step):
+            size = (self.folder / "metrics.jsonl").stat().st_size
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size + 40, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+    def on_stage_end(self, stage: str, result: StageResult) -> None:
+        # The first summary is that of the tokenizer's stage.
+        if self.blocked and stage == ("tokenizer" if self.blocked == "summary.json" else "predictor"):
+            (self.folder / self.blocked).mkdir(parents=True)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What a run comes to that nothing stops."""
+    return outcome(finetune(tiny_run(tmp_path_factory.mktemp("whole"))).folder)
+
+
+def test_a_disk_that_fills_up_in_a_line_of_metrics_is_a_message_and_the_run_goes_on(
+    config: dict[str, Any], whole: Any
+) -> None:
+    folder, limits = Path(config["out"]), resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(
+            TrainingError, match=r"metrics\.jsonl: cannot be written \(File too large\).*Make room, then go on"
+        ):
+            finetune(config, progress=FullDisk(folder, step=5))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    text = (folder / "metrics.jsonl").read_text()
+    assert not text.endswith("\n"), "half a line is left"
+    last = ("predictor", "train", 5)
+    for records in (read_records(folder), MetricsReader(folder).after().records):
+        assert (records[-1]["stage"], records[-1]["kind"], records[-1]["step"]) == last
+    assert [one["step"] for one in RunHistory.read(folder).stages[1].train] == [1, 2, 3, 4, 5]
+    assert outcome(finetune(config, resume=True).folder) == whole
+
+
+@pytest.mark.parametrize("blocked", ["summary.json", "predictor/model.safetensors", "predictor/exposure.json"])
+def test_results_that_cannot_be_written_are_a_message_and_the_run_goes_on(
+    config: dict[str, Any], whole: Any, blocked: str
+) -> None:
+    folder = Path(config["out"])
+    with pytest.raises(
+        TrainingError, match=r"run/[a-z./]+: cannot be written \(.*Make room, then go on with resume=True"
+    ):
+        finetune(config, progress=FullDisk(folder, blocked=blocked))
+    (folder / blocked).rmdir()
+    assert outcome(finetune(config, resume=True).folder) == whole

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from tests.shell import chandler
 from tests.training.conftest import tiny_run
+from tests.training.ranks import in_two
 
 from chandler import Bars, BarStore, Forecaster
 from chandler.cli.remedies import options_of
@@ -90,7 +91,7 @@ def test_a_planted_signal_is_found(found: SignalResult) -> None:
     assert scores["signal head"].t > 5
     assert all(scores[f"seed {seed}"].t > 5 for seed in range(3))
     assert scores["the same beyond these"].t > 5
-    assert abs(scores["momentum (20 bars)"].t) < 3
+    assert abs(scores["momentum (7 bars)"].t) < 3  # not 20: a window has no more
     assert scores["path mean (2 paths)"].dates == 2
     assert found.verdict.startswith("It orders later dates than any that chose it")
     assert found.verdict.endswith("better than what needs no model.")
@@ -131,6 +132,17 @@ def test_of_one_symbol_dates_are_ordered_along_time(forecaster: Forecaster) -> N
     assert made.head.about["across"] is False
     assert named(made)["signal head"].mean > 0.3
     assert "judged along time" in made.to_text()
+
+
+def test_every_part_of_the_work_can_be_stopped(forecaster: Forecaster, planted: BarStore) -> None:
+    asked: dict[int, int] = {}
+    for dates in (0, 3):
+        calls: list[None] = []
+        settings = SMALL.model_copy(update={"seeds": 1, "path_dates": dates})
+        fit_signal(forecaster, planted, settings, between=lambda calls=calls: calls.append(None))  # type: ignore[misc]
+        asked[dates] = len(calls)
+    assert asked[0] > 1
+    assert asked[3] - asked[0] == 3, "after each date that is forecast"
 
 
 def test_the_same_call_gives_the_same_head(forecaster: Forecaster, planted: BarStore, found: SignalResult) -> None:
@@ -178,6 +190,36 @@ def test_samples_know_what_came_by_a_date_that_all_share() -> None:
     assert not ((samples.numbers == 1) & (samples.dates == 39)).any()
     # After it, a window reaches over the hole only where the store lets it.
     assert samples.dates.max() == DAYS - 1 - 5
+
+
+def test_a_return_goes_on_over_a_hole() -> None:
+    """Holes and rows that no window uses break windows, not returns: all symbols have the same dates."""
+    whole, reach = panel(0.0, symbols=3), 5
+
+    def samples(bars: Bars) -> Samples:
+        store = BarStore.from_bars([bars, whole["S01"], whole["S02"]])
+        return find_samples(store, Calendar.of(store), LOOKBACK, (0, reach), 1, (20, 3))
+
+    bars = whole["S00"]
+    closes = np.log(bars.values[:, 3].astype(np.float32).astype(float))
+    kept = np.r_[0:50, 51 : len(closes)]  # a row is missing, then five that no window uses
+    cut = Bars("S00", bars.timestamps[kept], bars.values[kept], segments=np.array([[0, 50], [50, 80], [85, len(kept)]]))
+    found = samples(cut)
+    mine = {
+        int(date): one
+        for date, one, number in zip(found.dates, found.returns, found.numbers, strict=True)
+        if not number
+    }
+    # From every date with an unbroken lookback; to the date itself, or to the last row before it where it has none.
+    assert set(mine) == {*range(7, 50), *range(58, 81), *range(93, DAYS - reach)}
+    for date, one in mine.items():
+        assert one == pytest.approx(closes[date + reach - (date + reach == 50)] - closes[date], abs=1e-6), date
+    # Delisted for longer than the horizon: returns end with the last close, not with the first after the hole.
+    late = np.r_[0:50, 100 : len(closes)]
+    gone = samples(Bars("S00", bars.timestamps[late], bars.values[late], segments=np.array([[0, 50], [50, len(late)]])))
+    gone = gone.take((gone.numbers == 0) & (gone.dates < 100))
+    assert gone.dates.max() == 48
+    assert gone.returns[-1] == pytest.approx(closes[49] - closes[48], abs=1e-6)
 
 
 def test_a_return_that_begins_later_misses_what_the_next_bar_does(forecaster: Forecaster, planted: BarStore) -> None:
@@ -392,6 +434,38 @@ def test_a_run_that_stopped_at_its_head_goes_on_there(
     SignalHead.load(tmp_path / "run").require(Forecaster.from_pretrained(tmp_path / "run", device="cpu"))
 
 
+@pytest.mark.slow
+def test_other_processes_do_not_wait_for_a_head(planted: BarStore, tmp_path: Path) -> None:
+    """Rank 0 begins with it once rank 1 has returned: they share no group whose patience could end."""
+    settings, program = settings_of(tmp_path / "run", planted.save(tmp_path / "bars")), tmp_path / "script.py"
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    program.write_text("""
+import json, os, time
+from pathlib import Path
+import chandler.training.run as training
+from chandler.training.engine import leave
+
+folder, fit = Path(__file__).parent, training.fit_signal
+
+def late(*args, **kwargs):
+    end = time.monotonic() + 120
+    while not (folder / "returned").exists():
+        assert time.monotonic() < end, "rank 1 waits for the head"
+        time.sleep(0.01)
+    return fit(*args, **kwargs)
+
+training.fit_signal = late
+training.finetune(json.loads((folder / "settings.json").read_text()))
+if os.environ["RANK"] == "1":
+    (folder / "returned").touch()
+leave(0)
+""")
+    done = in_two(tmp_path, str(program))
+    assert done.codes == (0, 0), done.stdout + done.stderr
+    head = SignalHead.load(tmp_path / "run")
+    assert Run(tmp_path / "run").summary["signal"]["verdict"] == head.about["verdict"]
+
+
 def test_the_page_lists_all_settings() -> None:
     page = (Path(__file__).parents[3] / "docs" / "signal.md").read_text(encoding="utf-8")
     columns = re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \|", page, flags=re.M)
@@ -421,6 +495,10 @@ def test_a_run_without_dates_enough_says_so_before_it_trains(planted: BarStore, 
     settings["signal"]["every"] = 10
     with pytest.raises(DataError, match="too few dates for a signal"):
         finetune(settings)
+    assert not (tmp_path / "run" / "config.yaml").exists()
+    settings["signal"] |= {"every": 1, "lookback": 170}
+    with pytest.raises(DataError, match="one needs 170 unbroken bars"):
+        finetune(settings | {"max_context": 200})
     assert not (tmp_path / "run" / "config.yaml").exists()
     settings["data"] |= {"path": [], "sources": [{"path": str(tmp_path / "bars")}]}
     with pytest.raises(ConfigError, match=r"signal\.enabled needs one set of bars"):

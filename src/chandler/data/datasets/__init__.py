@@ -14,13 +14,14 @@ from chandler.data.datasets.cleaning import (
     clean_store,
     paper_limits,
 )
-from chandler.data.datasets.resampling import resample_bars, resample_store
+from chandler.data.datasets.resampling import interval_of, resample_bars, resample_store
 from chandler.data.datasets.samplers import sample_quotas, weighted_sample
 from chandler.data.datasets.splits import (
     PRETRAINING_CUTOFF,
     SplitSettings,
     WalkForwardSettings,
     before_cutoff,
+    cut_short,
     part_span,
     split_ranges,
     walk_folds,
@@ -57,9 +58,11 @@ __all__ = [
     "before_cutoff",
     "clean_rows",
     "clean_store",
+    "cut_short",
     "denormalise",
     "epoch_order",
     "feistel_permutation",
+    "interval_of",
     "normalise",
     "paper_limits",
     "part_span",

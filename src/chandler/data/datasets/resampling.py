@@ -43,7 +43,7 @@ def resample_bars(bars: Bars, interval: str | pd.Timedelta, calendar: str | None
 
     Raises DataError for an interval that is not a multiple of the rows' own, and an unknown calendar.
     """
-    width = _interval(interval)
+    width = interval_of(interval)
     if len(bars) < 2:
         return bars.slice(0, 0)
     schedule = fit_schedule(bars.timestamps, calendar, whole=True)
@@ -63,7 +63,8 @@ def resample_bars(bars: Bars, interval: str | pd.Timedelta, calendar: str | None
     return _aggregate(bars, wall, key, end, width, shift, schedule)
 
 
-def _interval(interval: str | pd.Timedelta) -> pd.Timedelta:
+def interval_of(interval: str | pd.Timedelta) -> pd.Timedelta:
+    """What "15min", "1h", "1D" or "1W" is. DataError for what is none."""
     text = str(interval).strip()
     try:
         # 1w and 1W are weeks, 15m minutes; pandas has its own mind about some.

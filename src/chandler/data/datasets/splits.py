@@ -167,15 +167,29 @@ def _by_date(store: BarStore, settings: SplitSettings) -> np.ndarray:
     for number, zone in enumerate(store.zones):
         edges[number, 0] = store.offsets[number]
         for part, day in enumerate((settings.train_end, settings.val_end, settings.test_end), 1):
-            moment = None
-            last = moment_of(day, last=True)
-            if last is not None:
-                midnight = pd.DatetimeIndex([last + pd.Timedelta(1, "ns")]).as_unit("ns")
-                if zone is not None:
-                    midnight = midnight.tz_localize(zone, ambiguous=np.array([True]), nonexistent="shift_forward")
-                moment = int(midnight.asi8[0])
-            edges[number, part] = _row(store, number, moment)
+            edges[number, part] = _row(store, number, None if day is None else day_over(day, zone))
     return edges
+
+
+def day_over(day: date, zone: str | None) -> int:
+    """The first moment (ns, as a store keeps them) after a day in the wall clock of a zone."""
+    last = moment_of(day, last=True)
+    assert last is not None
+    midnight = pd.DatetimeIndex([last + pd.Timedelta(1, "ns")]).as_unit("ns")
+    if zone is not None:
+        midnight = midnight.tz_localize(zone, ambiguous=np.array([True]), nonexistent="shift_forward")
+    return int(midnight.asi8[0])
+
+
+def cut_short(store: BarStore, part: np.ndarray, day: date, interval: pd.Timedelta) -> np.ndarray:
+    """A part (S, 2) whose last day is `day` without the bars that go on after it in the first of the symbols' zones.
+
+    `interval`: from the time of a bar to its end, at most. Such a bar tells of what comes then, whether or not its symbol has
+    rows there.
+    """
+    over = min((day_over(day, zone) for zone in store.zones), default=0) - interval.value
+    ends = [_row(store, number, over + 1) for number in range(len(store))]
+    return np.stack([part[:, 0], np.maximum(part[:, 0], np.minimum(part[:, 1], ends))], axis=1)
 
 
 def _row(store: BarStore, number: int, moment: int | None) -> int:

@@ -37,9 +37,9 @@ class WindowBatch:
     stamps: np.ndarray
     """(B, T, 5) uint8: minute, hour, weekday, day, month."""
     mean: np.ndarray
-    """(B, 6) float64, of the lookback rows."""
+    """(B, 6) float64, of the rows that scale it."""
     std: np.ndarray
-    """(B, 6) float64, population, of the lookback rows."""
+    """(B, 6) float64, population, of these rows."""
     indices: np.ndarray
     """(B,) int64: which windows these are."""
 
@@ -63,26 +63,32 @@ def scale_floor(mean: np.ndarray) -> np.ndarray:
 
 
 def normalise(
-    values: np.ndarray, lookback: int, clip: float = CLIP, *, own_unit: bool = True
+    values: np.ndarray, lookback: int | np.ndarray, clip: float = CLIP, *, own_unit: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """z = clip((x - mean) / (std + 1e-5), -clip, clip) of values (..., T, 6), scaled by the first rows.
 
-    Returns z (..., T, 6) float32, mean and population std (..., 6) float64 of rows [0, lookback). Values are
+    Returns z (..., T, 6) float32, mean and population std (..., 6) float64 of rows [0, lookback); `lookback` is one number,
+    or one for each window (...). Values are
     taken as float32, as a store holds them, and the statistics are computed in float64 from differences to
     the first row: large volumes neither overflow nor cancel, and a constant column is exactly 0. The 1e-5 is in the
     unit of tiny prices (`scale_floor`); not with `own_unit` false, as in the reference.
     Source: Kronos, per-window scaling, with the horizon left out of the statistics.
     """
     values = np.asarray(values, np.float32)
-    if not 1 <= lookback <= values.shape[-2]:
-        raise DataError(f"lookback must be from 1 to {values.shape[-2]} (window rows), but is {lookback}.")
+    counts = np.asarray(lookback)
+    if (wrong := counts[(counts < 1) | (counts > values.shape[-2])]).size:
+        raise DataError(f"lookback must be from 1 to {values.shape[-2]} (window rows), but is {wrong.flat[0]}.")
+    most = int(counts.max(initial=0))
+    seen = (np.arange(most).reshape(-1, *[1] * counts.ndim) < counts)[..., None] if counts.ndim else None
+    counts = counts[..., None]
     # (T, B, 6): sums over rows then run along whole batches at once, several times as fast as 6 at a time.
     rows = np.moveaxis(values, -2, 0)
     first = rows[0].astype(np.float64)
     shifted = np.subtract(rows, first, dtype=np.float64, order="C")
-    centre = shifted[:lookback].sum(axis=0) / lookback
+    centre = (shifted[:most] if seen is None else shifted[:most] * seen).sum(axis=0) / counts
     shifted -= centre
-    std, mean = np.sqrt(np.square(shifted[:lookback]).sum(axis=0) / lookback), first + centre
+    squares = np.square(shifted[:most] if seen is None else shifted[:most] * seen)
+    std, mean = np.sqrt(squares.sum(axis=0) / counts), first + centre
     shifted /= std + (scale_floor(mean) if own_unit else EPSILON)
     z = np.empty(values.shape, np.float32)
     np.clip(np.moveaxis(shifted, 0, -2), -clip, clip, out=z, casting="same_kind")
@@ -150,8 +156,11 @@ class Windows:
         starts: np.ndarray = self.pieces[places, 0] + (indices - self._before[places]) * self.stride
         return starts
 
-    def gather(self, indices: np.ndarray) -> WindowBatch:
-        """The windows of `indices` (B,), in that order, normalised by their own lookback rows."""
+    def gather(self, indices: np.ndarray, lookbacks: np.ndarray | None = None) -> WindowBatch:
+        """The windows of `indices` (B,), in that order, normalised by their own lookback rows.
+
+        `lookbacks` (B,): how many these are of each window; None: `lookback` of all.
+        """
         indices = np.asarray(indices, np.int64)
         starts = self.starts(indices)
         shape = (len(indices), self.length)
@@ -160,7 +169,9 @@ class Windows:
         for lo in range(0, len(indices), _BLOCK):
             block = slice(lo, lo + _BLOCK)
             raw = gather_windows(self.store.values, starts[block], self.length)
-            values[block], mean[block], std[block] = normalise(raw, self.lookback, self.clip)
+            values[block], mean[block], std[block] = normalise(
+                raw, self.lookback if lookbacks is None else lookbacks[block], self.clip
+            )
         stamps = gather_windows(self.store.stamps, starts, self.length)
         # Pages of a mapped store that were read stay in this process's memory until they are handed back.
         self._read += starts.size * self.length * (values.itemsize * len(FEATURES) + stamps.shape[-1])

@@ -6,7 +6,7 @@ live, `device_cache` cuts windows there.
 """
 
 from chandler.training.datasets.ahead import Feeder, ReadyBatch
-from chandler.training.datasets.augment import Batch, drop_volume, random_lookback, replace_tokens, to_device
+from chandler.training.datasets.augment import Batch, draw_lookbacks, drop_volume, replace_tokens, to_device
 from chandler.training.datasets.batching import BatchPlan, MicroBatch, derive_seed
 from chandler.training.datasets.device_placement import nbytes, place, place_on_device
 from chandler.training.datasets.mixture import TrainingSet
@@ -22,12 +22,12 @@ __all__ = [
     "TrainingSet",
     "data_inputs",
     "derive_seed",
+    "draw_lookbacks",
     "drop_volume",
     "load_sources",
     "nbytes",
     "place",
     "place_on_device",
-    "random_lookback",
     "replace_tokens",
     "to_device",
 ]

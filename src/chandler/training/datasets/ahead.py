@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from chandler.devices import pinned, upload
-from chandler.training.datasets.augment import Batch
+from chandler.training.datasets.augment import Batch, draw_lookbacks
 from chandler.training.datasets.batching import BatchPlan, MicroBatch
 from chandler.training.datasets.device_cache import Gather
 from chandler.training.datasets.mixture import TrainingSet
@@ -22,23 +22,36 @@ class ReadyBatch:
     micro: MicroBatch
     gather: Gather
     device: torch.device
+    lookbacks: torch.Tensor | None = None
+    """(b,) int64: rows that scale each window, where they were drawn."""
 
     def batch(self) -> Batch:
         """The batch on the device; the host does not wait for it."""
         micro, noise = self.micro, self.micro.noise
         uniforms, chances = upload(micro.uniforms, self.device), upload(micro.chances, self.device)
-        noise = None if noise is None else upload(noise, self.device)
-        return Batch(*self.gather(), uniforms, noise=noise, chances=chances)
+        noise, rows = (None if one is None else upload(one, self.device) for one in (noise, self.lookbacks))
+        return Batch(*self.gather(), uniforms, lookback=rows, noise=noise, chances=chances)
 
 
 class Feeder:
     """The batches of one rank, step by step. They are a function of (seed, step) alone: nothing has to be kept of it.
 
     With `ahead` a thread works out the next step while its caller is busy with this one. It ends with `close`.
+    `least_lookback`: that of the stage.
     """
 
-    def __init__(self, train: TrainingSet, plan: BatchPlan, rank: int, device: torch.device, *, ahead: bool) -> None:
+    def __init__(
+        self,
+        train: TrainingSet,
+        plan: BatchPlan,
+        rank: int,
+        device: torch.device,
+        *,
+        ahead: bool,
+        least_lookback: int | None = None,
+    ) -> None:
         self.train, self.plan, self.rank, self.device = train, plan, rank, device
+        self.least_lookback = least_lookback
         self._order, self._epoch = np.empty(0, np.int64), 0
         self._next: tuple[int, Future[list[ReadyBatch]]] | None = None
         self._pool = ThreadPoolExecutor(1, "chandler-batches", self._begin) if ahead else None
@@ -73,4 +86,9 @@ class Feeder:
         noise = None if micro.noise is None else pinned(micro.noise, self.device)
         uniforms, chances = pinned(micro.uniforms, self.device), pinned(micro.chances, self.device)
         drawn = MicroBatch(micro.indices, uniforms, chances, micro.share, micro.weight, noise)
-        return ReadyBatch(drawn, self.train.fetch(micro.indices, self.device), self.device)
+        # Known before the windows are cut: their scale is that of a forecast with so many bars, to the last bit.
+        rows = draw_lookbacks(micro.uniforms, self.least_lookback, self.train.main.lookback)
+        gather = self.train.fetch(micro.indices, self.device, rows)
+        return ReadyBatch(
+            drawn, gather, self.device, None if rows is None else pinned(torch.from_numpy(rows), self.device)
+        )

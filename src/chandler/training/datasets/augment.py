@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from chandler.data import VOLUME
-from chandler.data.datasets import CLIP, EPSILON, Windows
+from chandler.data.datasets import Windows
 from chandler.devices import upload
 from chandler.training.datasets.device_cache import fetch
 from chandler.training.datasets.mixture import TrainingSet
@@ -30,7 +30,7 @@ class Batch:
     """(B, T) in [0, 1): the randomness of this step, drawn for the whole global batch and then sharded. The first
     column chooses `lookback`, the others s1 tokens."""
     lookback: Tensor | None = None
-    """(B,) int64: rows that the scale of each window comes from, where they differ."""
+    """(B,) int64: rows that the scale of each window comes from, where they were drawn (`draw_lookbacks`)."""
     noise: Tensor | None = None
     """(B, T, 2) in [0, 1): for each bar whether its pair of tokens is replaced, and from how far before; None: none is."""
     chances: Tensor | None = None
@@ -67,20 +67,15 @@ def drop_volume(batch: Batch, share: float) -> Batch:
     return replace(batch, values=batch.values.masked_fill((batch.chances < share)[:, None, None] & last, 0.0))
 
 
-def random_lookback(batch: Batch, least: int | None, lookback: int) -> Batch:
-    """The batch with each window scaled by its first `least` .. `lookback` rows, as many as its uniform number says.
+def draw_lookbacks(uniforms: Tensor, least: int | None, lookback: int) -> np.ndarray | None:
+    """How many rows scale each window in training, (B,) int64 from `least` to `lookback`, as its first uniform number says.
 
-    The scale is that of `data.datasets.normalise`. Values come in scaled by `lookback` rows, so what was clipped there
-    stays clipped.
+    `uniforms` (B, T) are those of a `Batch`, on the host. None: there is no choice.
     """
     if least is None or least == lookback:
-        return batch
-    values = batch.values
-    rows = least + (batch.uniforms[:, 0] * (lookback - least + 1)).long().clamp(max=lookback - least)
-    seen = (torch.arange(values.shape[1], device=values.device) < rows[:, None])[..., None]
-    mean = (values * seen).sum(1, keepdim=True) / rows[:, None, None]
-    std = (((values - mean) * seen).square().sum(1, keepdim=True) / rows[:, None, None]).sqrt()
-    return replace(batch, values=((values - mean) / (std + EPSILON)).clamp(-CLIP, CLIP), lookback=rows)
+        return None
+    drawn: np.ndarray = least + (uniforms[:, 0] * (lookback - least + 1)).long().clamp(max=lookback - least).numpy()
+    return drawn
 
 
 def replace_tokens(s1: Tensor, s2: Tensor, noise: Tensor, share: float) -> tuple[Tensor, Tensor]:

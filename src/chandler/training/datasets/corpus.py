@@ -10,7 +10,15 @@ import numpy as np
 import pandas as pd
 
 from chandler.data import load_source
-from chandler.data.datasets import CleaningReport, SplitSettings, clean_store, resample_store, split_ranges
+from chandler.data.datasets import (
+    CleaningReport,
+    SplitSettings,
+    clean_store,
+    cut_short,
+    interval_of,
+    resample_store,
+    split_ranges,
+)
 from chandler.data.store import BarStore
 from chandler.errors import ConfigError, DataError
 from chandler.training.settings import CorpusSource, DataSettings
@@ -45,10 +53,10 @@ def read_corpus(data: DataSettings) -> Corpus:
     origins: dict[str, np.ndarray] = {}
     for number, source in enumerate(data.sources):
         try:
-            for store, report, split in _series(source, data):
+            for store, report, ranges in _series(source, data):
                 stores.append(store)
                 reports.append(report)
-                parts.append(split_ranges(store, split))
+                parts.append(ranges)
                 weights += [source.weight] * len(store)
             known = sum(map(len, origins.values()))
             origins[f"{number}: {source.path}"] = np.arange(known, len(weights))
@@ -73,8 +81,8 @@ def place_of(source: CorpusSource, data: DataSettings) -> str:
     return str(Path(data.folder) / Path(source.path).expanduser())
 
 
-def _series(source: CorpusSource, data: DataSettings) -> list[tuple[BarStore, CleaningReport, SplitSettings]]:
-    """The store of each interval of a source, cleaned, and how it is split."""
+def _series(source: CorpusSource, data: DataSettings) -> list[tuple[BarStore, CleaningReport, dict[str, np.ndarray]]]:
+    """The store of each interval of a source, cleaned, and its parts."""
     raw = load_source(source.model_copy(update={"path": place_of(source, data)}))
     unknown = [symbol for symbol in source.leave_out if symbol not in raw]
     if unknown:
@@ -87,9 +95,14 @@ def _series(source: CorpusSource, data: DataSettings) -> list[tuple[BarStore, Cl
         name = Path(source.path).name.partition(".")[0]
         label = f"@{interval}" if interval is not None else ""
         named = BarStore.from_bars([replace(one, symbol=f"{name}:{one.symbol}{label}") for one in bars])
-        # A bar that begins before a cut and ends after it is left out: one row between the parts.
-        purged = split.model_copy(update={"purge": max(1, split.purge)})
-        found.append((*clean_store(named, source.cleaning, max_gap=source.max_gap, calendar=source.calendar), purged))
+        cleaned, report = clean_store(named, source.cleaning, max_gap=source.max_gap, calendar=source.calendar)
+        # One row between the parts, and no bar that begins before a cut and ends after it.
+        ranges = split_ranges(cleaned, split.model_copy(update={"purge": max(1, split.purge)}))
+        if interval is not None:
+            for name, day in (("train", split.train_end), ("val", split.val_end)):
+                if day is not None:
+                    ranges[name] = cut_short(cleaned, ranges[name], day, interval_of(interval))
+        found.append((cleaned, report, ranges))
     return found
 
 

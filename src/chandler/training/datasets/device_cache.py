@@ -40,8 +40,12 @@ class DeviceRows:
             self.stamps[lo:hi] = torch.from_numpy(np.array(store.stamps[lo:hi]))
         store.release()
 
-    def windows(self, starts: np.ndarray, length: int, lookback: int, clip: float) -> tuple[Tensor, Tensor]:
+    def windows(
+        self, starts: np.ndarray, length: int, lookback: int | np.ndarray, clip: float
+    ) -> tuple[Tensor, Tensor]:
         """Normalised values (B, T, 6) float32 and time features (B, T, 5) uint8 of windows from `starts` (B,) on.
+
+        `lookback`: the rows that scale a window, one number or (B,).
 
         The same arithmetic as `windows.normalise`, in float64. Sums over rows run in another order, so single values
         may differ by the last bit of a float32.
@@ -50,9 +54,20 @@ class DeviceRows:
         places = first[:, None] + torch.arange(length, device=self.device)
         raw = self.values[places].double()
         shifted = raw - raw[:, :1]
-        centre = shifted[:, :lookback].sum(dim=1, keepdim=True) / lookback
+        if isinstance(lookback, int):
+
+            def mean(of: Tensor) -> Tensor:
+                return of[:, :lookback].sum(dim=1, keepdim=True) / lookback
+        else:
+            counts = upload(torch.from_numpy(np.asarray(lookback, np.int64)), self.device)[:, None, None]
+            seen = torch.arange(length, device=self.device)[:, None] < counts
+
+            def mean(of: Tensor) -> Tensor:
+                return (of * seen).sum(dim=1, keepdim=True) / counts
+
+        centre = mean(shifted)
         shifted -= centre
-        std = (shifted[:, :lookback].square().sum(dim=1, keepdim=True) / lookback).sqrt()
+        std = mean(shifted.square()).sqrt()
         price = (raw[:, :1] + centre)[..., :4].mean(dim=-1, keepdim=True)
         small = (price > 0) & (price < SMALL_PRICE)
         std[..., :4] += EPSILON * torch.where(small, 10 ** price.clamp(min=1e-300).log10().floor(), 1.0)
@@ -69,16 +84,20 @@ class DeviceWindows(Windows):
         self.device_rows = rows
 
 
-def fetch(windows: Windows, indices: np.ndarray, device: torch.device) -> Gather:
-    """The host's half of a gather of `indices` (B,) to `device`; what comes back does the other."""
+def fetch(windows: Windows, indices: np.ndarray, device: torch.device, lookbacks: np.ndarray | None = None) -> Gather:
+    """The host's half of a gather of `indices` (B,) to `device`; what comes back does the other.
+
+    `lookbacks` (B,): the rows that scale each window; None: the lookback of all.
+    """
     if isinstance(windows, DeviceWindows):
-        rows, starts, shape = windows.device_rows, windows.starts(indices), (windows.length, windows.lookback)
+        rows, starts = windows.device_rows, windows.starts(indices)
+        scaled = windows.lookback if lookbacks is None else lookbacks
 
         def cut() -> tuple[Tensor, Tensor]:
-            values, stamps = rows.windows(starts, *shape, windows.clip)
+            values, stamps = rows.windows(starts, windows.length, scaled, windows.clip)
             return values.to(device), stamps.to(device=device, dtype=torch.long)
 
         return cut
-    batch = windows.gather(indices)
+    batch = windows.gather(indices, lookbacks)
     values, stamps = (pinned(torch.from_numpy(part), device) for part in (batch.values, batch.stamps))
     return lambda: (upload(values, device), upload(stamps, device).long())

@@ -99,14 +99,18 @@ class TrainingSet:
             found[inside] = feistel_permutation(positions[inside] % size, size, seed=derive_seed(seed, number))
         return found
 
-    def fetch(self, indices: np.ndarray, device: torch.device) -> Gather:
-        """The host's half of a gather of `indices` (B,), in that order, to `device`; what comes back does the other."""
+    def fetch(self, indices: np.ndarray, device: torch.device, lookbacks: np.ndarray | None = None) -> Gather:
+        """The host's half of a gather of `indices` (B,), in that order, to `device`; what comes back does the other.
+
+        `lookbacks` (B,): the rows that scale each window; None: the lookback of all.
+        """
         indices = np.asarray(indices, np.int64)
         other = indices >= len(self.main)
         if self.replay is None or not other.any():
-            return fetch(self.main, indices, device)
-        main = fetch(self.main, indices[~other], device)
-        replay = fetch(self.replay, indices[other] - len(self.main), device)
+            return fetch(self.main, indices, device, lookbacks)
+        ours, theirs = (None if lookbacks is None else lookbacks[part] for part in (~other, other))
+        main = fetch(self.main, indices[~other], device, ours)
+        replay = fetch(self.replay, indices[other] - len(self.main), device, theirs)
         order = torch.from_numpy(np.argsort(np.argsort(other, kind="stable")))
 
         def joined() -> tuple[Tensor, Tensor]:

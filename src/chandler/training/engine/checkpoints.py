@@ -24,7 +24,7 @@ from chandler.checkpoint import PretrainedMixin
 from chandler.errors import TrainingError
 from chandler.nn import merged, save_adapters
 from chandler.training.engine.evaluator import BestScore, OverfittingMonitor
-from chandler.training.runs import STATES, digest
+from chandler.training.runs import STATES, digest, is_write_error
 
 KEPT = 2
 """Saved states kept per stage: if the newest is damaged, the one before it serves."""
@@ -173,8 +173,7 @@ class CheckpointManager:
             with atomic_folder(target) as scratch:
                 yield scratch
         except Exception as error:
-            # safetensors reports a full disk in an exception of its own.
-            if isinstance(error, OSError) or "I/O error" in str(error) or "Io" in str(error):
+            if is_write_error(error):
                 saved = self.saved()
                 last = f"the state of step {int(saved[-1].name[5:])} is intact" if saved else "nothing was saved before"
                 raise TrainingError(

@@ -57,8 +57,10 @@ def select_parameters(
     wanted = base if settings.train is None else tuple(settings.train)
     _apply(parts, stage, wanted, settings.freeze)
     if settings.mode == "lora":
-        lo = settings.lora
-        add_adapters(model, lo.targets, rank=lo.rank, alpha=lo.alpha, dropout=lo.dropout, generator=generator)
+        lo, frozen = settings.lora, settings.freeze
+        add_adapters(
+            model, lo.targets, but=frozen, rank=lo.rank, alpha=lo.alpha, dropout=lo.dropout, generator=generator
+        )
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     if not trained:
         raise ConfigError(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from chandler.devices import GraphError, captured, has_float64, has_graphs
 from chandler.errors import ConfigError, TrainingError
-from chandler.training.datasets import Batch, MicroBatch, ReadyBatch, derive_seed, drop_volume, random_lookback
+from chandler.training.datasets import Batch, MicroBatch, ReadyBatch, derive_seed, drop_volume
 from chandler.training.engine.distributed import mean_over_ranks, sum_over_ranks
 from chandler.training.engine.fsdp import PreparedModel, is_sharded
 from chandler.training.engine.stages import Stage
@@ -127,7 +127,6 @@ class TrainStep:
         totals: dict[str, Tensor] = {}
         for number, (batch, micro) in enumerate(zip(batches, micros, strict=True), start=1):
             batch = drop_volume(batch, self.data.drop_volume)
-            batch = random_lookback(batch, self.settings.least_lookback, self.data.lookback)
             with self.prepared.exchange(number == len(batches)):
                 with accelerator.autocast():
                     losses = self.stage.losses(self.prepared.model, batch, mean_over_ranks(accelerator, micro.share))

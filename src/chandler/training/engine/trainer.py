@@ -110,7 +110,12 @@ class Trainer:
         # What a device alone can tell costs a wait; FSDP has waited by then.
         self.waits = sharded or not has_graphs(accelerator.device)
         self.feeder = Feeder(
-            data.train, plan, accelerator.process_index, accelerator.device, ahead=has_graphs(accelerator.device)
+            data.train,
+            plan,
+            accelerator.process_index,
+            accelerator.device,
+            ahead=has_graphs(accelerator.device),
+            least_lookback=s.least_lookback,
         )
         self.evaluator = Evaluator(
             stage,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from chandler.atomic import write_text
 from chandler.errors import ConfigError
 from chandler.training.logging.callbacks import Callback, StagePlan
-from chandler.training.runs import TRACKERS, read_records
+from chandler.training.runs import TRACKERS, read_records, writing
 from chandler.training.settings import TrackerName
 
 if TYPE_CHECKING:
@@ -32,7 +32,11 @@ _KEYS = {
 
 
 class MetricsLogger(Callback):
-    """Writes metrics.jsonl of a run folder, a line for each record."""
+    """Writes metrics.jsonl of a run folder, a line for each record.
+
+    Raises:
+        TrainingError: it cannot be written.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -45,10 +49,14 @@ class MetricsLogger(Callback):
         kept = [one for one in read_records(self.folder) if one["stage"] != plan.stage or one["step"] <= last]
         begin = {"stage": plan.stage, "kind": "begin", "step": plan.done or 0, "epoch": 0, "steps": plan.steps}
         begin |= {"epochs": plan.epochs, "windows": plan.windows, "time": round(time.time(), 3)}
-        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in [*kept, begin]))
+        path = self.folder / "metrics.jsonl"
+        with writing(path):
+            write_text(path, "".join(json.dumps(record) + "\n" for record in [*kept, begin]))
 
     def on_step(self, record: dict[str, Any]) -> None:
-        with (self.folder / "metrics.jsonl").open("a") as handle:
+        """Add a line. A disk that fills up may leave half of it, which counts as none and goes as the stage goes on."""
+        path = self.folder / "metrics.jsonl"
+        with writing(path), path.open("a") as handle:
             handle.write(json.dumps({**record, "time": round(time.time(), 3)}) + "\n")
 
     on_validation = on_step

@@ -38,11 +38,14 @@ if TYPE_CHECKING:
         TRACKERS,
         Run,
         changed_keys,
+        has_result,
+        is_write_error,
         key_of,
         prepare_folder,
         require_folder,
         steps_done,
         write_json,
+        writing,
     )
     from chandler.training.runs.lineage import RECORD, Known, identity, known, known_of, record_of, write_record
 
@@ -62,7 +65,9 @@ __all__ = [
     "digest",
     "flat",
     "flattened",
+    "has_result",
     "identity",
+    "is_write_error",
     "key_of",
     "known",
     "known_of",
@@ -81,6 +86,7 @@ __all__ = [
     "steps_done",
     "write_json",
     "write_record",
+    "writing",
 ]
 
 

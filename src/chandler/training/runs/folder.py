@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chandler.atomic import atomic_file, write_text
-from chandler.errors import ConfigError
+from chandler.errors import ChandlerError, ConfigError, TrainingError
 from chandler.forecasting import SIGNAL
+from chandler.hub import CONFIG_NAME, WEIGHTS_NAME
 from chandler.places import Layout
 from chandler.training.runs.history import flattened, read_mapping, read_records
-from chandler.training.settings import Settings, load_settings
+from chandler.training.settings import Settings, StageSettings, load_settings
 
 TRACKERS = "chandler"
 """The project that trackers log to, and the folder of TensorBoard's files."""
@@ -102,6 +104,26 @@ def require_folder(folder: Path, settings: Settings, *, overwrite: bool, resume:
             "(out=), replace it with overwrite=True, or keep finished stages with "
             "overrides=['tokenizer.skip_existing=true', 'predictor.skip_existing=true']."
         )
+    elif not overwrite and (lost := [one for one in settings.stages() if _is_at_stake(folder, *one)]):
+        name, _ = lost[-1]
+        what = "saved states" if steps_done(folder, name) is not None else "a result"
+        raise ConfigError(
+            f"{folder} has {what} of its {name}, which is not to be kept and would be lost. Go on with resume=True, choose another "
+            f"folder (out=), replace the whole run with overwrite=True, or keep a finished {name} with "
+            f"overrides=['{name}.skip_existing=true']."
+        )
+
+
+def has_result(folder: Path, stage: str) -> bool:
+    """Whether a stage's finished model is there."""
+    return all((folder / stage / file).is_file() for file in (CONFIG_NAME, WEIGHTS_NAME))
+
+
+def _is_at_stake(folder: Path, name: str, stage: StageSettings) -> bool:
+    """Whether a run that begins anew would replace a result or saved states of a stage."""
+    if (name == "predictor" and not stage.enabled) or (stage.skip_existing and has_result(folder, name)):
+        return False
+    return (folder / name / WEIGHTS_NAME).exists() or steps_done(folder, name) is not None
 
 
 def prepare_folder(folder: Path, settings: Settings, *, overwrite: bool) -> None:
@@ -152,6 +174,31 @@ def steps_done(folder: Path, stage: str) -> int | None:
         return None
     found = (re.fullmatch(r"step-(\d{7,})", path.name) for path in folder.glob(f"checkpoints/{stage}/step-*"))
     return max((int(one[1]) for one in found if one), default=None)
+
+
+def is_write_error(error: Exception) -> bool:
+    """Whether an error says that a file could not be written; safetensors has exceptions of its own for a full disk."""
+    if isinstance(error, ChandlerError):
+        return False
+    return isinstance(error, OSError) or "I/O error" in str(error) or "Io" in str(error)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around what writes `path` of a run that goes on.
+
+    Raises:
+        TrainingError: there is no room, or it cannot be written.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_write_error(error):
+            raise
+        told = getattr(error, "strerror", None) or error
+        raise TrainingError(
+            f"{path}: cannot be written ({told}); what was saved before is intact. Make room, then go on with resume=True."
+        ) from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -37,7 +37,7 @@ class SignalSettings(StrictModel):
     seed: int = Field(0, ge=0)
     """The first of them, and that of the paths."""
     momentum: int = Field(20, ge=1)
-    """Bars of past return whose winners are expected to win, to be held against."""
+    """Bars of past return whose winners are expected to win, to be held against; at most those that the predictor sees."""
     reversal: int = Field(5, ge=1)
     """The same whose losers are."""
     paths: int = Field(10, ge=1)

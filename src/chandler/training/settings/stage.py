@@ -61,7 +61,8 @@ class StageSettings(StrictModel):
     architecture: str | dict[str, int | float | bool] | None = None
     """With `start: random`: a released size by name, or keys of config.json (the rest as released)."""
     skip_existing: bool = False
-    """Keep this stage's finished result if the run folder has one."""
+    """Keep this stage's finished result if the run folder has one. What the other stage has there has to be kept as well, or
+    gone on with (resume)."""
     mode: Literal["full", "lora", "head"] = "full"
     """Train all weights; low-rank adapters, merged into the weights at the end; or the output heads alone."""
     lora: LoraSettings = Field(default_factory=LoraSettings)

@@ -4,7 +4,14 @@ Read `runner` (the way through), `samples` (windows, dates, three periods), `fit
 date, tests, the verdict). The head itself lies with `forecasting`, which applies it.
 """
 
-from chandler.training.signal.runner import SignalPlan, SignalResult, fit_signal, plan_signal, split_moments
+from chandler.training.signal.runner import (
+    SignalPlan,
+    SignalResult,
+    fit_signal,
+    plan_signal,
+    signal_lookback,
+    split_moments,
+)
 from chandler.training.signal.samples import Calendar, Samples, find_samples, split_samples
 from chandler.training.signal.scores import Score, ic_series, score, verdict
 
@@ -19,6 +26,7 @@ __all__ = [
     "ic_series",
     "plan_signal",
     "score",
+    "signal_lookback",
     "split_moments",
     "split_samples",
     "verdict",

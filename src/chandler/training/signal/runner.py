@@ -89,10 +89,18 @@ class SignalPlan:
         }
 
 
+def signal_lookback(settings: SignalSettings, lookback: int | None, max_context: int) -> int:
+    """The bars that a head sees of a model that forecasts with `lookback` and sees `max_context` at most."""
+    return min(settings.lookback or lookback or max_context, max_context)
+
+
 def plan_signal(
     store: BarStore, settings: SignalSettings, lookback: int, known: Known | None = None, force: bool = False
 ) -> SignalPlan:
-    """Which windows a head is fitted, chosen and tested on; the arguments and errors of `fit_signal`."""
+    """Which windows a head is fitted, chosen and tested on; the arguments and errors of `fit_signal`.
+
+    `lookback`: that of `signal_lookback`.
+    """
     if settings.horizon is None:
         raise ConfigError("a signal needs to know how far it looks ahead: give horizon=..., in bars.")
     if lookback <= MIN_HISTORY:
@@ -146,7 +154,7 @@ def fit_signal(
         DataError: too few dates, or a test of what the models know (without `force`).
     """
     shown = progress or Progress()
-    lookback = min(settings.lookback or forecaster.lookback or forecaster.max_context, forecaster.max_context)
+    lookback = signal_lookback(settings, forecaster.lookback, forecaster.max_context)
     plan = plan_signal(store, settings, lookback, known, force)
     samples, parts = plan.samples, plan.parts
     states = _states(forecaster, store, plan, shown, between)
@@ -164,7 +172,7 @@ def fit_signal(
     tensors |= {"mean": mean.astype(np.float32), "std": std.astype(np.float32)}
     head = SignalHead(tensors, plan.horizon, lookback, model_hash(forecaster))
     tested, later = samples.take(parts["test"]), states[parts["test"]]
-    paths = _path_means(forecaster, store, tested, plan, shown)
+    paths = _path_means(forecaster, store, tested, plan, shown, between)
     found, told = _Judge(tested, plan).table(head, later, paths)
     notes = [*plan.notes, _choices(members)]
     about = {
@@ -220,9 +228,10 @@ class _Judge:
         """All scores, and the verdict."""
         each, samples, s, overlap = head.members(states), self.samples, self.plan.settings, self.plan.overlap
         own = self.series(each.mean(axis=0))
+        momentum, reversal = (min(bars, self.plan.lookback - 1) for bars in (s.momentum, s.reversal))
         past = {
-            f"momentum ({count(s.momentum, 'bar')})": samples.momentum,
-            f"reversal ({count(s.reversal, 'bar')})": samples.reversal,
+            f"momentum ({count(momentum, 'bar')})": samples.momentum,
+            f"reversal ({count(reversal, 'bar')})": samples.reversal,
         }
         if self.plan.across:  # along time the returns are in units of it
             past["low volatility"] = -samples.volatility
@@ -320,7 +329,12 @@ def _moment(text: str, store: BarStore) -> int:
 
 
 def _path_means(
-    forecaster: Forecaster, store: BarStore, tested: Samples, plan: SignalPlan, shown: Progress
+    forecaster: Forecaster,
+    store: BarStore,
+    tested: Samples,
+    plan: SignalPlan,
+    shown: Progress,
+    between: Callable[[], None] | None,
 ) -> Array | None:
     """(W,) the mean return of forecast paths at the horizon, on a few dates evenly spaced; NaN elsewhere."""
     dates, settings, lookback = np.unique(tested.dates), plan.settings, plan.lookback
@@ -341,6 +355,8 @@ def _path_means(
                 begin = one.paths[:, delay - 1, CLOSE].mean() if delay else one.history.values[-1, CLOSE]
                 made[window] = float(one.paths[:, -1, CLOSE].mean() / begin - 1)
             report(len(windows))
+            if between is not None:
+                between()
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -95,29 +96,32 @@ def find_samples(
     """All windows of `lookback` unbroken rows on every `every`-th date whose return is known.
 
     `ahead` is (delay, horizon): the return goes from the last close at most `delay` positions later to the last one at most
-    `horizon` positions after that, the same dates for all symbols; a symbol that is suspended then has its last one. `past`: bars of
-    momentum and of reversal.
+    `horizon` positions after that, the same dates for all symbols; a symbol that is suspended then has its last one. Holes, and
+    rows that no window uses, break a window but no return. `past`: bars of momentum and of reversal, of those in the window.
 
     Raises:
         DataError: there is none.
     """
     parts: list[tuple[Array | Ints, ...]] = []
     last, delay, reach = len(calendar.slots) - 1, ahead[0], sum(ahead)
-    for owner, (lo, hi) in zip(store.owners, store.segments, strict=True):
-        if hi - lo <= lookback:
-            continue
-        close = np.log(np.asarray(store.values[lo:hi, CLOSE], np.float64))
-        places = np.searchsorted(calendar.slots, np.asarray(store.timestamps[lo:hi]) // calendar.interval)
-        at = np.arange(lookback - 1, hi - lo)
-        begin, end = (np.searchsorted(places, places[at] + later, side="right") - 1 for later in (delay, reach))
-        known = (places[at] + reach <= last) & (end > begin)
-        spread = sliding_window_view(np.diff(close), lookback - 1).std(axis=1)
-        at, begin, end, spread = at[known], begin[known], end[known], spread[known]
-        far, near = (np.minimum(bars, lookback - 1) for bars in past)
-        parts.append(
-            (np.full(len(at), owner), at + lo, places[at], close[end] - close[begin], spread,
-             close[at] - close[at - far], close[at - near] - close[at])
-        )  # fmt: skip
+    edges = np.searchsorted(store.owners, np.arange(len(store) + 1))
+    for owner, (first, over) in enumerate(pairwise(store.offsets)):
+        close = np.log(np.asarray(store.values[first:over, CLOSE], np.float64))
+        places = np.searchsorted(calendar.slots, np.asarray(store.timestamps[first:over]) // calendar.interval)
+        for lo, hi in store.segments[edges[owner] : edges[owner + 1]] - first:
+            if hi - lo < lookback:
+                continue
+            at = np.arange(lo + lookback - 1, hi)
+            # Among all rows of the symbol: what the model sees is unbroken, a return goes on over a hole.
+            begin, end = (np.searchsorted(places, places[at] + later, side="right") - 1 for later in (delay, reach))
+            known = (places[at] + reach <= last) & (end > begin)
+            spread = sliding_window_view(np.diff(close[lo:hi]), lookback - 1).std(axis=1)
+            at, begin, end, spread = at[known], begin[known], end[known], spread[known]
+            far, near = (min(bars, lookback - 1) for bars in past)
+            parts.append(
+                (np.full(len(at), owner), at + first, places[at], close[end] - close[begin], spread,
+                 close[at] - close[at - far], close[at - near] - close[at])
+            )  # fmt: skip
     if not sum(len(part[0]) for part in parts):
         raise DataError(
             f"no window to learn from: one needs {lookback} unbroken bars and {reach} more of the calendar. Lower lookback "
