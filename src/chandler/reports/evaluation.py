@@ -211,7 +211,8 @@ def _learnt(results: Results, spread: Sequence[str]) -> str:
     for name in spread:
         if name.endswith(CALIBRATED):
             model = name.removesuffix(CALIBRATED)
-            found.setdefault("here" if results.calibrated_here(model) else "before", []).append(model)
+            again = "along" if len(results.calibrations(model)) > 1 else "before"
+            found.setdefault("here" if results.calibrated_here(model) else again, []).append(model)
     return sentence("evaluation", "learnt", found) if found else ""
 
 
