@@ -98,7 +98,7 @@ def test_the_page_says_on_which_bars_calibrations_were_fitted(tmp_path: Path) ->
     assert "this very period" not in page
     state = results.folder / "evaluation.json"
     told = json.loads(state.read_text())
-    told["contenders"]["a"]["calibration"]["last"] = told["last"]
+    told["contenders"]["a"]["calibrations"][0]["calibration"]["last"] = told["last"]
     state.write_text(json.dumps(told))
     page = write_evaluation_report(Results(results.folder)).read_text()
     here = "on bars of this very period, so that what they cover here proves nothing"
