@@ -362,6 +362,7 @@ OF_TRAINING = {
     "resume": (FINETUNE, "--resume"),
     "replay": (REPLAYED, "--set data.replay.unsorted=sort"),
     "keep": (FINETUNE, "--set tokenizer.skip_existing=true --set predictor.skip_existing=true"),
+    "lost": (f"{FINETUNE} --set tokenizer.skip_existing=true", "has a result of its predictor", "--set predictor.skip_existing=true"),
     "changed": (CHANGED, "--resume --accept-changed-settings"),
     "save as": (f"{FINETUNE} --save-as mine/config.yaml", "--overwrite"),
     "parameters": (f"{FRESH} --set predictor.train=[heads]", "did you mean 'head'", "--set predictor.train=[head]"),
