@@ -219,7 +219,7 @@ def test_many_series_are_one_move_each_way(
     generator = torch.Generator().manual_seed(0)
     windows = [torch.randn(rows, 6, generator=generator) for rows in (ROWS, 1, ROWS - 9, ROWS, 3)]
     new = torch.randint(64, (2, PATHS, HORIZON), generator=generator)
-    alone = encode_histories(tokenizer, windows)
+    alone, _ = encode_histories(tokenizer, windows)
     want = decode_many(tokenizer, alone, [(new[0], new[1])] * 5, max_context=CONTEXT)
     tokenizer.to(device)
     ids = new.to(device)
@@ -233,8 +233,9 @@ def test_many_series_are_one_move_each_way(
         return out
 
     monkeypatch.setattr(standin, "_run", watched)
-    got = encode_histories(tokenizer, windows)
+    got, finite = encode_histories(tokenizer, windows)
     assert moves == ["cpu to standin"]
+    assert finite.device == device
     moves.clear()
     paths = decode_many(tokenizer, [got[0], got[3]], [(ids[0], ids[1])] * 2, max_context=CONTEXT)
     assert moves == ["standin to cpu"]

@@ -19,6 +19,7 @@ from chandler.forecasting.engine import (
     free_memory,
     generate,
     path_uniforms,
+    require_finite,
     require_int,
 )
 from chandler.forecasting.preprocessing import ModelInput
@@ -66,7 +67,7 @@ def sample_paths(
     lengths = [len(window.values) for window in windows]
     history = sum(lengths) + sum(min(rows, generation.keep) for rows in lengths)
     work = _Work(history + 2 * drawn * horizon * len(windows), progress)
-    tokens = encode_histories(
+    tokens, finite = encode_histories(
         models.tokenizer,
         [torch.as_tensor(window.values, dtype=torch.float32) for window in windows],
         memory_budget=settings.memory_budget,
@@ -92,6 +93,7 @@ def sample_paths(
         memory_budget=settings.memory_budget,
         decoded=work.add,
     )
+    require_finite(bool(finite))
     # Greedy paths are all equal: one is computed.
     copies = paths // drawn
     return [

@@ -45,10 +45,11 @@ def same(tokenizer: KronosTokenizer, window: Tensor, got: tuple[Tensor, Tensor])
 
 def test_on_a_cpu_each_passes_alone(tokenizer: KronosTokenizer, calls: list[tuple[int, ...]]) -> None:
     told = list[int]()
-    got = encode_histories(tokenizer.train(), windows(), encoded=told.append)
+    got, finite = encode_histories(tokenizer.train(), windows(), encoded=told.append)
     assert tokenizer.training
     assert calls == [(1, rows) for rows in LENGTHS]
     assert told == list(LENGTHS)
+    assert finite
     for window, ids in zip(windows(), got, strict=True):
         with torch.no_grad():
             alone = KronosTokenizer.encode(tokenizer.eval(), window[None])
@@ -74,9 +75,10 @@ def test_elsewhere_those_of_similar_lengths_pass_together(
     monkeypatch.setattr(encoding, "suits_cpu", lambda device: False)
     monkeypatch.setattr(encoding, "MOST_ROWS", rows)
     told = list[int]()
-    got = encode_histories(tokenizer, windows(), memory_budget=budget, encoded=told.append)
+    got, finite = encode_histories(tokenizer, windows(), memory_budget=budget, encoded=told.append)
     assert calls == shapes
     assert sum(told) == sum(LENGTHS)
+    assert finite
     assert all(same(tokenizer, window, ids) for window, ids in zip(windows(), got, strict=True))
 
 
@@ -90,4 +92,4 @@ def test_a_kernel_is_not_given_more_sequences_than_it_takes(
 
 
 def test_nothing_to_encode(tokenizer: KronosTokenizer) -> None:
-    assert encode_histories(tokenizer, []) == []
+    assert encode_histories(tokenizer, [])[0] == []

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from chandler.devices import device_of, upload
 from chandler.forecasting.engine.kernels import suits_cpu
 from chandler.forecasting.engine.memory import MOST_ROWS, MOST_SEQUENCES, block_bytes, default_budget
-from chandler.forecasting.engine.prompts import eval_mode, require_finite
+from chandler.forecasting.engine.prompts import eval_mode
 from chandler.nn import KronosTokenizer
 
 
@@ -22,7 +22,7 @@ def encode_histories(
     *,
     memory_budget: int | None = None,
     encoded: Callable[[int], None] | None = None,
-) -> list[tuple[Tensor, Tensor]]:
+) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
     """The tokens of normalised histories, each scaled by its own rows.
 
     On a CPU one history passes at a time: which side of 0 a bit falls on does not depend on the company there, and company
@@ -38,10 +38,9 @@ def encode_histories(
         encoded: called with a number of rows when they have been handed to the device, with each row once.
 
     Returns:
-        Per window, in order, ids (s1, s2), each (T,) int64, where the tokenizer is.
-
-    Raises:
-        DataError: windows, or weights, that are not finite: a NaN has a sign like any other number.
+        Per window, in order, ids (s1, s2), each (T,) int64, where the tokenizer is. And there, a bool: whether all that was
+        encoded were numbers. A NaN has a sign like any other, so it is to be asked (`require_finite`); here that would make the
+        host wait for the device.
     """
     device = device_of(tokenizer)
     ids: list[tuple[Tensor, Tensor] | None] = [None] * len(windows)
@@ -57,8 +56,7 @@ def encode_histories(
                 ids[index] = s1[:rows], s2[:rows]
             if encoded is not None:
                 encoded(sum(len(windows[index]) for index in chunk))
-    require_finite(bool(total.isfinite()))
-    return [one for one in ids if one is not None]
+    return [one for one in ids if one is not None], total.isfinite()
 
 
 def _chunks(

@@ -24,6 +24,7 @@ from chandler.forecasting.engine import (
     encode_histories,
     generate,
     path_uniforms,
+    require_finite,
 )
 from chandler.measures import crps, rank_correlation
 from chandler.nn import DependencyPositions, Kronos, KronosTokenizer, merged
@@ -108,7 +109,8 @@ class ForecastScorer:
         """The histories as tokens, each with its random numbers."""
         bring(device, self.tokenizer)
         if not self._prompts:
-            tokens = encode_histories(self.tokenizer, list(self._values), memory_budget=MEMORY)
+            tokens, finite = encode_histories(self.tokenizer, list(self._values), memory_budget=MEMORY)
+            require_finite(bool(finite))
             for place, (s1, s2), stamps in zip(self.mine, tokens, self._stamps, strict=True):
                 uniforms = path_uniforms(self.seed, int(place), self.settings.paths, self.windows.horizon)
                 self._prompts.append(Prompt(s1, s2, stamps, uniforms))
