@@ -178,6 +178,8 @@ def test_steps_and_levels_that_were_not_fitted_are_refused(calibration: Conforma
 
 
 def test_what_cannot_be_calibrated_is_refused() -> None:
+    with pytest.raises(DataError, match="found none"):
+        ConformalBands.fit([], np.empty((0, 5)))
     paths, truths = forecasts(30, seed=11)
     with pytest.raises(DataError, match="a point has no spread"):
         ConformalBands.fit(paths[:, :1], truths)

@@ -64,6 +64,8 @@ class ConformalBands:
             DataError: shapes that do not fit, closes that are not finite and above 0, paths that never differ, or
                 too few forecasts: a level takes (1 + level) / (1 - level) of them at each step, 19 for 0.9.
         """
+        if not len(paths):
+            raise DataError("calibration takes past forecasts, found none.")
         if any(np.ndim(one) != 2 or np.shape(one)[0] < 2 for one in paths):
             raise DataError("calibration takes forecasts (paths, horizon) of at least 2 paths: a point has no spread.")
         if len({np.shape(one)[1] for one in paths}) > 1:
