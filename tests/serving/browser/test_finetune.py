@@ -378,6 +378,7 @@ def test_a_run_is_started_and_stopped_by_keys_alone(visit: Any, server: Server, 
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.locator(":focus")).to_have_text("Kill")  # given back a moment after
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Tab")
