@@ -222,6 +222,26 @@ def test_a_return_goes_on_over_a_hole() -> None:
     assert gone.returns[-1] == pytest.approx(closes[49] - closes[48], abs=1e-6)
 
 
+def test_a_return_ends_before_a_jump_at_which_bars_were_cut() -> None:
+    whole, reach, cut = panel(0.0, symbols=3), 5, 50
+    bars = whole["S00"]
+    values = bars.values.copy()
+    values[cut:, :4] /= 2  # an unadjusted split: no date is missing, and nobody lost half
+    closes = np.log(values[:, 3].astype(np.float32).astype(float))
+    split = Bars("S00", bars.timestamps, values, segments=np.array([[0, cut], [cut, len(values)]]))
+    store = BarStore.from_bars([split, whole["S01"], whole["S02"]])
+    found = find_samples(store, Calendar.of(store), LOOKBACK, (0, reach), 1, (20, 3))
+    mine = {
+        int(date): one
+        for date, one, number in zip(found.dates, found.returns, found.numbers, strict=True)
+        if not number
+    }
+    assert set(mine) == {*range(LOOKBACK - 1, cut - 1), *range(cut + LOOKBACK - 1, DAYS - reach)}
+    for date, one in mine.items():
+        end = min(date + reach, cut - 1) if date < cut else date + reach
+        assert one == pytest.approx(closes[end] - closes[date], abs=1e-6), date
+
+
 def test_a_return_that_begins_later_misses_what_the_next_bar_does(forecaster: Forecaster, planted: BarStore) -> None:
     made = fit_signal(forecaster, planted, SMALL.model_copy(update={"delay": 1}))
     assert abs(named(made)["signal head"].mean) < 0.1

@@ -97,7 +97,8 @@ def find_samples(
 
     `ahead` is (delay, horizon): the return goes from the last close at most `delay` positions later to the last one at most
     `horizon` positions after that, the same dates for all symbols; a symbol that is suspended then has its last one. Holes, and
-    rows that no window uses, break a window but no return. `past`: bars of momentum and of reversal, of those in the window.
+    rows that no window uses, break a window but no return; a cut at a jump of the price ends both.
+    `past`: bars of momentum and of reversal, of those in the window.
 
     Raises:
         DataError: there is none.
@@ -108,12 +109,17 @@ def find_samples(
     for owner, (first, over) in enumerate(pairwise(store.offsets)):
         close = np.log(np.asarray(store.values[first:over, CLOSE], np.float64))
         places = np.searchsorted(calendar.slots, np.asarray(store.timestamps[first:over]) // calendar.interval)
-        for lo, hi in store.segments[edges[owner] : edges[owner + 1]] - first:
+        segments = store.segments[edges[owner] : edges[owner + 1]] - first
+        # Cut where no date is missing: at a jump of the price, of a split or a wrong tick, which is no return.
+        cuts = [lo for (_, hi), (lo, _) in pairwise(segments) if hi == lo and places[lo] - places[lo - 1] <= 1]
+        jumps = np.array([*cuts, over - first])
+        for lo, hi in segments:
             if hi - lo < lookback:
                 continue
             at = np.arange(lo + lookback - 1, hi)
             # Among all rows of the symbol: what the model sees is unbroken, a return goes on over a hole.
             begin, end = (np.searchsorted(places, places[at] + later, side="right") - 1 for later in (delay, reach))
+            end = np.minimum(end, jumps[np.searchsorted(jumps, at, side="right")] - 1)
             known = (places[at] + reach <= last) & (end > begin)
             spread = sliding_window_view(np.diff(close[lo:hi]), lookback - 1).std(axis=1)
             at, begin, end, spread = at[known], begin[known], end[known], spread[known]
