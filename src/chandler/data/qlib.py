@@ -15,7 +15,7 @@ import pandas as pd
 
 from chandler.atomic import atomic_folder
 from chandler.data.bars import Adjust, Bars, cut_segments, moment_of, rows_between
-from chandler.data.calendars import DAY, infer_interval
+from chandler.data.calendars import DAY, from_ticks, infer_interval
 from chandler.data.columns import FEATURES, PRICES
 from chandler.data.notes import Note
 from chandler.data.store import BarStore, require_new
@@ -235,7 +235,7 @@ def write_qlib(store: BarStore, folder: str | Path, *, market: str = "all", freq
     indices = [store[symbol].timestamps.tz_localize(None) for symbol in store.symbols]
     freq = freq or _freq(indices)
     ticks = np.unique(np.concatenate([index.asi8 for index in indices]))
-    calendar = pd.DatetimeIndex(ticks.view("M8[ns]"))
+    calendar = from_ticks(ticks, None)
     form = "%Y-%m-%d" if freq in ("day", "week", "month") else "%Y-%m-%d %H:%M:%S"
     if freq == "day" and not calendar.normalize().is_unique:
         raise DataError("freq='day', but some days have several bars. Pass the frequency, for example freq='5min'.")

@@ -10,7 +10,7 @@ from chandler.data.calendars.gaps import NO_GAPS, Gaps, describe_sessions, find_
 from chandler.data.calendars.inferred import distinct
 from chandler.data.calendars.schedule import INFERRED, Schedule, fit_schedule, future_timestamps, known_calendar
 from chandler.data.calendars.suggestion import holiday_notes
-from chandler.data.calendars.time_features import DAY, NS_DAY, infer_interval, time_features, zone_name
+from chandler.data.calendars.time_features import DAY, NS_DAY, from_ticks, infer_interval, time_features, zone_name
 
 __all__ = [
     "DAY",
@@ -25,6 +25,7 @@ __all__ = [
     "exchange_timezone",
     "find_gaps",
     "fit_schedule",
+    "from_ticks",
     "future_timestamps",
     "holiday_notes",
     "infer_interval",

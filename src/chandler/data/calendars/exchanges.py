@@ -23,9 +23,8 @@ from chandler.data.calendars.inferred import (
     isin_sorted,
     phase,
     since_clock_change,
-    weekdays,
 )
-from chandler.data.calendars.time_features import NS_DAY, NS_HOUR, wall_clock
+from chandler.data.calendars.time_features import NS_DAY, NS_HOUR, wall_clock, weekdays
 from chandler.errors import DataError
 
 ALWAYS, FOREX = "24/7", "24/5"
@@ -68,13 +67,13 @@ class Sessions:
         order = np.argsort(begin, kind="stable")
         return begin[order], end[order], session[order], after[order]
 
-    def holds(self, wall: np.ndarray, right: bool) -> np.ndarray:
-        """Which moments (N,) are inside a session: [open, close) or, labelled by the close, (open, close]."""
+    def holds(self, wall: np.ndarray) -> np.ndarray:
+        """Which moments (N,) are inside a session, both ends of its parts included."""
         begin, end, *_ = self.parts()
         if not len(begin):
             return np.zeros(len(wall), bool)
-        at = np.searchsorted(begin, wall, side="left" if right else "right") - 1
-        inside: np.ndarray = (at >= 0) & (wall <= end[at] if right else wall < end[at])
+        at = np.searchsorted(begin, wall, side="right") - 1
+        inside: np.ndarray = (at >= 0) & (wall <= end[at])
         return inside
 
 
@@ -204,10 +203,10 @@ def _schedule(name: str) -> dict[str, np.ndarray]:
     calendar = _exchange(name)
     table = calendar.schedule
     wall = [
-        wall_clock(pd.DatetimeIndex(table[key].fillna(table["close"])), str(calendar.tz), None)
+        wall_clock(pd.DatetimeIndex(table[key].fillna(table["close"])), str(calendar.tz))
         for key in ("open", "close", "break_start", "break_end")
     ]
-    days = wall_clock(pd.DatetimeIndex(table.index), None, None) // NS_DAY
+    days = wall_clock(pd.DatetimeIndex(table.index)) // NS_DAY
     return dict(zip(("day", "open", "close", "pause", "resume"), (days, *wall), strict=True))
 
 
@@ -223,7 +222,7 @@ def fit_exchange(name: str, width: int, recent: pd.DatetimeIndex, whole: bool) -
     for reading in choices:
         wall = np.sort(wall_clock(recent, zone, reading))
         found = sessions(name, int(wall[0] // NS_DAY) - _MARGIN, int(wall[-1] // NS_DAY) + _MARGIN)
-        fit = float((found.holds(wall, False) | found.holds(wall, True)).mean())
+        fit = float(found.holds(wall).mean())
         if best is None or fit > best[0] + 0.01:
             best = fit, reading, wall, found
     assert best is not None
@@ -336,7 +335,7 @@ def _learned(wall: np.ndarray, width: int, around: Sessions, label: Label) -> Ca
                 found.append(closing)
         for clocks, edge in zip(outside, (sessions.open, sessions.close), strict=True):
             extra = (sessions.day[_ordinary(edge, sessions.day)][:, None] * NS_DAY + clocks).ravel()
-            found.append(extra[~(sessions.holds(extra, False) | sessions.holds(extra, True))])
+            found.append(extra[~sessions.holds(extra)])
         return distinct(np.concatenate(found))
 
     return ticks

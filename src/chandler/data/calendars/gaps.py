@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from chandler.data.calendars.inferred import isin_sorted, weekdays
+from chandler.data.calendars.inferred import isin_sorted
 from chandler.data.calendars.schedule import INFERRED, Schedule
-from chandler.data.calendars.time_features import NS_DAY
+from chandler.data.calendars.time_features import NS_DAY, wall_clock, weekdays
 
 HOLIDAY = 3
 """Days in a row that may be a holiday where no calendar knows better."""
@@ -44,7 +44,7 @@ def find_gaps(schedule: Schedule, days: np.ndarray | None = None) -> Gaps:
     long = spacing > 1.5 * schedule.step.value
     hole = long & (missing > 0)
     if schedule.name == INFERRED and hole.any() and schedule.kind != "long" and schedule.expected() is not None:
-        wall = index.tz_localize(None).as_unit("ns").asi8
+        wall = wall_clock(index)
         at = np.flatnonzero(hole)
         at = at[wall[at + 1] // NS_DAY > wall[at] // NS_DAY]
         hole[at[_holidays(schedule, wall[at], wall[at + 1], days)]] = False

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from chandler.data.calendars.time_features import NS_DAY, NS_HOUR
+from chandler.data.calendars.time_features import NS_DAY, NS_HOUR, weekdays
 
 MOVED = "sessions moved by an hour lately: learned from the days since"
 OPEN_SHARE = 0.25
@@ -42,12 +42,6 @@ class TradingHours:
         day = np.arange(first, last + 1)
         found: np.ndarray = (day[:, None] * NS_DAY + self.clocks)[self.is_open[weekdays(day)]]
         return found
-
-
-def weekdays(day: np.ndarray) -> np.ndarray:
-    """Weekday (Monday 0) of days since 1970."""
-    weekday: np.ndarray = (day + 3) % 7  # 1 January 1970 was a Thursday
-    return weekday
 
 
 def distinct(values: np.ndarray) -> np.ndarray:

@@ -28,9 +28,8 @@ from chandler.data.calendars.inferred import (
     infer_hours,
     phase,
     since_clock_change,
-    weekdays,
 )
-from chandler.data.calendars.time_features import DAY, HOUR, NS_DAY, infer_interval, wall_clock
+from chandler.data.calendars.time_features import DAY, HOUR, NS_DAY, from_ticks, infer_interval, wall_clock, weekdays
 from chandler.errors import DataError
 
 RECENT = pd.Timedelta(days=60)
@@ -116,8 +115,7 @@ class Schedule:
         """The way back from `clock`; `dates`: midnights that name a date, in whatever zone the history is."""
         if self._days is not None:
             return self._as_history(wall, None if dates else self.zone)
-        index = pd.DatetimeIndex(np.asarray(wall, np.int64).view("M8[ns]"))
-        return index if self.history.tz is None else index.tz_localize("UTC").tz_convert(self.history.tz)
+        return from_ticks(wall, self.history.tz)
 
     def trading_days(self, wall: np.ndarray) -> np.ndarray:
         """(N,) the day since 1970 that each moment of `clock` is traded on: its date, or its session's."""
@@ -163,15 +161,14 @@ class Schedule:
         # The last row may be a live bar off the grid (13:50:02 of 15-minute bars): go on along the grid.
         width, ticks = self.step.value, self.history.asi8
         start = int(ticks[-1]) - (int(ticks[-1]) - phase(ticks[-200_000:], width)) % width
-        plain = pd.DatetimeIndex((start + width * np.arange(1, horizon + 1)).view("M8[ns]"))
-        return plain if self.history.tz is None else plain.tz_localize("UTC").tz_convert(self.history.tz)
+        return from_ticks(start + width * np.arange(1, horizon + 1), self.history.tz)
 
     def _market(self, index: pd.DatetimeIndex) -> np.ndarray:
         return wall_clock(index, self.zone, self.assumed_timezone)
 
     def _as_history(self, wall: np.ndarray, zone: str | None) -> pd.DatetimeIndex:
         """Ticks of a wall clock as the history writes times; those in a skipped hour are left out."""
-        index = pd.DatetimeIndex(np.asarray(wall, np.int64).view("M8[ns]"))
+        index = from_ticks(wall, None)
         own = self.history.tz
         source = zone if zone is not None else own
         if own is None and (zone is None or self.assumed_timezone in (None, zone)):
@@ -246,7 +243,7 @@ def fit_schedule(
     gaps = np.diff(recent.asi8)
     if not len(gaps) or (gaps <= step.value * 1.5).mean() < 0.3:  # too short or too irregular to have sessions
         return Schedule(name, step, "intraday", history)
-    wall = wall_clock(recent, None, None)
+    wall = wall_clock(recent)
     notes: tuple[str, ...] = ()
     if not whole:
         wall, moved = since_clock_change(wall)
@@ -258,7 +255,7 @@ def fit_schedule(
 
 
 def _daily(name: str, step: pd.Timedelta, history: pd.DatetimeIndex) -> Schedule:
-    own = wall_clock(history, None, None)
+    own = wall_clock(history)
     if name == INFERRED:
         traded = _traded(own[-750:])
         return Schedule(
@@ -268,7 +265,7 @@ def _daily(name: str, step: pd.Timedelta, history: pd.DatetimeIndex) -> Schedule
         return Schedule(name, step, "daily", history, _days=_dates(own, lambda day: day))
     # Midnight in Hong Kong is the day before in UTC: count in the zone whose dates are the sessions.
     zone = exchange_timezone(name) if history.tz is not None else None
-    market = wall_clock(history, zone, None)
+    market = wall_clock(history, zone)
     lo, hi = int(own[0] // NS_DAY) - 1, int(own[-1] // NS_DAY) + 1
     day = sessions(name, lo, hi).day
     fits = [np.isin(clock[-750:] // NS_DAY, day).mean() for clock in (own, market)]
@@ -329,7 +326,7 @@ def _sessions_after(
     recent = wall[-52:].normalize()
     days = 40 * count if months else 10
     first, last = int(recent.asi8[0] // NS_DAY) - 40, int(recent.asi8[-1] // NS_DAY) + days * (horizon + 2)
-    dates = pd.DatetimeIndex(trading(first, last).view("M8[ns]"))
+    dates = from_ticks(trading(first, last), None)
     if not len(dates):
         return None
     grouped = dates.to_series().groupby(dates.to_period(unit).asi8)

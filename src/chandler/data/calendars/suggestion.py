@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.calendars.exchanges import sessions
-from chandler.data.calendars.inferred import distinct, isin_sorted, weekdays
+from chandler.data.calendars.inferred import distinct, isin_sorted
 from chandler.data.calendars.schedule import INFERRED, Schedule
-from chandler.data.calendars.time_features import NS_DAY, NS_HOUR, wall_clock
+from chandler.data.calendars.time_features import NS_DAY, NS_HOUR, wall_clock, weekdays
 from chandler.errors import DataError
 from chandler.text import count
 
@@ -46,9 +46,9 @@ def holiday_notes(schedule: Schedule, future: pd.DatetimeIndex, *, suggest: bool
     history = schedule.history
     if schedule.name != INFERRED or schedule.kind == "long" or not len(history) or not len(future):
         return ()
-    wall = wall_clock(history, None, None)
+    wall = wall_clock(history)
     traded = distinct(wall // NS_DAY)
-    if wall_clock(future[-1:], None, None)[0] // NS_DAY <= traded[-1] or len(np.unique(weekdays(traded))) == 7:
+    if wall_clock(future[-1:])[0] // NS_DAY <= traded[-1] or len(np.unique(weekdays(traded))) == 7:
         return ()
     told = "holidays are not known, and come out as trading days"
     name, fits = _best(schedule, traded) if suggest else ("", "")

@@ -232,6 +232,5 @@ def _common_days(store: BarStore) -> np.ndarray | None:
     found = []
     for number in range(len(store)):
         lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
-        local = store.index(number, lo, hi).tz_localize(None).as_unit("ns").asi8 // NS_DAY
-        found.append(local[np.concatenate([[True], np.diff(local) != 0])[: hi - lo]])
+        found.append(distinct(store.index(number, lo, hi).tz_localize(None).asi8 // NS_DAY))
     return distinct(np.concatenate(found))

@@ -16,7 +16,7 @@ import pandas as pd
 
 from chandler.atomic import atomic_folder
 from chandler.data.bars import Bars, join_segments, to_polars
-from chandler.data.calendars import time_features, zone_name
+from chandler.data.calendars import from_ticks, time_features, zone_name
 from chandler.data.columns import FEATURES
 from chandler.data.notes import Note
 from chandler.data.store.concatenated import ConcatenatedArray
@@ -186,9 +186,7 @@ class BarStore:
 
     def index(self, number: int, lo: int, hi: int) -> pd.DatetimeIndex:
         """Timestamps of absolute rows [lo, hi) of symbol `number`, in its zone."""
-        index = pd.DatetimeIndex(np.array(self.timestamps[lo:hi], np.int64).view("M8[ns]"))
-        zone = self.zones[number]
-        return index if zone is None else index.tz_localize("UTC").tz_convert(zone)
+        return from_ticks(np.array(self.timestamps[lo:hi]), self.zones[number])
 
     def to_frame(self) -> pd.DataFrame:
         """All rows as a long frame: `symbol`, `timestamp`, then the six FEATURES; in memory, so for small stores.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta, timezone
+
 import numpy as np
 import pandas as pd
 
-from chandler.data.calendars import zone_name
+from chandler.data.calendars import from_ticks, zone_name
 from chandler.errors import DataError
 from chandler.text import count
 
@@ -71,7 +73,7 @@ def in_zone(
             f"times: as clocks go back, {told.replace('rows of an hour that comes twice is', 'rows of hours that come twice are')}, "
             f"first {index[odd][int(np.argmax(alone))]}: taken as the first, or as the spacing of the rows says",
         )
-    return pd.DatetimeIndex(ticks.view("M8[ns]")).tz_localize("UTC").tz_convert(timezone), notes
+    return from_ticks(ticks, timezone), notes
 
 
 def named_zone(index: pd.DatetimeIndex) -> tuple[pd.DatetimeIndex, tuple[str, ...]]:
@@ -116,9 +118,7 @@ def zone_of(moments: pd.DatetimeIndex, offsets: np.ndarray) -> tuple[str, tuple[
     """The zone of moments (UTC, without saying so) whose wall clock is `offsets` seconds ahead; a note if it was a choice."""
     distinct = np.unique(offsets)
     if len(distinct) == 1:
-        minutes = int(distinct[0]) // 60
-        sign = "-" if minutes < 0 else "+"
-        return f"UTC{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}" if minutes else "UTC", ()
+        return str(zone_name(timezone(timedelta(seconds=int(distinct[0]))))), ()
     moments = moments.tz_localize("UTC")
     for zone in _EXCHANGE_ZONES:
         local = moments.tz_convert(zone).tz_localize(None).asi8
