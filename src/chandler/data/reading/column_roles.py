@@ -223,16 +223,6 @@ def _numbers(table: RawTable, key: str) -> np.ndarray:
     return np.full(len(column), np.nan)
 
 
-def _ratio(table: RawTable, units: str, value: str) -> float:
-    """The median of value / (units x close); NaN where nothing can be compared."""
-    if units not in table.columns or value not in table.columns:
-        return np.nan
-    coin, money, price = (_numbers(table, key) for key in (units, value, table.roles["close"]))
-    both = (coin > 0) & (money > 0) & (price > 0)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return float(np.median(money[both] / (coin[both] * price[both]))) if both.any() else np.nan
-
-
 def _is_value(table: RawTable, units: str, value: str) -> bool:
     """Whether `value` is `units` x price: within the bar's low and high in all but a few rows.
 
@@ -251,7 +241,11 @@ def _rate(table: RawTable) -> RawTable:
     amount, volume = table.roles.get("amount"), table.roles.get("volume")
     if amount is None or volume is None or normalized_name(table.names.get(amount, "")) not in ("turnover", "value"):
         return table
-    if _ratio(table, volume, amount) < _RATE:
+    units, money, price = (_numbers(table, key) for key in (volume, amount, table.roles["close"]))
+    both = (units > 0) & (money > 0) & (price > 0)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        rate = both.any() and np.median(money[both] / (units[both] * price[both])) < _RATE
+    if rate:
         note = f"{table.named('amount')!r} is far below volume x price: a rate, not taken as amount"
         return replace(table.without("amount"), notes=(*table.notes, Note(note, "swapped")))
     return table

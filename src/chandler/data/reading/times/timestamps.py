@@ -110,8 +110,7 @@ def _from_cells(raw: pd.Series, date_format: str | None, place: Callable[[int], 
         if (times := _from_epochs(raw) or _iso(raw)) is not None:
             return times
         if pd.api.types.is_numeric_dtype(raw.dtype):
-            whole = raw.dtype == np.int64
-            return _from_numbers(np.asarray(raw if whole else raw.to_numpy(np.float64, na_value=np.nan)))
+            return _from_numbers(raw)
     # Panels repeat every date once per symbol: parse what is distinct.
     codes, distinct = pd.factorize(raw)
     times = _from_objects(pd.Series(distinct), codes, date_format, place)
@@ -229,8 +228,10 @@ def _from_epochs(raw: pd.Series) -> Times | None:
     return None
 
 
-def _from_numbers(values: np.ndarray) -> Times:
+def _from_numbers(numbers: pd.Series) -> Times:
     """Numbers: yyyymmdd[hhmm[ss]] where every one reads as a date, else seconds, ms, us or ns since 1970."""
+    # Whole ones stay so: a float64 has too few digits for ns.
+    values = np.asarray(numbers if numbers.dtype == np.int64 else numbers.to_numpy(np.float64, na_value=np.nan))
     bad = ~np.isfinite(values)
     whole = np.where(bad, values[~bad][0] if (~bad).any() else 0, values)
     lowest, highest = (np.abs(whole).min(), np.abs(whole).max()) if len(whole) else (np.inf, 0)
@@ -301,17 +302,14 @@ def _from_objects(values: pd.Series, codes: np.ndarray, date_format: str | None,
         values = values.map(str)
     elif False in kinds:
         if pd.api.types.infer_dtype(values) in ("integer", "floating", "mixed-integer-float", "decimal"):
-            return _from_numbers(values.to_numpy(np.float64))
+            return _from_numbers(values)
         return Times(_by_pandas(values))
     text, days = without_weekdays(values.astype("string").str.strip())
     numeric = np.asarray(pc.fill_null(pc.match_substring_regex(arrow_text(text), r"^[-+]?\d+(\.\d*)?$"), False))
     # Most cells say how the column is read; the others are the ones that are wrong.
     if 2 * numeric.sum() > len(numeric):
-        numbers = pd.to_numeric(text[numeric].astype(object))  # whole ones stay so: a float64 has too few digits for ns
-        whole = numbers.dtype == np.int64
-        times = (_from_epochs(numbers) if whole else None) or _from_numbers(
-            np.asarray(numbers if whole else numbers.to_numpy(np.float64))
-        )
+        numbers = pd.to_numeric(text[numeric].astype(object))
+        times = _from_epochs(numbers) or _from_numbers(numbers)
         places = np.where(numeric, np.cumsum(numeric) - 1, -1)
         return replace(
             times, index=pd.DatetimeIndex(times.index.append(_NOTHING.tz_localize(times.index.tz)).take(places))
