@@ -112,13 +112,9 @@ _OTHERS = frozenset((
 """Words that make another column of it."""
 
 
-def normalized_name(name: object) -> str:
-    """A column name reduced to what spellings are compared by: `1. Adj_Close` -> `adjclose`."""
-    return _plain(str(name))
-
-
 @lru_cache(maxsize=4096)
-def _plain(name: str) -> str:
+def normalized_name(name: str) -> str:
+    """A column name reduced to what spellings are compared by: `1. Adj_Close` -> `adjclose`."""
     text = _CHINESE_UNIT.sub("", re.sub(r"^\s*\d+\.\s*", "", name)).casefold()
     return "".join(character for character in text if character.isalnum())
 
@@ -133,12 +129,12 @@ def spellings(name: str) -> tuple[str, ...]:
     """What a name is looked up by, the surest first: itself, without its unit, with its abbreviations written out, and
     without the word for a price beside a price's: `OpnPric` is `openprice`, `PX_LAST` `last`.
     """
-    own, bare = _plain(name), without_unit(name)[0]
+    own, bare = normalized_name(name), without_unit(name)[0]
     words = _words(bare)
-    found = [own, _plain(bare), "".join(words)]
+    found = [own, normalized_name(bare), "".join(words)]
     if len(words) == 1 and found[-1] not in OF_PRICES:
         found.pop()
-    for text in (_plain(bare), "".join(words)):
+    for text in (normalized_name(bare), "".join(words)):
         for part in (
             _PRICE.sub("", text, count=1) if _PRICE.match(text) else "",
             re.sub(rf"({_PRICE.pattern})$", "", text),
