@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, field_validator
 
+from chandler.data.bars import Adjust, Decimal, Missing, Unsorted
 from chandler.data.calendars import resolve_calendar
 from chandler.data.datasets import CleaningReport, CleaningSettings, SplitSettings, clean_store, resample_store
 from chandler.data.reading import ReadingKeywords, load_bars
@@ -37,17 +36,17 @@ class SourceSettings(StrictModel):
     """Zone of timestamps that carry none."""
     date_format: str | None = None
     """strptime format, where the file is ambiguous."""
-    decimal: Literal["auto", ".", ","] = "auto"
+    decimal: Decimal = "auto"
     """Decimal sign of numbers, where the file is ambiguous."""
     price_scale: float | None = Field(None, gt=0)
     """What prices are divided by, where the file has them as whole numbers; 1: they are right as they are."""
-    unsorted: Literal["error", "sort"] = "error"
+    unsorted: Unsorted = "error"
     """What to do with rows whose time steps back: stop, or sort them."""
     join: bool = False
     """Files of one symbol follow one another: put them together."""
-    adjust: Literal["auto", "none"] = "auto"
+    adjust: Adjust = "auto"
     """Scale prices by an adjusted close, where there is one."""
-    missing: Literal["error", "drop", "split"] = "error"
+    missing: Missing = "error"
     """What to do with rows whose prices are missing: stop, leave them out, or leave them out and let no window
     cross the place."""
     resample: str | None = None
@@ -86,9 +85,9 @@ def load_source(source: SourceSettings, *, skip_bad: bool = False) -> BarStore:
 
     Raises DataError for data that cannot be used.
     """
-    d = source
-    store = load_bars(d.path, **d.model_dump(include=set(ReadingKeywords.__annotations__)), skip_bad=skip_bad)
-    return store if d.resample is None else resample_store(store, d.resample, d.calendar)
+    options = source.model_dump(include=set(ReadingKeywords.__annotations__))
+    store = load_bars(source.path, **options, skip_bad=skip_bad)
+    return store if source.resample is None else resample_store(store, source.resample, source.calendar)
 
 
 def load_clean(source: SourceSettings) -> tuple[BarStore, CleaningReport | None]:
@@ -96,8 +95,7 @@ def load_clean(source: SourceSettings) -> tuple[BarStore, CleaningReport | None]
 
     Raises DataError for data that cannot be used.
     """
-    d = source
-    store = load_source(d)
-    if not d.cleaning.enabled and d.max_gap is None:
+    store = load_source(source)
+    if not source.cleaning.enabled and source.max_gap is None:
         return store, None
-    return clean_store(store, d.cleaning, max_gap=d.max_gap, calendar=d.calendar)
+    return clean_store(store, source.cleaning, max_gap=source.max_gap, calendar=source.calendar)

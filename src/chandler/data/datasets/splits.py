@@ -13,25 +13,24 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from chandler.data.bars import moment_of
 from chandler.data.calendars import distinct
 from chandler.data.store import BarStore
 from chandler.errors import DataError
+from chandler.settings import StrictModel
 
 PARTS = ("train", "val", "test")
 PRETRAINING_CUTOFF = date(2024, 6, 30)
 """The released Kronos checkpoints were trained on data up to June 2024; a test before may be known to them."""
 
 
-class WalkForwardSettings(BaseModel):
+class WalkForwardSettings(StrictModel):
     """Walk forward: `folds` splits whose tests follow each other and end with the data; one of them is taken.
 
     Sizes are moments of the common time line, or rows of each symbol with per="symbol".
     """
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     folds: int = Field(ge=1)
     """How many."""
@@ -56,15 +55,13 @@ class WalkForwardSettings(BaseModel):
         return self.folds - 1 if self.fold is None else self.fold
 
 
-class SplitSettings(BaseModel):
+class SplitSettings(StrictModel):
     """Where training ends and validation and test begin: by fractions, by dates once `train_end` is given, or one
     fold of a walk forward with `walk`.
 
     Dates are the last day that belongs to a part, whole, in the local wall clock of each symbol: with
     train_end = 2023-12-31 a bar of 2023-12-31 23:59 trains and one of 2024-01-01 00:00 validates.
     """
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     train: float = Field(0.9, ge=0, le=1)
     """Fraction of the time line (of the rows, with per="symbol") for training; the oldest."""
@@ -163,12 +160,10 @@ def _at_moments(store: BarStore, moments: np.ndarray, marks: Iterable[int]) -> n
 
 
 def _by_date(store: BarStore, settings: SplitSettings) -> np.ndarray:
-    edges = np.empty((len(store), 4), np.int64)
-    for number, zone in enumerate(store.zones):
-        edges[number, 0] = store.offsets[number]
-        for part, day in enumerate((settings.train_end, settings.val_end, settings.test_end), 1):
-            edges[number, part] = _row(store, number, None if day is None else day_over(day, zone))
-    return edges
+    days = (settings.train_end, settings.val_end, settings.test_end)
+    ends = [[None if day is None else day_over(day, zone) for day in days] for zone in store.zones]
+    rows = np.array([[_row(store, number, end) for end in own] for number, own in enumerate(ends)])
+    return np.column_stack([store.offsets[:-1], rows])
 
 
 def day_over(day: date, zone: str | None) -> int:
