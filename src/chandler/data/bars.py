@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from chandler.data.calendars import infer_interval
-from chandler.data.columns import FEATURES as FEATURES
+from chandler.data.columns import FEATURES
 from chandler.data.notes import Note
 from chandler.errors import DataError
 
@@ -104,12 +104,9 @@ class Bars:
         """
         return to_polars(self.to_frame().reset_index())
 
-    def float32(self, out: np.ndarray | None = None) -> np.ndarray:
-        """`values` as a store keeps them: (N, 6) float32, row after row; written into `out` where it is given."""
-        if out is None:
-            return self.values.astype(np.float32, order="C")
-        out[:] = self.values
-        return out
+    def float32(self) -> np.ndarray:
+        """`values` as a store keeps them: (N, 6) float32, row after row."""
+        return self.values.astype(np.float32, order="C")
 
     def slice(self, lo: int, hi: int) -> Bars:
         """Rows [lo, hi), as a Python slice takes them."""

@@ -117,7 +117,7 @@ class BarStore:
         values, timestamps = np.empty((rows, len(FEATURES)), np.float32), np.empty(rows, np.int64)
         stamps = np.empty((rows, 5), np.uint8)
         for one, lo, hi in zip(bars, offsets[:-1], offsets[1:], strict=True):
-            one.float32(values[lo:hi])
+            values[lo:hi] = one.values
             timestamps[lo:hi] = one.timestamps.as_unit("ns").asi8
             time_features(one.timestamps, stamps[lo:hi])
         return cls(
