@@ -81,7 +81,8 @@ class Layout:
 
     def is_at(self, folder: Path) -> bool:
         """Whether chandler has written a folder of this kind there."""
-        return any(key in _keys(folder / name) for name, key in self.proofs.items())
+        found = ((_read(folder / name)[1], key) for name, key in self.proofs.items())
+        return any(isinstance(keys, dict) and key in keys for keys, key in found)
 
     def require(self, folder: Path) -> None:
         """Refuse to write where files of these names stand that are not of this kind.
@@ -193,21 +194,16 @@ def _fits(parts: list[str], pattern: list[str], part: bool) -> bool:
     return len(parts) == len(pattern) and all(map(fnmatchcase, parts, pattern))
 
 
-def _keys(path: Path) -> set[str]:
-    """The keys at the top of a JSON or YAML file; none of a link, or where it is no such file."""
+def _read(path: Path) -> tuple[str, object]:
+    """The text of a JSON or YAML file and what it holds; nothing of a link, or where it is no such file."""
     try:
         text = "" if path.is_symlink() else path.read_text(encoding="utf-8")
-        found = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        return text, json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError):
-        return set()
-    return set(found) if isinstance(found, dict) else set()
+        return "", None
 
 
 def _dumped(path: Path) -> bool:
     """Whether a YAML file is as `safe_dump` writes it: what a person wrote has comments and a form of its own."""
-    try:
-        text = "" if path.is_symlink() else path.read_text(encoding="utf-8")
-        found = yaml.safe_load(text)
-        return text in (yaml.safe_dump(found, sort_keys=False, allow_unicode=way) for way in (True, False))
-    except (OSError, ValueError, yaml.YAMLError):
-        return False
+    text, found = _read(path)
+    return text in (yaml.safe_dump(found, sort_keys=False, allow_unicode=way) for way in (True, False))

@@ -63,10 +63,6 @@ class _Loader(yaml.SafeLoader):
         return cell
 
 
-def _parse(text: str) -> Any:
-    return yaml.load(text, _Loader)
-
-
 def _resolved(raw: Any, kind: Any, at: str) -> Any:
     """`raw` with its `Cell`s as the text they were written as where `kind` is text, and as what YAML makes of them elsewhere.
 
@@ -121,7 +117,7 @@ def read(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 def read_text(text: str, where: str) -> dict[str, Any]:
     """The keys of a YAML's text, which complaints call `where`. ConfigError: no YAML, or none of keys and values."""
     try:
-        raw = _parse(text)
+        raw = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not valid YAML: {_yaml_words(error)}") from error
     if not isinstance(raw, dict):
@@ -175,7 +171,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     if not equals or not all(path):
         raise ConfigError(f"--set {override}: expected key=value, as in --set data.path=bars.csv")
     try:
-        put(raw, path, _parse(value) if value.strip() else None)
+        put(raw, path, yaml.load(value, _Loader) if value.strip() else None)
     except yaml.YAMLError as error:
         told = _yaml_words(error) if '"' in value else "Quote it if it is a text."
         raise ConfigError(f"--set {override}: the value is not valid YAML. {told}") from error

@@ -72,13 +72,9 @@ def merged(notes: Iterable[Note]) -> tuple[Note, ...]:
     for note in notes:
         one = found.setdefault((note.kind, note.text), note)
         if one is not note:
-            firsts, lasts = (
-                [moment for moment in ends if moment] for ends in ((one.first, note.first), (one.last, note.last))
-            )
-            rows = one.rows + note.rows
-            found[note.kind, note.text] = Note(
-                note.text, note.kind, rows, min(firsts, default=""), max(lasts, default="")
-            )
+            first = min(filter(None, (one.first, note.first)), default="")
+            last = max(one.last, note.last)
+            found[note.kind, note.text] = Note(note.text, note.kind, one.rows + note.rows, first, last)
     return tuple(found.values())
 
 

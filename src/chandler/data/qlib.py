@@ -89,8 +89,7 @@ def _calendar(folder: Path, freq: str) -> pd.DatetimeIndex:
     if not path.is_file():
         there = sorted(one.stem for one in (folder / "calendars").glob("*.txt") if not one.stem.endswith("_future"))
         raise DataError(f"{path}: no calendar of that frequency. Pass freq=, one of: {', '.join(there) or 'none'}.")
-    lines = _text(path).split("\n")
-    lines = [line.strip() for line in lines if line.strip()]
+    lines = [line.strip() for line in _text(path).split("\n") if line.strip()]
     try:
         index = pd.DatetimeIndex(pd.to_datetime(lines, format="ISO8601")).as_unit("ns")
     except (ValueError, TypeError) as error:
