@@ -106,9 +106,9 @@ def test_rows_of_different_lengths_name_the_line(tmp_path):
     ("row", "message"),
     [
         ("2024-01-17,abc,13,10,12,200", r"text in 'open' in 1 row.*\(row 3, line 4\): 'abc'"),
-        ("2024-01-17,0,13,10,12,200", r"'open' is not positive in 1 row.*\(row 3, line 4\): 0"),
+        ("2024-01-17,0,13,10,12,200", r"'open' is not positive in 1 row.*\(row 3, line 4\): 0\.?0?\. Prices must"),
         ("2024-01-17,-1,13,10,12,200", r"'open' is not positive in 1 row.*\(row 3, line 4\): -1"),
-        ("2024-01-17,inf,13,10,12,200", r"infinite value in 'open'"),
+        ("2024-01-17,inf,13,10,12,200", r"x\.csv: .*infinite value in 'open'.*\(row 3, line 4\): inf\. Correct"),
         ("2024-01-17,1e400,13,10,12,200", r"infinite value in 'open'"),
         ("2024-01-17,1e13,13,10,12,200", r"'open' is above 1e\+12"),
         ("2024-01-17,1e-320,13,10,12,200", r"'open' is below 1e-30"),
@@ -117,7 +117,10 @@ def test_rows_of_different_lengths_name_the_line(tmp_path):
         ("2024-01-17,11,13,10,12,inf", r"infinite value in 'volume'"),
         ("2024-01-17,11,13,10,12,1e39", r"'volume' is beyond what float32 holds"),
         ("2024-01-17,2024-01-01,13,10,12,1", r"text in 'open'"),
-        ("2024-13-17,11,13,10,12,1", r"unreadable timestamp in 'date' in 1 row, first \(row 3, line 4\): '2024-13-17'"),
+        (
+            "2024-13-17,11,13,10,12,1",
+            r"unreadable timestamp in 'date' in 1 row, first \(row 3, line 4\): '2024-13-17'\. Corr",
+        ),
         ("2024-01-17 25:00,11,13,10,12,1", r"unreadable timestamp"),
         ("3024-01-17,11,13,10,12,1", r"unreadable timestamp"),
     ],

@@ -20,6 +20,44 @@ BINANCE = (
 
 # name: text, first timestamp, the first row's values as far as they are given, a piece of a note
 LAYOUTS = {
+    "yahoo": (
+        "Date,Open,High,Low,Close,Adj Close,Volume\n"
+        "2014-01-02,40.369999,40.490002,39.310001,39.590000,39.590000,21504200\n",
+        "2014-01-02 00:00:00", [40.369999, 40.490002, 39.310001, 39.59, 21504200], "adj_close from",
+    ),
+    "banner": (
+        "Timestamps are UTC timezone,https://www.example.com\r\n"
+        "date,symbol,open,high,low,close,volume_btc,volume\r\n"
+        "2019-10-17 09-AM,BTCUSD,8051,8056.83,8021.23,8035.88,61.25,492394.56\r\n"
+        "2019-10-17 08-AM,BTCUSD,7975.89,8070,7975.89,8051,370.45,2971610.86\r\n",
+        "2019-10-17 08:00:00+00:00", [7975.89, 8070, 7975.89, 8051, 370.45, 2971610.86], "line(s) above the header: 'Timestamps are UTC timezone,https://www.example.com'",
+    ),
+    "date and time": (
+        "Date,Time,Open,High,Low,Close,Volume,OpenInterest\n2006-01-02,09:05:00,3578.73,3587.88,3578.73,3582.99,0,0\n",
+        "2006-01-02 09:05:00", [3578.73, 3587.88, 3578.73, 3582.99, 0, 0], "time from 'Time'",
+    ),
+    "day first": (
+        "Time,Open,High,Low,Close,Volume\r\n24.01.2017 22:00:00.000,1.05236,1.05253,1.05221,1.05227,143539993.3\r\n",
+        "2017-01-24 22:00:00", [1.05236, 1.05253, 1.05221, 1.05227, 143539993.3], "day/month/year",
+    ),
+    "an unnamed first column": (
+        ",Open,High,Low,Close,Volume\n2004-08-19,100,104.06,95.96,100.34,22351900\n",
+        "2004-08-19 00:00:00", [100, 104.06, 95.96, 100.34, 22351900], "timestamp from 'the unnamed column'",
+    ),
+    "month first, close time": (
+        "Date,Open,High,Low,Close,Volume\r\n4/1/2015 16:00:00,1,1,1,1,1\r\n"
+        "4/13/2015 16:00:00,40.6,40.76,40.31,40.72,36\r\n",
+        "2015-04-01 16:00:00", [1, 1, 1, 1, 1, 1], "month/day/year",
+    ),
+    "terminal export": (
+        "<TICKER>\t<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<VOL>\n"
+        "SBER\t20240103\t095900\t271.9\t272\t271\t271.5\t17\n",
+        "2024-01-03 09:59:00", [271.9, 272, 271, 271.5, 17], "symbol from '<TICKER>'",
+    ),
+    "semicolons": (
+        "Datum;x;date;OPEN;HIGH;LOW;CLOSE\n;;2024-01-13;1;2;1;1.5\n",
+        "2024-01-13 00:00:00", [1, 2, 1, 1.5, 0, 0], "timestamp from 'date'",
+    ),
     "two header lines of a downloader": (
         "Price,Close,High,Low,Open,Volume\nTicker,AAPL,AAPL,AAPL,AAPL,AAPL\nDate,,,,,\n"
         "2024-01-02,185.6,188.4,183.9,187.2,82488700\n2024-01-03,184.3,185.9,183.4,184.2,58414500\n",
@@ -80,7 +118,7 @@ LAYOUTS = {
     ),
     "a volume of money beside that of a coin": (
         "date,open,high,low,close,volume,volume_btc\n2024-01-15,10,12,9,11,1100,100\n2024-01-16,10,12,9,12,1200,100\n",
-        "2024-01-15 00:00:00", [10, 12, 9, 11, 100, 1100], "'volume' is 'volume_btc' x price: took 'volume_btc' as volume",
+        "2024-01-15 00:00:00", [10, 12, 9, 11, 100, 1100], "took 'volume_btc' as volume and 'volume' as amount",
     ),
     "a volume beside that of money": (
         "date,open,high,low,close,volume,volume_usdt\n2024-01-15,10,12,9,11,100,1100\n2024-01-16,10,12,9,12,100,1200\n",
@@ -292,7 +330,7 @@ def test_one_symbol_in_yearly_files_is_joined_when_asked(tmp_path):
 def test_dates_and_numbers_that_read_both_ways_are_asked_about(tmp_path):
     path = tmp_path / "bars.csv"
     path.write_text('date;open;high;low;close\n03/04/2024;"1,200";"1,300";"1,100";"1,250"\n')
-    with pytest.raises(DataError, match="day or month first"):
+    with pytest.raises(DataError, match=r"day or month first\? '03/04/2024' \(row 1, line 2\)"):
         load_bars(path)
     with pytest.raises(DataError, match=r"decimal comma or thousands\? '1,200' \(row 1, line 2\).*decimal='\.'"):
         load_bars(path, date_format="%d/%m/%Y")
