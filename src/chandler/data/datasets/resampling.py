@@ -7,6 +7,7 @@ midnight UTC, days and weeks too. Days are the market's dates, weeks begin on Mo
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -65,15 +66,8 @@ def resample_bars(bars: Bars, interval: str | pd.Timedelta, calendar: str | None
 
 def interval_of(interval: str | pd.Timedelta) -> pd.Timedelta:
     """What "15min", "1h", "1D" or "1W" is. DataError for what is none."""
-    text = str(interval).strip()
     try:
-        # 1w and 1W are weeks, 15m minutes; pandas has its own mind about some.
-        if text[:-1].isdigit() and text[-1] in "wW":
-            width = _WEEK * int(text[:-1])
-        elif text[:-1].isdigit() and text[-1] == "m":
-            width = pd.Timedelta(minutes=int(text[:-1]))
-        else:
-            width = pd.Timedelta(interval)
+        width = pd.Timedelta(re.sub("w$", "W", str(interval).strip()))  # pandas means to drop 1w
     except ValueError:
         raise DataError(f"resample={interval!r} is no interval: write 15min, 1h, 4h, 1D or 1W.") from None
     if not width > pd.Timedelta(0):
