@@ -18,6 +18,7 @@ from chandler.data.calendars import DAY, INFERRED, NS_DAY, Schedule, fit_schedul
 from chandler.data.notes import Note
 from chandler.data.store import BarStore
 from chandler.errors import DataError
+from chandler.text import count
 
 _WEEK = 7 * DAY
 
@@ -101,15 +102,15 @@ def _bins(wall: np.ndarray, width: pd.Timedelta, schedule: Schedule) -> tuple[np
 def _aggregate(
     bars: Bars, wall: np.ndarray, key: np.ndarray, end: np.ndarray, width: pd.Timedelta, shift: int, schedule: Schedule
 ) -> Bars:
-    values, count = bars.values, len(bars)
+    values, rows = bars.values, len(bars)
     first = np.flatnonzero(np.concatenate([[True], np.diff(key) != 0]))
-    last = np.concatenate([first[1:], [count]]) - 1
+    last = np.concatenate([first[1:], [rows]]) - 1
     found = np.empty((len(first), values.shape[1]))
     found[:, 0], found[:, 3] = values[first, 0], values[last, 3]
     found[:, 1] = np.maximum.reduceat(values[:, 1], first)
     found[:, 2] = np.minimum.reduceat(values[:, 2], first)
     found[:, 4:] = np.add.reduceat(values[:, 4:], first, axis=0)
-    segment = segment_numbers(join_segments([(bars.segments, count)]), count)
+    segment = segment_numbers(join_segments([(bars.segments, rows)]), rows)
     whole = (segment[first] == segment[last]) & (np.minimum.reduceat(segment, first) >= 0)
     whole[0] &= _reaches(wall, schedule, int(key[0]), width, -1)
     whole[-1] &= _reaches(wall, schedule, int(end[-1]), width, 1)
@@ -122,7 +123,7 @@ def _aggregate(
     dropped = len(first) - len(kept)
     note = f"resampled from {short(schedule.step, 'min')} to {short(width, 'min')} (calendar: {schedule.name})"
     if dropped:
-        note += f"; left out {dropped:,} bar{'s' * (dropped > 1)} that the rows do not fill"
+        note += f"; left out {count(dropped, 'bar')} that the rows do not fill"
     times = schedule.times(labels, dates=width >= DAY)
     return replace(
         bars,

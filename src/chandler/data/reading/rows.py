@@ -15,6 +15,7 @@ import pyarrow.csv as pacsv
 from chandler.data.reading.discovery import Source
 from chandler.data.reading.encoding import Encoded, utf8_bytes
 from chandler.errors import DataError
+from chandler.text import count
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?")
 _EPOCH = re.compile(r"[1-9]\d{7}|[1-9]\d{9,18}")
@@ -132,7 +133,7 @@ def parse_text(layout: Layout, threads: bool, text: Sequence[str] = ()) -> tuple
     filled = np.flatnonzero(frame.notna().any(axis=1).to_numpy())
     if len(filled) and (empty := len(frame) - int(filled[-1]) - 1):
         frame = frame.iloc[:-empty]
-        notes += (f"left out {empty:,} empty row{'s' if empty > 1 else ''} at the end",)
+        notes += (f"left out {count(empty, 'empty row')} at the end",)
     return frame, notes
 
 
