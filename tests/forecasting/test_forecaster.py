@@ -663,6 +663,8 @@ def test_progress_counts_every_row_once(
     computed = 1 if top_k else 4
     assert told[-1] == (2 * 30 + 2 * 2 * 3 * computed,) * 2
     assert [done for done, _ in told] == sorted(done for done, _ in told)
+    with pytest.raises(ConfigError, match="horizon must be a whole number >= 1, found 0"):
+        forecaster.sample(windows, 0, 4, Sampling(), 0)
 
 
 @pytest.mark.parametrize(

@@ -478,6 +478,7 @@ class Forecaster:
         `seed`, `overflow`, `precision` and `memory_budget` are those of `forecast_many`. DataError where the weights give
         numbers that are not finite.
         """
+        horizon = require_int("horizon", horizon, 1)
         settings = ForecastSettings(paths, sampling, None, overflow, precision, memory_budget)
         self.bring_models()
         seeds = seeds_per_series(seed, len(windows))

@@ -1,17 +1,19 @@
-"""How much memory a computation may plan with."""
+"""How much memory a computation may plan with, and what is computed together within it."""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import torch
 
 from chandler.engines import sharers
 
+Part = TypeVar("Part")
 SHARE, SHARE_ACCELERATOR = 0.25, 0.5
 """Part of the free memory that a computation plans with unless told otherwise: on a CPU, and elsewhere, where nobody else
 waits for it."""
@@ -51,6 +53,18 @@ def block_bytes(config: Any, rows: int, seen: int) -> int:
     """Bytes that `rows` rows need while they pass through a block of a model, roughly: their normed, rotated and gated copies,
     and their scores against the `seen` rows that they attend to."""
     return 4 * rows * (8 * config.d_model + 3 * config.ff_dim + 3 * config.n_heads * seen)
+
+
+def grouped(parts: Iterable[Part], fits: Callable[[list[Part], Part], bool]) -> Iterator[list[Part]]:
+    """Parts in their order, in groups: each joins the group before it where it `fits` there."""
+    group: list[Part] = []
+    for part in parts:
+        if group and not fits(group, part):
+            yield group
+            group = []
+        group.append(part)
+    if group:
+        yield group
 
 
 def cgroup_available(root: Path) -> int | None:
