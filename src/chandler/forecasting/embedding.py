@@ -17,7 +17,14 @@ from chandler.data.reading import load_bars
 from chandler.data.store import BarStore, gather_windows
 from chandler.devices import device_of
 from chandler.errors import ConfigError, DataError
-from chandler.forecasting.engine import block_bytes, default_budget, eval_mode, free_memory, require_finite, require_int
+from chandler.forecasting.engine import (
+    block_bytes,
+    default_budget,
+    eval_mode,
+    require_finite,
+    require_int,
+    require_room,
+)
 from chandler.forecasting.forecast import needs_utc
 from chandler.forecasting.preprocessing import many_series
 from chandler.forecasting.pretrained import ModelPair
@@ -41,9 +48,7 @@ def store_of(series: Any) -> BarStore:
         return series
     if isinstance(series, pd.DataFrame):
         return load_bars(series)
-    if isinstance(series, Bars):
-        return BarStore.from_bars([series])
-    if not isinstance(series, Iterable) or isinstance(series, str):
+    if not isinstance(series, Bars | Iterable) or isinstance(series, str):
         raise DataError(f"embed takes Bars, a frame, a store or a list of these, found {series!r:.60}.")
     return BarStore.from_bars(many_series(series))
 
@@ -90,7 +95,10 @@ def embed_rows(
         DataError: values that are not finite, in the bars or of damaged weights.
     """
     device, length = device_of(models.predictor), min(lookback, models.max_context)
-    made = _room(len(rows), models.predictor.config.d_model)
+    width = models.predictor.config.d_model
+    what = f"{len(rows):,} embeddings of {width} numbers"
+    require_room(3 * 4 * len(rows) * width, what, "Raise every, or embed fewer symbols at a time.")
+    made = np.empty((len(rows), width), np.float32)
     size = _batch(models, length, device, memory_budget)
     with eval_mode(models.tokenizer, models.predictor):
         for begin in range(0, len(rows), size):
@@ -164,17 +172,6 @@ def _require_finite(store: BarStore, starts: Ints, values: NDArray[Any]) -> None
             f"{store.symbols[number]}: values that are not finite, first at {store.index(number, row, row + 1)[0]}. Read "
             "the bars with Bars.from_frame or load_bars, which say what to do."
         )
-
-
-def _room(windows: int, width: int) -> NDArray[np.float32]:
-    """Where the result goes; ConfigError before hours of work if it cannot be held."""
-    need, free = 3 * 4 * windows * width, free_memory(torch.device("cpu"))
-    if need > max(free, 256 << 20):
-        raise ConfigError(
-            f"{windows:,} embeddings of {width} numbers need {need / 1e9:,.1f} GB of memory, {free / 1e9:,.1f} GB are free. "
-            "Raise every, or embed fewer symbols at a time."
-        )
-    return np.empty((windows, width), np.float32)
 
 
 def _batch(models: ModelPair, length: int, device: torch.device, memory_budget: int | None) -> int:
