@@ -29,7 +29,7 @@ from chandler.forecasting.forecast import needs_utc
 from chandler.forecasting.preprocessing import many_series
 from chandler.forecasting.pretrained import ModelPair
 from chandler.progress import Report
-from chandler.text import count
+from chandler.text import count, shortened
 
 Ints = NDArray[np.int64]
 MOST_CPU, MOST_ACCELERATOR = 64, 1024
@@ -156,7 +156,7 @@ def embed(
 
 
 def _too_short(store: BarStore, short: Sequence[int] | Ints, lookback: int) -> str:
-    names = ", ".join(store.symbols[number] for number in short[:NAMED]) + (", ..." if len(short) > NAMED else "")
+    names = shortened([store.symbols[number] for number in short], NAMED)
     of = "" if len(short) == len(store) else f" of {len(store)}"
     have = "has" if len(short) == 1 else "have"
     return f"{count(len(short), 'symbol')}{of} {have} no {lookback} unbroken rows to embed: {names}."
