@@ -53,20 +53,17 @@ def store_of(series: Any) -> BarStore:
     return BarStore.from_bars(many_series(series))
 
 
-def embedding_rows(store: BarStore, lookback: int, every: int = 1) -> tuple[Ints, Ints]:
+def embedding_rows(store: BarStore, lookback: int, every: int) -> tuple[Ints, Ints]:
     """Where embeddings stand: symbol numbers and absolute rows, (W,) each, in the order of the store.
 
     A row counts where its `lookback` rows lie within one segment of the store; of those of a symbol every `every`-th is
     taken from the first on, so that rows added later move none.
     """
-    numbers, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for number in range(len(store)):
-        own = store.segments_of(number) + store.offsets[number]
-        ends = [np.arange(lo + lookback - 1, hi, dtype=np.int64) for lo, hi in own]
-        found = np.concatenate([np.empty(0, np.int64), *ends])[::every]
-        rows.append(found)
-        numbers.append(np.full(len(found), number, np.int64))
-    return np.concatenate(numbers), np.concatenate(rows)
+    ends = [np.arange(lo + lookback - 1, hi, dtype=np.int64) for lo, hi in store.segments]
+    rows = np.concatenate([np.empty(0, np.int64), *ends])
+    numbers = np.searchsorted(store.offsets, rows, side="right") - 1
+    chosen = (np.arange(len(rows)) - np.searchsorted(numbers, numbers)) % every == 0
+    return numbers[chosen], rows[chosen]
 
 
 @torch.no_grad()

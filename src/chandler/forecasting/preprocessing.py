@@ -19,7 +19,7 @@ from chandler.data.calendars import INFERRED, describe_sessions, fit_schedule, h
 from chandler.data.datasets import denormalise, normalise
 from chandler.data.reading import load_bars
 from chandler.errors import DataError
-from chandler.forecasting.engine import DAMAGED
+from chandler.forecasting.engine import require_finite
 from chandler.text import count, shortened
 
 MIN_HISTORY = 2
@@ -70,8 +70,7 @@ class PreparedSeries:
             DataError: a value that is no number, which only damaged weights can cause.
         """
         paths = denormalise(z, *self.scale)
-        if not np.isfinite(paths).all():
-            raise DataError(f"{self.history.symbol}: {DAMAGED}")
+        require_finite(bool(np.isfinite(paths).all()), f"{self.history.symbol}: ")
         return paths
 
 

@@ -11,10 +11,6 @@ from torch import Tensor, nn
 
 from chandler.errors import DataError
 
-DAMAGED = (
-    "the model gave values that are not finite. Its weights are damaged: load the checkpoint again, or an earlier one."
-)
-
 
 @dataclass(frozen=True)
 class Prompt:
@@ -61,10 +57,13 @@ def moved(prompts: Sequence[Prompt], device: torch.device) -> list[Prompt]:
     return [Prompt(*(there[id(t)] for t in tensors)) for tensors in each]
 
 
-def require_finite(finite: bool) -> None:
+def require_finite(finite: bool, whose: str = "") -> None:
     """DataError where some numbers that a model made of finite ones are not: they would be drawn from and forecast with."""
     if not finite:
-        raise DataError(DAMAGED)
+        raise DataError(
+            f"{whose}the model gave values that are not finite. Its weights are damaged: load the checkpoint again, or an "
+            "earlier one."
+        )
 
 
 @contextmanager
