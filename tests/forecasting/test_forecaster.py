@@ -82,17 +82,6 @@ def test_shapes_units_and_settings(forecaster: Forecaster) -> None:
     assert (forecast.history.timestamps == bars.timestamps[-CONTEXT:]).all()
 
 
-def test_greedy_paths_are_all_equal(forecaster: Forecaster) -> None:
-    paths = forecaster.forecast(walk(), horizon=4, paths=3, top_k=1).paths
-    np.testing.assert_allclose(paths, paths[:1].repeat(3, axis=0), rtol=1e-6)
-
-
-def test_horizon_beyond_the_context(forecaster: Forecaster) -> None:
-    forecast = forecaster.forecast(walk(), horizon=CONTEXT + 8, paths=2)
-    assert forecast.paths.shape == (2, CONTEXT + 8, 6)
-    assert np.isfinite(forecast.paths).all()
-
-
 @pytest.mark.parametrize("price", [1e-8, 0.1, 1e6])
 def test_constant_prices_and_no_volume_stay_what_they_are(forecaster: Forecaster, price: float) -> None:
     bars = walk()
@@ -663,6 +652,8 @@ def test_progress_counts_every_row_once(
     computed = 1 if top_k else 4
     assert told[-1] == (2 * 30 + 2 * 2 * 3 * computed,) * 2
     assert [done for done, _ in told] == sorted(done for done, _ in told)
+    with pytest.raises(ConfigError, match="horizon must be a whole number >= 1, found 0"):
+        forecaster.sample(windows, 0, 4, Sampling(), 0)
 
 
 @pytest.mark.parametrize(

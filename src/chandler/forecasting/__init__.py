@@ -26,11 +26,10 @@ from chandler.forecasting.engine import Sampling, require_int
 from chandler.forecasting.export import TableRow, table_text, write_plots, write_table
 from chandler.forecasting.forecast import Forecast, forecasts_to_frame, needs_utc
 from chandler.forecasting.forecaster import SUGGESTED, Forecaster
-from chandler.forecasting.preprocessing import MIN_HISTORY, ModelInput, given_times, prepare_series, read_times
+from chandler.forecasting.preprocessing import MIN_HISTORY, ModelInput, given_times, read_times
 from chandler.forecasting.pretrained import (
     RELEASES,
     TRAINING_NAME,
-    ModelPair,
     from_hub,
     is_usage,
     load_models,
@@ -38,10 +37,9 @@ from chandler.forecasting.pretrained import (
     recommended_settings,
     usage_text,
 )
-from chandler.forecasting.repair import PRICE_FLOOR, repair_bars
+from chandler.forecasting.repair import PRICE_FLOOR
 from chandler.forecasting.settings import ForecastSettings
 from chandler.forecasting.signal import SIGNAL, SignalHead, model_hash, require_place
-from chandler.settings import Precision
 
 __all__ = [
     "MEMBERS",
@@ -58,11 +56,9 @@ __all__ = [
     "ForecastSettings",
     "Forecaster",
     "ModelInput",
-    "ModelPair",
     "OutOfFold",
     "PastForecast",
     "PoolTerms",
-    "Precision",
     "Sampling",
     "SignalHead",
     "TableRow",
@@ -77,11 +73,9 @@ __all__ = [
     "model_hash",
     "model_parts",
     "needs_utc",
-    "prepare_series",
     "read_times",
     "recalibrate_bars",
     "recommended_settings",
-    "repair_bars",
     "require_int",
     "require_place",
     "resampled_bars",

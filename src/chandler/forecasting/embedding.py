@@ -17,12 +17,19 @@ from chandler.data.reading import load_bars
 from chandler.data.store import BarStore, gather_windows
 from chandler.devices import device_of
 from chandler.errors import ConfigError, DataError
-from chandler.forecasting.engine import block_bytes, default_budget, eval_mode, free_memory, require_finite, require_int
+from chandler.forecasting.engine import (
+    block_bytes,
+    default_budget,
+    eval_mode,
+    require_finite,
+    require_int,
+    require_room,
+)
 from chandler.forecasting.forecast import needs_utc
 from chandler.forecasting.preprocessing import many_series
 from chandler.forecasting.pretrained import ModelPair
 from chandler.progress import Report
-from chandler.text import count
+from chandler.text import count, shortened
 
 Ints = NDArray[np.int64]
 MOST_CPU, MOST_ACCELERATOR = 64, 1024
@@ -41,27 +48,22 @@ def store_of(series: Any) -> BarStore:
         return series
     if isinstance(series, pd.DataFrame):
         return load_bars(series)
-    if isinstance(series, Bars):
-        return BarStore.from_bars([series])
-    if not isinstance(series, Iterable) or isinstance(series, str):
+    if not isinstance(series, Bars | Iterable) or isinstance(series, str):
         raise DataError(f"embed takes Bars, a frame, a store or a list of these, found {series!r:.60}.")
     return BarStore.from_bars(many_series(series))
 
 
-def embedding_rows(store: BarStore, lookback: int, every: int = 1) -> tuple[Ints, Ints]:
+def embedding_rows(store: BarStore, lookback: int, every: int) -> tuple[Ints, Ints]:
     """Where embeddings stand: symbol numbers and absolute rows, (W,) each, in the order of the store.
 
     A row counts where its `lookback` rows lie within one segment of the store; of those of a symbol every `every`-th is
     taken from the first on, so that rows added later move none.
     """
-    numbers, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for number in range(len(store)):
-        own = store.segments_of(number) + store.offsets[number]
-        ends = [np.arange(lo + lookback - 1, hi, dtype=np.int64) for lo, hi in own]
-        found = np.concatenate([np.empty(0, np.int64), *ends])[::every]
-        rows.append(found)
-        numbers.append(np.full(len(found), number, np.int64))
-    return np.concatenate(numbers), np.concatenate(rows)
+    ends = [np.arange(lo + lookback - 1, hi, dtype=np.int64) for lo, hi in store.segments]
+    rows = np.concatenate([np.empty(0, np.int64), *ends])
+    numbers = np.searchsorted(store.offsets, rows, side="right") - 1
+    chosen = (np.arange(len(rows)) - np.searchsorted(numbers, numbers)) % every == 0
+    return numbers[chosen], rows[chosen]
 
 
 @torch.no_grad()
@@ -90,7 +92,10 @@ def embed_rows(
         DataError: values that are not finite, in the bars or of damaged weights.
     """
     device, length = device_of(models.predictor), min(lookback, models.max_context)
-    made = _room(len(rows), models.predictor.config.d_model)
+    width = models.predictor.config.d_model
+    what = f"{len(rows):,} embeddings of {width} numbers"
+    require_room(3 * 4 * len(rows) * width, what, "Raise every, or embed fewer symbols at a time.")
+    made = np.empty((len(rows), width), np.float32)
     size = _batch(models, length, device, memory_budget)
     with eval_mode(models.tokenizer, models.predictor):
         for begin in range(0, len(rows), size):
@@ -148,7 +153,7 @@ def embed(
 
 
 def _too_short(store: BarStore, short: Sequence[int] | Ints, lookback: int) -> str:
-    names = ", ".join(store.symbols[number] for number in short[:NAMED]) + (", ..." if len(short) > NAMED else "")
+    names = shortened([store.symbols[number] for number in short], NAMED)
     of = "" if len(short) == len(store) else f" of {len(store)}"
     have = "has" if len(short) == 1 else "have"
     return f"{count(len(short), 'symbol')}{of} {have} no {lookback} unbroken rows to embed: {names}."
@@ -164,17 +169,6 @@ def _require_finite(store: BarStore, starts: Ints, values: NDArray[Any]) -> None
             f"{store.symbols[number]}: values that are not finite, first at {store.index(number, row, row + 1)[0]}. Read "
             "the bars with Bars.from_frame or load_bars, which say what to do."
         )
-
-
-def _room(windows: int, width: int) -> NDArray[np.float32]:
-    """Where the result goes; ConfigError before hours of work if it cannot be held."""
-    need, free = 3 * 4 * windows * width, free_memory(torch.device("cpu"))
-    if need > max(free, 256 << 20):
-        raise ConfigError(
-            f"{windows:,} embeddings of {width} numbers need {need / 1e9:,.1f} GB of memory, {free / 1e9:,.1f} GB are free. "
-            "Raise every, or embed fewer symbols at a time."
-        )
-    return np.empty((windows, width), np.float32)
 
 
 def _batch(models: ModelPair, length: int, device: torch.device, memory_budget: int | None) -> int:

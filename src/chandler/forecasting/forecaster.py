@@ -21,9 +21,9 @@ from chandler.errors import ConfigError
 from chandler.forecasting.anchor import anchored
 from chandler.forecasting.calibration import Calibration, required
 from chandler.forecasting.embedding import embed, embed_rows
-from chandler.forecasting.engine import Overflow, Sampling, require_finite, require_int
+from chandler.forecasting.engine import Overflow, Sampling, require_finite, require_int, require_room
 from chandler.forecasting.forecast import Forecast
-from chandler.forecasting.paths import require_room, sample_paths, seeds_per_series
+from chandler.forecasting.paths import RESULT_BYTES, sample_paths, seeds_per_series
 from chandler.forecasting.preprocessing import (
     MIN_HISTORY,
     ModelInput,
@@ -371,7 +371,11 @@ class Forecaster:
         if len(times) != len(each):
             raise ConfigError(f"timestamps must be one entry per series: {len(each)} series, found {len(times)}.")
         seeds = seeds_per_series(seed, len(each))
-        require_room(len(each), settings.paths, horizon)
+        require_room(
+            len(each) * settings.paths * horizon * RESULT_BYTES,
+            f"{len(each)} series x {settings.paths} paths x {horizon} bars",
+            "Lower paths or horizon, or forecast fewer series at a time.",
+        )
         calendar = self.calendar if settings.calendar is None else settings.calendar
         known: dict[Any, Any] = {}
         ready = [
@@ -478,6 +482,7 @@ class Forecaster:
         `seed`, `overflow`, `precision` and `memory_budget` are those of `forecast_many`. DataError where the weights give
         numbers that are not finite.
         """
+        horizon = require_int("horizon", horizon, 1)
         settings = ForecastSettings(paths, sampling, None, overflow, precision, memory_budget)
         self.bring_models()
         seeds = seeds_per_series(seed, len(windows))

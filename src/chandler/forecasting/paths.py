@@ -16,7 +16,6 @@ from chandler.forecasting.engine import (
     Prompt,
     decode_many,
     encode_histories,
-    free_memory,
     generate,
     path_uniforms,
     require_finite,
@@ -29,8 +28,6 @@ from chandler.progress import Report
 
 RESULT_BYTES = 128
 """Memory of one forecast bar while it is made: random numbers, ids, decoded and in price units."""
-SMALL_RESULT = 256 << 20
-"""Bytes that are tried without asking what is free."""
 
 
 class SampledPaths(NamedTuple):
@@ -118,17 +115,6 @@ class _Work:
         """What the engine calls: rows generated so far, of `total`."""
         rows, self.new = done - self.new, done
         self.add(rows)
-
-
-def require_room(series: int, paths: int, horizon: int) -> None:
-    """ConfigError for what could not even hold its result, before hours of work end in a MemoryError."""
-    need, free = series * paths * horizon * RESULT_BYTES, free_memory(torch.device("cpu"))
-    # What is free is an estimate (a container counts its file cache as used): small results are never refused.
-    if need > max(free, SMALL_RESULT):
-        raise ConfigError(
-            f"{series} series x {paths} paths x {horizon} bars need {need / 1e9:,.1f} GB of memory, "
-            f"{free / 1e9:,.1f} GB are free. Lower paths or horizon, or forecast fewer series at a time."
-        )
 
 
 def seeds_per_series(seed: Any, series: int) -> list[int]:

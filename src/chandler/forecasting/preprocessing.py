@@ -19,8 +19,8 @@ from chandler.data.calendars import INFERRED, describe_sessions, fit_schedule, h
 from chandler.data.datasets import denormalise, normalise
 from chandler.data.reading import load_bars
 from chandler.errors import DataError
-from chandler.forecasting.engine import DAMAGED
-from chandler.text import count
+from chandler.forecasting.engine import require_finite
+from chandler.text import count, shortened
 
 MIN_HISTORY = 2
 """Rows below which a spread, and so a scale, has no meaning."""
@@ -70,8 +70,7 @@ class PreparedSeries:
             DataError: a value that is no number, which only damaged weights can cause.
         """
         paths = denormalise(z, *self.scale)
-        if not np.isfinite(paths).all():
-            raise DataError(f"{self.history.symbol}: {DAMAGED}")
+        require_finite(bool(np.isfinite(paths).all()), f"{self.history.symbol}: ")
         return paths
 
 
@@ -148,7 +147,7 @@ def one_series(bars: Any) -> Bars:
     if len(series) == 1 and isinstance(series[0], Bars):
         return series[0]
     if series and all(isinstance(one, Bars) for one in series):
-        names = ", ".join(one.symbol for one in series[:5]) + (", ..." if len(series) > 5 else "")
+        names = shortened([one.symbol for one in series], 5)
         raise DataError(f"forecast takes one symbol, found {len(series)}: {names}. Pick one, or call forecast_many.")
     raise DataError(f"forecast takes Bars, a DataFrame or a store of one symbol, found {type(bars).__name__}.")
 

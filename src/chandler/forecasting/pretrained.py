@@ -217,12 +217,7 @@ def require_savable(folder: Path, pair: ModelPair) -> None:
 
 
 def save_models(folder: Path, pair: ModelPair) -> Path:
-    """Write both models and how they are used, as `load_models` reads them, beside whatever is in a folder.
-
-    Raises:
-        CheckpointError: as `PretrainedMixin.save_pretrained`; or the folder is a run's.
-        OSError: there is no room, or the place cannot be written.
-    """
+    """`Forecaster.save_pretrained`."""
     models, calibration = (pair.tokenizer, pair.predictor), pair.calibration
     if isinstance(calibration, Path):
         calibration = Calibration.load(calibration)
@@ -257,14 +252,7 @@ _OF_THE_WEIGHTS = (CALIBRATION_NAME, *_RECORDS)
 
 
 def push_models(repo_id: str, pair: ModelPair, **options: Unpack[PushOptions]) -> str:
-    """Write what `save_models` writes into a hub repository, in one commit, with a model card where there is none.
-
-    Returns:
-        Address of the commit.
-
-    Raises:
-        CheckpointError: nothing was written: the repository holds a run, refused, or could not be reached.
-    """
+    """`Forecaster.push_to_hub`, of models that `save_models` writes."""
 
     def card(repo: str, base_model: str | None) -> str:
         used = ", ".join(f"{name} {value}" for name, value in pair.settings.items())

@@ -17,7 +17,7 @@ from chandler.nn.lora import (
 )
 from chandler.nn.predictor import TIME_TABLES, DependencyPositions, Heads, Kronos, PredictorConfig, draw
 from chandler.nn.presets import PREDICTORS, TOKENIZERS
-from chandler.nn.quantizer import ids_to_signs, signs_to_ids
+from chandler.nn.quantizer import signs_to_ids
 from chandler.nn.released import Part, matches, released_parts
 from chandler.nn.tokenizer import KronosTokenizer, TokenizerConfig
 
@@ -42,7 +42,6 @@ __all__ = [
     "adapters",
     "add_adapters",
     "draw",
-    "ids_to_signs",
     "load_adapters",
     "matches",
     "merged",

@@ -2,7 +2,7 @@
 
 Parameters are stored joint where that saves memory traffic (q, k, v in one matrix; gate and up in one), while
 `state_dict()` speaks the released names (`q_proj`, `w1`, ...): one format on disk, the fast one in memory.
-Whether attention is causal is an argument of each call, never a consequence of `.training`.
+Blocks are causal, in train and in eval mode alike.
 """
 
 from __future__ import annotations
@@ -63,9 +63,10 @@ class JointParameters(nn.Module):
 class RMSNorm(nn.Module):
     """x / sqrt(mean(x^2) + eps) * weight over the last axis, computed in float32 (Zhang & Sennrich 2019)."""
 
-    def __init__(self, dim: int, eps: float = 1e-5) -> None:
+    eps = 1e-5
+
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.eps = eps
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,9 +84,9 @@ class Rotary(nn.Module):
         inv_freq = 1.0 / (10000.0 ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim))
         self.register_buffer("inv_freq", inv_freq)
 
-    def forward(self, length: int, start: int = 0) -> RotaryTable:
-        """cos and sin (length, head_dim), float32, of positions start .. start + length - 1."""
-        positions = torch.arange(start, start + length, device=self.inv_freq.device, dtype=torch.float32)
+    def forward(self, length: int) -> RotaryTable:
+        """cos and sin (length, head_dim), float32, of positions 0 .. length - 1."""
+        positions = torch.arange(length, device=self.inv_freq.device, dtype=torch.float32)
         angles = torch.outer(positions, self.inv_freq.float())
         angles = torch.cat((angles, angles), dim=-1)
         return angles.cos(), angles.sin()
@@ -116,16 +117,16 @@ class Attention(JointParameters):
         """(B, T, heads * head_dim) -> (B, heads, T, head_dim)."""
         return x.reshape(*x.shape[:-1], self.n_heads, self.head_dim).transpose(1, 2)
 
-    def forward(self, x: Tensor, *, causal: bool, rotary: RotaryTable | None) -> Tensor:
-        """Self-attention: x (B, T, dim) -> (B, T, dim). `rotary` None leaves q and k without positions."""
+    def forward(self, x: Tensor, rotary: RotaryTable) -> Tensor:
+        """Causal self-attention: x (B, T, dim) -> (B, T, dim)."""
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
         q, k, v = self._adapted(qkv, x, ("q_proj", "k_proj", "v_proj"))
-        return self._attend(q, k, v, causal=causal, rotary=rotary)
+        return self._attend(q, k, v, causal=True, rotary=rotary)
 
     def cross(self, query: Tensor, memory: Tensor, *, causal: bool, rotary: RotaryTable | None) -> Tensor:
         """query (B, Tq, dim) over memory (B, T, dim) -> (B, Tq, dim).
 
-        With `causal`, query row i sees memory rows 0 .. i (so Tq = T); `rotary` then needs Tq = T as well.
+        With `causal`, query row i sees memory rows 0 .. i (so Tq = T). `rotary` None leaves q and k without positions.
         """
         dim = memory.shape[-1]
         assert not causal or query.shape[1] == memory.shape[1], "the causal mask aligns row by row"
@@ -138,9 +139,9 @@ class Attention(JointParameters):
         q, k, v = self.split_heads(q), self.split_heads(k), self.split_heads(v)
         if rotary is not None:
             # The query stands at the end of the memory: the last Tq positions of the table are its own.
-            cos, sin = rotary[0].to(q.dtype), rotary[1].to(q.dtype)
+            cos, sin = rotary
             tq = q.shape[-2]
-            q, k = rotate(q, (cos[-tq:], sin[-tq:])), rotate(k, (cos, sin))
+            q, k = rotate(q, (cos[-tq:], sin[-tq:])), rotate(k, rotary)
         dropout = self.attn_dropout if self.training else 0.0
         out = attention(q, k, v, causal=causal, dropout_p=dropout)
         return self.resid_dropout(self.out_proj(out.transpose(1, 2).flatten(-2)))
@@ -177,9 +178,9 @@ class Block(nn.Module):
         self.norm2 = RMSNorm(dim)
         self.ffn = FeedForward(dim, ff_dim, ffn_dropout)
 
-    def forward(self, x: Tensor, *, causal: bool, rotary: RotaryTable) -> Tensor:
-        """x (B, T, dim) -> (B, T, dim)."""
-        x = x + self.self_attn(self.norm1(x), causal=causal, rotary=rotary)
+    def forward(self, x: Tensor, rotary: RotaryTable) -> Tensor:
+        """x (B, T, dim) -> (B, T, dim), causal."""
+        x = x + self.self_attn(self.norm1(x), rotary)
         return x + self.ffn(self.norm2(x))
 
 
@@ -196,15 +197,12 @@ def run_blocks(blocks: nn.ModuleList, x: Tensor, *, checkpointing: bool) -> Tens
     With `checkpointing` (while gradients are recorded) a block keeps its input only and is computed again in the
     backward pass: memory for about a third more time (Chen et al. 2016).
     """
-    rotary: RotaryTable | None = None
+    again, rotary = checkpointing and torch.is_grad_enabled(), None
     for block in blocks:
         if rotary is None:
             assert isinstance(block, Block)
             rotary = block.self_attn.rotary(x.shape[1])
-        if checkpointing and torch.is_grad_enabled():
-            x = checkpoint(block, x, causal=True, rotary=rotary, use_reentrant=False)
-        else:
-            x = block(x, causal=True, rotary=rotary)
+        x = checkpoint(block, x, rotary, use_reentrant=False) if again else block(x, rotary)
     return x
 
 

@@ -112,8 +112,12 @@ class KronosTokenizer(PretrainedMixin, nn.Module):
 
     def decode(self, s1: Tensor, s2: Tensor) -> Tensor:
         """Token ids s1, s2 (B, T) -> normalised bars (B, T, d_in)."""
+        return self._decode(self.embed_ids(s1, s2))
+
+    def embed_ids(self, s1: Tensor, s2: Tensor) -> Tensor:
+        """Token ids s1, s2 (B, T) -> what the decoder's blocks are given, (B, T, d_model)."""
         signs = torch.cat((ids_to_signs(s1, self.config.s1_bits), ids_to_signs(s2, self.config.s2_bits)), dim=-1)
-        return self._decode(self.post_quant_embed((signs / self.bits**0.5).to(self.head.weight.dtype)))
+        return self.post_quant_embed((signs / self.bits**0.5).to(self.head.weight.dtype))
 
     def forward(self, x: Tensor, mean_over_ranks: Callable[[Tensor], Tensor] | None = None) -> TokenizerOutput:
         """The training pass over normalised bars x (B, T, d_in); `mean_over_ranks` as in the quantiser."""

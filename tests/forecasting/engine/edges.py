@@ -70,7 +70,7 @@ def logits_at(
     s1 = torch.cat((prompt.s1, ids[0][:step]))[None, -max_context:].to(device)
     s2 = torch.cat((prompt.s2, ids[1][:step]))[None, -max_context:].to(device)
     end = len(prompt.s1) + step
-    stamps = None if prompt.stamps is None else prompt.stamps[None, max(0, end - max_context) : end].to(device)
+    stamps = prompt.stamps[None, max(0, end - max_context) : end].to(device)
     with eval_mode(model):
         h = model.hidden(s1, s2, stamps)
         if not level:

@@ -36,18 +36,9 @@ class Blend:
         """Bars ahead that it was fitted for."""
         return self.ends[-1]
 
-    def at(self, step: int) -> Array:
-        """Weights (members,) of a step, from 0."""
-        found: Array = self.weights[int(np.searchsorted(self.ends, step + 1))]
-        return found
-
     def by_step(self, horizon: int) -> Array:
-        """(horizon, members)."""
-        return np.stack([self.at(step) for step in range(horizon)])
-
-    def shaped(self, logs: Array) -> Array:
-        """A model's log closes (P, H), against the last close, with this drift and width."""
-        return shaped(logs, self.keep, self.scale)
+        """Weights (horizon, members) of each step."""
+        return np.asarray(self.weights[np.searchsorted(self.ends, np.arange(1, horizon + 1))])
 
     def pooled(self, members: Sequence[Array]) -> Array:
         """P draws of the pool at each step, (P, H): those of members in shares that follow the weights, moved.
@@ -95,7 +86,7 @@ class Blend:
         last = float(history[-1, CLOSE])
         whole = [bars, *(resampled_bars(history, horizon, count, seed, kind) for kind in NAIVE.values())]
         logs = [np.log(one[..., CLOSE] / last) for one in whole]
-        chosen, goal = self._drawn([self.shaped(logs[0]), *logs[1:]])
+        chosen, goal = self._drawn([shaped(logs[0], self.keep, self.scale), *logs[1:]])
         made = np.stack([whole[who][path] for who, path in chosen])
         own = np.stack([logs[who][path] for who, path in chosen])
         made[..., : CLOSE + 1] *= np.exp(goal - own)[..., None]

@@ -182,5 +182,5 @@ def fit_blend(
     for chosen, block in terms.folds(overlap):
         blend = terms.fit(chosen, overlap)
         for place in np.flatnonzero(block[rounds]).tolist():
-            judged[place] = blend.pooled([blend.shaped(past[place].model), *past[place].naive])
+            judged[place] = blend.pooled([shaped(past[place].model, blend.keep, blend.scale), *past[place].naive])
     return terms.fit(np.ones(terms.rounds, bool), overlap), judged

@@ -8,13 +8,12 @@ all else must agree with, `generation` the fast one (`planning`, `batch`, `cache
 from chandler.forecasting.engine.decoding import decode_many
 from chandler.forecasting.engine.encoding import encode_histories
 from chandler.forecasting.engine.generation import generate
-from chandler.forecasting.engine.memory import block_bytes, default_budget, free_memory
+from chandler.forecasting.engine.memory import block_bytes, default_budget, free_memory, require_room
 from chandler.forecasting.engine.planning import GenerationSettings, Overflow
-from chandler.forecasting.engine.prompts import DAMAGED, Prompt, eval_mode, require_finite
+from chandler.forecasting.engine.prompts import Prompt, eval_mode, require_finite
 from chandler.forecasting.engine.sampling import Sampling, path_uniforms, require_int
 
 __all__ = [
-    "DAMAGED",
     "GenerationSettings",
     "Overflow",
     "Prompt",
@@ -29,4 +28,5 @@ __all__ = [
     "path_uniforms",
     "require_finite",
     "require_int",
+    "require_room",
 ]

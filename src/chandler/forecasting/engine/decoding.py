@@ -18,7 +18,7 @@ from chandler.forecasting.engine.kernels import suits_cpu
 from chandler.forecasting.engine.memory import MOST_ROWS, MOST_SEQUENCES, block_bytes, default_budget
 from chandler.forecasting.engine.prompts import eval_mode
 from chandler.forecasting.engine.reference import decode_tail
-from chandler.nn import Block, KronosTokenizer, RotaryTable, ids_to_signs, rotate
+from chandler.nn import Block, KronosTokenizer, RotaryTable, rotate
 
 Ids = tuple[Tensor, Tensor]
 """s1 and s2 of some rows, int64."""
@@ -137,7 +137,7 @@ def _after_history(tokenizer: KronosTokenizer, history: Tensor, new: Tensor, cou
     blocks = [block for block in tokenizer.decoder if isinstance(block, Block)]
     seen = shared + horizon
     cos, sin = blocks[0].self_attn.rotary(seen) if blocks else (torch.empty(seen, 0), torch.empty(seen, 0))
-    x = _embed(tokenizer, *history)
+    x = tokenizer.embed_ids(*history)
     memories: list[Memory] = []
     for block in blocks:
         x, memory = _through(block, x, None, (cos[:shared], sin[:shared]))
@@ -145,17 +145,11 @@ def _after_history(tokenizer: KronosTokenizer, history: Tensor, new: Tensor, cou
     last = tokenizer.head(x[:, -1])
     pieces = []
     for ids in new.split(count, dim=2):
-        x = _embed(tokenizer, *ids.flatten(1, 2))
+        x = tokenizer.embed_ids(*ids.flatten(1, 2))
         for block, memory in zip(blocks, memories, strict=True):
             x, _ = _through(block, x, memory, (cos[shared:], sin[shared:]))
         pieces.append(tokenizer.head(x).unflatten(0, ids.shape[1:3]))
     return torch.cat(pieces, dim=1), last
-
-
-def _embed(tokenizer: KronosTokenizer, s1: Tensor, s2: Tensor) -> Tensor:
-    c = tokenizer.config
-    signs = torch.cat((ids_to_signs(s1, c.s1_bits), ids_to_signs(s2, c.s2_bits)), dim=-1)
-    return tokenizer.post_quant_embed((signs / tokenizer.bits**0.5).to(tokenizer.head.weight.dtype))
 
 
 def _through(block: Block, x: Tensor, before: Memory | None, rotary: RotaryTable) -> tuple[Tensor, Memory]:

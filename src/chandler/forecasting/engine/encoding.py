@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from chandler.devices import device_of, upload
 from chandler.forecasting.engine.kernels import suits_cpu
-from chandler.forecasting.engine.memory import MOST_ROWS, MOST_SEQUENCES, block_bytes, default_budget
+from chandler.forecasting.engine.memory import MOST_ROWS, MOST_SEQUENCES, block_bytes, default_budget, grouped
 from chandler.forecasting.engine.prompts import eval_mode
 from chandler.nn import KronosTokenizer
 
@@ -67,14 +67,11 @@ def _chunks(
         yield from ([index] for index in range(len(lengths)))
         return
     budget = default_budget(device) if budget is None else budget
-    chunk: list[int] = []
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+
+    def fits(chunk: list[int], index: int) -> bool:
         # The longest, which all are padded to, comes last.
         together, rows = len(chunk) + 1, lengths[index]
-        fits = together * rows <= MOST_ROWS and together * block_bytes(tokenizer.config, rows, rows) <= budget
-        if chunk and not (fits and together <= MOST_SEQUENCES):
-            yield chunk
-            chunk = []
-        chunk.append(index)
-    if chunk:
-        yield chunk
+        within = together * block_bytes(tokenizer.config, rows, rows) <= budget
+        return within and together * rows <= MOST_ROWS and together <= MOST_SEQUENCES
+
+    yield from grouped(sorted(range(len(lengths)), key=lengths.__getitem__), fits)

@@ -67,8 +67,9 @@ def generate(
     try:
         with torch.inference_mode():
             budget = default_budget(device) if memory_budget is None else memory_budget
-            work = _Work(model, _cut(prompts, computed, settings, device), settings, progress)
-            work.run(budget, ids, encoded)
+            there = zip(moved(prompts, device), computed, strict=True)
+            series = [settings.cut(prompt, count) for prompt, count in there]
+            _Work(model, series, settings, progress).run(budget, ids, encoded)
     except torch.OutOfMemoryError:
         raise ConfigError(
             f"{device} has no memory left for a single path. Free some there, or lower lookback or horizon."
@@ -169,15 +170,3 @@ def _keep(model: Kronos, settings: GenerationSettings, weights: GenerationWeight
     if batch is not None and batch.replays and batch.nbytes <= KEPT_BYTES:
         batch.rest()
         _kept[model] = settings, weights, batch
-
-
-def _cut(
-    prompts: Sequence[Prompt], computed: Sequence[int], settings: GenerationSettings, device: torch.device
-) -> list[Prompt]:
-    """The prompts on the device, without what is never seen of them."""
-    stamped = [prompt.stamps for prompt in prompts if prompt.stamps is not None]
-    every = [*(t for prompt in prompts for t in (prompt.s1, prompt.s2, prompt.uniforms)), *stamped]
-    there = dict(zip(map(id, every), moved(every, device), strict=True))
-    return [
-        settings.cut(prompt, count, lambda t: there[id(t)]) for prompt, count in zip(prompts, computed, strict=True)
-    ]

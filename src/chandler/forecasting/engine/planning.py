@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
-from torch import Tensor
 
 from chandler.errors import ConfigError
 from chandler.forecasting.engine.cache import bytes_per_row, padded
 from chandler.forecasting.engine.kernels import GenerationWeights
+from chandler.forecasting.engine.memory import grouped
 from chandler.forecasting.engine.prompts import Prompt
 from chandler.forecasting.engine.sampling import Sampling
 from chandler.nn import DependencyPositions
@@ -32,7 +32,7 @@ MAX_ENCODED_ROWS = 8192
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """How prompts are continued. Impossible values raise ConfigError.
+    """How prompts are continued.
 
     While history + horizon <= max_context the three overflow modes are one. A history longer than `max_context`
     is always cut to its last `max_context` rows.
@@ -60,15 +60,6 @@ class GenerationSettings:
     """Of weights, and of caches on accelerators: float32, or bfloat16 (faster; some tokens change); int8 on CPUs alone, with
     float32 beside it (more of them change)."""
 
-    def __post_init__(self) -> None:
-        for name, value in (("horizon", self.horizon), ("max_context", self.max_context)):
-            if value < 1:
-                raise ConfigError(f"{name} must be a whole number >= 1, found {value!r}.")
-        if self.overflow not in get_args(Overflow):
-            raise ConfigError(f'overflow is "exact", "block" or "trim", found {self.overflow!r}.')
-        if self.dtype not in (torch.float32, torch.bfloat16, torch.int8):
-            raise ConfigError(f"the engine computes in float32, bfloat16 or int8, found {self.dtype}.")
-
     @property
     def _eighth(self) -> int:
         return max(1, self.max_context // 8)
@@ -85,17 +76,12 @@ class GenerationSettings:
         """New rows of one path that are in view at once, at most (the last new row is never encoded)."""
         return max(1, min(self.horizon - 1, self.max_context))
 
-    def cut(self, prompt: Prompt, paths: int, there: Callable[[Tensor], Tensor]) -> Prompt:
-        """The prompt without the rows of history that are never seen, and its first `paths` paths; `there` finds a tensor of
-        its on the device."""
+    def cut(self, prompt: Prompt, paths: int) -> Prompt:
+        """The prompt without the rows of history that are never seen, and its first `paths` paths."""
         assert prompt.uniforms.shape[1] == self.horizon, "uniforms are made for another horizon"
-        stamps = prompt.stamps
-        return Prompt(
-            there(prompt.s1)[-self.keep :],
-            there(prompt.s2)[-self.keep :],
-            None if stamps is None else there(stamps)[-self.keep - self.horizon :],
-            there(prompt.uniforms)[:paths],
-        )
+        keep = self.keep
+        s1, s2, stamps = prompt.s1[-keep:], prompt.s2[-keep:], prompt.stamps[-keep - self.horizon :]
+        return Prompt(s1, s2, stamps, prompt.uniforms[:paths])
 
     def slides(self, rows: int) -> bool:
         """Whether a history of `rows` rows will not stay in view to the end."""
@@ -125,7 +111,6 @@ class _Part:
     """Some paths of one series, before they are put together; sorted so that what is alike is side by side."""
 
     slides: bool
-    stamped: bool
     several: bool
     """Whether the series comes in several parts: those lie side by side, since they share its encoded history."""
     rows: int
@@ -136,8 +121,8 @@ class _Part:
 
     def joins(self, other: _Part) -> bool:
         """Whether both can be one batch. Where the window slides, only what slides at the same steps can."""
-        mine = (self.slides, self.stamped, self.first, self.end, self.rows if self.slides else 0)
-        return mine == (other.slides, other.stamped, other.first, other.end, other.rows if self.slides else 0)
+        mine = (self.slides, self.first, self.end, self.rows if self.slides else 0)
+        return mine == (other.slides, other.first, other.end, other.rows if self.slides else 0)
 
 
 def plan(
@@ -181,21 +166,16 @@ def plan(
         limit = min(most, max(1, MAX_ENCODED_ROWS // settings.own_rows)) if slides else most
         count = -(-prompt.paths // min(limit, (budget - history) // (one - history)))
         edges = [prompt.paths * place // count for place in range(count + 1)]
-        parts += [
-            _Part(slides, prompt.stamps is not None, count > 1, rows, index, *edges[place : place + 2])
-            for place in range(count)
-        ]
-    batch: list[_Part] = []
-    for part in sorted(parts):
+        parts += [_Part(slides, count > 1, rows, index, *edges[place : place + 2]) for place in range(count)]
+
+    def fits(batch: list[_Part], part: _Part) -> bool:
         # Histories are padded to the longest, which the sorted come to last.
         together, paths = len(batch) + 1, part.end - part.first
-        fits = together * paths <= most and together * price(paths, part.rows, part.slides) <= budget
-        if batch and not (fits and part.joins(batch[0])):
-            yield _chunk(batch)
-            batch = []
-        batch.append(part)
-    if batch:
-        yield _chunk(batch)
+        within = together * paths <= most and together * price(paths, part.rows, part.slides) <= budget
+        return within and part.joins(batch[0])
+
+    for batch in grouped(sorted(parts), fits):
+        yield Chunk(tuple(part.series for part in batch), slice(batch[0].first, batch[0].end))
 
 
 def encoded_at_once(weights: GenerationWeights, budget: int) -> int:
@@ -203,10 +183,6 @@ def encoded_at_once(weights: GenerationWeights, budget: int) -> int:
     if weights.on_cpu:
         return ENCODED_ROWS
     return min(ENCODED_ROWS_ACCELERATOR, max(ENCODED_ROWS, budget // 8 // _activations(weights)))
-
-
-def _chunk(batch: list[_Part]) -> Chunk:
-    return Chunk(tuple(part.series for part in batch), slice(batch[0].first, batch[0].end))
 
 
 def _activations(weights: GenerationWeights) -> int:

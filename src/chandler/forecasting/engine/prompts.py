@@ -11,10 +11,6 @@ from torch import Tensor, nn
 
 from chandler.errors import DataError
 
-DAMAGED = (
-    "the model gave values that are not finite. Its weights are damaged: load the checkpoint again, or an earlier one."
-)
-
 
 @dataclass(frozen=True)
 class Prompt:
@@ -24,8 +20,8 @@ class Prompt:
     """Coarse ids of the history, (T,) int64, T >= 1."""
     s2: Tensor
     """Fine ids of the history, (T,) int64."""
-    stamps: Tensor | None
-    """Time features of history and horizon, (T + horizon, 5), or None for a model without times."""
+    stamps: Tensor
+    """Time features of history and horizon, (T + horizon, 5)."""
     uniforms: Tensor
     """Random numbers in [0, 1), (paths, horizon, 2) float32: one for s1 and one for s2 of each new row."""
 
@@ -33,9 +29,8 @@ class Prompt:
         rows = self.rows
         assert self.s1.shape == self.s2.shape == (max(rows, 1),), "s1 and s2 are (T,) with T >= 1"
         assert self.uniforms.shape[2:] == (2,), "uniforms are (paths, horizon, 2)"
-        if self.stamps is not None:
-            expected = (rows + self.uniforms.shape[1], 5)
-            assert tuple(self.stamps.shape) == expected, f"stamps are {expected}, not {tuple(self.stamps.shape)}"
+        expected = (rows + self.uniforms.shape[1], 5)
+        assert tuple(self.stamps.shape) == expected, f"stamps are {expected}, not {tuple(self.stamps.shape)}"
 
     @property
     def rows(self) -> int:
@@ -48,22 +43,27 @@ class Prompt:
         return self.uniforms.shape[0]
 
 
-def moved(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
-    """Tensors on a device; those of the CPU go there by one copy for each dtype, each of them once."""
-    waiting = {id(t): t for t in tensors if t.device.type == "cpu" != device.type}
-    there: dict[int, Tensor] = {}
+def moved(prompts: Sequence[Prompt], device: torch.device) -> list[Prompt]:
+    """Prompts on a device; tensors of the CPU go there by one copy for each dtype, those that prompts share once."""
+    each = [(prompt.s1, prompt.s2, prompt.stamps, prompt.uniforms) for prompt in prompts]
+    every = {id(t): t for tensors in each for t in tensors}
+    waiting = {key: t for key, t in every.items() if t.device.type == "cpu" != device.type}
+    there = {key: t.to(device) for key, t in every.items() if key not in waiting}
     for dtype in {t.dtype for t in waiting.values()}:
         some = {key: t for key, t in waiting.items() if t.dtype == dtype}
         flat = torch.cat([t.reshape(-1) for t in some.values()]).to(device)
         parts = flat.split([t.numel() for t in some.values()])
         there |= {key: part.view(t.shape) for (key, t), part in zip(some.items(), parts, strict=True)}
-    return [there[id(t)] if id(t) in there else t.to(device) for t in tensors]
+    return [Prompt(*(there[id(t)] for t in tensors)) for tensors in each]
 
 
-def require_finite(finite: bool) -> None:
+def require_finite(finite: bool, whose: str = "") -> None:
     """DataError where some numbers that a model made of finite ones are not: they would be drawn from and forecast with."""
     if not finite:
-        raise DataError(DAMAGED)
+        raise DataError(
+            f"{whose}the model gave values that are not finite. Its weights are damaged: load the checkpoint again, or an "
+            "earlier one."
+        )
 
 
 @contextmanager

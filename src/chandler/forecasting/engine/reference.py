@@ -6,7 +6,7 @@ tests hold the two against each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -25,7 +25,6 @@ def generate(
     sampling: Sampling,
     max_context: int,
     positions: DependencyPositions = "reference",
-    progress: Callable[[int, int], None] | None = None,
 ) -> list[tuple[Tensor, Tensor]]:
     """Continue each prompt by `horizon` rows along each of its paths.
 
@@ -36,21 +35,12 @@ def generate(
         sampling: how a token is chosen.
         max_context: rows the model sees at most; once there are more, the window slides.
         positions: how the dependency-aware layer sees positions; "reference" for released weights.
-        progress: called with (rows generated so far, rows in all) after each step.
 
     Returns:
         Per prompt the new ids (s1, s2), each (paths, horizon) int64 on the model's device.
     """
-    total, done = horizon * sum(prompt.paths for prompt in prompts), 0
-
-    def step(rows: int) -> None:
-        nonlocal done
-        done += rows
-        if progress is not None:
-            progress(done, total)
-
     with eval_mode(model):
-        return [_continue(model, prompt, horizon, sampling, max_context, positions, step) for prompt in prompts]
+        return [_continue(model, prompt, horizon, sampling, max_context, positions) for prompt in prompts]
 
 
 def _continue(
@@ -60,12 +50,11 @@ def _continue(
     sampling: Sampling,
     max_context: int,
     positions: DependencyPositions,
-    report: Callable[[int], None],
 ) -> tuple[Tensor, Tensor]:
     device = model.head.proj_s1.weight.device
     rows, paths = len(prompt.s1), prompt.paths
     uniforms = prompt.uniforms.to(device)
-    stamps = None if prompt.stamps is None else prompt.stamps.to(device).expand(paths, -1, -1)
+    stamps = prompt.stamps.to(device).expand(paths, -1, -1)
     s1 = prompt.s1.new_zeros(paths, rows + horizon, device=device)
     s2 = torch.zeros_like(s1)
     s1[:, :rows], s2[:, :rows] = prompt.s1.to(device), prompt.s2.to(device)
@@ -73,14 +62,13 @@ def _continue(
     for step in range(horizon):
         end = rows + step
         seen = slice(max(0, end - max_context), end)
-        h = model.hidden(s1[:, seen], s2[:, seen], None if stamps is None else stamps[:, seen])
+        h = model.hidden(s1[:, seen], s2[:, seen], stamps[:, seen])
         s1_logits = model.s1_logits(h[:, -1])
         require_finite(bool(s1_logits.isfinite().all()))
         s1[:, end] = sample(s1_logits, sampling, uniforms[:, step, 0])
         s2_logits = model.s2_logits(h, s1[:, end : end + 1], causal=False, positions=positions)[:, -1]
         require_finite(bool(s2_logits.isfinite().all()))
         s2[:, end] = sample(s2_logits, sampling, uniforms[:, step, 1])
-        report(paths)
     return s1[:, rows:], s2[:, rows:]
 
 

@@ -66,10 +66,7 @@ def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     Returns:
         (..., V) float32, rows sum to 1; 0 where a token is excluded.
     """
-    logits = logits.float() / sampling.temperature
-    if sampling.top_k and sampling.top_k < logits.shape[-1]:
-        kth = logits.topk(sampling.top_k, dim=-1).values[..., -1:]
-        logits = logits.masked_fill(logits < kth, -torch.inf)
+    logits = _most_likely(logits, sampling)
     if sampling.top_p is not None and sampling.top_p < 1:
         ordered, order = logits.sort(dim=-1, descending=True)
         beyond = ordered.softmax(-1).cumsum(-1) > sampling.top_p
@@ -77,6 +74,15 @@ def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
         beyond = torch.cat((torch.zeros_like(beyond[..., :1]), beyond[..., :-1]), dim=-1)
         logits = logits.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), -torch.inf)
     return logits.softmax(-1)
+
+
+def _most_likely(logits: Tensor, sampling: Sampling) -> Tensor:
+    """Logits by the temperature, float32; beyond `top_k` they are -inf."""
+    logits = logits.float() if sampling.temperature == 1 else logits.float() / sampling.temperature
+    if not sampling.top_k or sampling.top_k >= logits.shape[-1]:
+        return logits
+    kth = logits.topk(sampling.top_k, dim=-1).values[..., -1:]
+    return logits.masked_fill(logits < kth, -torch.inf)
 
 
 def sample(logits: Tensor, sampling: Sampling, uniforms: Tensor) -> Tensor:
@@ -106,10 +112,7 @@ def choose(logits: Tensor, sampling: Sampling, uniforms: Tensor) -> Tensor:
     """
     if sampling.greedy or sampling.top_p in (None, 1) or not suits_cpu(logits.device):
         return sample(logits, sampling, uniforms)
-    kept = logits.float() if sampling.temperature == 1 else logits.float() / sampling.temperature
-    if sampling.top_k and sampling.top_k < logits.shape[-1]:
-        kth = kept.topk(sampling.top_k, dim=-1).values[..., -1:]
-        kept = kept.masked_fill(kept < kth, -torch.inf)
+    kept = _most_likely(logits, sampling)
     ordered = -np.sort(-kept.numpy(), axis=-1)
     beyond = torch.from_numpy(ordered).softmax(-1).cumsum(-1).numpy() > sampling.top_p
     last = np.where(beyond[:, -1], beyond.argmax(-1), beyond.shape[-1] - 1)  # the token that crosses the line

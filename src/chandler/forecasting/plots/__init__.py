@@ -5,8 +5,7 @@ with plotly. Both libraries are slow to import: `Forecast.plot` comes here only 
 """
 
 from chandler.forecasting.plots.common import Picture
-from chandler.forecasting.plots.fonts import dress
 from chandler.forecasting.plots.interactive import forecast_figure
 from chandler.forecasting.plots.static import draw_forecast
 
-__all__ = ["Picture", "draw_forecast", "dress", "forecast_figure"]
+__all__ = ["Picture", "draw_forecast", "forecast_figure"]
