@@ -8,7 +8,7 @@ mean without a truth; `bootstrap` and `significance` say whether a difference is
 from __future__ import annotations
 
 from chandler.measures.adaptive_conformal import AdaptiveBands, adaptive_bands
-from chandler.measures.bootstrap import Interval, block_bootstrap, optimal_block
+from chandler.measures.bootstrap import Interval, block_bootstrap, optimal_block, share_interval
 from chandler.measures.conformal import ConformalBands, quantile_levels
 from chandler.measures.correlation import Kind, cross_section, ic, rank_correlation, rank_ic, ranks
 from chandler.measures.distribution import PIT_BINS, band, crps, inside, pinball, pit, pit_bins
@@ -92,6 +92,7 @@ __all__ = [
     "returns",
     "scaled",
     "share_above",
+    "share_interval",
     "spread",
     "variance_mae",
 ]

@@ -26,6 +26,7 @@ from chandler.evaluation.walk_forward.runner import evaluate, read_state
 from chandler.evaluation.walk_forward.settings import EvaluationSettings, load_evaluation, name_models
 from chandler.forecasting.forecaster import Forecaster
 from chandler.measures import adaptive_bands, significance
+from chandler.measures import bootstrap as bootstrap_module
 from chandler.progress import Counter, Progress
 from chandler.reports import evaluation_summary, evaluation_text, write_evaluation_report
 from chandler.reports.render import sentence
@@ -275,7 +276,7 @@ def test_a_comparison_is_made_once_for_text_and_page(done: Path, monkeypatch: py
 
     draws: list[bytes] = []
     monkeypatch.setattr(results_module, "compare_origins", counted)
-    for module in (significance, results_module):
+    for module in (significance, bootstrap_module):
         monkeypatch.setattr(module, "block_bootstrap", drawn)
     results = Results(done)
     text = evaluation_text(results)
