@@ -25,6 +25,7 @@ from chandler.measures import (
     Estimate,
     Kind,
     adaptive_bands,
+    band_levels,
     cross_section,
     direction,
     ic,
@@ -263,8 +264,8 @@ class Results:
 
     def band(self, model: str, level: float) -> tuple[Array, Array]:
         """(W, H) lower and upper edges, in price units."""
-        names = [quantile_name(round(0.5 + sign * level / 2, 6)) for sign in (-1, 1)]
-        return self.column(model, names[0]), self.column(model, names[1])
+        low, high = map(quantile_name, band_levels(level))
+        return self.column(model, low), self.column(model, high)
 
     @_kept
     def coverage(self, model: str, level: float) -> tuple[float, float, float]:
