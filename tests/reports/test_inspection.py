@@ -48,12 +48,11 @@ def test_one_bar_gives_a_page_that_says_training_would_fail() -> None:
 def test_the_parts_of_the_split_are_stretches_of_one_bar() -> None:
     found = report(pd.date_range("2024-01-01", periods=100), "A", train=0.5, val=0.3, test=0.2)
     page = inspection_page(found)
-    assert [
-        (page.names[one.kind], page.report.split_rows[one.kind], one.width, one.before) for one in page.parts
-    ] == [
-        ("training", 50, "49.495%", ""), ("validation", 30, "29.293%", "1.010%"), ("test", 20, "19.192%", "1.010%"),
+    assert [(one.kind, page.report.split_rows[one.kind], one.width, one.before) for one in page.parts] == [
+        ("train", 50, "49.495%", ""), ("val", 30, "29.293%", "1.010%"), ("test", 20, "19.192%", "1.010%"),
     ]  # fmt: skip
     text = " ".join(re.sub("<[^>]+>", " ", inspection_html(found)).split())
+    assert "validation: 2024-02-20 to 2024-03-20, 30 rows" in text
     assert "test: 2024-03-21 to 2024-04-09, 20 rows, 10 windows" in text
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.measures import PIT_BINS, Interval, block_bootstrap, optimal_block, pit_bins
+from chandler.measures import PIT_BINS, Interval, pit_bins, share_interval
 
 Array = NDArray[np.float64]
 HALF = 0.5
@@ -55,10 +55,7 @@ def fit_by_forecast(scores: pd.DataFrame) -> pd.DataFrame:
 def coverage_of(rows: pd.DataFrame, level: float, shared: int) -> Interval:
     """What the band of a level covered: the mean over origins that have it and its 95% block bootstrap interval. `rows` of
     `fit_by_forecast` with their origins, in order of time; `shared`: neighbouring origins with bars in common."""
-    by_origin = rows.groupby("origin")[inside_column(level)].mean().dropna().to_numpy()
-    found = block_bootstrap(by_origin, max(float(shared), optimal_block(by_origin)))
-    low, high = np.clip([found.low, found.high], 0, 1).tolist()
-    return Interval(low, high, found.mean)
+    return share_interval(rows.groupby("origin")[inside_column(level)].mean().dropna(), shared)
 
 
 def coverage_so_far(rows: pd.DataFrame) -> dict[float, Array]:

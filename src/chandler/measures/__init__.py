@@ -2,16 +2,13 @@
 
 `point`, `distribution`, `volatility` and `correlation` judge forecasts against what came true; `ensemble` says what paths
 mean without a truth; `bootstrap` and `significance` say whether a difference is chance; `conformal` and
-`adaptive_conformal` correct bands; `pool` mixes distributions. `DIRECTION` says which way a measure is better.
+`adaptive_conformal` correct bands; `pool` mixes distributions. `RISING` names the measures that are no losses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
-
 from chandler.measures.adaptive_conformal import AdaptiveBands, adaptive_bands
-from chandler.measures.bootstrap import Interval, block_bootstrap, optimal_block
+from chandler.measures.bootstrap import Interval, block_bootstrap, optimal_block, share_interval
 from chandler.measures.conformal import ConformalBands, quantile_levels
 from chandler.measures.correlation import Kind, cross_section, ic, rank_correlation, rank_ic, ranks
 from chandler.measures.distribution import PIT_BINS, band, crps, inside, pinball, pit, pit_bins
@@ -28,22 +25,13 @@ from chandler.measures.significance import (
 )
 from chandler.measures.volatility import qlike, r2, realised_variance, variance_mae
 
-DIRECTION: Mapping[str, Literal["lower", "higher"]] = {
-    "mse": "lower",
-    "mse_s1": "lower",
-    "nll": "lower",
-    "nll_s1": "lower",
-    "nll_s2": "lower",
-    "nll_horizon": "lower",
-    "crps": "lower",
-    "rank_ic": "higher",
-}
-"""Which way a measure is better; one that is not listed is a loss."""
+RISING = ("rank_ic",)
+"""Measures that are to rise; every other one is a loss."""
 
 
 def higher_is_better(measure: str | None) -> bool:
     """Whether a measure is to rise; one that is not known is not."""
-    return measure is not None and DIRECTION.get(measure) == "higher"
+    return measure in RISING
 
 
 def is_better(measure: str, score: float, than: float) -> bool:
@@ -59,8 +47,8 @@ def gain(measure: str, start: float, best: float) -> str:
 
 
 __all__ = [
-    "DIRECTION",
     "PIT_BINS",
+    "RISING",
     "AdaptiveBands",
     "Comparison",
     "ConformalBands",
@@ -104,6 +92,7 @@ __all__ = [
     "returns",
     "scaled",
     "share_above",
+    "share_interval",
     "spread",
     "variance_mae",
 ]

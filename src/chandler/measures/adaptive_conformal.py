@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from chandler.errors import ConfigError, DataError
 from chandler.measures.conformal import scores
 from chandler.measures.ensemble import band_levels
+from chandler.measures.point import mean_known
 
 Array = NDArray[np.float64]
 GAMMA = 0.02
@@ -30,8 +31,7 @@ class AdaptiveBands:
 
     def coverage(self, first: int = 0) -> float:
         """Share of the truths inside, the mean over the origins from `first` on that have one."""
-        known = self.missed[first:][~np.isnan(self.missed[first:])]
-        return 1 - float(known.mean()) if len(known) else float("nan")
+        return 1 - mean_known(self.missed[first:])
 
 
 def adaptive_bands(

@@ -77,6 +77,17 @@ def block_bootstrap(
     return Interval(low, high, mean)
 
 
+def share_interval(shares: ArrayLike, overlap: int) -> Interval:
+    """Mean of shares (T,) in order of time and its 95% `block_bootstrap` interval, within 0 and 1.
+
+    Args:
+        overlap: how many neighbours have bars in common, which blocks are at least as long as.
+    """
+    found = block_bootstrap(shares, max(float(overlap), optimal_block(shares)))
+    low, high = np.clip([found.low, found.high], 0, 1).tolist()
+    return Interval(low, high, found.mean)
+
+
 def optimal_block(series: ArrayLike) -> float:
     """Mean block length that suits the stationary bootstrap of the mean of a series (T,), from 1 to its longest.
 

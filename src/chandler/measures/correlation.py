@@ -1,6 +1,6 @@
 """Information coefficients: does the forecast order things as they came to be?
 
-NaN policy as in `metrics`: pairs whose truth is NaN are left out, a forecast that is not finite is an error; constant
+NaN policy as in `point`: pairs whose truth is NaN are left out, a forecast that is not finite is an error; constant
 input, on either side, has no correlation and gives NaN, and so do fewer than 2 pairs.
 """
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chandler.errors import DataError
+from chandler.measures.pool import spread
 
 Array = NDArray[np.float64]
 PIT_BINS = 10
@@ -35,10 +36,7 @@ def crps(paths: ArrayLike, truth: ArrayLike) -> Array:
     miss = np.abs(sampled - came[..., None, :]).mean(axis=-2)
     if count == 1:
         return np.asarray(miss, np.float64)
-    # sum over i < j of (x_(j) - x_(i)) gives each sorted value the weight 2 i - P - 1, i from 1.
-    weights = 2.0 * np.arange(1, count + 1) - count - 1
-    spread = (weights[:, None] * np.sort(sampled, axis=-2)).sum(axis=-2) / (count * (count - 1))
-    return np.asarray(miss - spread, np.float64)
+    return np.asarray(miss - spread(sampled) / 2, np.float64)
 
 
 def pinball(quantile: ArrayLike, truth: ArrayLike, level: float) -> Array:
@@ -81,8 +79,8 @@ def pit(paths: ArrayLike, truth: ArrayLike, *, seed: int = 0) -> Array:
     sampled, came = _ensemble(paths, truth)
     below, equal = (sampled < came).sum(axis=0), (sampled == came).sum(axis=0)
     # One uniform number over the (equal + 1) ranks that a tie allows is the draw of the rank and of u together.
-    spread = np.random.default_rng(seed).random(len(came)) * (equal + 1)
-    return np.where(np.isnan(came), np.nan, (below + spread) / (len(sampled) + 1))
+    drawn = np.random.default_rng(seed).random(len(came)) * (equal + 1)
+    return np.where(np.isnan(came), np.nan, (below + drawn) / (len(sampled) + 1))
 
 
 def pit_bins(values: ArrayLike) -> NDArray[np.int64]:

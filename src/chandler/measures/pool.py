@@ -19,10 +19,11 @@ Array = NDArray[np.float64]
 
 
 def spread(sample: Array) -> Array:
-    """E|X - X'| of a sample (P, H), P >= 2: (H,). Over pairs of different draws, so that it is not biased by their number."""
-    n = len(sample)
-    ranks = 2 * np.arange(n) - n + 1
-    found: Array = 2 * (np.sort(sample, axis=0) * ranks[:, None]).sum(axis=0) / (n * (n - 1))
+    """E|X - X'| of samples (..., P, H), P >= 2: (..., H). Over pairs of different draws, so that it is not biased by their number."""
+    n = sample.shape[-2]
+    # sum over i < j of (x_(j) - x_(i)) gives each sorted value the weight 2 i - n + 1, i from 0.
+    weights = 2 * np.arange(n) - n + 1
+    found: Array = 2 * (np.sort(sample, axis=-2) * weights[:, None]).sum(axis=-2) / (n * (n - 1))
     return found
 
 

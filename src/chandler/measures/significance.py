@@ -17,17 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from chandler.errors import ConfigError, DataError
 from chandler.measures.bootstrap import block_bootstrap, optimal_block, without_gaps
 
-__all__ = [
-    "DM",
-    "Comparison",
-    "Estimate",
-    "block_bootstrap",
-    "compare",
-    "diebold_mariano",
-    "group_difference",
-    "newey_west_t",
-]
-
 Array = NDArray[np.float64]
 Verdict = Literal["better", "worse", "no difference shown", "too few origins"]
 LEAST_ORIGINS = 10
@@ -143,7 +132,7 @@ def diebold_mariano(loss_a: ArrayLike, loss_b: ArrayLike, horizon: int) -> DM:
     if n and not values.any():
         return DM(0.0, 0.0, 1.0, n)
     nothing = DM(mean, float("nan"), float("nan"), n)
-    if n <= max(horizon, 1) or np.ptp(values) == 0:
+    if n <= horizon or np.ptp(values) == 0:
         return nothing
     variance = _long_run(values, horizon - 1, bartlett=False)
     if not variance > 0:

@@ -19,8 +19,8 @@ from chandler.reports.render import (
     Chart,
     Pairs,
     ToldVerdict,
-    change,
     decimal,
+    excess,
     percent,
     sentence,
     sentences,
@@ -118,8 +118,8 @@ def backtest_verdict(folder: Path) -> ToldVerdict:
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     rows = {
         name: {
-            "Return": _excess(one["annual_return"]),
-            "Above benchmark": _excess(one["annual_excess"]),
+            "Return": excess(one["annual_return"]),
+            "Above benchmark": excess(one["annual_excess"]),
             "Volatility": percent(one["annual_volatility"], 1),
             "Info. ratio": decimal(one["information_ratio"]),
             "Deepest fall": percent(0 - one["max_drawdown"], 1),
@@ -130,10 +130,6 @@ def backtest_verdict(folder: Path) -> ToldVerdict:
     }
     table = pd.DataFrame.from_dict(rows, orient="index")
     return ToldVerdict(headline(summary), verdict_lines(summary), table, "A year, except turnover (a bar) and trades.")
-
-
-def _excess(share: float | None) -> str:
-    return change(None if share is None else 100 * share)
 
 
 def headline(summary: Mapping[str, Any]) -> str:

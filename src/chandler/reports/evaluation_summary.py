@@ -54,24 +54,6 @@ class Bands:
     """Whether the calibration was fitted on bars of this very period."""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the verdict of an evaluation speaks of."""
-
-    several: bool
-    marked: Pairs
-    judged: Sequence[ComparisonResult]
-    between: Sequence[tuple[str, str, Sequence[tuple[str, Comparison]]]]
-    """(model, other model, comparisons by the titles of the questions)."""
-    points: Sequence[str]
-    """The baselines, where all that forecast prices are points, so that nothing is said of distributions."""
-    bands: Sequence[Bands]
-    lacking: Sequence[str]
-    """What reading left out within the period."""
-    weight: Mapping[str, int]
-    """Windows, symbols, origins, and how many of these are independent."""
-
-
 def evaluation_text(results: Results) -> str:
     """The headline and a table: losses, the distribution against naive with its interval, what the 90% band covered."""
     lines = [f"Left out within this period when the bars were read: {one}." for one in lacking(results)]
@@ -150,17 +132,17 @@ def headline(results: Results, judged: Sequence[ComparisonResult], called: Mappi
 def verdict_lines(results: Results, judged: Sequence[ComparisonResult]) -> Pairs:
     """(about, sentence) pairs: what was seen before, every question, models against each other, bands, weight."""
     models = results.raw_models
-    verdict = Verdict(
-        several=len(results.models) > 1,
-        marked=marked(results),
-        judged=judged,
-        between=[(other, models[0], _between(results, other, models[0])) for other in models[1:]],
-        points=_points(results),
-        bands=[bands_of(results, model) for model in models if results.spreads(model)],
-        lacking=lacking(results),
-        weight=weight_of(results),
-    )
-    return sentences("evaluation", "lines", verdict)
+    facts = {
+        "several": len(results.models) > 1,
+        "marked": marked(results),
+        "judged": judged,
+        "between": [(other, models[0], _between(results, other, models[0])) for other in models[1:]],
+        "points": _points(results),
+        "bands": [bands_of(results, model) for model in models if results.spreads(model)],
+        "lacking": lacking(results),
+        "weight": weight_of(results),
+    }
+    return sentences("evaluation", "lines", facts)
 
 
 def _points(results: Results) -> list[str]:
@@ -178,11 +160,6 @@ def weight_of(results: Results) -> dict[str, int]:
         "origins": len(np.unique(results.rounds)),
         "independent": results.independent(),
     }
-
-
-def comparison_sentence(one: ComparisonResult) -> str:
-    """Question and answer in one sentence or two."""
-    return sentence("evaluation", "comparison", one)
 
 
 def _between(results: Results, model: str, other: str) -> list[tuple[str, Comparison]]:

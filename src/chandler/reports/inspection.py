@@ -19,7 +19,6 @@ from chandler.data.inspection import (
 )
 from chandler.reports.render import Pairs, render
 
-NAMES = {"train": "training", "val": "validation", "test": "test"}
 NOTES = 30
 VARIED = {"interval": "interval", "sessions": "trades", "calendar": "calendar", "zone": "zone"}
 """Fields of a symbol that get a column where they differ, else are said once: their headings."""
@@ -46,8 +45,6 @@ class InspectionPage:
     lines: Pairs
     """Problems and warnings."""
     counted: str
-    names: Mapping[str, str]
-    """Of the parts, in words."""
     intervals: Sequence[str]
     first: str
     last: str
@@ -80,7 +77,6 @@ def inspection_page(report: InspectReport, source: str = "") -> InspectionPage:
         report=report,
         lines=[*(("Problem", one) for one in report.problems), *(("Warning", one) for one in report.warnings)],
         counted=counted(report),
-        names=NAMES,
         intervals=sorted({one.interval for one in symbols if one.interval}),
         first=min(one.first for one in symbols)[:10],
         last=max(one.last for one in symbols)[:10],

@@ -16,7 +16,7 @@ from chandler.journal import ENOUGH, LEVELS, PAGE, Course, Journal, Record, Reco
 from chandler.measures import PIT_BINS, Comparison
 from chandler.reports.charts import Figure, Line, curve, figure, plain, title
 from chandler.reports.render import Chart, Pairs, change, percent, render, sentence, sentences, shares, terminal_text
-from chandler.reports.score_charts import pit_histogram, style
+from chandler.reports.score_charts import against, pit_histogram, style
 from chandler.text import aligned, count
 
 LISTED = 30
@@ -203,13 +203,7 @@ def difference(record: Record) -> Figure:
         name = _named(course)
         dots = 5 if len(days) <= DOTTED else 0
         traces.append(curve(days, course.crps, style(number), name, hover=f"{name}: %{{y:+.3g}}%<br>%{{x}}", dots=dots))
-    zero = {"zeroline": True, "zerolinecolor": "--ink", "zerolinewidth": 1.4}
-    return figure(
-        traces,
-        x={"type": "date"} | title("origin"),
-        y={"ticksuffix": "%", "rangemode": "tozero"} | zero,
-        showlegend=len(traces) > 1,
-    )
+    return against(traces, {"type": "date"} | title("origin"), showlegend=len(traces) > 1)
 
 
 def coverage(record: Record, level: float) -> Figure:

@@ -125,6 +125,11 @@ def change(percents: float | None) -> str:
     return text if text == "-" else f"{text}%"
 
 
+def excess(share: float | None) -> str:
+    """0.0743 -> +7.4%"""
+    return change(None if share is None else 100 * share)
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """So many digits that matter: 4.88, 0.0538, 1,234."""
     if value is None or not math.isfinite(value):
@@ -153,7 +158,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for one in (change, day, decimal, duration, listed, moment, number, percent, shares, short, signed):
+    for one in (change, day, decimal, duration, excess, listed, moment, number, percent, shares, short, signed):
         made.filters[one.__name__] = one
     made.filters |= {
         "about": lambda what: f"{_NEXT}{what}{_IS}",

@@ -59,13 +59,7 @@ class RunPage:
 
 
 def write_run_report(run_folder: str | Path) -> Path:
-    """Write `report.html` into a run folder, whole or not at all.
-
-    Args:
-        run_folder: what `finetune` wrote. Stages may be missing, off, kept from an earlier run, or unfinished.
-
-    Returns:
-        The path of the page.
+    """Write `report.html` into a run folder, whole or not at all. Stages may be missing, off, kept from an earlier run, or unfinished.
 
     Raises:
         ConfigError: no run folder, or a file in it that cannot be read.

@@ -42,7 +42,7 @@ def by_step(results: Results, models: Sequence[str], naive: str) -> Figure:
         texts = [f"{m:+.1f}%{span}" for m, span in zip(middle, spans, strict=True)]
         said = f"{plain(model)}, step %{{x}}: %{{text}}"
         traces.append(curve(steps, middle, line, plain(model), hover=said, dots=6, text=texts) | {"legendgroup": model})
-    return _against(traces, title("step ahead, bars") | _ticks(steps))
+    return against(traces, title("step ahead, bars") | _ticks(steps))
 
 
 def by_hour(results: Results, models: Sequence[str], naive: str) -> Figure:
@@ -53,7 +53,7 @@ def by_hour(results: Results, models: Sequence[str], naive: str) -> Figure:
         said = f"{plain(model)}, %{{x}} h: %{{y:+.1f}}%"
         shares = (_hourly(results, model) / base - 1) * 100
         traces.append(curve(hours, shares, style(number), plain(model), hover=said, dots=6))
-    return _against(traces, title("hour of the day") | _ticks(hours))
+    return against(traces, title("hour of the day") | _ticks(hours))
 
 
 def by_symbol(shares: Mapping[str, pd.Series]) -> Figure:
@@ -65,7 +65,7 @@ def by_symbol(shares: Mapping[str, pd.Series]) -> Figure:
         trace = curve(range(len(names)), values.reindex(names), line, plain(model), hover=said, dots=6, text=texts)
         traces.append(trace | {"mode": "markers"})
     x = title("symbols, from the best of the first model to its worst")
-    return _against(traces, x | {"showticklabels": False})
+    return against(traces, x | {"showticklabels": False})
 
 
 def pit_shares(pit: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -136,10 +136,10 @@ def example(history: pd.DataFrame, results: Results, window: int, model: str, na
     return made
 
 
-def _against(traces: list[Figure], x: Figure) -> Figure:
+def against(traces: list[Figure], x: Figure, **layout: Any) -> Figure:
     """Axes of a comparison with naive: 0 is naive, below is better."""
     zero = {"zeroline": True, "zerolinecolor": "--ink", "zerolinewidth": 1.4}
-    return figure(traces, x=x, y={"ticksuffix": "%", "rangemode": "tozero"} | zero)
+    return figure(traces, x=x, y={"ticksuffix": "%", "rangemode": "tozero"} | zero, **layout)
 
 
 def _ticks(values: Sequence[int]) -> Figure:

@@ -12,7 +12,7 @@ from typing import Any
 from chandler.errors import ConfigError
 from chandler.measures import higher_is_better
 from chandler.reports.charts import Figure, Line, curve, figure, title
-from chandler.reports.render import Chart, Pairs, number, sentence, sentences, signed, write
+from chandler.reports.render import Chart, Pairs, number, sentence, sentences, signed, terminal_text, write
 from chandler.reports.run import MEASURES
 from chandler.text import aligned
 from chandler.training.runs import RunHistory, read_mapping, short
@@ -77,10 +77,8 @@ def sweep_text(folder: str | Path) -> str:
          number(one.sd, 2), one.behind, number(one.p, 2), one.word]
         for one, found in zip(page.settings, page.book["verdict"]["settings"], strict=True)
     ]  # fmt: skip
-    lines = [f"{about}: {text}" for about, text in page.lines]
-    return "\n".join(
-        [*aligned([head, *rows], left=(*range(len(page.keys) + 1), len(head) - 1)), "", page.headline, *lines]
-    )
+    table = aligned([head, *rows], left=(*range(len(page.keys) + 1), len(head) - 1))
+    return "\n".join([*table, "", terminal_text(page.headline, page.lines)])
 
 
 def sweep_page(folder: Path) -> SweepPage:
@@ -119,22 +117,18 @@ def _rows(book: Mapping[str, Any], keys: Sequence[str]) -> list[SettingRow]:
             {**trial["parameters"], "seed": 0} == {**one["parameters"], "seed": 0} for trial in book["trials"]
         )
         worse = None if against is None else against["difference"] * (-1 if higher_is_better(measure) else 1)
-        if book["incomparable"]:
-            word = "" if one["scores"] else "not finished"
-        elif not one["scores"]:
+        if not one["scores"]:
             word = "not finished"
+        elif book["incomparable"]:
+            word = ""
         elif not place:
             word = "leads"
         elif against["shown"]:
             word = "worse" if worse and worse > 0 else "better"
+        elif against["p"] is not None:
+            word = "cannot be told apart"
         else:
-            word = (
-                "cannot be told apart"
-                if against["p"] is not None
-                else "one seed"
-                if len(one["scores"]) == 1
-                else "no scatter"
-            )
+            word = "one seed" if len(one["scores"]) == 1 else "no scatter"
         rows.append(
             SettingRow(
                 label=_label(one["parameters"]) or "as configured",

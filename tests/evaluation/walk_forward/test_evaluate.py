@@ -26,8 +26,10 @@ from chandler.evaluation.walk_forward.runner import evaluate, read_state
 from chandler.evaluation.walk_forward.settings import EvaluationSettings, load_evaluation, name_models
 from chandler.forecasting.forecaster import Forecaster
 from chandler.measures import adaptive_bands, significance
+from chandler.measures import bootstrap as bootstrap_module
 from chandler.progress import Counter, Progress
 from chandler.reports import evaluation_summary, evaluation_text, write_evaluation_report
+from chandler.reports.render import sentence
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 ASSET = Path(__file__).parents[3] / "src" / "chandler" / "assets" / "bokeh_stocks_1d.csv.gz"
@@ -246,7 +248,7 @@ def test_the_report_says_what_the_scores_say(done: Path) -> None:
     text = words(write_evaluation_report(Results(done)))
     assert evaluation_summary.headline(results, judged) in text
     for one in judged:
-        assert evaluation_summary.comparison_sentence(one) in text
+        assert sentence("evaluation", "comparison", one) in text
     # Random weights: worse than naive, and it says so.
     crps = next(one for one in judged if one.question.loss == "crps")
     ours, theirs = (results.losses(name)["crps"] for name in ("tiny", "bootstrap"))
@@ -274,7 +276,7 @@ def test_a_comparison_is_made_once_for_text_and_page(done: Path, monkeypatch: py
 
     draws: list[bytes] = []
     monkeypatch.setattr(results_module, "compare_origins", counted)
-    for module in (significance, results_module):
+    for module in (significance, bootstrap_module):
         monkeypatch.setattr(module, "block_bootstrap", drawn)
     results = Results(done)
     text = evaluation_text(results)

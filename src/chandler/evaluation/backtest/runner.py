@@ -276,7 +276,7 @@ def _until(panel: Panel, end: str | None) -> Panel:
     """The bars up to a day (whole) or time, in the clock of the panel."""
     zone = None if panel.times.tz is None else str(panel.times.tz)
     last = moment(end, zone, end=True)
-    ticks = panel.times.asi8 if panel.times.unit == "ns" else panel.times.as_unit("ns").asi8
+    ticks = panel.times.as_unit("ns").asi8
     found = panel if last is None else panel.until(int(np.searchsorted(ticks, last, side="right")))
     if len(found) < 2:
         raise DataError(

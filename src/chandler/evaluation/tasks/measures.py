@@ -67,7 +67,7 @@ def _price(results: Results, name: str) -> tuple[str, ...]:
     # Mean over the prices whose path has an order: a flat one (the last close) has no correlation.
     linear, ranked = (results.path_correlations(name, kind).mean(axis=1) for kind in ("ic", "rank_ic"))
     found = results.estimate(results.by_round(ranked))
-    return signed(results.by_round(linear).mean()), signed(found.mean), _plain(found.t, 1)
+    return signed(results.by_round(linear).mean()), signed(found.mean), _plain(found.t)
 
 
 def _return(results: Results, name: str) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ def _return(results: Results, name: str) -> tuple[str, ...]:
     came = results.truth("truth_close")[:, -1] / last - 1
     by_date = results.rank_ic(name)
     return (
-        signed(ic(made, came)), signed(rank_ic(made, came)), signed(by_date.mean), _plain(by_date.t, 1),
+        signed(ic(made, came)), signed(rank_ic(made, came)), signed(by_date.mean), _plain(by_date.t),
     )  # fmt: skip
 
 
@@ -95,5 +95,5 @@ def _volatility(results: Results, name: str) -> tuple[str, ...]:
     return f"{error:.2e}", signed(explained), verdict
 
 
-def _plain(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if np.isfinite(value) else "-"
+def _plain(value: float) -> str:
+    return f"{value:.1f}" if np.isfinite(value) else "-"

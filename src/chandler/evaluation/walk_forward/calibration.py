@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
-from pydantic import ValidationError
 
 from chandler.data import OF_FILES, SourceSettings, is_store, load_clean, note_lines
 from chandler.data.datasets import SplitSettings, split_ranges
@@ -17,7 +15,7 @@ from chandler.data.inspection import findings
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward.contamination import exposure, hand_on
 from chandler.evaluation.walk_forward.forecasters import Calibrations, ModelForecaster, open_model
-from chandler.evaluation.walk_forward.origins import Origins, find_origins
+from chandler.evaluation.walk_forward.origins import Origins, find_origins, rows_between
 from chandler.evaluation.walk_forward.part_store import inputs
 from chandler.evaluation.walk_forward.past import LEAST, LEAST_ORIGINS, PastForecasts
 from chandler.evaluation.walk_forward.settings import AUTO, EvaluationSettings
@@ -85,12 +83,12 @@ def calibrate(
             f"{model} is no run folder, so it has no validation period to calibrate on. Give bars, and a folder for the "
             "model with its calibration: chandler calibrate MODEL --data bars.csv --out FOLDER"
         )
-    bars, split = _data_of(folder, data) if is_run else (_source(data), None)
+    bars, split, window = _run_of(folder, data) if is_run else (_source(data), None, None)
     forecaster = open_model(source, device)
     if out is not None:
         require_apart(Path(out), inputs(bars, [source]))
         forecaster.require_savable(out)
-    trained = _windows_of(folder) if is_run else (forecaster.lookback or forecaster.max_context, 24)
+    trained = window or (forecaster.lookback or forecaster.max_context, 24)
     steps = horizon or trained[1]
     seen = lookback or trained[0]
     if not is_run and lookback is None:  # beyond the context every bar costs a whole window
@@ -139,15 +137,8 @@ def calibrations_along(model: ModelForecaster, origins: Origins, shown: Progress
 
 def _between(origins: Origins, begin: int | None, end: int) -> Origins:
     """Windows whose forecast bars lie in [begin, end), ns, a horizon apart. DataError: none."""
-    store, times = origins.store, np.asarray(origins.store.timestamps)
-    bounds = zip(store.offsets[:-1], store.offsets[1:], strict=True)
-    ranges = [
-        [lo + (0 if begin is None else np.searchsorted(times[lo:hi], begin)), lo + np.searchsorted(times[lo:hi], end)]
-        for lo, hi in bounds
-    ]
-    return find_origins(
-        store, origins.lookback, origins.horizon, stride=origins.horizon, ranges=np.array(ranges, np.int64)
-    )
+    ranges = rows_between(origins.store, begin, end)
+    return find_origins(origins.store, origins.lookback, origins.horizon, stride=origins.horizon, ranges=ranges)
 
 
 def _unknown(origins: Origins, source: str) -> Origins:
@@ -190,39 +181,21 @@ def _source(data: str | Sequence[str] | SourceSettings | None) -> SourceSettings
     return data if isinstance(data, SourceSettings) else SourceSettings.model_validate({"path": data})
 
 
-def _data_of(folder: Path, moved: str | Sequence[str] | SourceSettings | None) -> tuple[SourceSettings, SplitSettings]:
-    """Source and split of a run, from its config.yaml."""
-    raw = _config(folder)
+def _run_of(
+    folder: Path, moved: str | Sequence[str] | SourceSettings | None
+) -> tuple[SourceSettings, SplitSettings, tuple[int, int]]:
+    """Source and split of a run, its lookback and horizon, from its config.yaml."""
     try:
-        split = SplitSettings.model_validate(raw["split"])
+        raw = dict(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["data"])
+        split, window = SplitSettings.model_validate(raw["split"]), (int(raw["lookback"]), int(raw["horizon"]))
         if isinstance(moved, SourceSettings):
-            return moved, split
+            return moved, split, window
         raw |= {} if moved is None else {"path": moved}
         known = {k: v for k, v in raw.items() if k in SourceSettings.model_fields}
         if moved is not None and all(map(is_store, [moved] if isinstance(moved, str) else moved)):
             known = {k: v for k, v in known.items() if k not in OF_FILES}  # the run's files were read so, no store is
-        return SourceSettings.model_validate(known), split
-    except (KeyError, TypeError, ValidationError) as error:
-        raise _no_run(folder, error) from error
-
-
-def _windows_of(folder: Path) -> tuple[int, int]:
-    """Lookback and horizon of a run."""
-    raw = _config(folder)
-    try:
-        return int(raw["lookback"]), int(raw["horizon"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise _no_run(folder, error) from error
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        return dict(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["data"])
+        return SourceSettings.model_validate(known), split, window
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise _no_run(folder, error) from error
-
-
-def _no_run(folder: Path, error: Exception) -> ConfigError:
-    return ConfigError(
-        f"{folder}: a calibration needs a folder that `chandler finetune` wrote, with its config.yaml ({error!r:.200})."
-    )
+        raise ConfigError(
+            f"{folder}: a calibration needs a folder that `chandler finetune` wrote, with its config.yaml ({error!r:.200})."
+        ) from error

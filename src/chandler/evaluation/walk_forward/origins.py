@@ -175,6 +175,15 @@ def find_origins(
     return found if limit is None else found.at_most(limit)
 
 
+def rows_between(store: BarStore, begin: int | None, end: int) -> Ints:
+    """(S, 2) rows [lo, hi) of each symbol's bars in [begin, end), ns; None: from its first bar on."""
+    times, found = np.asarray(store.timestamps), []
+    for lo, hi in zip(store.offsets[:-1], store.offsets[1:], strict=True):
+        first = 0 if begin is None else np.searchsorted(times[lo:hi], begin)
+        found.append((lo + first, lo + np.searchsorted(times[lo:hi], end)))
+    return np.array(found, np.int64)
+
+
 def _candidates(store: BarStore, lookback: int, horizon: int, start: str | None, end: str | None) -> tuple[Ints, Ints]:
     """Symbol number and absolute row of every possible origin, in the order of the store."""
     times = np.asarray(store.timestamps)

@@ -25,18 +25,18 @@ from chandler.measures import (
     Estimate,
     Kind,
     adaptive_bands,
-    block_bootstrap,
+    band_levels,
     cross_section,
     direction,
     ic,
     inside,
     newey_west_t,
-    optimal_block,
     pinball,
     qlike,
     r2,
     rank_ic,
     scaled,
+    share_interval,
 )
 from chandler.measures import compare as compare_origins
 
@@ -236,7 +236,7 @@ class Results:
         found = self.estimate(self.by_round(right) - 0.5)
         return replace(found, mean=found.mean + 0.5)
 
-    def rank_ic(self, model: str, *, kind: Kind = "rank_ic") -> Estimate:
+    def rank_ic(self, model: str) -> Estimate:
         """Across symbols: the forecast of the return at the last step against what came, one value a round."""
         if not self.prices(model):
             return self.estimate(pd.Series([np.nan]))
@@ -245,7 +245,7 @@ class Results:
             "forecast": self.column(model, "mean_return")[:, -1],
             "truth": np.log(self.truth("truth_close")[:, -1] / self.truth("last")[:, -1]),
         })  # fmt: skip
-        return self.estimate(cross_section(frame, "round", "forecast", "truth", kind=kind))
+        return self.estimate(cross_section(frame, "round", "forecast", "truth", kind="rank_ic"))
 
     def path_ic(self, model: str) -> Estimate:
         """Along the path: the mean path's rank correlation with the true one, over open, high, low and close."""
@@ -264,18 +264,16 @@ class Results:
 
     def band(self, model: str, level: float) -> tuple[Array, Array]:
         """(W, H) lower and upper edges, in price units."""
-        names = [quantile_name(round(0.5 + sign * level / 2, 6)) for sign in (-1, 1)]
-        return self.column(model, names[0]), self.column(model, names[1])
+        low, high = map(quantile_name, band_levels(level))
+        return self.column(model, low), self.column(model, high)
 
     @_kept
     def coverage(self, model: str, level: float) -> tuple[float, float, float]:
         """Share of true closes inside, edges included, and its 95% block bootstrap interval over the rounds, within 0 and
         1; NaN edges with one round."""
         held = inside(*self.band(model, level), self.truth("truth_close"))
-        by_round = self.by_round(held.mean(1)).to_numpy()
-        found = block_bootstrap(by_round, max(float(self.overlap), optimal_block(by_round)))
-        low, high = np.clip([found.low, found.high], 0, 1).tolist()
-        return float(found.mean), low, high
+        found = share_interval(self.by_round(held.mean(1)), self.overlap)
+        return found.mean, found.low, found.high
 
     @_kept
     def adaptive_coverage(self, model: str, level: float) -> tuple[float, float]:

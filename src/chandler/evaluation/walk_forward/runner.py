@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from chandler.atomic import write_text
 from chandler.data import load_clean, note_lines
@@ -209,7 +208,7 @@ def _calibrate(model: ModelForecaster, folder: Path, origins: Origins, shown: Pr
     write_text(path, json.dumps({**fitted, "calibrations": model.calibrations.to_list()}, indent=1))
 
 
-def _examples(origins: Origins, seed: int, count: int = 6, rows: int = 45) -> pa.Table:
+def _examples(origins: Origins, seed: int, count: int = 6, rows: int = 45) -> pd.DataFrame:
     """The last rows of history of some windows drawn at random, before anything is known of any forecast."""
     drawn = np.random.default_rng(seed).choice(len(origins), min(count, len(origins)), replace=False)
     frames = []
@@ -217,7 +216,7 @@ def _examples(origins: Origins, seed: int, count: int = 6, rows: int = 45) -> pa
         frame = origins.bars(int(window))[0].tail(rows).to_frame().reset_index()
         frame["timestamp"] = naive_times(pd.DatetimeIndex(frame["timestamp"]))
         frames.append(frame.assign(window=int(window), symbol=origins.symbol(int(window))))
-    return pa.Table.from_pandas(pd.concat(frames, ignore_index=True), preserve_index=False)
+    return pd.concat(frames, ignore_index=True)
 
 
 def _state(settings: EvaluationSettings, origins: Origins, begin: str | None) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class StageResult:
     """How a stage went."""
 
     measure: str
-    """The validation measure that chose the checkpoint; `measures.DIRECTION` says which way is better."""
+    """The validation measure that chose the checkpoint; `measures.RISING` says which way is better."""
     start: float
     """Its value for the starting weights, at step 0."""
     best: float
