@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from chandler.atomic import atomic_file
+from chandler.checkpoint import EXPOSURE_NAME
 from chandler.data import note_lines
 from chandler.errors import CheckpointError, ConfigError
 from chandler.forecasting import SIGNAL, Forecaster, SignalHead
@@ -152,7 +153,7 @@ def _finetune(
             outcome = _run_stage(stage, context, folder, progress)
             summary["stages"][stage.name] = outcome
             if accelerator.is_main_process:
-                with runs.writing(folder / stage.name / runs.RECORD):
+                with runs.writing(folder / stage.name / EXPOSURE_NAME):
                     _record(folder / stage.name, stage, runs.known_of(summary["data"]), pasts, outcome)
                 with runs.writing(folder / "summary.json"):
                     runs.write_json(folder / "summary.json", summary)
@@ -380,7 +381,7 @@ def _record(
     checkpoint: Path, stage: _StageStart, own: Known, pasts: Mapping[str, Known], outcome: Mapping[str, Any]
 ) -> None:
     """What a stage's result knows, beside its weights."""
-    if stage.past is None or ((checkpoint / runs.RECORD).is_file() and outcome.get("reused")):
+    if stage.past is None or ((checkpoint / EXPOSURE_NAME).is_file() and outcome.get("reused")):
         return
     knows = stage.past if outcome.get("reused") or not stage.settings.enabled else stage.past | own
     # A predictor has learned the tokens of its tokenizer.
