@@ -133,7 +133,7 @@ def fit_signal(
     known: Known | None = None,
     force: bool = False,
     progress: Progress | None = None,
-    between: Callable[[], None] | None = None,
+    between: Callable[[], None] = lambda: None,
 ) -> SignalResult:
     """Train a signal head on the frozen models of a forecaster, and test it.
 
@@ -166,8 +166,7 @@ def fit_signal(
         for number in range(settings.seeds):
             members.append(fit_member(task, z, settings.seed + number))
             report(1)
-            if between is not None:
-                between()
+            between()
     tensors = {name: np.stack([one.tensors[name] for one in members]) for name in members[0].tensors}
     tensors |= {"mean": mean.astype(np.float32), "std": std.astype(np.float32)}
     head = SignalHead(tensors, plan.horizon, lookback, model_hash(forecaster))
@@ -192,7 +191,7 @@ def fit_signal(
 
 
 def _states(
-    forecaster: Forecaster, store: BarStore, plan: SignalPlan, shown: Progress, between: Callable[[], None] | None
+    forecaster: Forecaster, store: BarStore, plan: SignalPlan, shown: Progress, between: Callable[[], None]
 ) -> NDArray[np.float32]:
     """The hidden states (W, d) of all windows."""
     rows = plan.samples.rows
@@ -207,8 +206,7 @@ def _states(
                 store, some, plan.lookback, plan.settings.memory_budget
             )
             report(len(some))
-            if between is not None:
-                between()
+            between()
     return states
 
 
@@ -334,7 +332,7 @@ def _path_means(
     tested: Samples,
     plan: SignalPlan,
     shown: Progress,
-    between: Callable[[], None] | None,
+    between: Callable[[], None],
 ) -> Array | None:
     """(W,) the mean return of forecast paths at the horizon, on a few dates evenly spaced; NaN elsewhere."""
     dates, settings, lookback = np.unique(tested.dates), plan.settings, plan.lookback
@@ -355,8 +353,7 @@ def _path_means(
                 begin = one.paths[:, delay - 1, CLOSE].mean() if delay else one.history.values[-1, CLOSE]
                 made[window] = float(one.paths[:, -1, CLOSE].mean() / begin - 1)
             report(len(windows))
-            if between is not None:
-                between()
+            between()
     return made
 
 
