@@ -84,7 +84,7 @@ def finetune(
         # Dropout seeds torch's global generator; the caller gets its own state back.
         seeded = [accelerator.device] if accelerator.device.type == "cuda" else []
         with torch.random.fork_rng(seeded), engine.stop_on_signal() as stop, engine.report_lost_processes(accelerator):
-            run = _finetune(settings, accelerator, shown, stop, overwrite, resume, force)
+            run = _finetune(settings, accelerator, shown, stop, overwrite, resume and not overwrite, force)
     finally:
         shown.close()
     return run
@@ -104,7 +104,7 @@ def _finetune(
     runs.require_folder(folder, settings, overwrite=overwrite, resume=resume, force=force)
     data, home = place_on_device(load_sources(settings), settings.data.device, accelerator.device)
     described = data.describe()
-    if resume and not overwrite:
+    if resume:
         require_same_bars(folder, described, force=force)
     # Every rank reads what an earlier run finished, and opens what it starts from, before rank 0 writes anything new.
     stages = _open_stages(settings, folder, overwrite=overwrite, resume=resume)
@@ -115,7 +115,7 @@ def _finetune(
         seen = signal_lookback(wanted, settings.data.lookback, settings.context())
         plan_signal(data.train.main.store, wanted, seen, force=True)
     idle: list[str] = []
-    if resume and not overwrite:
+    if resume:
         require_same_start(folder, settings, {stage.name: stage.identity.get("weights") for stage in stages})
         require_steps(folder, settings, data, accelerator.num_processes)
         idle = without_effect(folder, settings, [stage.name for stage in stages if stage.kept])
@@ -202,7 +202,7 @@ def _open_stages(settings: Settings, folder: Path, *, overwrite: bool, resume: b
     """
     summary = {} if overwrite else Run(folder).summary
     # Of a run that goes on: what it wrote down at first.
-    written = (summary.get("starts") or runs.read_mapping(folder / runs.STARTS)) if resume and not overwrite else {}
+    written = (summary.get("starts") or runs.read_mapping(folder / runs.STARTS)) if resume else {}
     found: list[_StageStart] = []
     for number, (name, stage) in enumerate(settings.stages()):
         earlier, seed = summary.get("stages", {}).get(name), derive_seed(settings.seed, number)

@@ -17,7 +17,7 @@ from chandler.nn import Kronos
 from chandler.progress import Report
 from chandler.text import shortened
 from chandler.training.datasets import RunData, TrainingSet, to_device
-from chandler.training.engine.distributed import gathered, sum_over_ranks
+from chandler.training.engine.distributed import sum_over_ranks
 from chandler.training.engine.forecast_validation import ForecastScorer, aggregate_scores
 from chandler.training.engine.stages import Stage
 
@@ -73,6 +73,8 @@ class Evaluator:
 
         All ranks take part, each with windows of its own.
         """
+        from accelerate.utils import gather_object
+
         if not weights_finite(self.stage.model):
             return "because weights of the model are no longer finite"
         bad = []
@@ -82,7 +84,7 @@ class Evaluator:
                 measures = self.stage.validation(to_device(windows, one, no_draws, self.accelerator.device))
                 if not all(math.isfinite(float(value)) for value in measures.values()):
                     bad.append(int(index))
-        bad, every = gathered(self.accelerator, bad), gathered(self.accelerator, [int(i) for i in indices])
+        bad, every = gather_object(bad), gather_object([int(i) for i in indices])
         named = [f"{symbol} {first} .. {last}" for symbol, first, last in map(windows.describe, bad or every)]
         which = "in windows" if bad else "with windows (each by itself is finite)"
         return f"{which} {shortened(named, 3)}"
