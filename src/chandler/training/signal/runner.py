@@ -172,7 +172,7 @@ def fit_signal(
     head = SignalHead(tensors, plan.horizon, lookback, model_hash(forecaster))
     tested, later = samples.take(parts["test"]), states[parts["test"]]
     paths = _path_means(forecaster, store, tested, plan, shown, between)
-    found, told = _Judge(tested, plan).table(head, later, paths)
+    found, told = _judged(tested, plan, head, later, paths)
     notes = [*plan.notes, _choices(members)]
     about = {
         "chandler": __version__,
@@ -210,45 +210,39 @@ def _states(
     return states
 
 
-@dataclass(frozen=True, eq=False)
-class _Judge:
-    """The test period, and how coefficients of it are tested."""
+def _judged(
+    tested: Samples, plan: SignalPlan, head: SignalHead, states: NDArray[np.float32], paths: Array | None
+) -> tuple[list[Score], str]:
+    """All scores of the windows of the test, and the verdict."""
 
-    samples: Samples
-    plan: SignalPlan
+    def series(scores: Array, samples: Samples = tested) -> pd.Series:
+        return ic_series(scores, samples, plan.across, plan.settings.least)
 
-    def series(self, scores: Array, chosen: Mask | None = None) -> pd.Series:
-        """The coefficients by date of scores of all windows, or of the chosen."""
-        samples = self.samples if chosen is None else self.samples.take(chosen)
-        return ic_series(scores, samples, self.plan.across, self.plan.settings.least)
-
-    def table(self, head: SignalHead, states: Any, paths: Array | None) -> tuple[list[Score], str]:
-        """All scores, and the verdict."""
-        each, samples, s, overlap = head.members(states), self.samples, self.plan.settings, self.plan.overlap
-        own = self.series(each.mean(axis=0))
-        momentum, reversal = (min(bars, self.plan.lookback - 1) for bars in (s.momentum, s.reversal))
-        past = {
-            f"momentum ({count(momentum, 'bar')})": samples.momentum,
-            f"reversal ({count(reversal, 'bar')})": samples.reversal,
-        }
-        if self.plan.across:  # along time the returns are in units of it
-            past["low volatility"] = -samples.volatility
-        first = score(HEAD, own, overlap)
-        seeds = [score(f"  seed {s.seed + k}", self.series(one), overlap) for k, one in enumerate(each)]
-        found = [first, *(seeds if len(seeds) > 1 else ())]
-        if self.plan.across:
-            left = beyond(each.mean(axis=0), list(past.values()), samples)
-            found.append(score(BEYOND, self.series(left), overlap))
-        simple = {name: self.series(one) for name, one in past.items()}
-        others = [score(name, one, overlap) for name, one in simple.items()]
-        best = max(others, key=lambda one: one.mean)
-        better = score("", own - simple[best.name], overlap)
-        found += others
-        if paths is not None:
-            known = np.isfinite(paths)
-            made = score(f"path mean ({s.paths} paths)", self.series(paths[known], known), overlap)
-            found += [made, score("  signal head, same dates", own[own.index.isin(samples.dates[known])], overlap)]
-        return found, verdict(first, seeds, others, better)
+    each, s, overlap = head.members(states), plan.settings, plan.overlap
+    own = series(each.mean(axis=0))
+    momentum, reversal = (min(bars, plan.lookback - 1) for bars in (s.momentum, s.reversal))
+    past = {
+        f"momentum ({count(momentum, 'bar')})": tested.momentum,
+        f"reversal ({count(reversal, 'bar')})": tested.reversal,
+    }
+    if plan.across:  # along time the returns are in units of it
+        past["low volatility"] = -tested.volatility
+    first = score(HEAD, own, overlap)
+    seeds = [score(f"  seed {s.seed + k}", series(one), overlap) for k, one in enumerate(each)]
+    found = [first, *(seeds if len(seeds) > 1 else ())]
+    if plan.across:
+        left = beyond(each.mean(axis=0), list(past.values()), tested)
+        found.append(score(BEYOND, series(left), overlap))
+    simple = {name: series(one) for name, one in past.items()}
+    others = [score(name, one, overlap) for name, one in simple.items()]
+    best = max(others, key=lambda one: one.mean)
+    better = score("", own - simple[best.name], overlap)
+    found += others
+    if paths is not None:
+        known = np.isfinite(paths)
+        made = score(f"path mean ({s.paths} paths)", series(paths[known], tested.take(known)), overlap)
+        found += [made, score("  signal head, same dates", own[own.index.isin(tested.dates[known])], overlap)]
+    return found, verdict(first, seeds, others, better)
 
 
 def _periods(
