@@ -3,7 +3,7 @@ and whether their scores can be compared), `book` (OUT/sweep.json: what became o
 them), `tune` (many at once, by Ray), `verdict` (which differences are more than the scatter of seeds), `runner` (the whole).
 """
 
-from chandler.scale.sweep.book import Trial, read_book
+from chandler.scale.sweep.book import Trial
 from chandler.scale.sweep.runner import sweep
 from chandler.scale.sweep.settings import SweepSettings, load_sweep
 from chandler.scale.sweep.verdict import Verdict, sweep_verdict
@@ -13,7 +13,6 @@ __all__ = [
     "Trial",
     "Verdict",
     "load_sweep",
-    "read_book",
     "sweep",
     "sweep_verdict",
 ]

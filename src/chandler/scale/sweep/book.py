@@ -172,14 +172,6 @@ def describe(trial: Trial, measure: str) -> str:
     return f"{trial.name} {trial.state}{scores}{why}; {given}"
 
 
-def read_book(folder: str | Path) -> dict[str, Any]:
-    """sweep.json of a folder, with `Trial`s. ConfigError: there is none."""
-    found = read_mapping(Path(folder) / BOOK, strict=True)
-    if not found:
-        raise ConfigError(f"{folder}: no sweep ({BOOK} is missing). Give a folder that `chandler sweep` wrote.")
-    return found | {"trials": [Trial(**one) for one in found["trials"]]}
-
-
 def _require_same(folder: Path, plan: Plan, found: Mapping[str, Any]) -> None:
     """ConfigError where the folder holds a sweep of other trials."""
     changed = changed_keys(Settings.model_validate(found["settings"]), plan.settings[0])
