@@ -70,14 +70,6 @@ class Known:
 UNKNOWN = Known(unknown=True)
 
 
-def known(source: str | Path) -> Known:
-    """What the model of a source (a run, a checkpoint's folder, the name of a release, "random") knows.
-
-    Of a run its own splits count, those of replayed bars, and what its starts knew, both as it wrote them down.
-    """
-    return _known(str(source), frozenset())
-
-
 def known_of(data: Any) -> Known:
     """What a run of these bars shows a model: `data` of its summary."""
     return Known(tuple(dict.fromkeys(_splits(data))))
@@ -114,7 +106,13 @@ def write_record(folder: Path, knows: Known) -> None:
     write_text(folder / EXPOSURE_NAME, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
-def _known(source: str, visited: frozenset[str]) -> Known:
+def known(source: str | Path, visited: frozenset[str] = frozenset()) -> Known:
+    """What the model of a source (a run, a checkpoint's folder, the name of a release, "random") knows.
+
+    Of a run its own splits count, those of replayed bars, and what its starts knew, both as it wrote them down. `visited`:
+    the sources whose past this one is in.
+    """
+    source = str(source)
     if source == RANDOM or source in visited:
         return Known()
     folder = bundled_checkpoint(source) or Path(source).expanduser()
@@ -143,7 +141,7 @@ def _known(source: str, visited: frozenset[str]) -> Known:
     # A run that did not write down what its starts knew: as it may still be read where they were.
     settings = read_mapping(home / "config.yaml")
     starts = [(settings.get(stage) or {}).get("start") for stage in STAGES]
-    return reduce(or_, (_known(str(start), visited | {source}) for start in starts if start), own | found)
+    return reduce(or_, (known(start, visited | {source}) for start in starts if start), own | found)
 
 
 def _beside(folder: Path) -> Known:
