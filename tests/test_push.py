@@ -371,7 +371,7 @@ def _other(run: Path) -> Path:
     [
         (lambda run: changed(run / "summary.json", stages={}), r"has not finished \(tokenizer, predictor\)\. Go on .* --resume"),
         (lambda run: (run / "summary.json").unlink(), "has not finished"),
-        (lambda run: (run / "predictor" / "model.safetensors").unlink(), r"predictor has no model\.safetensors"),
+        (lambda run: (run / "predictor" / "model.safetensors").unlink(), r"predictor holds no model\.safetensors"),
         (lambda run: shutil.rmtree(run), "there is no such folder"),
         (lambda run: [shutil.rmtree(run / part) for part in PARTS], "holds no tokenizer/ and no predictor/"),
         (lambda run: shutil.copytree(run / "predictor", run, dirs_exist_ok=True) and [shutil.rmtree(run / p) for p in PARTS],

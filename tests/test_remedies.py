@@ -27,19 +27,7 @@ from tests.shell import chandler
 ROOT = Path(__file__).parents[1]
 DAILY = {"freq": "D", "count": 120}
 SMALLER = ("--set", "data.calendar=24/7", "--set", "data.windows_per_epoch=8")
-FINETUNE = shlex.join(
-    [
-        "finetune",
-        "run.yaml",
-        "--out",
-        "run",
-        *SMALL_RUN,
-        "--set",
-        "data.calendar=24/7",
-        "--set",
-        "data.windows_per_epoch=8",
-    ]
-)
+FINETUNE = shlex.join(["finetune", "run.yaml", "--out", "run", *SMALL_RUN, *SMALLER])
 WINDOWS = "--lookback 8 --horizon 2 --set data.split.train=0.6 --set data.split.val=0.4"
 EVALUATE = "--set lookback=8 --set horizon=4 --set origins=5 --set paths=2 --set baselines=[last_close] --out ev"
 ALONE = "--set random=0 --set momentum=null --set reversal=null --set start=2024-06-20"

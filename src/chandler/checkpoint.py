@@ -31,6 +31,7 @@ from chandler.hub import (
     model_card,
     push,
 )
+from chandler.text import shortened
 
 EXPOSURE_NAME = "exposure.json"
 """Beside them where training wrote it: what these very weights were trained on."""
@@ -223,11 +224,8 @@ def _load(cls: type[Any], folder: Path, source: str) -> Any:
     return model.eval()
 
 
-def _listing(what: str, names: list[str], limit: int = 6) -> str:
-    if not names:
-        return ""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return f"{len(names)} tensors {what}: {', '.join(names[:limit])}{more}"
+def _listing(what: str, names: list[str]) -> str:
+    return f"{len(names)} tensors {what}: {shortened(names, 6)}" if names else ""
 
 
 def _other_config(config: Any, saved: str | None) -> str:

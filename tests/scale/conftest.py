@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,16 @@ import pytest
 
 from chandler import Bars, BarStore, ConfigError
 from chandler.engines import RayEngine, require_ray
+from chandler.scale.sweep import Trial
 
 with suppress(ConfigError):
     require_ray()  # before test modules import it: Ray reads the environment once
+
+
+def read_book(folder: Path) -> dict[str, Any]:
+    """sweep.json of a folder, with `Trial`s."""
+    found = json.loads((folder / "sweep.json").read_text())
+    return found | {"trials": [Trial(**one) for one in found["trials"]]}
 
 
 def universe(symbols: int, rows: int = 60) -> BarStore:

@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from chandler.engines import RayEngine
-from chandler.scale.sweep import SweepSettings, read_book, sweep
+from chandler.scale.sweep import SweepSettings, sweep
+from tests.scale.conftest import read_book
 from tests.training.conftest import tiny_run
 
 pytest.importorskip("ray")

@@ -18,9 +18,10 @@ import pytest
 from chandler.errors import ConfigError, TrainingError
 from chandler.reports import sweep_text, write_report
 from chandler.reports.sweep import _names
-from chandler.scale.sweep import SweepSettings, Trial, read_book, sweep, sweep_verdict
+from chandler.scale.sweep import SweepSettings, Trial, sweep, sweep_verdict
 from chandler.training import finetune
 from chandler.training.settings import Settings, load_settings
+from tests.scale.conftest import read_book
 from tests.shell import chandler
 from tests.training.conftest import tiny_run
 from tests.training.killing import context

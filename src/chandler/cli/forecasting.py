@@ -9,10 +9,9 @@ from typing import Annotated, Literal
 import typer
 from typer import Option
 
-from chandler.cli.options import Data, EngineOptions, SourceOptions, going_on_later, source_of, takes_options, tell
+from chandler.cli.options import Data, EngineOptions, SourceOptions, bars_of, going_on_later, takes_options
 from chandler.cli.remedies import as_typed
 from chandler.errors import ConfigError
-from chandler.places import require_apart
 
 
 @takes_options
@@ -90,10 +89,7 @@ def forecast(
 
     Example: [bold]chandler forecast bars.csv --model runs/mine --horizon 24 --out f.parquet --plot f.png[/bold]
     """
-    from chandler.data import SourceSettings, load_source, note_lines
     from chandler.data.calendars import known_calendar
-    from chandler.data.inspection import findings
-    from chandler.data.reading import opened
     from chandler.engines import RayEngine
     from chandler.forecasting import (
         Forecast,
@@ -134,13 +130,7 @@ def forecast(
     parts = model_parts(model)
     named = parts if len(parts) == 2 else model
     forecaster = Forecaster.from_pretrained(named, device="cpu" if spread else device)
-    settings = SourceSettings(path=source_of(data) or [], **source.given())
-    read = {"DATA": opened(settings.path)}
-    for target in (out, plot, journal):
-        if target is not None:
-            require_apart(target, read)
-    store = load_source(settings, skip_bad=source.skip_bad)
-    tell(note_lines(findings(store), store.skipped))
+    store = bars_of(data, source, out, plot, journal)
     how = ForecastSettings(
         paths, Sampling(temperature, top_k, top_p), lookback, overflow, precision,
         None if memory is None else memory * 1_000_000, calendar, repair, calibrated, anchor,

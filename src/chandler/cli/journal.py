@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 from typer import Argument
 
-from chandler.cli.options import Data, SourceOptions, source_of, takes_options, tell
+from chandler.cli.options import Data, SourceOptions, bars_of, takes_options
 from chandler.cli.remedies import as_typed
-from chandler.places import require_apart
 
 app = typer.Typer(
     name="journal",
@@ -31,18 +30,11 @@ def score(folder: Folder, data: Data, *, source: SourceOptions) -> None:
     Example: [bold]chandler forecast bars.csv --journal kept[/bold], and when the bars have come
     [bold]chandler journal score kept bars.csv[/bold]
     """
-    from chandler.data import SourceSettings, load_source, note_lines
-    from chandler.data.inspection import findings
-    from chandler.data.reading import opened
     from chandler.journal import Journal
 
     journal = Journal(folder)
     journal.require_begun()
-    settings = SourceSettings(path=source_of(data) or [], **source.given())
-    require_apart(folder, {"DATA": opened(settings.path)})
-    store = load_source(settings, skip_bad=source.skip_bad)
-    tell(note_lines(findings(store), store.skipped))
-    told = journal.score(store)
+    told = journal.score(bars_of(data, source, folder))
     lines = [(about, as_typed(text, "journal")) for about, text in told.lines()]
     for about, text in lines:
         typer.echo(f"{about}: {text}")

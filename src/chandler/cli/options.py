@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 from typer import Argument, Option
@@ -17,6 +17,10 @@ from typer import Argument, Option
 from chandler.cli.remedies import as_typed
 from chandler.engines import Engine, Local, RayEngine, require_ray
 from chandler.errors import ConfigError
+from chandler.places import require_apart
+
+if TYPE_CHECKING:
+    from chandler.data import BarStore
 
 Data = Annotated[
     list[str],
@@ -198,6 +202,26 @@ def tell(lines: Sequence[str]) -> None:
     """What a person should know of the bars, beside the result."""
     for line in lines:
         typer.echo(as_typed(line, "prepare"), err=True)
+
+
+def bars_of(data: list[str], source: SourceOptions, *outputs: Path | None) -> BarStore:
+    """The bars of DATA, read as asked; what a person should know of them is told.
+
+    Raises:
+        ConfigError: an output is, or contains, what is read. DataError: it cannot be read.
+    """
+    from chandler.data import SourceSettings, load_source, note_lines
+    from chandler.data.inspection import findings
+    from chandler.data.reading import opened
+
+    settings = SourceSettings(path=source_of(data) or [], **source.given())
+    read = {"DATA": opened(settings.path)}
+    for output in outputs:
+        if output is not None:
+            require_apart(output, read)
+    store = load_source(settings, skip_bad=source.skip_bad)
+    tell(note_lines(findings(store), store.skipped))
+    return store
 
 
 def path_setting(data: list[str] | None) -> list[str]:

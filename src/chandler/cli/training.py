@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from chandler.cli.options import Data, EngineOptions, RunOptions, SourceOptions, source_of, takes_options, tell
+from chandler.cli.options import Data, EngineOptions, RunOptions, SourceOptions, bars_of, takes_options
 from chandler.cli.remedies import as_typed
 from chandler.errors import ConfigError, DataError
 from chandler.places import require_apart
@@ -177,9 +177,6 @@ def signal(
 
     It is traded with [bold]chandler backtest panel.parquet --model runs/mine --set head=runs/mine[/bold]
     """
-    from chandler.data import SourceSettings, load_source, note_lines
-    from chandler.data.inspection import findings
-    from chandler.data.reading import opened
     from chandler.evaluation.walk_forward import exposure, open_model
     from chandler.forecasting import require_place
     from chandler.settings import load
@@ -193,11 +190,8 @@ def signal(
     }  # fmt: skip
     settings = load(SignalSettings, {name: value for name, value in given.items() if value is not None}, where="signal")
     require_place(out, overwrite=overwrite)
-    read = SourceSettings(path=source_of(data) or [], **source.given())
-    require_apart(out / "signal", {"DATA": opened(read.path)})
     forecaster = open_model(model, device)
-    store = load_source(read, skip_bad=source.skip_bad)
-    tell(note_lines(findings(store), store.skipped))
+    store = bars_of(data, source, out / "signal")
     result = fit_signal(forecaster, store, settings, known=exposure(model), force=force)
     place = result.head.save(out)
     typer.echo(result.to_text())

@@ -17,6 +17,8 @@ from functools import cache
 
 import torch
 
+from chandler.devices.placement import first_line
+
 Work = Callable[[], None]
 
 
@@ -70,10 +72,9 @@ def captured(work: Work, device: torch.device, *, warm_ups: int = 3) -> Work:
     try:
         return CAPTURES[device.type](work, device, warm_ups)
     except torch.OutOfMemoryError as error:
-        reason = "there is no memory for it"
-        raise GraphError(reason) from error
+        raise GraphError("there is no memory for it") from error
     except RuntimeError as error:
-        raise GraphError((str(error) or type(error).__name__).splitlines()[0].rstrip(".")) from error
+        raise GraphError(first_line(error)) from error
 
 
 class Pace:

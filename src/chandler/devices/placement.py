@@ -30,12 +30,13 @@ def resolve(device: str | torch.device) -> torch.device:
             raise RuntimeError("it has shapes and no memory")
         tried.item()
     except (RuntimeError, AssertionError, ImportError, TypeError) as error:
-        reason = "torch was built without it" if isinstance(error, NotImplementedError) else _first_line(error)
+        reason = "torch was built without it" if isinstance(error, NotImplementedError) else first_line(error)
         raise ConfigError(f"device {str(device)!r} cannot be used here: {reason}. Try auto or cpu.") from error
     return tried.device
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says first, for a sentence."""
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 
@@ -81,7 +82,7 @@ def bring(device: torch.device, *models: nn.Module) -> None:
             if len(before) == 1 and _devices(model) != before:
                 model.to(next(iter(before)))
             raise ConfigError(
-                f"this {type(model).__name__} cannot be brought to {device}: {_first_line(error)}. Choose another device, "
+                f"this {type(model).__name__} cannot be brought to {device}: {first_line(error)}. Choose another device, "
                 "such as cpu."
             ) from error
 

@@ -4,8 +4,8 @@ Ray, which is imported there alone and only when it is asked for).
 An engine has one method, `spread`: a function that can be imported anywhere, what it is called with, results as they come.
 """
 
-from chandler.engines.cluster import RayEngine, WorkerSetup, prepare_worker, require_ray, sharers
-from chandler.engines.local import Engine, FewerAtATime, Item, Local, Smaller, ran_out_of_memory
+from chandler.engines.cluster import RayEngine, prepare_worker, require_ray, sharers
+from chandler.engines.local import Engine, FewerAtATime, Item, Local
 from chandler.errors import ConfigError
 
 __all__ = [
@@ -14,11 +14,8 @@ __all__ = [
     "Item",
     "Local",
     "RayEngine",
-    "Smaller",
-    "WorkerSetup",
     "engine_of",
     "prepare_worker",
-    "ran_out_of_memory",
     "require_ray",
     "sharers",
 ]

@@ -2,6 +2,6 @@
 (what is uploaded, and whether it may be). Its card is a page of `reports`.
 """
 
-from chandler.publishing.publication import PUBLISHED, Publication, push
+from chandler.publishing.publication import Publication, push
 
-__all__ = ["PUBLISHED", "Publication", "push"]
+__all__ = ["Publication", "push"]

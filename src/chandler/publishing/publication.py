@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from chandler.atomic import atomic_folder
-from chandler.checkpoint import EXPOSURE_NAME, weights_hash
+from chandler.checkpoint import EXPOSURE_NAME, resolve, weights_hash
 from chandler.errors import CheckpointError, ConfigError
 from chandler.evaluation.walk_forward import Results
 from chandler.forecasting import (
@@ -26,6 +26,7 @@ from chandler.forecasting import (
     model_parts,
     usage_text,
 )
+from chandler.forecasting.calibration import NAME as CALIBRATION
 from chandler.hub import CARD_NAME, CONFIG_NAME, NAMES, PushOptions, is_repository
 from chandler.hub import push as push_files
 from chandler.nn import Kronos, KronosTokenizer
@@ -33,17 +34,16 @@ from chandler.places import Layout, require_apart
 from chandler.publishing.record import MADE, training_record
 from chandler.reports import Card, card_text
 from chandler.text import shortened
-from chandler.training.runs import read_mapping
+from chandler.training.runs import STAGES, read_mapping
 
 Models = dict[str, KronosTokenizer | Kronos]
-PARTS = "tokenizer", "predictor"
-USAGE, CALIBRATION = "summary.json", "calibration.json"
-_MODELS = tuple(f"{part}/{name}" for part in PARTS for name in (*NAMES, EXPOSURE_NAME))
+USAGE = "summary.json"
+_MODELS = tuple(f"{part}/{name}" for part in STAGES for name in (*NAMES, EXPOSURE_NAME))
 PUBLISHED = Layout(
     "a published model", (CARD_NAME, TRAINING_NAME, USAGE, CALIBRATION, *_MODELS, *SIGNAL.files), {TRAINING_NAME: MADE}
 )
 """All that is ever written into a repository, and all that is ever removed from one."""
-_SIDE = (CALIBRATION, *SIGNAL.files, *(f"{part}/{EXPOSURE_NAME}" for part in PARTS))
+_SIDE = (CALIBRATION, *SIGNAL.files, *(f"{part}/{EXPOSURE_NAME}" for part in STAGES))
 """What would be taken for the new models' own if it stayed beside them."""
 
 
@@ -94,7 +94,7 @@ class Publication:
         usage: Mapping[str, Any] = {}
         calibration = None
         if len(parts) == 2:
-            pair = load_models(folder or [parts[part] for part in PARTS])
+            pair = load_models(folder or [parts[part] for part in STAGES])
             base_model = base_model or pair.base_model
             models, usage = {"tokenizer": pair.tokenizer, "predictor": pair.predictor}, pair.settings
             files[USAGE] = usage_text(replace(pair, base_model=base_model)).encode()
@@ -210,28 +210,19 @@ def _places(run: str) -> tuple[Path | None, dict[str, Path]]:
     """The folder that models lie in together, if they do, and that of each."""
     folder, pair = Path(run).expanduser(), model_parts(run)
     if len(pair) == 2:
-        found = {part: Path(one).expanduser() for part, one in zip(PARTS, pair, strict=True)}
+        found = {part: Path(one).expanduser() for part, one in zip(STAGES, pair, strict=True)}
         for part, place in found.items():
             if not place.is_dir():
                 raise CheckpointError(f"{place}: there is no such folder ({part} of TOKENIZER+PREDICTOR).")
-        return None, {part: _checkpoint(place, part) for part, place in found.items()}
+        return None, {part: resolve(place, part) for part, place in found.items()}
     if not folder.is_dir():
         raise CheckpointError(f"{run}: there is no such folder. Give a run folder, or TOKENIZER+PREDICTOR.")
-    parts = {part: folder / part for part in PARTS if (folder / part / CONFIG_NAME).is_file()}
+    parts = {part: folder / part for part in STAGES if (folder / part / CONFIG_NAME).is_file()}
     if not parts:
         one = "is one checkpoint: give the folder above it, or TOKENIZER+PREDICTOR"
         none = "holds no tokenizer/ and no predictor/: a run has them once a stage has finished"
         raise CheckpointError(f"{folder} {one if (folder / CONFIG_NAME).is_file() else none}.")
-    return folder, {part: _checkpoint(place, part) for part, place in parts.items()}
-
-
-def _checkpoint(folder: Path, part: str) -> Path:
-    """The folder that has the files of a checkpoint: itself, or that of a run's part."""
-    found = folder if (folder / CONFIG_NAME).is_file() else folder / part
-    absent = [name for name in NAMES if not (found / name).is_file()]
-    if absent:
-        raise CheckpointError(f"{found} has no {' and no '.join(absent)}: it is no {part}.")
-    return found
+    return folder, {part: resolve(place, part) for part, place in parts.items()}
 
 
 def _evaluation(folder: str | Path, models: Models) -> tuple[Results, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chandler.atomic import write_text
-from chandler.engines import RayEngine, WorkerSetup, prepare_worker
+from chandler.engines import RayEngine, prepare_worker
 from chandler.errors import ChandlerError, ConfigError, TrainingError
 from chandler.places import Layout
 from chandler.progress import Progress, plain_console
@@ -120,8 +120,7 @@ def _loop(how: dict[str, Any]) -> None:
     from chandler.training import finetune as train
     from chandler.training.logging import RunProgress
 
-    setup: WorkerSetup = how["setup"]
-    prepare_worker(setup)
+    prepare_worker(how["setup"])
     if not Path(how["folder"]).is_dir():
         raise ConfigError(f"{how['folder']}: a worker does not see this folder. Start in one that all nodes share.")
     os.chdir(how["folder"])  # Ray starts its workers elsewhere, and paths are relative to here

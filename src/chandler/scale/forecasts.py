@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from chandler.forecasting import (
     SUGGESTED,
     Forecaster,
     ForecastSettings,
-    Sampling,
     TableRow,
     forecasts_to_frame,
     model_hash,
@@ -83,11 +82,11 @@ def forecast_parts(
         raise ConfigError(f"{out}: parts are joined to a Parquet file. Give a name that ends in .parquet.")
     if chunk < 1:
         raise ConfigError(f"chunk={chunk}: give at least one symbol.")
-    needs_utc(dict(zip(store.symbols, store.zones, strict=True)))
+    utc, how = needs_utc(dict(zip(store.symbols, store.zones, strict=True))), settings or ForecastSettings()
     folder = out.with_name(out.name + ".parts")
     source = [str(model)] if isinstance(model, str | Path) else list(map(str, model))
     source = [str(Path(one).expanduser().absolute()) if Path(one).expanduser().exists() else one for one in source]
-    state = _state(source, store, horizon, settings or ForecastSettings(), seed) | {"chunk": chunk}
+    state = _state(source, store, horizon, how, seed) | {"chunk": chunk}
     digest = hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
     _open(folder, state)
     if not (folder / BARS).is_dir():
@@ -96,9 +95,9 @@ def forecast_parts(
     todo = [number for number, path in enumerate(paths) if not path.is_file()]
     sizes = [min(chunk, len(store) - number * chunk) for number in todo]
     with shown.track("Forecasting", len(store), len(store) - sum(sizes), "symbols") as report:
-        common = (folder, digest, device, settings.memory_budget if settings else None)
+        job = _Job(folder, digest, tuple(source), state["weights"], device, how, horizon, seed, chunk, utc)
         smaller = FewerAtATime(lambda item: _path(folder, item[0]).with_suffix(".now"))
-        for done in engine.spread(forecast_part, [(number, chunk) for number in todo], common, smaller):
+        for done in engine.spread(forecast_part, [(number, chunk) for number in todo], (job,), smaller):
             report(done)
     rows = _join(paths, out, digest)
     FOLDER.clear(folder)
@@ -107,43 +106,16 @@ def forecast_parts(
     return rows
 
 
-def forecast_part(folder: Path, digest: str, device: str, budget: int | None, number: int, batch: int) -> int:
-    """Write part `number` unless it is there, `batch` symbols at a time; of how many symbols it is.
-
-    `budget` is `memory_budget` of the forecast, which changes no number: parts of different ones may be joined.
-    """
-    job = _open_job(folder, digest, device)
-    first = number * job.chunk
-    symbols, path = job.store.symbols[first : first + job.chunk], _path(folder, number)
-    if path.is_file():
-        return len(symbols)
-    how, forecasts = replace(job.settings, memory_budget=budget), []
-    for begin in range(0, len(symbols), batch):
-        names = symbols[begin : begin + batch]
-        if batch == 1:  # whoever is killed now is told by name
-            write_text(path.with_suffix(".now"), names[0])
-        forecasts += job.forecaster.forecast_with(
-            how, [job.store[name] for name in names], job.horizon, seed=job.seed,
-            suggest=max(0, SUGGESTED - first - begin), progress=False,
-        )  # fmt: skip
-    frame = forecasts_to_frame(forecasts)
-    if job.utc:
-        frame["timestamp"] = frame["timestamp"].dt.tz_convert("UTC")
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    rows = json.dumps([asdict(TableRow.of(one)) for one in forecasts])
-    own = {_CALENDARS: json.dumps(frame.attrs), _ROWS: rows, _DIGEST: digest}
-    with atomic_file(path) as scratch:
-        pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **own}), scratch)
-    path.with_suffix(".now").unlink(missing_ok=True)
-    return len(symbols)
-
-
 @dataclass(frozen=True)
 class _Job:
-    """What a worker keeps between parts."""
+    """What all parts have in common."""
 
-    store: BarStore
-    forecaster: Forecaster
+    folder: Path
+    digest: str
+    """Of all that decides what is in them: another forecast in the same place is another job."""
+    model: tuple[str, ...]
+    weights: str
+    device: str
     settings: ForecastSettings
     horizon: int
     seed: int
@@ -151,24 +123,47 @@ class _Job:
     utc: bool
 
 
+def forecast_part(job: _Job, number: int, batch: int) -> int:
+    """Write part `number` unless it is there, `batch` symbols at a time; of how many symbols it is."""
+    store, forecaster = _opened(job)
+    first = number * job.chunk
+    symbols, path = store.symbols[first : first + job.chunk], _path(job.folder, number)
+    if path.is_file():
+        return len(symbols)
+    forecasts = []
+    for begin in range(0, len(symbols), batch):
+        names = symbols[begin : begin + batch]
+        if batch == 1:  # whoever is killed now is told by name
+            write_text(path.with_suffix(".now"), names[0])
+        forecasts += forecaster.forecast_with(
+            job.settings, [store[name] for name in names], job.horizon, seed=job.seed,
+            suggest=max(0, SUGGESTED - first - begin), progress=False,
+        )  # fmt: skip
+    frame = forecasts_to_frame(forecasts)
+    if job.utc:
+        frame["timestamp"] = frame["timestamp"].dt.tz_convert("UTC")
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    rows = json.dumps([asdict(TableRow.of(one)) for one in forecasts])
+    own = {_CALENDARS: json.dumps(frame.attrs), _ROWS: rows, _DIGEST: job.digest}
+    with atomic_file(path) as scratch:
+        pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **own}), scratch)
+    path.with_suffix(".now").unlink(missing_ok=True)
+    return len(symbols)
+
+
 @lru_cache(maxsize=1)
-def _open_job(folder: Path, digest: str, device: str) -> _Job:
-    """Once a worker. `digest` is that of the settings: another forecast in the same place is another job."""
-    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    store, forecaster = BarStore.open(folder / BARS), _forecaster(state["model"], device)
-    if model_hash(forecaster) != state["weights"]:
+def _opened(job: _Job) -> tuple[BarStore, Forecaster]:
+    """Bars and models, once a worker."""
+    forecaster = _forecaster(job.model, job.device)
+    if model_hash(forecaster) != job.weights:
         raise ConfigError(
-            f"{'+'.join(state['model'])}: a worker finds other weights there than were found when the forecast began. Give a "
+            f"{'+'.join(job.model)}: a worker finds other weights there than were found when the forecast began. Give a "
             "model that all nodes see alike, in a shared folder or at a revision."
         )
-    how = dict(state["forecast"])
-    how["sampling"] = Sampling(**how["sampling"])
-    utc = needs_utc(dict(zip(store.symbols, store.zones, strict=True)))
-    settings = ForecastSettings(**how)
-    return _Job(store, forecaster, settings, state["horizon"], state["seed"], state["chunk"], utc)
+    return BarStore.open(job.folder / BARS), forecaster
 
 
-def _forecaster(source: list[str], device: str) -> Forecaster:
+def _forecaster(source: Sequence[str], device: str) -> Forecaster:
     return Forecaster.from_pretrained(source if len(source) == 2 else source[0], device=device)
 
 
@@ -187,7 +182,8 @@ def _state(source: list[str], store: BarStore, horizon: int, settings: ForecastS
         "weights": model_hash(made),
         "sees": [made.max_context, made.lookback, made.calendar, made.positions],
         "calibration": None if calibration is None else calibration.to_dict(),
-        "forecast": asdict(settings) | {"memory_budget": None},
+        "forecast": asdict(settings)
+        | {"memory_budget": None},  # it changes no number: parts of different ones may be joined
         "horizon": horizon,
         "seed": seed,
         "bars": digest.hexdigest()[:16],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from chandler.atomic import atomic_file
+from chandler.checkpoint import EXPOSURE_NAME
 from chandler.data import note_lines
 from chandler.errors import CheckpointError, ConfigError
 from chandler.forecasting import SIGNAL, Forecaster, SignalHead
@@ -83,7 +84,7 @@ def finetune(
         # Dropout seeds torch's global generator; the caller gets its own state back.
         seeded = [accelerator.device] if accelerator.device.type == "cuda" else []
         with torch.random.fork_rng(seeded), engine.stop_on_signal() as stop, engine.report_lost_processes(accelerator):
-            run = _finetune(settings, accelerator, shown, stop, overwrite, resume, force)
+            run = _finetune(settings, accelerator, shown, stop, overwrite, resume and not overwrite, force)
     finally:
         shown.close()
     return run
@@ -103,7 +104,7 @@ def _finetune(
     runs.require_folder(folder, settings, overwrite=overwrite, resume=resume, force=force)
     data, home = place_on_device(load_sources(settings), settings.data.device, accelerator.device)
     described = data.describe()
-    if resume and not overwrite:
+    if resume:
         require_same_bars(folder, described, force=force)
     # Every rank reads what an earlier run finished, and opens what it starts from, before rank 0 writes anything new.
     stages = _open_stages(settings, folder, overwrite=overwrite, resume=resume)
@@ -114,7 +115,7 @@ def _finetune(
         seen = signal_lookback(wanted, settings.data.lookback, settings.context())
         plan_signal(data.train.main.store, wanted, seen, force=True)
     idle: list[str] = []
-    if resume and not overwrite:
+    if resume:
         require_same_start(folder, settings, {stage.name: stage.identity.get("weights") for stage in stages})
         require_steps(folder, settings, data, accelerator.num_processes)
         idle = without_effect(folder, settings, [stage.name for stage in stages if stage.kept])
@@ -152,7 +153,7 @@ def _finetune(
             outcome = _run_stage(stage, context, folder, progress)
             summary["stages"][stage.name] = outcome
             if accelerator.is_main_process:
-                with runs.writing(folder / stage.name / runs.RECORD):
+                with runs.writing(folder / stage.name / EXPOSURE_NAME):
                     _record(folder / stage.name, stage, runs.known_of(summary["data"]), pasts, outcome)
                 with runs.writing(folder / "summary.json"):
                     runs.write_json(folder / "summary.json", summary)
@@ -201,7 +202,7 @@ def _open_stages(settings: Settings, folder: Path, *, overwrite: bool, resume: b
     """
     summary = {} if overwrite else Run(folder).summary
     # Of a run that goes on: what it wrote down at first.
-    written = (summary.get("starts") or runs.read_mapping(folder / runs.STARTS)) if resume and not overwrite else {}
+    written = (summary.get("starts") or runs.read_mapping(folder / runs.STARTS)) if resume else {}
     found: list[_StageStart] = []
     for number, (name, stage) in enumerate(settings.stages()):
         earlier, seed = summary.get("stages", {}).get(name), derive_seed(settings.seed, number)
@@ -380,7 +381,7 @@ def _record(
     checkpoint: Path, stage: _StageStart, own: Known, pasts: Mapping[str, Known], outcome: Mapping[str, Any]
 ) -> None:
     """What a stage's result knows, beside its weights."""
-    if stage.past is None or ((checkpoint / runs.RECORD).is_file() and outcome.get("reused")):
+    if stage.past is None or ((checkpoint / EXPOSURE_NAME).is_file() and outcome.get("reused")):
         return
     knows = stage.past if outcome.get("reused") or not stage.settings.enabled else stage.past | own
     # A predictor has learned the tokens of its tokenizer.

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from chandler.checkpoint import EXPOSURE_NAME
 from chandler.data.datasets import PRETRAINING_CUTOFF
 from chandler.data.store import BarStore
 from chandler.errors import DataError
 from chandler.evaluation.walk_forward.origins import Origins
 from chandler.forecasting import model_parts
-from chandler.training.runs import RECORD, Known, known, write_record
+from chandler.training.runs import Known, known, write_record
 
 ContaminationFlag = Literal["", "trained", "validated", "released", "period", "unknown"]
 """What is to be said of an origin, the worst first: its bars trained the model; chose its checkpoint; lie before a
@@ -101,7 +102,7 @@ def hand_on(source: str, folder: Path) -> None:
     """Lay what a model knows beside the weights of its copy in a folder, where no record of theirs came along."""
     known = exposure(source)
     for part in _PARTS:
-        if known.seen and not (folder / part / RECORD).is_file():
+        if known.seen and not (folder / part / EXPOSURE_NAME).is_file():
             write_record(folder / part, known)
 
 
@@ -109,7 +110,7 @@ def not_on_record(exposures: Mapping[str, TrainingExposure]) -> list[str]:
     """A sentence for each model of whose past something is not on record: what it may have seen cannot be told."""
     return [
         f"{name}: {'not all' if one.seen else 'nothing'} that the model was trained on is on record, so it may have seen the "
-        f"bars that are forecast ({RECORD} beside its weights and summary.json of its run would tell)."
+        f"bars that are forecast ({EXPOSURE_NAME} beside its weights and summary.json of its run would tell)."
         for name, one in exposures.items()
         if one.unknown
     ]

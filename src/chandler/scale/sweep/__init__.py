@@ -3,22 +3,16 @@ and whether their scores can be compared), `book` (OUT/sweep.json: what became o
 them), `tune` (many at once, by Ray), `verdict` (which differences are more than the scatter of seeds), `runner` (the whole).
 """
 
-from chandler.scale.sweep.book import BOOK, SWEEP, Trial, read_book
+from chandler.scale.sweep.book import Trial
 from chandler.scale.sweep.runner import sweep
 from chandler.scale.sweep.settings import SweepSettings, load_sweep
-from chandler.scale.sweep.verdict import Difference, Setting, Verdict, sweep_table, sweep_verdict
+from chandler.scale.sweep.verdict import Verdict, sweep_verdict
 
 __all__ = [
-    "BOOK",
-    "SWEEP",
-    "Difference",
-    "Setting",
     "SweepSettings",
     "Trial",
     "Verdict",
     "load_sweep",
-    "read_book",
     "sweep",
-    "sweep_table",
     "sweep_verdict",
 ]

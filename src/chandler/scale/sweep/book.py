@@ -86,7 +86,7 @@ class Book:
         book = cls(plan, trials)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            book._save()
+            book.save()
         except OSError as error:
             raise ConfigError(
                 f"{folder}: cannot write there ({error.strerror}). Choose another folder (out=)."
@@ -126,16 +126,12 @@ class Book:
         self._change(number, **changes)
         return reason
 
-    def verdict(self, verdict: Mapping[str, Any]) -> None:
-        """Write down what the sweep shows."""
-        self._save(verdict=verdict)
-
     def _epochs(self, number: int) -> int:
         return int(dict(self.plan.settings[number].stages())[self.plan.stage].epochs)
 
     def _change(self, number: int, **changes: Any) -> None:
         self.trials[number] = replace(self.trials[number], **changes)
-        self._save()
+        self.save()
 
     def _catch_up(self, trial: Trial) -> None:
         """What a trial has told while nobody wrote."""
@@ -149,7 +145,8 @@ class Book:
         elif trial.state == "failed":
             self.set(trial.number, "waiting")
 
-    def _save(self, **more: Any) -> None:
+    def save(self, **more: Any) -> None:
+        """Write it, with `more` beside the trials."""
         plan = self.plan
         write_json(
             plan.folder / BOOK,
@@ -173,14 +170,6 @@ def describe(trial: Trial, measure: str) -> str:
     why = f" ({trial.message})" if trial.message else ""
     given = ", ".join(f"{key}={value}" for key, value in trial.parameters.items())
     return f"{trial.name} {trial.state}{scores}{why}; {given}"
-
-
-def read_book(folder: str | Path) -> dict[str, Any]:
-    """sweep.json of a folder, with `Trial`s. ConfigError: there is none."""
-    found = read_mapping(Path(folder) / BOOK, strict=True)
-    if not found:
-        raise ConfigError(f"{folder}: no sweep ({BOOK} is missing). Give a folder that `chandler sweep` wrote.")
-    return found | {"trials": [Trial(**one) for one in found["trials"]]}
 
 
 def _require_same(folder: Path, plan: Plan, found: Mapping[str, Any]) -> None:

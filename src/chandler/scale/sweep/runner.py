@@ -60,7 +60,7 @@ def sweep(settings: SweepSettings, *, engine: Engine | None = None, overwrite: b
             _in_turn(book, shown)
     if all(one.state == "failed" for one in book.trials):
         raise TrainingError(f"no trial could be trained. {book.trials[0].name}: {book.trials[0].message}")
-    book.verdict(asdict(sweep_verdict(book.trials, plan.measure, plan.incomparable)))
+    book.save(verdict=asdict(sweep_verdict(book.trials, plan.measure, plan.incomparable)))
     with atomic_file(plan.folder / "sweep.parquet") as scratch:
         sweep_table(book.trials).to_parquet(scratch, index=False)
     return Path(settings.out)

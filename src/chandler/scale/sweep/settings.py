@@ -51,8 +51,6 @@ class Plan:
     """Of each trial: a run of its own in `folder`/000, /001, ..."""
     parameters: tuple[Mapping[str, Any], ...]
     """Of each trial, as the settings have them."""
-    texts: tuple[Mapping[str, str], ...]
-    """The same as they are typed."""
     stage: str
     """The stage whose validations are compared."""
     measure: str
@@ -107,7 +105,6 @@ def plan_sweep(sweep: SweepSettings) -> Plan:
         folder=folder,
         settings=tuple(loaded),
         parameters=tuple(parameters),
-        texts=tuple(drawn),
         stage=stages[0],
         measure=measures[0],
         incomparable=incomparable,

@@ -18,6 +18,7 @@ from chandler.data.inspection import findings
 from chandler.data.reading import opened
 from chandler.data.store import BarStore
 from chandler.errors import DataError
+from chandler.text import shortened
 from chandler.training.datasets.corpus import Corpus, place_of, read_corpus
 from chandler.training.datasets.mixture import TrainingSet
 from chandler.training.settings import ReplaySettings, Settings
@@ -69,13 +70,11 @@ class RunData:
             first, end = validation.ranges[validation.store.number(symbol)]
             if hi > lo and end > first and replay.store.timestamps[hi - 1] >= validation.store.timestamps[first]:
                 seen.append(symbol)
-        if not seen:
-            return []
-        named = f"{', '.join(seen[:5])}{' ...' if len(seen) > 5 else ''}"
-        return [
-            f"the replayed bars of {named} reach into the period that validates: the scores will be too good. End "
-            "them earlier with data.replay.split.",
-        ]
+        told = (
+            f"the replayed bars of {shortened(seen, 5)} reach into the period that validates: the scores will be too good. End "
+            "them earlier with data.replay.split."
+        )
+        return [told] if seen else []
 
 
 def load_sources(settings: Settings) -> RunData:

@@ -183,15 +183,6 @@ def sum_over_ranks(accelerator: Accelerator, values: Tensor) -> Tensor:
     return values
 
 
-def gathered(accelerator: Accelerator, values: list[int]) -> list[int]:
-    """The lists of all processes, one after another."""
-    if accelerator.num_processes == 1:
-        return values
-    from accelerate.utils import gather_object
-
-    return list(gather_object(values))
-
-
 def max_over_ranks(accelerator: Accelerator, value: int) -> int:
     """The largest value over processes, so that all of them decide alike."""
     if accelerator.num_processes == 1:

@@ -15,8 +15,9 @@ from chandler.forecasting.engine import eval_mode
 from chandler.measures import is_better
 from chandler.nn import Kronos
 from chandler.progress import Report
+from chandler.text import shortened
 from chandler.training.datasets import RunData, TrainingSet, to_device
-from chandler.training.engine.distributed import gathered, sum_over_ranks
+from chandler.training.engine.distributed import sum_over_ranks
 from chandler.training.engine.forecast_validation import ForecastScorer, aggregate_scores
 from chandler.training.engine.stages import Stage
 
@@ -67,11 +68,13 @@ class Evaluator:
         replay = self.data.replay_validation
         return None if replay is None else self._measure(replay, "replay", [])[self.stage.measures[0]]
 
-    def culprits(self, windows: Windows | TrainingSet, indices: np.ndarray, limit: int = 3) -> str:
+    def culprits(self, windows: Windows | TrainingSet, indices: np.ndarray) -> str:
         """Which of these windows have a validation measure that is not finite: symbols and dates, in words.
 
         All ranks take part, each with windows of its own.
         """
+        from accelerate.utils import gather_object
+
         if not weights_finite(self.stage.model):
             return "because weights of the model are no longer finite"
         bad = []
@@ -81,12 +84,10 @@ class Evaluator:
                 measures = self.stage.validation(to_device(windows, one, no_draws, self.accelerator.device))
                 if not all(math.isfinite(float(value)) for value in measures.values()):
                     bad.append(int(index))
-        bad, every = gathered(self.accelerator, bad), gathered(self.accelerator, [int(i) for i in indices])
-        suspects = bad or every
-        named = [f"{symbol} {first} .. {last}" for symbol, first, last in map(windows.describe, suspects[:limit])]
-        more = f" and {len(suspects) - limit} more" if len(suspects) > limit else ""
+        bad, every = gather_object(bad), gather_object([int(i) for i in indices])
+        named = [f"{symbol} {first} .. {last}" for symbol, first, last in map(windows.describe, bad or every)]
         which = "in windows" if bad else "with windows (each by itself is finite)"
-        return f"{which} {', '.join(named)}{more}"
+        return f"{which} {shortened(named, 3)}"
 
     def _measure(self, windows: Windows, part: str, suspects: list[int]) -> dict[str, float]:
         """Mean of each validation measure over all windows, sharded over ranks; sums and counts are reduced with SUM.

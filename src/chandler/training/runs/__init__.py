@@ -47,10 +47,9 @@ if TYPE_CHECKING:
         write_json,
         writing,
     )
-    from chandler.training.runs.lineage import RECORD, Known, identity, known, known_of, record_of, write_record
+    from chandler.training.runs.lineage import Known, identity, known, known_of, record_of, write_record
 
 __all__ = [
-    "RECORD",
     "RUN",
     "STAGES",
     "STARTS",

@@ -17,15 +17,14 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from chandler.atomic import write_text
+from chandler.checkpoint import EXPOSURE_NAME
 from chandler.data.datasets import PRETRAINING_CUTOFF
 from chandler.errors import CheckpointError
 from chandler.hub import WEIGHTS_NAME, bundled_checkpoint, commit_of, fetch, is_repository
-from chandler.training.runs.history import digest, read_mapping
+from chandler.training.runs.history import STAGES, digest, read_mapping
 from chandler.training.settings import RANDOM
 
-RECORD = "exposure.json"
-"""Beside config.json and model.safetensors, which alone make a checkpoint: who loads one need not know of it."""
-_TOLD = [f"{place}{name}" for place in ("", "tokenizer/", "predictor/") for name in (RECORD, WEIGHTS_NAME)]
+_TOLD = [f"{place}{name}" for place in ("", "tokenizer/", "predictor/") for name in (EXPOSURE_NAME, WEIGHTS_NAME)]
 """What a repository is asked for."""
 _RELEASER = "NeoQuasar"
 _REST = 999_999_999
@@ -71,14 +70,6 @@ class Known:
 UNKNOWN = Known(unknown=True)
 
 
-def known(source: str | Path) -> Known:
-    """What the model of a source (a run, a checkpoint's folder, the name of a release, "random") knows.
-
-    Of a run its own splits count, those of replayed bars, and what its starts knew, both as it wrote them down.
-    """
-    return _known(str(source), frozenset())
-
-
 def known_of(data: Any) -> Known:
     """What a run of these bars shows a model: `data` of its summary."""
     return Known(tuple(dict.fromkeys(_splits(data))))
@@ -112,10 +103,16 @@ def identity(folder: Path | None) -> dict[str, Any]:
 def write_record(folder: Path, knows: Known) -> None:
     """Lay the record of a checkpoint beside its weights."""
     record = {**knows.to_dict(), "weights": digest(folder / WEIGHTS_NAME)}
-    write_text(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / EXPOSURE_NAME, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
-def _known(source: str, visited: frozenset[str]) -> Known:
+def known(source: str | Path, visited: frozenset[str] = frozenset()) -> Known:
+    """What the model of a source (a run, a checkpoint's folder, the name of a release, "random") knows.
+
+    Of a run its own splits count, those of replayed bars, and what its starts knew, both as it wrote them down. `visited`:
+    the sources whose past this one is in.
+    """
+    source = str(source)
     if source == RANDOM or source in visited:
         return Known()
     folder = bundled_checkpoint(source) or Path(source).expanduser()
@@ -128,9 +125,9 @@ def _known(source: str, visited: frozenset[str]) -> Known:
             folder = fetch(source, _TOLD)
         except CheckpointError:
             return UNKNOWN
-    if (folder / RECORD).is_file():
+    if (folder / EXPOSURE_NAME).is_file():
         return _beside(folder)
-    parts = [folder / name for name in ("tokenizer", "predictor") if (folder / name / RECORD).is_file()]
+    parts = [folder / name for name in STAGES if (folder / name / EXPOSURE_NAME).is_file()]
     own = reduce(or_, map(_beside, parts), Known())
     beside = own if parts else UNKNOWN
     # A checkpoint inside a run folder, of a run that wrote no record beside it, has the past of the run.
@@ -143,13 +140,13 @@ def _known(source: str, visited: frozenset[str]) -> Known:
         return reduce(or_, map(record_of, summary["starts"].values()), own | found)
     # A run that did not write down what its starts knew: as it may still be read where they were.
     settings = read_mapping(home / "config.yaml")
-    starts = [(settings.get(stage) or {}).get("start") for stage in ("tokenizer", "predictor")]
-    return reduce(or_, (_known(str(start), visited | {source}) for start in starts if start), own | found)
+    starts = [(settings.get(stage) or {}).get("start") for stage in STAGES]
+    return reduce(or_, (known(start, visited | {source}) for start in starts if start), own | found)
 
 
 def _beside(folder: Path) -> Known:
     """The record of a checkpoint; of other weights than those that it was written for, it may not be all."""
-    raw = read_mapping(folder / RECORD)
+    raw = read_mapping(folder / EXPOSURE_NAME)
     found = record_of(raw)
     return found if raw.get("weights") == digest(folder / WEIGHTS_NAME) else found | UNKNOWN
 

@@ -4,14 +4,7 @@ Read `runner` (the way through), `samples` (windows, dates, three periods), `fit
 date, tests, the verdict). The head itself lies with `forecasting`, which applies it.
 """
 
-from chandler.training.signal.runner import (
-    SignalPlan,
-    SignalResult,
-    fit_signal,
-    plan_signal,
-    signal_lookback,
-    split_moments,
-)
+from chandler.training.signal.runner import SignalResult, fit_signal, plan_signal, signal_lookback, split_moments
 from chandler.training.signal.samples import Calendar, Samples, find_samples, split_samples
 from chandler.training.signal.scores import Score, ic_series, score, verdict
 
@@ -19,7 +12,6 @@ __all__ = [
     "Calendar",
     "Samples",
     "Score",
-    "SignalPlan",
     "SignalResult",
     "find_samples",
     "fit_signal",

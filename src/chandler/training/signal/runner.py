@@ -133,7 +133,7 @@ def fit_signal(
     known: Known | None = None,
     force: bool = False,
     progress: Progress | None = None,
-    between: Callable[[], None] | None = None,
+    between: Callable[[], None] = lambda: None,
 ) -> SignalResult:
     """Train a signal head on the frozen models of a forecaster, and test it.
 
@@ -166,14 +166,13 @@ def fit_signal(
         for number in range(settings.seeds):
             members.append(fit_member(task, z, settings.seed + number))
             report(1)
-            if between is not None:
-                between()
+            between()
     tensors = {name: np.stack([one.tensors[name] for one in members]) for name in members[0].tensors}
     tensors |= {"mean": mean.astype(np.float32), "std": std.astype(np.float32)}
     head = SignalHead(tensors, plan.horizon, lookback, model_hash(forecaster))
     tested, later = samples.take(parts["test"]), states[parts["test"]]
     paths = _path_means(forecaster, store, tested, plan, shown, between)
-    found, told = _Judge(tested, plan).table(head, later, paths)
+    found, told = _judged(tested, plan, head, later, paths)
     notes = [*plan.notes, _choices(members)]
     about = {
         "chandler": __version__,
@@ -192,7 +191,7 @@ def fit_signal(
 
 
 def _states(
-    forecaster: Forecaster, store: BarStore, plan: SignalPlan, shown: Progress, between: Callable[[], None] | None
+    forecaster: Forecaster, store: BarStore, plan: SignalPlan, shown: Progress, between: Callable[[], None]
 ) -> NDArray[np.float32]:
     """The hidden states (W, d) of all windows."""
     rows = plan.samples.rows
@@ -207,50 +206,43 @@ def _states(
                 store, some, plan.lookback, plan.settings.memory_budget
             )
             report(len(some))
-            if between is not None:
-                between()
+            between()
     return states
 
 
-@dataclass(frozen=True, eq=False)
-class _Judge:
-    """The test period, and how coefficients of it are tested."""
+def _judged(
+    tested: Samples, plan: SignalPlan, head: SignalHead, states: NDArray[np.float32], paths: Array | None
+) -> tuple[list[Score], str]:
+    """All scores of the windows of the test, and the verdict."""
 
-    samples: Samples
-    plan: SignalPlan
+    def series(scores: Array, samples: Samples = tested) -> pd.Series:
+        return ic_series(scores, samples, plan.across, plan.settings.least)
 
-    def series(self, scores: Array, chosen: Mask | None = None) -> pd.Series:
-        """The coefficients by date of scores of all windows, or of the chosen."""
-        samples = self.samples if chosen is None else self.samples.take(chosen)
-        return ic_series(scores, samples, self.plan.across, self.plan.settings.least)
-
-    def table(self, head: SignalHead, states: Any, paths: Array | None) -> tuple[list[Score], str]:
-        """All scores, and the verdict."""
-        each, samples, s, overlap = head.members(states), self.samples, self.plan.settings, self.plan.overlap
-        own = self.series(each.mean(axis=0))
-        momentum, reversal = (min(bars, self.plan.lookback - 1) for bars in (s.momentum, s.reversal))
-        past = {
-            f"momentum ({count(momentum, 'bar')})": samples.momentum,
-            f"reversal ({count(reversal, 'bar')})": samples.reversal,
-        }
-        if self.plan.across:  # along time the returns are in units of it
-            past["low volatility"] = -samples.volatility
-        first = score(HEAD, own, overlap)
-        seeds = [score(f"  seed {s.seed + k}", self.series(one), overlap) for k, one in enumerate(each)]
-        found = [first, *(seeds if len(seeds) > 1 else ())]
-        if self.plan.across:
-            left = beyond(each.mean(axis=0), list(past.values()), samples)
-            found.append(score(BEYOND, self.series(left), overlap))
-        simple = {name: self.series(one) for name, one in past.items()}
-        others = [score(name, one, overlap) for name, one in simple.items()]
-        best = max(others, key=lambda one: one.mean)
-        better = score("", own - simple[best.name], overlap)
-        found += others
-        if paths is not None:
-            known = np.isfinite(paths)
-            made = score(f"path mean ({s.paths} paths)", self.series(paths[known], known), overlap)
-            found += [made, score("  signal head, same dates", own[own.index.isin(samples.dates[known])], overlap)]
-        return found, verdict(first, seeds, others, better)
+    each, s, overlap = head.members(states), plan.settings, plan.overlap
+    own = series(each.mean(axis=0))
+    momentum, reversal = (min(bars, plan.lookback - 1) for bars in (s.momentum, s.reversal))
+    past = {
+        f"momentum ({count(momentum, 'bar')})": tested.momentum,
+        f"reversal ({count(reversal, 'bar')})": tested.reversal,
+    }
+    if plan.across:  # along time the returns are in units of it
+        past["low volatility"] = -tested.volatility
+    first = score(HEAD, own, overlap)
+    seeds = [score(f"  seed {s.seed + k}", series(one), overlap) for k, one in enumerate(each)]
+    found = [first, *(seeds if len(seeds) > 1 else ())]
+    if plan.across:
+        left = beyond(each.mean(axis=0), list(past.values()), tested)
+        found.append(score(BEYOND, series(left), overlap))
+    simple = {name: series(one) for name, one in past.items()}
+    others = [score(name, one, overlap) for name, one in simple.items()]
+    best = max(others, key=lambda one: one.mean)
+    better = score("", own - simple[best.name], overlap)
+    found += others
+    if paths is not None:
+        known = np.isfinite(paths)
+        made = score(f"path mean ({s.paths} paths)", series(paths[known], tested.take(known)), overlap)
+        found += [made, score("  signal head, same dates", own[own.index.isin(tested.dates[known])], overlap)]
+    return found, verdict(first, seeds, others, better)
 
 
 def _periods(
@@ -334,7 +326,7 @@ def _path_means(
     tested: Samples,
     plan: SignalPlan,
     shown: Progress,
-    between: Callable[[], None] | None,
+    between: Callable[[], None],
 ) -> Array | None:
     """(W,) the mean return of forecast paths at the horizon, on a few dates evenly spaced; NaN elsewhere."""
     dates, settings, lookback = np.unique(tested.dates), plan.settings, plan.lookback
@@ -355,8 +347,7 @@ def _path_means(
                 begin = one.paths[:, delay - 1, CLOSE].mean() if delay else one.history.values[-1, CLOSE]
                 made[window] = float(one.paths[:, -1, CLOSE].mean() / begin - 1)
             report(len(windows))
-            if between is not None:
-                between()
+            between()
     return made
 
 
