@@ -67,7 +67,7 @@ def _line(server: Server, one: Evaluation, jobs: dict[Path, str]) -> dict[str, A
     }  # fmt: skip
 
 
-@router.get("/evaluations", response_model=EvaluationAnswers, operation_id="listEvaluations", responses=answers())
+@router.get("/evaluations", operation_id="listEvaluations")
 def evaluations(server: The, limit: Limit = 100, cursor: Cursor = 0) -> EvaluationAnswers:
     """Evaluations and backtests below the folder of runs, wherever they were begun."""
     some, following = page_of(server.evaluations.all(), limit, cursor)
@@ -75,9 +75,7 @@ def evaluations(server: The, limit: Limit = 100, cursor: Cursor = 0) -> Evaluati
     return EvaluationAnswers(evaluations=[EvaluationLine(**_line(server, one, jobs)) for one in some], next=following)
 
 
-@router.get(
-    "/evaluations/{id}", response_model=EvaluationAnswer, operation_id="getEvaluation", responses=answers(404, 503)
-)
+@router.get("/evaluations/{id}", operation_id="getEvaluation", responses=answers(404, 503))
 async def evaluation(server: The, id: str) -> EvaluationAnswer:
     """One of them; its verdict and tables once it is finished."""
     one, kept = server.evaluations.get(id), server.evaluations.verdicts

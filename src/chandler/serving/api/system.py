@@ -20,13 +20,13 @@ from chandler.version import __version__
 router = APIRouter(tags=["system"])
 
 
-@router.get("/health", response_model=Health, operation_id="health", responses=answers())
+@router.get("/health", operation_id="health")
 def health(server: The) -> Health:
     """Whether the server answers. Needs no session."""
     return Health(status="ok", version=__version__, ready=server.worker.state in ("ready", "busy"))
 
 
-@router.post("/session", status_code=204, operation_id="openSession", responses=answers())
+@router.post("/session", status_code=204, operation_id="openSession")
 def sign_in(server: The, token: Token) -> Response:
     """Open a session in a browser: the token becomes a cookie."""
     if not server.credentials.knows(bearer=token.token, session=""):
@@ -36,7 +36,7 @@ def sign_in(server: The, token: Token) -> Response:
     return answer
 
 
-@router.delete("/session", status_code=204, operation_id="closeSession", responses=answers())
+@router.delete("/session", status_code=204, operation_id="closeSession")
 def sign_out(server: The) -> Response:
     """Close the session of this browser."""
     answer = Response(status_code=204)
@@ -44,7 +44,7 @@ def sign_out(server: The) -> Response:
     return answer
 
 
-@router.get("/system", response_model=System, operation_id="system", responses=answers())
+@router.get("/system", operation_id="system")
 def system(server: The) -> System:
     """Version, device, limits, and how the forecasting process is."""
     fields = ForecastRequest.model_json_schema()["properties"]
@@ -70,7 +70,7 @@ def system(server: The) -> System:
     )
 
 
-@router.get("/models", response_model=ModelListAnswer, operation_id="listModels", responses=answers())
+@router.get("/models", operation_id="listModels")
 def models(server: The) -> ModelListAnswer:
     """Models that can be asked for forecasts: bundled, finished runs, registered folders, releases."""
     return ModelListAnswer(
@@ -78,9 +78,7 @@ def models(server: The) -> ModelListAnswer:
     )
 
 
-@router.get(
-    "/models/{id}/exposure", response_model=KnownAnswer, operation_id="exposure", responses=answers(404, 409, 424, 503)
-)
+@router.get("/models/{id}/exposure", operation_id="exposure", responses=answers(404, 409, 424, 503))
 async def exposure(
     server: The,
     id: str,
@@ -95,7 +93,7 @@ async def exposure(
     return KnownAnswer(periods=found["periods"])
 
 
-@router.get("/events", response_class=EventSourceResponse, operation_id="events", responses=answers())
+@router.get("/events", response_class=EventSourceResponse, operation_id="events")
 async def events(
     server: The,
     request: Request,
