@@ -42,7 +42,7 @@ def get_source(server: The, id: str) -> SourceAnswer:
 async def upload(server: The, request: Request, name: Annotated[str, Query(min_length=1, max_length=255)]) -> Uploaded:
     """Send a file of bars as the body, as application/octet-stream; reading begins at once."""
     file_name, limit = upload_name(name), server.settings.upload_bytes
-    folder = server.workspace.place("uploads", fresh_id("src"))
+    folder = server.workspace.folder / "uploads" / fresh_id("src")
     if shutil.disk_usage(folder.parent).free < ROOM + int(request.headers.get("content-length") or 0):
         raise Refusal(413, "There is no room left on the server's disk.")
     folder.mkdir(mode=0o700)

@@ -9,6 +9,7 @@ from typing import Annotated
 import psutil
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from huggingface_hub import constants
 
 from chandler.serving.api.schema import Health, KnownAnswer, ModelAnswer, ModelListAnswer, System, Token
 from chandler.serving.api.state import The
@@ -64,7 +65,7 @@ def system(server: The) -> System:
             "horizon": fields["horizon"]["maximum"],
             "symbols": fields["symbols"]["maxItems"],
         },
-        offline=os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"),
+        offline=constants.HF_HUB_OFFLINE,
         boot=server.events.boot,
         workspace=server.workspace.folder.name,
     )

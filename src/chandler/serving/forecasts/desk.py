@@ -121,7 +121,7 @@ class ForecastDesk:
                 return ticket.kept.id, False
         if len(self._waiting) >= QUEUE:
             raise Refusal(429, f"{QUEUE} forecasts wait already. Try again when some are done.")
-        kept = Kept(self._workspace.place("forecasts", fresh_id("fc")))
+        kept = Kept(self._workspace.folder / "forecasts" / fresh_id("fc"))
         ticket = Ticket(kept, request, model, bars, key)
         self._tickets[kept.id] = ticket
         while len(self._tickets) > REMEMBERED and next(iter(self._tickets.values())).state in ENDED:
@@ -135,7 +135,7 @@ class ForecastDesk:
         """The folder of an id."""
         if not is_id(id, "fc"):
             raise Refusal(404, "There is no such forecast.")
-        return Kept(self._workspace.place("forecasts", id))
+        return Kept(self._workspace.folder / "forecasts" / id)
 
     def finished(self, id: str) -> Kept:
         """The folder of a forecast that was made, as far as it ever will be; Refusal 409 while it is not."""

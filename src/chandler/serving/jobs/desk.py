@@ -83,10 +83,6 @@ class JobDesk:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def place(self, id: str) -> Path:
-        """The folder of a job to be, for what it needs."""
-        return self._root / "jobs" / id
-
     def require_free(self, out: Path | None) -> None:
         """Refusal: a full queue, or a job that writes that folder already."""
         with self._turn:
