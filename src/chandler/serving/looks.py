@@ -31,23 +31,24 @@ class LookDesk:
 
         self._begin(start())
 
-    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """What the child answers. One that dies is asked again, once: a look made twice finds the same.
+    async def ask(self, what: str, *given: Any) -> Any:
+        """What a function of the room worker finds, "settings.checked". A child that dies is asked again, once: a look made twice
+        finds the same.
 
         Raises:
             Refusal: 503, it died again; else what it refused, in its words.
         """
+        request = {"do": what, "with": given}
         try:
             with suppress(WorkerDied):
-                return self._told(await self._worker.ask(request, lambda told: None))
-            return self._told(await self._worker.ask(request, lambda told: None))
+                return self._found(await self._worker.ask(request, lambda told: None))
+            return self._found(await self._worker.ask(request, lambda told: None))
         except WorkerDied as error:
             raise Refusal(503, str(error)) from None
 
     async def journal(self, what: str, *given: Any) -> Any:
         """What `worker.ledger` finds in the journal of the workspace; Refusal as of `ask`."""
-        request = {"do": what, "id": what, "journal": str(self._workspace.folder / "journal"), "with": given}
-        return (await self.ask(request))["found"]
+        return await self.ask(f"ledger.{what}", str(self._workspace.folder / "journal"), *given)
 
     def score_soon(self, source: str) -> None:
         """Hold what the journal keeps against the bars of a source, which were just read."""
@@ -60,12 +61,12 @@ class LookDesk:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _told(self, answer: dict[str, Any]) -> dict[str, Any]:
+    def _found(self, answer: dict[str, Any]) -> Any:
         if answer["kind"] == "failed":
             known = (found for kind, found in STATUS.items() if kind.__name__ == answer["error"])
             status, code = next(known, (500, "internal"))
             raise Refusal(status, without_paths(answer["message"], self._workspace.folder), code=code)
-        return answer
+        return answer["found"]
 
     async def _score(self, source: str) -> None:
         try:

@@ -80,7 +80,7 @@ async def evaluation(server: The, id: str) -> EvaluationAnswer:
     """One of them; its verdict and tables once it is finished."""
     one, kept = server.evaluations.get(id), server.evaluations.verdicts
     if one.finished and kept.get(id, ("", {}))[0] != one.revision:
-        told = await server.looks.ask({"do": "verdict", "id": id, "folder": str(one.folder)})
+        told = await server.looks.ask("verdict.verdict", str(one.folder))
         kept[id] = one.revision, {"verdict": list(map(without_paths, told["verdict"])), "tables": told["tables"]}
     found = kept[id][1] if one.finished else {"verdict": [], "tables": []}
     return EvaluationAnswer(**_line(server, one, server.jobs.by_folder()), **found)

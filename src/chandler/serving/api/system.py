@@ -90,8 +90,7 @@ async def exposure(
     model, store = server.models.get(id), server.sources.store(source_id)
     store.number(symbol)
     bars = {"path": server.sources.address(source_id), "revision": server.sources.revision(source_id)}
-    found = await server.looks.ask({"do": "exposure", "id": id, "model": model.source, "bars": bars, "symbol": symbol})
-    return KnownAnswer(periods=found["periods"])
+    return KnownAnswer(periods=await server.looks.ask("exposed.periods", model.source, bars, symbol))
 
 
 @router.get("/events", response_class=EventSourceResponse, operation_id="events")
