@@ -1,11 +1,11 @@
 // One run as it goes, and what came of it.
 import { post } from "../api.js";
 import { Curves } from "../curves.js";
+import { ENDED } from "../events.js";
 import { clock } from "../format.js";
 import { curve, measuresOf, ofStage } from "../records.js";
 import { texts } from "../texts-work.js";
 import { Busy, Command, Dialog, Notice, Num, Progress, Select, Toggle, html, integer, number, seconds, useEffect, useMemo, useRef, useState } from "../ui.js";
-import { ENDED } from "./draft.js";
 import { useLive } from "./live.js";
 
 const say = texts.finetune;

@@ -1,8 +1,8 @@
 // Whether bars do for a run: what is wrong on top, then the windows they give, then what stands out.
+import { ENDED } from "../events.js";
 import { moment } from "../format.js";
 import { texts } from "../texts-work.js";
 import { Busy, Notice, html, integer } from "../ui.js";
-import { ENDED } from "./draft.js";
 
 const say = texts.finetune.preflight;
 

@@ -1,10 +1,9 @@
 // What an evaluation or a backtest comes to: its sentences, its table, its report in a frame that reaches nothing.
 import { get } from "../api.js";
-import { on } from "../events.js";
+import { ENDED, on } from "../events.js";
 import { clock } from "../format.js";
 import { texts } from "../texts-work.js";
 import { Busy, Command, Notice, Progress, html, integer, number, seconds, useAnswer, useEffect, useState } from "../ui.js";
-import { ENDED } from "../finetune/draft.js";
 import { Buttons, Log } from "../finetune/job.js";
 import { useLive } from "../finetune/live.js";
 
@@ -74,7 +73,7 @@ export function Job({ id }) {
 
 export function One({ id }) {
   const { value, error, again } = useAnswer(() => get(`/evaluations/${id}`), [id]);
-  useEffect(() => on("job", ({ state }) => ENDED.has(state) && again()), [id]);
+  useEffect(() => on({ job: ({ state }) => ENDED.has(state) && again() }), [id]);
   if (error) return html`<${Notice} kind="problem">${error.message} <a href="/judge">${words.back}</a><//>`;
   if (!value) return html`<${Busy} text=${words.reading} />`;
   return html`<article><p><a href="/judge">← ${words.back}</a></p>

@@ -2,11 +2,11 @@
 import { call, get, post } from "../api.js";
 import { go, route, useStore } from "../core.js";
 import { clock, fieldValue } from "../format.js";
+import { useStock } from "../stock.js";
 import { texts } from "../texts-work.js";
 import { Busy, Command, Empty, Notice, Progress, html, integer, seconds, useAnswer, useEffect, useMemo, useState } from "../ui.js";
 import { SETTINGS, format, parse, request } from "../chart/address.js";
 import { command } from "../chart/command.js";
-import { useStock } from "../chart/state.js";
 import { Grid } from "../batch/grid.js";
 import { Asking, symbolsOf } from "../batch/panel.js";
 import { NUMBERS, csv, filter, ordered } from "../batch/rows.js";

@@ -1,6 +1,7 @@
 // The chart: bars, what models make of them, and what became of it.
 import { candleColours, useStore } from "../core.js";
 import { fieldValue, length } from "../format.js";
+import { useStock } from "../stock.js";
 import { texts } from "../texts.js";
 import { Busy, Command, Empty, Notice, Select, Toggle, html, useEffect, useMemo, useRef, useState } from "../ui.js";
 import { request } from "../chart/address.js";
@@ -12,7 +13,7 @@ import { OriginField } from "../chart/origin.js";
 import { Panel } from "../chart/panel.js";
 import { save } from "../chart/picture.js";
 import { Stage } from "../chart/stage.js";
-import { barBefore, useAddress, useBars, useDefaults, useForecasts, useKnown, useLayer, useStock } from "../chart/state.js";
+import { barBefore, useAddress, useBars, useDefaults, useForecasts, useKnown, useLayer } from "../chart/state.js";
 import { Step } from "../chart/step.js";
 import { SymbolField } from "../chart/symbols.js";
 import { BarTable, StepTable } from "../chart/tables.js";

@@ -86,7 +86,7 @@ export function View({ system }) {
   const [over, hover] = useState(false);
   const field = useRef(null);
   useEffect(() => {
-    const ends = [on("source", again), on("resync", again)];
+    const end = on({ source: again, resync: again });
     const drag = (event) => {
       if (!event.dataTransfer?.types.includes("Files")) return;
       event.preventDefault();
@@ -98,7 +98,7 @@ export function View({ system }) {
     document.addEventListener("drop", drag);
     document.addEventListener("dragleave", leave);
     return () => {
-      ends.forEach((end) => end());
+      end();
       document.removeEventListener("dragover", drag);
       document.removeEventListener("drop", drag);
       document.removeEventListener("dragleave", leave);

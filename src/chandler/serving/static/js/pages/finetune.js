@@ -1,11 +1,12 @@
 // Adapting a model to one's own bars: what is needed before, the run as it goes, and what came of it.
 import { all, get, post, together } from "../api.js";
 import { go, route, useStore } from "../core.js";
-import { on } from "../events.js";
+import { ENDED, on } from "../events.js";
 import { clock } from "../format.js";
+import { useStock } from "../stock.js";
 import { texts } from "../texts-work.js";
 import { Busy, Dialog, Empty, Field, Notice, Select, html, integer, seconds, useAnswer, useEffect, useMemo, useState } from "../ui.js";
-import { ENDED, changed, kept, unchecked, useChecked, useDraft, usePreflight, useRecipe } from "../finetune/draft.js";
+import { changed, kept, unchecked, useChecked, useDraft, usePreflight, useRecipe } from "../finetune/draft.js";
 import { AllSettings, Setting } from "../finetune/fields.js";
 import { Bar, Job } from "../finetune/job.js";
 import { NotReady, Verdict, passed } from "../finetune/preflight.js";
@@ -88,16 +89,10 @@ function Earlier({ jobs }) {
 
 function New({ jobs }) {
   const [draft, update] = useDraft();
-  const { value: stock, error } = useAnswer(() => Promise.all([all("/sources", "sources"), get("/recipes"), get("/models")]), []);
-  const [sources, { recipes }, { models }] = stock ?? [null, {}, {}];
-  // A source that is being read becomes ready.
-  const { value: newer, again } = useAnswer(() => (stock ? all("/sources", "sources") : Promise.resolve(null)), [Boolean(stock)]);
-  useEffect(() => {
-    const ends = [on("source", again), on("resync", again)];
-    return () => ends.forEach((end) => end());
-  }, [Boolean(stock)]);
-  const list = newer ?? sources;
-  const source = list?.find((one) => one.id === draft.source) ?? null;
+  const { sources, models, error } = useStock();
+  const { value: told, error: lost } = useAnswer(() => get("/recipes"), []);
+  const recipes = told?.recipes;
+  const source = sources?.find((one) => one.id === draft.source) ?? null;
   const chosen = draft.recipe ?? recipes?.[0]?.id ?? null;
   const { recipe, fields, values, error: missing } = useRecipe(chosen, draft.changes);
   const checked = useChecked(recipe, draft.changes);
@@ -111,9 +106,8 @@ function New({ jobs }) {
   };
   const replace = (changes) => update({ changes: kept(fields, recipe.values, changes) });
   const starts = useMemo(() => (models ?? []).filter((one) => one.available), [models]);
-  if (error) return html`<${Notice} kind="problem">${error.message}<//>`;
-  if (!list) return html`<${Busy} />`;
-  if (!list.length) return html`<${Empty} title=${texts.chart.none[0]}><p>${texts.chart.none[1]}</p><p><a class="button" href="/data">${texts.chart.toData}</a></p><//>`;
+  if (!sources || !models || !recipes) return error || lost ? html`<${Notice} kind="problem">${(error ?? lost).message}<//>` : html`<${Busy} />`;
+  if (!sources.length) return html`<${Empty} title=${texts.chart.none[0]}><p>${texts.chart.none[1]}</p><p><a class="button" href="/data">${texts.chart.toData}</a></p><//>`;
   const bars = passed(flight.job);
   const start = recipe && !draft.model ? models.find((one) => one.name === recipe.start) : null;
   const absent = start && !start.available;
@@ -122,7 +116,7 @@ function New({ jobs }) {
   return html`<div class="steps">
     <${Step} number=${1} title=${say.bars} state=${source?.state === "ready" ? "done" : "open"}>
       <${Field} label=${texts.chart.source}><${Select} id="source" value=${draft.source ?? ""} onChange=${(id) => update({ source: id, check: null })}
-        options=${[["", say.choose, true], ...list.map((one) => [one.id, one.state === "ready" ? `${one.name} · ${say.sourceSays(integer(one.symbols), integer(one.rows))}` : `${one.name} (${texts.data.states[one.state]})`])]} /><//>
+        options=${[["", say.choose, true], ...sources.map((one) => [one.id, one.state === "ready" ? `${one.name} · ${say.sourceSays(integer(one.symbols), integer(one.rows))}` : `${one.name} (${texts.data.states[one.state]})`])]} /><//>
       ${!source && html`<p class="soft">${say.barsSay} <a href="/data">${say.add}</a></p>`}
       ${source && source.state !== "ready" && html`<${NotReady} source=${source} />`}
     <//>
@@ -157,9 +151,9 @@ function useJobs(wanted) {
     const one = ({ id, kind }) =>
       kind === "finetune" &&
       together(`/jobs/${id}`).then((job) => put((old) => old && (old.some((each) => each.id === id) ? old.map((each) => (each.id === id ? job : each)) : [job, ...old])), () => {});
-    const ends = [on("job", one), on("resync", anew)];
+    const end = on({ job: one, resync: anew });
     anew();
-    return () => ((over = true), ends.forEach((end) => end()));
+    return () => ((over = true), end());
   }, [wanted]);
   return jobs;
 }

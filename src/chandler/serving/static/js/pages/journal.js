@@ -1,10 +1,10 @@
 // Every forecast that was made here, and how the live ones did.
 import { get, post } from "../api.js";
 import { debounced, go, route, useStore } from "../core.js";
-import { useStock } from "../chart/state.js";
 import { on } from "../events.js";
 import { clock, moment } from "../format.js";
 import { Pits } from "../pit.js";
+import { useStock } from "../stock.js";
 import { texts } from "../texts-work.js";
 import { Busy, Empty, Field, Notice, Num, Select, html, integer, number, percent, signedPercent, useAnswer, useEffect, useMemo, useState } from "../ui.js";
 
@@ -89,8 +89,8 @@ export function View() {
   useEffect(() => {
     // A table of many symbols tells of many: once it is quiet is soon enough.
     const soon = debounced(anew, 400);
-    const ends = [on("forecast", ({ state }) => state === "done" && soon()), on("journal", soon), on("resync", soon)];
-    return () => (soon.cancel(), ends.forEach((end) => end()));
+    const end = on({ forecast: ({ state }) => state === "done" && soon(), journal: soon, resync: soon });
+    return () => (soon.cancel(), end());
   }, [chosen]);
   const further = async () => {
     const found = await ask(later.next);

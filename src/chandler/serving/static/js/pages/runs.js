@@ -16,9 +16,9 @@ function All() {
   // Sizes are counted beside the first answer, and runs of a shell tell nobody how far they are.
   const moves = runs?.some((one) => one.bytes === null || one.state === "running");
   useEffect(() => {
-    const ends = [on("job", ({ state }) => state === "running" || again()), on("resync", again)];
+    const end = on({ job: ({ state }) => state === "running" || again(), resync: again });
     const timer = moves && setInterval(() => document.hidden || again(), PAUSE);
-    return () => (clearInterval(timer), ends.forEach((end) => end()));
+    return () => (clearInterval(timer), end());
   }, [moves]);
   useEffect(() => void (document.title = `${texts.pages.runs} · ${texts.name}`), []);
   return html`<h1>${words.title}</h1><p class="soft">${words.lead}</p>

@@ -58,9 +58,9 @@ export function One({ id }) {
     if (run) document.title = `${run.name} · ${texts.pages.runs} · ${texts.name}`;
   }, [run?.name]);
   useEffect(() => {
-    const ends = [on("job", ({ state }) => state === "running" || again()), on("resync", again)];
+    const end = on({ job: ({ state }) => state === "running" || again(), resync: again });
     const timer = going && setInterval(() => document.hidden || again(), PAUSE);
-    return () => (clearInterval(timer), ends.forEach((end) => end()));
+    return () => (clearInterval(timer), end());
   }, [id, going]);
   const back = html`<p><a href="/runs">← ${words.back}</a></p>`;
   if (!run || run.id !== id) return error ? html`${back}<${Notice} kind="problem">${error.message}<//>` : html`<${Busy} />`;
