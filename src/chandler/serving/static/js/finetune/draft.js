@@ -2,7 +2,7 @@
 import { ApiError, get, post } from "../api.js";
 import { go, route, useStore } from "../core.js";
 import { ENDED, on } from "../events.js";
-import { useAnswer, useEffect, useMemo, useRef, useState } from "../ui.js";
+import { useAnswer, useEffect, useMemo, useState } from "../ui.js";
 import { at, fieldsOf, given, merged, same } from "./schema.js";
 
 function read(query) {
