@@ -3,14 +3,13 @@ their own, so that none waits behind a forecast and none falls with one."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
 from chandler.serving.errors import STATUS, Refusal, without_paths
 from chandler.serving.events import EventHub
 from chandler.serving.sources import SourceRegistry
+from chandler.serving.tasks import Tasks
 from chandler.serving.worker import WorkerClient, WorkerDied
 from chandler.serving.workspace import Workspace
 
@@ -20,7 +19,7 @@ class LookDesk:
 
     def __init__(self, workspace: Workspace, sources: SourceRegistry, worker: WorkerClient, events: EventHub) -> None:
         self._workspace, self._sources, self._worker, self._events = workspace, sources, worker, events
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     def start_after(self, other: WorkerClient) -> None:
         """Have the child at hand once another is ready: two that load torch at once keep each other waiting."""
@@ -29,7 +28,7 @@ class LookDesk:
             await other.ready.wait()
             await self._worker.start()
 
-        self._begin(start())
+        self._tasks.begin(start())
 
     async def ask(self, what: str, *given: Any) -> Any:
         """What a function of the room worker finds, "settings.checked". A child that dies is asked again, once: a look made twice
@@ -53,13 +52,11 @@ class LookDesk:
     def score_soon(self, source: str) -> None:
         """Hold what the journal keeps against the bars of a source, which were just read."""
         if (self._workspace.folder / "journal").is_dir():
-            self._begin(self._score(source))
+            self._tasks.begin(self._score(source))
 
     async def close(self) -> None:
         """Wait for no answer any more."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
 
     def _found(self, answer: dict[str, Any]) -> Any:
         if answer["kind"] == "failed":
@@ -74,8 +71,3 @@ class LookDesk:
         except Refusal:  # it is gone, or read again
             return
         self._events.publish("journal", {"source_id": source})
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

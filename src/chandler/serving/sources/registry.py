@@ -21,6 +21,7 @@ from chandler.serving.errors import Refusal
 from chandler.serving.sources.candles import span
 from chandler.serving.sources.offered import offered
 from chandler.serving.sources.reading import EXPANDS, ReadingSettings, bomb, questions, read_into
+from chandler.serving.tasks import Tasks
 from chandler.serving.workspace import Workspace, fresh_id, is_id, lasting_id, read_json, write_json
 
 log = logging.getLogger("chandler.serving")
@@ -76,7 +77,7 @@ class SourceRegistry:
         """Each tells of what it works on, or will: the id of a source, and the address that it was given of its bars."""
         self._scanned, self._scanning = -SCAN_SECONDS, threading.Lock()
         self._turn = asyncio.Semaphore(1)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         bundled = lasting_id("src", "bundled", BUNDLED)
         self._known[bundled] = Source(bundled, BUNDLED, "bundled", None, "ready")
         self._restore()
@@ -131,7 +132,7 @@ class SourceRegistry:
 
     def begin(self, source: Source) -> None:
         """Know a source, and read it; also where the disk is full and nobody can be told."""
-        self._begin(source)
+        self._tasks.begin(self._read(source))
         self._put(source)
 
     def read(self, id: str, options: ReadingSettings | None = None) -> Source:
@@ -170,14 +171,7 @@ class SourceRegistry:
 
     async def close(self) -> None:
         """Stop reading; what was begun is begun again at the next start."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _begin(self, source: Source) -> None:
-        task = asyncio.get_running_loop().create_task(self._read(source))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self._tasks.close()
 
     async def _read(self, source: Source) -> None:
         """One at a time; the store appears under a name of its own, then the one before goes unless it is needed."""
