@@ -49,6 +49,8 @@ def test_a_command_that_does_not_stop_is_killed_after_the_grace_time(tmp_path: P
     order = Order("job", "evaluate", "x", 0, "", ["inspect", "chandler-stocks"], [], grace=1.0)
     supervisor, command = begun(job, order)
     command.suspend()  # it hears of nothing
+    while command.status() != psutil.STATUS_STOPPED:  # until it is so, a signal would still reach it
+        time.sleep(0.01)
     assert job.state(queued=False) == "running"
     job.ask("stop")
     assert job.state(queued=False) == "stopping"
