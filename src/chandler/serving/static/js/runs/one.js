@@ -1,17 +1,15 @@
 // One run in full: what came of it, how it went, what it was asked.
 import { get, post } from "../api.js";
-import { on } from "../events.js";
 import { Settings, Stage } from "../finetune/job.js";
 import { clock } from "../format.js";
 import { ofStage } from "../records.js";
 import { Report } from "../report.js";
 import { texts } from "../texts-work.js";
 import { Busy, Command, Dialog, Facts, Notice, Scroll, bytes, html, useAnswer, useEffect, useMemo, useState } from "../ui.js";
-import { useMetrics } from "./follow.js";
+import { useMetrics, useNews } from "./follow.js";
 import { State } from "./list.js";
 
 const words = texts.runs;
-const PAUSE = 5000;
 
 /** Says what a calibration is, and starts it: on the bars that the run was validated with. */
 function Calibrate({ run, close }) {
@@ -48,11 +46,7 @@ export function One({ id }) {
   useEffect(() => {
     if (run) document.title = `${run.name} · ${texts.pages.runs} · ${texts.name}`;
   }, [run?.name]);
-  useEffect(() => {
-    const end = on({ job: ({ state }) => state === "running" || again(), resync: again });
-    const timer = going && setInterval(() => document.hidden || again(), PAUSE);
-    return () => (clearInterval(timer), end());
-  }, [id, going]);
+  useNews(again, going, id);
   const back = html`<p><a href="/runs">← ${words.back}</a></p>`;
   if (!run || run.id !== id) return error ? html`${back}<${Notice} kind="problem">${error.message}<//>` : html`<${Busy} />`;
   const facts = [
