@@ -30,7 +30,7 @@ def test_an_upload_that_a_job_needs_stays(tmp_path: Path) -> None:
         return source.id
 
     with workspace.held():
-        file = workspace.place("uploads", fresh_id("src")) / "A.csv"
+        file = workspace.folder / "uploads" / fresh_id("src") / "A.csv"
         file.parent.mkdir()
         bars(300).to_csv(file, index=False)
         models, registry = ModelList(tmp_path / "runs", {}), SourceRegistry(workspace, (), 1 << 20, lambda source: None)
@@ -54,7 +54,7 @@ def test_a_job_whose_folder_was_removed_is_forgotten(tmp_path: Path) -> None:
         gone, stays = (looked_at(bundled.id, PreflightRequest(), shop) for _ in range(2))
         for order in (gone, stays):
             desk.submit(replace(order, kind="evaluate"))
-        shutil.rmtree(desk.place(gone.id))
+        shutil.rmtree(workspace.folder / "jobs" / gone.id)
         desk._tick()
         assert desk.ids() == [stays.id]
         assert desk.describe(stays.id)["position"] == 1

@@ -111,14 +111,14 @@ def test_a_journal_is_asked_for_a_page_at_a_time(tmp_path: Path, monkeypatch: py
 
 def test_an_answer_that_is_too_long_ends_the_child_and_not_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "LINE", 1 << 12)
-    ask = {"id": "look", "with": [{}], "journal": "nowhere"}
 
     async def talk() -> dict[str, Any]:
         child = WorkerClient("looks", "cpu", lambda told: None)
         try:
             with pytest.raises(WorkerDied):
-                await asyncio.wait_for(child.ask({"do": "recipes", "recipes": {}}, lambda told: None), 60)
-            return await asyncio.wait_for(child.ask(ask | {"do": "summary"}, lambda told: None), 60)
+                await asyncio.wait_for(child.ask({"do": "settings.recipes", "with": [{}]}, lambda told: None), 60)
+            ask = {"do": "ledger.summary", "with": ["nowhere", {}]}
+            return await asyncio.wait_for(child.ask(ask, lambda told: None), 60)
         finally:
             await child.close()
 

@@ -131,3 +131,18 @@ def test_whoever_asks_during_the_first_look_hears_of_all_files(tmp_path: Path) -
 
     with ThreadPoolExecutor(4) as pool:
         assert {one.result() for one in [pool.submit(look) for _ in range(4)]} == {501}
+
+
+def test_releases_are_there_where_the_client_of_the_hub_keeps_them(tmp_path: Path) -> None:
+    (tmp_path / "huggingface" / "hub" / "models--NeoQuasar--Kronos-mini" / "snapshots").mkdir(parents=True)
+    told = """
+from pathlib import Path
+from chandler.serving.models import ModelList
+print(*(one.name for one in ModelList(Path("nowhere"), {}).list() if one.kind == "release" and one.available))
+"""
+    ours = {name: value for name, value in os.environ.items() if name not in ("HF_HUB_CACHE", "HF_HOME")}
+    environment = ours | {"XDG_CACHE_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    found = subprocess.run(
+        [sys.executable, "-c", told], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == ["NeoQuasar/Kronos-mini"]

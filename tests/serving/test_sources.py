@@ -183,7 +183,7 @@ def test_damaged_files_and_long_names_are_taken_in(api: Client) -> None:
 def test_a_start_removes_uploads_that_were_cut_and_nothing_else(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "workspace")
     with workspace.held():
-        cut, kept, other = (workspace.place("uploads", name) for name in (fresh_id("src"), fresh_id("src"), "mine"))
+        cut, kept, other = (workspace.folder / "uploads" / name for name in (fresh_id("src"), fresh_id("src"), "mine"))
         for folder in (cut, kept, other):
             folder.mkdir()
             (folder / "A.csv").touch()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -20,7 +22,7 @@ pytest.importorskip("fcntl")
 
 from chandler.serving.events import EventHub
 from chandler.serving.jobs import JobDesk, PreflightRequest, Shop, looked_at
-from chandler.serving.jobs.folder import JobFolder, Order
+from chandler.serving.jobs.folder import LOCK, JobFolder, Order
 from chandler.serving.models import ModelList
 from chandler.serving.sources import SourceRegistry
 from chandler.serving.workspace import Workspace
@@ -30,7 +32,11 @@ def begun(job: JobFolder, order: Order) -> tuple[subprocess.Popen[bytes], psutil
     """The supervisor of a job, and its command."""
     job.folder.mkdir()
     job.write(order)
-    supervisor = subprocess.Popen([sys.executable, "-m", "chandler.serving.jobs.supervise", str(job.folder)])
+    lock = os.open(job.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    command = [sys.executable, "-m", "chandler.serving.jobs.supervise", str(job.folder), str(lock)]
+    supervisor = subprocess.Popen(command, pass_fds=(lock,))
+    os.close(lock)
     for _ in range(600):
         if "pid" in (about := job.process()):
             return supervisor, psutil.Process(about["pid"])
@@ -43,6 +49,8 @@ def test_a_command_that_does_not_stop_is_killed_after_the_grace_time(tmp_path: P
     order = Order("job", "evaluate", "x", 0, "", ["inspect", "chandler-stocks"], [], grace=1.0)
     supervisor, command = begun(job, order)
     command.suspend()  # it hears of nothing
+    while command.status() != psutil.STATUS_STOPPED:  # until it is so, a signal would still reach it
+        time.sleep(0.01)
     assert job.state(queued=False) == "running"
     job.ask("stop")
     assert job.state(queued=False) == "stopping"

@@ -91,7 +91,7 @@ def create_app(settings: ServerSettings, workspace: Workspace, credentials: Cred
         openapi_url=f"{API}/openapi.json", docs_url=None, redoc_url=None,
     )  # fmt: skip
     install(app)
-    api = APIRouter(prefix=API)
+    api = APIRouter(prefix=API, responses=answers(400, 401, 403, 413, 415, 422, 500))
     for router in (system, sources, forecasts, journal, jobs, runs, evaluations, reports):
         api.include_router(router)
     app.include_router(api)
@@ -144,7 +144,7 @@ def _add_page(app: FastAPI) -> None:
     async def icon() -> Response:
         return Response(whole.files["favicon.svg"], media_type=TYPES[".svg"])
 
-    @app.get("/{rest:path}", include_in_schema=False, responses=answers(404))
+    @app.get("/{rest:path}", include_in_schema=False)
     async def page(rest: str) -> HTMLResponse:
         if "." in rest.rpartition("/")[2]:
             raise Refusal(404, "There is nothing at this address.")

@@ -58,8 +58,8 @@ class Refusal(Exception):
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The refusals that a route declares, besides those that every route may meet."""
-    return {status: {"model": ErrorAnswer} for status in sorted({400, 401, 403, 413, 415, 422, 500, *statuses})}
+    """Refusals as routes declare them."""
+    return {status: {"model": ErrorAnswer} for status in statuses}
 
 
 def error_answer(

@@ -30,7 +30,7 @@ class EventHub:
         self.boot = secrets.token_hex(4)
         self._number = 0
         self._ring: deque[tuple[int, Event]] = deque(maxlen=KEPT)
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
 
@@ -55,13 +55,12 @@ class EventHub:
             number = self._number
             yield Event(f"{self.boot}-{number}", RESYNC, {})
         while not self.closed:
+            changed = self._changed  # before the ring is looked at: what comes meanwhile sets it
             for found, event in list(self._ring):
                 if found > number:
                     number = found
                     yield event
-            async with self._changed:
-                if self._number <= number and not self.closed:
-                    await self._changed.wait()
+            await changed.wait()
 
     def _add(self, type: str, data: dict[str, Any]) -> None:
         self._number += 1
@@ -69,12 +68,9 @@ class EventHub:
         self._wake()
 
     def _wake(self) -> None:
-        async def wake() -> None:
-            async with self._changed:
-                self._changed.notify_all()
-
-        if self._loop is not None and not self._loop.is_closed():
-            self._waking = self._loop.create_task(wake())
+        """Let everyone go on who waits, once."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _known(self, after: str | None) -> int | None:
         """The number of an id, if nothing after it was forgotten; a new listener has missed nothing."""

@@ -3,14 +3,13 @@ their own, so that none waits behind a forecast and none falls with one."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
 from chandler.serving.errors import STATUS, Refusal, without_paths
 from chandler.serving.events import EventHub
 from chandler.serving.sources import SourceRegistry
+from chandler.serving.tasks import Tasks
 from chandler.serving.worker import WorkerClient, WorkerDied
 from chandler.serving.workspace import Workspace
 
@@ -20,7 +19,7 @@ class LookDesk:
 
     def __init__(self, workspace: Workspace, sources: SourceRegistry, worker: WorkerClient, events: EventHub) -> None:
         self._workspace, self._sources, self._worker, self._events = workspace, sources, worker, events
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     def start_after(self, other: WorkerClient) -> None:
         """Have the child at hand once another is ready: two that load torch at once keep each other waiting."""
@@ -29,43 +28,42 @@ class LookDesk:
             await other.ready.wait()
             await self._worker.start()
 
-        self._begin(start())
+        self._tasks.begin(start())
 
-    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """What the child answers. One that dies is asked again, once: a look made twice finds the same.
+    async def ask(self, what: str, *given: Any) -> Any:
+        """What a function of the room worker finds, "settings.checked". A child that dies is asked again, once: a look made twice
+        finds the same.
 
         Raises:
             Refusal: 503, it died again; else what it refused, in its words.
         """
+        request = {"do": what, "with": given}
         try:
             with suppress(WorkerDied):
-                return self._told(await self._worker.ask(request, lambda told: None))
-            return self._told(await self._worker.ask(request, lambda told: None))
+                return self._found(await self._worker.ask(request, lambda told: None))
+            return self._found(await self._worker.ask(request, lambda told: None))
         except WorkerDied as error:
             raise Refusal(503, str(error)) from None
 
     async def journal(self, what: str, *given: Any) -> Any:
         """What `worker.ledger` finds in the journal of the workspace; Refusal as of `ask`."""
-        request = {"do": what, "id": what, "journal": str(self._workspace.folder / "journal"), "with": given}
-        return (await self.ask(request))["found"]
+        return await self.ask(f"ledger.{what}", str(self._workspace.folder / "journal"), *given)
 
     def score_soon(self, source: str) -> None:
         """Hold what the journal keeps against the bars of a source, which were just read."""
         if (self._workspace.folder / "journal").is_dir():
-            self._begin(self._score(source))
+            self._tasks.begin(self._score(source))
 
     async def close(self) -> None:
         """Wait for no answer any more."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
 
-    def _told(self, answer: dict[str, Any]) -> dict[str, Any]:
+    def _found(self, answer: dict[str, Any]) -> Any:
         if answer["kind"] == "failed":
             known = (found for kind, found in STATUS.items() if kind.__name__ == answer["error"])
             status, code = next(known, (500, "internal"))
             raise Refusal(status, without_paths(answer["message"], self._workspace.folder), code=code)
-        return answer
+        return answer["found"]
 
     async def _score(self, source: str) -> None:
         try:
@@ -73,8 +71,3 @@ class LookDesk:
         except Refusal:  # it is gone, or read again
             return
         self._events.publish("journal", {"source_id": source})
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from huggingface_hub import constants
+
 from chandler.hub import NAMES, NANO, bundled_checkpoint
 from chandler.serving.errors import Refusal
-from chandler.serving.workspace import folders, mapping, name_below, read_json
+from chandler.serving.workspace import folders, lasting_id, mapping, name_below, read_json
 
 RELEASES = ("NeoQuasar/Kronos-mini", "NeoQuasar/Kronos-small", "NeoQuasar/Kronos-base")
 PARTS = ("tokenizer", "predictor")
@@ -83,7 +83,7 @@ class ModelList:
 
 def run_model(folder: Path) -> str | None:
     """The id of the model that a run made; None while it has none."""
-    return _id("run", str(folder.resolve())) if _is_whole(folder) else None
+    return lasting_id("mdl", "run", str(folder.resolve())) if _is_whole(folder) else None
 
 
 def _is_whole(folder: Path) -> bool:
@@ -99,7 +99,7 @@ def _local(name: str, kind: Kind, folder: Path, source: str) -> Model:
     state = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files if path.is_file()]
     whole = _is_whole(folder)
     return Model(
-        _id(kind, source), name, kind, source, used.get("max_context", 512), used.get("lookback"), used.get("calendar"),
+        lasting_id("mdl", kind, source), name, kind, source, used.get("max_context", 512), used.get("lookback"), used.get("calendar"),
         (folder / "calibration.json").is_file(), whole, None if whole else "It has no tokenizer and predictor yet.",
         json.dumps(state),
     )  # fmt: skip
@@ -107,15 +107,8 @@ def _local(name: str, kind: Kind, folder: Path, source: str) -> Model:
 
 def _release(name: str) -> Model:
     """A released pair; what is in the hub's cache is available without a network."""
-    cache = Path(
-        os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface")) / "hub"
-    ).expanduser()
-    there = (cache / f"models--{name.replace('/', '--')}" / "snapshots").is_dir()
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-    why = "It was not fetched yet, and this machine is offline (HF_HUB_OFFLINE)." if offline and not there else None
+    there = (Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "snapshots").is_dir()
+    absent = constants.HF_HUB_OFFLINE and not there
+    why = "It was not fetched yet, and this machine is offline (HF_HUB_OFFLINE)." if absent else None
     context = 2048 if name.endswith("mini") else 512
-    return Model(_id("release", name), name, "release", name, context, available=why is None, why_not=why)
-
-
-def _id(kind: Kind, what: str) -> str:
-    return "mdl_" + hashlib.sha256(os.fsencode(f"{kind} {what}")).hexdigest()[:12]
+    return Model(lasting_id("mdl", "release", name), name, "release", name, context, available=why is None, why_not=why)

@@ -10,10 +10,14 @@ import sys
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from chandler.errors import ConfigError
 from chandler.serving.settings import PORT, ServerSettings
 from chandler.serving.workspace import Workspace
+
+if TYPE_CHECKING:
+    from chandler.serving.security import Credentials
 
 TRIES = 20
 """Ports after PORT that are tried."""
@@ -104,10 +108,7 @@ def _token(settings: ServerSettings, workspace: Workspace) -> str | None:
     return token
 
 
-def _tell(settings: ServerSettings, credentials: object, address: str, say: Callable[[str], None]) -> None:
-    from chandler.serving.security import Credentials
-
-    assert isinstance(credentials, Credentials)
+def _tell(settings: ServerSettings, credentials: Credentials, address: str, say: Callable[[str], None]) -> None:
     if not settings.local and settings.certfile is None:
         say(f"Anyone on the way to {settings.host} can read along: this is plain HTTP. Give certfile= and keyfile=, or tunnel "
             "with ssh -L.")  # fmt: skip

@@ -43,9 +43,14 @@ def fresh_id(kind: str) -> str:
     return f"{kind}_{secrets.token_hex(6)}"
 
 
+def lasting_id(prefix: str, kind: str, what: str) -> str:
+    """The id of what was found, by what it is known by: the same at every look."""
+    return f"{prefix}_{hashlib.sha256(os.fsencode(f'{kind} {what}')).hexdigest()[:12]}"
+
+
 def folder_id(kind: str, folder: Path) -> str:
-    """The id of what lies in a folder, a run or an evaluation: the same at every look."""
-    return f"{kind}_{hashlib.sha256(os.fsencode(f'{kind} {folder.resolve()}')).hexdigest()[:12]}"
+    """The `lasting_id` of what lies in a folder, a run or an evaluation."""
+    return lasting_id(kind, kind, str(folder.resolve()))
 
 
 def clipped(name: str) -> str:
@@ -113,10 +118,6 @@ class Workspace:
             write_text(path, found + "\n")
             path.chmod(0o600)
         return found
-
-    def place(self, kind: str, name: str) -> Path:
-        """The place of one thing of a kind: "forecasts", an id."""
-        return self.folder / kind / name
 
 
 def folders(root: Path, depth: int, wanted: Callable[[Path], bool]) -> Iterator[Path]:

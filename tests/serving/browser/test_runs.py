@@ -110,7 +110,7 @@ def test_the_table_is_sorted_and_runs_are_compared(at: Any) -> None:
 def test_a_report_draws_and_reaches_nothing(at: Any, own: Server, runs: Path, watch: Any) -> None:
     watch.allowed = r"Refused to connect|Content Security Policy|violates the following|CSP connect-src"
     page = at(f"/runs?id={folder_id('run', runs / 'a')}")
-    page.get_by_role("button", name="Show it here").click(timeout=WAIT)
+    page.get_by_role("button", name="Show the report").click(timeout=WAIT)
     expect(page.locator("iframe.report")).to_have_attribute("sandbox", "allow-scripts")
     inside = page.frame_locator("iframe.report")
     expect(inside.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=WAIT)

@@ -67,7 +67,7 @@ def _line(server: Server, one: Evaluation, jobs: dict[Path, str]) -> dict[str, A
     }  # fmt: skip
 
 
-@router.get("/evaluations", response_model=EvaluationAnswers, operation_id="listEvaluations", responses=answers())
+@router.get("/evaluations", operation_id="listEvaluations")
 def evaluations(server: The, limit: Limit = 100, cursor: Cursor = 0) -> EvaluationAnswers:
     """Evaluations and backtests below the folder of runs, wherever they were begun."""
     some, following = page_of(server.evaluations.all(), limit, cursor)
@@ -75,14 +75,12 @@ def evaluations(server: The, limit: Limit = 100, cursor: Cursor = 0) -> Evaluati
     return EvaluationAnswers(evaluations=[EvaluationLine(**_line(server, one, jobs)) for one in some], next=following)
 
 
-@router.get(
-    "/evaluations/{id}", response_model=EvaluationAnswer, operation_id="getEvaluation", responses=answers(404, 503)
-)
+@router.get("/evaluations/{id}", operation_id="getEvaluation", responses=answers(404, 503))
 async def evaluation(server: The, id: str) -> EvaluationAnswer:
     """One of them; its verdict and tables once it is finished."""
     one, kept = server.evaluations.get(id), server.evaluations.verdicts
     if one.finished and kept.get(id, ("", {}))[0] != one.revision:
-        told = await server.looks.ask({"do": "verdict", "id": id, "folder": str(one.folder)})
+        told = await server.looks.ask("verdict.verdict", str(one.folder))
         kept[id] = one.revision, {"verdict": list(map(without_paths, told["verdict"])), "tables": told["tables"]}
     found = kept[id][1] if one.finished else {"verdict": [], "tables": []}
     return EvaluationAnswer(**_line(server, one, server.jobs.by_folder()), **found)

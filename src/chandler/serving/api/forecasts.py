@@ -55,7 +55,7 @@ async def ask(server: The, request: ForecastRequest, prefer: Annotated[str, Head
     return JSONResponse(ForecastTicket(id=id, state=told["state"], position=told["position"]).model_dump(), 202)
 
 
-@router.get("/forecasts", response_model=ForecastList, operation_id="listForecasts", responses=answers())
+@router.get("/forecasts", operation_id="listForecasts")
 def list_forecasts(server: The, limit: Limit = 100, cursor: Cursor = 0, many: bool = False) -> ForecastList:
     """Forecasts: those under way, then the newest. `many`: of the newest 2,000 those of more than one symbol."""
     ids = server.desk.list()
@@ -82,13 +82,13 @@ def list_forecasts(server: The, limit: Limit = 100, cursor: Cursor = 0, many: bo
     return ForecastList(forecasts=lines, next=following)
 
 
-@router.get("/forecasts/{id}", response_model=ForecastAnswer, operation_id="getForecast", responses=answers(404))
+@router.get("/forecasts/{id}", operation_id="getForecast", responses=answers(404))
 def get_forecast(server: The, id: str, limit: Limit = 500, cursor: Cursor = 0) -> ForecastAnswer:
     """A forecast, as far as it is made: ten paths come first where a preview was asked for; of many symbols, those that are done."""
     return ForecastAnswer(**server.desk.describe(id, offset=cursor, limit=limit))
 
 
-@router.get("/forecasts/{id}/table", response_model=TableAnswer, operation_id="forecastTable", responses=answers(404))
+@router.get("/forecasts/{id}/table", operation_id="forecastTable", responses=answers(404))
 def table(
     server: The,
     id: str,
@@ -113,9 +113,7 @@ async def cancel(server: The, id: str) -> Response:
     return Response(status_code=204)
 
 
-@router.get(
-    "/forecasts/{id}/paths", response_model=PathsAnswer, operation_id="forecastPaths", responses=answers(404, 409)
-)
+@router.get("/forecasts/{id}/paths", operation_id="forecastPaths", responses=answers(404, 409))
 def paths(
     server: The,
     id: str,
@@ -129,9 +127,7 @@ def paths(
     return PathsAnswer(paths=found[offset : offset + limit].tolist(), total=len(found))
 
 
-@router.get(
-    "/forecasts/{id}/density", response_model=DensityAnswer, operation_id="forecastDensity", responses=answers(404, 409)
-)
+@router.get("/forecasts/{id}/density", operation_id="forecastDensity", responses=answers(404, 409))
 def density(server: The, id: str, symbol: Symbol, bins: Annotated[int, Query(ge=10, le=200)] = 60) -> DensityAnswer:
     """Where the closes of all paths lie, step by step: how many in each of `bins` equal parts from low to high."""
     found = _paths(server.desk.finished(id), symbol, "close")
@@ -141,7 +137,7 @@ def density(server: The, id: str, symbol: Symbol, bins: Annotated[int, Query(ge=
     return DensityAnswer(low=low, high=high, counts=counts)
 
 
-@router.get("/forecasts/{id}/step", response_model=StepAnswer, operation_id="forecastStep", responses=answers(404, 409))
+@router.get("/forecasts/{id}/step", operation_id="forecastStep", responses=answers(404, 409))
 def step(
     server: The,
     id: str,

@@ -136,56 +136,48 @@ def _shop(server: Server) -> Shop:
     return Shop(server.workspace, server.sources, server.models, server.settings.runs, server.settings.device)
 
 
-@router.post(
-    "/jobs", status_code=201, response_model=Job, operation_id="beginJob", responses=answers(404, 409, 424, 429, 503)
-)
+@router.post("/jobs", status_code=201, operation_id="beginJob", responses=answers(404, 409, 424, 429, 503))
 async def begin(server: The, request: JobRequest) -> Job:
     """Begin a job, or have it wait for its turn. Its settings are checked before: what is wrong with them is said here."""
     order = await ordered(request, _shop(server), server.looks.ask)
     return Job(**await anyio.to_thread.run_sync(lambda: server.jobs.describe(server.jobs.submit(order))))
 
 
-@router.get("/jobs", response_model=JobList, operation_id="listJobs", responses=answers(404))
+@router.get("/jobs", operation_id="listJobs", responses=answers(404))
 def jobs(server: The, limit: Limit = 100, cursor: Cursor = 0) -> JobList:
     """Jobs, the newest first."""
     some, following = page_of(server.jobs.ids(), limit, cursor)
     return JobList(jobs=[Job(**server.jobs.describe(id)) for id in some], next=following)
 
 
-@router.get("/jobs/{id}", response_model=Job, operation_id="getJob", responses=answers(404))
+@router.get("/jobs/{id}", operation_id="getJob", responses=answers(404))
 def job(server: The, id: str) -> Job:
     """One job, with its result."""
     return Job(**server.jobs.describe(id, result=True))
 
 
-@router.post(
-    "/jobs/{id}/stop", status_code=202, response_model=Job, operation_id="stopJob", responses=answers(404, 409)
-)
+@router.post("/jobs/{id}/stop", status_code=202, operation_id="stopJob", responses=answers(404, 409))
 def stop(server: The, id: str) -> Job:
     """Ask a job to save and leave; after a minute it is killed."""
     server.jobs.end(id, "stop")
     return Job(**server.jobs.describe(id))
 
 
-@router.post(
-    "/jobs/{id}/kill", status_code=202, response_model=Job, operation_id="killJob", responses=answers(404, 409)
-)
+@router.post("/jobs/{id}/kill", status_code=202, operation_id="killJob", responses=answers(404, 409))
 def kill(server: The, id: str) -> Job:
     """End a job at once; what it did since it last saved is lost."""
     server.jobs.end(id, "kill")
     return Job(**server.jobs.describe(id))
 
 
-@router.post(
-    "/jobs/{id}/resume", status_code=202, response_model=Job, operation_id="resumeJob", responses=answers(404, 409, 429)
-)
+@router.post("/jobs/{id}/resume", status_code=202, operation_id="resumeJob", responses=answers(404, 409, 429))
 def resume(server: The, id: str) -> Job:
     """Go on with a job that was stopped, killed or lost, from what it saved."""
     server.jobs.resume(id)
     return Job(**server.jobs.describe(id))
 
 
-@router.get("/jobs/{id}/log", response_model=LogAnswer, operation_id="jobLog", responses=answers(404))
+@router.get("/jobs/{id}/log", operation_id="jobLog", responses=answers(404))
 def job_log(
     server: The, id: str, after: Annotated[int, Query(ge=0, le=2**40, description="`next` of the answer before.")] = 0
 ) -> LogAnswer:
@@ -193,34 +185,26 @@ def job_log(
     return LogAnswer(**server.jobs.log(id, after))
 
 
-@router.post(
-    "/sources/{id}/preflight",
-    status_code=202,
-    response_model=Job,
-    operation_id="preflight",
-    responses=answers(404, 409, 429),
-)
+@router.post("/sources/{id}/preflight", status_code=202, operation_id="preflight", responses=answers(404, 409, 429))
 def preflight(server: The, id: str, request: PreflightRequest) -> Job:
     """Look at a source's bars before a finetuning. The `result` of the job, once it has finished, is what `chandler inspect --json`
     prints: `ok` says whether training can begin. Its page is the report of the job."""
     return Job(**server.jobs.describe(server.jobs.submit(looked_at(id, request, _shop(server)))))
 
 
-@router.get("/recipes", response_model=RecipeList, operation_id="listRecipes", responses=answers(404))
+@router.get("/recipes", operation_id="listRecipes", responses=answers(404))
 def recipes() -> RecipeList:
     """What a finetuning can begin with."""
     return RecipeList(recipes=[RecipeLine(id=one.id, title=one.title, about=one.about) for one in recipe_list()])
 
 
-@router.get("/recipes/{id}", response_model=RecipeAnswer, operation_id="getRecipe", responses=answers(404, 503))
+@router.get("/recipes/{id}", operation_id="getRecipe", responses=answers(404, 503))
 async def recipe(server: The, id: str) -> RecipeAnswer:
     """The settings of a recipe, and the form of all settings. Places are none of them: the server sets those."""
     return RecipeAnswer(**await server.recipes.open(id, server.looks.ask))
 
 
-@router.post(
-    "/recipes/{id}/check", response_model=CheckAnswer, operation_id="checkSettings", responses=answers(404, 503)
-)
+@router.post("/recipes/{id}/check", operation_id="checkSettings", responses=answers(404, 503))
 async def check(server: The, id: str, request: CheckRequest) -> CheckAnswer:
     """What a recipe becomes with other settings, or what is wrong with these; nothing is begun."""
     found = await checked(id, request.overrides, request.text, server.looks.ask)

@@ -43,7 +43,7 @@ def _names(server: Server) -> dict[str, str]:
     return {one.source: one.name for one in server.models.list()}
 
 
-@router.get("/journal", response_model=JournalList, operation_id="listJournal", responses=answers(503))
+@router.get("/journal", operation_id="listJournal", responses=answers(503))
 async def entries(
     server: The,
     chosen: Annotated[JournalFilter, Depends()],
@@ -56,7 +56,7 @@ async def entries(
     return JournalList(**found, next=following if following < found["total"] else None)
 
 
-@router.get("/journal/summary", response_model=JournalSummary, operation_id="journalSummary", responses=answers(503))
+@router.get("/journal/summary", operation_id="journalSummary", responses=answers(503))
 async def summary(server: The) -> JournalSummary:
     """Coverage and CRPS against the bootstrapped walk, by model and by when the bars came: of forecasts made before their bars."""
     return JournalSummary(**await server.looks.journal("summary", _names(server)))
@@ -79,9 +79,7 @@ async def export(server: The) -> FileResponse:
     return FileResponse(folder / "journal.parquet", media_type=PARQUET, filename="journal.parquet", background=gone)
 
 
-@router.post(
-    "/journal/score", response_model=JournalTold, operation_id="scoreJournal", responses=answers(404, 409, 503)
-)
+@router.post("/journal/score", operation_id="scoreJournal", responses=answers(404, 409, 503))
 async def score(server: The, request: ScoreRequest) -> JournalTold:
     """Score every kept forecast whose bars have come in a source. Scores once given stay. A source that was read is looked
     through by itself."""

@@ -117,14 +117,14 @@ def _state(run: RunFacts, job: dict[str, Any]) -> str:
     return run.state if since else "unfinished"
 
 
-@router.get("/runs", response_model=RunListAnswer, operation_id="listRuns", responses=answers())
+@router.get("/runs", operation_id="listRuns")
 def list_runs(server: The, limit: Limit = 200, cursor: Cursor = 0) -> RunListAnswer:
     """Runs below the folder of runs, those begun in a shell as well."""
     some, following = page_of(server.runs.all(), limit, cursor)
     return RunListAnswer.model_validate({"runs": _answers(server, some), "next": following})
 
 
-@router.get("/runs/compare", response_model=Comparison, operation_id="compareRuns", responses=answers(404))
+@router.get("/runs/compare", operation_id="compareRuns", responses=answers(404))
 def compare(
     server: The, ids: Annotated[str, Query(max_length=200, description="Two to six ids, separated by commas.")]
 ) -> Comparison:
@@ -136,7 +136,7 @@ def compare(
     return Comparison.model_validate({"runs": _answers(server, found), "differences": server.runs.differences(wanted)})
 
 
-@router.get("/runs/{id}", response_model=RunDetails, operation_id="getRun", responses=answers(404))
+@router.get("/runs/{id}", operation_id="getRun", responses=answers(404))
 def get_run(server: The, id: str) -> RunDetails:
     """One run: what came of it, its settings, its files."""
     run, runs = server.runs.get(id), server.runs
@@ -146,7 +146,7 @@ def get_run(server: The, id: str) -> RunDetails:
     return RunDetails.model_validate(told)
 
 
-@router.get("/runs/{id}/metrics", response_model=MetricsAnswer, operation_id="runMetrics", responses=answers(404))
+@router.get("/runs/{id}/metrics", operation_id="runMetrics", responses=answers(404))
 def metrics(
     server: The,
     id: str,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 WorkerState = Literal["starting", "ready", "busy", "stopped"]
+ForecastState = Literal["waiting", "running", "preview", "done", "failed", "cancelled"]
 
 
 class Health(BaseModel):
@@ -160,7 +161,7 @@ class ForecastTicket(BaseModel):
     """A forecast that was taken in."""
 
     id: str
-    state: Literal["waiting", "running", "preview", "done", "failed", "cancelled"]
+    state: ForecastState
     position: int | None
 
 
@@ -236,7 +237,7 @@ class ForecastAnswer(BaseModel):
     """A forecast, as far as it is made."""
 
     id: str
-    state: Literal["waiting", "running", "preview", "done", "failed", "cancelled"]
+    state: ForecastState
     position: int | None
     progress: dict[str, int] | None
     message: str | None
@@ -277,7 +278,7 @@ class TableAnswer(BaseModel):
     symbols are made."""
 
     id: str
-    state: Literal["waiting", "running", "preview", "done", "failed", "cancelled"]
+    state: ForecastState
     message: str | None
     rows: TableRows
     next: int

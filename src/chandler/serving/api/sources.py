@@ -25,24 +25,24 @@ def _answer(server: Server, id: str) -> SourceAnswer:
     return SourceAnswer(**summary(server.sources, server.sources.get(id)))
 
 
-@router.get("/sources", response_model=SourceList, operation_id="listSources", responses=answers())
+@router.get("/sources", operation_id="listSources")
 def list_sources(server: The, limit: Limit = 200, cursor: Cursor = 0) -> SourceList:
     """Bars that are offered: bundled, uploads, files of registered folders."""
     some, following = page_of(server.sources.list(), limit, cursor)
     return SourceList(sources=[SourceAnswer(**summary(server.sources, one)) for one in some], next=following)
 
 
-@router.get("/sources/{id}", response_model=SourceAnswer, operation_id="getSource", responses=answers(404))
+@router.get("/sources/{id}", operation_id="getSource", responses=answers(404))
 def get_source(server: The, id: str) -> SourceAnswer:
     """One source and how its reading stands."""
     return _answer(server, id)
 
 
-@router.post("/uploads", status_code=201, response_model=Uploaded, operation_id="upload", responses=answers(409))
+@router.post("/uploads", status_code=201, operation_id="upload", responses=answers(409))
 async def upload(server: The, request: Request, name: Annotated[str, Query(min_length=1, max_length=255)]) -> Uploaded:
     """Send a file of bars as the body, as application/octet-stream; reading begins at once."""
     file_name, limit = upload_name(name), server.settings.upload_bytes
-    folder = server.workspace.place("uploads", fresh_id("src"))
+    folder = server.workspace.folder / "uploads" / fresh_id("src")
     if shutil.disk_usage(folder.parent).free < ROOM + int(request.headers.get("content-length") or 0):
         raise Refusal(413, "There is no room left on the server's disk.")
     folder.mkdir(mode=0o700)
@@ -64,26 +64,14 @@ async def upload(server: The, request: Request, name: Annotated[str, Query(min_l
     return Uploaded(source_id=source.id, bytes=taken)
 
 
-@router.patch(
-    "/sources/{id}",
-    status_code=202,
-    response_model=SourceAnswer,
-    operation_id="setReading",
-    responses=answers(404, 409),
-)
+@router.patch("/sources/{id}", status_code=202, operation_id="setReading", responses=answers(404, 409))
 async def set_reading(server: The, id: str, options: ReadingSettings) -> SourceAnswer:
     """Read a source again, with these options."""
     server.sources.read(id, options)
     return _answer(server, id)
 
 
-@router.post(
-    "/sources/{id}/refresh",
-    status_code=202,
-    response_model=SourceAnswer,
-    operation_id="refreshSource",
-    responses=answers(404, 409),
-)
+@router.post("/sources/{id}/refresh", status_code=202, operation_id="refreshSource", responses=answers(404, 409))
 async def refresh(server: The, id: str) -> SourceAnswer:
     """Read a source, or read it again as it is now."""
     server.sources.read(id)
@@ -97,7 +85,7 @@ async def remove(server: The, id: str) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/sources/{id}/symbols", response_model=SymbolList, operation_id="listSymbols", responses=answers(404, 409))
+@router.get("/sources/{id}/symbols", operation_id="listSymbols", responses=answers(404, 409))
 def symbols(
     server: The, id: str, q: Annotated[str, Query(max_length=64)] = "", limit: Limit = 100, cursor: Cursor = 0
 ) -> SymbolList:
@@ -119,7 +107,7 @@ def _symbol(store: BarStore, name: str) -> SymbolAnswer:
     )
 
 
-@router.get("/sources/{id}/bars", response_model=BarsAnswer, operation_id="bars", responses=answers(404, 409))
+@router.get("/sources/{id}/bars", operation_id="bars", responses=answers(404, 409))
 def bars(
     server: The,
     id: str,

@@ -9,6 +9,7 @@ from typing import Annotated
 import psutil
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from huggingface_hub import constants
 
 from chandler.serving.api.schema import Health, KnownAnswer, ModelAnswer, ModelListAnswer, System, Token
 from chandler.serving.api.state import The
@@ -20,13 +21,13 @@ from chandler.version import __version__
 router = APIRouter(tags=["system"])
 
 
-@router.get("/health", response_model=Health, operation_id="health", responses=answers())
+@router.get("/health", operation_id="health")
 def health(server: The) -> Health:
     """Whether the server answers. Needs no session."""
     return Health(status="ok", version=__version__, ready=server.worker.state in ("ready", "busy"))
 
 
-@router.post("/session", status_code=204, operation_id="openSession", responses=answers())
+@router.post("/session", status_code=204, operation_id="openSession")
 def sign_in(server: The, token: Token) -> Response:
     """Open a session in a browser: the token becomes a cookie."""
     if not server.credentials.knows(bearer=token.token, session=""):
@@ -36,7 +37,7 @@ def sign_in(server: The, token: Token) -> Response:
     return answer
 
 
-@router.delete("/session", status_code=204, operation_id="closeSession", responses=answers())
+@router.delete("/session", status_code=204, operation_id="closeSession")
 def sign_out(server: The) -> Response:
     """Close the session of this browser."""
     answer = Response(status_code=204)
@@ -44,7 +45,7 @@ def sign_out(server: The) -> Response:
     return answer
 
 
-@router.get("/system", response_model=System, operation_id="system", responses=answers())
+@router.get("/system", operation_id="system")
 def system(server: The) -> System:
     """Version, device, limits, and how the forecasting process is."""
     fields = ForecastRequest.model_json_schema()["properties"]
@@ -64,13 +65,13 @@ def system(server: The) -> System:
             "horizon": fields["horizon"]["maximum"],
             "symbols": fields["symbols"]["maxItems"],
         },
-        offline=os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"),
+        offline=constants.HF_HUB_OFFLINE,
         boot=server.events.boot,
         workspace=server.workspace.folder.name,
     )
 
 
-@router.get("/models", response_model=ModelListAnswer, operation_id="listModels", responses=answers())
+@router.get("/models", operation_id="listModels")
 def models(server: The) -> ModelListAnswer:
     """Models that can be asked for forecasts: bundled, finished runs, registered folders, releases."""
     return ModelListAnswer(
@@ -78,9 +79,7 @@ def models(server: The) -> ModelListAnswer:
     )
 
 
-@router.get(
-    "/models/{id}/exposure", response_model=KnownAnswer, operation_id="exposure", responses=answers(404, 409, 424, 503)
-)
+@router.get("/models/{id}/exposure", operation_id="exposure", responses=answers(404, 409, 424, 503))
 async def exposure(
     server: The,
     id: str,
@@ -91,11 +90,10 @@ async def exposure(
     model, store = server.models.get(id), server.sources.store(source_id)
     store.number(symbol)
     bars = {"path": server.sources.address(source_id), "revision": server.sources.revision(source_id)}
-    found = await server.looks.ask({"do": "exposure", "id": id, "model": model.source, "bars": bars, "symbol": symbol})
-    return KnownAnswer(periods=found["periods"])
+    return KnownAnswer(periods=await server.looks.ask("exposed.periods", model.source, bars, symbol))
 
 
-@router.get("/events", response_class=EventSourceResponse, operation_id="events", responses=answers())
+@router.get("/events", response_class=EventSourceResponse, operation_id="events")
 async def events(
     server: The,
     request: Request,

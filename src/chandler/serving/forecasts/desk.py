@@ -17,6 +17,7 @@ from chandler.serving.forecasts.folder import DONE, REQUEST, Kept, all_kept
 from chandler.serving.forecasts.request import ForecastRequest
 from chandler.serving.models import Model, ModelList
 from chandler.serving.sources import SourceRegistry
+from chandler.serving.tasks import Tasks
 from chandler.serving.worker import WorkerClient, WorkerDied
 from chandler.serving.workspace import Workspace, fresh_id, is_id, write_json
 
@@ -74,7 +75,7 @@ class ForecastDesk:
         """What is being made; a forecast for a chart, between two parts of one for a table, comes first."""
         self._keys: dict[str, str] = {}
         self._more = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
         sources.users.append(
             lambda: [(one.request.source_id, one.bars["path"]) for one in (*self._running, *self._waiting)]
         )
@@ -89,13 +90,11 @@ class ForecastDesk:
                 self._close(kept, {"kind": "failed", "message": "The server was stopped before all of it was made."})
             elif not done:
                 shutil.rmtree(kept.folder, ignore_errors=True)
-        self._task = asyncio.get_running_loop().create_task(self._work())
+        self._tasks.begin(self._work())
 
     async def close(self) -> None:
         """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._tasks.close()
 
     def ask(self, request: ForecastRequest) -> tuple[str, bool]:
         """Take a forecast in; its id, and whether it was made before.
@@ -121,7 +120,7 @@ class ForecastDesk:
                 return ticket.kept.id, False
         if len(self._waiting) >= QUEUE:
             raise Refusal(429, f"{QUEUE} forecasts wait already. Try again when some are done.")
-        kept = Kept(self._workspace.place("forecasts", fresh_id("fc")))
+        kept = Kept(self._workspace.folder / "forecasts" / fresh_id("fc"))
         ticket = Ticket(kept, request, model, bars, key)
         self._tickets[kept.id] = ticket
         while len(self._tickets) > REMEMBERED and next(iter(self._tickets.values())).state in ENDED:
@@ -135,7 +134,7 @@ class ForecastDesk:
         """The folder of an id."""
         if not is_id(id, "fc"):
             raise Refusal(404, "There is no such forecast.")
-        return Kept(self._workspace.place("forecasts", id))
+        return Kept(self._workspace.folder / "forecasts" / id)
 
     def finished(self, id: str) -> Kept:
         """The folder of a forecast that was made, as far as it ever will be; Refusal 409 while it is not."""

@@ -27,17 +27,9 @@ _ENDS = {
 Row = tuple[Any, ...]
 
 
-def rows(kept: Kept, after: int = 0, limit: int | None = None) -> list[Row]:
-    """Rows of `COLUMNS` from a place on, in the order that was asked for, as far as they are made."""
-    found: list[Row] = []
-    seen = 0
-    for path in kept.parts():
-        some = _part(path)
-        found += some[max(after - seen, 0) :]
-        seen += len(some)
-        if limit is not None and len(found) >= limit:
-            break
-    return found if limit is None else found[:limit]
+def rows(kept: Kept) -> list[Row]:
+    """Rows of `COLUMNS` in the order that was asked for, as far as they are made."""
+    return [row for path in kept.parts() for row in _part(path)]
 
 
 @lru_cache(maxsize=4096)

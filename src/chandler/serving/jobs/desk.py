@@ -33,6 +33,7 @@ from chandler.serving.jobs.orders import point
 from chandler.serving.jobs.progress import Gauge
 from chandler.serving.models import ModelList, run_model
 from chandler.serving.sources import SourceRegistry, child_environment
+from chandler.serving.tasks import Tasks
 from chandler.serving.workspace import Workspace, folder_id, is_id, read_json, write_json
 from chandler.training.runs import run_folders
 
@@ -65,7 +66,7 @@ class JobDesk:
         self._told: dict[str, tuple[Any, ...]] = {}
         self._queue: list[str] = [id for id in read_json(self._place).get("jobs", []) if is_id(id, "job")]
         self._watched: set[str] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
         self._more = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         sources.users.append(self._uses)
@@ -74,18 +75,12 @@ class JobDesk:
         """Begin: find what runs from before, and start what waits."""
         self._loop = asyncio.get_running_loop()
         self._watched = {job.id for job in self._all() if job.held()} | set(self._queue)
-        self._task = self._loop.create_task(self._watch())
+        self._tasks.begin(self._watch())
         self._more.set()
 
     async def close(self) -> None:
         """Look no more; jobs go on."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def place(self, id: str) -> Path:
-        """The folder of a job to be, for what it needs."""
-        return self._root / "jobs" / id
+        await self._tasks.close()
 
     def require_free(self, out: Path | None) -> None:
         """Refusal: a full queue, or a job that writes that folder already."""

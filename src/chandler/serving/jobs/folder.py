@@ -141,11 +141,14 @@ class JobFolder:
             whole = most  # a line that is longer than anyone reads
         return text[:whole].decode("utf-8", "replace").splitlines(), after + whole
 
-    def said(self) -> str | None:
-        """The sentence with which the command ended since its last start; None where it said none."""
-        begin = int(self.process().get("log", 0))
+    def tail(self, most: int) -> list[str]:
+        """The last lines of the log since the last start, so many bytes of them."""
         path = self.folder / LOG
         size = path.stat().st_size if path.is_file() else 0
-        lines, _ = self.lines(max(begin, size - (64 << 10)), 64 << 10)
+        return self.lines(max(int(self.process().get("log", 0)), size - most), most)[0]
+
+    def said(self) -> str | None:
+        """The sentence with which the command ended since its last start; None where it said none."""
+        lines = self.tail(64 << 10)
         told = [number for number, line in enumerate(lines) if line.startswith("chandler: ")]
         return "\n".join(lines[told[-1] :]).removeprefix("chandler: ") if told else None

@@ -14,8 +14,8 @@ PATHS = re.compile(
 )
 """Settings that name places, or send something elsewhere: the server sets them, or nobody does. (Bars to replay are none of its
 sources yet.)"""
-Ask = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
-"""Has the worker do something; refuses where it fails."""
+Ask = Callable[..., Awaitable[Any]]
+"""`LookDesk.ask`."""
 
 
 def require_no_paths(overrides: Mapping[str, Any]) -> None:

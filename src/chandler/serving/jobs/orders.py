@@ -207,18 +207,13 @@ class _Draft:
     async def settle(self, ask: Ask, final: dict[str, Any]) -> None:
         """Have the settings checked, then make the folder with them."""
         self.require_free()
-        asked = {
-            "do": "settings", "id": self.id, "kind": self.kind, "recipe": self.recipe(),
-            "models": [(one.name, one.source) for one in self.models], "device": self.shop.device,
-            "overrides": self.request.overrides, "final": final,
-        }  # fmt: skip
-        found = await ask(asked)
+        begun_with = None if self.request.recipe_id is None else str(recipe(self.request.recipe_id).path)
+        models = [(one.name, one.source) for one in self.models]
+        settings = await ask(
+            "settings.settled", self.kind, begun_with, models, self.shop.device, self.request.overrides, final
+        )
         self.open()
-        write_text(self.folder / SETTINGS, found["yaml"])
-
-    def recipe(self) -> str | None:
-        """The file of the recipe. It is one that there is: looked up by its id among all."""
-        return None if self.request.recipe_id is None else str(recipe(self.request.recipe_id).path)
+        write_text(self.folder / SETTINGS, settings)
 
     def require_free(self) -> None:
         """Refusal 409: the folder of this name holds something, and is not to be replaced."""

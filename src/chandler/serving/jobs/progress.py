@@ -87,10 +87,7 @@ class Gauge:
         return _told(stage, done, total, rate=rate, seconds_left=left)
 
     def _lines(self) -> dict[str, Any] | None:
-        begin = int(self._job.process().get("log", 0))
-        size = (self._job.folder / "log.txt").stat().st_size
-        lines, _ = self._job.lines(max(begin, size - TAIL), TAIL)
-        for line in reversed(lines):
+        for line in reversed(self._job.tail(TAIL)):
             if found := LINE.fullmatch(line):
                 done, total, left = (int(found[name].replace(",", "")) for name in ("done", "total", "left"))
                 return _told(found["stage"], done, total, seconds_left=left)

@@ -68,9 +68,7 @@ class RecipeBook:
         chosen = recipe(id)
         async with self._turn:
             if not self._found:
-                found = await ask(
-                    {"do": "recipes", "id": "recipes", "recipes": {one.id: str(one.path) for one in recipe_list()}}
-                )
+                found = await ask("settings.recipes", {one.id: str(one.path) for one in recipe_list()})
                 schema, values = without_places(found["schema"]), found["values"]
                 self._found = {
                     "schema": schema, "values": {name: _kept(one) for name, one in values.items()},
@@ -91,14 +89,14 @@ async def checked(id: str, overrides: Mapping[str, Any], text: str | None, ask: 
     path = str(recipe(id).path)
     try:
         require_no_paths(overrides if text is None else _written_out(text))
-        found = await ask({"do": "check", "id": "check", "recipe": path, "overrides": dict(overrides), "text": text})
+        values = await ask("settings.checked", path, dict(overrides), text)
     except ConfigError as error:
         return {"values": None, "message": str(error)}
     except Refusal as refusal:
         if refusal.status != 422:
             raise
         return {"values": None, "message": refusal.message}
-    return {"values": _kept(found["values"]), "message": None}
+    return {"values": _kept(values), "message": None}
 
 
 def _written_out(text: str) -> dict[str, Any]:

@@ -1,13 +1,12 @@
-"""Runs the command of one job, and writes down how it ended: `python -m chandler.serving.jobs.supervise FOLDER [LOCK]`.
+"""Runs the command of one job, and writes down how it ended: `python -m chandler.serving.jobs.supervise FOLDER LOCK`.
 
-It has a session of its own and outlives the server. LOCK is an open file that holds the lock already. The command holds the lock
+It has a session of its own and outlives the server. LOCK is an open file that holds the lock. The command holds the lock
 too, and is asked to stop if the supervisor is killed (Linux).
 """
 
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import resource
 import signal
@@ -20,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from chandler.serving.jobs.folder import EXIT, LOCK, LOG, PROCESS, RESULT, STOP, JobFolder, Order
+from chandler.serving.jobs.folder import EXIT, LOG, PROCESS, RESULT, STOP, JobFolder, Order
 from chandler.serving.workspace import read_json, write_json
 
 NICE = 5
@@ -31,9 +30,9 @@ PDEATHSIG = 1
 
 def supervise(folder: Path, lock: int) -> int:
     """Run the job of a folder, to its end; the exit code of its command."""
-    order, log = JobFolder(folder).order(), folder / LOG
+    job, log = JobFolder(folder), folder / LOG
+    order, again = job.order(), bool(job.process().get("again"))
     assert order is not None
-    again = bool(read_json(folder / PROCESS).get("again"))
     with suppress(OSError):
         os.nice(NICE)
     asked: list[str] = []
@@ -89,16 +88,5 @@ def _ends_with_us(memory: int | None) -> Callable[[], None]:
     return prepare
 
 
-def main() -> None:
-    """Take the lock, or what holds it, and begin."""
-    folder = Path(sys.argv[1])
-    if len(sys.argv) > 2:
-        lock = int(sys.argv[2])
-    else:
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    supervise(folder, lock)
-
-
 if __name__ == "__main__":
-    main()
+    supervise(Path(sys.argv[1]), int(sys.argv[2]))

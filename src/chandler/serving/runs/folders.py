@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -190,9 +190,8 @@ class RunList:
         if facts is None:
             return None
         size = self._size(id, folder, marks)
-        if facts.state == "running" and time.time() > facts.quiet_after:
-            facts = RunFacts(**{**vars(facts), "state": "unfinished"})
-        return RunFacts(**{**vars(facts), "bytes": size})
+        quiet = facts.state == "running" and time.time() > facts.quiet_after
+        return replace(facts, state="unfinished" if quiet else facts.state, bytes=size)
 
     def _look(self, id: str, folder: Path, changed: float) -> RunFacts:
         history = _history(folder)

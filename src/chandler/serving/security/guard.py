@@ -121,9 +121,9 @@ class Guard:
                 return no(415, f"Send the body as {wanted}.")
             if length.isdecimal() and int(length) > limit:
                 return no(413, f"The body is larger than the {limit:,} bytes that are taken here.", "too_large")
-        return self._session(scope, headers, no)
+        return self._session(scope, headers)
 
-    def _session(self, scope: Scope, headers: Headers, no: object) -> Response | None:
+    def _session(self, scope: Scope, headers: Headers) -> Response | None:
         path, known = scope["path"], self.credentials
         query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         if scope["method"] == "GET" and "code" in query and not path.startswith(("/api/", "/static/")):

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import psutil
 import pyarrow
@@ -102,7 +102,7 @@ def bomb(path: Path, limit: int) -> str | None:
 
 
 async def read_into(
-    source: Path | str, store: Path, settings: ReadingSettings, memory: int | None = None
+    source: Path, store: Path, settings: ReadingSettings, memory: int | None = None
 ) -> tuple[str | None, list[str]]:
     """Have `chandler prepare` make a store of a source.
 
@@ -144,13 +144,12 @@ async def read_into(
                 process.kill()
             await process.wait()
     lines = [line.strip() for line in told.decode("utf-8", "replace").splitlines() if line.strip()]
-    hide = [store.parent, *([source.parent] if isinstance(source, Path) else [])]
+    hide = [store.parent, source.parent]
     if process.returncode == 0:
         return None, [without_paths(line, *hide) for line in lines if not line.startswith("chandler:")]
-    said = [line.removeprefix("chandler: ") for line in lines]
-    if process.returncode in (2, 1) and said and process.returncode == 2:
+    if process.returncode == 2 and lines:
         begin = next((n for n, line in enumerate(lines) if line.startswith("chandler: ")), 0)
-        return without_paths("\n".join(said[begin:]), *hide), []
+        return without_paths("\n".join(line.removeprefix("chandler: ") for line in lines[begin:]), *hide), []
     return (
         "The file needs more memory than a reading may take, or the reader was killed. Split it, or prepare it in a shell.",
         [],
@@ -170,8 +169,3 @@ def _limit(pid: int, most: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_DATA, (most, most))
     except (ImportError, AttributeError, OSError, ValueError):
         return
-
-
-def describe(options: ReadingSettings) -> dict[str, Any]:
-    """What was given, for whoever asks how a source is read."""
-    return options.model_dump(exclude_defaults=True)

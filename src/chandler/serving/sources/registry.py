@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import os
 import shutil
 import threading
 import time
@@ -23,7 +21,8 @@ from chandler.serving.errors import Refusal
 from chandler.serving.sources.candles import span
 from chandler.serving.sources.offered import offered
 from chandler.serving.sources.reading import EXPANDS, ReadingSettings, bomb, questions, read_into
-from chandler.serving.workspace import Workspace, fresh_id, is_id, read_json, write_json
+from chandler.serving.tasks import Tasks
+from chandler.serving.workspace import Workspace, fresh_id, is_id, lasting_id, read_json, write_json
 
 log = logging.getLogger("chandler.serving")
 BUNDLED = STOCKS
@@ -78,8 +77,9 @@ class SourceRegistry:
         """Each tells of what it works on, or will: the id of a source, and the address that it was given of its bars."""
         self._scanned, self._scanning = -SCAN_SECONDS, threading.Lock()
         self._turn = asyncio.Semaphore(1)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._known[_id("bundled", BUNDLED)] = Source(_id("bundled", BUNDLED), BUNDLED, "bundled", None, "ready")
+        self._tasks = Tasks()
+        bundled = lasting_id("src", "bundled", BUNDLED)
+        self._known[bundled] = Source(bundled, BUNDLED, "bundled", None, "ready")
         self._restore()
 
     def list(self) -> list[Source]:
@@ -132,7 +132,7 @@ class SourceRegistry:
 
     def begin(self, source: Source) -> None:
         """Know a source, and read it; also where the disk is full and nobody can be told."""
-        self._begin(source)
+        self._tasks.begin(self._read(source))
         self._put(source)
 
     def read(self, id: str, options: ReadingSettings | None = None) -> Source:
@@ -171,19 +171,12 @@ class SourceRegistry:
 
     async def close(self) -> None:
         """Stop reading; what was begun is begun again at the next start."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _begin(self, source: Source) -> None:
-        task = asyncio.get_running_loop().create_task(self._read(source))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self._tasks.close()
 
     async def _read(self, source: Source) -> None:
         """One at a time; the store appears under a name of its own, then the one before goes unless it is needed."""
         assert source.path is not None
-        place = self._workspace.place("stores", f"{source.id}-{fresh_id('src')[4:]}.store")
+        place = self._workspace.folder / "stores" / f"{source.id}-{fresh_id('src')[4:]}.store"
         done = source
         try:
             async with self._turn:
@@ -224,7 +217,7 @@ class SourceRegistry:
         with self._scanning:
             if time.monotonic() - self._scanned < SCAN_SECONDS:
                 return
-            found = {_id("folder", str(path)): (path, name) for path, name in self._offered()}
+            found = {lasting_id("src", "folder", str(path)): (path, name) for path, name in self._offered()}
             for id, (path, name) in found.items():
                 if id not in self._known:
                     whole = (path / META).is_file()
@@ -301,10 +294,6 @@ def _written(store: Path) -> int:
         return (store / META).stat().st_mtime_ns
     except OSError:
         return 0
-
-
-def _id(kind: Kind, what: str) -> str:
-    return "src_" + hashlib.sha256(os.fsencode(f"{kind} {what}")).hexdigest()[:12]
 
 
 def summary(registry: SourceRegistry, source: Source) -> dict[str, Any]:

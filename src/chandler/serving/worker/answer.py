@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from chandler.measures import band_levels, crps
 from chandler.progress import Report
 from chandler.serving.sources import chart_seconds
 from chandler.serving.worker.exposed import exposed
-from chandler.serving.worker.protocol import LEVELS, dump
+from chandler.serving.worker.protocol import LEVELS
 from chandler.serving.worker.series import Asked, Prepared
 
 BANDS = (0.5, 0.8, 0.9)
@@ -161,4 +162,7 @@ def write_part(folder: Path, number: int, part: Part, seconds: float) -> None:
     if part.forecasts:
         with atomic_file(folder / f"paths-{number:06d}.parquet") as scratch:
             forecasts_to_frame(part.forecasts).to_parquet(scratch, compression="zstd")
-    write_text(folder / f"series-{number:06d}.json", dump({"series": part.told, "seconds": seconds}))
+    told = json.dumps(
+        {"series": part.told, "seconds": seconds}, ensure_ascii=False, allow_nan=False
+    )  # no browser reads NaN
+    write_text(folder / f"series-{number:06d}.json", told)

@@ -46,9 +46,9 @@ class WorkerClient:
         async with self._turn:
             await self._start()
 
-    async def _start(self) -> None:
+    async def _start(self) -> asyncio.subprocess.Process:
         if self._process is not None and self._process.returncode is None:
-            return
+            return self._process
         if self._reader is not None:
             await self._reader  # what ends the one before must not reach who asks the next one
         self._set("starting")
@@ -57,6 +57,13 @@ class WorkerClient:
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LINE, start_new_session=True, env=child_environment(),
         )  # fmt: skip
         self._reader = asyncio.get_running_loop().create_task(self._read(self._process))
+        return self._process
+
+    async def _send(self, process: asyncio.subprocess.Process, message: dict[str, Any]) -> None:
+        assert process.stdin is not None
+        with suppress(ConnectionError):  # it died: who waits is told
+            process.stdin.write((json.dumps(message) + "\n").encode())
+            await process.stdin.drain()
 
     async def ask(self, request: dict[str, Any], tell: Tell) -> dict[str, Any]:
         """Have one thing done, in turn. `tell` hears of progress and of parts; what is returned is the last message.
@@ -65,37 +72,25 @@ class WorkerClient:
             WorkerDied: it did.
         """
         async with self._turn:
-            return await self._ask(request, tell)
-
-    async def _ask(self, request: dict[str, Any], tell: Tell) -> dict[str, Any]:
-        await self._start()
-        process = self._process
-        assert process is not None
-        assert process.stdin is not None
-        waiting: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        self._waiting = waiting
-        try:
-            with suppress(ConnectionError):
-                process.stdin.write((json.dumps(request) + "\n").encode())
-                await process.stdin.drain()
-            while True:
-                message = await waiting.get()
-                if message is None:
-                    raise WorkerDied(f"The process for {self._name} died. Try again: it starts anew.")
-                if message["kind"] in ("done", "failed", "cancelled"):
-                    return message
-                tell(message)
-        finally:
-            self._waiting = None
+            process = await self._start()
+            waiting: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+            self._waiting = waiting
+            try:
+                await self._send(process, request)
+                while (message := await waiting.get()) is not None:
+                    if message["kind"] in ("done", "failed", "cancelled"):
+                        return message
+                    tell(message)
+                raise WorkerDied(f"The process for {self._name} died. Try again: it starts anew.")
+            finally:
+                self._waiting = None
 
     async def cancel(self, id: str) -> None:
         """Stop a forecast: the child is asked to, and killed where it does not answer."""
         process, waiting = self._process, self._waiting
-        if process is None or process.stdin is None or waiting is None:
+        if process is None or waiting is None:
             return
-        with suppress(ConnectionError):
-            process.stdin.write((json.dumps({"cancel": id}) + "\n").encode())
-            await process.stdin.drain()
+        await self._send(process, {"cancel": id})
         for _ in range(int(PATIENCE * 10)):
             await asyncio.sleep(0.1)
             if self._waiting is not waiting:

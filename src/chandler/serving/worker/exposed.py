@@ -10,7 +10,7 @@ import numpy as np
 from chandler.data import BarStore
 from chandler.evaluation.walk_forward import SAYS, Period, exposure
 from chandler.serving.sources import chart_seconds, step_seconds
-from chandler.serving.worker.series import Prepared
+from chandler.serving.worker.series import Prepared, opened
 
 
 def exposed(model: str, series: Sequence[Prepared]) -> list[dict[str, str] | None]:
@@ -24,12 +24,17 @@ def _at(periods: Sequence[Period], moment: int) -> str:
     return next(one.mark for one in periods if one.until is None or moment <= one.until)
 
 
-def periods(model: str, store: BarStore, symbol: str) -> list[dict[str, Any]]:
+def periods(model: str, bars: dict[str, str], symbol: str) -> list[dict[str, Any]]:
     """The bars of a symbol that something is to be said of: from the first to the last of each period, in the times of a chart.
+
+    Args:
+        model: what it is loaded from.
+        bars: as `series.opened` takes them.
 
     Raises:
         DataError: no such symbol.
     """
+    store = opened(bars)
     return list(_periods(exposure(model).periods(symbol), store, store.number(symbol)))
 
 

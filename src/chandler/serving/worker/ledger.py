@@ -25,7 +25,7 @@ def _named(text: str, names: Mapping[str, str]) -> str:
     return names.get(base, without_paths(base)) + text[len(base) :]
 
 
-def summary(folder: Path, names: Mapping[str, str]) -> dict[str, Any]:
+def summary(folder: str | Path, names: Mapping[str, str]) -> dict[str, Any]:
     """The record: a row for each maker of forecasts and each age, those made before their bars only.
 
     Args:
@@ -76,7 +76,9 @@ def _number(value: float) -> float | None:
     return float(value) if pd.notna(value) else None
 
 
-def entries(folder: Path, names: Mapping[str, str], wanted: Mapping[str, Any], start: int, most: int) -> dict[str, Any]:
+def entries(
+    folder: str | Path, names: Mapping[str, str], wanted: Mapping[str, Any], start: int, most: int
+) -> dict[str, Any]:
     """A page of the forecasts that are kept, the newest first: all of them may be more than one answer holds.
 
     Args:
@@ -124,7 +126,7 @@ def _chart_time(row: Mapping[Any, Any]) -> int:
     return int(chart_seconds(known, int(row["step"]) // NS)[0])
 
 
-def export(folder: Path, to: str) -> bool:
+def export(folder: str | Path, to: str) -> bool:
     """Write every scored step with the facts of its forecast as Parquet; False where nothing was kept yet."""
     journal = Journal(folder)
     if not journal.begun:
@@ -144,7 +146,7 @@ def export(folder: Path, to: str) -> bool:
     return True
 
 
-def score(folder: Path, bars: str) -> list[dict[str, str]]:
+def score(folder: str | Path, bars: str) -> list[dict[str, str]]:
     """Score what a source's bars say of kept forecasts; what is told of it."""
     told = Journal(folder).score(load_bars(bars))
     return [{"about": about, "text": text} for about, text in told.lines()]

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -44,14 +45,7 @@ class Child:
         while (request := requests.get()) is not None:
             self.say("state", state="busy")
             try:
-                do = {
-                    "forecast": self.forecast,
-                    "settings": self.settle,
-                    "recipes": self.settle,
-                    "check": self.settle,
-                    "verdict": self.verdict,
-                    "exposure": self.exposure,
-                }.get(request["do"], self.look)
+                do = self.forecast if request["do"] == "forecast" else self.look
                 self.say("done", **do(request))
             except Cancelled:
                 self.say("cancelled")
@@ -72,45 +66,9 @@ class Child:
             self.say("state", state="ready")
 
     def look(self, request: dict[str, Any]) -> dict[str, Any]:
-        """What the journal has."""
-        from chandler.serving.worker import ledger
-
-        return {"found": getattr(ledger, request["do"])(Path(request["journal"]), *request["with"])}
-
-    def exposure(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Which bars of a symbol a model knows."""
-        from chandler.serving.worker.exposed import periods
-        from chandler.serving.worker.series import opened
-
-        return {"periods": periods(request["model"], opened(request["bars"]), request["symbol"])}
-
-    def verdict(self, request: dict[str, Any]) -> dict[str, Any]:
-        """What a finished evaluation or backtest comes to."""
-        from chandler.reports import verdict_of
-
-        told = verdict_of(Path(request["folder"]))
-        table = told.table
-        tables = (
-            []
-            if table is None
-            else [
-                {
-                    "title": told.unit,
-                    "columns": ["", *map(str, table.columns)],
-                    "rows": [
-                        [str(name), *map(str, row)] for name, row in zip(table.index, table.to_numpy(), strict=True)
-                    ],
-                }
-            ]
-        )
-        lines = [f"{about}: {text}" if about else text for about, text in told.lines]
-        return {"verdict": [told.headline, *lines], "tables": tables}
-
-    def settle(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Settings of a job, checked; or what settings there are."""
-        from chandler.serving.worker.settings import checked, recipes, settled
-
-        return {"settings": settled, "recipes": recipes, "check": checked}[request["do"]](request)
+        """What a function of a module beside this one finds: "ledger.summary"."""
+        module, name = request["do"].split(".")
+        return {"found": getattr(import_module(f"chandler.serving.worker.{module}"), name)(*request["with"])}
 
     def model(self, source: str, revision: str) -> Any:
         """A loaded forecaster."""

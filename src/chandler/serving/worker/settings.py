@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chandler.errors import ConfigError
@@ -12,43 +13,54 @@ from chandler.settings import put, read, read_text
 from chandler.training.settings import Settings, load_settings
 
 
-def settled(request: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a request as YAML.
+def settled(
+    kind: str,
+    recipe: str | None,
+    models: Sequence[tuple[str, str]],
+    device: str,
+    overrides: dict[str, Any],
+    final: dict[str, Any],
+) -> str:
+    """The settings of a job as YAML.
+
+    Args:
+        kind: "finetune", "evaluate" or "backtest".
+        recipe: the file that they begin with.
+        models: (name, source) pairs.
+        device: "auto" leaves it to the command.
+        overrides: dotted key -> value; `final` are the server's own, which win.
 
     Raises:
         ConfigError: an unknown key, the nearest one named; a value that cannot be.
     """
-    raw: dict[str, Any] = {} if request["recipe"] is None else read(request["recipe"])[0]
-    models, kind = request["models"], request["kind"]
-    device = {} if request["device"] == "auto" else {"device": request["device"]}
-    _put(raw, device | request["overrides"] | _of_models(kind, models) | request["final"])
-    if kind == "finetune":
-        return {"yaml": load_settings(raw).to_yaml(short=True)}
-    return {"yaml": (load_evaluation(raw) if kind == "evaluate" else load_backtest(raw)).to_yaml(short=True)}
+    raw: dict[str, Any] = {} if recipe is None else read(recipe)[0]
+    _put(raw, ({} if device == "auto" else {"device": device}) | overrides | _of_models(kind, models) | final)
+    load: Any = {"finetune": load_settings, "evaluate": load_evaluation, "backtest": load_backtest}[kind]
+    return str(load(raw).to_yaml(short=True))
 
 
-def _of_models(kind: str, models: list[list[str]]) -> dict[str, Any]:
-    """Keys that name models, given as (name, source) pairs."""
+def _of_models(kind: str, models: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Keys that name models."""
     if kind == "evaluate":
         return {"models": name_models([f"{name.replace('=', '-')}={source}" for name, source in models])}
     return {} if not models else {"model": models[0][1]} if kind == "backtest" else _starts(models[0][1])
 
 
-def checked(request: dict[str, Any]) -> dict[str, Any]:
+def checked(recipe: str, overrides: dict[str, Any], text: str | None) -> dict[str, Any]:
     """All settings of a recipe with overrides, or with those of a YAML's text instead of its own.
 
     Raises:
         ConfigError: as `settled`; a text that is no YAML.
     """
-    recipe = read(request["recipe"])[0]
-    raw = recipe if request["text"] is None else read_text(request["text"], "the settings")
-    _put(raw, request["overrides"] | {"out": "run", "data.path": "bars"})
-    return {"values": load_settings(raw, defaults=recipe).model_dump(mode="json")}
+    defaults = read(recipe)[0]
+    raw = defaults if text is None else read_text(text, "the settings")
+    _put(raw, overrides | {"out": "run", "data.path": "bars"})
+    return load_settings(raw, defaults=defaults).model_dump(mode="json")
 
 
-def recipes(request: dict[str, Any]) -> dict[str, Any]:
-    """The settings of recipes over the defaults, and what settings there are."""
-    values = {id: load_settings(path).model_dump(mode="json") for id, path in request["recipes"].items()}
+def recipes(paths: Mapping[str, str]) -> dict[str, Any]:
+    """The settings of recipes (id -> file) over the defaults, and what settings there are."""
+    values = {id: load_settings(path).model_dump(mode="json") for id, path in paths.items()}
     return {"values": values, "schema": Settings.model_json_schema()}
 
 

@@ -1,6 +1,6 @@
 // Loss curves, drawn as SVG: it follows the colours of the page, prints, and says in words and in a table what it shows.
 import { texts } from "./texts-work.js";
-import { Num, html, integer, number, useEffect, useRef, useState } from "./ui.js";
+import { Num, Scroll, html, integer, number, useEffect, useRef, useState } from "./ui.js";
 
 const words = texts.curves;
 /** Points of a line at most, and rows of the table. */
@@ -108,11 +108,11 @@ function Table({ series, label }) {
   const validated = new Set(series.flatMap((one) => one.validation.map(([step]) => step)));
   const trained = [...new Set(series.flatMap((one) => one.train.map(([step]) => step)))].sort((a, b) => a - b);
   const rows = [...new Set([...validated, ...thinned(trained, ROWS)])].sort((a, b) => a - b);
-  return html`<div class="scroll tall" tabindex="0" role="region" aria-label=${label}><table>
+  return html`<${Scroll} label=${label} tall><table>
     <thead><tr><th scope="col">${words.step}</th>${series.map((one) => html`<th scope="col">${one.name}: ${words.training}</th><th scope="col">${one.name}: ${words.validation}</th>`)}</tr></thead>
     <tbody>${rows.map((step) => html`<tr key=${step}><th scope="row">${integer(step)}</th>
       ${known.map(([train, validation]) => html`<td><${Num} value=${train.get(step)} /></td><td><${Num} value=${validation.get(step)} /></td>`)}</tr>`)}</tbody>
-  </table></div>`;
+  </table><//>`;
 }
 
 /** What the picture shows, for whoever does not see it. */

@@ -3,21 +3,24 @@
 import { away, server, signedIn } from "./api.js";
 
 const TYPES = ["source", "forecast", "job", "journal", "system", "resync"];
-const listeners = new Map();
+const listeners = new Map(TYPES.map((type) => [type, new Set()]));
 const others = typeof BroadcastChannel === "function" ? new BroadcastChannel("chandler-events") : null;
 let last = "";
 let stream = null;
 
-/** Hear of one type of event; answers what ends it. */
-export function on(type, each) {
-  if (!listeners.has(type)) listeners.set(type, new Set());
-  listeners.get(type).add(each);
-  return () => listeners.get(type).delete(each);
+/** States of a job of which nothing more comes. */
+export const ENDED = new Set(["finished", "stopped", "failed", "lost"]);
+
+/** Hear of events, type -> what hears; answers what ends it. */
+export function on(wanted) {
+  const pairs = Object.entries(wanted);
+  for (const [type, each] of pairs) listeners.get(type).add(each);
+  return () => pairs.forEach(([type, each]) => listeners.get(type).delete(each));
 }
 
 function tell({ type, id, data }) {
   if (id) last = id;
-  for (const each of [...(listeners.get(type) ?? [])]) each(data);
+  for (const each of [...listeners.get(type)]) each(data);
 }
 
 others?.addEventListener("message", (event) => tell(event.data));

@@ -139,7 +139,6 @@ document.addEventListener("keydown", (event) => {
 });
 
 if (location.pathname === "/") go("/chart", new URLSearchParams(location.search), true);
-on("system", refresh);
-on("resync", refresh);
+on({ system: refresh, resync: refresh });
 listen();
 render(html`<${App} />`, document.getElementById("app"));

@@ -151,14 +151,12 @@ export const texts = {
     hidden: "What happened is hidden (T shows it).",
     dated: { calendar: "Times of the steps come from the calendar", given: "Times of the steps are those of the bars that followed", timestamps: "Times of the steps are those of the bars that followed" },
     datedBy: (by) => `Times of the steps: ${by}.`,
-    notes: "Notes",
     step: {
       title: (step, when) => `Step ${step}: ${when}`,
       above: "Probability of a close above",
       answer: (share, price) => `${share} of the paths end this step above ${price}.`,
       quantiles: "Quantiles of the close",
       picture: (count, low, high) => `Histogram of the close in ${count} paths, from ${low} to ${high}`,
-      share: "share of paths",
     },
     tables: {
       forecast: "Forecast per step",

@@ -97,10 +97,7 @@ const quietly = (each) => (facts) => void Promise.resolve(each(facts)).catch(() 
 let begun = false;
 function begin() {
   if (!begun) {
-    on("forecast", quietly(forecast));
-    on("source", quietly(source));
-    on("job", quietly(job));
-    on("resync", quietly(anew));
+    on({ forecast: quietly(forecast), source: quietly(source), job: quietly(job), resync: quietly(anew) });
   }
   begun = true;
   quietly(anew)();

@@ -71,6 +71,20 @@ export const Command = ({ text, note }) =>
 export const Progress = ({ done, total, label }) =>
   html`<progress aria-label=${label} max="1" ...${total ? { value: Math.min(1, done / total) } : {}}></progress>`;
 
+/** Facts as [name, value]; those without a value are left out. */
+export const Facts = ({ rows }) =>
+  html`<dl class="facts">${rows.filter(([, value]) => value).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
+
+/** What may be wider or longer than its place: scrolled by hand and by keys. */
+export const Scroll = ({ label, tall = false, children }) => html`<div class=${tall ? "scroll tall" : "scroll"} tabindex="0" role="region" aria-label=${label}>${children}</div>`;
+
+/** Have the browser keep a file. */
+export function save(blob, name) {
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
 /** A labelled field; `why` says why it is locked. */
 export function Field({ label, why, help, children }) {
   return html`<label class="field" title=${why ?? help ?? ""}>

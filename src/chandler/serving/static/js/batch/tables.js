@@ -55,8 +55,8 @@ export function useTables(ids) {
     set(new Map(mine));
     look.current();
     const soon = new Map(ids.map((id) => [id, debounced(() => news(id), 100)]));
-    const ends = [
-      on("forecast", ({ id, state, done }) => {
+    const end = on({
+      forecast({ id, state, done }) {
         const one = mine.get(id);
         if (!one || ended(one)) return;
         if (done) one.progress = done;
@@ -64,14 +64,14 @@ export function useTables(ids) {
         show();
         // Rows are there once their part is: what is on the way is no row yet.
         if (ENDED.has(state) || (done ?? 0) > one.done) soon.get(id)();
-      }),
-      on("resync", () => look.current()),
-    ];
+      },
+      resync: () => look.current(),
+    });
     const timer = setInterval(() => server.get().here && look.current(), PATIENCE);
     return () => {
       gone = true;
       clearInterval(timer);
-      ends.forEach((end) => end());
+      end();
     };
   }, [key]);
   return { tables: ids.map((id) => tables.get(id)).filter(Boolean), look: () => look.current() };

@@ -1,20 +1,16 @@
 // A model without a calibration: how one comes along, and the model that has it. `fit.js`, fetched when it is wanted, asks for one.
 import { get } from "../api.js";
-import { on } from "../events.js";
+import { ENDED, on } from "../events.js";
 import { texts } from "../texts.js";
 import { Notice, Progress, html, useAnswer, useEffect } from "../ui.js";
 
 const words = texts.chart.calibrate;
-const ACTIVE = new Set(["queued", "running", "stopping"]);
 
 /** What can be done about a model without a calibration: begin one, see it go, take what it made. */
 export function Calibrate({ model, models, state, update, ask }) {
   const { value: job, again } = useAnswer(() => get("/jobs", { limit: 100 }).then(({ jobs }) => jobs.find((one) => one.kind === "calibrate" && one.model_ids.includes(model.id)) ?? null), [model.id]);
-  useEffect(() => {
-    const ends = [on("job", ({ kind }) => kind === "calibrate" && again()), on("resync", again)];
-    return () => ends.forEach((end) => end());
-  }, [model.id]);
-  const going = job && ACTIVE.has(job.state);
+  useEffect(() => on({ job: ({ kind }) => kind === "calibrate" && again(), resync: again }), [model.id]);
+  const going = job && !ENDED.has(job.state);
   const wrong = job && (job.state === "failed" || job.state === "lost");
   const made = job?.state === "finished" ? models.find((one) => one.id === job.model_id && one.calibrated) : null;
   const take = () => update({ models: [...new Set(state.models.map((id) => (id === model.id ? made.id : id)))], focus: made.id, calibrated: true, step: null });

@@ -1,26 +1,17 @@
 // What a calibration of a model is, and asking for one.
 import { post } from "../api.js";
+import { unused } from "../begin.js";
 import { texts } from "../texts-work.js";
 import { Command, Dialog, Field, Notice, html, useState } from "../ui.js";
 
 const words = texts.calibrate;
 const FIELDS = { horizon: { min: 1 }, lookback: { min: 2 }, origins: { min: 1 }, paths: { min: 20 } };
 
-/** A name that no model below the folder of runs has. */
-function suggested(model, models) {
-  const base = `${model.name.split("/").at(-1).replaceAll(/[^\w .-]/g, "-").slice(0, 48)} calibrated`;
-  const taken = new Set(models.map((one) => one.name.toLowerCase()));
-  const name = (count) => (count > 1 ? `${base} ${count}` : base);
-  let count = 1;
-  while (taken.has(name(count).toLowerCase().replaceAll(" ", "-"))) count++;
-  return name(count);
-}
-
 /** A run is calibrated in its own folder, on the bars that it was validated with; of any other model a copy is, on the source's bars. */
 export function Ask({ model, models, source, state, close }) {
   const own = model.kind === "run";
   const [given, set] = useState({ horizon: state.horizon, lookback: state.lookback, origins: null, paths: 100 });
-  const [name, call] = useState(suggested(model, models));
+  const [name, call] = useState(unused(`${model.name.split("/").at(-1).replaceAll(/[^\w .-]/g, "-").slice(0, 48)} calibrated`, models.map((one) => one.name), true));
   const [told, tell] = useState({});
   const start = (event) => {
     event.preventDefault();

@@ -13,17 +13,14 @@ export class Desk {
   constructor(changed) {
     this.changed = changed;
     this.runs = new Map();
-    this.ends = [
-      on("forecast", (told) => this.heard(told)),
-      on("resync", () => this.look()),
-    ];
+    this.end = on({ forecast: (told) => this.heard(told), resync: () => this.look() });
     // Events may be lost on the way: what is still awaited is looked at now and then.
     this.timer = setInterval(() => server.get().here && this.look(PATIENCE), PATIENCE);
   }
 
   close() {
     clearInterval(this.timer);
-    for (const end of this.ends) end();
+    this.end();
     // Whoever leaves the page may come back to it: what runs goes on, and is in the journal then.
     this.changed = () => {};
   }

@@ -1,7 +1,7 @@
 // What the forecasts say in numbers, a line for each model, and what must be known before one believes them.
 import { moment } from "../format.js";
 import { texts } from "../texts.js";
-import { Notice, Num, Progress, html, number, percent, seconds, signedPercent } from "../ui.js";
+import { Notice, Num, Progress, Scroll, html, number, percent, seconds, signedPercent } from "../ui.js";
 import { pending } from "./forecasts.js";
 import { Hatch, shaded } from "./known.js";
 import { STYLES } from "./looks.js";
@@ -45,7 +45,7 @@ function State({ run, desk, id }) {
 export function Models({ lines, focus, desk, choose }) {
   if (!lines.length) return null;
   const scored = lines.some(({ run }) => run?.forecast?.series[0].scores);
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${words.of}><table class="models">
+  return html`<${Scroll} label=${words.of}><table class="models">
     <thead><tr>${["model", "median", "band", "up", "volatility", ...(scored ? ["crps"] : []), "seconds", "state"].map((one) => html`<th scope="col">${words.table[one]}</th>`)}</tr></thead>
     <tbody>${lines.map(({ id, name, style, run }) => {
       const forecast = run?.forecast;
@@ -63,7 +63,7 @@ export function Models({ lines, focus, desk, choose }) {
         <td class="state"><${State} run=${run ?? { state: "asked" }} desk=${desk} id=${id} /></td>
       </tr>`;
     })}</tbody>
-  </table></div>`;
+  </table><//>`;
 }
 
 /** How the forecast in focus did, where there are bars behind the origin. */

@@ -1,8 +1,9 @@
 // The chart as a picture that says what it shows, with the credit of the library that drew it.
 import { colour } from "../core.js";
 import { texts } from "../texts.js";
+import { save } from "../ui.js";
 
-export function save(view, name, lines) {
+export function picture(view, name, lines) {
   const drawn = view.chart.takeScreenshot();
   const ratio = window.devicePixelRatio || 1;
   const [head, line, foot] = [12, 20, 26].map((size) => size * ratio);
@@ -22,9 +23,5 @@ export function save(view, name, lines) {
   context.fillStyle = colour("ink-soft");
   context.font = `${11 * ratio}px system-ui, sans-serif`;
   context.fillText(`${texts.credit.notice} · ${texts.credit.rest} ${texts.credit.link}`, 12 * ratio, canvas.height - 18 * ratio);
-  canvas.toBlob((blob) => {
-    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${name.replace(/[^\w.-]+/g, "_")}.png` });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  });
+  canvas.toBlob((blob) => save(blob, `${name.replace(/[^\w.-]+/g, "_")}.png`));
 }

@@ -1,17 +1,13 @@
 // What the chart page knows: its address, the bars of it, and the forecasts of it.
-import { ApiError, all, get } from "../api.js";
+import { ApiError, get } from "../api.js";
 import { go, route, useStore } from "../core.js";
-import { on } from "../events.js";
-import { useAnswer, useEffect, useMemo, useRef, useState } from "../ui.js";
+import { useEffect, useMemo, useRef, useState } from "../ui.js";
 import { format, parse, request } from "./address.js";
 import { Desk, pending } from "./forecasts.js";
 import { styleOf } from "./models.js";
 import { first, wanted } from "./loader.js";
 
 const NOTHING = [];
-/** Jobs at whose end there are other models. */
-const MAKES = new Set(["finetune", "calibrate"]);
-const GOES = new Set(["queued", "running", "stopping"]);
 
 /** The state in the address, and what changes it. */
 export function useAddress() {
@@ -22,17 +18,6 @@ export function useAddress() {
     go("/chart", format({ ...now, ...change }), replace);
   };
   return [state, update];
-}
-
-/** Sources and models, kept as the server's events say. */
-export function useStock() {
-  const sources = useAnswer(() => all("/sources", "sources"), []);
-  const models = useAnswer(() => get("/models"), []);
-  useEffect(() => {
-    const ends = [on("source", sources.again), on("job", ({ kind, state }) => MAKES.has(kind) && !GOES.has(state) && models.again()), on("resync", () => (sources.again(), models.again()))];
-    return () => ends.forEach((end) => end());
-  }, []);
-  return { sources: sources.value, models: models.value?.models, error: sources.error ?? models.error };
 }
 
 /** Fill in what the address leaves open: a source that is ready, its first symbol, a model that is here. */
@@ -86,7 +71,7 @@ export function useBars(state, source) {
   useEffect(() => {
     const { bars } = latest.current;
     if (!bars || latest.current.name !== name || state.origin === null || !bars.time.length) return;
-    if (state.origin < bars.time[0] || state.origin > bars.time.at(-1)) load({ view: null, origin: state.origin, horizon: state.horizon }, `${name}`, set);
+    if (state.origin < bars.time[0] || state.origin > bars.time.at(-1)) load({ view: null, origin: state.origin, horizon: state.horizon }, name);
   }, [state.origin]);
 
   const range = async (view) => {

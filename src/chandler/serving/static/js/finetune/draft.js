@@ -1,11 +1,9 @@
 // What one is about to start: it lives in the address, so that a reload, the way back and a copied link have it.
 import { ApiError, get, post } from "../api.js";
 import { go, route, useStore } from "../core.js";
-import { on } from "../events.js";
-import { useAnswer, useEffect, useMemo, useRef, useState } from "../ui.js";
+import { ENDED, on } from "../events.js";
+import { useAnswer, useEffect, useMemo, useState } from "../ui.js";
 import { at, fieldsOf, given, merged, same } from "./schema.js";
-
-export const ENDED = new Set(["finished", "stopped", "failed", "lost"]);
 
 function read(query) {
   const changes = {};
@@ -135,8 +133,8 @@ export function usePreflight(source, values, draft, update) {
     // While one types, nothing is begun.
     if (known) look();
     else timer = setTimeout(begin, state.of ? 800 : 0);
-    const ends = [on("job", (told) => told.id === known && look()), on("resync", () => known && look())];
-    return () => ((over = true), clearTimeout(timer), ends.forEach((end) => end()));
+    const end = on({ job: (told) => told.id === known && look(), resync: () => known && look() });
+    return () => ((over = true), clearTimeout(timer), end());
   }, [of, count]);
   const again = () => (update({ check: null }), set({ of: null, job: null, error: null }), ask(count + 1));
   return of && state.of === of ? { ...state, again } : { job: null, error: null, again };

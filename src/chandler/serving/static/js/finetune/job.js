@@ -1,11 +1,11 @@
 // One run as it goes, and what came of it.
 import { post } from "../api.js";
 import { Curves } from "../curves.js";
+import { ENDED } from "../events.js";
 import { clock } from "../format.js";
 import { curve, measuresOf, ofStage } from "../records.js";
 import { texts } from "../texts-work.js";
-import { Busy, Command, Dialog, Notice, Num, Progress, Select, Toggle, html, integer, number, seconds, useEffect, useMemo, useRef, useState } from "../ui.js";
-import { ENDED } from "./draft.js";
+import { Busy, Command, Dialog, Facts, Notice, Num, Progress, Scroll, Select, Toggle, html, integer, number, seconds, useEffect, useMemo, useRef, useState } from "../ui.js";
 import { useLive } from "./live.js";
 
 const say = texts.finetune;
@@ -79,11 +79,11 @@ export function Stage({ name, stage, score, steps }) {
   return html`<section class="stage-of" data-stage=${name} data-train=${stage.train.length} data-validation=${stage.validation.length} aria-label=${title}>
     <${Curves} series=${[series]} label=${title} steps=${steps} />
     <div class="beside">${stage.validation.length > 0 && html`<details><summary>${words.measures(stage.validation.length)}</summary>
-      <div class="scroll tall" tabindex="0" role="region" aria-label="${words.measures(stage.validation.length)}: ${title}"><table class="measures">
+      <${Scroll} label="${words.measures(stage.validation.length)}: ${title}" tall><table class="measures">
         <thead><tr><th scope="col">${words.step}</th><th scope="col">${words.epoch}</th>${measures.map((one) => html`<th key=${one} scope="col" title=${texts.measures[one] ?? ""}>${one}</th>`)}<th scope="col"><span class="out">${words.best}</span></th></tr></thead>
         <tbody>${stage.validation.map((one) => html`<tr key=${one.step} data-step=${one.step}><th scope="row">${one.step ? integer(one.step) : words.untouched}</th><td>${integer(one.epoch)}</td>
           ${measures.map((name) => html`<td key=${name}><${Num} value=${one[name]} /></td>`)}<td>${one.step === series.best ? html`<b class="mark ready">${words.best}</b>` : ""}</td></tr>`)}</tbody>
-      </table></div></details>`}
+      </table><//></details>`}
       ${measures.length > 1 && html`<label class="field inline"><span>${words.measure}</span><${Select} value=${measure} onChange=${choose} options=${measures.map((one) => [one, one === first ? words.chosenBy(one) : one])} /></label>`}</div>
   </section>`;
 }
@@ -118,9 +118,9 @@ export function Settings({ run }) {
   return html`<details><summary>${words.settings(rows.length)}</summary>
     <p class="soft">${words.settingsSay}</p>
     <label class="field inline"><span>${say.search}</span><input type="search" value=${sought} onInput=${(event) => seek(event.currentTarget.value)} /></label>
-    <div class="scroll tall" tabindex="0" role="region" aria-label=${words.settings(rows.length)}><table class="pairs"><tbody>
+    <${Scroll} label=${words.settings(rows.length)} tall><table class="pairs"><tbody>
       ${seen.map(([key, value]) => html`<tr key=${key}><th scope="row"><code>${key}</code></th><td data-value=${key}>${value === null ? "null" : Array.isArray(value) ? value.join(", ") : String(value)}</td></tr>`)}
-    </tbody></table></div></details>`;
+    </tbody></table><//></details>`;
 }
 
 export function Job({ id }) {
@@ -134,7 +134,7 @@ export function Job({ id }) {
   const going = !ENDED.has(job.state) && job.state !== "queued";
   const score = (name) => run?.stages.find((one) => one.name === name)?.score;
   const facts = [[words.created, clock(job.created)], [words.started, job.started && clock(job.started)], [words.ended, job.ended && clock(job.ended)],
-    [words.took, job.started && job.ended && seconds(job.ended - job.started)]].filter(([, value]) => value);
+    [words.took, job.started && job.ended && seconds(job.ended - job.started)]];
   return html`<article class="job" data-job=${job.id} data-state=${job.state}>
     <p><a href="/finetune">← ${words.back}</a></p>
     <header class="head"><h1>${job.name}</h1> <span class="mark ${job.state}" id="state" role="status">${say.states[job.state]}</span><${Buttons} job=${job} again=${again} /></header>
@@ -142,7 +142,7 @@ export function Job({ id }) {
     ${going && html`<${Bar} job=${job} />`}
     <${Outcome} job=${job} run=${run} />
     ${stages.length > 0 && html`<div class="stages">${stages.map((stage) => html`<${Stage} key=${stage.name} name=${stage.name} stage=${stage} score=${score(stage.name)} steps=${stage.begin?.steps} />`)}</div>`}
-    <dl class="facts">${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
+    <${Facts} rows=${facts} />
     <${Log} lines=${lines} open=${logOpen} toggle=${openLog} />
     ${run?.settings && html`<${Settings} run=${run} />`}
     <h2 class="small">${words.command}</h2><${Command} text=${job.command} />

@@ -1,8 +1,7 @@
 // A job as it goes: one question after another, never two at once, and none while the server is away.
 import { get, together } from "../api.js";
-import { on } from "../events.js";
+import { ENDED, on } from "../events.js";
 import { useEffect, useRef, useState } from "../ui.js";
-import { ENDED } from "./draft.js";
 
 const PAUSE = 2000;
 const LINES = 3000;
@@ -78,13 +77,13 @@ export function useLive(id, logOpen) {
     };
     loop.current = tick;
     const shown = () => !document.hidden && tick();
-    const ends = [on("job", (one) => one.id === id && tick()), on("resync", tick)];
+    const end = on({ job: (one) => one.id === id && tick(), resync: tick });
     document.addEventListener("visibilitychange", shown);
     tick();
     return () => {
       over = true;
       clearTimeout(timer);
-      ends.forEach((end) => end());
+      end();
       document.removeEventListener("visibilitychange", shown);
     };
   }, [id]);

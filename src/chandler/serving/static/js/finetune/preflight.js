@@ -1,8 +1,8 @@
 // Whether bars do for a run: what is wrong on top, then the windows they give, then what stands out.
+import { ENDED } from "../events.js";
 import { moment } from "../format.js";
 import { texts } from "../texts-work.js";
-import { Busy, Notice, html, integer } from "../ui.js";
-import { ENDED } from "./draft.js";
+import { Busy, Notice, Scroll, html, integer } from "../ui.js";
 
 const say = texts.finetune.preflight;
 
@@ -16,14 +16,14 @@ function Symbols({ result }) {
   const shown = rows.slice(0, 30);
   const { columns } = say;
   return html`<details><summary>${say.symbols(result.symbols.length)}</summary>
-    <div class="scroll tall" tabindex="0" role="region" aria-label=${say.symbols(result.symbols.length)}><table>
+    <${Scroll} label=${say.symbols(result.symbols.length)} tall><table>
       <thead><tr><th scope="col">${columns.symbol}</th><th scope="col">${columns.rows}</th><th scope="col">${columns.span}</th>
         ${parts.map((part) => html`<th key=${part} scope="col">${say.parts[part] ?? part}</th>`)}
         ${["gaps", "jumps", "bad_bars", "duplicates", "stale"].map((name) => html`<th key=${name} scope="col">${columns[name]}</th>`)}</tr></thead>
       <tbody>${shown.map((one) => html`<tr key=${one.symbol}><th scope="row">${one.symbol}</th><td>${integer(one.rows)}</td><td>${one.first.slice(0, 10)} – ${one.last.slice(0, 10)}</td>
         ${parts.map((part) => html`<td class=${one.windows[part] ? "" : "hot"}>${integer(one.windows[part])}</td>`)}
         ${["gaps", "jumps", "bad_bars", "duplicates", "stale"].map((name) => html`<td class=${one[name] ? "" : "soft"}>${integer(one[name])}</td>`)}</tr>`)}</tbody>
-    </table></div>
+    </table><//>
     ${rows.length > shown.length && html`<small>${say.cut(shown.length, rows.length)}</small>`}
   </details>`;
 }

@@ -1,8 +1,7 @@
 // What is to be judged, on which bars, and how: the settings of `evaluate` and `backtest` that one changes most.
-import { post } from "../api.js";
-import { go } from "../core.js";
+import { unused, useBegin } from "../begin.js";
 import { texts } from "../texts-work.js";
-import { Dialog, Field, Notice, Select, html, integer, useState } from "../ui.js";
+import { Field, Notice, Select, Toggle, html, integer, useState } from "../ui.js";
 
 const words = texts.judge;
 const BASELINES = ["last_close", "bootstrap", "gaussian_walk", "ewma", "garch", "dlinear", "volume_by_time_of_day"];
@@ -17,11 +16,11 @@ const LEAST = { lookback: 2, random: 0 };
 
 const value = (kind, text) => (kind === "number" ? Number(text) : text);
 
-/** A name that no folder has yet. */
+/** A name for a folder; of models that lie deep the last part. */
 function suggested(kind, models, taken) {
-  const base = `${kind === "evaluate" ? "evaluation" : "backtest"}${models.length ? ` ${models[0].name.split("/").at(-1).replace(/[^\w -]/g, "-")}` : ""}`.slice(0, 56);
-  const used = new Set(taken.map((one) => one.toLowerCase().replaceAll("-", " ")));
-  for (let count = 1; ; count++) if (!used.has(`${base} ${count}`.toLowerCase().replaceAll("-", " "))) return `${base} ${count}`;
+  const base = kind === "evaluate" ? "evaluation" : "backtest";
+  const of = models.length ? ` ${models[0].name.split("/").at(-1).replace(/[^\w -]/g, "-")}` : "";
+  return unused(`${base}${of}`.slice(0, 56), taken);
 }
 
 export function Form({ sources, models, chosen, taken }) {
@@ -33,34 +32,21 @@ export function Form({ sources, models, chosen, taken }) {
   const [given, set] = useState({});
   const [force, allow] = useState(false);
   const [typed, call] = useState(null);
-  const [error, fail] = useState(null);
-  const [there, ask] = useState(null);
-  const [busy, work] = useState(false);
   const one = kind === "backtest";
   const some = models.filter((model) => picked.includes(model.id)).slice(0, one ? 1 : 8);
   const name = typed ?? suggested(kind, some, taken);
   const from = ready.find((each) => each.id === source) ?? ready[0];
   const choose = (id, on) => pick(one ? [id] : on ? [...picked, id] : picked.filter((other) => other !== id));
-  const start = async (overwrite = false) => {
-    ask(null);
-    fail(null);
-    work(true);
+  const { begin, busy, said } = useBegin("/judge", () => {
     const fields = FIELDS[kind];
     const overrides = Object.fromEntries(Object.keys(fields).filter((key) => given[key]).map((key) => [key, value(fields[key], given[key])]));
     if (!one && given.calibration && given.calibration !== "auto") overrides.calibration = given.calibration;
     if (!one && baselines.join() !== USUAL.join()) overrides.baselines = baselines;
-    try {
-      const job = await post("/jobs", { kind, name: name.trim(), source_id: from.id, model_ids: some.map((model) => model.id), overrides, flags: { force, overwrite } });
-      go("/judge", new URLSearchParams({ job: job.id }));
-    } catch (found) {
-      work(false);
-      if (found.status === 409 && !overwrite) ask(found.message);
-      else fail(found.message);
-    }
-  };
+    return { kind, name: name.trim(), source_id: from.id, model_ids: some.map((model) => model.id), overrides, flags: { force } };
+  });
   if (!ready.length) return html`<${Notice}>${words.noBars} <a href="/data">${texts.pages.data}</a><//>`;
-  return html`<form class="judging" onSubmit=${(event) => (event.preventDefault(), busy || start())}>
-    <div class="toggles" role="group" aria-label=${words.kind}>${["evaluate", "backtest"].map((which) => html`<button key=${which} type="button" class="toggle" aria-pressed=${kind === which ? "true" : "false"} onClick=${() => turn(which)}>${words.kinds[which]}</button>`)}</div>
+  return html`<form class="judging" onSubmit=${(event) => (event.preventDefault(), busy || begin())}>
+    <div class="toggles" role="group" aria-label=${words.kind}>${["evaluate", "backtest"].map((which) => html`<${Toggle} key=${which} on=${kind === which} label=${words.kinds[which]} onClick=${() => turn(which)} />`)}</div>
     <p class="soft">${words.about[kind]}</p>
     <div class="sides">
       <fieldset><legend>${one ? words.model : words.models}</legend>
@@ -80,9 +66,7 @@ export function Form({ sources, models, chosen, taken }) {
     <label class="check force"><input type="checkbox" name="force" checked=${force} onChange=${(event) => allow(event.currentTarget.checked)} /><span>${words.force}</span></label>
     ${force && html`<${Notice} kind="warning">${words.forced}<//>`}
     <div class="row"><${Field} label=${words.name}><input id="name" value=${name} required maxlength="64" onInput=${(event) => call(event.currentTarget.value)} /><//>
-      <button class="first" id="start" disabled=${busy || (one ? some.length !== 1 : !some.length && !baselines.length)}>${busy ? words.starting : words.start[kind]}</button></div>
-    ${error && html`<${Notice} kind="problem"><span class="told" id="refused">${error}</span><//>`}
-    ${there && html`<${Dialog} title=${words.there} close=${() => ask(null)}><p class="told">${there}</p>
-      <div class="row"><button type="button" onClick=${() => start(true)}>${words.overwrite}</button><button type="button" class="first" onClick=${() => ask(null)}>${words.other}</button></div><//>`}
+      <button class="first" id="start" disabled=${busy || (one ? some.length !== 1 : !some.length && !baselines.length)}>${busy ? texts.begin.starting : words.start[kind]}</button></div>
+    ${said}
   </form>`;
 }

@@ -1,33 +1,25 @@
 // What an evaluation or a backtest comes to: its sentences, its table, its report in a frame that reaches nothing.
 import { get } from "../api.js";
-import { on } from "../events.js";
+import { ENDED, on } from "../events.js";
 import { clock } from "../format.js";
+import { Report } from "../report.js";
 import { texts } from "../texts-work.js";
-import { Busy, Command, Notice, Progress, html, integer, number, seconds, useAnswer, useEffect, useState } from "../ui.js";
-import { ENDED } from "../finetune/draft.js";
+import { Busy, Command, Notice, Progress, Scroll, html, integer, number, seconds, useAnswer, useEffect, useState } from "../ui.js";
 import { Buttons, Log } from "../finetune/job.js";
 import { useLive } from "../finetune/live.js";
 
 const words = texts.judge;
 
 function Table({ table }) {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${table.title}><table class="judged"><caption>${table.title}</caption>
+  return html`<${Scroll} label=${table.title}><table class="judged"><caption>${table.title}</caption>
     <thead><tr>${table.columns.map((one, at) => html`<th key=${at} scope="col">${one || html`<span class="out">${words.contender}</span>`}</th>`)}</tr></thead>
-    <tbody>${table.rows.map(([name, ...cells]) => html`<tr key=${name}><th scope="row">${name}</th>${cells.map((cell, at) => html`<td key=${at}>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
+    <tbody>${table.rows.map(([name, ...cells]) => html`<tr key=${name}><th scope="row">${name}</th>${cells.map((cell, at) => html`<td key=${at}>${cell}</td>`)}</tr>`)}</tbody></table><//>`;
 }
 
 /** A sentence of the verdict; what it is about comes before the colon that a sentence follows. */
 function Line({ text }) {
   const [, about, said] = text.match(/^(.{1,90}?): ([A-Z\d+−-].*)$/s) ?? [null, null, text];
   return html`<li>${about && html`<b>${about.replace(/\?$/, "")}.</b> `}${said}</li>`;
-}
-
-function Report({ id }) {
-  const [open, show] = useState(false);
-  const at = `/api/v1/reports/${id}`;
-  return html`<p class="row"><button type="button" aria-expanded=${open ? "true" : "false"} onClick=${() => show(!open)}>${open ? words.hide : words.report}</button>
-      <a href=${at} target="_blank" rel="noopener">${words.tab}</a><a href="${at}?download=1" download>${words.download}</a></p>
-    ${open && html`<iframe class="report" sandbox="allow-scripts" src=${at} title=${words.report}></iframe>`}`;
 }
 
 /** The verdict of one that has finished, by its id. */
@@ -74,7 +66,7 @@ export function Job({ id }) {
 
 export function One({ id }) {
   const { value, error, again } = useAnswer(() => get(`/evaluations/${id}`), [id]);
-  useEffect(() => on("job", ({ state }) => ENDED.has(state) && again()), [id]);
+  useEffect(() => on({ job: ({ state }) => ENDED.has(state) && again() }), [id]);
   if (error) return html`<${Notice} kind="problem">${error.message} <a href="/judge">${words.back}</a><//>`;
   if (!value) return html`<${Busy} text=${words.reading} />`;
   return html`<article><p><a href="/judge">← ${words.back}</a></p>

@@ -2,7 +2,7 @@
 import { call, signedIn } from "../api.js";
 import { useStore } from "../core.js";
 import { texts } from "../texts-work.js";
-import { Busy, Command, bytes, html, integer } from "../ui.js";
+import { Busy, Command, Facts, bytes, html, integer } from "../ui.js";
 
 const words = texts.about;
 const vendor = new URL("../../vendor/", import.meta.url).pathname;
@@ -13,12 +13,12 @@ export function View({ system }) {
     ["version", facts.version], ["device", facts.device], ["cpu", facts.cpu], ["memory", bytes(facts.memory_free)],
     ["worker", `${facts.worker}${facts.worker_message ? `: ${facts.worker_message}` : ""}`], ["offline", words.offline[facts.offline ? 1 : 0]], ["workspace", facts.workspace],
     ["upload", bytes(facts.limits?.upload_bytes)], ["bars", integer(facts.limits?.bars)], ["paths", integer(facts.limits?.paths)], ["horizon", integer(facts.limits?.horizon)],
-  ].filter(([, value]) => value !== null && value !== undefined && value !== "");
+  ].map(([name, value]) => [words.facts[name], value]);
   const origin = location.origin;
   const out = () => call("DELETE", "/session").catch(() => {}).then(() => signedIn.set(false));
   return html`<div class="page"><h1>${words.title}</h1><p>${words.notAdvice}</p>
     <h2>${words.versions}</h2>
-    ${rows ? html`<dl class="facts">${rows.map(([name, value]) => html`<div key=${name}><dt>${words.facts[name]}</dt><dd>${String(value)}</dd></div>`)}</dl>` : html`<${Busy} />`}
+    ${rows ? html`<${Facts} rows=${rows} />` : html`<${Busy} />`}
     <h2>${words.api}</h2><p>${words.apiSays}</p>
     <${Command} text=${`curl -H "Authorization: Bearer $TOKEN" ${origin}/api/v1/sources`} />
     <${Command} text=${`curl -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" -H "Prefer: wait=30" -d '{"source_id": "src_…", "symbols": ["AAPL"], "model_id": "mdl_…", "horizon": 24}' ${origin}/api/v1/forecasts`} />

@@ -2,11 +2,11 @@
 import { call, get, post } from "../api.js";
 import { go, route, useStore } from "../core.js";
 import { clock, fieldValue } from "../format.js";
+import { useStock } from "../stock.js";
 import { texts } from "../texts-work.js";
-import { Busy, Command, Empty, Notice, Progress, html, integer, seconds, useAnswer, useEffect, useMemo, useState } from "../ui.js";
+import { Busy, Command, Empty, Notice, Progress, html, integer, save, seconds, useAnswer, useEffect, useMemo, useState } from "../ui.js";
 import { SETTINGS, format, parse, request } from "../chart/address.js";
 import { command } from "../chart/command.js";
-import { useStock } from "../chart/state.js";
 import { Grid } from "../batch/grid.js";
 import { Asking, symbolsOf } from "../batch/panel.js";
 import { NUMBERS, csv, filter, ordered } from "../batch/rows.js";
@@ -54,12 +54,6 @@ function State({ table, cancel }) {
   </li>`;
 }
 
-function save(rows) {
-  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(new Blob([csv(rows)], { type: "text/csv" })), download: "forecasts.csv" });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
 const Saves = ({ tables }) =>
   tables.filter((one) => ended(one) && one.done > 0).map((one) => {
     const to = (what) => `/api/v1/forecasts/${one.id}/export?format=parquet&what=${what}`;
@@ -95,7 +89,7 @@ function Table({ state, update, tables, sources, models }) {
     </div>
     ${all.length > 0 && html`<${Grid} rows=${rows} models=${tables.length} sort=${state.sort} choose=${(sort) => update({ sort })} open=${open} link=${link} />
       <p class="row saves"><span class="soft">${texts.chart.save}</span>
-        <button type="button" onClick=${() => save(rows)} disabled=${rows.length === 0}>${words.saves.csv}</button><${Saves} tables=${tables} /></p>
+        <button type="button" onClick=${() => save(new Blob([csv(rows)], { type: "text/csv" }), "forecasts.csv")} disabled=${rows.length === 0}>${words.saves.csv}</button><${Saves} tables=${tables} /></p>
       <p class="soft">${words.bands}</p>`}
     ${first && source && html`<h2 class="small">${texts.chart.command}</h2>${tables.map((one) => {
       const model = models.find((other) => other.id === one.request?.model_id);

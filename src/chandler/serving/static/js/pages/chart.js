@@ -1,6 +1,7 @@
 // The chart: bars, what models make of them, and what became of it.
 import { candleColours, useStore } from "../core.js";
 import { fieldValue, length } from "../format.js";
+import { useStock } from "../stock.js";
 import { texts } from "../texts.js";
 import { Busy, Command, Empty, Notice, Select, Toggle, html, useEffect, useMemo, useRef, useState } from "../ui.js";
 import { request } from "../chart/address.js";
@@ -10,9 +11,9 @@ import { command } from "../chart/command.js";
 import { Legend, Models, Notes, Scores, Warnings } from "../chart/models.js";
 import { OriginField } from "../chart/origin.js";
 import { Panel } from "../chart/panel.js";
-import { save } from "../chart/picture.js";
+import { picture } from "../chart/picture.js";
 import { Stage } from "../chart/stage.js";
-import { barBefore, useAddress, useBars, useDefaults, useForecasts, useKnown, useLayer, useStock } from "../chart/state.js";
+import { barBefore, useAddress, useBars, useDefaults, useForecasts, useKnown, useLayer } from "../chart/state.js";
 import { Step } from "../chart/step.js";
 import { SymbolField } from "../chart/symbols.js";
 import { BarTable, StepTable } from "../chart/tables.js";
@@ -37,7 +38,7 @@ function Toolbar({ state, update, source, sources, bars, facts, move, tools }) {
   </div>`;
 }
 
-function Tools({ state, update, focus, picture, truths }) {
+function Tools({ state, update, picture, truths }) {
   const flip = (name) => update({ [name]: !state[name] }, true);
   return html`<div class="toggles">
     <${Toggle} label=${words.paths} hint="p" on=${state.showPaths} onClick=${() => flip("showPaths")} />
@@ -112,14 +113,14 @@ function Charted({ state, update, source, sources, models, system }) {
   const errors = [found.error?.message, ...lines.map(({ name, run }) => run?.state === "failed" && run.error && `${name}: ${run.error.message}`)].filter(Boolean);
   const truths = state.origin !== null;
   const calibrate = system?.jobs && focus?.model.available && !focus.model.calibrated && html`<${Calibrate} key=${focus.id} model=${focus.model} models=${models} state=${state} update=${update} ask=${() => import("../chart/fit.js").then(({ Ask }) => ask({ Ask, model: focus.model }))} />`;
-  const picture = () =>
-    save(view.current, `${state.symbol} ${fieldValue(bars.time.at(-1), facts)}`, [
+  const draw = () =>
+    picture(view.current, `${state.symbol} ${fieldValue(bars.time.at(-1), facts)}`, [
       `${state.symbol} · ${source.name}`,
       ...(series ? [`${lines.map(({ name }) => name).join(", ")} · ${words.pathsOf(series.paths, forecast.request.paths)} · ${words.legend.bands}, ${words.legend.median}`] : []),
     ]);
   return html`
     <${Toolbar} state=${state} update=${update} source=${source} sources=${sources} bars=${bars} facts=${facts} move=${move}
-      tools=${html`<${Tools} state=${state} update=${update} focus=${focus} picture=${picture} truths=${truths} />`} />
+      tools=${html`<${Tools} state=${state} update=${update} picture=${draw} truths=${truths} />`} />
     <div class="work">
       <div class="left">
         <${Warnings} state=${state} focus=${focus} errors=${errors} />

@@ -1,10 +1,10 @@
 // Where bars come from: what is there, adding a file, and what the reader wants to be told about it.
-import { all, call, post, upload } from "../api.js";
+import { all, call, upload } from "../api.js";
 import { useStore } from "../core.js";
 import { on } from "../events.js";
 import { daily, length, moment } from "../format.js";
 import { texts } from "../texts-work.js";
-import { Busy, Dialog, Empty, Notice, Progress, bytes, html, integer, useAnswer, useEffect, useRef, useState } from "../ui.js";
+import { Busy, Dialog, Empty, Facts, Notice, Progress, bytes, html, integer, useAnswer, useEffect, useRef, useState } from "../ui.js";
 import { Questions } from "./questions.js";
 
 const words = texts.data;
@@ -41,13 +41,12 @@ function Source({ source, again }) {
   const facts = [
     [columns.rows, integer(source.rows)], [columns.symbols, integer(source.symbols)], [columns.span, html`<${Span} source=${source} />`],
     [columns.step, length(source.step_seconds)], [columns.zone, source.zone ?? (daily(source.step_seconds) ? null : texts.noZone)],
-    [columns.calendar, source.calendar], [columns.size, source.bytes ? bytes(source.bytes) : null],
-  ].filter(([, value]) => value !== null && value !== undefined);
+  ];
   return html`<li class="source" data-source=${source.name} data-state=${source.state}>
     <header><h2>${source.name}</h2> <span class="mark ${source.state}">${words.states[source.state]}</span> <span class="soft">${words.kinds[source.kind]}</span>
       <${Actions} source=${source} act=${act} ask=${() => ask(true)} /></header>
     ${source.state === "reading" && html`<${Progress} label=${words.states.reading} />`}
-    ${source.state === "ready" && html`<dl class="facts">${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`}
+    ${source.state === "ready" && html`<${Facts} rows=${facts} />`}
     ${source.message && html`<${Notice} kind=${source.state === "failed" ? "problem" : "warning"}><span class="told">${source.message}</span><//>`}
     ${source.question && html`<${Questions} source=${source} answer=${(body) => act("PATCH", "", body)} />`}
     ${error && html`<${Notice} kind="problem" close=${() => fail(null)}>${error}<//>`}
@@ -86,7 +85,7 @@ export function View({ system }) {
   const [over, hover] = useState(false);
   const field = useRef(null);
   useEffect(() => {
-    const ends = [on("source", again), on("resync", again)];
+    const end = on({ source: again, resync: again });
     const drag = (event) => {
       if (!event.dataTransfer?.types.includes("Files")) return;
       event.preventDefault();
@@ -98,7 +97,7 @@ export function View({ system }) {
     document.addEventListener("drop", drag);
     document.addEventListener("dragleave", leave);
     return () => {
-      ends.forEach((end) => end());
+      end();
       document.removeEventListener("dragover", drag);
       document.removeEventListener("drop", drag);
       document.removeEventListener("dragleave", leave);

@@ -1,11 +1,13 @@
 // Adapting a model to one's own bars: what is needed before, the run as it goes, and what came of it.
-import { all, get, post, together } from "../api.js";
+import { all, get, together } from "../api.js";
+import { unused, useBegin } from "../begin.js";
 import { go, route, useStore } from "../core.js";
-import { on } from "../events.js";
+import { ENDED, on } from "../events.js";
 import { clock } from "../format.js";
+import { useStock } from "../stock.js";
 import { texts } from "../texts-work.js";
-import { Busy, Dialog, Empty, Field, Notice, Select, html, integer, seconds, useAnswer, useEffect, useMemo, useState } from "../ui.js";
-import { ENDED, changed, kept, unchecked, useChecked, useDraft, usePreflight, useRecipe } from "../finetune/draft.js";
+import { Busy, Empty, Field, Notice, Scroll, Select, Toggle, html, integer, seconds, useAnswer, useEffect, useMemo, useState } from "../ui.js";
+import { changed, kept, unchecked, useChecked, useDraft, usePreflight, useRecipe } from "../finetune/draft.js";
 import { AllSettings, Setting } from "../finetune/fields.js";
 import { Bar, Job } from "../finetune/job.js";
 import { NotReady, Verdict, passed } from "../finetune/preflight.js";
@@ -29,7 +31,7 @@ function Settings({ recipe, fields, values, draft, change, replace, checked, pen
   const main = recipe.main.map((key) => fields.find((field) => field.key === key)).filter(Boolean);
   const own = { recipe, values, changes: draft.changes, change };
   const tabs = [["main", say.tabs.main], ["all", say.tabs.all], ["text", say.tabs.text]];
-  return html`<div class="toggles" role="group" aria-label=${say.settings}>${tabs.map(([name, label]) => html`<button key=${name} type="button" class="toggle" aria-pressed=${tab === name ? "true" : "false"} onClick=${() => turn(name)}>${label}</button>`)}
+  return html`<div class="toggles" role="group" aria-label=${say.settings}>${tabs.map(([name, label]) => html`<${Toggle} key=${name} on=${tab === name} label=${label} onClick=${() => turn(name)} />`)}
       ${Object.keys(draft.changes).length > 0 && html`<button type="button" onClick=${() => (hold(null), replace({}), tab === "text" && turn("main"))}>${say.resetAll(Object.keys(draft.changes).length)}</button>`}</div>
     ${tab === "main" && html`<div class="grid main">${main.map((field) => html`<${Setting} key=${field.key} field=${field} ...${own} />`)}</div>`}
     ${tab === "all" && html`<${AllSettings} fields=${fields} ...${own} />`}
@@ -37,67 +39,38 @@ function Settings({ recipe, fields, values, draft, change, replace, checked, pen
     ${checked.message && tab !== "text" && html`<${Notice} kind="problem"><span class="told" id="wrong">${checked.message}</span><//>`}`;
 }
 
-/** A name that no run has yet. */
-function suggested(recipe, jobs) {
-  const taken = new Set(jobs.map((job) => job.name.toLowerCase()));
-  for (let count = 1; ; count++) if (!taken.has(`${recipe.id} ${count}`)) return `${recipe.id} ${count}`;
-}
-
 function Start({ draft, update, source, recipe, jobs, ready, why }) {
-  const [error, fail] = useState(null);
-  const [busy, wait] = useState(false);
-  const [there, ask] = useState(null);
   const [typed, type] = useState(draft.name);
-  const name = typed ?? suggested(recipe, jobs);
-  const start = async (overwrite = false) => {
-    ask(null);
-    fail(null);
-    wait(true);
-    try {
-      const job = await post("/jobs", {
-        kind: "finetune", name: name.trim(), source_id: source.id, model_ids: draft.model ? [draft.model] : [], recipe_id: recipe.id, overrides: draft.changes, flags: { force: false, overwrite },
-      });
-      go("/finetune", new URLSearchParams({ job: job.id }));
-    } catch (found) {
-      wait(false);
-      if (found.status === 409 && !overwrite) ask(found.message);
-      else fail(found.message);
-    }
-  };
-  return html`<form class="start" onSubmit=${(event) => (event.preventDefault(), ready && !busy && start())}>
+  const name = typed ?? unused(recipe.id, jobs.map((job) => job.name));
+  const { begin, busy, said } = useBegin("/finetune", () => ({
+    kind: "finetune", name: name.trim(), source_id: source.id, model_ids: draft.model ? [draft.model] : [], recipe_id: recipe.id, overrides: draft.changes,
+  }));
+  return html`<form class="start" onSubmit=${(event) => (event.preventDefault(), ready && !busy && begin())}>
     <${Field} label=${say.name}><input id="name" value=${name} required maxlength="64" pattern="[\\p{L}\\p{N}_][\\p{L}\\p{N}_ .\\-]*" title=${say.nameHelp} onInput=${(event) => (type(event.currentTarget.value), update({ name: event.currentTarget.value }))} /><//>
-    <button class="first" id="start" disabled=${!ready || busy} aria-describedby="start-why">${busy ? say.starting : say.start}</button>
+    <button class="first" id="start" disabled=${!ready || busy} aria-describedby="start-why">${busy ? texts.begin.starting : say.start}</button>
     <span id="start-why" class="soft">${why ?? ""}</span>
-    ${error && html`<${Notice} kind="problem"><span class="told">${error}</span><//>`}
-    ${there && html`<${Dialog} title=${say.there} close=${() => ask(null)}><p class="told">${there}</p>
-      <div class="row"><button type="button" onClick=${() => start(true)}>${say.overwrite}</button><button type="button" class="first" onClick=${() => ask(null)}>${say.other}</button></div><//>`}
+    ${said}
   </form>`;
 }
 
 function Earlier({ jobs }) {
   const { columns } = say;
   if (!jobs?.length) return null;
-  return html`<h2>${say.jobs}</h2><div class="scroll" tabindex="0" role="region" aria-label=${say.jobs}><table class="jobs">
+  return html`<h2>${say.jobs}</h2><${Scroll} label=${say.jobs}><table class="jobs">
     <thead><tr>${["name", "state", "created", "took"].map((one) => html`<th key=${one} scope="col">${columns[one]}</th>`)}</tr></thead>
     <tbody>${jobs.map((job) => html`<tr key=${job.id} data-row=${job.id} data-state=${job.state}>
       <th scope="row"><a href="/finetune?job=${job.id}">${job.name}</a></th>
       <td><span class="mark ${job.state}">${say.states[job.state]}</span>${job.state === "failed" && job.message ? html`<small class="told">${job.message.split("\n")[0]}</small>` : ""}</td>
       <td>${clock(job.created)}</td><td>${job.started && job.ended ? seconds(job.ended - job.started) : "–"}</td></tr>`)}</tbody>
-  </table></div>`;
+  </table><//>`;
 }
 
 function New({ jobs }) {
   const [draft, update] = useDraft();
-  const { value: stock, error } = useAnswer(() => Promise.all([all("/sources", "sources"), get("/recipes"), get("/models")]), []);
-  const [sources, { recipes }, { models }] = stock ?? [null, {}, {}];
-  // A source that is being read becomes ready.
-  const { value: newer, again } = useAnswer(() => (stock ? all("/sources", "sources") : Promise.resolve(null)), [Boolean(stock)]);
-  useEffect(() => {
-    const ends = [on("source", again), on("resync", again)];
-    return () => ends.forEach((end) => end());
-  }, [Boolean(stock)]);
-  const list = newer ?? sources;
-  const source = list?.find((one) => one.id === draft.source) ?? null;
+  const { sources, models, error } = useStock();
+  const { value: told, error: lost } = useAnswer(() => get("/recipes"), []);
+  const recipes = told?.recipes;
+  const source = sources?.find((one) => one.id === draft.source) ?? null;
   const chosen = draft.recipe ?? recipes?.[0]?.id ?? null;
   const { recipe, fields, values, error: missing } = useRecipe(chosen, draft.changes);
   const checked = useChecked(recipe, draft.changes);
@@ -111,9 +84,8 @@ function New({ jobs }) {
   };
   const replace = (changes) => update({ changes: kept(fields, recipe.values, changes) });
   const starts = useMemo(() => (models ?? []).filter((one) => one.available), [models]);
-  if (error) return html`<${Notice} kind="problem">${error.message}<//>`;
-  if (!list) return html`<${Busy} />`;
-  if (!list.length) return html`<${Empty} title=${texts.chart.none[0]}><p>${texts.chart.none[1]}</p><p><a class="button" href="/data">${texts.chart.toData}</a></p><//>`;
+  if (!sources || !models || !recipes) return error || lost ? html`<${Notice} kind="problem">${(error ?? lost).message}<//>` : html`<${Busy} />`;
+  if (!sources.length) return html`<${Empty} title=${texts.chart.none[0]}><p>${texts.chart.none[1]}</p><p><a class="button" href="/data">${texts.chart.toData}</a></p><//>`;
   const bars = passed(flight.job);
   const start = recipe && !draft.model ? models.find((one) => one.name === recipe.start) : null;
   const absent = start && !start.available;
@@ -122,7 +94,7 @@ function New({ jobs }) {
   return html`<div class="steps">
     <${Step} number=${1} title=${say.bars} state=${source?.state === "ready" ? "done" : "open"}>
       <${Field} label=${texts.chart.source}><${Select} id="source" value=${draft.source ?? ""} onChange=${(id) => update({ source: id, check: null })}
-        options=${[["", say.choose, true], ...list.map((one) => [one.id, one.state === "ready" ? `${one.name} · ${say.sourceSays(integer(one.symbols), integer(one.rows))}` : `${one.name} (${texts.data.states[one.state]})`])]} /><//>
+        options=${[["", say.choose, true], ...sources.map((one) => [one.id, one.state === "ready" ? `${one.name} · ${say.sourceSays(integer(one.symbols), integer(one.rows))}` : `${one.name} (${texts.data.states[one.state]})`])]} /><//>
       ${!source && html`<p class="soft">${say.barsSay} <a href="/data">${say.add}</a></p>`}
       ${source && source.state !== "ready" && html`<${NotReady} source=${source} />`}
     <//>
@@ -157,9 +129,9 @@ function useJobs(wanted) {
     const one = ({ id, kind }) =>
       kind === "finetune" &&
       together(`/jobs/${id}`).then((job) => put((old) => old && (old.some((each) => each.id === id) ? old.map((each) => (each.id === id ? job : each)) : [job, ...old])), () => {});
-    const ends = [on("job", one), on("resync", anew)];
+    const end = on({ job: one, resync: anew });
     anew();
-    return () => ((over = true), ends.forEach((end) => end()));
+    return () => ((over = true), end());
   }, [wanted]);
   return jobs;
 }

@@ -1,12 +1,12 @@
 // Every forecast that was made here, and how the live ones did.
 import { get, post } from "../api.js";
 import { debounced, go, route, useStore } from "../core.js";
-import { useStock } from "../chart/state.js";
 import { on } from "../events.js";
 import { clock, moment } from "../format.js";
 import { Pits } from "../pit.js";
+import { useStock } from "../stock.js";
 import { texts } from "../texts-work.js";
-import { Busy, Empty, Field, Notice, Num, Select, html, integer, number, percent, signedPercent, useAnswer, useEffect, useMemo, useState } from "../ui.js";
+import { Busy, Empty, Field, Notice, Num, Scroll, Select, html, integer, number, percent, signedPercent, useAnswer, useEffect, useMemo, useState } from "../ui.js";
 
 const words = texts.journal;
 const FILTERS = ["model", "symbol", "live", "state"];
@@ -17,7 +17,7 @@ function Summary({ value }) {
   if (!value?.kept) return null;
   return html`<section aria-labelledby="record"><h2 id="record">${words.summary}</h2>
     <p id="counts" data-kept=${value.kept} data-scored=${value.scored} data-late=${value.late}>${words.counts(...["kept", "scored", "waiting", "due", "late"].map((name) => integer(value[name])))}${value.revised > 0 && ` ${words.revised(integer(value.revised))}`}</p>
-    ${value.rows.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label=${words.summary}><table class="record">
+    ${value.rows.length > 0 && html`<${Scroll} label=${words.summary}><table class="record">
       <thead><tr>${Object.entries(words.summaryColumns).map(([name, label]) => html`<th key=${name} scope="col">${label}</th>`)}</tr></thead>
       <tbody>${value.rows.map((row) => html`<tr key=${`${row.model} ${row.details} ${row.age}`}><th scope="row">${row.model} <small>${row.details}${row.age === "all" ? "" : `, ${row.age}`}</small></th>
         <td>${integer(row.forecasts)}</td><td>${integer(row.origins)}</td>
@@ -25,7 +25,7 @@ function Summary({ value }) {
           ? html`${["50", "80", "90"].map((level) => html`<td key=${level}>${share(row.coverage[level], row.origins)}</td>`)}<td><${Num} value=${row.crps} digits=${3} /></td><td><${Num} value=${row.naive_crps} digits=${3} /></td>
             <td><span title=${row.crps_against_naive}>${row.crps_against_naive === null ? "–" : signedPercent(row.crps_against_naive, 1)}</span> <small>${row.verdict}</small></td>`
           : html`<td colspan="6" class="soft">${words.few}</td>`}</tr>`)}</tbody>
-    </table></div><p class="soft">${words.measures}${value.older > 0 && ` ${words.older(integer(value.older))}`}</p><${Pits} rows=${value.rows} />`}
+    </table><//><p class="soft">${words.measures}${value.older > 0 && ` ${words.older(integer(value.older))}`}</p><${Pits} rows=${value.rows} />`}
     ${value.rows.length === 0 && html`<p class="soft">${words.noneScored}</p>`}
   </section>`;
 }
@@ -89,8 +89,8 @@ export function View() {
   useEffect(() => {
     // A table of many symbols tells of many: once it is quiet is soon enough.
     const soon = debounced(anew, 400);
-    const ends = [on("forecast", ({ state }) => state === "done" && soon()), on("journal", soon), on("resync", soon)];
-    return () => (soon.cancel(), ends.forEach((end) => end()));
+    const end = on({ forecast: ({ state }) => state === "done" && soon(), journal: soon, resync: soon });
+    return () => (soon.cancel(), end());
   }, [chosen]);
   const further = async () => {
     const found = await ask(later.next);
@@ -118,13 +118,13 @@ export function View() {
       ${choice("state", [["waiting", words.waiting], ["scored", words.whole]])}
       <span class="soft" role="status" id="entries" data-total=${value.total}>${words.total(integer(value.total))}</span>
     </div>
-    <div class="scroll" tabindex="0" role="region" aria-label=${words.title}><table class="journal">
+    <${Scroll} label=${words.title}><table class="journal">
       <thead><tr>${["symbol", "made", "model", "origin", "horizon", "kind", "state"].map((one) => html`<th key=${one} scope="col">${columns[one]}</th>`)}</tr></thead>
       <tbody>${rows.map((one) => html`<tr key=${one.id} data-entry=${one.id}>
         <th scope="row"><a href=${`/chart?${new URLSearchParams({ symbol: one.symbol })}`} onClick=${(event) => open(event, one)}>${one.symbol}</a></th><td>${clock(one.made_at)}</td><td>${one.model}${one.calibrated && html` <small>${words.calibrated}</small>`}</td>
         <td>${moment(one.origin_time, one)}</td>
         <td>${integer(one.horizon)}</td><td>${one.live ? words.live : words.retrospective}</td><td>${words.scored(number(one.scored_steps), integer(one.horizon))}</td>
-      </tr>`)}</tbody></table></div>
+      </tr>`)}</tbody></table><//>
     ${later.next && html`<button type="button" onClick=${further}>${words.more}</button>`}`}
   </div>`;
 }

@@ -1,12 +1,11 @@
 // Is a model better than naive? Evaluations and backtests: begun, followed, read.
 import { all, get } from "../api.js";
 import { route, useStore } from "../core.js";
-import { useStock } from "../chart/state.js";
-import { on } from "../events.js";
+import { ENDED, on } from "../events.js";
 import { clock } from "../format.js";
+import { useStock } from "../stock.js";
 import { texts } from "../texts-work.js";
 import { Busy, Notice, html, useAnswer, useEffect, useState } from "../ui.js";
-import { ENDED } from "../finetune/draft.js";
 import { Form } from "../judge/form.js";
 import { Job, One } from "../judge/outcome.js";
 
@@ -17,10 +16,7 @@ const READ = 12;
 function List({ jobs }) {
   const { value: list, error, again } = useAnswer(() => all("/evaluations", "evaluations"), []);
   const [headlines, put] = useState({});
-  useEffect(() => {
-    const ends = [on("job", ({ state }) => ENDED.has(state) && again()), on("resync", again)];
-    return () => ends.forEach((end) => end());
-  }, []);
+  useEffect(() => on({ job: ({ state }) => ENDED.has(state) && again(), resync: again }), []);
   useEffect(() => {
     let over = false;
     (async () => {
@@ -50,10 +46,7 @@ function New({ model }) {
   const { sources, models, error } = useStock();
   const { value: jobs, again } = useAnswer(() => all("/jobs", "jobs").then((list) => list.filter((job) => job.kind === "evaluate" || job.kind === "backtest")), []);
   const { value: there } = useAnswer(() => all("/evaluations", "evaluations"), []);
-  useEffect(() => {
-    const ends = [on("job", again), on("resync", again)];
-    return () => ends.forEach((end) => end());
-  }, []);
+  useEffect(() => on({ job: again, resync: again }), []);
   if (error && !sources) return html`<${Notice} kind="problem">${error.message}<//>`;
   return html`<h1>${words.title}</h1><p class="soft">${words.lead}</p>
     ${sources && models && jobs && there ? html`<${Form} sources=${sources} models=${models} chosen=${model ? [model] : null} taken=${[...jobs, ...there].map((one) => one.name)} />` : html`<${Busy} />`}

@@ -7,7 +7,6 @@ const words = texts.data;
 /** What was typed, as the API takes it. */
 function value(option, text) {
   if (option === "columns") return Object.fromEntries(text.split(/\n|,/).map((one) => one.split("=").map((part) => part.trim())).filter(([name, column]) => name && column));
-  if (option === "symbols") return text.split(",").map((one) => one.trim()).filter(Boolean);
   if (option === "price_scale") return Number(text);
   if (option === "join") return text === "true";
   return text;

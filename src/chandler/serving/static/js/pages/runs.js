@@ -1,25 +1,20 @@
 // Runs: what was trained below the server's folder of runs, here or in a shell.
 import { all } from "../api.js";
 import { go, route, useStore } from "../core.js";
-import { on } from "../events.js";
 import { texts } from "../texts-work.js";
 import { Busy, Empty, Notice, html, useAnswer, useEffect } from "../ui.js";
 import { Compare } from "../runs/compare.js";
+import { useNews } from "../runs/follow.js";
 import { List, MOST } from "../runs/list.js";
 import { One } from "../runs/one.js";
 
 const words = texts.runs;
-const PAUSE = 5000;
 
 function All() {
   const { value: runs, error, again } = useAnswer(() => all("/runs", "runs"), []);
-  // Sizes are counted beside the first answer, and runs of a shell tell nobody how far they are.
+  // Sizes are counted beside the first answer.
   const moves = runs?.some((one) => one.bytes === null || one.state === "running");
-  useEffect(() => {
-    const ends = [on("job", ({ state }) => state === "running" || again()), on("resync", again)];
-    const timer = moves && setInterval(() => document.hidden || again(), PAUSE);
-    return () => (clearInterval(timer), ends.forEach((end) => end()));
-  }, [moves]);
+  useNews(again, moves);
   useEffect(() => void (document.title = `${texts.pages.runs} · ${texts.name}`), []);
   return html`<h1>${words.title}</h1><p class="soft">${words.lead}</p>
     ${error && html`<${Notice} kind="problem">${error.message}<//>`}

@@ -3,7 +3,7 @@ import { get } from "../api.js";
 import { Curves } from "../curves.js";
 import { curve, measuresOf, ofStage } from "../records.js";
 import { texts } from "../texts-work.js";
-import { Busy, Notice, Select, html, useAnswer, useEffect, useState } from "../ui.js";
+import { Busy, Notice, Scroll, Select, html, useAnswer, useEffect, useState } from "../ui.js";
 import { Gain, State } from "./list.js";
 
 const words = texts.runs;
@@ -39,14 +39,14 @@ export function Compare({ ids }) {
     <div class="stages">${["tokenizer", "predictor"].map((name) => html`<${Stage} key=${name} name=${name} runs=${runs} records=${records} />`)}</div>
     <p class="soft">${words.seeds}</p>
     <h2>${words.results}</h2>
-    <div class="scroll" tabindex="0" role="region" aria-label=${words.results}><table class="runs">
+    <${Scroll} label=${words.results}><table class="runs">
       <thead><tr><th scope="col">${words.columns.name}</th><th scope="col">${words.columns.state}</th><th scope="col">${words.columns.tokenizer}</th><th scope="col">${words.columns.predictor}</th></tr></thead>
       <tbody>${runs.map((run) => html`<tr key=${run.id}><th scope="row"><a href=${`/runs?id=${run.id}`}>${run.name}</a></th><td><${State} run=${run} /></td>
-        ${["tokenizer", "predictor"].map((name) => html`<td key=${name}><${Gain} one=${run.stages.find((one) => one.name === name)} /></td>`)}</tr>`)}</tbody></table></div>
+        ${["tokenizer", "predictor"].map((name) => html`<td key=${name}><${Gain} one=${run.stages.find((one) => one.name === name)} /></td>`)}</tr>`)}</tbody></table><//>
     <h2>${words.differences(differences.length)}</h2>
-    ${differences.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label=${words.differences(differences.length)}><table class="differences">
+    ${differences.length > 0 && html`<${Scroll} label=${words.differences(differences.length)}><table class="differences">
       <thead><tr><th scope="col">${words.setting}</th>${names}</tr></thead>
-      <tbody>${differences.map((row) => html`<tr key=${row.key}><th scope="row"><code>${row.key}</code></th>${row.values.map((one, at) => html`<td key=${at}>${shown(one)}</td>`)}</tr>`)}</tbody></table></div>`}
+      <tbody>${differences.map((row) => html`<tr key=${row.key}><th scope="row"><code>${row.key}</code></th>${row.values.map((one, at) => html`<td key=${at}>${shown(one)}</td>`)}</tr>`)}</tbody></table><//>`}
     <h2>${words.verdicts}</h2>
     ${runs.map((run) => html`<h3 key=${run.id}>${run.name}</h3>${run.verdict.length ? run.verdict.map((one) => html`<p key=${one}>${one}</p>`) : html`<p class="soft">${words.noVerdict}</p>`}`)}
   </article>`;

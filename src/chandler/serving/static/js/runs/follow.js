@@ -1,8 +1,19 @@
-// Metrics of a run, asked for one after the other while it goes on; never while the page is hidden, nor twice at once.
+// Runs that go on: asked about again, and their metrics one after the other; never while the page is hidden, nor twice at once.
 import { get } from "../api.js";
+import { on } from "../events.js";
 import { useEffect, useState } from "../ui.js";
 
 const PAUSE = 2000;
+const SELDOM = 5000;
+
+/** Ask `again` when a job has moved, and now and then while runs do (`moves`): those of a shell tell nobody how far they are. */
+export function useNews(again, moves, id) {
+  useEffect(() => {
+    const end = on({ job: ({ state }) => state === "running" || again(), resync: again });
+    const timer = moves && setInterval(() => document.hidden || again(), SELDOM);
+    return () => (clearInterval(timer), end());
+  }, [moves, id]);
+}
 
 /** Records of metrics.jsonl as far as they are there; null before the first answer. */
 export function useMetrics(id, going) {

@@ -1,7 +1,7 @@
 // All runs as a table: how far each is, what it gained; two to six can be held against each other.
 import { clock } from "../format.js";
 import { texts } from "../texts-work.js";
-import { Num, bytes, html, integer, useState } from "../ui.js";
+import { Num, Scroll, bytes, html, integer, useState } from "../ui.js";
 
 const words = texts.runs;
 export const MOST = 6;
@@ -56,7 +56,7 @@ export function List({ runs, hold }) {
   const there = [...chosen].filter((id) => runs.some((one) => one.id === id));
   return html`<div class="row above"><button type="button" class="first" disabled=${there.length < 2 || there.length > MOST} onClick=${() => hold(there)}>${words.compare(there.length)}</button>
       <small>${there.length > MOST ? words.tooMany(MOST) : words.compareHelp(MOST)}</small></div>
-    <div class="scroll" tabindex="0" role="region" aria-label=${words.title}><table class="runs" data-runs=${runs.length}>
+    <${Scroll} label=${words.title}><table class="runs" data-runs=${runs.length}>
       <thead><tr><th scope="col"><span class="out">${words.choose}</span></th>${Object.keys(COLUMNS).map(head)}</tr></thead>
       <tbody>${sorted.map((run) => html`<tr key=${run.id} data-run=${run.name} data-state=${run.state}>
         <td><label class="tick"><input type="checkbox" aria-label="${words.choose}: ${run.name}" checked=${chosen.has(run.id)} onChange=${() => flip(run.id)} /></label></td>
@@ -64,6 +64,6 @@ export function List({ runs, hold }) {
         <td><${State} run=${run} /></td>
         ${STAGES.map((name) => html`<td key=${name}><${Gain} one=${stage(run, name)} /></td>`)}
         <td title=${run.bytes ?? ""}>${bytes(run.bytes)}</td><td>${clock(run.changed)}</td>
-      </tr>`)}</tbody></table></div>
+      </tr>`)}</tbody></table><//>
     <p class="soft">${words.gainSays}</p>`;
 }

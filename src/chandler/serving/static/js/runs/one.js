@@ -1,16 +1,15 @@
 // One run in full: what came of it, how it went, what it was asked.
 import { get, post } from "../api.js";
-import { on } from "../events.js";
 import { Settings, Stage } from "../finetune/job.js";
 import { clock } from "../format.js";
 import { ofStage } from "../records.js";
+import { Report } from "../report.js";
 import { texts } from "../texts-work.js";
-import { Busy, Command, Dialog, Notice, bytes, html, useAnswer, useEffect, useMemo, useState } from "../ui.js";
-import { useMetrics } from "./follow.js";
+import { Busy, Command, Dialog, Facts, Notice, Scroll, bytes, html, useAnswer, useEffect, useMemo, useState } from "../ui.js";
+import { useMetrics, useNews } from "./follow.js";
 import { State } from "./list.js";
 
 const words = texts.runs;
-const PAUSE = 5000;
 
 /** Says what a calibration is, and starts it: on the bars that the run was validated with. */
 function Calibrate({ run, close }) {
@@ -26,16 +25,6 @@ function Calibrate({ run, close }) {
       ? html`<p role="status">${words.calibrating(told.job.name)} <a href=${`/finetune?job=${told.job.id}`}>${words.follow}</a></p><${Command} text=${told.job.command} />`
       : html`<button type="button" class="first" disabled=${told.busy} onClick=${start}>${words.calibrateGo}</button>`}
   <//>`;
-}
-
-/** The page that the run wrote, in a frame without rights. */
-function Report({ id }) {
-  const [open, show] = useState(false);
-  const at = `/api/v1/reports/${id}`;
-  return html`<h2>${words.report}</h2>
-    <p class="row"><button type="button" aria-expanded=${open ? "true" : "false"} onClick=${() => show(!open)}>${open ? words.hideReport : words.showReport}</button>
-      <a href=${at} target="_blank" rel="noopener">${words.ownTab}</a><a href="${at}?download=1" download>${words.save}</a></p>
-    ${open && html`<iframe class="report" sandbox="allow-scripts" src=${at} title=${words.report} loading="lazy"></iframe>`}`;
 }
 
 function Actions({ run }) {
@@ -57,17 +46,13 @@ export function One({ id }) {
   useEffect(() => {
     if (run) document.title = `${run.name} · ${texts.pages.runs} · ${texts.name}`;
   }, [run?.name]);
-  useEffect(() => {
-    const ends = [on("job", ({ state }) => state === "running" || again()), on("resync", again)];
-    const timer = going && setInterval(() => document.hidden || again(), PAUSE);
-    return () => (clearInterval(timer), ends.forEach((end) => end()));
-  }, [id, going]);
+  useNews(again, going, id);
   const back = html`<p><a href="/runs">← ${words.back}</a></p>`;
   if (!run || run.id !== id) return error ? html`${back}<${Notice} kind="problem">${error.message}<//>` : html`<${Busy} />`;
   const facts = [
     [words.began, run.began && clock(run.began)], [words.columns.changed, clock(run.changed)], [words.columns.bytes, run.bytes && bytes(run.bytes)],
     ...run.stages.map((one) => [texts.finetune.live.stage(one.name), one.epochs && one.planned ? words.epochs(one.epochs, one.planned) : words.status[one.status] ?? one.status]),
-  ].filter(([, value]) => value);
+  ];
   const score = (name) => run.stages.find((one) => one.name === name)?.score;
   return html`<article class="run" data-run=${run.name} data-state=${run.state} data-records=${records?.length}>${back}
     <header class="head"><h1>${run.name}</h1><span role="status"><${State} run=${run} /></span><${Actions} run=${run} /></header>
@@ -76,11 +61,11 @@ export function One({ id }) {
       ${run.stages.some((one) => one.status === "improved" && run.settings[one.name]?.start === "random") && html`<p class="soft">${words.random}</p>`}</div>`}
     ${run.state === "unfinished" && html`<${Notice}>${words.unfinished}<//>`}
     ${stages.length > 0 && html`<div class="stages">${stages.map((stage) => html`<${Stage} key=${stage.name} name=${stage.name} stage=${stage} score=${score(stage.name)} steps=${stage.begin?.steps} />`)}</div>`}
-    <dl class="facts">${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
+    <${Facts} rows=${facts} />
     <${Settings} run=${run} />
-    <details><summary>${words.files(run.files.length)}</summary><div class="scroll tall" tabindex="0" role="region" aria-label=${words.files(run.files.length)}><table class="files">
-      <tbody>${run.files.map((one) => html`<tr key=${one.name}><th scope="row"><code>${one.name}</code></th><td title=${one.bytes}>${bytes(one.bytes)}</td></tr>`)}</tbody></table></div></details>
-    ${run.report_id && html`<${Report} id=${run.report_id} />`}
+    <details><summary>${words.files(run.files.length)}</summary><${Scroll} label=${words.files(run.files.length)} tall><table class="files">
+      <tbody>${run.files.map((one) => html`<tr key=${one.name}><th scope="row"><code>${one.name}</code></th><td title=${one.bytes}>${bytes(one.bytes)}</td></tr>`)}</tbody></table><//></details>
+    ${run.report_id && html`<h2>${texts.report.title}</h2><${Report} id=${run.report_id} />`}
     ${run.command && html`<h2 class="small">${run.state === "finished" ? words.again : words.goOn}</h2><${Command} text=${run.command} />`}
   </article>`;
 }
