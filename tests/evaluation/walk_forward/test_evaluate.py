@@ -474,6 +474,7 @@ def test_along_a_long_period_it_is_fitted_again_on_what_had_come_by_then(tmp_pat
         assert pd.Timestamp(one["calibration"]["last"]) <= pd.Timestamp(one["since"])
     assert not results.calibrated_here("tiny")
     told = words(write_evaluation_report(results))
+    assert "With 10 paths the CRPS of tiny (calibrated) is too good" in told
     assert f"Fitted again {len(along) - 1} times along the period, on all that had come by then; the last: " in told
     assert "Both were fitted on bars before each window, and again as these came." in told
     # Until the second one they are those of a single fit, then others; the model itself stays as it is.
