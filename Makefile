@@ -8,7 +8,7 @@ WHEELS ?= wheels
 WHEELS_PYTHON ?= 3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-processors test-gpu test-ray wheels soak fingerprint demo bench-forecast bench-train bench-gpu bench-lora bench-outgrow bench-precision bench-read bench-card bench-scale bench-studio build try-wheel docs check-project format clean test-contrib test-studio test-long
+.PHONY: help setup check test test-processors test-gpu test-ray wheels soak fingerprint demo bench-forecast bench-train bench-gpu bench-lora bench-outgrow bench-precision bench-read bench-card bench-scale bench-studio build try-wheel docs check-project format clean test-contrib test-oldest test-studio test-long
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -95,6 +95,7 @@ TOOLS := .venv-tools
 DOCS := .venv-docs
 RAY := .venv-ray
 CONTRIB := .venv-contrib
+OLDEST := .venv-oldest
 # Tools that the project does not import, each set in an environment of its own.
 .venv-%/.ready: requirements/%.txt
 	$(PYTHON) -m venv .venv-$*
@@ -112,6 +113,11 @@ bench-studio: $(READY) ## The page and the server: start, a million bars, reads 
 
 test-contrib: $(CONTRIB)/.ready ## The adapters with their libraries: every check of sktime's, a task of fev, a workflow of Qlib
 	HF_HUB_OFFLINE=1 $(CONTRIB)/bin/python -m pytest tests/contrib
+
+test-oldest: $(OLDEST)/.ready ## All tests but the long ones with the oldest releases that pyproject.toml allows (5 GB of CUDA come with torch)
+	@# Left out: the stand-in accelerator is made of what torch 2.13 brought, schemathesis wants newer packages.
+	HF_HUB_OFFLINE=1 $(OLDEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" --ignore tests/accelerator \
+		--ignore tests/serving/test_openapi.py
 
 build: $(TOOLS)/.ready ## Source archive and wheel in dist/, checked: metadata, contents, size
 	rm -rf dist/chandler_kronos-*
@@ -134,4 +140,4 @@ format: $(READY) ## Format and fix what can be fixed
 	$(BIN)/ruff format .
 
 clean: ## Remove the environment and caches (runs/ stays)
-	rm -rf $(VENV) .venv-tools .venv-docs .venv-ray site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .venv-contrib
+	rm -rf $(VENV) .venv-tools .venv-docs .venv-ray site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .venv-contrib .venv-oldest

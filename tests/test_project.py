@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,19 @@ def test_workflows_call_targets_that_are_there() -> None:
             called |= set(line.split())
     assert called
     assert called <= targets
+
+
+def test_the_oldest_releases_that_are_allowed_are_those_that_are_tested() -> None:
+    """`make test-oldest` has every dependency at its lower bound."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    allowed = [*project["dependencies"], *project["optional-dependencies"]["studio"]]
+    pinned = re.findall(r"^(\S+)==(\S+)$", (ROOT / "requirements" / "oldest.txt").read_text(), re.M)
+    tested = {name: version.split(".") for name, version in pinned}
+    for one in allowed:
+        name, bound = one.split(">=")
+        least = bound.split(".")
+        assert tested[name][: len(least)] == least, one
+    assert len(tested) == len(allowed)
 
 
 def test_the_citation_tells_the_version() -> None:
