@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chandler.data import Bars
+from chandler.data import Bars, load_bars
 from chandler.data.calendars.time_features import time_features
 from chandler.data.reading.times import parse_times
 from chandler.errors import DataError
@@ -121,6 +121,24 @@ def test_timezone_localises_naive_and_converts_others():
     assert read(["2024-01-13 09:30Z"], timezone="America/New_York") == ["2024-01-13 04:30:00-05:00"]
     with pytest.raises(DataError, match="not a known zone"):
         read(["2024-01-13"], timezone="Mars/Olympus")
+
+
+def test_timezone_converts_times_whose_column_states_their_zone(tmp_path):
+    """As the finding on symbols under two clocks advises: the moments stay."""
+    index = pd.date_range("2024-01-02 14:00", periods=50, freq="h", tz="UTC")
+    prices = pd.DataFrame({"open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5}, index=index)
+    prices.tz_convert(NEW_YORK).to_csv(tmp_path / "A.csv", index_label="time")
+    prices.tz_localize(None).to_csv(tmp_path / "B.csv", index_label="Gmt time")
+    assert load_bars(tmp_path).zones == ("UTC-05:00", "UTC")
+    for zone in ("UTC-05:00", NEW_YORK, "UTC"):
+        store = load_bars(tmp_path, timezone=zone)
+        assert store.zones == (zone, zone)
+        assert all((bars.timestamps == index).all() for bars in store)
+    note = "times: from UTC, because the column is called 'Gmt time', to America/New_York, as asked"
+    assert note in load_bars(tmp_path, timezone=NEW_YORK).notes["B"]
+    gone = pd.Series(["2024-03-10 02:30"])
+    with pytest.raises(DataError, match=r"does not exist.*It was taken because of its name: correct that first"):
+        parse_times(gone, timezone="UTC", stated=(NEW_YORK, "because of its name"))
 
 
 def test_impossible_dates_are_not_moved():

@@ -60,7 +60,8 @@ def load_bars(source: Any, **options: Unpack[ReadingKeywords]) -> BarStore:
     `columns` maps canonical names (timestamp, time, symbol, open, high, low, close, volume, amount, adj_close)
     to those in the data, "" to none of them; columns of a file without header are called "1", "2", ...
     `where`: only rows whose cell in a column (by its name in the data) is this text: {"SctySrs": "EQ"}.
-    `timezone` is the zone of naive times, and the zone that others are converted to.
+    `timezone` is the zone of times that state none, and the zone that others are converted to; a column called `Gmt time`
+    or a banner that says UTC states one.
     `date_format` is a strptime pattern, for dates that read both ways.
     `decimal` is "." or ",", for numbers that read both ways.
     `price_scale`: what prices are divided by, where they are written as whole numbers (10000: 4721500 is 472.15);

@@ -75,9 +75,9 @@ def parse_times(
     """Timestamps (N,) of a column, with a second column for the time of day where there is one.
 
     With offsets the moments are kept and the zone is theirs; without, they are wall clock and stay naive, or
-    in the zone that names or banners state: `stated`, zone and reason. `timezone` localises naive times and
-    converts the others; `series` (N,) numbers the series that rows are of. `notes` says which order of dates and which
-    zone were taken, and why. Raises DataError for what is undecidable.
+    in the zone that names or banners state: `stated`, zone and reason. `timezone` localises times that have no zone by
+    then, and converts the others; `series` (N,) numbers the series that rows are of. `notes` says which order of dates
+    and which zone were taken, and why. Raises DataError for what is undecidable.
     """
     if clock is not None:
         raw = _join(as_series(raw), clock)
@@ -86,14 +86,20 @@ def parse_times(
     else:
         times = _from_cells(as_series(raw), date_format, place)
     naive = times.index.tz is None
-    asked, reason = (stated or (None, "")) if timezone is None and naive else (timezone, "as asked")
-    index, odd = in_zone(times.index, asked, series)
-    index, unnamed = named_zone(index)
+    own, reason = (stated or (timezone, "as asked")) if naive else (str(times.index.tz), "")
+    try:
+        index, odd = in_zone(times.index, own if naive else None, series)
+    except DataError as error:
+        if not stated:
+            raise
+        raise DataError(f"{error} It was taken {reason}: correct that first.") from None
+    index, unnamed = named_zone(in_zone(index, timezone)[0])
     zone = ""
-    if asked is not None:
-        zone = f"times: {'wall clock in' if naive else f'from {times.index.tz} to'} {asked}, {reason}"
+    if timezone not in (None, own):
+        why = f", {reason}," if naive else ""
+        zone = f"times: from {own}{why} to {timezone}, as asked"
     elif naive:
-        zone = "times: no zone stated, kept as local wall clock"
+        zone = f"times: wall clock in {own}, {reason}" if own else "times: no zone stated, kept as local wall clock"
     elif not re.search("zone|1970", "".join(times.notes)):
         zone = f"times: in {index.tz}, by the offsets written"
     return Times(
