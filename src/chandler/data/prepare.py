@@ -25,6 +25,7 @@ from chandler.data.parallel import map_threads, ordered_map
 from chandler.data.qlib import PREFIX, require_qlib
 from chandler.data.reading import (
     OF_TABLES,
+    Piece,
     ReadingKeywords,
     ReadingOptions,
     Source,
@@ -34,6 +35,7 @@ from chandler.data.reading import (
     problems_error,
     read_file,
     read_market,
+    refuse_strangers,
     takes_options,
     worker_count,
 )
@@ -257,6 +259,7 @@ class _Run:
         for piece, owner in others:
             if ticks[-1] >= piece.first and ticks[0] <= piece.last:
                 raise DataError(f"{where} overlaps in time with {owner}. Files of one symbol must follow one another.")
+        self._refuse_strangers(one, source, others)
         if not own or all(ticks[0] > piece.last for piece in own):
             return one
         self._compare(one, own, where)
@@ -264,6 +267,21 @@ class _Run:
         arrays = {name: array[new:] for name, array in one.arrays.items()}
         apart = one.segments is not None and new in one.segments[:, 0]
         return replace(one, arrays=arrays, segments=slice_segments(one.segments, new, len(ticks)), apart=apart)
+
+    def _refuse_strangers(self, one: SymbolArrays, source: str, others: list[tuple[Chunk, str]]) -> None:
+        """DataError where the rows before or behind are those of another series, as `load_bars` refuses to join them."""
+        ticks = one.arrays["timestamps"]
+        here = Piece(source, ticks, one.arrays["values"][:, 3])
+        before = max(
+            (other for other in others if other[0].last < ticks[0]), key=lambda other: other[0].last, default=None
+        )
+        behind = min(
+            (other for other in others if other[0].first > ticks[-1]), key=lambda other: other[0].first, default=None
+        )
+        for piece, owner in filter(None, (before, behind)):
+            values, times = self.writer.rows_of(piece.start, piece.rows)
+            there = Piece(owner, times, values[:, 3])
+            refuse_strangers(one.symbol, *((there, here) if piece.last < ticks[0] else (here, there)))
 
     def _compare(self, one: SymbolArrays, there: list[Chunk], where: str) -> None:
         ticks, values = one.arrays["timestamps"], one.arrays["values"]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chandler.data import load_bars
+from chandler.data import load_bars, prepare
 from chandler.errors import DataError
 
 HEADER = "time,open,high,low,close,volume"
@@ -267,6 +267,45 @@ def test_two_series_under_one_symbol_are_not_joined(tmp_path: Path) -> None:
         assert "columns={'symbol': ''}" in told
     store = load_bars(tmp_path, columns={"symbol": ""})
     assert store.symbols == ("Bitcoin_2024_historical", "Ethereum_2024_historical")
+    with pytest.raises(DataError, match=r"2781: .*Bitcoin.* and .*Ethereum.* are called after different things"):
+        prepare(tmp_path, tmp_path / "store", join=True, workers=1)
+
+
+def test_files_of_one_name_in_folders_of_other_series_are_not_joined(tmp_path: Path) -> None:
+    """The symbol is then the name of the file, which says nothing of the series: the folders or the prices do."""
+    early, late = rows("2024-01-01", level=100.0), rows("2024-04-01", level=100.0, seed=1)
+    cases = {
+        ("AAPL/data", "MSFT/data"): (late, "data: .*AAPL.* and .*MSFT.* are in folders called after different things"),
+        ("a/1d", "b/1d"): (
+            late.assign(**late[["open", "high", "low", "close"]] * 3),
+            "1d: prices go from .* to 300.207 at",
+        ),
+        ("2023/AAPL", "2024/AAPL"): (late, ""),
+        ("2023/data", "2024/data"): (late, ""),
+        ("old/7203", "new_rows/7203"): (late, ""),
+    }
+    for number, (names, (second, message)) in enumerate(cases.items()):
+        folder, store = tmp_path / str(number), tmp_path / f"{number}.store"
+        for name, frame in zip(names, (early, second), strict=True):
+            (folder / name).parent.mkdir(parents=True)
+            write(folder / f"{name}.csv", frame)
+        if not message:
+            assert load_bars(folder, join=True).rows == prepare(folder, store, join=True, workers=1).rows == 120
+            continue
+        refused(folder, message, join=True)
+        with pytest.raises(DataError, match=message):
+            prepare(folder, store, join=True, workers=1)
+
+
+@pytest.mark.parametrize("key", ["symbol", "Ticker"])
+def test_folders_that_are_called_symbol_name_it(tmp_path: Path, key: str) -> None:
+    for symbol, year in (("AAPL", 2023), ("AAPL", 2024), ("BRK%2FB", 2024)):
+        folder = tmp_path / f"{key}={symbol}" / f"year={year}"
+        folder.mkdir(parents=True)
+        rows(f"{year}-01-01").to_parquet(folder / "part-0.parquet")
+    for store in (load_bars(tmp_path, join=True), prepare(tmp_path, tmp_path / "store", join=True, workers=1)):
+        assert store.symbols == ("AAPL", "BRK/B")
+        assert len(store["AAPL"]) == 120
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from chandler.data.reading.discovery import (
 )
 from chandler.data.reading.formats import read_columnar, read_json
 from chandler.data.reading.frames import as_pandas, frame_table, is_rows, rows_table
-from chandler.data.reading.merging import archive_symbol, merge_files
+from chandler.data.reading.merging import merge_files, symbol_of
 from chandler.data.reading.options import (
     OF_FILES,
     OF_TABLES,
@@ -54,7 +54,8 @@ def load_bars(source: Any, **options: Unpack[ReadingKeywords]) -> BarStore:
     a folder of them (with its subfolders); a glob; a folder written by `BarStore.save` or `chandler prepare`;
     "qlib:FOLDER"; a pandas or polars frame or Arrow table, with or without a symbol column, also with two levels
     of columns; rows [ms, open, high, low, close, volume] or dicts; a dict symbol -> frame; Bars; a BarStore; or a
-    list of any of these. A file without a symbol column is one symbol, named after the file.
+    list of any of these. A file without a symbol column is one symbol, named after the file, or after its folder where
+    that is called `symbol=AAPL`.
 
     `symbols` picks symbols.
     `columns` maps canonical names (timestamp, time, symbol, open, high, low, close, volume, amount, adj_close)
@@ -115,7 +116,7 @@ def read_file(
 
     DataError, and no other error, where that fails.
     """
-    symbol = archive_symbol(source.stem) or source.stem
+    symbol = symbol_of(source)
     try:
         # A decimal comma is of what was written: 1.234 must not become a number before.
         table = _table(source, options, threads, typed=options.date_format is None and options.decimal != ",")
