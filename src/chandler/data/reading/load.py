@@ -74,7 +74,7 @@ def load_bars(source: Any, **options: Unpack[ReadingKeywords]) -> BarStore:
     `join`: one symbol in several files is joined, where their times do not overlap. Pieces of exchange archives
     (BTCUSDT-1m-2024-01.zip) are joined in any case.
     `skip_bad`: files that cannot be used are left out; `BarStore.skipped` holds a message for each.
-    `start`, `end`: dates or times of the local wall clock, both inclusive.
+    `start`, `end`: dates or times of the local wall clock, year first (2024-06-30 09:30, 2024-06, 2024), both inclusive.
     `market`, `freq`: of a qlib folder, its instrument list and its bars ("day", "1min").
     Of a qlib folder, and of bars that were read before, the options that say how a table is read are refused.
 
