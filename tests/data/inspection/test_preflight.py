@@ -224,5 +224,5 @@ def test_bars_dated_after_today_are_told_of() -> None:
     assert findings(BarStore.from_bars([plain]), cleaned=True) == []
     [told] = findings(BarStore.from_bars([plain, late]), cleaned=True)
     assert told.symbols == ("B",)
-    assert str(told).startswith("2 rows dated after today: are the dates")
+    assert str(told).startswith("3 rows dated after today: are the dates")
     assert told.note.matters

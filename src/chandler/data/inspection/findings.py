@@ -59,10 +59,10 @@ def _to_come(store: BarStore) -> Iterator[Finding]:
     # One bar may be: those of weeks and months can be dated by their end.
     late = np.flatnonzero((hi - lo > 1) & (np.asarray(store.timestamps[np.maximum(lo, hi - 2)]) > limit))
     if len(late):
-        told = [store.timestamps[lo[number] : hi[number]] for number in late]
-        rows, last = sum(int((own > limit).sum()) for own in told), max(int(own[-1]) for own in told)
+        parts = [store.timestamps[lo[number] : hi[number]] for number in late]
+        rows = np.concatenate([own[own > limit] for own in parts])
         text = "{rows} dated after today: are the dates read as they are meant? date_format says how they are written"
-        note = Note(text, "clocks", rows, "", str(pd.Timestamp(last)))
+        note = Note(text, "clocks", len(rows), *(str(pd.Timestamp(int(one))) for one in (rows.min(), rows.max())))
         yield Finding(note, tuple(store.symbols[number] for number in late), len(store))
 
 
