@@ -206,6 +206,24 @@ def test_the_column_that_tells_rows_apart_is_named_and_picks_rows(tmp_path: Path
     )
 
 
+@pytest.mark.parametrize("sign", ["'", "\u2019"])
+def test_points_and_32nds_are_not_taken_for_thousands(tmp_path: Path, sign: str) -> None:
+    frame, ticks = rows(), 110 * 128 + np.arange(60)
+    for number, name in enumerate(("open", "high", "low", "close")):
+        own = ticks + (0, 9, -9, 1)[number]
+        frame[name] = [f"{one // 128}{sign}{one % 128 // 4:02d}{(0, 2, 5, 7)[one % 4]}" for one in own]
+    path = write(tmp_path / "bond.csv", frame)
+    refused(path, f"prices such as {f'110{sign}000'!r} look like points and 32nds")
+    note = f"numbers: apostrophes group thousands, as in {f'110{sign}000'!r}"
+    assert note in load_bars(path, decimal=".").notes["bond"]
+    # Thousands: somewhere behind the sign more than 319 is reached.
+    for name in ("open", "high", "low", "close"):
+        frame[name] = [f"{38 + one // 1000}{sign}{one % 1000:03d}" for one in range(400, 1000, 10)]
+    bars = load_bars(write(tmp_path / "swiss.csv", frame))["swiss"]
+    assert bars.values[[0, -1], 3].tolist() == [38400, 38990]
+    assert f"numbers: apostrophes group thousands, as in {f'38{sign}400'!r}" in bars.notes
+
+
 def test_one_row_a_file_is_enough_to_be_refused(tmp_path: Path) -> None:
     """Many small files: no share of rows decides, one row does."""
     frame = rows(freq="D", count=12).assign(symbol="RELIANCE")
