@@ -103,6 +103,7 @@ def prepare(
     require_qlib(paths, chosen.market, chosen.freq)
     sources: list[Source] = []
     problems: list[str] = []
+    passed: list[str] = []
     inside = folder.resolve()
     for path in paths:
         place = Path(path.removeprefix(PREFIX)).expanduser().resolve()
@@ -111,9 +112,10 @@ def prepare(
         if path.startswith(PREFIX):
             chosen.refuse(OF_TABLES, f"{path}: a Qlib folder")
             continue
-        files, unlisted = find_files(path)
-        sources += files
-        problems += unlisted
+        found = find_files(path)
+        sources += found.sources
+        problems += found.problems
+        passed += found.passed
     # A store within the folder that is read is no source of itself.
     sources = [one for one in dict.fromkeys(sources) if inside not in one.path.resolve().parents]
     qlib = list(dict.fromkeys(path for path in paths if path.startswith(PREFIX)))
@@ -144,7 +146,8 @@ def prepare(
                 "Prepare into a new folder without it."
             )
         _write_meta(folder, wanted, complete=True)
-    return BarStore.open(folder)
+    store = BarStore.open(folder)
+    return replace(store, skipped=(*store.skipped, *passed))
 
 
 def _write_meta(folder: Path, options: dict[str, Any], complete: bool) -> None:

@@ -73,7 +73,8 @@ def load_bars(source: Any, **options: Unpack[ReadingKeywords]) -> BarStore:
     `unsorted`: a symbol's rows run forward or, newest first, backward in time; others are errors, or sorted with "sort".
     `join`: one symbol in several files is joined, where their times do not overlap. Pieces of exchange archives
     (BTCUSDT-1m-2024-01.zip) are joined in any case.
-    `skip_bad`: files that cannot be used are left out; `BarStore.skipped` holds a message for each.
+    `skip_bad`: files that cannot be used are left out; `BarStore.skipped` holds a message for each, and for files
+    of a folder that could hold bars and are of no kind that is read (.xlsx, .bz2).
     `start`, `end`: dates or times of the local wall clock, year first (2024-06-30 09:30, 2024-06, 2024), both inclusive.
     `market`, `freq`: of a qlib folder, its instrument list and its bars ("day", "1min").
     Of a qlib folder, and of bars that were read before, the options that say how a table is read are refused.
@@ -148,6 +149,7 @@ class _Loader:
 
     options: ReadingOptions
     problems: list[str] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
     files: int = 0
     left: dict[str, LeftOut] = field(default_factory=dict)
     """Symbols that have no row among those asked for."""
@@ -185,7 +187,7 @@ class _Loader:
         store = BarStore.from_bars(bars)
         told = [f"{symbol}: no row {between}; its rows go from {a} to {b}" for symbol, (a, b) in dated.items()]
         earlier = source.skipped if isinstance(source, BarStore) else ()
-        return replace(store, skipped=(*earlier, *self.problems, *told))
+        return replace(store, skipped=(*earlier, *self.problems, *told, *self.passed))
 
     def bars(self, source: Any) -> Iterable[Bars]:
         if isinstance(source, Bars):
@@ -235,8 +237,9 @@ class _Loader:
             self.options.refuse(OF_FILES, f"{text}: a store")
             yield from BarStore.open(text)
             return
-        sources, problems = find_files(text)
+        sources, problems, passed = find_files(text)
         self.problems += problems
+        self.passed += passed
         self.files += len(sources) + len(problems)
         threads = worker_count(sources) if by_threads(sources) else 1
 
@@ -282,7 +285,7 @@ def opened(source: str | Sequence[str]) -> list[Path]:
         if path.exists():
             found.append(path)
         if not text.startswith(PREFIX) and not is_store(text):
-            found += [one.path for one in find_files(text)[0]]
+            found += [one.path for one in find_files(text).sources]
     return found
 
 
