@@ -25,6 +25,7 @@ from chandler.data.parallel import map_threads, ordered_map
 from chandler.data.qlib import PREFIX, require_qlib
 from chandler.data.reading import (
     OF_TABLES,
+    NoSuchRowsError,
     Piece,
     ReadingKeywords,
     ReadingOptions,
@@ -136,9 +137,9 @@ def prepare(
         if problems and not chosen.skip_bad:
             raise problems_error(problems, run.total + len(problems) - len(run.problems))
         if not run.writer.rows:
-            what = {name: wanted[name] for name in ("symbols", "start", "end") if wanted[name]}
+            what = {name: wanted[name] for name in ("symbols", "start", "end", "where") if wanted[name]}
             raise problems_error(problems, run.total) if problems else DataError(
-                f"{', '.join(paths)}: there is nothing to prepare{f' of {what}' if what else ''}.")  # fmt: skip
+                run.unmatched or f"{', '.join(paths)}: there is nothing to prepare{f' of {what}' if what else ''}.")  # fmt: skip
         absent = [symbol for symbol in chosen.symbols or () if symbol not in run.pieces]
         if absent and not dates:
             raise DataError(
@@ -209,6 +210,7 @@ class _Run:
         for entry in writer.entries:
             self._know(entry)
         self.problems: list[str] = []
+        self.unmatched = ""
         self.done = 0
 
     def _know(self, entry: ManifestEntry) -> None:
@@ -218,6 +220,7 @@ class _Run:
     def take(self, outcome: ReadResult) -> None:
         """Write one outcome, or note why not."""
         self.done += 1
+        self.unmatched = self.unmatched or outcome.unmatched
         entry, fresh = outcome.entry, []
         try:
             fresh = [self._fresh(one, entry.source) for one in outcome.found]
@@ -332,6 +335,8 @@ class ReadResult:
     entry: ManifestEntry
     found: tuple[SymbolArrays, ...] = ()
     unchanged: bool = False
+    unmatched: str = ""
+    """Why none of its rows is as `where` asks, if that is so."""
 
 
 def _read(job: tuple[Source, ManifestEntry | None], *, options: ReadingOptions, threads: bool) -> ReadResult:
@@ -360,6 +365,8 @@ def _unless_known(
         return ReadResult(known, unchanged=True)
     try:
         return ReadResult(seen, tuple(map(_arrays, options.select(read()))))
+    except NoSuchRowsError as none:
+        return ReadResult(seen, unmatched=str(none))
     except DataError as error:
         return ReadResult(replace(seen, problem=str(error)))
 

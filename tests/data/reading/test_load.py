@@ -237,5 +237,5 @@ def test_small_frames_are_cheap():
 def test_a_frame_of_which_nothing_is_left_says_so() -> None:
     days = pd.date_range("2024-01-01", periods=3, name="timestamp")
     frame = pd.DataFrame({name: np.ones(3) for name in ("open", "high", "low", "close", "volume")}, index=days)
-    with pytest.raises(DataError, match=r"no row of the frame is left: where= asks for \{'exchange': 'B'\}"):
+    with pytest.raises(DataError, match=r"no row has 'B' in column 'exchange', as where= asks: it has 'A' \(3 rows\)"):
         Bars.from_frame(frame.assign(exchange="A"), where={"exchange": "B"})

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chandler.data import load_bars, prepare
+from chandler.data import Bars, load_bars, prepare
 from chandler.errors import DataError
 
 HEADER = "time,open,high,low,close,volume"
@@ -204,6 +204,53 @@ def test_the_column_that_tells_rows_apart_is_named_and_picks_rows(tmp_path: Path
     refused(
         path, "where= asks for rows with 'EQ' in column 'Series', but there is no such column", where={"Series": "EQ"}
     )
+
+
+def test_rows_that_no_file_has_are_told_with_those_that_it_has(tmp_path: Path) -> None:
+    frame = pd.concat([rows().assign(series="EQ"), rows(count=20).assign(series="BE")])
+    path = write(tmp_path / "a.csv", frame)
+    message = "no row has 'eq' in column 'series', as where= asks: it has 'EQ' (60 rows), 'BE' (20 rows)."
+    asked = {"series": "eq"}
+    with pytest.raises(DataError) as caught:
+        prepare(tmp_path, tmp_path.parent / f"{tmp_path.name}.store", where=asked, workers=1)
+    assert str(caught.value) == f"{path}: {message}"
+    assert refused(path, "no row has", where=asked) == f"{path}: {message}"
+    assert refused(frame, "no row has", where=asked) == message
+    assert refused({"X": frame}, "no row has", where=asked) == f"X: {message}"
+    # One file without such rows among others is no fault.
+    write(tmp_path / "b.csv", rows().assign(series="eq"))
+    assert load_bars(tmp_path, where=asked).symbols == ("b",)
+    assert prepare(tmp_path, tmp_path.parent / f"{tmp_path.name}.store", where=asked, workers=1).symbols == ("b",)
+    told = refused(tmp_path, "no row has 'GS'.* 1 other table", where={"series": "GS"})
+    assert "'EQ' (60 rows)" in told
+    refused(
+        path,
+        "no row has 'BE' in column 'series', as where= asks: it has 'EQ'",
+        where={"volume": str(frame["volume"].iloc[0]), "series": "BE"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked"), [(float, "1"), (int, "1"), (int, 1), (bool, "true"), (bool, "True"), (str, "1")]
+)
+def test_rows_are_asked_for_by_numbers_and_truth_values_too(kind: type, asked: Any) -> None:
+    frame = pd.concat([rows().assign(lot=kind(1)), rows(count=20).assign(lot=kind(0) if kind is not str else "0")])
+    assert load_bars(frame, where={"lot": asked}).rows == 60
+
+
+def test_several_symbols_under_one_name_are_refused() -> None:
+    """Of alternating rows they would make one series that jumps from row to row."""
+    one, two = rows(), rows("2024-03-04 09:30", level=3.0)
+    panel = pd.concat([one.assign(symbol="A"), two.assign(symbol="B")]).sort_values("time")
+    message = r"X is to be one series, but 'symbol' has 2 symbols \('A', 'B'\)"
+    refused({"X": panel}, message)
+    with pytest.raises(DataError, match=message):
+        Bars.from_frame(panel, symbol="X")
+    picked = Bars.from_frame(panel, symbol="X", where={"symbol": "B"})
+    assert (picked.symbol, len(picked)) == ("X", 60)
+    contracts = one.assign(symbol=["CLF4"] * 30 + ["CLG4"] * 30)  # of a future that is rolled
+    assert load_bars({"CL": contracts}, columns={"symbol": ""})["CL"].values.shape == (60, 6)
+    assert load_bars({"X": one.assign(symbol="A")}).symbols == ("X",)
 
 
 @pytest.mark.parametrize("sign", ["'", "\u2019"])

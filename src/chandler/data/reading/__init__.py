@@ -10,12 +10,14 @@ from chandler.data.reading.load import is_store, load_bars, opened, problems_err
 from chandler.data.reading.merging import Piece, archive_symbol, refuse_strangers
 from chandler.data.reading.options import OF_FILES, OF_TABLES, ReadingKeywords, ReadingOptions, takes_options
 from chandler.data.reading.times import read_times
+from chandler.data.reading.validation import NoSuchRowsError
 
 __all__ = [
     "OF_FILES",
     "OF_TABLES",
     "STOCKS",
     "SUFFIXES",
+    "NoSuchRowsError",
     "Piece",
     "ReadingKeywords",
     "ReadingOptions",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -38,9 +37,10 @@ from chandler.data.reading.options import (
     ReadingOptions,
     takes_options,
 )
-from chandler.data.reading.validation import validate_table
+from chandler.data.reading.validation import NoSuchRowsError, validate_table
 from chandler.data.store import META, BarStore, no_such_symbol
 from chandler.errors import DataError
+from chandler.text import count
 
 SHOWN = 20
 """Bad files that one message lists; of more it says how many."""
@@ -93,12 +93,7 @@ def read_frame(frame: Any, symbol: str, source: str, timestamps: Any, options: T
     if converted is None:
         raise DataError(f"expected a frame, but got a {type(frame).__name__}: see load_bars for other sources.")
     table = frame_table(converted, source=source, timestamps=timestamps, columns=options.get("columns"))
-    bars = validate_table(table.without("symbol") if symbol else table, ReadingOptions(**options), symbol)
-    if not bars:
-        raise DataError(
-            f"{source + ': ' if source else ''}no row of the frame is left: where= asks for {options.get('where')}. Ask for what "
-            "its columns hold."
-        )
+    bars = validate_table(table, ReadingOptions(**options), symbol, single=bool(symbol))
     if len(bars) > 1:
         raise DataError(
             f"{source + ': ' if source else ''}the frame holds {len(bars)} symbols "
@@ -122,8 +117,12 @@ def read_file(
         # A decimal comma is of what was written: 1.234 must not become a number before.
         table = _table(source, options, threads, typed=options.date_format is None and options.decimal != ",")
         if table.typed:
-            with suppress(DataError):  # the long way finds the words for it, in what was written
+            try:
                 return validate_table(table, options, symbol, left)
+            except NoSuchRowsError:
+                raise
+            except DataError:
+                pass  # the long way finds the words for it, in what was written
             table = _table(source, options, threads)
         return validate_table(table, options, symbol, left)
     except DataError:
@@ -153,6 +152,8 @@ class _Loader:
     files: int = 0
     left: dict[str, LeftOut] = field(default_factory=dict)
     """Symbols that have no row among those asked for."""
+    unmatched: list[str] = field(default_factory=list)
+    """A message for each table without a row that `where` asks for."""
 
     def load(self, source: Any) -> BarStore:
         o = self.options
@@ -180,6 +181,9 @@ class _Loader:
         if not bars and dated:
             begin, finish = min(ends[0] for ends in dated.values()), max(ends[1] for ends in dated.values())
             raise DataError(f"no rows {between}; the data goes from {begin} to {finish}.")
+        if not bars and self.unmatched:
+            more = len(self.unmatched) - 1
+            raise DataError(self.unmatched[0] + (f" {count(more, 'other table')} have none either." if more else ""))
         if not bars:
             raise DataError("nothing to load: the list of sources is empty.")
         if o.symbols is not None:
@@ -205,7 +209,7 @@ class _Loader:
         elif isinstance(source, (str, Path)):
             yield from self.path(str(source))
         elif (table := self.table(source)) is not None:
-            yield from validate_table(table, self.options, left=self.left)
+            yield from self.validated(table)
         elif isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray)):
             for one in source:
                 yield from self.bars(one)
@@ -222,8 +226,15 @@ class _Loader:
         table = self.table(frame, symbol)
         if table is None:
             raise DataError(f"{symbol}: expected a DataFrame, but got a {type(frame).__name__}.")
-        # The key names the symbol: a symbol column inside has no say.
-        yield from validate_table(replace(table.without("symbol"), source=""), self.options, symbol, self.left)
+        # The key names the symbol, whatever a symbol column inside calls it.
+        yield from self.validated(replace(table, source=""), symbol, single=True)
+
+    def validated(self, table: RawTable, symbol: str = "", *, single: bool = False) -> list[Bars]:
+        try:
+            return validate_table(table, self.options, symbol, self.left, single=single)
+        except NoSuchRowsError as none:
+            self.unmatched.append(f"{symbol}: {none}" if symbol else str(none))
+            return []
 
     def table(self, source: Any, name: str = "") -> RawTable | None:
         """Rows or a frame as a table; None for anything else."""
@@ -250,7 +261,9 @@ class _Loader:
                 return error
 
         for result in map_threads(read, sources, threads):
-            if isinstance(result, DataError):
+            if isinstance(result, NoSuchRowsError):
+                self.unmatched.append(str(result))
+            elif isinstance(result, DataError):
                 self.problems.append(str(result))
             else:
                 yield from result

@@ -333,9 +333,10 @@ def _from_objects(values: pd.Series, codes: np.ndarray, date_format: str | None,
 
     if date_format is not None:
         text, days = without_weekdays(values.astype("string").str.strip())
-        index, notes = _by_pandas(text, format=date_format), ()
+        index = _by_pandas(text, format=date_format)
+        notes: tuple[str, ...] = ()
         if "%y" in date_format and (ahead := index.year > pd.Timestamp.now().year).any():
-            index = index.where(~ahead, index - pd.DateOffset(years=100))
+            index = pd.DatetimeIndex(index.where(~ahead, index - pd.DateOffset(years=100)))
             notes = (
                 f"times: {text[ahead].iloc[0]!r} is of {index[ahead][0].year}, as no bars are of a later year than this",
             )
@@ -376,7 +377,7 @@ def _by_pandas(values: pd.Series, **options: Any) -> pd.DatetimeIndex:
         index = pd.DatetimeIndex(pd.to_datetime(values, errors="coerce", **options))
     except ValueError:
         index = pd.DatetimeIndex(pd.to_datetime(values, errors="coerce", utc=True, **options))
-    return _nanoseconds(index.where((index.year >= 1678) & (index.year < 2262)))
+    return _nanoseconds(_masked(index, (index.year >= 1678) & (index.year < 2262)))
 
 
 def _from_text(text: pd.Series, first: Callable[[int], str]) -> Times:
