@@ -175,7 +175,8 @@ def _iso(raw: pd.Series) -> Times | None:
     zoned = _OFFSET.search(raw.iloc[0], 10)
     try:
         text = arrow_text(raw)
-        if text.null_count:
+        ends = pc.min_max(text).as_py()
+        if text.null_count or not "1678" <= ends["min"] <= ends["max"] < "2262":  # Arrow may wrap those round
             return None
         ticks = pc.cast(text, pa.timestamp("ns", "UTC" if zoned else None)).cast(pa.int64())
     except (pa.ArrowException, TypeError):
