@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,17 @@ def test_the_column_that_tells_rows_apart_is_named_and_picks_rows(tmp_path: Path
     refused(
         path, "where= asks for rows with 'EQ' in column 'Series', but there is no such column", where={"Series": "EQ"}
     )
+
+
+def test_trades_in_whole_seconds_are_told_from_bars(tmp_path: Path) -> None:
+    """Among hundreds of trades a minute apart on average, some steps are equal by chance."""
+    frame = rows(count=600)
+    seconds = np.cumsum(np.ceil(np.random.default_rng(0).exponential(60, 600))).astype(int)
+    frame["time"] = pd.Timestamp("2024-01-02") + pd.to_timedelta(seconds, unit="s")
+    [told] = [note for note in load_bars(write(tmp_path / "ticks.csv", frame)).notes["ticks"] if note.matters]
+    assert re.match(r"times: at most \d+ of 499 steps in 'time' are equal, unlike those of bars", told)
+    thin = rows(count=4000, freq="min").sample(frac=0.1, random_state=0).sort_index()  # minutes with gaps are bars
+    assert not any("are equal" in note for note in load_bars(write(tmp_path / "thin.csv", thin)).notes["thin"])
 
 
 def test_rows_that_no_file_has_are_told_with_those_that_it_has(tmp_path: Path) -> None:

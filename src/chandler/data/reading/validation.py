@@ -35,6 +35,8 @@ _IMPOSSIBLE = 0.01
 _GLUED = 0.2
 """Share of rows that repeat a time with other prices, from which several series must be mixed under one name; and share
 of bars whose high or low lies within the body, from which another order of columns is believed where it fits."""
+_USUAL = 0.05
+"""Share of the most common step of time, up to which rows are hardly bars."""
 _SUBTRACTED = 20
 """Rows in a row below 0, from which they are no event in the market."""
 _FIXED, _SURELY_FIXED = 1e4, 1e6
@@ -232,13 +234,16 @@ class _Validator:
         return self._by_day(times.index)
 
     def _note_steps(self, index: pd.DatetimeIndex) -> None:
-        """Tell where no two of the first rows of a symbol are equally far apart: as in a column that is not of bars."""
+        """Tell where hardly two of the first rows of a symbol are equally far apart: as of trades, or another column."""
         steps = np.abs(np.diff(index.asi8[self.codes == self.codes[0]][:500]))
-        if len(steps) >= 20 and not (steps[1:] == steps[:-1]).any() and len(np.unique(steps)) == len(steps):
+        steps = steps[steps > 0]
+        usual = int(np.unique(steps, return_counts=True)[1].max(initial=0))
+        if len(steps) >= 20 and usual <= max(1, _USUAL * len(steps)):
             name = self.table.named("timestamp")
             others = [one for one in candidates(["timestamp"], list(self.table.names.values()))[0] if one != name]
             told = f"; other columns of times: {listed(others, 6)}, columns={{'timestamp': ...}}" if others else ""
-            self._note(f"times: no two steps in {name!r} are equal, unlike those of bars{told}", kind="kept")
+            few = f"at most {usual} of {len(steps)}" if usual > 1 else "no two"
+            self._note(f"times: {few} steps in {name!r} are equal, unlike those of bars{told}", kind="kept")
 
     def _by_day(self, index: pd.DatetimeIndex) -> pd.DatetimeIndex:
         """Daily bars that are dated by the last instant of their day, dated by the day."""
