@@ -547,6 +547,7 @@ def test_given_times_are_used(forecaster: Forecaster) -> None:
         (["2024-03-22", "2024-04-01", "2024-04-02"], "history ends at 2024-03-22"),
         (pd.date_range("2024-04-01", periods=3, tz="UTC"), "have a time zone, the history has none"),
         (["soon", "later", "then"], "cannot be read as times"),
+        (["11/10/2024", "12/10/2024", "13/10/2024"], "cannot be read as times: .*ISO"),
     ],
 )
 def test_times_that_do_not_fit_are_refused(forecaster: Forecaster, times: object, says: str) -> None:

@@ -92,7 +92,10 @@ class SourceOptions:
         list[str] | None,
         Option("--where", help="Only rows whose cell in a column is this text: SctySrs=EQ. Repeatable."),
     ] = None
-    timezone: Annotated[str | None, Option(help="Zone of timestamps that carry none, such as America/New_York.")] = None
+    timezone: Annotated[
+        str | None,
+        Option(help="Zone of timestamps that carry none, such as America/New_York; others are converted to it."),
+    ] = None
     date_format: Annotated[str | None, Option(help="strptime format of ambiguous dates, such as %d/%m/%Y.")] = None
     adjust: Annotated[
         Literal["auto", "none"],

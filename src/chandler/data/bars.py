@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timezone
@@ -166,8 +167,8 @@ def segment_numbers(segments: np.ndarray, rows: int) -> np.ndarray:
 
 
 def rows_between(index: pd.DatetimeIndex, start: Any, end: Any) -> tuple[int, int]:
-    """The rows [lo, hi) of increasing times from `start` to `end` of the local wall clock; a plain date as `end`
-    takes the whole day, None is no limit.
+    """The rows [lo, hi) of increasing times from `start` to `end` of the local wall clock; a plain date, month or year as
+    `end` takes all of it, None is no limit.
 
     Raises:
         DataError: no dates.
@@ -179,7 +180,8 @@ def rows_between(index: pd.DatetimeIndex, start: Any, end: Any) -> tuple[int, in
 
 
 def moment_of(value: Any, *, last: bool = False) -> pd.Timestamp | None:
-    """`start` or `end` as a moment in ns; a plain date as the `last` one means its end. DataError where it is no date.
+    """`start` or `end` as a moment in ns; a plain date, month or year as the `last` one means its end. DataError where it is
+    no date, or text that is not year first.
 
     What lies beyond the years that nanoseconds reach, as 9999-12-31 does, is before or behind all bars all the same.
     """
@@ -189,6 +191,11 @@ def moment_of(value: Any, *, last: bool = False) -> pd.Timestamp | None:
         raise DataError(
             f"start and end must be dates such as '2024-06-30', but {value} is a number. Write a date as text."
         )
+    if isinstance(value, str) and value.strip() and not _ISO.fullmatch(value.strip()):  # pandas would guess
+        raise DataError(
+            f"start and end must be dates such as '2024-06-30', but {value!r} is not written so: year first, as in "
+            "'2024-06-30 09:30', '2024-06' or '2024'."
+        )
     try:
         moment = pd.Timestamp(value)
     except (ValueError, TypeError) as error:
@@ -197,6 +204,8 @@ def moment_of(value: Any, *, last: bool = False) -> pd.Timestamp | None:
         raise DataError(f"start and end must be dates such as '2024-06-30', but {value!r} is none.")
     try:
         moment = moment.as_unit("ns")
+        if last and isinstance(value, str) and (whole := _WHOLE.get(len(value.strip()))):
+            moment += whole
         if last and moment == moment.normalize() and moment.tz is None:
             moment += pd.Timedelta(days=1) - pd.Timedelta(1, "ns")
     except (ValueError, OverflowError):
@@ -205,6 +214,12 @@ def moment_of(value: Any, *, last: bool = False) -> pd.Timestamp | None:
     return moment
 
 
+_ISO = re.compile(
+    r"\d{4}([-/]\d{1,2}){0,2}|\d{8}"
+    r"|(\d{4}([-/]\d{1,2}){2}|\d{8})[ T]\d{1,2}(:?\d\d){0,2}(\.\d+)?\s?(Z|UTC|[-+]\d\d(:?\d\d)?)?"
+)
+_WHOLE = {4: pd.offsets.YearEnd(), 7: pd.offsets.MonthEnd()}
+"""From the first day of a year or month, by the letters of `2024` or `2024-06`, to its last."""
 _EDGES = pd.Timestamp.min.ceil("D") + pd.Timedelta(days=1), pd.Timestamp.max.floor("D") - pd.Timedelta(days=1)
 """Before and behind all bars, with room for any zone."""
 

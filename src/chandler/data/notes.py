@@ -16,7 +16,7 @@ Kind = Literal[
 """read: how a file, its times or numbers were taken; columns: which became what. The others change what the bars are, or
 should be known before they are believed: columns that changed places, useful ones not used, none for the volume, prices
 scaled, rows left out, rows that came twice, cells taken as 0, doubtful ones that stayed as they are, symbols under several
-clocks, stretches that cleaning would cut."""
+clocks and bars dated after today, stretches that cleaning would cut."""
 _PLAIN = ("read", "columns")
 SHOWN = 8
 """Lines that a command prints of them."""

@@ -25,6 +25,8 @@ from chandler.data.parallel import map_threads, ordered_map
 from chandler.data.qlib import PREFIX, require_qlib
 from chandler.data.reading import (
     OF_TABLES,
+    NoSuchRowsError,
+    Piece,
     ReadingKeywords,
     ReadingOptions,
     Source,
@@ -34,6 +36,7 @@ from chandler.data.reading import (
     problems_error,
     read_file,
     read_market,
+    refuse_strangers,
     takes_options,
     worker_count,
 )
@@ -101,6 +104,7 @@ def prepare(
     require_qlib(paths, chosen.market, chosen.freq)
     sources: list[Source] = []
     problems: list[str] = []
+    passed: list[str] = []
     inside = folder.resolve()
     for path in paths:
         place = Path(path.removeprefix(PREFIX)).expanduser().resolve()
@@ -109,9 +113,10 @@ def prepare(
         if path.startswith(PREFIX):
             chosen.refuse(OF_TABLES, f"{path}: a Qlib folder")
             continue
-        files, unlisted = find_files(path)
-        sources += files
-        problems += unlisted
+        found = find_files(path)
+        sources += found.sources
+        problems += found.problems
+        passed += found.passed
     # A store within the folder that is read is no source of itself.
     sources = [one for one in dict.fromkeys(sources) if inside not in one.path.resolve().parents]
     qlib = list(dict.fromkeys(path for path in paths if path.startswith(PREFIX)))
@@ -132,9 +137,9 @@ def prepare(
         if problems and not chosen.skip_bad:
             raise problems_error(problems, run.total + len(problems) - len(run.problems))
         if not run.writer.rows:
-            what = {name: wanted[name] for name in ("symbols", "start", "end") if wanted[name]}
+            what = {name: wanted[name] for name in ("symbols", "start", "end", "where") if wanted[name]}
             raise problems_error(problems, run.total) if problems else DataError(
-                f"{', '.join(paths)}: there is nothing to prepare{f' of {what}' if what else ''}.")  # fmt: skip
+                run.unmatched or f"{', '.join(paths)}: there is nothing to prepare{f' of {what}' if what else ''}.")  # fmt: skip
         absent = [symbol for symbol in chosen.symbols or () if symbol not in run.pieces]
         if absent and not dates:
             raise DataError(
@@ -142,7 +147,8 @@ def prepare(
                 "Prepare into a new folder without it."
             )
         _write_meta(folder, wanted, complete=True)
-    return BarStore.open(folder)
+    store = BarStore.open(folder)
+    return replace(store, skipped=(*store.skipped, *passed))
 
 
 def _write_meta(folder: Path, options: dict[str, Any], complete: bool) -> None:
@@ -204,6 +210,7 @@ class _Run:
         for entry in writer.entries:
             self._know(entry)
         self.problems: list[str] = []
+        self.unmatched = ""
         self.done = 0
 
     def _know(self, entry: ManifestEntry) -> None:
@@ -213,6 +220,7 @@ class _Run:
     def take(self, outcome: ReadResult) -> None:
         """Write one outcome, or note why not."""
         self.done += 1
+        self.unmatched = self.unmatched or outcome.unmatched
         entry, fresh = outcome.entry, []
         try:
             fresh = [self._fresh(one, entry.source) for one in outcome.found]
@@ -257,6 +265,7 @@ class _Run:
         for piece, owner in others:
             if ticks[-1] >= piece.first and ticks[0] <= piece.last:
                 raise DataError(f"{where} overlaps in time with {owner}. Files of one symbol must follow one another.")
+        self._refuse_strangers(one, source, others)
         if not own or all(ticks[0] > piece.last for piece in own):
             return one
         self._compare(one, own, where)
@@ -264,6 +273,21 @@ class _Run:
         arrays = {name: array[new:] for name, array in one.arrays.items()}
         apart = one.segments is not None and new in one.segments[:, 0]
         return replace(one, arrays=arrays, segments=slice_segments(one.segments, new, len(ticks)), apart=apart)
+
+    def _refuse_strangers(self, one: SymbolArrays, source: str, others: list[tuple[Chunk, str]]) -> None:
+        """DataError where the rows before or behind are those of another series, as `load_bars` refuses to join them."""
+        ticks = one.arrays["timestamps"]
+        here = Piece(source, ticks, one.arrays["values"][:, 3])
+        before = max(
+            (other for other in others if other[0].last < ticks[0]), key=lambda other: other[0].last, default=None
+        )
+        behind = min(
+            (other for other in others if other[0].first > ticks[-1]), key=lambda other: other[0].first, default=None
+        )
+        for piece, owner in filter(None, (before, behind)):
+            values, times = self.writer.rows_of(piece.start, piece.rows)
+            there = Piece(owner, times, values[:, 3])
+            refuse_strangers(one.symbol, *((there, here) if piece.last < ticks[0] else (here, there)))
 
     def _compare(self, one: SymbolArrays, there: list[Chunk], where: str) -> None:
         ticks, values = one.arrays["timestamps"], one.arrays["values"]
@@ -311,6 +335,8 @@ class ReadResult:
     entry: ManifestEntry
     found: tuple[SymbolArrays, ...] = ()
     unchanged: bool = False
+    unmatched: str = ""
+    """Why none of its rows is as `where` asks, if that is so."""
 
 
 def _read(job: tuple[Source, ManifestEntry | None], *, options: ReadingOptions, threads: bool) -> ReadResult:
@@ -339,6 +365,8 @@ def _unless_known(
         return ReadResult(known, unchanged=True)
     try:
         return ReadResult(seen, tuple(map(_arrays, options.select(read()))))
+    except NoSuchRowsError as none:
+        return ReadResult(seen, unmatched=str(none))
     except DataError as error:
         return ReadResult(replace(seen, problem=str(error)))
 

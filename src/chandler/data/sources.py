@@ -33,7 +33,7 @@ class SourceSettings(StrictModel):
     where: dict[str, str] | None = None
     """Only rows whose cell in a column is this text: {SctySrs: EQ}."""
     timezone: str | None = None
-    """Zone of timestamps that carry none."""
+    """Zone of timestamps that carry none; others are converted to it."""
     date_format: str | None = None
     """strptime format, where the file is ambiguous."""
     decimal: Decimal = "auto"

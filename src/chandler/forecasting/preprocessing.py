@@ -210,9 +210,11 @@ def given_times(history: pd.DatetimeIndex, horizon: int, timestamps: Any, where:
 
 
 def read_times(timestamps: Any, where: str) -> pd.DatetimeIndex:
-    """A DatetimeIndex of what a caller gave; DataError, by the name `where`, unless all are there and increasing."""
+    """A DatetimeIndex of what a caller gave; DataError, by the name `where`, unless all are there and increasing, and text
+    is in ISO 8601."""
     try:
-        index = pd.DatetimeIndex(timestamps)
+        written = pd.api.types.infer_dtype(timestamps) == "string"  # of 11/10/2024 pandas would guess the month
+        index = pd.DatetimeIndex(pd.to_datetime(timestamps, format="ISO8601") if written else timestamps)
     except (TypeError, ValueError) as error:
         raise DataError(f"{where} cannot be read as times: {error}.") from error
     if index.hasnans or not (index.is_monotonic_increasing and index.is_unique):

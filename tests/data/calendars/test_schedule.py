@@ -389,3 +389,15 @@ def test_named_calendars_give_as_many_as_asked_too(name, freq, zone):
     whole = history.append(future)
     assert whole.is_monotonic_increasing
     assert whole.is_unique
+
+
+def test_days_of_an_exchange_in_utc_move_with_its_clock():
+    """Midnight in New York is 05:00 in winter and 04:00 in summer: a history that has seen both says so."""
+    days = pd.bdate_range("2023-06-01", "2024-03-12", tz="America/New_York").tz_convert("UTC")
+    past = days[days < "2024-03-09"]
+    assert (future_timestamps(past, 2, "XNYS") == days[-2:]).all()
+    assert (days[-2:].hour == 4).all()
+    fixed = pd.bdate_range("2023-06-01", "2024-03-08", tz="UTC") + pd.Timedelta(
+        "5h"
+    )  # of a vendor who dates all by 05:00
+    assert (future_timestamps(fixed, 2, "XNYS").hour == 5).all()

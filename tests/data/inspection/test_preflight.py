@@ -213,3 +213,16 @@ def test_symbols_under_two_clocks_are_told_of() -> None:
     naive = Bars("MSFT", moments.tz_localize(None), values)
     [told] = findings(BarStore.from_bars([one, naive]), cleaned=True)
     assert str(told).startswith("MSFT has times without a zone beside times of America/New_York")
+
+
+def test_bars_dated_after_today_are_told_of() -> None:
+    """As dates read in another century are; the one bar that a coming Friday dates is none."""
+    today = pd.Timestamp.now().normalize().as_unit("ns")
+    values = np.tile([10.0, 11.0, 9.0, 10.0, 1.0, 10.0], (4, 1))
+    weeks, years = (pd.DatetimeIndex([today + pd.Timedelta(days=n * step) for n in range(-2, 2)]) for step in (6, 400))
+    plain, late = Bars("A", weeks, values), Bars("B", years + pd.Timedelta(days=500), values)
+    assert findings(BarStore.from_bars([plain]), cleaned=True) == []
+    [told] = findings(BarStore.from_bars([plain, late]), cleaned=True)
+    assert told.symbols == ("B",)
+    assert str(told).startswith("3 rows dated after today: are the dates")
+    assert told.note.matters

@@ -2,13 +2,14 @@
 
 import gzip
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from chandler.data import Bars, BarStore, load_bars
+from chandler.data import Bars, BarStore, load_bars, prepare
 from chandler.errors import DataError
 
 HEADER = "date,open,high,low,close,volume\n"
@@ -101,6 +102,24 @@ def test_folders_globs_lists_and_frames(tmp_path):
     assert load_bars(panel).symbols == ("P", "Q")
     store = load_bars(panel)
     assert load_bars(store) is store
+
+
+def test_files_that_could_be_bars_and_are_not_read_are_told_of(tmp_path):
+    write(tmp_path, GOOD, "a/A.csv")
+    for name in ("B.csv.bz2", "C.XLSX", "readme.md", "~$C.xlsx", ".hidden.xlsx", "deep/D.h5"):
+        write(tmp_path, "?", f"a/{name}")
+    with zipfile.ZipFile(tmp_path / "a" / "E.zip", "w") as archive:
+        archive.writestr("E.csv", GOOD)
+        archive.writestr("F.csv.zst", "?")
+    for store in (load_bars(tmp_path / "a"), prepare(tmp_path / "a", tmp_path / "store", workers=1)):
+        assert store.symbols == ("A", "E")
+        top, deep, inside = store.skipped
+        assert top == f"{tmp_path / 'a'}: passed over, for nothing here reads such files: 'B.csv.bz2', 'C.XLSX'"
+        assert deep.startswith(f"{tmp_path / 'a' / 'deep'}: passed over")
+        assert inside.startswith(f"{tmp_path / 'a' / 'E.zip'}: passed over")
+        assert "'F.csv.zst'" in inside
+    with pytest.raises(DataError, match=r"no data files in this folder \(passed over, .*'D\.h5'\)\. Supported are"):
+        load_bars(tmp_path / "a" / "deep")
 
 
 def test_start_end_and_symbols_select(tmp_path):
@@ -218,5 +237,5 @@ def test_small_frames_are_cheap():
 def test_a_frame_of_which_nothing_is_left_says_so() -> None:
     days = pd.date_range("2024-01-01", periods=3, name="timestamp")
     frame = pd.DataFrame({name: np.ones(3) for name in ("open", "high", "low", "close", "volume")}, index=days)
-    with pytest.raises(DataError, match=r"no row of the frame is left: where= asks for \{'exchange': 'B'\}"):
+    with pytest.raises(DataError, match=r"no row has 'B' in column 'exchange', as where= asks: it has 'A' \(3 rows\)"):
         Bars.from_frame(frame.assign(exchange="A"), where={"exchange": "B"})

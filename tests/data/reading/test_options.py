@@ -26,6 +26,14 @@ ROWS = pd.DataFrame({"open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5}, index=
         ({"unsorted": True}, "unsorted=True is not known: say 'error' or 'sort'."),
         ({"start": "soon"}, "start and end must be dates such as '2024-06-30'"),
         ({"end": "2024-13-01"}, "start and end must be dates such as '2024-06-30'"),
+        (
+            {"start": "05/07/2023"},
+            "but '05/07/2023' is not written so: year first, as in '2024-06-30 09:30', '2024-06' or '2024'.",
+        ),
+        ({"end": "2023Q2"}, "'2023Q2' is not written so"),
+        ({"end": "Jun 2023"}, "'Jun 2023' is not written so"),
+        ({"start": "12:00"}, "'12:00' is not written so"),
+        ({"start": "202306"}, "'202306' is not written so"),
         ({"start": 20240103}, "start and end must be dates such as '2024-06-30', but 20240103 is a number."),
         ({"end": float("nan")}, "start and end must be dates such as '2024-06-30', but nan is a number."),
         ({"end": np.int64(2024)}, "start and end must be dates such as '2024-06-30', but 2024 is a number."),
@@ -125,6 +133,22 @@ def test_dates_beyond_nanoseconds_are_before_or_behind_all_bars(late, early, zon
     for none in ({"start": late}, {"end": early}):
         with pytest.raises(DataError, match="no rows between"):
             load_bars(rows, **none)
+
+
+@pytest.mark.parametrize(
+    ("end", "last"),
+    [
+        ("2023", "2023-12-31 18:00"), ("2024-02", "2024-02-29 18:00"), ("2024/02", "2024-02-29 18:00"),
+        ("2024-02-03", "2024-02-03 18:00"), ("20240203", "2024-02-03 18:00"), ("2024-2-3", "2024-02-03 18:00"),
+        ("2024-02-03 12:00", "2024-02-03 12:00"), ("2024-02-03T12:00:00.5Z", "2024-02-03 12:00"),
+        ("2024-02-03 13:00+02:00", "2024-02-03 06:00"), ("9999", "2024-12-30 18:00"), ("9999-12", "2024-12-30 18:00"),
+        (date(2024, 2, 3), "2024-02-03 18:00"),
+    ],
+)  # fmt: skip
+def test_a_year_or_month_as_end_is_all_of_it(end, last):
+    hours = pd.date_range("2023-01-01", "2024-12-30 18:00", freq="6h", tz="UTC")
+    frame = pd.DataFrame({"open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5}, index=hours)
+    assert load_bars(frame, start="2023", end=end)["series"].timestamps[-1] == pd.Timestamp(last, tz="UTC")
 
 
 def test_other_processes_can_be_told():

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chandler.data import Bars
+from chandler.data import Bars, load_bars
 from chandler.data.calendars.time_features import time_features
-from chandler.data.reading.times import parse_times
+from chandler.data.reading.times import parse_times, read_times
 from chandler.errors import DataError
 
 
@@ -81,6 +81,72 @@ def test_small_numbers_are_refused_with_the_likely_reason():
     assert "a spreadsheet's numbers of days" in parse_times(pd.Series([45306, 45307])).hint
 
 
+@pytest.mark.parametrize(
+    "cell", ["02-Jan-62", "Jan 02, 62", "Jan-50", "01-Jan-24", "2 Jan 24 10:00", "01 Jan", "Jan 02 10:00", "02.01.62"]
+)
+def test_names_of_months_without_a_year_of_four_digits_are_not_guessed(cell):
+    assert parse_times(pd.Series([cell])).index.isna().all()
+
+
+@pytest.mark.parametrize(
+    ("cell", "form", "meant"),
+    [
+        ("02-Jan-62", "%d-%b-%y", 1962), ("02.01.62", "%d.%m.%y", 1962), ("Jan-50", "%b-%y", 1950),
+        ("02.01.24", "%d.%m.%y", 2024), ("02.01.99", "%d.%m.%y", 1999), ("02.01.2062", "%d.%m.%Y", 2062),
+    ],
+)  # fmt: skip
+def test_years_of_two_digits_are_never_those_to_come(cell, form, meant):
+    times = parse_times(pd.Series([cell, None]), date_format=form)
+    assert times.index[0].year == meant
+    assert any("as no bars are of a later year" in note for note in times.notes) == (meant in (1962, 1950))
+    if meant != 2062:
+        assert f"date_format={form!r}" in parse_times(pd.Series([cell])).remedy
+
+
+HOURS = pd.date_range("2024-01-01", periods=60, freq="h")
+
+
+@pytest.mark.parametrize("kind", [str, int])
+def test_compact_dates_are_not_taken_for_epochs(kind):
+    for form in ("%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S"):
+        assert (parse_times(pd.Series([kind(one) for one in HOURS.strftime(form)])).index == HOURS).all()
+    for hours in (HOURS, HOURS - pd.DateOffset(years=7)):
+        for form in ("%y%m%d%H%M", "%y%m%d%H%M%S"):
+            cells = pd.Series([kind(one) for one in hours.strftime(form)])
+            times = parse_times(cells)
+            assert times.index.isna().all()
+            assert f"reads as a date, {form!r}" in times.hint
+            assert (parse_times(cells, date_format=form).index == hours).all()
+    assert "'%d%m%Y%H%M'" in parse_times(pd.Series([kind(one) for one in HOURS.strftime("%d%m%Y%H%M")])).hint
+    ticks = (HOURS.as_unit("s").asi8 + 62_135_596_800) * 10**7
+    assert "ticks of .NET" in parse_times(pd.Series([kind(tick) for tick in ticks])).hint
+
+
+@pytest.mark.parametrize("freq", ["1min", "5min", "1h", "1D"])
+def test_epochs_are_not_taken_for_compact_dates(freq):
+    for first in ("1974-01-02", "1989-12-20", "2001-09-10", "2021-01-31", "2024-01-01"):
+        index = pd.date_range(first, periods=700, freq=freq, tz="UTC")
+        for unit in ("s", "ms", "us", "ns"):
+            if unit == "ns" and first == "1989-12-20":
+                continue  # these are the numbers of .NET
+            assert (parse_times(pd.Series(index.as_unit(unit).asi8)).index == index).all(), (first, unit)
+
+
+@pytest.mark.parametrize("cell", ["2024-01-13 10:00+25:00", "2024-01-13T10:00:00-24:00", "01/13/2024 10:00 +9900"])
+def test_an_offset_of_a_day_is_none(cell):
+    assert parse_times(pd.Series([cell])).index.isna().all()
+    good = cell[:-6] + "+01:00"
+    assert parse_times(pd.Series([cell, good])).index.isna().tolist() == [True, False]
+    with pytest.raises(DataError, match="unreadable time in 1 row, first row 1"):
+        read_times(pd.Series([cell]))
+
+
+def test_years_beyond_nanoseconds_are_unreadable_and_say_so():
+    times = parse_times(pd.Series(["3024-01-17", "2024-01-17"]))
+    assert times.index.isna().tolist() == [True, False]
+    assert times.hint == "Years must lie between 1678 and 2261."
+
+
 def test_one_row_decides_day_or_month_for_the_whole_file():
     assert read(["01/02/2024", "02/02/2024", "13/02/2024"])[0] == "2024-02-01 00:00:00"
     assert read(["01/02/2024", "02/02/2024", "02/13/2024"])[0] == "2024-01-02 00:00:00"
@@ -121,6 +187,24 @@ def test_timezone_localises_naive_and_converts_others():
     assert read(["2024-01-13 09:30Z"], timezone="America/New_York") == ["2024-01-13 04:30:00-05:00"]
     with pytest.raises(DataError, match="not a known zone"):
         read(["2024-01-13"], timezone="Mars/Olympus")
+
+
+def test_timezone_converts_times_whose_column_states_their_zone(tmp_path):
+    """As the finding on symbols under two clocks advises: the moments stay."""
+    index = pd.date_range("2024-01-02 14:00", periods=50, freq="h", tz="UTC")
+    prices = pd.DataFrame({"open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5}, index=index)
+    prices.tz_convert(NEW_YORK).to_csv(tmp_path / "A.csv", index_label="time")
+    prices.tz_localize(None).to_csv(tmp_path / "B.csv", index_label="Gmt time")
+    assert load_bars(tmp_path).zones == ("UTC-05:00", "UTC")
+    for zone in ("UTC-05:00", NEW_YORK, "UTC"):
+        store = load_bars(tmp_path, timezone=zone)
+        assert store.zones == (zone, zone)
+        assert all((bars.timestamps == index).all() for bars in store)
+    note = "times: from UTC, because the column is called 'Gmt time', to America/New_York, as asked"
+    assert note in load_bars(tmp_path, timezone=NEW_YORK).notes["B"]
+    gone = pd.Series(["2024-03-10 02:30"])
+    with pytest.raises(DataError, match=r"does not exist.*It was taken because of its name: correct that first"):
+        parse_times(gone, timezone="UTC", stated=(NEW_YORK, "because of its name"))
 
 
 def test_impossible_dates_are_not_moved():

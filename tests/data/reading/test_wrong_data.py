@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chandler.data import load_bars
+from chandler.data import Bars, load_bars, prepare
 from chandler.errors import DataError
 
 HEADER = "time,open,high,low,close,volume"
@@ -206,6 +207,82 @@ def test_the_column_that_tells_rows_apart_is_named_and_picks_rows(tmp_path: Path
     )
 
 
+def test_trades_in_whole_seconds_are_told_from_bars(tmp_path: Path) -> None:
+    """Among hundreds of trades a minute apart on average, some steps are equal by chance."""
+    frame = rows(count=600)
+    seconds = np.cumsum(np.ceil(np.random.default_rng(0).exponential(60, 600))).astype(int)
+    frame["time"] = pd.Timestamp("2024-01-02") + pd.to_timedelta(seconds, unit="s")
+    [told] = [note for note in load_bars(write(tmp_path / "ticks.csv", frame)).notes["ticks"] if note.matters]
+    assert re.match(r"times: at most \d+ of 499 steps in 'time' are equal, unlike those of bars", told)
+    thin = rows(count=4000, freq="min").sample(frac=0.1, random_state=0).sort_index()  # minutes with gaps are bars
+    assert not any("are equal" in note for note in load_bars(write(tmp_path / "thin.csv", thin)).notes["thin"])
+
+
+def test_rows_that_no_file_has_are_told_with_those_that_it_has(tmp_path: Path) -> None:
+    frame = pd.concat([rows().assign(series="EQ"), rows(count=20).assign(series="BE")])
+    path = write(tmp_path / "a.csv", frame)
+    message = "no row has 'eq' in column 'series', as where= asks: it has 'EQ' (60 rows), 'BE' (20 rows)."
+    asked = {"series": "eq"}
+    with pytest.raises(DataError) as caught:
+        prepare(tmp_path, tmp_path.parent / f"{tmp_path.name}.store", where=asked, workers=1)
+    assert str(caught.value) == f"{path}: {message}"
+    assert refused(path, "no row has", where=asked) == f"{path}: {message}"
+    assert refused(frame, "no row has", where=asked) == message
+    assert refused({"X": frame}, "no row has", where=asked) == f"X: {message}"
+    # One file without such rows among others is no fault.
+    write(tmp_path / "b.csv", rows().assign(series="eq"))
+    assert load_bars(tmp_path, where=asked).symbols == ("b",)
+    assert prepare(tmp_path, tmp_path.parent / f"{tmp_path.name}.store", where=asked, workers=1).symbols == ("b",)
+    told = refused(tmp_path, "no row has 'GS'.* 1 other table", where={"series": "GS"})
+    assert "'EQ' (60 rows)" in told
+    refused(
+        path,
+        "no row has 'BE' in column 'series', as where= asks: it has 'EQ'",
+        where={"volume": str(frame["volume"].iloc[0]), "series": "BE"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked"), [(float, "1"), (int, "1"), (int, 1), (bool, "true"), (bool, "True"), (str, "1")]
+)
+def test_rows_are_asked_for_by_numbers_and_truth_values_too(kind: type, asked: Any) -> None:
+    frame = pd.concat([rows().assign(lot=kind(1)), rows(count=20).assign(lot=kind(0) if kind is not str else "0")])
+    assert load_bars(frame, where={"lot": asked}).rows == 60
+
+
+def test_several_symbols_under_one_name_are_refused() -> None:
+    """Of alternating rows they would make one series that jumps from row to row."""
+    one, two = rows(), rows("2024-03-04 09:30", level=3.0)
+    panel = pd.concat([one.assign(symbol="A"), two.assign(symbol="B")]).sort_values("time")
+    message = r"X is to be one series, but 'symbol' has 2 symbols \('A', 'B'\)"
+    refused({"X": panel}, message)
+    with pytest.raises(DataError, match=message):
+        Bars.from_frame(panel, symbol="X")
+    picked = Bars.from_frame(panel, symbol="X", where={"symbol": "B"})
+    assert (picked.symbol, len(picked)) == ("X", 60)
+    contracts = one.assign(symbol=["CLF4"] * 30 + ["CLG4"] * 30)  # of a future that is rolled
+    assert load_bars({"CL": contracts}, columns={"symbol": ""})["CL"].values.shape == (60, 6)
+    assert load_bars({"X": one.assign(symbol="A")}).symbols == ("X",)
+
+
+@pytest.mark.parametrize("sign", ["'", "\u2019"])
+def test_points_and_32nds_are_not_taken_for_thousands(tmp_path: Path, sign: str) -> None:
+    frame, ticks = rows(), 110 * 128 + np.arange(60)
+    for number, name in enumerate(("open", "high", "low", "close")):
+        own = ticks + (0, 9, -9, 1)[number]
+        frame[name] = [f"{one // 128}{sign}{one % 128 // 4:02d}{(0, 2, 5, 7)[one % 4]}" for one in own]
+    path = write(tmp_path / "bond.csv", frame)
+    refused(path, f"prices such as {f'110{sign}000'!r} look like points and 32nds")
+    note = f"numbers: apostrophes group thousands, as in {f'110{sign}000'!r}"
+    assert note in load_bars(path, decimal=".").notes["bond"]
+    # Thousands: somewhere behind the sign more than 319 is reached.
+    for name in ("open", "high", "low", "close"):
+        frame[name] = [f"{38 + one // 1000}{sign}{one % 1000:03d}" for one in range(400, 1000, 10)]
+    bars = load_bars(write(tmp_path / "swiss.csv", frame))["swiss"]
+    assert bars.values[[0, -1], 3].tolist() == [38400, 38990]
+    assert f"numbers: apostrophes group thousands, as in {f'38{sign}400'!r}" in bars.notes
+
+
 def test_one_row_a_file_is_enough_to_be_refused(tmp_path: Path) -> None:
     """Many small files: no share of rows decides, one row does."""
     frame = rows(freq="D", count=12).assign(symbol="RELIANCE")
@@ -267,6 +344,45 @@ def test_two_series_under_one_symbol_are_not_joined(tmp_path: Path) -> None:
         assert "columns={'symbol': ''}" in told
     store = load_bars(tmp_path, columns={"symbol": ""})
     assert store.symbols == ("Bitcoin_2024_historical", "Ethereum_2024_historical")
+    with pytest.raises(DataError, match=r"2781: .*Bitcoin.* and .*Ethereum.* are called after different things"):
+        prepare(tmp_path, tmp_path / "store", join=True, workers=1)
+
+
+def test_files_of_one_name_in_folders_of_other_series_are_not_joined(tmp_path: Path) -> None:
+    """The symbol is then the name of the file, which says nothing of the series: the folders or the prices do."""
+    early, late = rows("2024-01-01", level=100.0), rows("2024-04-01", level=100.0, seed=1)
+    cases = {
+        ("AAPL/data", "MSFT/data"): (late, "data: .*AAPL.* and .*MSFT.* are in folders called after different things"),
+        ("a/1d", "b/1d"): (
+            late.assign(**late[["open", "high", "low", "close"]] * 3),
+            "1d: prices go from .* to 300.207 at",
+        ),
+        ("2023/AAPL", "2024/AAPL"): (late, ""),
+        ("2023/data", "2024/data"): (late, ""),
+        ("old/7203", "new_rows/7203"): (late, ""),
+    }
+    for number, (names, (second, message)) in enumerate(cases.items()):
+        folder, store = tmp_path / str(number), tmp_path / f"{number}.store"
+        for name, frame in zip(names, (early, second), strict=True):
+            (folder / name).parent.mkdir(parents=True)
+            write(folder / f"{name}.csv", frame)
+        if not message:
+            assert load_bars(folder, join=True).rows == prepare(folder, store, join=True, workers=1).rows == 120
+            continue
+        refused(folder, message, join=True)
+        with pytest.raises(DataError, match=message):
+            prepare(folder, store, join=True, workers=1)
+
+
+@pytest.mark.parametrize("key", ["symbol", "Ticker"])
+def test_folders_that_are_called_symbol_name_it(tmp_path: Path, key: str) -> None:
+    for symbol, year in (("AAPL", 2023), ("AAPL", 2024), ("BRK%2FB", 2024)):
+        folder = tmp_path / f"{key}={symbol}" / f"year={year}"
+        folder.mkdir(parents=True)
+        rows(f"{year}-01-01").to_parquet(folder / "part-0.parquet")
+    for store in (load_bars(tmp_path, join=True), prepare(tmp_path, tmp_path / "store", join=True, workers=1)):
+        assert store.symbols == ("AAPL", "BRK/B")
+        assert len(store["AAPL"]) == 120
 
 
 @pytest.mark.parametrize(

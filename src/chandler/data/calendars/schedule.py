@@ -269,7 +269,9 @@ def _daily(name: str, step: pd.Timedelta, history: pd.DatetimeIndex) -> Schedule
     lo, hi = int(own[0] // NS_DAY) - 1, int(own[-1] // NS_DAY) + 1
     day = sessions(name, lo, hi).day
     fits = [np.isin(clock[-750:] // NS_DAY, day).mean() for clock in (own, market)]
-    if zone is None or fits[0] >= fits[1]:
+    # Midnight in New York is 04:00 and 05:00 in UTC: its own clock is the one with fewer times of day.
+    clocks = [len(np.unique(clock[-750:] % NS_DAY)) for clock in (own, market)]
+    if zone is None or (fits[0], -clocks[0]) >= (fits[1], -clocks[1]):
         zone, market = None, own
     days = _dates(market, lambda day: sessions(name, int(day[0]), int(day[-1])).day)
     return Schedule(name, step, "daily", history, notes=unrecorded(name, market), zone=zone, _days=days)

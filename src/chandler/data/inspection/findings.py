@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 
+from chandler.data.calendars import NS_DAY
 from chandler.data.datasets import REASONS, CleaningSettings, clean_store
 from chandler.data.notes import Finding, Note, over_symbols
 from chandler.data.store import BarStore
@@ -21,7 +23,7 @@ def findings(store: BarStore, *, cleaned: bool = False) -> list[Finding]:
     `cleaned`: whether the paper's rules are applied to the bars, so that it need not be told what they would cut.
     """
     found = over_symbols(store.notes, len(store))
-    shown = [*_clocks(store), *([] if cleaned else _levels(store))]
+    shown = [*_clocks(store), *_to_come(store), *([] if cleaned else _levels(store))]
     return sorted([*shown, *found], key=lambda one: not one.note.matters)
 
 
@@ -48,6 +50,20 @@ def _clocks(store: BarStore) -> Iterator[Finding]:
         else:
             continue
         yield Finding(Note(text, "clocks"), pair, len(store))
+
+
+def _to_come(store: BarStore) -> Iterator[Finding]:
+    """Symbols with bars of after today, as where a date was read in another century or number than it was written in."""
+    limit = pd.Timestamp.now("UTC").as_unit("ns").value + NS_DAY  # clocks of the east are ahead
+    lo, hi = store.offsets[:-1], store.offsets[1:]
+    # One bar may be: those of weeks and months can be dated by their end.
+    late = np.flatnonzero((hi - lo > 1) & (np.asarray(store.timestamps[np.maximum(lo, hi - 2)]) > limit))
+    if len(late):
+        parts = [store.timestamps[lo[number] : hi[number]] for number in late]
+        rows = np.concatenate([own[own > limit] for own in parts])
+        text = "{rows} dated after today: are the dates read as they are meant? date_format says how they are written"
+        note = Note(text, "clocks", len(rows), *(str(pd.Timestamp(int(one))) for one in (rows.min(), rows.max())))
+        yield Finding(note, tuple(store.symbols[number] for number in late), len(store))
 
 
 def _levels(store: BarStore) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from chandler.data.parallel import cores
 from chandler.errors import DataError
@@ -32,6 +32,11 @@ _THREAD, _PROCESS = 2 << 20, 32 << 20
 _READ_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
+_OTHER = re.compile(
+    r"\.(bz2|xz|zst|lz4|gz|7z|rar|tar|tgz|xls[xmb]?|ods|h5|hdf5?|orc|avro|sqlite3?|db|duckdb|pkl|pickle|dta|sas7bdat|sav|rds|np[yz]|dat)$",
+    re.IGNORECASE,
+)
+"""Ends of names of files that could hold bars, and that nothing here reads."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAY_IN_NAME = re.compile(
     r"(?<!\d)(?P<y>(?:19|20)\d\d)(?P<s>[-_.]?)(?P<m>\d\d)(?P=s)(?P<d>\d\d)(?!\d)"
@@ -114,10 +119,21 @@ class Source:
         return DataError(f"{self}: cannot be read: {why}. Check the file and its permissions.")
 
 
-def find_files(text: str) -> tuple[list[Source], list[str]]:
+class Found(NamedTuple):
+    """What a path names."""
+
+    sources: list[Source]
+    """In the order of their names."""
+    problems: list[str]
+    """A message for each part that cannot be listed."""
+    passed: list[str]
+    """A message for each folder or archive with files that could hold bars, of a kind that is not read."""
+
+
+def find_files(text: str) -> Found:
     """The files that a path names: itself, a folder's (with subfolders), those that fit a glob, or the bundled bars.
 
-    In the order of their names, and a message for each part that cannot be listed. Raises DataError where there are none.
+    Raises DataError where there are none.
     """
     if not text.strip():
         raise DataError("the path of the data is empty. Give a file, a folder or a glob.")
@@ -125,15 +141,17 @@ def find_files(text: str) -> tuple[list[Source], list[str]]:
     if text == STOCKS and not path.exists():
         path = Path(__file__).parents[2] / "assets" / "bokeh_stocks_1d.csv.gz"
     problems: list[str] = []
+    passed: list[str] = []
     try:
         is_folder, exists = path.is_dir(), path.exists()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{text[:200]}: cannot be looked at: {why}. Check the path and its permissions.") from None
     if is_folder:
-        files = sorted(_walk(path, problems))
+        files = sorted(_walk(path, problems, passed))
         if not files and not problems:
-            raise DataError(f"{path}: no data files in this folder. Supported are {', '.join(SUFFIXES)}.")
+            there = f" ({passed[0].partition(': ')[2]})" if passed else ""
+            raise DataError(f"{path}: no data files in this folder{there}. Supported are {', '.join(SUFFIXES)}.")
     elif exists:
         files = [path]
     else:
@@ -148,25 +166,34 @@ def find_files(text: str) -> tuple[list[Source], list[str]]:
     sources: list[Source] = []
     for file in files:
         try:
-            sources += _members(file)
+            sources += _members(file, passed)
         except DataError as error:
             problems.append(str(error))
-    return sources, problems
+    return Found(sources, problems, passed)
 
 
-def _walk(folder: Path, problems: list[str]) -> Iterator[Path]:
+def _passed_over(place: str, names: Iterable[str]) -> list[str]:
+    """The message for what is in a folder or an archive and is not read, where that could be bars."""
+    other = sorted(
+        name for name in names if _OTHER.search(name) and not Source(Path(name)).suffix and name[0] not in ".~"
+    )
+    return [f"{place}: passed over, for nothing here reads such files: {listed(other, 6)}"] if other else []
+
+
+def _walk(folder: Path, problems: list[str], passed: list[str]) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         problems.append(f"{error.filename}: cannot be listed: {error.strerror}. Check its permissions.")
 
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        passed += _passed_over(place, names)
         for name in names:
             file = Path(place, name)
             if not name.startswith(".") and Source(file).suffix and not file.is_dir():
                 yield file
 
 
-def _members(file: Path) -> list[Source]:
+def _members(file: Path, passed: list[str]) -> list[Source]:
     """The file itself, or what is in it where it is an archive."""
     if not file.name.lower().endswith(".zip"):
         return [Source(file)]
@@ -175,6 +202,7 @@ def _members(file: Path) -> list[Source]:
             names = [one.filename for one in archive.infolist() if not one.is_dir()]
     except _READ_ERRORS as error:
         raise Source(file).unreadable(error) from None
+    passed += _passed_over(str(file), names)
     found = [Source(file, name) for name in sorted(names) if _wanted(name)]
     if not found:
         raise DataError(f"{file}: no data files in this archive. Supported are {', '.join(SUFFIXES[:-1])}.")

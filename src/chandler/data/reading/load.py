@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -29,7 +28,7 @@ from chandler.data.reading.discovery import (
 )
 from chandler.data.reading.formats import read_columnar, read_json
 from chandler.data.reading.frames import as_pandas, frame_table, is_rows, rows_table
-from chandler.data.reading.merging import archive_symbol, merge_files
+from chandler.data.reading.merging import merge_files, symbol_of
 from chandler.data.reading.options import (
     OF_FILES,
     OF_TABLES,
@@ -38,9 +37,10 @@ from chandler.data.reading.options import (
     ReadingOptions,
     takes_options,
 )
-from chandler.data.reading.validation import validate_table
+from chandler.data.reading.validation import NoSuchRowsError, validate_table
 from chandler.data.store import META, BarStore, no_such_symbol
 from chandler.errors import DataError
+from chandler.text import count
 
 SHOWN = 20
 """Bad files that one message lists; of more it says how many."""
@@ -54,13 +54,15 @@ def load_bars(source: Any, **options: Unpack[ReadingKeywords]) -> BarStore:
     a folder of them (with its subfolders); a glob; a folder written by `BarStore.save` or `chandler prepare`;
     "qlib:FOLDER"; a pandas or polars frame or Arrow table, with or without a symbol column, also with two levels
     of columns; rows [ms, open, high, low, close, volume] or dicts; a dict symbol -> frame; Bars; a BarStore; or a
-    list of any of these. A file without a symbol column is one symbol, named after the file.
+    list of any of these. A file without a symbol column is one symbol, named after the file, or after its folder where
+    that is called `symbol=AAPL`.
 
     `symbols` picks symbols.
     `columns` maps canonical names (timestamp, time, symbol, open, high, low, close, volume, amount, adj_close)
     to those in the data, "" to none of them; columns of a file without header are called "1", "2", ...
     `where`: only rows whose cell in a column (by its name in the data) is this text: {"SctySrs": "EQ"}.
-    `timezone` is the zone of naive times, and the zone that others are converted to.
+    `timezone` is the zone of times that state none, and the zone that others are converted to; a column called `Gmt time`
+    or a banner that says UTC states one.
     `date_format` is a strptime pattern, for dates that read both ways.
     `decimal` is "." or ",", for numbers that read both ways.
     `price_scale`: what prices are divided by, where they are written as whole numbers (10000: 4721500 is 472.15);
@@ -71,8 +73,9 @@ def load_bars(source: Any, **options: Unpack[ReadingKeywords]) -> BarStore:
     `unsorted`: a symbol's rows run forward or, newest first, backward in time; others are errors, or sorted with "sort".
     `join`: one symbol in several files is joined, where their times do not overlap. Pieces of exchange archives
     (BTCUSDT-1m-2024-01.zip) are joined in any case.
-    `skip_bad`: files that cannot be used are left out; `BarStore.skipped` holds a message for each.
-    `start`, `end`: dates or times of the local wall clock, both inclusive.
+    `skip_bad`: files that cannot be used are left out; `BarStore.skipped` holds a message for each, and for files
+    of a folder that could hold bars and are of no kind that is read (.xlsx, .bz2).
+    `start`, `end`: dates or times of the local wall clock, year first (2024-06-30 09:30, 2024-06, 2024), both inclusive.
     `market`, `freq`: of a qlib folder, its instrument list and its bars ("day", "1min").
     Of a qlib folder, and of bars that were read before, the options that say how a table is read are refused.
 
@@ -90,12 +93,7 @@ def read_frame(frame: Any, symbol: str, source: str, timestamps: Any, options: T
     if converted is None:
         raise DataError(f"expected a frame, but got a {type(frame).__name__}: see load_bars for other sources.")
     table = frame_table(converted, source=source, timestamps=timestamps, columns=options.get("columns"))
-    bars = validate_table(table.without("symbol") if symbol else table, ReadingOptions(**options), symbol)
-    if not bars:
-        raise DataError(
-            f"{source + ': ' if source else ''}no row of the frame is left: where= asks for {options.get('where')}. Ask for what "
-            "its columns hold."
-        )
+    bars = validate_table(table, ReadingOptions(**options), symbol, single=bool(symbol))
     if len(bars) > 1:
         raise DataError(
             f"{source + ': ' if source else ''}the frame holds {len(bars)} symbols "
@@ -114,13 +112,17 @@ def read_file(
 
     DataError, and no other error, where that fails.
     """
-    symbol = archive_symbol(source.stem) or source.stem
+    symbol = symbol_of(source)
     try:
         # A decimal comma is of what was written: 1.234 must not become a number before.
         table = _table(source, options, threads, typed=options.date_format is None and options.decimal != ",")
         if table.typed:
-            with suppress(DataError):  # the long way finds the words for it, in what was written
+            try:
                 return validate_table(table, options, symbol, left)
+            except NoSuchRowsError:
+                raise
+            except DataError:
+                pass  # the long way finds the words for it, in what was written
             table = _table(source, options, threads)
         return validate_table(table, options, symbol, left)
     except DataError:
@@ -146,9 +148,12 @@ class _Loader:
 
     options: ReadingOptions
     problems: list[str] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
     files: int = 0
     left: dict[str, LeftOut] = field(default_factory=dict)
     """Symbols that have no row among those asked for."""
+    unmatched: list[str] = field(default_factory=list)
+    """A message for each table without a row that `where` asks for."""
 
     def load(self, source: Any) -> BarStore:
         o = self.options
@@ -176,6 +181,9 @@ class _Loader:
         if not bars and dated:
             begin, finish = min(ends[0] for ends in dated.values()), max(ends[1] for ends in dated.values())
             raise DataError(f"no rows {between}; the data goes from {begin} to {finish}.")
+        if not bars and self.unmatched:
+            more = len(self.unmatched) - 1
+            raise DataError(self.unmatched[0] + (f" {count(more, 'other table')} have none either." if more else ""))
         if not bars:
             raise DataError("nothing to load: the list of sources is empty.")
         if o.symbols is not None:
@@ -183,7 +191,7 @@ class _Loader:
         store = BarStore.from_bars(bars)
         told = [f"{symbol}: no row {between}; its rows go from {a} to {b}" for symbol, (a, b) in dated.items()]
         earlier = source.skipped if isinstance(source, BarStore) else ()
-        return replace(store, skipped=(*earlier, *self.problems, *told))
+        return replace(store, skipped=(*earlier, *self.problems, *told, *self.passed))
 
     def bars(self, source: Any) -> Iterable[Bars]:
         if isinstance(source, Bars):
@@ -201,7 +209,7 @@ class _Loader:
         elif isinstance(source, (str, Path)):
             yield from self.path(str(source))
         elif (table := self.table(source)) is not None:
-            yield from validate_table(table, self.options, left=self.left)
+            yield from self.validated(table)
         elif isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray)):
             for one in source:
                 yield from self.bars(one)
@@ -218,8 +226,15 @@ class _Loader:
         table = self.table(frame, symbol)
         if table is None:
             raise DataError(f"{symbol}: expected a DataFrame, but got a {type(frame).__name__}.")
-        # The key names the symbol: a symbol column inside has no say.
-        yield from validate_table(replace(table.without("symbol"), source=""), self.options, symbol, self.left)
+        # The key names the symbol, whatever a symbol column inside calls it.
+        yield from self.validated(replace(table, source=""), symbol, single=True)
+
+    def validated(self, table: RawTable, symbol: str = "", *, single: bool = False) -> list[Bars]:
+        try:
+            return validate_table(table, self.options, symbol, self.left, single=single)
+        except NoSuchRowsError as none:
+            self.unmatched.append(f"{symbol}: {none}" if symbol else str(none))
+            return []
 
     def table(self, source: Any, name: str = "") -> RawTable | None:
         """Rows or a frame as a table; None for anything else."""
@@ -233,8 +248,9 @@ class _Loader:
             self.options.refuse(OF_FILES, f"{text}: a store")
             yield from BarStore.open(text)
             return
-        sources, problems = find_files(text)
+        sources, problems, passed = find_files(text)
         self.problems += problems
+        self.passed += passed
         self.files += len(sources) + len(problems)
         threads = worker_count(sources) if by_threads(sources) else 1
 
@@ -245,7 +261,9 @@ class _Loader:
                 return error
 
         for result in map_threads(read, sources, threads):
-            if isinstance(result, DataError):
+            if isinstance(result, NoSuchRowsError):
+                self.unmatched.append(str(result))
+            elif isinstance(result, DataError):
                 self.problems.append(str(result))
             else:
                 yield from result
@@ -280,7 +298,7 @@ def opened(source: str | Sequence[str]) -> list[Path]:
         if path.exists():
             found.append(path)
         if not text.startswith(PREFIX) and not is_store(text):
-            found += [one.path for one in find_files(text)[0]]
+            found += [one.path for one in find_files(text).sources]
     return found
 
 

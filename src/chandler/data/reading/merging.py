@@ -9,12 +9,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 
 from chandler.data.bars import Bars, join_segments
+from chandler.data.columns import match_columns
 from chandler.data.notes import Note, merged
+from chandler.data.reading.discovery import Source
 from chandler.errors import DataError
 
 _ARCHIVE = re.compile(r"(?P<symbol>[A-Z0-9_]{3,})-\d+(s|m|h|d|w|mo)-\d{4}-\d{2}(-\d{2})?")
@@ -27,6 +32,14 @@ _CALENDAR_WORDS = frozenset((
     "history", "hist", "bars", "train", "test", "val", "old", "new", "first", "second",
 ))  # fmt: skip
 """Words in names of files that tell pieces of a series apart, and no series."""
+_OF_NAMES = (
+    "Where the file names are the symbols, pass columns={'symbol': ''}; where these are pieces of one series, put its symbol "
+    "into their names."
+)
+_OF_FOLDERS = (
+    "Where the folders are the symbols, name the files after them, or the folders as in symbol=AAPL; where these are pieces of "
+    "one series, put them into one file."
+)
 
 
 _STRANGE = 2.0
@@ -74,7 +87,8 @@ def merge_files(bars: Sequence[Bars], join: bool, problems: list[str] | None = N
         if len(found) == 1:
             settled.append(found[0])
             continue
-        _refuse_other_names(found)
+        for one, after in pairwise(sorted(found, key=lambda one: one.timestamps.asi8[0])):
+            _refuse_other_names(symbol, one.source, after.source)
         if join or all(_archive(one, symbol) for one in found):
             settled.append(_joined(found))
             continue
@@ -93,6 +107,15 @@ def merge_files(bars: Sequence[Bars], join: bool, problems: list[str] | None = N
     return settled
 
 
+def symbol_of(source: Source) -> str:
+    """The symbol of a file whose rows name none: of a folder `symbol=AAPL`, of a piece of an archive, or the file's name."""
+    for folder in reversed(source.path.parent.parts + Path(source.member).parent.parts):
+        role, named, symbol = folder.partition("=")
+        if named and symbol and "symbol" in match_columns([role]):
+            return unquote(symbol)
+    return archive_symbol(source.stem) or source.stem
+
+
 def archive_symbol(stem: str) -> str:
     """`BTCUSDT` of a piece of an exchange archive, `BTCUSDT-1m-2024-01`; empty for other names."""
     piece = _ARCHIVE.fullmatch(stem)
@@ -103,26 +126,56 @@ def _archive(one: Bars, symbol: str) -> bool:
     return archive_symbol(one.source.rsplit("/", 1)[-1].split(".")[0]) == symbol
 
 
-def _refuse_other_names(found: Sequence[Bars]) -> None:
-    """Refuse files called after different things whose symbol, a number or a word, is the same in all of them.
+class Piece(NamedTuple):
+    """The bars of a symbol that one source has."""
 
-    `BTC_2023` and `BTC_2024` differ in digits alone, `AAPL_part1` names its symbol: those are pieces of one.
-    """
-    symbol, stems = found[0].symbol, [one.source.rpartition("/")[2].partition(".")[0] for one in found]
-    if not all(stems) or any(symbol.casefold() in stem.casefold() for stem in stems):
+    source: str
+    times: np.ndarray
+    """(N,) ns, increasing."""
+    closes: np.ndarray
+    """(N,)"""
+
+
+def refuse_strangers(symbol: str, one: Piece, after: Piece) -> None:
+    """Refuse a piece that follows another in time, where names or prices say that they are of different series."""
+    _refuse_other_names(symbol, one.source, after.source)
+    stems = {_stem(one.source), _stem(after.source)}
+    if stems != {symbol} and symbol.casefold() in f"{one.source} {after.source}".casefold():
         return
-    words = {tuple(re.findall(r"[^\W\d_]+", stem.casefold())) for stem in stems}
-    distinct = {frozenset(one) - _CALENDAR_WORDS for one in words}
-    if (
-        len(distinct) > 1
-        and all(distinct)
-        and not any(one <= two for one in distinct for two in distinct if one != two)
-    ):
+    times, closes = np.append(one.times, after.times), np.append(one.closes, after.closes)
+    if len(strangers(times, closes, np.repeat([0, 1], [len(one.times), len(after.times)]))):
         raise DataError(
-            f"{symbol}: {found[0].source} and {found[1].source} have this symbol in every row, and are called after "
-            "different things. Where the file names are the symbols, pass columns={'symbol': ''}; where these are pieces of "
-            "one series, put its symbol into their names."
+            f"{symbol}: prices go from {one.closes[-1]:g} at the end of {one.source} to {after.closes[0]:g} at the "
+            f"beginning of {after.source}, as from one series to another. {_OF_FOLDERS if stems == {symbol} else _OF_NAMES}"
         )
+
+
+def _refuse_other_names(symbol: str, one: str, other: str) -> None:
+    """Refuse files called after different things whose symbol, a number or a word, is the same in both.
+
+    `BTC_2023` and `BTC_2024` differ in digits alone, `AAPL_part1` names its symbol: those are pieces of one. Of `AAPL/data`
+    and `MSFT/data`, whose symbol is the name of the file, the folders tell.
+    """
+    stems = [_stem(one), _stem(other)]
+    by_folder = stems == [symbol, symbol] and not symbol.isdigit() and not _words(symbol)
+    if not all(stems) or (not by_folder and any(symbol.casefold() in stem.casefold() for stem in stems)):
+        return
+    first, second = (_words(one.rpartition("/")[0].rpartition("/")[2] if by_folder else stem)
+                     for one, stem in zip((one, other), stems, strict=True))  # fmt: skip
+    if first and second and not (first <= second or second <= first):
+        called = "are in folders" if by_folder else "have this symbol in every row, and are"
+        raise DataError(
+            f"{symbol}: {one} and {other} {called} called after different things. {_OF_FOLDERS if by_folder else _OF_NAMES}"
+        )
+
+
+def _stem(source: str) -> str:
+    return source.rpartition("/")[2].partition(".")[0]
+
+
+def _words(name: str) -> frozenset[str]:
+    """The words of a name that could be what it is called after."""
+    return frozenset(re.findall(r"[^\W\d_]+", name.casefold())) - _CALENDAR_WORDS
 
 
 def _joined(found: list[Bars]) -> Bars:
@@ -140,8 +193,7 @@ def _joined(found: list[Bars]) -> Bars:
                 f"{symbol}: {one.source} goes to {one.timestamps[-1]}, but {after.source} begins at "
                 f"{after.timestamps[0]}. Files of one symbol must not overlap: leave one out."
             )
-        if symbol.casefold() not in f"{one.source} {after.source}".casefold():
-            _refuse_jump(one, after)
+        refuse_strangers(symbol, *(Piece(a.source, a.timestamps.asi8, a.values[:, 3]) for a in (one, after)))
     index = pd.DatetimeIndex(found[0].timestamps.append([one.timestamps for one in found[1:]]))
     segments = None
     if any(one.segments is not None for one in found):
@@ -154,15 +206,3 @@ def _joined(found: list[Bars]) -> Bars:
         notes=(*merged(note for one in found for note in one.notes), joined),
         segments=segments,
     )
-
-
-def _refuse_jump(one: Bars, after: Bars) -> None:
-    """Refuse two pieces whose names do not say that they are of one symbol, where the prices say that they are not."""
-    times = np.concatenate([one.timestamps.asi8, after.timestamps.asi8])
-    prices = np.concatenate([one.values[:, 3], after.values[:, 3]])
-    if len(strangers(times, prices, np.repeat([0, 1], [len(one), len(after)]))):
-        raise DataError(
-            f"{one.symbol}: prices go from {one.values[-1, 3]:g} at the end of {one.source} to {after.values[0, 3]:g} at the "
-            f"beginning of {after.source}, as from one series to another. Where the file names are the symbols, pass "
-            "columns={'symbol': ''}; where these are pieces of one series, put its symbol into their names."
-        )

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chandler.data.bars import Decimal
-from chandler.data.columns import Column, as_series
+from chandler.data.columns import PRICES, Column, as_series
 from chandler.errors import DataError
 
 EMPTY = ("", "na", "n/a", "nan", "null", "none", "nat", "-", "--", "<na>", "#n/a")
@@ -71,6 +71,8 @@ def parse_numbers(
         written[role], text[role] = cells, bad
     if not written or (decimal != "," and not any(bad.any() for bad in text.values())):
         return Numbers(values, text)
+    if decimal == "auto":
+        _refuse_32nds([cells for role, cells in written.items() if role in PRICES])
     stripped = {role: _strip(cells, role) for role, cells in written.items()}
     chosen, notes = _decide([cells for cells, _, _ in stripped.values()], decimal, place)
     pattern, thousands, point = (_POINT, ",", ".") if chosen == "." else (_COMMA, ".", ",")
@@ -90,11 +92,26 @@ def _floats(cells: pa.Array) -> np.ndarray:
     return np.asarray(numbers.to_numpy(np.float64, na_value=np.nan))
 
 
+def _refuse_32nds(prices: list[pa.Array]) -> None:
+    """Refuse prices all like 110'165, points and 32nds of US bonds: what is behind the sign never reaches 320, varies, and
+    ends as halves, quarters or eighths do."""
+    cells = pc.drop_null(pa.concat_arrays(prices)) if prices else pa.array([], pa.string())
+    parts = pc.extract_regex(cells, rf"^\d{{2,3}}{_SPACES}(?P<rest>\d{{3}})$")
+    if len(cells) < 80 or parts.null_count:
+        return
+    rest = np.asarray(pc.cast(pc.struct_field(parts, "rest"), pa.int64()))
+    if rest.max() < 320 and len(np.unique(rest)) >= 5 and not np.isin(rest % 10, (4, 9)).any():
+        raise DataError(
+            f"prices such as {str(cells[0])!r} look like points and 32nds, for no number behind the sign reaches 320. Write them "
+            "with a decimal point; where the sign groups thousands, say so with decimal='.'."
+        )
+
+
 def _strip(cells: pa.Array, role: str) -> tuple[pa.Array, np.ndarray, tuple[str, ...]]:
     """Cells without currency signs, blanks between digits and units; the factor (N,) of the unit; notes."""
     bare = pc.utf8_trim_whitespace(pc.utf8_trim(cells, _CURRENCY))
-    signs = bool(pc.any(pc.not_equal(bare, cells)).as_py())
-    notes: tuple[str, ...] = ("took the currency signs off the prices",) if signs else ()
+    priced = bool(pc.any(pc.not_equal(bare, cells)).as_py())
+    notes: tuple[str, ...] = ("took the currency signs off the prices",) if priced else ()
     factor = np.ones(len(cells))
     if role in ("volume", "amount"):
         parts = pc.extract_regex(bare, r"^(?P<n>[-+]?[\d.,]+)\s*(?P<u>[kKmMbBtT万亿])$")
@@ -103,8 +120,12 @@ def _strip(cells: pa.Array, role: str) -> tuple[pa.Array, np.ndarray, tuple[str,
             factor = np.array([_UNITS[one] for one in unit.to_pylist()])
             bare = pc.coalesce(pc.struct_field(parts, "n"), bare)
             notes += (f"read units such as K and M behind {role}",)
+    grouped = bare
     for _ in range(2):  # 1 234 567: matches overlap
         bare = pc.replace_substring_regex(bare, rf"(\d){_SPACES}(\d{{3}})", r"\1\2")
+    signs = pc.index(pc.and_(pc.not_equal(bare, grouped), pc.match_substring_regex(grouped, "['\u2019]")), True).as_py()
+    if signs >= 0:
+        notes += (f"numbers: apostrophes group thousands, as in {str(grouped[signs])!r}",)
     return bare, factor, notes
 
 

@@ -17,7 +17,7 @@ from chandler.data.reading.encoding import Encoded, utf8_bytes
 from chandler.errors import DataError
 from chandler.text import count
 
-_ISO = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?")
+_ISO = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?")
 _EPOCH = re.compile(r"[1-9]\d{7}|[1-9]\d{9,18}")
 _BLOCK = 4 << 20
 """Bytes that are split and converted at a time."""
@@ -62,7 +62,7 @@ class Layout:
 def parse_typed(layout: Layout, first: Mapping[str, str], threads: bool) -> pd.DataFrame | None:
     """The short way; None where a cell is not what its column seems to be. `first`: column -> cell of the first row.
 
-    Times come as datetime64[ns] or int64, symbols as text, all else as float64, NaN where empty.
+    Times come as datetime64[us] or int64, symbols as text, all else as float64, NaN where empty.
     """
     roles = layout.roles
     types = dict.fromkeys(layout.used, pa.float64()) | dict.fromkeys(layout.texts, pa.string())
@@ -82,7 +82,7 @@ def parse_typed(layout: Layout, first: Mapping[str, str], threads: bool) -> pd.D
 def _kind_of_time(cell: str) -> pa.DataType:
     """What the first time looks like; a number with a zero in front is a date as somebody wrote it."""
     if _ISO.fullmatch(cell):
-        return pa.timestamp("ns")
+        return pa.timestamp("us")  # in ns, Arrow wraps years such as 3024 round
     return pa.int64() if _EPOCH.fullmatch(cell) else pa.string()
 
 

@@ -35,6 +35,8 @@ _IMPOSSIBLE = 0.01
 _GLUED = 0.2
 """Share of rows that repeat a time with other prices, from which several series must be mixed under one name; and share
 of bars whose high or low lies within the body, from which another order of columns is believed where it fits."""
+_USUAL = 0.05
+"""Share of the most common step of time, up to which rows are hardly bars."""
 _SUBTRACTED = 20
 """Rows in a row below 0, from which they are no event in the market."""
 _FIXED, _SURELY_FIXED = 1e4, 1e6
@@ -47,10 +49,20 @@ _NO_TIMES, _LAST_INSTANT = pd.DatetimeIndex([]), pd.Timedelta("23:59:00")
 _CLOCK = re.compile(r"\s*\d{1,2}:\d{2}|\s*\d{1,9}(\.0)?\s*$|\s*\d{1,2}[ -]?[AaPp][Mm]")
 
 
+class NoSuchRowsError(DataError):
+    """None of the rows of a table is as `where` asks, which is no fault of one table among several."""
+
+
 def validate_table(
-    table: RawTable, options: ReadingOptions, symbol: str = "", left: dict[str, LeftOut] | None = None
+    table: RawTable,
+    options: ReadingOptions,
+    symbol: str = "",
+    left: dict[str, LeftOut] | None = None,
+    *,
+    single: bool = False,
 ) -> list[Bars]:
-    """The bars of every symbol of a table, validated, sorted by time; `symbol` names rows that name none.
+    """The bars of every symbol of a table, validated, sorted by time; `symbol` names rows that name none, or, with
+    `single`, all of them: the rows asked for must then be of one series, whatever a symbol column calls it.
 
     Rows and symbols that the options do not ask for are not looked at; symbols that have none then go into `left`.
 
@@ -60,23 +72,26 @@ def validate_table(
 
     Raises DataError, naming source, symbol, row, value and remedy, for a price that is text, not finite, not
     positive or above PRICE_LIMIT, for more than a few bars with high below low, for volumes that are no numbers, for
-    unreadable times and times that step back, for rows of one time that differ, and for tables without rows.
+    unreadable times and times that step back, for rows of one time that differ, and for tables without rows;
+    NoSuchRowsError where there are none that `where` asks for.
     """
     where = f"{table.source}: " if table.source else ""
     if not len(table):
         where = where or (f"{symbol}: " if symbol else "")
         raise DataError(f"{where}there are column names but no rows. Give data with at least one row.")
     try:
-        return _Validator(table, options, symbol or "series", {} if left is None else left).read()
+        return _Validator(table, options, symbol or "series", {} if left is None else left, single).read()
     except DataError as error:
-        raise DataError(f"{where}{error}") from None
+        raise type(error)(f"{where}{error}") from None
 
 
 class _Validator:
     """One pass over a table: checks in order, then one sort that groups symbols and orders time."""
 
-    def __init__(self, table: RawTable, options: ReadingOptions, symbol: str, left: dict[str, LeftOut]):
-        self.table, self.options, self.left = table, options, left
+    def __init__(
+        self, table: RawTable, options: ReadingOptions, symbol: str, left: dict[str, LeftOut], single: bool = False
+    ):
+        self.table, self.options, self.left, self.single = table, options, left, single
         self.notes: list[tuple[Note, np.ndarray | None]] = [(note, None) for note in table.notes]
         self.index = _NO_TIMES
         self.codes, self.symbols = np.zeros(len(table), np.intp), [symbol]
@@ -145,7 +160,11 @@ class _Validator:
                     f"where= asks for rows with {text!r} in column {name!r}, but there is no such column. "
                     f"The columns are {listed([one for one in self.table.names.values() if one])}."
                 )
-            kept &= (self.table.series(keys[name]).astype("string").str.strip() == text).fillna(False).to_numpy(bool)
+            cells, former = self.table.series(keys[name]), kept
+            kept = former & _written(cells, str(text))
+            if not kept.any():
+                there = _most_common(cells[former])
+                raise NoSuchRowsError(f"no row has {text!r} in column {name!r}, as where= asks: {there}.")
         self._note(f"rows: {int(kept.sum()):,} of {len(kept):,} are as asked by where=")
         return kept
 
@@ -175,6 +194,14 @@ class _Validator:
         cells, found = pd.factorize(column)
         names = pd.Series(found).astype("string").str.strip()  # what is distinct is little
         inner, distinct = pd.factorize(names.mask(names == ""), sort=True)
+        if self.single:
+            if len(distinct) > 1:
+                raise DataError(
+                    f"{self.symbols[0]} is to be one series, but {self.table.named('symbol')!r} has {len(distinct):,} symbols "
+                    f"({listed(list(distinct), 3)}). Pick one of them with where=, or, where it is one series, say that this "
+                    "column names none, columns={'symbol': ''}."
+                )
+            return
         self.codes = np.append(inner, -1)[cells]  # an empty cell, -1, takes the last one
         self.symbols = [str(name) for name in distinct]
         self._refuse(self.codes < 0, f"no symbol in {self.table.named('symbol')!r}", "Fill in the symbol.")
@@ -207,13 +234,16 @@ class _Validator:
         return self._by_day(times.index)
 
     def _note_steps(self, index: pd.DatetimeIndex) -> None:
-        """Tell where no two of the first rows of a symbol are equally far apart: as in a column that is not of bars."""
+        """Tell where hardly two of the first rows of a symbol are equally far apart: as of trades, or another column."""
         steps = np.abs(np.diff(index.asi8[self.codes == self.codes[0]][:500]))
-        if len(steps) >= 20 and not (steps[1:] == steps[:-1]).any() and len(np.unique(steps)) == len(steps):
+        steps = steps[steps > 0]
+        usual = int(np.unique(steps, return_counts=True)[1].max(initial=0))
+        if len(steps) >= 20 and usual <= max(1, _USUAL * len(steps)):
             name = self.table.named("timestamp")
             others = [one for one in candidates(["timestamp"], list(self.table.names.values()))[0] if one != name]
             told = f"; other columns of times: {listed(others, 6)}, columns={{'timestamp': ...}}" if others else ""
-            self._note(f"times: no two steps in {name!r} are equal, unlike those of bars{told}", kind="kept")
+            few = f"at most {usual} of {len(steps)}" if usual > 1 else "no two"
+            self._note(f"times: {few} steps in {name!r} are equal, unlike those of bars{told}", kind="kept")
 
     def _by_day(self, index: pd.DatetimeIndex) -> pd.DatetimeIndex:
         """Daily bars that are dated by the last instant of their day, dated by the day."""
@@ -522,6 +552,22 @@ class _Validator:
         raise DataError(
             f"{symbol}{what}{f' in {how_many}' if rows else ''}, first{time} ({self.table.at(row)}){value}. {remedy}"
         )
+
+
+def _written(cells: pd.Series, text: str) -> np.ndarray:
+    """The cells (N,) that are this text, or the number or truth value that it says."""
+    if pd.api.types.is_bool_dtype(cells.dtype):
+        cells, text = cells.astype("string").str.casefold(), text.casefold()
+    elif pd.api.types.is_numeric_dtype(cells.dtype):
+        return np.asarray((cells == pd.to_numeric(text, errors="coerce")).fillna(False), bool)
+    return np.asarray((cells.astype("string").str.strip() == text).fillna(False), bool)
+
+
+def _most_common(cells: pd.Series) -> str:
+    """What a column holds, in words."""
+    found = cells.astype("string").value_counts()
+    shown = ", ".join(f"{value!r} ({count(int(rows), 'row')})" for value, rows in found.head(5).items())
+    return f"it has {shown}" + (f" and {len(found) - 5:,} others" if len(found) > 5 else "") if shown else "it is empty"
 
 
 def _first_of(bad: np.ndarray) -> str:

@@ -86,7 +86,7 @@ class BarStore:
     sources: Mapping[str, str]
     segments: np.ndarray = field(default_factory=lambda: np.full((1, 2), -1))
     skipped: tuple[str, ...] = ()
-    """A message for each source that skip_bad left out."""
+    """A message for each source that skip_bad left out, for symbols without rows, and for files that nothing here reads."""
     _positions: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -45,11 +45,15 @@ _UNITS = (("seconds", 10**9, 1e11), ("milliseconds", 10**6, 1e14), ("microsecond
           ("nanoseconds", 1, 9.2e18))  # fmt: skip
 _FORMATS = [
     date + clock
-    for date in ("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y-%m-%d", "%d%m%Y")
+    for date in (
+        "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y-%m-%d", "%d%m%Y",
+        "%d-%b-%y", "%d %b %y", "%b %d, %y", "%b-%y",
+    )
     for clock in ("", " %H:%M", " %H:%M:%S", " %H.%M", " %H.%M.%S", " %I:%M %p")
-]  # fmt: skip
+] + ["%y%m%d", "%Y%j", "%y%m%d%H%M", "%y%m%d%H%M%S", "%d%m%Y%H%M"]  # fmt: skip
 """What people write that is not read without being asked for; where several fit, two are named."""
 _MONTH = r"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_YEAR = r"(?<!\d)(?:1[6-9]|2[0-2])\d\d(?!\d)"
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,9 @@ def parse_times(
     """Timestamps (N,) of a column, with a second column for the time of day where there is one.
 
     With offsets the moments are kept and the zone is theirs; without, they are wall clock and stay naive, or
-    in the zone that names or banners state: `stated`, zone and reason. `timezone` localises naive times and
-    converts the others; `series` (N,) numbers the series that rows are of. `notes` says which order of dates and which
-    zone were taken, and why. Raises DataError for what is undecidable.
+    in the zone that names or banners state: `stated`, zone and reason. `timezone` localises times that have no zone by
+    then, and converts the others; `series` (N,) numbers the series that rows are of. `notes` says which order of dates
+    and which zone were taken, and why. Raises DataError for what is undecidable.
     """
     if clock is not None:
         raw = _join(as_series(raw), clock)
@@ -86,14 +90,20 @@ def parse_times(
     else:
         times = _from_cells(as_series(raw), date_format, place)
     naive = times.index.tz is None
-    asked, reason = (stated or (None, "")) if timezone is None and naive else (timezone, "as asked")
-    index, odd = in_zone(times.index, asked, series)
-    index, unnamed = named_zone(index)
+    own, reason = (stated or (timezone, "as asked")) if naive else (str(times.index.tz), "")
+    try:
+        index, odd = in_zone(times.index, own if naive else None, series)
+    except DataError as error:
+        if not stated:
+            raise
+        raise DataError(f"{error} It was taken {reason}: correct that first.") from None
+    index, unnamed = named_zone(in_zone(index, timezone)[0])
     zone = ""
-    if asked is not None:
-        zone = f"times: {'wall clock in' if naive else f'from {times.index.tz} to'} {asked}, {reason}"
+    if timezone not in (None, own):
+        why = f", {reason}," if naive else ""
+        zone = f"times: from {own}{why} to {timezone}, as asked"
     elif naive:
-        zone = "times: no zone stated, kept as local wall clock"
+        zone = f"times: wall clock in {own}, {reason}" if own else "times: no zone stated, kept as local wall clock"
     elif not re.search("zone|1970", "".join(times.notes)):
         zone = f"times: in {index.tz}, by the offsets written"
     return Times(
@@ -165,7 +175,8 @@ def _iso(raw: pd.Series) -> Times | None:
     zoned = _OFFSET.search(raw.iloc[0], 10)
     try:
         text = arrow_text(raw)
-        if text.null_count:
+        ends = pc.min_max(text).as_py()
+        if text.null_count or not "1678" <= ends["min"] <= ends["max"] < "2262":  # Arrow may wrap those round
             return None
         ticks = pc.cast(text, pa.timestamp("ns", "UTC" if zoned else None)).cast(pa.int64())
     except (pa.ArrowException, TypeError):
@@ -177,6 +188,8 @@ def _iso(raw: pd.Series) -> Times | None:
     endings = pc.dictionary_encode(pc.utf8_slice_codeunits(text, -6))
     found = [_OFFSET.search(ending) for ending in endings.dictionary.to_pylist()]
     seconds = np.array([offset_seconds(match.group()) if match else 0 for match in found], np.int64)
+    if (np.abs(seconds) >= 86_400).any():
+        return None
     zone, notes = zone_of(index, seconds[np.asarray(endings.indices.to_numpy(zero_copy_only=False))])
     return Times(index.tz_localize("UTC").tz_convert(zone), notes)
 
@@ -219,6 +232,10 @@ def _from_epochs(raw: pd.Series) -> Times | None:
     lowest, highest = int(values.min()), int(values.max())
     if lowest < 1e8 or (len(str(lowest)) == len(str(highest)) and len(str(lowest)) in (12, 14)):
         return None  # 202401030959 is a date, and so is 20240103
+    day, clock = np.divmod(values[:100], 10_000)  # 2024010309 and 2401030959 are seconds of 2034 and 2046
+    dated = lowest < 1e10 and (day // 100 % 100 >= 1).all() and (day // 100 % 100 <= 12).all() and (clock < 2400).all()
+    if dated or 1.9e9 <= lowest <= highest < 1e12 or _is_dotnet(lowest, highest):
+        return None
     for name, factor, top in _UNITS:
         if lowest < top:
             if highest >= min(top, 9.2e18 / factor):
@@ -241,14 +258,20 @@ def _from_numbers(numbers: pd.Series) -> Times:
         times = _from_text(text, str)  # 1130102
         if np.asarray(times.index.notna()).all():
             return replace(times, index=_masked(times.index, ~bad))
-    for digits in (8, 12, 14, 17):
-        if lowest >= 10 ** (digits - 1) and highest < 10**digits:
+    for digits in (8, 10, 12, 14, 17):
+        # Years have no clock before 1950: 190102093000 is of 2019.
+        if lowest >= (195 if digits > 8 else 100) * 10 ** (digits - 3) and highest < 10**digits:
             text = pd.Series(whole.astype(np.int64)).astype("string")
             index = _from_text(text, str).index
-            if np.asarray(index.notna()).mean() > 0.5:  # a few bad dates are bad dates, not epochs
+            # A few bad dates are bad dates, not epochs; 2024010309 could be seconds, of 2034.
+            if np.asarray(index.notna()).mean() > (0.5 if digits != 10 else 0.999):
                 return Times(_masked(index, ~bad), ("times: read the dates as yyyymmdd numbers",))
+    empty = pd.DatetimeIndex(np.full(len(values), np.datetime64("NaT", "ns")))
+    if _is_dotnet(lowest, highest):
+        return Times(empty, hint="Numbers of this size look like ticks of .NET, 100 ns since the year 1: write dates.")
+    if (form := _compact(whole, lowest, highest)) is not None:
+        return Times(empty, hint=f"Every number reads as a date, {form!r}, and would be time since 1970 otherwise.")
     if highest < 1e8:
-        empty = pd.DatetimeIndex(np.full(len(values), np.datetime64("NaT", "ns")))
         days = lowest > 15_000 and highest < 90_000  # 1941 to 2146
         kind = "a spreadsheet's numbers of days: format the column as dates and save again" if days else (
             "row numbers, not times")  # fmt: skip
@@ -268,6 +291,22 @@ def _from_numbers(numbers: pd.Series) -> Times:
     names = " and ".join(_UNITS[one][0] for one in used if one < len(_UNITS))
     note = f"times: read as {names} since 1970, UTC" + (", each by its size" if len(used) > 1 else "")
     return Times(index, (note,))
+
+
+def _is_dotnet(lowest: float, highest: float) -> bool:
+    """Whether numbers between these are ticks of .NET of 1962 to 2090; as nanoseconds they would all be of 1989 and 1990."""
+    return 6.19e17 < lowest <= highest < 6.595e17
+
+
+def _compact(whole: np.ndarray, lowest: float, highest: float) -> str | None:
+    """The format of dates, without separators and with other fields first than the century, that all numbers (N,) fit; None
+    for few numbers, which time since 1970 fits by chance."""
+    if not 1e9 <= highest < 1e12 or len(np.unique(whole[:1000])) < 10:
+        return None
+    text = pd.Series(whole.astype(np.int64)).astype("string").str.zfill(10 if highest < 1e10 else 12)
+    forms = ("%y%m%d%H%M",) if highest < 1e10 else ("%y%m%d%H%M%S", "%d%m%Y%H%M")
+    return next((form for form in forms if _by_pandas(text.head(20), format=form).notna().all()
+                 and _by_pandas(text, format=form).notna().all()), None)  # fmt: skip
 
 
 def _one_unit(values: np.ndarray, size: np.ndarray) -> int | None:
@@ -295,8 +334,14 @@ def _from_objects(values: pd.Series, codes: np.ndarray, date_format: str | None,
 
     if date_format is not None:
         text, days = without_weekdays(values.astype("string").str.strip())
-        times = Times(_by_pandas(text, format=date_format), hint=f"They do not fit date_format={date_format!r}.")
-        return _checked(times, days)
+        index = _by_pandas(text, format=date_format)
+        notes: tuple[str, ...] = ()
+        if "%y" in date_format and (ahead := index.year > pd.Timestamp.now().year).any():
+            index = pd.DatetimeIndex(index.where(~ahead, index - pd.DateOffset(years=100)))
+            notes = (
+                f"times: {text[ahead].iloc[0]!r} is of {index[ahead][0].year}, as no bars are of a later year than this",
+            )
+        return _checked(Times(index, notes, hint=f"They do not fit date_format={date_format!r}."), days)
     kinds = {isinstance(value, str) for value in values}
     if kinds == {True, False}:  # cells of both kinds: dates as they print, and text
         values = values.map(str)
@@ -328,12 +373,12 @@ def _checked(times: Times, days: np.ndarray) -> Times:
 
 
 def _by_pandas(values: pd.Series, **options: Any) -> pd.DatetimeIndex:
-    """What pandas reads of each value, NaT where nothing; in UTC where offsets differ."""
+    """What pandas reads of each value, NaT where nothing or beyond ns; in UTC where offsets differ."""
     try:
-        index = pd.to_datetime(values, errors="coerce", **options)
+        index = pd.DatetimeIndex(pd.to_datetime(values, errors="coerce", **options))
     except ValueError:
-        index = pd.to_datetime(values, errors="coerce", utc=True, **options)
-    return _nanoseconds(pd.DatetimeIndex(index))
+        index = pd.DatetimeIndex(pd.to_datetime(values, errors="coerce", utc=True, **options))
+    return _nanoseconds(_masked(index, (index.year >= 1678) & (index.year < 2262)))
 
 
 def _from_text(text: pd.Series, first: Callable[[int], str]) -> Times:
@@ -356,7 +401,8 @@ def _from_text(text: pd.Series, first: Callable[[int], str]) -> Times:
     good = parts["found"] > 0
     if not good.any():
         # Names of months tell days and months apart; nothing else is left to guess.
-        named = text.where(text.str.contains(_MONTH, regex=True).fillna(False).astype(bool))
+        both = text.str.contains(_MONTH, regex=True) & text.str.contains(_YEAR, regex=True)
+        named = text.where(both.fillna(False).astype(bool))
         with _ONE_AT_A_TIME, warnings.catch_warnings():  # the filters of warnings are all threads' own
             warnings.simplefilter("ignore")  # of zones by letters: such cells stay unreadable
             return Times(_by_pandas(named, format="mixed"))
@@ -382,7 +428,8 @@ def _from_text(text: pd.Series, first: Callable[[int], str]) -> Times:
 
     hour = np.where(parts["p"] > 0, parts["H"] % 12 + 12 * (parts["p"] == 2), parts["H"])
     good &= (year >= 1678) & (year < 2262) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
-    good &= (hour <= 23) & (parts["M"] < 60) & (parts["S"] < 60)
+    good &= (hour <= 23) & (parts["M"] < 60) & (parts["S"] < 60) & (np.abs(parts["offset"]) < 86_400)
+    beyond = "Years must lie between 1678 and 2261." if ((parts["found"] > 0) & (year >= 2262)).any() else ""
     months = (np.where(good, year, 1970) - 1970) * 12 + np.where(good, month, 1) - 1
     dates = months.astype("M8[M]").astype("M8[D]") + (np.where(good, day, 1) - 1)
     good &= dates.astype("M8[M]").astype(np.int64) == months  # 31 April is not 1 May
@@ -391,7 +438,7 @@ def _from_text(text: pd.Series, first: Callable[[int], str]) -> Times:
 
     offset, zoned = parts["offset"], parts["zoned"] > 0
     if not (good & zoned).any():
-        return Times(_masked(pd.DatetimeIndex(wall.view("M8[ns]")), good), notes)
+        return Times(_masked(pd.DatetimeIndex(wall.view("M8[ns]")), good), notes, beyond)
     if (good & ~zoned).any():
         raise DataError(
             "some timestamps have an offset from UTC and some have none, such as "
