@@ -215,7 +215,7 @@ def moment_of(value: Any, *, last: bool = False) -> pd.Timestamp | None:
 
 
 _ISO = re.compile(
-    r"\d{4}([-/]\d{1,2}){0,2}|\d{8}"
+    r"\d{4}([-/]\d\d)?|\d{4}([-/]\d{1,2}){2}|\d{8}"
     r"|(\d{4}([-/]\d{1,2}){2}|\d{8})[ T]\d{1,2}(:?\d\d){0,2}(\.\d+)?\s?(Z|UTC|[-+]\d\d(:?\d\d)?)?"
 )
 _WHOLE = {4: pd.offsets.YearEnd(), 7: pd.offsets.MonthEnd()}

@@ -34,6 +34,7 @@ ROWS = pd.DataFrame({"open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5}, index=
         ({"end": "Jun 2023"}, "'Jun 2023' is not written so"),
         ({"start": "12:00"}, "'12:00' is not written so"),
         ({"start": "202306"}, "'202306' is not written so"),
+        ({"end": "2023-6"}, "'2023-6' is not written so"),
         ({"start": 20240103}, "start and end must be dates such as '2024-06-30', but 20240103 is a number."),
         ({"end": float("nan")}, "start and end must be dates such as '2024-06-30', but nan is a number."),
         ({"end": np.int64(2024)}, "start and end must be dates such as '2024-06-30', but 2024 is a number."),
