@@ -202,9 +202,16 @@ def test_timezone_converts_times_whose_column_states_their_zone(tmp_path):
         assert all((bars.timestamps == index).all() for bars in store)
     note = "times: from UTC, because the column is called 'Gmt time', to America/New_York, as asked"
     assert note in load_bars(tmp_path, timezone=NEW_YORK).notes["B"]
-    gone = pd.Series(["2024-03-10 02:30"])
-    with pytest.raises(DataError, match=r"does not exist.*It was taken because of its name: correct that first"):
-        parse_times(gone, timezone="UTC", stated=(NEW_YORK, "because of its name"))
+
+
+def test_times_that_are_not_in_the_stated_zone_are_of_the_one_asked_for():
+    gone = pd.Series(["2024-03-10 01:30", "2024-03-10 02:30"])
+    stated = (NEW_YORK, "because the column is called 'Time (EST)'")
+    with pytest.raises(DataError, match=r"does not exist.*timezone='Etc/GMT\+5'"):
+        parse_times(gone, stated=stated)
+    times = parse_times(gone, timezone="Etc/GMT+5", stated=stated)
+    assert str(times.index[1].tz_convert("UTC")) == "2024-03-10 07:30:00+00:00"
+    assert times.notes == ("times: wall clock in Etc/GMT+5, as asked, for America/New_York has no such times",)
 
 
 def test_impossible_dates_are_not_moved():

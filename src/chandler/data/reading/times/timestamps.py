@@ -93,10 +93,12 @@ def parse_times(
     own, reason = (stated or (timezone, "as asked")) if naive else (str(times.index.tz), "")
     try:
         index, odd = in_zone(times.index, own if naive else None, series)
-    except DataError as error:
-        if not stated:
+    except DataError:
+        if timezone is None or not stated:
             raise
-        raise DataError(f"{error} It was taken {reason}: correct that first.") from None
+        # Times that there are not in the stated zone are of another clock, which was asked about.
+        own, reason = timezone, f"as asked, for {own} has no such times"
+        index, odd = in_zone(times.index, own, series)
     index, unnamed = named_zone(in_zone(index, timezone)[0])
     zone = ""
     if timezone not in (None, own):
