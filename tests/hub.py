@@ -124,7 +124,8 @@ class _Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             name = f"{asked.get('organization') or 'me'}/{asked['name']}"
             known = name in self.served.repositories
-            self.served.repositories.setdefault(name, Repository(private=asked.get("visibility") == "private"))
+            private = asked.get("visibility") == "private" or bool(asked.get("private"))  # the second: before 1.0
+            self.served.repositories.setdefault(name, Repository(private=private))
             return self._answer(409 if known else 200, {"url": f"{self.served.address}/{name}"})
         if found := re.fullmatch(r"/api/models/(.+)/preupload/main", self.path):
             files = json.loads(body)["files"]
@@ -186,7 +187,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(404, {"error": "Revision not found"}, {"X-Error-Code": "RevisionNotFound"})
         commit = {"X-Repo-Commit": commit_id(number)}
         if found[2] == "revision":
-            return self._answer(200, {"id": found[1], "sha": commit_id(number), "private": repository.private}, commit)
+            facts = {"id": found[1], "sha": commit_id(number), "private": repository.private}
+            files = [{"rfilename": name} for name in repository.commits[number]]  # clients before 1.0 read them here
+            return self._answer(200, facts | {"siblings": files}, commit)
         if found[2] == "tree":
             files = repository.commits[number].items()
             tree = [{"type": "file", "path": n, "size": len(d), "oid": hashlib.sha1(d).hexdigest()} for n, d in files]

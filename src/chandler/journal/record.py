@@ -62,9 +62,13 @@ class Maker:
         """24 bars of 1 h, weights 0123abcd, temperature 0.8"""
         parts = [f"{count(self.horizon, 'bar')} of {short(pd.Timedelta(self.step, 'ns'))}"]
         parts.append(f"weights {self.weights[:8]}" if self.weights else "weights not known")
-        parts += ["not anchored"] * (not self.anchored)
-        parts += [f"temperature {self.temperature:g}"] * (self.temperature != 1)
-        parts += [f"top_k {self.top_k}"] * (self.top_k > 0) + [f"top_p {self.top_p:g}"] * (self.top_p < 1)
+        told = {
+            "not anchored": not self.anchored,
+            f"temperature {self.temperature:g}": self.temperature != 1,
+            f"top_k {self.top_k}": self.top_k > 0,
+            f"top_p {self.top_p:g}": self.top_p < 1,
+        }
+        parts += [text for text, other in told.items() if other]
         return ", ".join(parts)
 
 
