@@ -114,6 +114,31 @@ def test_finished_stages_are_kept_when_asked(config: dict[str, Any]) -> None:
     assert (run.folder / "tokenizer" / WEIGHTS_NAME).read_bytes() == weights
 
 
+def test_a_result_of_other_data_or_settings_is_not_kept_as_that_of_these(config: dict[str, Any]) -> None:
+    run = finetune(config)
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+    for stage in ("tokenizer", "predictor"):
+        config[stage]["skip_existing"] = True
+    other = {
+        r"predictor\.learning_rate 4e-05 -> 0\.1": {"predictor": {**config["predictor"], "learning_rate": 0.1}},
+        r"data\.horizon 4 -> 5; training 5,838 windows": {"data": {**config["data"], "horizon": 5}},
+        r"seed 100 -> 7": {"seed": 7},
+    }
+    for told, change in other.items():
+        with pytest.raises(ConfigError, match=rf"finished tokenizer and predictor of other.*{told}.*choose another"):
+            finetune(config | change)
+    assert finetune(config).folder == run.folder
+    assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
+    # One stage stays and the other is trained anew: what is told of the first stays true.
+    started = run.summary["starts"]["tokenizer"]
+    shutil.rmtree(run.folder / "predictor")
+    with pytest.raises(ConfigError, match=r"finished tokenizer of other.*tokenizer\.epochs 2 -> 3"):
+        finetune(config | {"tokenizer": {**config["tokenizer"], "epochs": 3}})
+    again = finetune(config | {"predictor": {**config["predictor"], "learning_rate": 0.1}})
+    assert again.summary["starts"]["tokenizer"] == started
+    assert again.settings.predictor.learning_rate == 0.1
+
+
 def test_states_of_a_stage_that_is_under_way_are_not_dropped(config: dict[str, Any]) -> None:
     class Stopped(RunProgress):
         def on_step(self, record: dict[str, Any]) -> None:
