@@ -77,9 +77,20 @@ def test_a_stage_that_never_beats_its_start_keeps_it_and_says_so(
     assert summary["status"] == "kept_start"
     assert summary["best_step"] == 0
     assert "no checkpoint beat the starting weights" in summary["verdict"]
-    assert "the starting weights are kept" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "the starting weights are kept" in said
+    assert said.count("validation takes these bars to their end") == 2  # once a run
     for stage in ("tokenizer", "predictor"):
         assert (first.folder / stage / WEIGHTS_NAME).read_bytes() == (run.folder / stage / WEIGHTS_NAME).read_bytes()
+
+
+def test_a_run_that_leaves_bars_to_evaluate_on_says_nothing_of_them(
+    config: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config["data"]["split"] = {"train": 0.8, "val": 0.1, "test": 0.1}
+    config["predictor"]["enabled"] = False
+    finetune(config)
+    assert "to their end" not in capsys.readouterr().out
 
 
 def test_the_tokenizer_is_frozen_while_the_predictor_learns(config: dict[str, Any]) -> None:

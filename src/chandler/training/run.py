@@ -38,6 +38,7 @@ from chandler.training.settings import (
     Settings,
     SignalSettings,
     TokenizerSettings,
+    leaves_bars,
     settings_to_run,
 )
 from chandler.training.signal import fit_signal, plan_signal, signal_lookback, split_moments
@@ -296,6 +297,11 @@ def _announce(
         progress.note(f"windows are cut on {home}: the bars take {nbytes(data) / 1e9:,.2f} GB there")
     for line in note_lines(data.findings, bars.skipped):
         progress.note(line)
+    if not leaves_bars(settings.data.split):
+        progress.note(
+            "validation takes these bars to their end: to evaluate the result, keep a test part (data.split={train: 0.8, val: 0.1, "
+            "test: 0.1}) or take later bars"
+        )
     for text in (*settings.context_warnings(), *data.warnings()):
         progress.on_warning(text)
     if data.cleaned is not None:
