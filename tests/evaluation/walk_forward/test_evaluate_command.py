@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -46,8 +47,21 @@ def test_calibrate_evaluate_report_forecast(run: Path, tmp_path: Path, capsys: p
     shown = tmp_path / "f.csv"
     assert chandler("forecast", ASSET, "--symbols", "AAPL", "--model", mine, "--horizon", "4", "--paths", "5", "--calibrated",
                     "--device", "cpu", "--out", shown) == 0  # fmt: skip
-    assert "Calibrated: " in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Calibrated: " in told
+    assert "fitted on bars of" not in told
     assert len(pd.read_csv(shown)) == 20
+    weekly = tmp_path / "weekly.csv"
+    daily = pd.read_csv(ASSET).query("symbol == 'AAPL'")
+    daily.iloc[:500].assign(timestamp=pd.date_range("2000-01-07", periods=500, freq="7D")).to_csv(weekly, index=False)
+    command = ["forecast", weekly, "--model", mine, "--horizon", "4", "--paths", "5", "--calibrated", "--device", "cpu"]
+    assert chandler(*command) == 0
+    assert "It was fitted on bars of 1d and these are of 7d" in capsys.readouterr().out
+    older = json.loads((mine / "calibration.json").read_text())
+    assert older.pop("interval") == "1d"
+    (mine / "calibration.json").write_text(json.dumps(older))  # as it was written before
+    assert chandler(*command) == 0
+    assert "fitted on bars of" not in capsys.readouterr().out
 
 
 def test_weights_of_unknown_past_are_told_of_on_the_terminal(
