@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 import torch
 
-from chandler.errors import ConfigError, DataError
+from chandler.errors import CheckpointError, ConfigError, DataError
+from chandler.forecasting import Forecaster
 from chandler.hub import WEIGHTS_NAME
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
@@ -102,6 +103,9 @@ def test_the_tokenizer_is_frozen_while_the_predictor_learns(config: dict[str, An
     assert a == b
     assert not (alone.folder / "predictor").exists()
     assert alone.summary["stages"]["predictor"] == {"status": "off"}
+    with pytest.raises(CheckpointError, match=r"whose predictor was switched off.*Give a pair"):
+        Forecaster.from_pretrained(alone.folder)
+    assert Forecaster.from_pretrained((alone.folder, both.folder), device="cpu").max_context == 24
 
 
 def test_finished_stages_are_kept_when_asked(config: dict[str, Any]) -> None:

@@ -59,6 +59,7 @@ def test_the_daily_panel_recipe() -> None:
     [
         ("data.lookbak=5", r"unknown key data\.lookbak \(did you mean lookback\?\)"),
         ("tokeniser.epochs=5", r"unknown key tokeniser \(did you mean tokenizer\?\)"),
+        ("bogus=1", r"unknown key bogus \(known: out, "),
         ("data.split.trian=0.5", r"unknown key data\.split\.trian \(did you mean train\?\)"),
         ("predictor.epochs=0", r"predictor\.epochs: .*greater than or equal to 1, found 0"),
         ("predictor.condition=both", r"predictor\.condition: .*'sampled' or 'true', found 'both'"),

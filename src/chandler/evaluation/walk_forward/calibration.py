@@ -36,7 +36,7 @@ def calibrate(
     lookback: int | None = None,
     stride: int | None = None,
     limit: int | None = None,
-    paths: int = 200,
+    paths: int = 100,
     temperature: float = 1.0,
     top_p: float = 1.0,
     top_k: int = 0,

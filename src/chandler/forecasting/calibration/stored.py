@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -255,8 +256,8 @@ def recalibrate_bars(bands: ConformalBands, bars: Array) -> Array:
 def required(found: Calibration | None, name: str) -> Calibration:
     """The calibration; ConfigError that says how to make one where there is none."""
     if found is None:
-        raise ConfigError(
-            f"{name or 'this model'} has no {NAME}: fit one on its validation period with `chandler calibrate RUN`, or "
-            "forecast without calibration."
-        )
+        way = "on bars with `chandler calibrate MODEL --data BARS --out FOLDER`"
+        if (Path(name).expanduser() / "config.yaml").is_file():
+            way = f"on its validation period with `chandler calibrate {shlex.quote(name)}`"
+        raise ConfigError(f"{name or 'this model'} has no {NAME}: fit one {way}, or forecast without calibration.")
     return found
