@@ -403,7 +403,7 @@ OF_MODELS = {
     ),
     "unfinished": ("report part", "chandler evaluate", f"chandler evaluate bars.csv {EVALUATE} --out part;"),
     "unfinished backtest": ("report begun", "Run chandler backtest", f"chandler backtest panel.csv --model run {TRADING} --out begun;"),
-    "calibrated": (f"{FORECAST} --calibrated", "chandler calibrate RUN", "chandler calibrate run --stride 1 --paths 20;"),
+    "calibrated": (f"{FORECAST} --calibrated", "chandler calibrate run`", "chandler calibrate run --stride 1 --paths 20;"),
     "few windows": ("calibrate run --paths 20", "Lower the stride", "--stride 1"),
     "other paths": (f"{TUNED} --temperature 2", "Leave these settings out", f"chandler {TUNED}"),
     "other lookback": (f"{TUNED} --lookback 9", "Leave lookback out", f"chandler {TUNED}"),

@@ -226,5 +226,5 @@ def _known_keys(kind: type[BaseModel], path: list[str]) -> list[str]:
 def did_you_mean(key: str, known: Iterable[str]) -> str:
     """What a complaint about an unknown key ends with: the known one it resembles, or all of them."""
     known = list(known)
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.55)
     return f" (did you mean {close[0]}?)" if close else f" (known: {', '.join(known)})"

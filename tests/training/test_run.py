@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 import torch
 
-from chandler.errors import ConfigError, DataError
+from chandler.errors import CheckpointError, ConfigError, DataError
+from chandler.forecasting import Forecaster
 from chandler.hub import WEIGHTS_NAME
 from chandler.nn.predictor import Kronos
 from chandler.nn.tokenizer import KronosTokenizer
@@ -77,9 +78,20 @@ def test_a_stage_that_never_beats_its_start_keeps_it_and_says_so(
     assert summary["status"] == "kept_start"
     assert summary["best_step"] == 0
     assert "no checkpoint beat the starting weights" in summary["verdict"]
-    assert "the starting weights are kept" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "the starting weights are kept" in said
+    assert said.count("validation takes these bars to their end") == 2  # once a run
     for stage in ("tokenizer", "predictor"):
         assert (first.folder / stage / WEIGHTS_NAME).read_bytes() == (run.folder / stage / WEIGHTS_NAME).read_bytes()
+
+
+def test_a_run_that_leaves_bars_to_evaluate_on_says_nothing_of_them(
+    config: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config["data"]["split"] = {"train": 0.8, "val": 0.1, "test": 0.1}
+    config["predictor"]["enabled"] = False
+    finetune(config)
+    assert "to their end" not in capsys.readouterr().out
 
 
 def test_the_tokenizer_is_frozen_while_the_predictor_learns(config: dict[str, Any]) -> None:
@@ -91,6 +103,9 @@ def test_the_tokenizer_is_frozen_while_the_predictor_learns(config: dict[str, An
     assert a == b
     assert not (alone.folder / "predictor").exists()
     assert alone.summary["stages"]["predictor"] == {"status": "off"}
+    with pytest.raises(CheckpointError, match=r"whose predictor was switched off.*Give a pair"):
+        Forecaster.from_pretrained(alone.folder)
+    assert Forecaster.from_pretrained((alone.folder, both.folder), device="cpu").max_context == 24
 
 
 def test_finished_stages_are_kept_when_asked(config: dict[str, Any]) -> None:
@@ -112,6 +127,31 @@ def test_finished_stages_are_kept_when_asked(config: dict[str, Any]) -> None:
     assert again == first_summary["stages"]["tokenizer"]
     assert "reused" not in run.summary["stages"]["predictor"]
     assert (run.folder / "tokenizer" / WEIGHTS_NAME).read_bytes() == weights
+
+
+def test_a_result_of_other_data_or_settings_is_not_kept_as_that_of_these(config: dict[str, Any]) -> None:
+    run = finetune(config)
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+    for stage in ("tokenizer", "predictor"):
+        config[stage]["skip_existing"] = True
+    other = {
+        r"predictor\.learning_rate 4e-05 -> 0\.1": {"predictor": {**config["predictor"], "learning_rate": 0.1}},
+        r"data\.horizon 4 -> 5; training 5,838 windows": {"data": {**config["data"], "horizon": 5}},
+        r"seed 100 -> 7": {"seed": 7},
+    }
+    for told, change in other.items():
+        with pytest.raises(ConfigError, match=rf"finished tokenizer and predictor of other.*{told}.*choose another"):
+            finetune(config | change)
+    assert finetune(config).folder == run.folder
+    assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
+    # One stage stays and the other is trained anew: what is told of the first stays true.
+    started = run.summary["starts"]["tokenizer"]
+    shutil.rmtree(run.folder / "predictor")
+    with pytest.raises(ConfigError, match=r"finished tokenizer of other.*tokenizer\.epochs 2 -> 3"):
+        finetune(config | {"tokenizer": {**config["tokenizer"], "epochs": 3}})
+    again = finetune(config | {"predictor": {**config["predictor"], "learning_rate": 0.1}})
+    assert again.summary["starts"]["tokenizer"] == started
+    assert again.settings.predictor.learning_rate == 0.1
 
 
 def test_states_of_a_stage_that_is_under_way_are_not_dropped(config: dict[str, Any]) -> None:

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from chandler.cli.options import EngineOptions, SourceOptions, going_on_later, path_setting, source_of, takes_options
+from chandler.cli.options import (
+    EngineOptions,
+    SourceOptions,
+    going_on_later,
+    path_setting,
+    source_of,
+    takes_options,
+    tell,
+)
 from chandler.errors import ConfigError
 
 
@@ -63,6 +71,7 @@ def evaluate(
     settings = load_evaluation(config or {}, [*path_setting(data), *(overrides or ())], final)
     if settings.task == "generation" and engine != Local():
         raise ConfigError("the task generation runs in one process: leave --engine out.")
+    tell(settings.window_notes())
     if calibrate:
         from chandler.evaluation.walk_forward import calibrate_missing
 

@@ -98,6 +98,7 @@ def forecast(
         Sampling,
         TableRow,
         model_parts,
+        spacing,
         table_text,
         write_plots,
         write_table,
@@ -152,8 +153,8 @@ def forecast(
     else:
         rows = forecasts = forecaster.forecast_with(how, store, horizon, seed=seed)
     if calibrated and forecaster.calibration is not None:
-        last = int(store.timestamps[store.offsets[1:] - 1].max())
-        typer.echo(" ".join([forecaster.calibration.says(), forecaster.calibration.outdated(last)]).rstrip())
+        fitted, last = forecaster.calibration, int(store.timestamps[store.offsets[1:] - 1].max())
+        typer.echo(" ".join(filter(None, [fitted.says(), fitted.outdated(last), fitted.misplaced(spacing(store))])))
     typer.echo(as_typed(table_text(rows, rest="--out writes all of them"), "forecast"))
     if spread:
         typer.echo(f"Paths: {out}")

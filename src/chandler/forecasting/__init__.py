@@ -21,6 +21,7 @@ from chandler.forecasting.calibration import (
     fit_blend,
     recalibrate_bars,
     resampled_bars,
+    spacing,
 )
 from chandler.forecasting.engine import Sampling, require_int
 from chandler.forecasting.export import TableRow, table_text, write_plots, write_table
@@ -79,6 +80,7 @@ __all__ = [
     "require_int",
     "require_place",
     "resampled_bars",
+    "spacing",
     "table_text",
     "usage_text",
     "write_plots",

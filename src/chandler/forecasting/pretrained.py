@@ -173,6 +173,12 @@ def _require_both(folder: Path) -> None:
             f"{folder} is one checkpoint; a forecast needs two. Give the pair (tokenizer, predictor), or a run "
             "folder that holds tokenizer/ and predictor/."
         )
+    stage = _within(_within(_summary(folder), "stages"), "predictor")
+    if absent == ["predictor/"] and stage.get("status") == "off":
+        raise CheckpointError(
+            f"{folder} is a run whose predictor was switched off: it trained a tokenizer alone. Give a pair (tokenizer, predictor) "
+            f"of {folder} and the predictor that belongs to it."
+        )
     if absent:
         inside = sorted(path.name for path in folder.iterdir())
         raise CheckpointError(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chandler.data.datasets import SplitSettings
 from chandler.errors import ConfigError
 from chandler.measures import higher_is_better
 from chandler.reports.charts import Figure, Line, curve, figure, title
@@ -16,6 +17,7 @@ from chandler.reports.render import Chart, Pairs, number, sentence, sentences, s
 from chandler.reports.run import MEASURES
 from chandler.text import aligned
 from chandler.training.runs import RunHistory, read_mapping, short
+from chandler.training.settings import leaves_bars
 
 BOOK = "sweep.json"
 _DRAWN = 20
@@ -183,7 +185,8 @@ def next_command(folder: Path, book: Mapping[str, Any]) -> str:
     paths = data["path"] if isinstance(data["path"], list) else [data["path"]]
     models = [] if start == "random" or Path(start).exists() else [f"before={start}"]
     models.append(f"after={folder}/{chosen:03d}")
-    bars = shlex.join(paths) or "DATA"
+    # A run whose bars validate to their end is refused on them.
+    bars = (shlex.join(paths) or "DATA") if leaves_bars(SplitSettings(**data.get("split") or {})) else "LATER-BARS"
     return (
         f"chandler evaluate {bars} --models {shlex.quote(','.join(models))} --out {shlex.quote(f'{folder}-evaluation')} "
         f"--set lookback={data['lookback']} --set horizon={data['horizon']}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from chandler.training.settings import Settings
 _PARTS = {"train": "training", "val": "validation", "replay_train": "replay", "replay_val": "replay validation"}
 _JUDGE = ("val", "replay_val")
 """Scores of these are compared over the whole run."""
+_NOT_OF_A_RESULT = ("signal.", "log_every ")
+"""Settings that no stage's result depends on."""
 
 
 def require_same_bars(folder: Path, data: Mapping[str, Any], *, force: bool) -> None:
@@ -24,16 +26,43 @@ def require_same_bars(folder: Path, data: Mapping[str, Any], *, force: bool) -> 
     Raises:
         ConfigError: they have changed.
     """
-    before = runs.read_mapping(folder / runs.STARTS).get("data") or runs.Run(folder).summary.get("data") or {}
-    old, new = before.get("windows", {}), data["windows"]
-    changed = [part for part in _PARTS if part in old and part in new and old[part] != new[part]]
+    changed = _changed_bars(folder, data)
     judges = [part for part in changed if part in _JUDGE]
     if not changed or (force and not judges):
         return
     ways = "Restore files and settings of data, or start anew in another folder (out=)"
     ways = f"{ways}." if judges else f"{ways}, or go on all the same with resume=True, force=True."
-    told = "; ".join(_changes(changed, before, data))
+    told = "; ".join(changed.values())
     raise ConfigError(f"{folder}: the data have changed since the run was started: {told}. {ways}")
+
+
+def require_same_kept(
+    folder: Path, settings: Settings, data: Mapping[str, Any], kept: Collection[str], *, whole: bool
+) -> None:
+    """Results that stay without `resume` (`skip_existing`) are of these bars and settings, so that the record of the run stays true.
+
+    With `whole` nothing is trained, and no setting may differ; else the stage that is trained may have others.
+
+    Raises:
+        ConfigError: they are of others.
+    """
+    if not (kept and (folder / "config.yaml").is_file()):
+        return
+    # A stage that is off and starts from its own result asks for what is there, however it was made.
+    itself = [n for n, s in settings.stages() if not s.enabled and Path(s.start).resolve() == (folder / n).resolve()]
+    looked = ("data.", *(f"{name}." for name in kept if name not in itself))
+    found = [
+        text
+        for text in runs.changed_keys(runs.Run(folder).settings, settings)
+        if (whole or text.startswith(looked)) and not text.startswith(_NOT_OF_A_RESULT)
+        if not runs.key_of(text).endswith(("skip_existing", "save_every"))
+    ]
+    found += _changed_bars(folder, data).values()
+    if found:
+        raise ConfigError(
+            f"{folder} holds a finished {' and '.join(kept)} of other data or settings, which skip_existing would keep: "
+            f"{'; '.join(found)}. Undo the changes, choose another folder (out=), or replace the run with overwrite=True."
+        )
 
 
 def require_same_start(folder: Path, settings: Settings, weights: Mapping[str, str | None]) -> None:
@@ -77,12 +106,18 @@ def without_effect(folder: Path, settings: Settings, finished: Collection[str]) 
     return [f"{'; '.join(found)}: without effect, for the stage is finished and stays as it is."] if found else []
 
 
-def _changes(parts: list[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """What was and what is, in words, for each of the parts."""
-    for part in parts:
+def _changed_bars(folder: Path, now: Mapping[str, Any]) -> dict[str, str]:
+    """Part -> what was and what is, in words, for each part whose bars are others than those that the run wrote down."""
+    before = runs.read_mapping(folder / runs.STARTS).get("data") or runs.Run(folder).summary.get("data") or {}
+    found: dict[str, str] = {}
+    for part, told in _PARTS.items():
         *replay, name = part.split("_")
+        a, b = (data.get("windows", {}).get(part) for data in (before, now))
+        if a is None or b is None or a == b:
+            continue
         old, new = (_words((data["replay"] if replay else data)["splits"].get(name)) for data in (before, now))
-        yield f"{_PARTS[part]} {old} -> {new}" if old != new else f"{_PARTS[part]} {old}, with other values"
+        found[part] = f"{told} {old} -> {new}" if old != new else f"{told} {old}, with other values"
+    return found
 
 
 def _words(split: Mapping[str, Any] | None) -> str:

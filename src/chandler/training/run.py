@@ -23,7 +23,13 @@ from chandler.text import count
 from chandler.training import engine, runs
 from chandler.training.datasets import RunData, data_inputs, derive_seed, load_sources, nbytes, place_on_device
 from chandler.training.logging import MetricsLogger, RunProgress, Tracking, require_trackers, verdict
-from chandler.training.resuming import require_same_bars, require_same_start, require_steps, without_effect
+from chandler.training.resuming import (
+    require_same_bars,
+    require_same_kept,
+    require_same_start,
+    require_steps,
+    without_effect,
+)
 from chandler.training.runs import Known, Run
 from chandler.training.settings import (
     RANDOM,
@@ -32,6 +38,7 @@ from chandler.training.settings import (
     Settings,
     SignalSettings,
     TokenizerSettings,
+    leaves_bars,
     settings_to_run,
 )
 from chandler.training.signal import fit_signal, plan_signal, signal_lookback, split_moments
@@ -41,6 +48,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 __all__ = ["Run", "finetune", "is_main_process"]
+
+_KEPT, _OFF = "kept the result of an earlier run ({})", "switched off"
 
 
 def finetune(
@@ -115,10 +124,21 @@ def _finetune(
         seen = signal_lookback(wanted, settings.data.lookback, settings.context())
         plan_signal(data.train.main.store, wanted, seen, force=True)
     idle: list[str] = []
-    if resume:
+    # Nothing to train, and all of it on record: the record stays as well.
+    whole = not resume and all(one.model is None and (one.earlier or not one.kept) for one in stages)
+    if not resume:
+        require_same_kept(folder, settings, described, [stage.name for stage in stages if stage.kept], whole=whole)
+    else:
         require_same_start(folder, settings, {stage.name: stage.identity.get("weights") for stage in stages})
         require_steps(folder, settings, data, accelerator.num_processes)
         idle = without_effect(folder, settings, [stage.name for stage in stages if stage.kept])
+    if whole and not settings.signal.enabled:
+        for stage in stages if accelerator.is_main_process else ():
+            progress.note(f"{stage.name}: {_KEPT.format(folder / stage.name) if stage.kept else _OFF}")
+        engine.close(accelerator)
+        return Run(folder)
+    before = {} if overwrite or resume else Run(folder).summary
+    noted = before.get("starts") or runs.read_mapping(folder / runs.STARTS)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         runs.prepare_folder(folder, settings, overwrite=overwrite)
@@ -128,13 +148,16 @@ def _finetune(
         "chandler": __version__,
         "data": described,
         "starts": {
-            stage.name: {"start": stage.origin, **stage.identity, **stage.past.to_dict()}
+            # What stays began as it was told then.
+            stage.name: (noted.get(stage.name) if stage.kept and not resume else None)
+            or {"start": stage.origin, **stage.identity, **stage.past.to_dict()}
             for stage in stages
             if stage.past is not None
         },
         "stages": {stage.name: stage.earlier for stage in stages if resume and stage.earlier is not None},
         "forecast": _forecast_settings(settings),
         "precision": engine.precision_of(accelerator),
+        **(before if whole else {}),
     }
     if accelerator.is_main_process:
         # Until summary.json has them: where a start and bars were there may be others when the run is resumed.
@@ -274,6 +297,11 @@ def _announce(
         progress.note(f"windows are cut on {home}: the bars take {nbytes(data) / 1e9:,.2f} GB there")
     for line in note_lines(data.findings, bars.skipped):
         progress.note(line)
+    if not leaves_bars(settings.data.split):
+        progress.note(
+            "validation takes these bars to their end: to evaluate the result, keep a test part (data.split={train: 0.8, val: 0.1, "
+            "test: 0.1}) or take later bars"
+        )
     for text in (*settings.context_warnings(), *data.warnings()):
         progress.on_warning(text)
     if data.cleaned is not None:
@@ -290,10 +318,10 @@ def _run_stage(start: _StageStart, run: engine.RunContext, folder: Path, progres
             progress.note(f"{name}: {text}")
 
     if start.kept:
-        note(f"kept the result of an earlier run ({result})")
+        note(_KEPT.format(result))
         return earlier if earlier and run.resume else {**(earlier or {"status": "unknown"}), "reused": True}
     if start.model is None:
-        note("switched off")
+        note(_OFF)
         return {"status": "off"}
     if start.trained is None:
         if is_main:

@@ -37,6 +37,16 @@ def folder(tmp_path_factory):
     return out
 
 
+def test_a_window_that_is_left_out_is_that_of_the_run(run, tmp_path):
+    rest = [one for one in SMALL if not one.startswith(("data.start", "data.end", "lookback", "horizon"))]
+    given = {"data": {"path": str(ASSET), "start": "2012-07-02"}, "model": str(run), "device": "cpu"}
+    for out, more, window in (("run", {}, (24, 4)), ("null", {"lookback": None, "horizon": None}, (90, 10))):
+        made = backtest(load_backtest({**given, **more}, [*rest, f"out={tmp_path / out}"]))
+        summary = json.loads((made / "summary.json").read_text())
+        assert (summary["lookback"], summary["horizon"]) == window
+    assert load_backtest(tmp_path / "run" / "config.yaml").lookback == 24
+
+
 def test_the_folder_holds_everything_and_the_report(folder):
     summary = json.loads((folder / "summary.json").read_text())
     # 63 sessions, 20 of lookback: signals on bars 19, 29, 39, 49 and 59.

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from chandler.data import Bars, BarStore, load_bars
-from chandler.errors import DataError
+from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward.contamination import (
     check_contamination,
     exposure,
@@ -272,8 +272,13 @@ def test_runs_without_such_a_record_are_followed_to_where_they_started(weeks: Pa
 def test_a_kept_tokenizer_brings_its_past(weeks: Path, tmp_path: Path) -> None:
     run = shutil.copytree(weeks / "first", tmp_path / "run")
     shutil.rmtree(run / "predictor")  # which would be refused, for it would be lost
-    kept = train(run, "random", "IBM", "2010-09-30", "2010-12-31", overrides=["tokenizer.skip_existing=true"])
+    with pytest.raises(ConfigError, match="finished tokenizer of other data"):
+        train(run, "random", "IBM", "2010-09-30", "2010-12-31", overrides=["tokenizer.skip_existing=true"])
+    taken = [f"tokenizer.start={run / 'tokenizer'}", "tokenizer.enabled=false", "tokenizer.architecture=null"]
+    kept = train(tmp_path / "next", "random", "IBM", "2010-09-30", "2010-12-31", overrides=taken)
     assert begins(kept) == begins(kept / "predictor") == CLEAN
+    again = train(run, "random", "AAPL", "2012-03-30", "2012-09-28", overrides=["tokenizer.skip_existing=true"])
+    assert begins(again) == begins(again / "predictor") == CLEAN
 
 
 def test_a_record_is_of_the_weights_it_was_written_for(weeks: Path, tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from tests.shell import chandler
 
+from chandler import load_bars
 from chandler.evaluation.walk_forward.settings import load_evaluation
 
 ROOT = Path(__file__).parents[3]
@@ -46,8 +49,21 @@ def test_calibrate_evaluate_report_forecast(run: Path, tmp_path: Path, capsys: p
     shown = tmp_path / "f.csv"
     assert chandler("forecast", ASSET, "--symbols", "AAPL", "--model", mine, "--horizon", "4", "--paths", "5", "--calibrated",
                     "--device", "cpu", "--out", shown) == 0  # fmt: skip
-    assert "Calibrated: " in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Calibrated: " in told
+    assert "fitted on bars of" not in told
     assert len(pd.read_csv(shown)) == 20
+    weekly = tmp_path / "weekly.csv"
+    daily = pd.read_csv(ASSET).query("symbol == 'AAPL'")
+    daily.iloc[:500].assign(timestamp=pd.date_range("2000-01-07", periods=500, freq="7D")).to_csv(weekly, index=False)
+    command = ["forecast", weekly, "--model", mine, "--horizon", "4", "--paths", "5", "--calibrated", "--device", "cpu"]
+    assert chandler(*command) == 0
+    assert "It was fitted on bars of 1d and these are of 7d" in capsys.readouterr().out
+    older = json.loads((mine / "calibration.json").read_text())
+    assert older.pop("interval") == "1d"
+    (mine / "calibration.json").write_text(json.dumps(older))  # as it was written before
+    assert chandler(*command) == 0
+    assert "fitted on bars of" not in capsys.readouterr().out
 
 
 def test_weights_of_unknown_past_are_told_of_on_the_terminal(
@@ -66,6 +82,37 @@ def test_weights_of_unknown_past_are_told_of_on_the_terminal(
                     "--set", "lookback=24", "--set", "horizon=4", "--set", "every=200", "--set", "paths=5", "--set", "portfolio.k=1",
                     "--set", "portfolio.n_drop=1", "--set", "device=cpu", "--set", "data.start=2011-01-03") == 0  # fmt: skip
     assert "nothing that the model was trained on is on record" in capsys.readouterr().err
+
+
+def test_a_window_that_is_left_out_is_that_of_the_runs(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rest = ["stride=100", "paths=5", "device=cpu", "calibration=off", "baselines=[last_close]", "data.symbols=[AAPL, IBM]",
+            "data.start=2011-01-03"]  # fmt: skip
+    asked = ["evaluate", ASSET, *(word for one in rest for word in ("--set", one))]
+
+    def window(folder: Path) -> tuple[int, int]:
+        made = yaml.safe_load((folder / "config.yaml").read_text())
+        return made["lookback"], made["horizon"]
+
+    assert chandler(*asked, "--models", run, "--out", tmp_path / "one") == 0
+    assert chandler(*asked, "--models", run, "--out", tmp_path / "given", "--set", "horizon=3") == 0
+    assert chandler(*asked, "--out", tmp_path / "none") == 0
+    assert "were trained with" not in capsys.readouterr().err
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    raw = yaml.safe_load((run / "config.yaml").read_text())
+    (other / "config.yaml").write_text(yaml.safe_dump({"data": {**raw["data"], "lookback": 30}}))
+    assert chandler(*asked, "--models", f"{run},{other}", "--out", tmp_path / "two") == 0
+    assert "trained with windows of 24 + 4, 30 + 4 bars; these are of 90 + 10" in capsys.readouterr().err
+    assert [window(tmp_path / name) for name in ("one", "given", "none", "two")] == [
+        (24, 4),
+        (24, 3),
+        (90, 10),
+        (90, 10),
+    ]
+    task = load_evaluation({"data": {"path": str(ASSET)}, "task": "price", "models": str(run)})
+    assert task.for_bars(load_bars(ASSET)).horizon == 12  # the task's own
 
 
 def test_the_shipped_settings_load() -> None:

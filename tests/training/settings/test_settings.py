@@ -39,7 +39,7 @@ def test_shipped_configs_parse_and_survive_a_round_trip(path: Path, tmp_path: Pa
 def test_the_csv_recipe() -> None:
     s = load_settings(CONFIGS / "csv.yaml")
     assert (s.data.lookback, s.data.horizon) == (512, 48)
-    assert (s.data.split.train, s.data.split.val) == (0.9, 0.1)
+    assert (s.data.split.train, s.data.split.val, s.data.split.test) == (0.8, 0.1, 0.1)
     assert (s.tokenizer.epochs, s.predictor.epochs) == (30, 20)
     assert s.tokenizer.batch_size == s.predictor.batch_size == 32
     assert s.predictor.learning_rate == 1e-6
@@ -59,6 +59,7 @@ def test_the_daily_panel_recipe() -> None:
     [
         ("data.lookbak=5", r"unknown key data\.lookbak \(did you mean lookback\?\)"),
         ("tokeniser.epochs=5", r"unknown key tokeniser \(did you mean tokenizer\?\)"),
+        ("bogus=1", r"unknown key bogus \(known: out, "),
         ("data.split.trian=0.5", r"unknown key data\.split\.trian \(did you mean train\?\)"),
         ("predictor.epochs=0", r"predictor\.epochs: .*greater than or equal to 1, found 0"),
         ("predictor.condition=both", r"predictor\.condition: .*'sampled' or 'true', found 'both'"),

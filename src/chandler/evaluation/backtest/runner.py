@@ -92,7 +92,7 @@ def backtest(
         ConfigError: other settings than those of the forecasts in the folder (without `overwrite`).
         CheckpointError: a model that cannot be loaded.
     """
-    shown, folder = progress or Progress(), Path(settings.out)
+    shown, folder, settings = progress or Progress(), Path(settings.out), settings.as_trained()
     BACKTEST.require_free(folder, OTHER)
     store, _ = load_clean(settings.data)
     models = [settings.model] if settings.model is not None else []

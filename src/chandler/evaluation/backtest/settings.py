@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from chandler.data import SourceSettings
 from chandler.evaluation.backtest.performance import EQUAL
 from chandler.evaluation.backtest.portfolio import PortfolioSettings
-from chandler.evaluation.walk_forward import SAMPLING
+from chandler.evaluation.walk_forward import SAMPLING, trained_windows
 from chandler.settings import Moment, Precision, StrictModel
 
 _PAPER = SAMPLING["investment"]
@@ -38,9 +38,10 @@ class BacktestSettings(StrictModel):
     end: Moment | None = None
     """Last day or time; null: the last of the data."""
     lookback: int | None = Field(None, ge=2)
-    """Bars of history of every forecast (a head has its own); null: as the paper for the interval of the bars (daily: 90)."""
+    """Bars of history of every forecast (a head has its own); left out, those that a run was trained with. null, and of other
+    models: as the paper for the interval of the bars (daily: 90)."""
     horizon: int | None = Field(None, ge=1)
-    """Bars ahead, over which the forecast close is averaged; null: as the paper (daily: 10)."""
+    """Bars ahead, over which the forecast close is averaged; left out and null as for lookback (daily: 10)."""
     paths: int = Field(_PAPER.paths, ge=1)
     """Sampled futures per forecast; their mean is the signal."""
     temperature: float = Field(_PAPER.temperature, gt=0)
@@ -81,3 +82,11 @@ class BacktestSettings(StrictModel):
         if self.head is not None and (self.lookback is not None or self.horizon is not None):
             raise ValueError("a signal head has its own lookback and horizon: leave them out")
         return self
+
+    def as_trained(self) -> BacktestSettings:
+        """The same with the window of the model's run where it is left out."""
+        left = {"lookback", "horizon"} - self.model_fields_set
+        if not left or self.model is None or self.head is not None:
+            return self
+        found = [dict(zip(("lookback", "horizon"), one, strict=True)) for one in trained_windows([self.model])]
+        return self.model_copy(update={key: window[key] for window in found for key in left})

@@ -29,7 +29,12 @@ from chandler.evaluation.walk_forward.part_store import PartStore, chunks_of, in
 from chandler.evaluation.walk_forward.past import PastForecasts, past_forecast
 from chandler.evaluation.walk_forward.results import QUESTIONS, ComparisonSpec, Results
 from chandler.evaluation.walk_forward.runner import EVALUATION, EXAMPLES, STATE, evaluate, read_state
-from chandler.evaluation.walk_forward.settings import EvaluationSettings, load_evaluation, name_models
+from chandler.evaluation.walk_forward.settings import (
+    EvaluationSettings,
+    load_evaluation,
+    name_models,
+    trained_windows,
+)
 
 __all__ = [
     "CALIBRATED",
@@ -70,6 +75,7 @@ __all__ = [
     "past_forecast",
     "read_state",
     "slug",
+    "trained_windows",
     "window_for",
     "write_table",
 ]

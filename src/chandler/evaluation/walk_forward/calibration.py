@@ -36,7 +36,7 @@ def calibrate(
     lookback: int | None = None,
     stride: int | None = None,
     limit: int | None = None,
-    paths: int = 200,
+    paths: int = 100,
     temperature: float = 1.0,
     top_p: float = 1.0,
     top_k: int = 0,
@@ -168,7 +168,10 @@ def calibrate_missing(settings: EvaluationSettings, progress: Progress | None = 
             runs[name] = folder
         else:
             shown.note(f"{name} is no run folder: it is calibrated on the bars before the first that is forecast.")
-    if runs and AUTO in (settings.lookback, settings.horizon):
+    left_open = (
+        AUTO in (settings.lookback, settings.horizon) or not {"lookback", "horizon"} <= settings.model_fields_set
+    )
+    if runs and left_open:
         settings = settings.for_bars(load_clean(settings.data)[0])
     sampled = {"paths", "temperature", "top_p", "top_k", "anchor", "seed", "device"}
     how = settings.model_dump(include={"lookback", "horizon", *sampled})

@@ -28,6 +28,7 @@ from chandler.forecasting import (
     fit_bands,
     fit_blend,
     resampled_bars,
+    spacing,
 )
 from chandler.measures import compare, crps
 from chandler.progress import Progress
@@ -113,6 +114,7 @@ class PastForecasts:
             origins=count,
             blend=blend,
             judged=_judged(past, pools, origins),
+            interval=spacing(origins.store),
         )
 
 

@@ -22,6 +22,7 @@ from chandler.evaluation.baselines import BASELINES, TRAINED
 from chandler.evaluation.walk_forward.paper import SAMPLING, window_for
 from chandler.evaluation.walk_forward.scores import LEVELS
 from chandler.settings import Moment, Precision, StrictModel, did_you_mean, load
+from chandler.training.runs import read_mapping
 
 VOLUME_BASELINE = "volume_by_time_of_day"
 DEFAULT_BASELINES = ("last_close", "bootstrap", "gaussian_walk", "ewma", "dlinear", VOLUME_BASELINE)
@@ -51,10 +52,10 @@ class EvaluationSettings(StrictModel):
     baselines: list[str] = Field(list(DEFAULT_BASELINES))
     """What the models have to beat; see docs/evaluation.md."""
     lookback: int = 90
-    """Bars of history of every forecast. A model whose context is smaller sees the last of them. null (and with a
-    task, by default): as in the paper for the interval of the bars."""
+    """Bars of history of every forecast; left out, those that all runs among the models were trained with, else 90. A model whose
+    context is smaller sees the last of them. null (and with a task, by default): as in the paper for the interval of the bars."""
     horizon: int = 10
-    """Bars ahead; null as for lookback."""
+    """Bars ahead; left out and null as for lookback."""
     stride: int | None = Field(None, ge=1)
     """Bars between two origins; null: the horizon, so that no bar is forecast twice."""
     origins: int | None = Field(None, ge=1)
@@ -143,16 +144,34 @@ class EvaluationSettings(StrictModel):
         return self
 
     def for_bars(self, store: BarStore) -> EvaluationSettings:
-        """The same with lookback and horizon filled in where they are left to the interval of the bars."""
+        """The same with lookback and horizon filled in where they are left to the runs, or to the interval of the bars."""
+        left, found = {"lookback", "horizon"} - self.model_fields_set, trained_windows(self.models.values())
+        if left and len(found) == 1:
+            whole = dict(zip(("lookback", "horizon"), found[0], strict=True))
+            return self.model_copy(update={key: whole[key] for key in left}).for_bars(store)
         if self.lookback != AUTO and self.horizon != AUTO:
             return self
         lookback, horizon = window_for(max(store, key=len).interval, self.task)
         return self.model_copy(update={"lookback": self.lookback or lookback, "horizon": self.horizon or horizon})
 
+    def window_notes(self) -> list[str]:
+        """What to say where the window is left to runs that were trained with different ones."""
+        found = trained_windows(self.models.values())
+        if len(found) < 2 or {"lookback", "horizon"} <= self.model_fields_set:
+            return []
+        told = ", ".join(f"{lookback} + {horizon}" for lookback, horizon in found)
+        return [f"the runs were trained with windows of {told} bars; these are of {self.lookback} + {self.horizon}"]
+
     @property
     def apart(self) -> int:
         """Bars between two origins."""
         return self.stride or self.horizon
+
+
+def trained_windows(sources: Iterable[str]) -> list[tuple[int, int]]:
+    """The different windows (lookback, horizon) that the run folders among sources were trained with, shortest first."""
+    read = [read_mapping(Path(one).expanduser() / "config.yaml").get("data") or {} for one in sources]
+    return sorted({(one["lookback"], one["horizon"]) for one in read if {"lookback", "horizon"} <= one.keys()})
 
 
 def name_models(given: Iterable[str]) -> dict[str, str]:

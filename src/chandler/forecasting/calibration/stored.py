@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,8 @@ class Calibration:
     blend: Blend | None = None
     """None: bands alone, as calibrations were before blends."""
     judged: OutOfFold | None = None
+    interval: str = ""
+    """Of most of the bars that it was fitted on, as `spacing` says it; "": not on record."""
 
     def apply(self, bars: Array, history: Array, seed: int) -> Array:
         """Forecast bars (P, H, 6) after a history (T, 6): blended, then moved so that bands of the close cover what they say.
@@ -119,6 +122,15 @@ class Calibration:
         return (
             f"Its bars end {self.last[:10]}, well before these ({str(now)[:10]}), and bands are those of that market: calibrate "
             "again as bars come (chandler calibrate MODEL --data BARS --out FOLDER)."
+        )
+
+    def misplaced(self, interval: str) -> str:
+        """A sentence where bars are of another interval (`spacing`) than those of the fit, else nothing."""
+        if not self.interval or not interval or interval == self.interval:
+            return ""
+        return (
+            f"It was fitted on bars of {self.interval} and these are of {interval}, for which neither its blend nor its bands were "
+            "tried: calibrate on such bars (chandler calibrate MODEL --data BARS --out FOLDER)."
         )
 
     def bands_text(self) -> str:
@@ -174,6 +186,7 @@ class Calibration:
             "origins": self.origins,
             "blend": None if self.blend is None else self.blend.to_dict(),
             "judged": None if self.judged is None else asdict(self.judged),
+            "interval": self.interval,
             "bands": json.loads(self.bands.to_json()),
         }
 
@@ -209,6 +222,7 @@ class Calibration:
             origins=int(raw.get("origins", 0)),
             blend=None if raw.get("blend") is None else Blend.from_dict(raw["blend"]),
             judged=None if raw.get("judged") is None else OutOfFold(**raw["judged"]),
+            interval=str(raw.get("interval", "")),
         )
 
 
@@ -242,8 +256,8 @@ def recalibrate_bars(bands: ConformalBands, bars: Array) -> Array:
 def required(found: Calibration | None, name: str) -> Calibration:
     """The calibration; ConfigError that says how to make one where there is none."""
     if found is None:
-        raise ConfigError(
-            f"{name or 'this model'} has no {NAME}: fit one on its validation period with `chandler calibrate RUN`, or "
-            "forecast without calibration."
-        )
+        way = "on bars with `chandler calibrate MODEL --data BARS --out FOLDER`"
+        if (Path(name).expanduser() / "config.yaml").is_file():
+            way = f"on its validation period with `chandler calibrate {shlex.quote(name)}`"
+        raise ConfigError(f"{name or 'this model'} has no {NAME}: fit one {way}, or forecast without calibration.")
     return found

@@ -2,7 +2,7 @@
 file, and back), `reference` (the reference's YAML turned into ours).
 """
 
-from chandler.training.settings.data import CorpusSource, DataSettings, ReplaySettings
+from chandler.training.settings.data import CorpusSource, DataSettings, ReplaySettings, leaves_bars
 from chandler.training.settings.loading import PRETRAINING, load_settings, save_settings, settings_to_run
 from chandler.training.settings.run import Settings, TrackerName
 from chandler.training.settings.signal import SignalSettings
@@ -31,6 +31,7 @@ __all__ = [
     "StageSettings",
     "TokenizerSettings",
     "TrackerName",
+    "leaves_bars",
     "load_settings",
     "save_settings",
     "settings_to_run",

@@ -98,3 +98,10 @@ class DataSettings(SourceSettings):
     def temperature(self) -> float:
         """`weighting` as a power of a symbol's number of windows."""
         return {"rows": 1.0, "equal": 0.0}[self.weighting] if isinstance(self.weighting, str) else self.weighting
+
+
+def leaves_bars(split: SplitSettings) -> bool:
+    """Whether bars come after those that validate, so that a model can be evaluated on bars that it does not know."""
+    if split.walk is not None:
+        return True
+    return split.val_end is not None if split.train_end else split.train + split.val < 1 - 1e-9
