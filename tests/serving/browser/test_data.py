@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from tests.serving.browser.conftest import Server
 
+from chandler.serving.page import BASE
+
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 WAIT = 60_000
@@ -120,6 +122,23 @@ def test_bars_stamped_with_seconds_keep_them(visit: Any, tmp_path: Path) -> None
     origin.fill("2024-01-07T09:00:59")
     origin.press("Tab")
     expect(chart).to_have_attribute("data-origin", str(int(times[153].timestamp())), timeout=WAIT)
+
+
+def test_times_of_a_fixed_offset_are_shown_in_it(visit: Any, server: Any, tmp_path: Path) -> None:
+    path = tmp_path / "offset.csv"
+    _bars(pd.date_range("2026-06-01T00:00", periods=200, freq="1h", tz="+08:00")).to_csv(path, index=False)
+    page = visit("/data")
+    page.locator("#file").set_input_files(path)
+    row = page.locator("[data-source='offset.csv']")
+    expect(row).to_contain_text("1 Jun 2026 00:00 – 9 Jun 2026 07:00", timeout=WAIT)
+    row.get_by_role("link", name="Open in chart").click()
+    expect(page.locator(".notes")).to_contain_text("9 Jun 2026 08:00", timeout=WAIT)
+    expect(page.locator(".notes")).to_contain_text("+08:00.")
+    page.get_by_role("navigation").get_by_role("link", name="Journal").click()
+    expect(page.locator("table.journal tbody tr").first).to_contain_text("9 Jun 2026 07:00", timeout=WAIT)
+    # One that no browser knows is UTC, in words too.
+    shown = "({ moment }) => moment(0, { zone: 'Mars/Base', step_seconds: 60 }, true)"
+    assert page.evaluate(f"import('{BASE}/js/format.js').then({shown})") == "1 Jan 1970 00:00 UTC"
 
 
 def test_an_ambiguous_date_is_asked_about_in_the_page(visit: Any, tmp_path: Path) -> None:
