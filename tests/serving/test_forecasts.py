@@ -254,11 +254,16 @@ def test_a_killed_child_is_said_and_started_again(api: Client, asked: dict[str, 
 def test_every_forecast_is_in_the_journal_and_scored_once(api: Client, asked: dict[str, Any]) -> None:
     bars = load_bars("chandler-stocks")["MSFT"]
     origin = int(pd.Timestamp(bars.timestamps[-10].date()).timestamp())
-    made(api, asked, symbols=["MSFT"], origin=origin)
+    own = {"lookback": 64, "temperature": 0.8, "overflow": "block", "origin": origin}
+    found = made(api, asked, symbols=["MSFT"], **own)
     entries = api.get("/journal?symbol=MSFT")["entries"]
     [one] = [entry for entry in entries if entry["horizon"] == 6 and entry["scored_steps"] == 0 and not entry["live"]][
         :1
     ]
+    # As it was asked for, so that it can be asked for again.
+    again = api.call("POST", A + "/forecasts", {**one["request"], "symbols": [one["symbol"]]})
+    assert (again.json["id"], again.json["cached"]) == (found["id"], True)
+    assert one["last_close"] == found["series"][0]["last_close"]
     told = api.call("POST", A + "/journal/score", {"source_id": asked["source_id"]})
     assert told.status == 200
     assert told.json["lines"][0]["about"] == "Scored"

@@ -412,6 +412,9 @@ class JournalEntry(BaseModel):
     live: bool
     calibrated: bool
     scored_steps: int
+    last_close: float
+    request: dict[str, Any]
+    """What it was asked with, as of POST /forecasts, without its symbols; of one that was kept by a command not all is known."""
 
 
 class JournalList(BaseModel):

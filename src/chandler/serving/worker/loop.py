@@ -135,7 +135,7 @@ class Child:
         """Keep forecasts in the journal, which scores them when their bars have come."""
         from chandler.journal import Journal
 
-        Journal(Path(request["journal"])).keep(forecasts, forecaster)
+        Journal(Path(request["journal"])).keep(forecasts, forecaster, json.dumps(request["request"]))
 
 
 def main() -> None:

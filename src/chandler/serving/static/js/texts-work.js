@@ -240,6 +240,7 @@ export const texts = {
     noneScored: "No live forecast has a score yet: it gets one when its bars come and their source is read again.",
     few: "too few: fewer than 10 origins whose bars share no time",
     entries: "Forecasts",
+    lost: (symbol) => `No source that is here has the bar of ${symbol} that this forecast was made from: its file is gone, or its prices are others since.`,
     more: "Earlier ones",
     against: "Bars",
     score: "Score against these bars",

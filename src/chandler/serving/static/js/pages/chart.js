@@ -4,7 +4,6 @@ import { fieldValue, length } from "../format.js";
 import { useStock } from "../stock.js";
 import { texts } from "../texts.js";
 import { Busy, Command, Empty, Notice, Select, Toggle, html, useEffect, useMemo, useRef, useState } from "../ui.js";
-import { request } from "../chart/address.js";
 import { before } from "../chart/axis.js";
 import { Calibrate } from "../chart/calibrate.js";
 import { command } from "../chart/command.js";
@@ -138,7 +137,7 @@ function Charted({ state, update, source, sources, models, system }) {
         ${state.table && bars && html`<${BarTable} bars=${bars} from=${seen?.[0] ?? -Infinity} to=${seen?.[1] ?? Infinity} facts=${facts} hiddenAfter=${state.truth ? null : state.origin} />`}
         <${Notes} forecast=${forecast} facts=${facts} />
         ${focus && html`<h2 class="small">${words.command}</h2>
-          <${Command} text=${command(source, request(state, focus.model), focus.model, state.origin === null ? null : fieldValue(state.origin, facts))} note=${state.interval ? words.commandInterval : null} />`}
+          <${Command} text=${command(source, focus.request, focus.model, state.origin === null ? null : fieldValue(state.origin, facts))} note=${state.interval ? words.commandInterval : null} />`}
         ${forecast?.state === "done" && html`<${Save} forecast=${forecast} />`}
       </div>
       <aside class=${`side ${sheet ? "open" : ""}`} aria-label=${words.settings}>
