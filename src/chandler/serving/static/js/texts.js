@@ -132,6 +132,8 @@ export const texts = {
       made: (copy, name) => `${copy} is ${name} with a calibration.`,
       take: (copy) => `Use ${copy}`,
     },
+    modelGone: (count) => `${count === 1 ? "A model" : `${count} models`} of this address ${count === 1 ? "is" : "are"} no longer here: renamed, moved or removed.`,
+    leaveOut: "Leave out",
     exposure: (mark) => `What the model knows of these bars (${mark}):`,
     narrower: "Temperature or top p below 1: the bands are narrower than the model believes.",
     of: "Forecasts",

@@ -61,6 +61,7 @@ function Charted({ state, update, source, sources, models, system }) {
   const { bars } = found;
   const facts = useMemo(() => ({ zone: bars?.zone ?? source.zone, step_seconds: bars?.step_seconds ?? source.step_seconds }), [bars?.zone, bars?.step_seconds, source]);
   const { lines, focus, desk } = useForecasts(state, models, Boolean(bars) && bars.time.length > 0);
+  const gone = state.models.filter((id) => !models.some((one) => one.id === id));
   const forecast = focus?.run?.forecast ?? null;
   const paths = useLayer("paths", forecast, { symbol: state.symbol, column: "close", limit: 50 }, state.showPaths);
   const density = useLayer("density", forecast, { symbol: state.symbol, bins: 60 }, state.density);
@@ -122,6 +123,7 @@ function Charted({ state, update, source, sources, models, system }) {
       tools=${html`<${Tools} state=${state} update=${update} picture=${draw} truths=${truths} />`} />
     <div class="work">
       <div class="left">
+        ${gone.length > 0 && html`<${Notice} kind="problem">${words.modelGone(gone.length)} <button type="button" onClick=${() => update({ models: state.models.filter((id) => !gone.includes(id)) })}>${words.leaveOut}</button><//>`}
         <${Warnings} state=${state} focus=${focus} errors=${errors} />
         ${bars && !bars.time.length && html`<${Empty} title=${words.noBars} />`}
         ${!bars && !found.error && html`<${Busy} text=${words.loading} />`}
