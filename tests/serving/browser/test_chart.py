@@ -220,6 +220,17 @@ def test_models_beside_a_calibrated_one_are_sampled_alike(visit: Any) -> None:
     assert found == [[False, 0.5, 0.9, 3], [False, 1, 1, 0], [True, 1, 1, 0]]
 
 
+def test_a_symbol_that_no_shell_can_name_is_told(visit: Any) -> None:
+    page = visit("/about")
+    ask = """({ unlike }) => {
+        const request = { interval: null, origin: null, symbols: ["a,b", "c"] };
+        return [unlike(request), unlike(request, []), unlike({ ...request, symbols: ["c"] })];
+    }"""
+    told, *others = page.evaluate(f"import('{BASE}/js/chart/command.js').then({ask})")
+    assert "comma" in told
+    assert others == [None, None]
+
+
 def test_a_model_that_is_gone_is_told_and_left_out(visit: Any, server: Any) -> None:
     [nano] = [one["id"] for one in asked(server.address, "/models")["models"] if one["kind"] == "bundled"]
     page = visit(f"/chart?h=4&n=10&models=mdl_0123456789ab,{nano}", size=(390, 844))

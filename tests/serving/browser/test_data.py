@@ -118,6 +118,7 @@ def test_bars_stamped_with_seconds_keep_them(visit: Any, tmp_path: Path) -> None
     page.goto(f"{page.url}&h=2&n=10&origin={int(times[150].timestamp())}")
     expect(origin).to_have_value("2024-01-07T06:00:59", timeout=WAIT)
     expect(page.locator(".command code")).to_contain_text("--end 2024-01-07T06:00:59", timeout=WAIT)
+    expect(page.locator(".command small")).to_contain_text("the shell dates them by the calendar")
     # By its field: a bar is found at its own time, not before it.
     origin.fill("2024-01-07T09:00:59")
     origin.press("Tab")

@@ -121,10 +121,11 @@ class BarsAnswer(BaseModel):
 
 
 class ModelAnswer(BaseModel):
-    """One model that can be asked."""
+    """One model that can be asked; `shell`: what a command calls it."""
 
     id: str
     name: str
+    shell: str
     kind: Literal["bundled", "run", "release", "registered"]
     max_context: int | None
     lookback: int | None

@@ -168,6 +168,8 @@ export const texts = {
       distribution: (step) => `Distribution of step ${step}`,
     },
     command: "The same in a shell",
+    commandPast: "Here the steps are dated by the bars that followed; the shell dates them by the calendar, so that numbers may differ.",
+    commandComma: "In a shell a comma parts symbols: one with a comma in its name cannot be named there.",
     commandInterval: "Bars made coarser here are bars as they are there: the shell has no such option.",
     save: "Save",
     saves: { bands: "Bands (CSV)", csv: "Paths (CSV)", parquet: "Paths (Parquet)" },

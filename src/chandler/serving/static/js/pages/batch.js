@@ -6,7 +6,7 @@ import { useStock } from "../stock.js";
 import { texts } from "../texts-work.js";
 import { Busy, Command, Empty, Notice, Progress, html, integer, save, seconds, useAnswer, useEffect, useMemo, useState } from "../ui.js";
 import { SETTINGS, chartOf, format, parse, request } from "../chart/address.js";
-import { command } from "../chart/command.js";
+import { command, unlike } from "../chart/command.js";
 import { Grid } from "../batch/grid.js";
 import { Asking, symbolsOf } from "../batch/panel.js";
 import { NUMBERS, csv, filter, ordered } from "../batch/rows.js";
@@ -88,7 +88,8 @@ function Table({ state, update, tables, sources, models }) {
       <p class="soft">${words.bands}</p>`}
     ${first && source && html`<h2 class="small">${texts.chart.command}</h2>${tables.map((one) => {
       const model = models.find((other) => other.id === one.request?.model_id);
-      return model && html`<${Command} key=${one.id} text=${command(source, one.request, model, end, one.request.symbols.length === source.symbols ? [] : one.request.symbols)} />`;
+      const named = one.request?.symbols.length === source.symbols ? [] : one.request?.symbols;
+      return model && html`<${Command} key=${one.id} text=${command(source, one.request, model, end, named)} note=${unlike(one.request, named)} />`;
     })}`}`;
 }
 

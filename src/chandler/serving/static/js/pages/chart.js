@@ -6,7 +6,7 @@ import { texts } from "../texts.js";
 import { Busy, Command, Empty, Notice, Select, Toggle, html, useEffect, useMemo, useRef, useState } from "../ui.js";
 import { before } from "../chart/axis.js";
 import { Calibrate } from "../chart/calibrate.js";
-import { command } from "../chart/command.js";
+import { command, unlike } from "../chart/command.js";
 import { Legend, Models, Notes, Scores, Warnings } from "../chart/models.js";
 import { OriginField } from "../chart/origin.js";
 import { Panel } from "../chart/panel.js";
@@ -139,7 +139,7 @@ function Charted({ state, update, source, sources, models, system }) {
         ${state.table && bars && html`<${BarTable} bars=${bars} from=${seen?.[0] ?? -Infinity} to=${seen?.[1] ?? Infinity} facts=${facts} hiddenAfter=${state.truth ? null : state.origin} />`}
         <${Notes} forecast=${forecast} facts=${facts} />
         ${focus && html`<h2 class="small">${words.command}</h2>
-          <${Command} text=${command(source, focus.request, focus.model, state.origin === null ? null : fieldValue(state.origin, facts))} note=${state.interval ? words.commandInterval : null} />`}
+          <${Command} text=${command(source, focus.request, focus.model, state.origin === null ? null : fieldValue(state.origin, facts))} note=${unlike(focus.request)} />`}
         ${forecast?.state === "done" && html`<${Save} forecast=${forecast} />`}
       </div>
       <aside class=${`side ${sheet ? "open" : ""}`} aria-label=${words.settings}>
