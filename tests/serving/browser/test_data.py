@@ -125,6 +125,30 @@ def test_bars_stamped_with_seconds_keep_them(visit: Any, tmp_path: Path) -> None
     expect(chart).to_have_attribute("data-origin", str(int(times[153].timestamp())), timeout=WAIT)
 
 
+def test_the_axis_of_tiny_prices_has_marks(visit: Any, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.csv"
+    bars = _bars(pd.date_range("2024-01-01", periods=200, freq="1h"))
+    bars[["open", "high", "low", "close"]] *= 6e-11
+    bars.to_csv(path, index=False)
+    page = visit("/data", size=(390, 844))
+    page.locator("#file").set_input_files(path)
+    page.locator("[data-source='tiny.csv']").get_by_role("link", name="Open in chart").click(timeout=WAIT)
+    expect(page.locator("#chart")).to_have_attribute("data-bars", "200", timeout=WAIT)
+    expect(page.locator("tr[data-model][data-state=done]")).to_have_count(1, timeout=WAIT)
+    # Beside the candles: what is not the page and not a line is written.
+    inked = page.evaluate(
+        """() => {
+            const canvas = document.querySelector("#chart tr:first-child td:last-child canvas");
+            const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            const columns = new Set();
+            for (let at = 0; at < data.length; at += 4)
+              if (data[at + 3] > 200 && data[at] < 128) columns.add((at / 4) % width);
+            return columns.size;
+        }"""
+    )
+    assert inked > 20
+
+
 def test_times_of_a_fixed_offset_are_shown_in_it(visit: Any, server: Any, tmp_path: Path) -> None:
     path = tmp_path / "offset.csv"
     _bars(pd.date_range("2026-06-01T00:00", periods=200, freq="1h", tz="+08:00")).to_csv(path, index=False)
