@@ -231,6 +231,18 @@ def test_a_symbol_that_no_shell_can_name_is_told(visit: Any) -> None:
     assert others == [None, None]
 
 
+def test_coarser_bars_are_in_no_journal_and_say_so(visit: Any, server: Any) -> None:
+    before = asked(server.address, "/journal")["total"]
+    page = visit("/chart?h=3&n=10&interval=1W", size=(390, 844))
+    done(page)
+    expect(page.locator(".notes")).to_contain_text("A forecast of coarser bars is in no journal")
+    assert asked(server.address, "/journal")["total"] == before
+    page.goto(f"{server.address}/chart?h=3&n=10&seed=77")
+    done(page)
+    expect(page.locator(".notes")).not_to_contain_text("in no journal")
+    assert asked(server.address, "/journal")["total"] == before + 1
+
+
 def test_a_model_that_is_gone_is_told_and_left_out(visit: Any, server: Any) -> None:
     [nano] = [one["id"] for one in asked(server.address, "/models")["models"] if one["kind"] == "bundled"]
     page = visit(f"/chart?h=4&n=10&models=mdl_0123456789ab,{nano}", size=(390, 844))

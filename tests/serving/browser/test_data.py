@@ -125,7 +125,7 @@ def test_bars_stamped_with_seconds_keep_them(visit: Any, tmp_path: Path) -> None
     expect(chart).to_have_attribute("data-origin", str(int(times[153].timestamp())), timeout=WAIT)
 
 
-def test_the_axis_of_tiny_prices_has_marks(visit: Any, tmp_path: Path) -> None:
+def test_the_axis_of_tiny_prices_has_marks(visit: Any, server: Any, tmp_path: Path) -> None:
     path = tmp_path / "tiny.csv"
     bars = _bars(pd.date_range("2024-01-01", periods=200, freq="1h"))
     bars[["open", "high", "low", "close"]] *= 6e-11
@@ -147,6 +147,8 @@ def test_the_axis_of_tiny_prices_has_marks(visit: Any, tmp_path: Path) -> None:
         }"""
     )
     assert inked > 20
+    page.goto(f"{server.address}/batch")
+    expect(page.locator("#source option", has_text="tiny.csv")).to_have_text("tiny.csv (1 symbol)", timeout=WAIT)
 
 
 def test_times_of_a_fixed_offset_are_shown_in_it(visit: Any, server: Any, tmp_path: Path) -> None:

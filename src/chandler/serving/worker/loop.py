@@ -121,7 +121,7 @@ class Child:
         part = some(request["symbols"], asked.paths)
         seconds = round(time.monotonic() - begun, 3)
         write_part(Path(request["folder"]), request["number"], part, seconds)
-        if asked.interval is None and part.forecasts:
+        if asked.interval is None and part.forecasts:  # no source has coarser bars to score by
             self.keep(request, part.forecasts, forecaster)
         calibration = forecaster.calibration if asked.calibrated else None
         return {

@@ -152,6 +152,7 @@ export const texts = {
     },
     hidden: "What happened is hidden (T shows it).",
     dated: { calendar: "Times of the steps come from the calendar", given: "Times of the steps are those of the bars that followed", timestamps: "Times of the steps are those of the bars that followed" },
+    notKept: "A forecast of coarser bars is in no journal: no source has these bars, so that nothing could score it.",
     datedBy: (by) => `Times of the steps: ${by}.`,
     step: {
       title: (step, when) => `Step ${step}: ${when}`,
