@@ -86,6 +86,18 @@ def test_what_is_kept_twice_is_there_once_and_stays_as_it_was_first(journal: Jou
     assert journal.keep([other]).new == 1  # other paths are another forecast
 
 
+def test_what_it_was_asked_with_is_kept_and_files_without_it_are_read(journal: Journal, at: Clock) -> None:
+    bars = walk()
+    at(bars.timestamps[30])
+    journal.keep([forecast_at(bars, 30)])
+    [path] = journal.folder.glob("entries/*.parquet")
+    pq.write_table(pq.read_table(path).drop_columns(["asked"]), path)  # as it was written before
+    again = journal.keep([forecast_at(bars, 30), forecast_at(bars, 31)], asked='{"lookback": 64}')
+    assert (again.new, again.already) == (1, 1)  # what asked makes no other forecast
+    assert sorted(entry.asked for entry in journal.entries()) == ["", '{"lookback": 64}']
+    assert list(journal.facts()["asked"]) == ["", '{"lookback": 64}']
+
+
 def test_hindsight_is_marked(journal: Journal, at: Clock) -> None:
     bars = walk()
     over = bars.timestamps[31] + pd.Timedelta(hours=1)

@@ -17,7 +17,10 @@ from tests.serving.conftest import bars as walk
 from chandler import Forecaster, Journal
 from chandler.data import CLOSE, load_bars
 from chandler.evaluation.walk_forward import SAYS, exposure
-from chandler.measures import crps
+from chandler.forecasting import Calibration, Sampling
+from chandler.measures import ConformalBands, crps
+from chandler.serving.worker.exposed import exposed
+from chandler.serving.worker.series import Asked, prepared
 
 A = "/api/v1"
 WAIT: dict[str, str | None] = {"Prefer": "wait=60"}
@@ -99,6 +102,23 @@ def test_what_the_model_knows_is_said(api: Client, asked: dict[str, Any]) -> Non
     assert early["exposure"]["mark"] in ("trained", "validated", "period", "released")
     assert early["exposure"]["says"]
     assert late["exposure"] is None or late["exposure"]["mark"] == "period"
+
+
+def test_bars_that_a_calibration_was_fitted_on_are_told() -> None:
+    times = load_bars("chandler-stocks")["IBM"].timestamps
+    bands = ConformalBands((0.9,), np.zeros((1, 1)), np.zeros((1, 1)), (9,))
+    fit = Calibration(bands, Sampling(), 30, 50, 90, str(times[100]), str(times[200]))
+
+    def mark(row: int | None, used: Calibration | None) -> dict[str, str] | None:
+        origin = None if row is None else int(pd.Timestamp(times[row].date()).timestamp())
+        asked = Asked(4, 10, origin, None, 0, used is not None, None, {})
+        return exposed("chandler-nano", prepared({"path": "chandler-stocks", "revision": ""}, ["IBM"], asked), used)[0]
+
+    assert (mark(199, fit) or {})["mark"] == "calibrated"
+    assert f"fitted on bars up to {times[200].date()}" in (mark(150, fit) or {})["says"]
+    assert SAYS["period"] in (mark(150, fit) or {})["says"]
+    assert mark(200, fit) == mark(200, None)
+    assert mark(None, fit) == mark(None, None)
 
 
 def test_bars_that_lived_through_a_training_are_told_as_a_period(api: Client, asked: dict[str, Any]) -> None:
@@ -254,11 +274,16 @@ def test_a_killed_child_is_said_and_started_again(api: Client, asked: dict[str, 
 def test_every_forecast_is_in_the_journal_and_scored_once(api: Client, asked: dict[str, Any]) -> None:
     bars = load_bars("chandler-stocks")["MSFT"]
     origin = int(pd.Timestamp(bars.timestamps[-10].date()).timestamp())
-    made(api, asked, symbols=["MSFT"], origin=origin)
+    own = {"lookback": 64, "temperature": 0.8, "overflow": "block", "origin": origin}
+    found = made(api, asked, symbols=["MSFT"], **own)
     entries = api.get("/journal?symbol=MSFT")["entries"]
     [one] = [entry for entry in entries if entry["horizon"] == 6 and entry["scored_steps"] == 0 and not entry["live"]][
         :1
     ]
+    # As it was asked for, so that it can be asked for again.
+    again = api.call("POST", A + "/forecasts", {**one["request"], "symbols": [one["symbol"]]})
+    assert (again.json["id"], again.json["cached"]) == (found["id"], True)
+    assert one["last_close"] == found["series"][0]["last_close"]
     told = api.call("POST", A + "/journal/score", {"source_id": asked["source_id"]})
     assert told.status == 200
     assert told.json["lines"][0]["about"] == "Scored"

@@ -13,10 +13,11 @@ from tests.serving.conftest import awaited, bars
 from chandler.serving.errors import Refusal
 from chandler.serving.events import EventHub
 from chandler.serving.jobs import JobDesk, PreflightRequest, Shop, looked_at
+from chandler.serving.jobs.folder import EXIT
 from chandler.serving.jobs.orders import slug
 from chandler.serving.models import ModelList
 from chandler.serving.sources import SourceRegistry
-from chandler.serving.workspace import Workspace, fresh_id
+from chandler.serving.workspace import Workspace, fresh_id, write_json
 
 
 def test_an_upload_that_a_job_needs_stays(tmp_path: Path) -> None:
@@ -44,7 +45,7 @@ def test_an_upload_that_a_job_needs_stays(tmp_path: Path) -> None:
         registry.remove(id)
 
 
-def test_a_job_whose_folder_was_removed_is_forgotten(tmp_path: Path) -> None:
+def test_a_job_that_was_ended_says_what_is_lost_and_one_that_was_removed_is_forgotten(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "workspace")
     with workspace.held():
         models, registry = ModelList(tmp_path / "runs", {}), SourceRegistry(workspace, (), 1, lambda source: None)
@@ -54,6 +55,13 @@ def test_a_job_whose_folder_was_removed_is_forgotten(tmp_path: Path) -> None:
         gone, stays = (looked_at(bundled.id, PreflightRequest(), shop) for _ in range(2))
         for order in (gone, stays):
             desk.submit(replace(order, kind="evaluate"))
+        desk.end(gone.id, "stop")
+        assert desk.describe(gone.id)["message"] == "It was taken from the queue before it began."
+        for code, asked, saved in ((-9, "kill", False), (-9, "stop", False), (143, "stop", True)):
+            write_json(workspace.folder / "jobs" / gone.id / EXIT, {"code": code, "asked": asked, "ended": 0.0})
+            told = desk.describe(gone.id)
+            assert told["state"] == "stopped"
+            assert (told["message"] is None) == saved
         shutil.rmtree(workspace.folder / "jobs" / gone.id)
         desk._tick()
         assert desk.ids() == [stays.id]

@@ -64,6 +64,9 @@ def test_all_runs_are_told_with_what_came_of_them(api: Client, runs: Path) -> No
         "group/b": "finished",
         "half": "unfinished",
     }
+    shells = {one["name"]: one["shell"] for one in api.get("/models")["models"]}
+    assert shells["group/b"] == f"{runs.name}/group/b", "as jobs name it"
+    assert shells["chandler-nano"] == "chandler-nano"
     a, b, half = found["a"], found["group/b"], found["half"]
     stages = read_mapping(runs / "a" / "summary.json")["stages"]
     assert a["verdict"] == [one["verdict"] for one in stages.values()]

@@ -9,17 +9,20 @@ import json
 import os
 import shutil
 import zipfile
+from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 import pytest
+from fastapi import FastAPI
 from pydantic import ValidationError
 from tests.serving.conftest import Client, awaited, bars, heard
 
 from chandler.data import load_bars, prepare
-from chandler.serving.errors import Refusal
+from chandler.serving.errors import NO_ROOM, Refusal, install
 from chandler.serving.sources import CoarserBars, ReadingSettings, Source, SourceRegistry, row_at, summary
 from chandler.serving.sources.reading import read_into
 from chandler.serving.workspace import Workspace, fresh_id, write_json
@@ -290,6 +293,47 @@ def test_a_reading_that_cannot_even_begin_has_failed(tmp_path: Path) -> None:
         # What was given before such options were refused keeps no server from starting.
         again = SourceRegistry(workspace, (data,), 1, lambda source: None).get(id)
         assert (again.state, again.options) == ("failed", ReadingSettings())
+
+
+def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    app = FastAPI()
+    sent: list[MutableMapping[str, Any]] = []
+    install(app)
+
+    @app.get("/full")
+    async def full() -> None:
+        Path("/dev/full").write_text("what a request leaves on the disk")
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    scope = {"type": "http", "method": "GET", "path": "/full", "query_string": b"", "headers": []}
+    awaited(app(scope, receive, send))
+    assert sent[0]["status"] == 413
+    assert json.loads(sent[1]["body"])["error"]["message"] == NO_ROOM
+    # Whoever listens hears of a source that cannot be written down.
+    states: list[str] = []
+    workspace, data = Workspace(tmp_path / "workspace"), tmp_path / "data"
+    data.mkdir()
+    bars(50).to_csv(data / "A.csv")
+
+    async def read(registry: SourceRegistry, id: str) -> None:
+        with pytest.raises(IsADirectoryError):
+            registry.read(id)
+        while registry.get(id).state == "reading":
+            await asyncio.sleep(0.05)
+
+    with workspace.held():
+        registry = SourceRegistry(workspace, (data,), 1, lambda source: states.append(source.state))
+        [id] = [one.id for one in registry.list() if one.kind == "folder"]
+        (workspace.folder / "sources.json").mkdir()
+        awaited(read(registry, id))
+    assert states == ["reading", "ready"]
 
 
 def test_the_span_of_a_source_is_that_of_its_chart(tmp_path: Path) -> None:

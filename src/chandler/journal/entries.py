@@ -28,7 +28,7 @@ FACTS = {
     "step": pa.int64(), "last": pa.float64(), "model": pa.string(), "weights": pa.string(), "paths": pa.int32(),
     "temperature": pa.float64(), "top_k": pa.int32(), "top_p": pa.float64(), "seed": pa.string(), "calendar": pa.string(),
     "calibrated": pa.bool_(), "anchored": pa.bool_(), "made": pa.int64(), "over": pa.int64(), "clock": pa.string(),
-    "version": pa.string(),
+    "version": pa.string(), "asked": pa.string(),
 }  # fmt: skip
 """Columns that are read for every entry; moments are ns since 1970, wall clock where `zone` is null, else UTC."""
 _ARRAYS = {"closes": pa.list_(pa.float32()), "means": pa.list_(pa.float32()), "history": pa.list_(pa.float64())}
@@ -68,6 +68,8 @@ class Entry:
     clock: str
     """By which clock: see `clock.over`."""
     version: str = __version__
+    asked: str = ""
+    """The request that it was made for, as JSON of whoever kept it; empty: not known."""
 
     @property
     def live(self) -> bool:
@@ -78,7 +80,7 @@ class Entry:
     def id(self) -> str:
         """A digest of what it says, of which bars, and of what made it: not of when it was kept."""
         facts = self._facts()
-        for name in ("made", "over", "clock", "version", "calendar"):
+        for name in ("made", "over", "clock", "version", "calendar", "asked"):
             del facts[name]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         for values in (self.closes, self.means, self.history):
@@ -108,6 +110,7 @@ class Entry:
             "over": self.over.as_unit("ns").value,
             "clock": self.clock,
             "version": self.version,
+            "asked": self.asked,
         }
 
     def to_row(self) -> dict[str, Any]:
@@ -139,11 +142,12 @@ class Entry:
             over=pd.Timestamp(row["over"], tz="UTC"),
             clock=row["clock"],
             version=row["version"],
+            asked=row["asked"] or "",
         )
 
 
-def entry_of(forecast: Forecast, made: pd.Timestamp, weights: str = "") -> Entry:
-    """What a journal keeps of a forecast. `made`: when it was kept, in UTC; `weights`: the digest of its models."""
+def entry_of(forecast: Forecast, made: pd.Timestamp, weights: str = "", asked: str = "") -> Entry:
+    """What a journal keeps of a forecast. `made`: when it was kept, in UTC; `weights`: the digest of its models; `asked`: see `Entry`."""
     history, sampling = forecast.history, forecast.sampling
     step = history.interval
     end, clock = over(forecast.timestamps[0], history.timestamps, step, forecast.calendar)
@@ -165,6 +169,7 @@ def entry_of(forecast: Forecast, made: pd.Timestamp, weights: str = "") -> Entry
         made=made,
         over=end,
         clock=clock,
+        asked=asked,
     )
 
 
@@ -188,6 +193,7 @@ def read_facts(paths: Iterable[Path]) -> pd.DataFrame:
     found = pa.concat_tables(tables).to_pandas()
     # Of some that have no zone pandas makes NaN.
     found["zone"] = pd.Series([zone if isinstance(zone, str) else None for zone in found["zone"]], dtype=object)
+    found["asked"] = found["asked"].fillna("")
     return found.sort_values("made", kind="stable").drop_duplicates("id").reset_index(drop=True)
 
 
@@ -241,7 +247,8 @@ def times_in(moments: Sequence[int] | NDArray[np.int64], zone: str | None) -> pd
 
 def _read(path: Path, columns: list[str] | None) -> pa.Table:
     try:
-        return pq.read_table(path, columns=columns)
+        # By this schema a file has the columns that came after it, all null.
+        return pq.read_table(path, columns=columns, schema=SCHEMA)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"{path}: cannot be read as entries of a journal ({error}). Move it away, or put it back as it was."

@@ -103,12 +103,13 @@ class Journal:
         """Whether anything was kept."""
         return JOURNAL.is_at(self.folder)
 
-    def keep(self, forecasts: Iterable[Forecast], forecaster: Forecaster | None = None) -> Kept:
+    def keep(self, forecasts: Iterable[Forecast], forecaster: Forecaster | None = None, asked: str = "") -> Kept:
         """Keep forecasts, all in one file; those that the journal has are left as they are.
 
         Args:
             forecasts: of any symbols and horizons.
             forecaster: what made them: a digest of its weights is kept. None: not known.
+            asked: the request that they were made for, as JSON: kept with them.
 
         Raises:
             ConfigError: the folder cannot be written.
@@ -116,7 +117,7 @@ class Journal:
         """
         weights = "" if forecaster is None else weights_hash(forecaster.tokenizer, forecaster.predictor)
         made = clock.now()
-        entries = {one.id: one for one in (entry_of(forecast, made, weights) for forecast in forecasts)}
+        entries = {one.id: one for one in (entry_of(forecast, made, weights, asked) for forecast in forecasts)}
         there = read_ids(self._files(ENTRIES))
         new = [one for key, one in entries.items() if key not in there]
         if new:

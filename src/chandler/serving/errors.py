@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 from pathlib import Path
@@ -26,6 +27,7 @@ STATUS = {
     CheckpointError: (424, "checkpoint"),
     TrainingError: (422, "training"),
 }
+NO_ROOM = "There is no room left on the server's disk."
 WORDS = {
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
@@ -118,6 +120,12 @@ def install(app: FastAPI) -> None:
         if error.status_code == 405:
             answer.headers["Allow"] = ", ".join(methods_of(app, request.url.path))
         return answer
+
+    @app.exception_handler(OSError)
+    async def disk(request: Request, error: OSError) -> JSONResponse:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise error
+        return told(request, 413, NO_ROOM)
 
     @app.exception_handler(Exception)
     async def ours(request: Request, error: Exception) -> JSONResponse:

@@ -13,7 +13,7 @@ from huggingface_hub import constants
 
 from chandler.hub import NAMES, NANO, bundled_checkpoint
 from chandler.serving.errors import Refusal
-from chandler.serving.workspace import folders, lasting_id, mapping, name_below, read_json
+from chandler.serving.workspace import folders, lasting_id, mapping, name_below, read_json, typed_place
 
 RELEASES = ("NeoQuasar/Kronos-mini", "NeoQuasar/Kronos-small", "NeoQuasar/Kronos-base")
 PARTS = ("tokenizer", "predictor")
@@ -31,6 +31,8 @@ class Model:
     kind: Kind
     source: str
     """What `Forecaster.from_pretrained` takes."""
+    shell: str
+    """What a command takes, as it is typed where the server runs."""
     max_context: int | None = None
     lookback: int | None = None
     calendar: str | None = None
@@ -72,11 +74,12 @@ class ModelList:
     def _all(self) -> Iterator[Model]:
         bundled = bundled_checkpoint(NANO)
         assert bundled is not None
-        yield _local(NANO, "bundled", bundled, NANO)
+        yield _local(NANO, "bundled", bundled, NANO, NANO)
         for name, folder in self._registered.items():
-            yield _local(name, "registered", folder, str(folder.resolve()))
+            yield _local(name, "registered", folder, str(folder.resolve()), typed_place(folder.resolve(), []))
         for folder in folders(self._runs, DEPTH, _is_whole):
-            yield _local(name_below(folder, self._runs), "run", folder, str(folder.resolve()))
+            typed = typed_place(folder.resolve(), [self._runs.resolve()])
+            yield _local(name_below(folder, self._runs), "run", folder, str(folder.resolve()), typed)
         for name in RELEASES:
             yield _release(name)
 
@@ -90,7 +93,7 @@ def _is_whole(folder: Path) -> bool:
     return all((folder / part / file).is_file() for part in PARTS for file in NAMES)
 
 
-def _local(name: str, kind: Kind, folder: Path, source: str) -> Model:
+def _local(name: str, kind: Kind, folder: Path, source: str, shell: str) -> Model:
     used = mapping(read_json(folder / "summary.json").get("forecast"))
     files = [folder / part / file for part in PARTS for file in NAMES] + [
         folder / "calibration.json",
@@ -99,7 +102,8 @@ def _local(name: str, kind: Kind, folder: Path, source: str) -> Model:
     state = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files if path.is_file()]
     whole = _is_whole(folder)
     return Model(
-        lasting_id("mdl", kind, source), name, kind, source, used.get("max_context", 512), used.get("lookback"), used.get("calendar"),
+        lasting_id("mdl", kind, source), name, kind, source, shell,
+        used.get("max_context", 512), used.get("lookback"), used.get("calendar"),
         (folder / "calibration.json").is_file(), whole, None if whole else "It has no tokenizer and predictor yet.",
         json.dumps(state),
     )  # fmt: skip
@@ -111,4 +115,6 @@ def _release(name: str) -> Model:
     absent = constants.HF_HUB_OFFLINE and not there
     why = "It was not fetched yet, and this machine is offline (HF_HUB_OFFLINE)." if absent else None
     context = 2048 if name.endswith("mini") else 512
-    return Model(lasting_id("mdl", "release", name), name, "release", name, context, available=why is None, why_not=why)
+    return Model(
+        lasting_id("mdl", "release", name), name, "release", name, name, context, available=why is None, why_not=why
+    )

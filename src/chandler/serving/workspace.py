@@ -7,7 +7,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,17 @@ def name_below(path: Path, root: Path) -> str:
     """What a path is called below a root, itself included; what is no UTF-8 in it is replaced, for no answer could have it."""
     name = path.relative_to(root).as_posix() if path != root else path.resolve().name
     return os.fsencode(name).decode("utf-8", "replace")
+
+
+def typed_place(path: Path, homes: Sequence[Path]) -> str:
+    """A place as a person types it where the server runs; of one elsewhere the last folders alone, from a home of the server's on."""
+    here = Path.cwd()
+    if path.is_relative_to(here):
+        place = path.relative_to(here)
+    else:
+        home = next((one for one in homes if path.is_relative_to(one)), path)
+        place = path.relative_to(home.parent)
+    return os.fsencode(place).decode("utf-8", "replace")
 
 
 def is_id(text: str, kind: str) -> bool:

@@ -53,6 +53,7 @@ def test_a_run_is_calibrated_where_it_lies(at: Any, own: Server) -> None:
     done(page)
     switch = page.locator("[name=calibrated]")
     expect(switch).to_be_disabled()
+    expect(page.locator(".command code")).to_contain_text("--model runs/a ")
     page.get_by_role("button", name="Calibrate a …").click()
     expect(page.get_by_role("dialog")).to_contain_text("validated with")
     expect(page.locator("[name=fit-horizon]")).to_have_value("4")

@@ -11,6 +11,8 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 
+from chandler.serving.page import BASE
+
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 WAIT = 60_000
@@ -186,3 +188,68 @@ def test_models_side_by_side_and_an_address_that_restores_them(visit: Any, serve
     spans = [[int(part) for part in re.search(r"view=(\d+)%2C(\d+)", url).groups()] for url in (page.url, other.url)]
     # To a bar of this level, which is a week.
     assert spans[0] == pytest.approx(spans[1], abs=8 * 86400), "the copied link shows other bars"
+
+
+def test_a_running_forecast_is_opened_and_not_replaced(visit: Any, server: Any) -> None:
+    page = visit("/chart?h=900&n=300&seed=9&lookback=256")
+    expect(page.locator("tr[data-model][data-state=running]")).to_have_count(1, timeout=WAIT)
+
+    def under_way() -> list[str]:
+        return [one["id"] for one in asked(server.address, "/forecasts")["forecasts"] if one["state"] == "running"]
+
+    before = under_way()
+    page.locator(".tray > button").click()
+    page.get_by_role("link", name="Forecast of").click()
+    expect(page).to_have_url(re.compile("h=900&n=300&seed=9&lookback=256"))
+    expect(page.locator("tr[data-model][data-state=running]")).to_have_count(1)
+    assert under_way() == before
+    with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        page.get_by_role("button", name="Cancel").click()
+    assert under_way() == []
+
+
+def test_models_beside_a_calibrated_one_are_sampled_alike(visit: Any) -> None:
+    page = visit("/about")
+    ask = """async ({ parse, request }) => {
+        const state = parse(new URLSearchParams("t=0.5&top_p=0.9&top_k=3&calibrated=1"));
+        const [plain, fitted] = [{ id: "a", calibrated: false }, { id: "b", calibrated: true }];
+        return [request(state, plain, [plain]), request(state, plain, [plain, fitted]), request(state, fitted, [plain, fitted])]
+            .map((one) => [one.calibrated, one.temperature, one.top_p, one.top_k]);
+    }"""
+    found = page.evaluate(f"import('{BASE}/js/chart/address.js').then({ask})")
+    assert found == [[False, 0.5, 0.9, 3], [False, 1, 1, 0], [True, 1, 1, 0]]
+
+
+def test_a_symbol_that_no_shell_can_name_is_told(visit: Any) -> None:
+    page = visit("/about")
+    ask = """({ unlike }) => {
+        const request = { interval: null, origin: null, symbols: ["a,b", "c"] };
+        return [unlike(request), unlike(request, []), unlike({ ...request, symbols: ["c"] })];
+    }"""
+    told, *others = page.evaluate(f"import('{BASE}/js/chart/command.js').then({ask})")
+    assert "comma" in told
+    assert others == [None, None]
+
+
+def test_coarser_bars_are_in_no_journal_and_say_so(visit: Any, server: Any) -> None:
+    before = asked(server.address, "/journal")["total"]
+    page = visit("/chart?h=3&n=10&interval=1W", size=(390, 844))
+    done(page)
+    expect(page.locator(".notes")).to_contain_text("A forecast of coarser bars is in no journal")
+    assert asked(server.address, "/journal")["total"] == before
+    page.goto(f"{server.address}/chart?h=3&n=10&seed=77")
+    done(page)
+    expect(page.locator(".notes")).not_to_contain_text("in no journal")
+    assert asked(server.address, "/journal")["total"] == before + 1
+
+
+def test_a_model_that_is_gone_is_told_and_left_out(visit: Any, server: Any) -> None:
+    [nano] = [one["id"] for one in asked(server.address, "/models")["models"] if one["kind"] == "bundled"]
+    page = visit(f"/chart?h=4&n=10&models=mdl_0123456789ab,{nano}", size=(390, 844))
+    done(page)
+    notice = page.get_by_role("alert")
+    expect(notice).to_contain_text("A model of this address is no longer here")
+    notice.get_by_role("button", name="Leave out").click()
+    expect(notice).to_have_count(0)
+    assert "mdl_0123456789ab" not in page.url
+    done(page)

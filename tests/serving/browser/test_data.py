@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from tests.serving.browser.conftest import Server
 
+from chandler.serving.page import BASE
+
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
 WAIT = 60_000
@@ -116,10 +118,54 @@ def test_bars_stamped_with_seconds_keep_them(visit: Any, tmp_path: Path) -> None
     page.goto(f"{page.url}&h=2&n=10&origin={int(times[150].timestamp())}")
     expect(origin).to_have_value("2024-01-07T06:00:59", timeout=WAIT)
     expect(page.locator(".command code")).to_contain_text("--end 2024-01-07T06:00:59", timeout=WAIT)
+    expect(page.locator(".command small")).to_contain_text("the shell dates them by the calendar")
     # By its field: a bar is found at its own time, not before it.
     origin.fill("2024-01-07T09:00:59")
     origin.press("Tab")
     expect(chart).to_have_attribute("data-origin", str(int(times[153].timestamp())), timeout=WAIT)
+
+
+def test_the_axis_of_tiny_prices_has_marks(visit: Any, server: Any, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.csv"
+    bars = _bars(pd.date_range("2024-01-01", periods=200, freq="1h"))
+    bars[["open", "high", "low", "close"]] *= 6e-11
+    bars.to_csv(path, index=False)
+    page = visit("/data", size=(390, 844))
+    page.locator("#file").set_input_files(path)
+    page.locator("[data-source='tiny.csv']").get_by_role("link", name="Open in chart").click(timeout=WAIT)
+    expect(page.locator("#chart")).to_have_attribute("data-bars", "200", timeout=WAIT)
+    expect(page.locator("tr[data-model][data-state=done]")).to_have_count(1, timeout=WAIT)
+    # Beside the candles: what is not the page and not a line is written.
+    inked = page.evaluate(
+        """() => {
+            const canvas = document.querySelector("#chart tr:first-child td:last-child canvas");
+            const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            const columns = new Set();
+            for (let at = 0; at < data.length; at += 4)
+              if (data[at + 3] > 200 && data[at] < 128) columns.add((at / 4) % width);
+            return columns.size;
+        }"""
+    )
+    assert inked > 20
+    page.goto(f"{server.address}/batch")
+    expect(page.locator("#source option", has_text="tiny.csv")).to_have_text("tiny.csv (1 symbol)", timeout=WAIT)
+
+
+def test_times_of_a_fixed_offset_are_shown_in_it(visit: Any, server: Any, tmp_path: Path) -> None:
+    path = tmp_path / "offset.csv"
+    _bars(pd.date_range("2026-06-01T00:00", periods=200, freq="1h", tz="+08:00")).to_csv(path, index=False)
+    page = visit("/data")
+    page.locator("#file").set_input_files(path)
+    row = page.locator("[data-source='offset.csv']")
+    expect(row).to_contain_text("1 Jun 2026 00:00 – 9 Jun 2026 07:00", timeout=WAIT)
+    row.get_by_role("link", name="Open in chart").click()
+    expect(page.locator(".notes")).to_contain_text("9 Jun 2026 08:00", timeout=WAIT)
+    expect(page.locator(".notes")).to_contain_text("+08:00.")
+    page.get_by_role("navigation").get_by_role("link", name="Journal").click()
+    expect(page.locator("table.journal tbody tr").first).to_contain_text("9 Jun 2026 07:00", timeout=WAIT)
+    # One that no browser knows is UTC, in words too.
+    shown = "({ moment }) => moment(0, { zone: 'Mars/Base', step_seconds: 60 }, true)"
+    assert page.evaluate(f"import('{BASE}/js/format.js').then({shown})") == "1 Jan 1970 00:00 UTC"
 
 
 def test_an_ambiguous_date_is_asked_about_in_the_page(visit: Any, tmp_path: Path) -> None:

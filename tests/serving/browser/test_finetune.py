@@ -313,6 +313,7 @@ def test_stop_resume_kill_and_the_queue(visit: Any, server: Server, ended: list[
     page.get_by_role("button", name="Kill").click()
     dialog.get_by_role("button", name="Kill it").click()
     state(page, "stopped")
+    expect(page.locator("article.job")).to_contain_text("It was killed, and did not save")
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from tests.serving.browser.conftest import Server
 from tests.serving.browser.test_access import findings
 from tests.serving.conftest import bars
 
-from chandler import Journal
+from chandler import Forecaster, Journal, load_bars
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
@@ -115,6 +115,69 @@ def test_a_forecast_is_scored_when_its_bars_come(visit: Any, watch: Any, tmp_pat
         # From the list to the chart of that very forecast.
         line.get_by_role("link", name="live").click()
         expect(page.locator("#chart")).to_have_attribute("data-origin", str(last), timeout=WAIT)
+    finally:
+        own.stop()
+
+
+def test_an_entry_opens_the_forecast_that_it_is(visit: Any, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for number, name in enumerate(("first", "second", "third")):
+        bars(300, seed=number).assign(symbol="BTC").to_csv(data / f"{name}.csv", index=False)
+    own = Server(tmp_path / "workspace", options=("--data", str(data)))
+    own.start()
+    try:
+        for source in asked(own.address, "/sources")["sources"]:
+            if source["state"] == "new":
+                asked(own.address, f"/sources/{source['id']}/refresh", {})
+        found = {}
+        while len(found) < 3:
+            ready = (one for one in asked(own.address, "/sources")["sources"] if one["state"] == "ready")
+            found = {one["name"]: one["id"] for one in ready if one["kind"] == "folder"}
+            time.sleep(0.2)
+        [nano] = [one["id"] for one in asked(own.address, "/models")["models"] if one["kind"] == "bundled"]
+        whole = {
+            "symbols": ["BTC"],
+            "model_id": nano,
+            "horizon": 3,
+            "paths": 20,
+            "seed": 5,
+            "temperature": 0.8,
+            "lookback": 64,
+        }
+        made = asked(own.address, "/forecasts", whole | {"source_id": found["second.csv"]})
+        # By a command, which knows nothing of sources: of the third file.
+        store = load_bars(data / "third.csv")
+        forecaster = Forecaster.from_pretrained("chandler-nano", device="cpu")
+        Journal(own.workspace / "journal").keep(
+            [forecaster.forecast(store["BTC"], horizon=3, paths=20, seed=1)], forecaster
+        )
+        page = visit("/journal", at=own, size=(390, 844))
+        lines = page.locator("table.journal tbody tr")
+        expect(lines).to_have_count(2, timeout=WAIT)
+        lines.nth(1).get_by_role("link").click()
+        shown = page.locator("tr[data-model=chandler-nano][data-state=done]")
+        expect(shown).to_have_count(1, timeout=WAIT)
+        assert len(asked(own.address, "/forecasts")["forecasts"]) == 1, "another forecast was made"
+        expect(page.locator("#source")).to_have_value(found["second.csv"])
+        assert made["id"] == asked(own.address, "/forecasts")["forecasts"][0]["id"]
+        page.go_back()
+        lines.nth(0).get_by_role("link").click()
+        expect(page.locator("#source")).to_have_value(found["third.csv"], timeout=WAIT)
+        expect(page).to_have_url(re.compile("h=3&n=20&seed=1$"))
+        expect(shown).to_have_count(1, timeout=WAIT)
+        assert len(entries(own.workspace)) == 2, "the forecast that was shown is another one"
+        # Its prices are others since: no other instrument is shown in its place.
+        (data / "third.csv").write_text((data / "first.csv").read_text())
+        asked(own.address, f"/sources/{found['third.csv']}/refresh", {})
+        while asked(own.address, f"/sources/{found['third.csv']}")["state"] != "ready":
+            time.sleep(0.2)
+        page.goto(f"{own.address}/journal")
+        lines.nth(0).get_by_role("link").click()
+        expect(page.get_by_role("alert")).to_contain_text("No source that is here has the bar of BTC", timeout=WAIT)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.screenshot(path=tmp_path / "lost.png")
+        page.close()
     finally:
         own.stop()
 

@@ -121,10 +121,11 @@ class BarsAnswer(BaseModel):
 
 
 class ModelAnswer(BaseModel):
-    """One model that can be asked."""
+    """One model that can be asked; `shell`: what a command calls it."""
 
     id: str
     name: str
+    shell: str
     kind: Literal["bundled", "run", "release", "registered"]
     max_context: int | None
     lookback: int | None
@@ -412,6 +413,9 @@ class JournalEntry(BaseModel):
     live: bool
     calibrated: bool
     scored_steps: int
+    last_close: float
+    request: dict[str, Any]
+    """What it was asked with, as of POST /forecasts, without its symbols; of one that was kept by a command not all is known."""
 
 
 class JournalList(BaseModel):

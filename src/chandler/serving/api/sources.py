@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from chandler.data import BarStore
 from chandler.serving.api.schema import BarsAnswer, SourceAnswer, SourceList, SymbolAnswer, SymbolList, Uploaded
 from chandler.serving.api.state import Cursor, Limit, Server, The, page_of
-from chandler.serving.errors import Refusal, answers
+from chandler.serving.errors import NO_ROOM, Refusal, answers
 from chandler.serving.sources import ReadingSettings, candles, ends, step_seconds, summary, upload_name
 from chandler.serving.workspace import fresh_id
 
@@ -44,7 +44,7 @@ async def upload(server: The, request: Request, name: Annotated[str, Query(min_l
     file_name, limit = upload_name(name), server.settings.upload_bytes
     folder = server.workspace.folder / "uploads" / fresh_id("src")
     if shutil.disk_usage(folder.parent).free < ROOM + int(request.headers.get("content-length") or 0):
-        raise Refusal(413, "There is no room left on the server's disk.")
+        raise Refusal(413, NO_ROOM)
     folder.mkdir(mode=0o700)
     taken = 0
     try:

@@ -247,6 +247,7 @@ class ForecastDesk:
             "do": "forecast", "id": kept.id, "folder": str(kept.folder), "many": len(request.symbols) > 1,
             "model": ticket.model.source, "model_revision": ticket.model.revision, "bars": ticket.bars,
             "preview": request.preview, "journal": str(self._workspace.folder / "journal"), "asked": {**asked, "settings": settings},
+            "request": request.model_dump(exclude={"symbols", "preview"}),
         }  # fmt: skip
         answer = await self._parts(ticket, message)
         if kept.parts():

@@ -19,12 +19,15 @@ from chandler.serving.events import EventHub
 from chandler.serving.jobs.folder import (
     EXIT,
     JOB,
+    KILLED,
     LOCK,
     LOG,
     PROCESS,
     REFUSED,
     REPORT,
     STOP,
+    UNBEGUN,
+    UNSAVED,
     JobFolder,
     Order,
     State,
@@ -171,7 +174,7 @@ class JobDesk:
                 self._queue.remove(id)
                 self._save()
                 if not job.ended():
-                    write_json(job.folder / EXIT, {"code": -1, "asked": how, "ended": time.time()})
+                    write_json(job.folder / EXIT, {"code": UNBEGUN, "asked": how, "ended": time.time()})
             elif state == "running" or (state == "stopping" and how == "kill"):
                 job.ask(how)
             else:
@@ -240,14 +243,16 @@ class JobDesk:
         return state != "failed" or job.ended()["code"] != REFUSED
 
     def _message(self, job: JobFolder, order: Order, state: State) -> str | None:
-        """Why it failed, in the words of the command."""
+        """Why it failed, in the words of the command; of one that was stopped what is not saved, if anything."""
         if state == "lost":
             return "It ended without a word: it was killed, or the machine went down." + (
                 " What was saved is there: resume it." if self._resumable(job, order, state) else ""
             )
-        if state != "failed":
+        if state not in ("failed", "stopped"):
             return None
         code = job.ended()["code"]
+        if state == "stopped":
+            return UNSAVED.get(code)
         if code == REFUSED and (said := job.said()):
             return self._plain(said)
         if order.memory is not None:
@@ -255,7 +260,7 @@ class JobDesk:
                 f"It ended before it was done (exit code {code}), most often since the bars need more memory than the "
                 f"{order.memory / 1e6:,.0f} MB that it may take here; its log says more."
             )
-        if code == -9:
+        if code == KILLED:
             return "It was killed by the system, most often for want of memory."
         return f"It failed (exit code {code}); its log says more."
 

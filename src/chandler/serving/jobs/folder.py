@@ -21,6 +21,12 @@ Kind = Literal["finetune", "evaluate", "calibrate", "backtest", "preflight"]
 State = Literal["queued", "running", "stopping", "finished", "stopped", "failed", "lost"]
 INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
 """Exit codes of a command that was asked to stop by someone else."""
+UNBEGUN, KILLED = -1, -9
+"""Those of a job that left the queue, and of a command that had no time to save."""
+UNSAVED = {
+    UNBEGUN: "It was taken from the queue before it began.",
+    KILLED: "It was killed, and did not save: what it did since its last saved state is lost.",
+}
 REFUSED = 2
 """That of a command that says in a sentence why it cannot go on: the same command would say it again."""
 

@@ -25,7 +25,7 @@ from chandler.serving.jobs.keys import Ask, require_no_paths
 from chandler.serving.jobs.recipes import recipe
 from chandler.serving.models import Model, ModelList
 from chandler.serving.sources import SourceRegistry
-from chandler.serving.workspace import Workspace, clipped, fresh_id
+from chandler.serving.workspace import Workspace, clipped, fresh_id, typed_place
 from chandler.settings import StrictModel, load
 
 NAME = r"^\w[\w .-]{0,63}$"
@@ -279,14 +279,7 @@ def slug(name: str) -> str:
 
 
 def typed(argv: list[str], shop: Shop) -> str:
-    """The command as a person types it where the server runs; of places elsewhere the last folders alone."""
-    homes = [(shop.workspace.folder, shop.workspace.folder.name), (shop.runs.resolve(), shop.runs.name)]
-    made = []
-    for one in argv:
-        path = Path(one)
-        if path.is_absolute():
-            known = [f"{name}/{path.relative_to(home)}" for home, name in homes if path.is_relative_to(home)]
-            here = path.is_relative_to(Path.cwd())
-            one = str(path.relative_to(Path.cwd())) if here else (known[0] if known else path.name)
-        made.append(one)
+    """The command as a person types it where the server runs."""
+    homes = [shop.workspace.folder, shop.runs.resolve()]
+    made = [typed_place(Path(one), homes) if Path(one).is_absolute() else one for one in argv]
     return shlex.join(["chandler", *made])

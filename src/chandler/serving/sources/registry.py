@@ -209,8 +209,8 @@ class SourceRegistry:
 
     def _put(self, source: Source) -> None:
         self._known[source.id] = source
+        self._tell(source)  # also where the disk is full
         self._save()
-        self._tell(source)
 
     def _scan(self) -> None:
         """Find the files of the folders, now and then; who asks meanwhile waits for what is found."""

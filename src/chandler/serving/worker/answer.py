@@ -58,7 +58,7 @@ def answer(
             calendar=asked.calendar, progress=report, **fitted,
         )  # fmt: skip
         raw = {0: plain.interval(0.8)}
-    marks = exposed(model, series)
+    marks = exposed(model, series, forecaster.calibration if asked.calibrated else None)
     told = [
         {
             **_said(forecast, one),

@@ -6,18 +6,31 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from chandler.data import BarStore
-from chandler.evaluation.walk_forward import SAYS, Period, exposure
+from chandler.evaluation.walk_forward import REFUSED, SAYS, Period, exposure
+from chandler.forecasting import Calibration
 from chandler.serving.sources import chart_seconds, step_seconds
 from chandler.serving.worker.series import Prepared, opened
 
 
-def exposed(model: str, series: Sequence[Prepared]) -> list[dict[str, str] | None]:
-    """The mark of each origin and what it says: of the bar that comes after it, there or to come."""
-    known = exposure(model)
-    marks = [_at(known.periods(one.history.symbol), one.first.as_unit("ns").value) for one in series]
-    return [{"mark": mark, "says": SAYS[mark]} if mark else None for mark in marks]
+def exposed(model: str, series: Sequence[Prepared], used: Calibration | None) -> list[dict[str, str] | None]:
+    """The mark of each origin and what it says: of the bar that comes after it, there or to come. `used`: the calibration of
+    the forecast, which knows the bars that it was fitted on."""
+    known, found = exposure(model), []
+    until = None if used is None else pd.Timestamp(used.last).as_unit("ns").value
+    for one in series:
+        moment = one.first.as_unit("ns").value
+        mark: str = _at(known.periods(one.history.symbol), moment)
+        says = [SAYS[mark]] if mark else []
+        if used is not None and until is not None and moment <= until:
+            mark = mark if mark in REFUSED else "calibrated"
+            says.append(
+                f"the calibration was fitted on bars up to {used.last[:10]}, so that what it covers here proves nothing"
+            )
+        found.append({"mark": mark, "says": "; ".join(says)} if mark else None)
+    return found
 
 
 def _at(periods: Sequence[Period], moment: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -113,10 +114,19 @@ def entries(
             "id": row["id"], "made_at": int(row["made"]) // NS, "model": row["model"], "symbol": row["symbol"],
             "origin_time": _chart_time(row), "zone": row["zone"], "step_seconds": int(row["step"]) // NS,
             "horizon": row["horizon"], "live": row["live"], "calibrated": row["calibrated"], "scored_steps": row["scored_steps"],
+            "last_close": row["last"], "request": _request(row),
         }
         for row in facts[chosen].iloc[start : start + most].to_dict("records")
     ]  # fmt: skip
     return {"entries": found, "total": int(chosen.sum()), "models": models}
+
+
+def _request(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """What a forecast was asked with: all of it where it was made here, else what the journal keeps of any."""
+    if row["asked"]:
+        return dict(json.loads(row["asked"]))
+    same = {name: row[name] for name in ("horizon", "paths", "temperature", "top_p", "top_k", "calibrated")}
+    return same | {"seed": int(row["seed"])}
 
 
 def _chart_time(row: Mapping[Any, Any]) -> int:

@@ -121,7 +121,7 @@ class Child:
         part = some(request["symbols"], asked.paths)
         seconds = round(time.monotonic() - begun, 3)
         write_part(Path(request["folder"]), request["number"], part, seconds)
-        if asked.interval is None and part.forecasts:
+        if asked.interval is None and part.forecasts:  # no source has coarser bars to score by
             self.keep(request, part.forecasts, forecaster)
         calibration = forecaster.calibration if asked.calibrated else None
         return {
@@ -135,7 +135,7 @@ class Child:
         """Keep forecasts in the journal, which scores them when their bars have come."""
         from chandler.journal import Journal
 
-        Journal(Path(request["journal"])).keep(forecasts, forecaster)
+        Journal(Path(request["journal"])).keep(forecasts, forecaster, json.dumps(request["request"]))
 
 
 def main() -> None:

@@ -4,10 +4,26 @@ import { texts } from "./texts.js";
 const DAY = 86400;
 const forms = new Map();
 
+/** The clock of a zone; one that the browser does not know is shown as UTC, and called so. */
 function form(zone, options) {
   const key = `${zone} ${JSON.stringify(options)}`;
-  if (!forms.has(key)) forms.set(key, new Intl.DateTimeFormat("en-GB", { timeZone: zone || "UTC", hourCycle: "h23", ...options }));
-  return forms.get(key);
+  if (forms.has(key)) return forms.get(key);
+  const made = (timeZone) => new Intl.DateTimeFormat("en-GB", { timeZone, hourCycle: "h23", ...options });
+  let found;
+  try {
+    // A fixed offset is UTC+08:00 in the data, +08:00 here.
+    found = made(zone?.replace(/^UTC(?=[+-]\d\d:)/, "") || "UTC");
+  } catch {
+    found = made("UTC");
+  }
+  forms.set(key, found);
+  return found;
+}
+
+/** What a zone is called, as times in it are shown. */
+export function zoneName(zone) {
+  const shown = form(zone, {}).resolvedOptions().timeZone;
+  return zone && !/^(UTC$|[+-])/.test(shown) ? zone : shown;
 }
 
 const DATE = { day: "numeric", month: "short", year: "numeric" };
@@ -22,7 +38,7 @@ export function moment(time, { zone = null, step_seconds: step = DAY } = {}, nam
   const date = new Date(time * 1000);
   if (daily(step)) return form("UTC", DATE).format(date);
   const text = `${form(zone, DATE).format(date)} ${form(zone, step < 60 ? { ...CLOCK, second: "2-digit" } : CLOCK).format(date)}`;
-  return named ? `${text} ${zone ?? texts.noZone}` : text;
+  return named ? `${text} ${zone ? zoneName(zone) : texts.noZone}` : text;
 }
 
 /** The label of a mark on the axis of times; `kind`: 0 a year, 1 a month, 2 a day, 3 a time, 4 with seconds. */

@@ -1,5 +1,6 @@
 // What runs now, and what failed last: on every page.
 import { all, get, together } from "./api.js";
+import { chartOf } from "./chart/address.js";
 import { store, useStore } from "./core.js";
 import { on } from "./events.js";
 import { texts } from "./texts.js";
@@ -21,8 +22,7 @@ async function forecast({ id, state, done, total }) {
   const found = await get(`/forecasts/${id}`, { limit: 1 }).catch(() => null);
   if (!found || !things.get().has(id)) return;
   const { symbols } = found.request;
-  const query = new URLSearchParams({ source: found.request.source_id, symbol: symbols[0], models: found.request.model_id });
-  const href = symbols.length > 1 ? `/batch?ids=${id}` : `/chart?${query}`;
+  const href = symbols.length > 1 ? `/batch?ids=${id}` : `/chart?${chartOf(found.request, symbols[0])}`;
   change(id, { label: texts.tray.forecast(symbols[0], symbols.length), message: found.message, href });
 }
 

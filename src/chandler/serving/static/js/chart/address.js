@@ -58,10 +58,19 @@ export function format(state) {
   return query;
 }
 
-/** The body of POST /forecasts for one model. */
-export function request(state, model) {
+/** The chart of a forecast as it was asked for, of one of its symbols. */
+export function chartOf(asked, symbol) {
+  const known = SETTINGS.filter((name) => asked[name] !== undefined).map((name) => [name, asked[name]]);
+  const place = { source: asked.source_id ?? null, symbol, interval: asked.interval ?? null, origin: asked.origin ?? null };
+  return format({ ...DEFAULTS, ...Object.fromEntries(known), ...place, models: asked.model_id ? [asked.model_id] : [] });
+}
+
+/** Whether Calibrated decides how is sampled: it does for all models beside each other, so that they differ in nothing else. */
+export const locked = (calibrated, chosen) => calibrated && chosen.some((one) => one.calibrated);
+
+/** The body of POST /forecasts for one of the chosen models. */
+export function request(state, model, chosen) {
   const settings = Object.fromEntries(SETTINGS.map((name) => [name, state[name]]));
-  const calibrated = settings.calibrated && model.calibrated;
   return {
     source_id: state.source,
     symbols: [state.symbol],
@@ -69,8 +78,8 @@ export function request(state, model) {
     origin: state.origin,
     interval: state.interval,
     ...settings,
-    calibrated,
+    calibrated: settings.calibrated && model.calibrated,
     // A calibrated forecast samples as its fit did.
-    ...(calibrated ? { temperature: 1, top_p: 1, top_k: 0 } : {}),
+    ...(locked(settings.calibrated, chosen) ? { temperature: 1, top_p: 1, top_k: 0 } : {}),
   };
 }

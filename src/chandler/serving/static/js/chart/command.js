@@ -1,5 +1,8 @@
 // The command that does the same in a shell.
 
+import { texts } from "../texts.js";
+
+const words = texts.chart;
 const quoted = (text) => (/^[\w./:%+=,@-]+$/.test(text) ? text : `'${String(text).replaceAll("'", "'\\''")}'`);
 
 const OPTIONS = {
@@ -23,7 +26,7 @@ const USUAL = new Set(["auto", "error"]);
 export function command(source, request, model, end, symbols = request.symbols) {
   const parts = ["chandler", "forecast", source.kind === "bundled" ? "chandler-stocks" : source.name];
   if (symbols.length) parts.push("--symbols", symbols.length > NAMED ? `${symbols.slice(0, NAMED).join()},…` : symbols.join());
-  parts.push("--model", model.name);
+  parts.push("--model", model.shell);
   for (const [name, [option, usual]] of Object.entries(OPTIONS)) if (request[name] !== usual && request[name] !== undefined) parts.push(option, request[name]);
   if (request.repair) parts.push("--repair");
   if (request.calibrated) parts.push("--calibrated");
@@ -34,4 +37,10 @@ export function command(source, request, model, end, symbols = request.symbols) 
   if (given.unsorted === "sort") parts.push("--sort");
   if (given.join === true) parts.push("--join");
   return parts.map((part) => quoted(String(part))).join(" ");
+}
+
+/** Where that command does something else; null where it does not. */
+export function unlike({ interval, origin, symbols: asked }, symbols = asked) {
+  const found = [interval !== null && words.commandInterval, origin !== null && words.commandPast, symbols.some((one) => one.includes(",")) && words.commandComma];
+  return found.filter(Boolean).join(" ") || null;
 }

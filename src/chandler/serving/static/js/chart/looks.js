@@ -12,6 +12,9 @@ export const STYLES = [
   { name: "fifth", dash: [9, 3, 2, 3] },
 ];
 
+/** Beyond these the library finds no marks for its axis. */
+const MOST_DIGITS = 18;
+
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export function options(facts) {
@@ -45,11 +48,12 @@ export function options(facts) {
   };
 }
 
-/** So many decimals that about five digits of a price are seen. */
+/** So many decimals that about five digits of a price are seen; powers of ten where that is shorter. */
 export function precision(close) {
   const size = Math.abs(close[close.length - 1] ?? 1) || 1;
-  const digits = Math.max(0, Math.min(8, 4 - Math.floor(Math.log10(size))));
-  return { type: "custom", minMove: 10 ** -digits, formatter: (price) => price.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "\u2212") };
+  const digits = Math.max(0, Math.min(MOST_DIGITS, 4 - Math.floor(Math.log10(size))));
+  const decimals = (price) => price.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "\u2212");
+  return { type: "custom", minMove: 10 ** -digits, base: 10 ** digits, formatter: digits > 8 ? (price) => number(price) : decimals };
 }
 
 /** Fill and edge of a rising and of a falling candle. */

@@ -99,6 +99,7 @@ export function Notes({ forecast, facts }) {
   return html`<div class="notes soft">
     <p>${words.dated[series.dated_by] ? `${words.dated[series.dated_by]}.` : words.datedBy(series.dated_by)} ${moment(series.time[0], facts)} – ${moment(series.time.at(-1), facts, true)}.</p>
     ${notes.map((one) => html`<p key=${one}>${one}</p>`)}
+    ${forecast.request.interval && html`<p>${words.notKept}</p>`}
     ${forecast.says && html`<p><b>${words.calibration}:</b> ${forecast.says}</p>`}
   </div>`;
 }

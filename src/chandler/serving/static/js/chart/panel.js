@@ -1,7 +1,7 @@
 // What a forecast is asked with. Nothing starts until the form is sent, but choosing models does.
 import { texts } from "../texts.js";
 import { Field, Notice, Select, html, useEffect, useState } from "../ui.js";
-import { DEFAULTS, SETTINGS } from "./address.js";
+import { DEFAULTS, SETTINGS, locked } from "./address.js";
 import { Swatch } from "./models.js";
 import { STYLES } from "./looks.js";
 
@@ -27,11 +27,11 @@ export function Panel({ state, models, limits, update, most = 4, go = null, busy
   const put = (name, value) => set((old) => ({ ...old, [name]: value }));
   const chosen = models.filter((one) => state.models.includes(one.id));
   const calibratable = chosen.some((one) => one.calibrated);
-  const locked = draft.calibrated && calibratable;
+  const fixed = locked(draft.calibrated, chosen);
   const greatest = { horizon: limits?.horizon, paths: limits?.paths };
 
   const field = (name) => {
-    const why = locked && SAMPLING.includes(name) ? words.locked : undefined;
+    const why = fixed && SAMPLING.includes(name) ? words.locked : undefined;
     const value = why ? DEFAULTS[name] : draft[name];
     return html`<${Field} key=${name} label=${words[name]} why=${why}>
       <input type="number" name=${name} ...${NUMBERS[name]} max=${greatest[name] ?? NUMBERS[name].max} required=${name !== "lookback"} disabled=${Boolean(why)}
@@ -59,7 +59,7 @@ export function Panel({ state, models, limits, update, most = 4, go = null, busy
     </fieldset>
     <div class="pair">${field("horizon")}${field("paths")}</div>
     <label class="check" title=${calibratable ? "" : words.uncalibrated}>
-      <input type="checkbox" name="calibrated" checked=${locked} disabled=${!calibratable} onChange=${(event) => put("calibrated", event.currentTarget.checked)} />
+      <input type="checkbox" name="calibrated" checked=${fixed} disabled=${!calibratable} onChange=${(event) => put("calibrated", event.currentTarget.checked)} />
       <span>${words.calibrated}${!calibratable && html` <small>${words.uncalibrated}</small>`}</span>
     </label>
     ${calibrate}
@@ -76,7 +76,7 @@ export function Panel({ state, models, limits, update, most = 4, go = null, busy
       <label class="check"><input type="checkbox" name="repair" checked=${draft.repair} onChange=${(event) => put("repair", event.currentTarget.checked)} /><span>${words.repair}</span></label>
     </details>
     <div class="row">${field("seed")}<button type="button" onClick=${() => (go ? put("seed", (draft.seed ?? 0) + 1) : update({ ...draft, seed: (draft.seed ?? 0) + 1 }))}>${words.newSeed}</button></div>
-    ${(draft.temperature < 1 || draft.top_p < 1) && !locked && html`<${Notice}>${texts.chart.narrower}<//>`}
+    ${(draft.temperature < 1 || draft.top_p < 1) && !fixed && html`<${Notice}>${texts.chart.narrower}<//>`}
     <button class="first" disabled=${state.models.length === 0 || busy}>${words.go}</button>
     ${!go && JSON.stringify(draft) === key && html`<small class="soft">${words.unchanged}</small>`}
   </form>`;

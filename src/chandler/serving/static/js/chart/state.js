@@ -103,7 +103,8 @@ export function useForecasts(state, models, ready) {
   const [runs, set] = useState(new Map());
   const desk = useRef(null);
   const chosen = ready && models && state.models ? state.models.map((id) => models.find((one) => one.id === id)).filter(Boolean) : [];
-  const list = chosen.filter((one) => one.available).map((one) => ({ id: one.id, request: request(state, one) }));
+  const asked = chosen.map((model) => ({ id: model.id, model, request: request(state, model, chosen) }));
+  const list = asked.filter(({ model }) => model.available).map(({ id, request }) => ({ id, request }));
   useEffect(() => {
     desk.current = new Desk(set);
     return () => desk.current.close();
@@ -116,7 +117,7 @@ export function useForecasts(state, models, ready) {
     const timer = setTimeout(() => desk.current.want(list), wait);
     return () => clearTimeout(timer);
   }, [key]);
-  const lines = chosen.map((model) => ({ id: model.id, name: model.name, model, style: styleOf(state.models.indexOf(model.id)), run: runs.get(model.id) }));
+  const lines = asked.map((one) => ({ ...one, name: one.model.name, style: styleOf(state.models.indexOf(one.id)), run: runs.get(one.id) }));
   const current = lines.map((line) => {
     const wish = list.find((one) => one.id === line.id);
     return wish && line.run && line.run.key !== JSON.stringify(wish.request) ? { ...line, run: { state: "asked", request: wish.request } } : line;

@@ -52,7 +52,8 @@ export class View {
     this.chart.applyOptions(options(this.facts));
     this.chart.priceScale("right").applyOptions({ mode: what.log ? PriceScaleMode.Logarithmic : PriceScaleMode.Normal });
     const end = what.focus?.series.time.at(-1) ?? null;
-    this.candles.applyOptions({ priceFormat: precision(bars.close) });
+    // The axis goes by the lowest series on it, which is not that of the candles.
+    for (const one of [this.densities, this.lines, this.candles]) one.applyOptions({ priceFormat: precision(bars.close) });
     this.candles.setData(candles(bars, what, end));
     this.fan(drawn);
     this.layers(drawn.find((one) => one.series === what.focus?.series));

@@ -5,8 +5,8 @@ import { clock, fieldValue } from "../format.js";
 import { useStock } from "../stock.js";
 import { texts } from "../texts-work.js";
 import { Busy, Command, Empty, Notice, Progress, html, integer, save, seconds, useAnswer, useEffect, useMemo, useState } from "../ui.js";
-import { SETTINGS, format, parse, request } from "../chart/address.js";
-import { command } from "../chart/command.js";
+import { SETTINGS, chartOf, format, parse, request } from "../chart/address.js";
+import { command, unlike } from "../chart/command.js";
 import { Grid } from "../batch/grid.js";
 import { Asking, symbolsOf } from "../batch/panel.js";
 import { NUMBERS, csv, filter, ordered } from "../batch/rows.js";
@@ -61,11 +61,6 @@ const Saves = ({ tables }) =>
     return html`<a key=${one.id} href=${to("rows")} download>${words.saves.rows}${of}</a> <a href=${to("paths")} download>${words.saves.paths}${of}</a>`;
   });
 
-function chartOf(row, table) {
-  const asked = table.request;
-  return format({ ...parse(new URLSearchParams()), ...Object.fromEntries(SETTINGS.map((name) => [name, asked[name]])), source: asked.source_id, symbol: row.symbol, origin: asked.origin, models: [asked.model_id] });
-}
-
 function Table({ state, update, tables, sources, models }) {
   const [typed, type] = useState(state.q);
   useEffect(() => type(state.q), [state.q]);
@@ -73,8 +68,8 @@ function Table({ state, update, tables, sources, models }) {
   const asked = useMemo(() => filter(state.q), [state.q]);
   const rows = useMemo(() => ordered(all.filter(asked.holds), state.sort), [all, asked, state.sort]);
   const of = new Map(tables.map((one) => [one.id, one]));
-  const link = (row) => `/chart?${chartOf(row, of.get(row.id))}`;
-  const open = (row) => go("/chart", chartOf(row, of.get(row.id)));
+  const link = (row) => `/chart?${chartOf(of.get(row.id).request, row.symbol)}`;
+  const open = (row) => go("/chart", chartOf(of.get(row.id).request, row.symbol));
   const { request: first } = tables[0];
   const source = first && sources.find((one) => one.id === first.source_id);
   const cancel = (id) => call("DELETE", `/forecasts/${id}`).catch(() => {});
@@ -93,7 +88,8 @@ function Table({ state, update, tables, sources, models }) {
       <p class="soft">${words.bands}</p>`}
     ${first && source && html`<h2 class="small">${texts.chart.command}</h2>${tables.map((one) => {
       const model = models.find((other) => other.id === one.request?.model_id);
-      return model && html`<${Command} key=${one.id} text=${command(source, one.request, model, end, one.request.symbols.length === source.symbols ? [] : one.request.symbols)} />`;
+      const named = one.request?.symbols.length === source.symbols ? [] : one.request?.symbols;
+      return model && html`<${Command} key=${one.id} text=${command(source, one.request, model, end, named)} note=${unlike(one.request, named)} />`;
     })}`}`;
 }
 
@@ -133,7 +129,7 @@ export function View({ system }) {
       const chosen = state.models.map((id) => models.find((one) => one.id === id)).filter(Boolean);
       const ids = [];
       for (const model of chosen) {
-        const answer = await post("/forecasts", { ...request({ ...state, ...settings, symbol: "" }, model), symbols, interval: null });
+        const answer = await post("/forecasts", { ...request({ ...state, ...settings, symbol: "" }, model, chosen), symbols, interval: null });
         ids.push(answer.id);
       }
       open(false);

@@ -4,10 +4,9 @@ import { fieldValue, length } from "../format.js";
 import { useStock } from "../stock.js";
 import { texts } from "../texts.js";
 import { Busy, Command, Empty, Notice, Select, Toggle, html, useEffect, useMemo, useRef, useState } from "../ui.js";
-import { request } from "../chart/address.js";
 import { before } from "../chart/axis.js";
 import { Calibrate } from "../chart/calibrate.js";
-import { command } from "../chart/command.js";
+import { command, unlike } from "../chart/command.js";
 import { Legend, Models, Notes, Scores, Warnings } from "../chart/models.js";
 import { OriginField } from "../chart/origin.js";
 import { Panel } from "../chart/panel.js";
@@ -62,6 +61,7 @@ function Charted({ state, update, source, sources, models, system }) {
   const { bars } = found;
   const facts = useMemo(() => ({ zone: bars?.zone ?? source.zone, step_seconds: bars?.step_seconds ?? source.step_seconds }), [bars?.zone, bars?.step_seconds, source]);
   const { lines, focus, desk } = useForecasts(state, models, Boolean(bars) && bars.time.length > 0);
+  const gone = state.models.filter((id) => !models.some((one) => one.id === id));
   const forecast = focus?.run?.forecast ?? null;
   const paths = useLayer("paths", forecast, { symbol: state.symbol, column: "close", limit: 50 }, state.showPaths);
   const density = useLayer("density", forecast, { symbol: state.symbol, bins: 60 }, state.density);
@@ -123,6 +123,7 @@ function Charted({ state, update, source, sources, models, system }) {
       tools=${html`<${Tools} state=${state} update=${update} picture=${draw} truths=${truths} />`} />
     <div class="work">
       <div class="left">
+        ${gone.length > 0 && html`<${Notice} kind="problem">${words.modelGone(gone.length)} <button type="button" onClick=${() => update({ models: state.models.filter((id) => !gone.includes(id)) })}>${words.leaveOut}</button><//>`}
         <${Warnings} state=${state} focus=${focus} errors=${errors} />
         ${bars && !bars.time.length && html`<${Empty} title=${words.noBars} />`}
         ${!bars && !found.error && html`<${Busy} text=${words.loading} />`}
@@ -138,7 +139,7 @@ function Charted({ state, update, source, sources, models, system }) {
         ${state.table && bars && html`<${BarTable} bars=${bars} from=${seen?.[0] ?? -Infinity} to=${seen?.[1] ?? Infinity} facts=${facts} hiddenAfter=${state.truth ? null : state.origin} />`}
         <${Notes} forecast=${forecast} facts=${facts} />
         ${focus && html`<h2 class="small">${words.command}</h2>
-          <${Command} text=${command(source, request(state, focus.model), focus.model, state.origin === null ? null : fieldValue(state.origin, facts))} note=${state.interval ? words.commandInterval : null} />`}
+          <${Command} text=${command(source, focus.request, focus.model, state.origin === null ? null : fieldValue(state.origin, facts))} note=${unlike(focus.request)} />`}
         ${forecast?.state === "done" && html`<${Save} forecast=${forecast} />`}
       </div>
       <aside class=${`side ${sheet ? "open" : ""}`} aria-label=${words.settings}>

@@ -1,5 +1,6 @@
 // Every forecast that was made here, and how the live ones did.
-import { get, post } from "../api.js";
+import { all, get, post } from "../api.js";
+import { chartOf } from "../chart/address.js";
 import { debounced, go, route, useStore } from "../core.js";
 import { on } from "../events.js";
 import { clock, moment } from "../format.js";
@@ -49,22 +50,20 @@ function Score({ sources, again }) {
     <div role="status">${told && html`<dl class="told-of">${told.map(({ about, text }) => html`<div><dt>${about}</dt><dd>${text}</dd></div>`)}</dl>`}</div>`;
 }
 
-/** The chart of an entry: of the source that has its symbol and its bar. */
-async function chartOf(one, sources, models) {
-  let source = null;
-  for (const each of (sources ?? []).filter((each) => each.state === "ready")) {
-    const { symbols } = await get(`/sources/${each.id}/symbols`, { q: one.symbol, limit: 5 });
-    const found = symbols.find((other) => other.symbol === one.symbol);
-    if (found && found.first <= one.origin_time && one.origin_time <= found.last) {
-      source = { id: each.id, last: found.last };
-      break;
-    }
+const NEAR = 1e-6;
+/** The chart of an entry as it was asked for, of the source it was made of, else of one with the very bar; null where none has it. */
+async function chartOfEntry(one, sources, models) {
+  const asked = one.request;
+  const ready = (sources ?? (await all("/sources", "sources"))).filter((each) => each.state === "ready");
+  for (const { id } of ready.sort((a, b) => (b.id === asked.source_id) - (a.id === asked.source_id))) {
+    const { symbols } = await get(`/sources/${id}/symbols`, { q: one.symbol.slice(0, 64), limit: 50 });
+    if (!symbols.some((other) => other.symbol === one.symbol)) continue;
+    const { time, close, last } = await get(`/sources/${id}/bars`, { symbol: one.symbol, to: one.origin_time, limit: 10 });
+    if (time.at(-1) !== one.origin_time || !(Math.abs(close.at(-1) / one.last_close - 1) < NEAR)) continue;
+    const model_id = asked.model_id ?? models?.find((other) => other.name === one.model)?.id;
+    return chartOf({ ...asked, source_id: id, model_id, origin: last === one.origin_time ? null : one.origin_time }, one.symbol);
   }
-  const model = (models ?? []).find((other) => other.name === one.model);
-  return new URLSearchParams({
-    ...(source ? { source: source.id } : {}), symbol: one.symbol, ...(source?.last === one.origin_time ? {} : { origin: one.origin_time }), h: one.horizon,
-    ...(model ? { models: model.id } : {}), ...(one.calibrated ? { calibrated: "1" } : {}),
-  });
+  return null;
 }
 
 export function View() {
@@ -82,6 +81,7 @@ export function View() {
   const ask = (cursor) => get("/journal", { limit: 100, cursor, ...chosen });
   const { value, error, again } = useAnswer(() => ask(null), [chosen]);
   const summary = useAnswer(() => get("/journal/summary"), []);
+  const [lost, lose] = useState(null);
   const [more, add] = useState({ of: null, rows: [] }); // belongs to one answer, and is gone with it
   const later = more.of === value ? more : { of: value, rows: [], next: value?.next };
   const rows = [...(value?.entries ?? []), ...later.rows];
@@ -99,7 +99,8 @@ export function View() {
   const open = (event, one) => {
     if (event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
-    chartOf(one, sources, models).then((to) => go("/chart", to), () => go("/chart", new URLSearchParams({ symbol: one.symbol })));
+    lose(null);
+    chartOfEntry(one, sources, models).then((to) => (to ? go("/chart", to) : lose(words.lost(one.symbol))), (error) => lose(error.message));
   };
   const { columns } = words;
   const filtered = FILTERS.some((name) => chosen[name]);
@@ -118,10 +119,11 @@ export function View() {
       ${choice("state", [["waiting", words.waiting], ["scored", words.whole]])}
       <span class="soft" role="status" id="entries" data-total=${value.total}>${words.total(integer(value.total))}</span>
     </div>
+    ${lost && html`<${Notice} kind="problem" close=${() => lose(null)}>${lost}<//>`}
     <${Scroll} label=${words.title}><table class="journal">
       <thead><tr>${["symbol", "made", "model", "origin", "horizon", "kind", "state"].map((one) => html`<th key=${one} scope="col">${columns[one]}</th>`)}</tr></thead>
       <tbody>${rows.map((one) => html`<tr key=${one.id} data-entry=${one.id}>
-        <th scope="row"><a href=${`/chart?${new URLSearchParams({ symbol: one.symbol })}`} onClick=${(event) => open(event, one)}>${one.symbol}</a></th><td>${clock(one.made_at)}</td><td>${one.model}${one.calibrated && html` <small>${words.calibrated}</small>`}</td>
+        <th scope="row"><a href=${`/chart?${chartOf({ ...one.request, origin: one.origin_time }, one.symbol)}`} onClick=${(event) => open(event, one)}>${one.symbol}</a></th><td>${clock(one.made_at)}</td><td>${one.model}${one.calibrated && html` <small>${words.calibrated}</small>`}</td>
         <td>${moment(one.origin_time, one)}</td>
         <td>${integer(one.horizon)}</td><td>${one.live ? words.live : words.retrospective}</td><td>${words.scored(number(one.scored_steps), integer(one.horizon))}</td>
       </tr>`)}</tbody></table><//>
