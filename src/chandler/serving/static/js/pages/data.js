@@ -2,7 +2,7 @@
 import { all, call, upload } from "../api.js";
 import { useStore } from "../core.js";
 import { on } from "../events.js";
-import { daily, length, moment } from "../format.js";
+import { daily, length, moment, zoneName } from "../format.js";
 import { texts } from "../texts-work.js";
 import { Busy, Dialog, Empty, Facts, Notice, Progress, bytes, html, integer, useAnswer, useEffect, useRef, useState } from "../ui.js";
 import { Questions } from "./questions.js";
@@ -40,7 +40,7 @@ function Source({ source, again }) {
   const { columns } = words;
   const facts = [
     [columns.rows, integer(source.rows)], [columns.symbols, integer(source.symbols)], [columns.span, html`<${Span} source=${source} />`],
-    [columns.step, length(source.step_seconds)], [columns.zone, source.zone ?? (daily(source.step_seconds) ? null : texts.noZone)],
+    [columns.step, length(source.step_seconds)], [columns.zone, source.zone ? zoneName(source.zone) : daily(source.step_seconds) ? null : texts.noZone],
   ];
   return html`<li class="source" data-source=${source.name} data-state=${source.state}>
     <header><h2>${source.name}</h2> <span class="mark ${source.state}">${words.states[source.state]}</span> <span class="soft">${words.kinds[source.kind]}</span>

@@ -59,7 +59,9 @@ async function chartOfEntry(one, sources, models) {
     const { symbols } = await get(`/sources/${id}/symbols`, { q: one.symbol.slice(0, 64), limit: 50 });
     if (!symbols.some((other) => other.symbol === one.symbol)) continue;
     const { time, close, last } = await get(`/sources/${id}/bars`, { symbol: one.symbol, to: one.origin_time, limit: 10 });
-    if (time.at(-1) !== one.origin_time || !(Math.abs(close.at(-1) / one.last_close - 1) < NEAR)) continue;
+    if (time.at(-1) !== one.origin_time) continue;
+    // Its own source is the right one, also where a split has scaled its prices since.
+    if (id !== asked.source_id && !(Math.abs(close.at(-1) / one.last_close - 1) < NEAR)) continue;
     const model_id = asked.model_id ?? models?.find((other) => other.name === one.model)?.id;
     return chartOf({ ...asked, source_id: id, model_id, origin: last === one.origin_time ? null : one.origin_time }, one.symbol);
   }
