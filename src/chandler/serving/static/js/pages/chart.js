@@ -5,12 +5,10 @@ import { useStock } from "../stock.js";
 import { texts } from "../texts.js";
 import { Busy, Command, Empty, Notice, Select, Toggle, html, useEffect, useMemo, useRef, useState } from "../ui.js";
 import { before } from "../chart/axis.js";
-import { Calibrate } from "../chart/calibrate.js";
 import { command, unlike } from "../chart/command.js";
 import { Legend, Models, Notes, Scores, Warnings } from "../chart/models.js";
 import { OriginField } from "../chart/origin.js";
 import { Panel } from "../chart/panel.js";
-import { picture } from "../chart/picture.js";
 import { Stage } from "../chart/stage.js";
 import { barBefore, useAddress, useBars, useDefaults, useForecasts, useKnown, useLayer } from "../chart/state.js";
 import { Step } from "../chart/step.js";
@@ -20,6 +18,13 @@ import { colour, repaint } from "../core.js";
 
 const words = texts.chart;
 const INTERVALS = [["5min", 300], ["15min", 900], ["1h", 3600], ["4h", 14400], ["1D", 86400], ["1W", 604800]];
+
+/** Fetched where a model has no calibration. */
+function Calibration(props) {
+  const [found, set] = useState(null);
+  useEffect(() => void import("../chart/calibrate.js").then(set), []);
+  return found && html`<${found.Calibrate} ...${props} />`;
+}
 
 function Toolbar({ state, update, source, sources, bars, facts, move, tools }) {
   const intervals = INTERVALS.filter(([, seconds]) => seconds > (source?.step_seconds ?? Infinity)).map(([name, seconds]) => [name, length(seconds)]);
@@ -112,9 +117,9 @@ function Charted({ state, update, source, sources, models, system }) {
   const series = forecast?.series[0];
   const errors = [found.error?.message, ...lines.map(({ name, run }) => run?.state === "failed" && run.error && `${name}: ${run.error.message}`)].filter(Boolean);
   const truths = state.origin !== null;
-  const calibrate = system?.jobs && focus?.model.available && !focus.model.calibrated && html`<${Calibrate} key=${focus.id} model=${focus.model} models=${models} state=${state} update=${update} ask=${() => import("../chart/fit.js").then(({ Ask }) => ask({ Ask, model: focus.model }))} />`;
-  const draw = () =>
-    picture(view.current, `${state.symbol} ${fieldValue(bars.time.at(-1), facts)}`, [
+  const calibrate = system?.jobs && focus?.model.available && !focus.model.calibrated && html`<${Calibration} key=${focus.id} model=${focus.model} models=${models} state=${state} update=${update} ask=${() => import("../chart/fit.js").then(({ Ask }) => ask({ Ask, model: focus.model }))} />`;
+  const draw = async () =>
+    (await import("../chart/picture.js")).picture(view.current, `${state.symbol} ${fieldValue(bars.time.at(-1), facts)}`, [
       `${state.symbol} · ${source.name}`,
       ...(series ? [`${lines.map(({ name }) => name).join(", ")} · ${words.pathsOf(series.paths, forecast.request.paths)} · ${words.legend.bands}, ${words.legend.median}`] : []),
     ]);
