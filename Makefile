@@ -114,10 +114,14 @@ bench-studio: $(READY) ## The page and the server: start, a million bars, reads 
 test-contrib: $(CONTRIB)/.ready ## The adapters with their libraries: every check of sktime's, a task of fev, a workflow of Qlib
 	HF_HUB_OFFLINE=1 $(CONTRIB)/bin/python -m pytest tests/contrib
 
+# The stand-in accelerator is made of what torch 2.13 brought, schemathesis wants newer packages, and a hub client before 1.0 finds the
+# hubs of later tests in one process away: tests/test_hub.py loads and pushes in processes of their own. One zone of dateutil's is beyond pandas 2.
+NOT_OLDEST := --ignore tests/accelerator --ignore tests/serving/test_openapi.py $(addprefix --deselect tests/test_push.py::test_, \
+	readers_of_the_released_format_take_its_folders models_without_a_run_and_a_tokenizer_alone \
+	a_lost_answer_and_a_commit_in_between_are_told only_what_chandler_wrote_is_replaced) \
+	--deselect "tests/data/store/test_store.py::test_zones_are_kept_by_a_name_that_reads_back_the_same_times[America/New_York]"
 test-oldest: $(OLDEST)/.ready ## All tests but the long ones with the oldest releases that pyproject.toml allows (5 GB of CUDA come with torch)
-	@# Left out: the stand-in accelerator is made of what torch 2.13 brought, schemathesis wants newer packages.
-	HF_HUB_OFFLINE=1 $(OLDEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" --ignore tests/accelerator \
-		--ignore tests/serving/test_openapi.py
+	HF_HUB_OFFLINE=1 $(OLDEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(NOT_OLDEST)
 
 build: $(TOOLS)/.ready ## Source archive and wheel in dist/, checked: metadata, contents, size
 	rm -rf dist/chandler_kronos-*

@@ -63,7 +63,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """The client in this process asks a hub on this machine, with a token that may write."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants, utils
 
     made = Hub()
     monkeypatch.setenv("HF_TOKEN", WRITER)
@@ -78,6 +78,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     }.items():
         monkeypatch.setattr(constants, name, value)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    getattr(utils, "reset_sessions", lambda: None)()  # before 1.0 they stay as offline as they were begun
     yield made
     made.close()
 

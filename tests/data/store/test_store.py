@@ -14,7 +14,7 @@ from chandler.errors import DataError
 
 
 def bars(symbol, start, count, zone=None, freq="D"):
-    index = pd.date_range(start, periods=count, freq=freq).tz_localize(zone).as_unit("ns")
+    index = pd.date_range(start, periods=count, freq=freq, tz=zone).as_unit("ns")
     values = np.arange(count * 6, dtype=np.float64).reshape(count, 6) + 1
     return Bars(
         symbol,
