@@ -15,7 +15,7 @@ from chandler.data.inspection import findings
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.walk_forward.contamination import exposure, hand_on
 from chandler.evaluation.walk_forward.forecasters import Calibrations, ModelForecaster, open_model
-from chandler.evaluation.walk_forward.origins import Origins, find_origins, rows_between
+from chandler.evaluation.walk_forward.origins import Origins, find_origins, ranges_between
 from chandler.evaluation.walk_forward.part_store import inputs
 from chandler.evaluation.walk_forward.past import LEAST, LEAST_ORIGINS, PastForecasts
 from chandler.evaluation.walk_forward.settings import AUTO, EvaluationSettings
@@ -137,7 +137,7 @@ def calibrations_along(model: ModelForecaster, origins: Origins, shown: Progress
 
 def _between(origins: Origins, begin: int | None, end: int) -> Origins:
     """Windows whose forecast bars lie in [begin, end), ns, a horizon apart. DataError: none."""
-    ranges = rows_between(origins.store, begin, end)
+    ranges = ranges_between(origins.store, begin, end)
     return find_origins(origins.store, origins.lookback, origins.horizon, stride=origins.horizon, ranges=ranges)
 
 

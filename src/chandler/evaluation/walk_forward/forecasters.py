@@ -18,7 +18,7 @@ from chandler.checkpoint import weights_hash
 from chandler.data import CLOSE, FEATURES, VOLUME
 from chandler.errors import DataError
 from chandler.evaluation.baselines import BASELINES, TRAINED, close_windows, garch, volume_by_time_of_day
-from chandler.evaluation.walk_forward.origins import Ints, Origins, rows_between
+from chandler.evaluation.walk_forward.origins import Ints, Origins, ranges_between
 from chandler.evaluation.walk_forward.scores import ForecastSummary
 from chandler.evaluation.walk_forward.settings import VOLUME_BASELINE, EvaluationSettings
 from chandler.forecasting import Calibration, Forecast, Forecaster, ForecastSettings, model_parts
@@ -187,7 +187,7 @@ class BaselineForecaster:
 
     def _fitted(self, origins: Origins) -> Callable[..., NDArray[np.float64]]:
         store, first, s = origins.store, int(origins.targets().min()), self.settings
-        closes = close_windows(store, rows_between(store, None, first), s.lookback, s.horizon, seed=s.seed)
+        closes = close_windows(store, ranges_between(store, None, first), s.lookback, s.horizon, seed=s.seed)
         try:
             fitted = TRAINED[self.name].fit(closes, s.horizon, seed=s.seed)
         except DataError as error:

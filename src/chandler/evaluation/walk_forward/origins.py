@@ -175,7 +175,7 @@ def find_origins(
     return found if limit is None else found.at_most(limit)
 
 
-def rows_between(store: BarStore, begin: int | None, end: int) -> Ints:
+def ranges_between(store: BarStore, begin: int | None, end: int) -> Ints:
     """(S, 2) rows [lo, hi) of each symbol's bars in [begin, end), ns; None: from its first bar on."""
     times, found = np.asarray(store.timestamps), []
     for lo, hi in zip(store.offsets[:-1], store.offsets[1:], strict=True):
