@@ -1,11 +1,12 @@
 """Where a computation runs (`placement`), and work that is launched there once and then replayed (`graphs`)."""
 
 from chandler.devices.graphs import GraphError, Pace, captured, has_graphs
-from chandler.devices.placement import bring, device_of, has_float64, pinned, require_name, resolve, upload, wide
+from chandler.devices.placement import at_work, bring, device_of, has_float64, pinned, require_name, resolve, upload, wide
 
 __all__ = [
     "GraphError",
     "Pace",
+    "at_work",
     "bring",
     "captured",
     "device_of",

@@ -6,6 +6,7 @@ to its own device first, so it is never half on each.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
 import torch
@@ -97,6 +98,11 @@ def _devices(model: nn.Module) -> set[torch.device]:
             "the model again with from_pretrained."
         )
     return found
+
+
+def at_work(device: torch.device) -> AbstractContextManager[object]:
+    """Within it kernels that are not torch's go to this device: they go to the current one, wherever their tensors are."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 @cache

@@ -204,6 +204,10 @@ class FixedCache:
         self.first = torch.zeros(self.series, dtype=torch.long, device=device)
         """Column of each series' first own row, (series,)."""
         columns = prefix.columns + (0 if self.alone else capacity)
+        self.counted = self.alone and weights.fused is not None
+        """Whether attention is told how many columns hold rows, instead of which."""
+        self.ends = torch.zeros(self.series, dtype=torch.long, device=device)
+        """That many, (series,)."""
         self.mask = torch.empty(self.series, 1, 1, columns, dtype=weights.cache_dtype, device=device)
         """What is added to scores, (series, 1, 1, columns): 0 for rows that there are, else -inf."""
         self.memory: list[Tensor] = []
@@ -220,6 +224,7 @@ class FixedCache:
         """Forget all own rows and stand after what the prefix now holds."""
         lengths = self.prefix.lengths
         self.at.zero_()
+        self.ends.copy_(lengths)
         self.base.copy_(lengths.repeat_interleave(self.paths))
         self.first.copy_(lengths if self.alone else torch.full_like(lengths, self.prefix.width))
         beyond = torch.arange(self.mask.shape[-1], device=lengths.device) >= lengths[:, None, None, None]
@@ -231,7 +236,10 @@ class FixedCache:
 
     def open(self) -> None:
         """The next row of each path may be written."""
-        self.mask.scatter_(3, self._column(4), 0.0)
+        if self.counted:
+            self.ends += 1
+        else:
+            self.mask.scatter_(3, self._column(4), 0.0)
 
     def advance(self) -> None:
         """A row has been written in all layers."""
@@ -254,6 +262,9 @@ class FixedCache:
 
     def read(self, layer: int, q: Tensor) -> Tensor:
         """As `PathCache.read`."""
+        if self.counted:
+            out: Tensor = self.weights.fused.attend(q, self.memory[layer], self.ends)
+            return out
         if self.alone:
             keys, values = self.memory[layer]
             mask = self.mask.expand(-1, q.shape[1], -1, -1)

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from chandler.devices import Pace, device_of
+from chandler.devices import Pace, at_work, device_of
 from chandler.errors import ConfigError
 from chandler.forecasting.engine.batch import Batch, Histories
 from chandler.forecasting.engine.kernels import GenerationWeights
@@ -24,6 +24,9 @@ AHEAD = 8
 """Steps that the host may be ahead of the device while somebody is told of them."""
 PADDING = 32
 """Positions beyond the context that padding of histories may have."""
+FUSED_FROM = 100_000
+"""Rows of history and new ones from which a call takes kernels that are built first: seconds once on a machine, then tenths of
+one in a process."""
 KEPT_BYTES = 1 << 30
 """Of caches whose captured step is kept for the next call."""
 
@@ -65,7 +68,7 @@ def generate(
     # Made outside of inference mode: what the caller gets are ordinary tensors.
     ids = torch.empty(2, sum(computed), settings.horizon, dtype=torch.long, device=device)
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), at_work(device):
             budget = default_budget(device) if memory_budget is None else memory_budget
             there = zip(moved(prompts, device), computed, strict=True)
             series = [settings.cut(prompt, count) for prompt, count in there]
@@ -101,7 +104,8 @@ class _Work:
 
     def run(self, budget: int, ids: Tensor, encoded: Callable[[int], None] | None) -> None:
         """Fill ids (2, rows, horizon); in smaller batches where memory does not do, down to a single path."""
-        weights, batch = _laid_out(self.model, self.settings)
+        rows = sum(prompt.rows for prompt in self.series) + self.rows * self.settings.horizon
+        weights, batch = _laid_out(self.model, self.settings, fused=rows >= FUSED_FROM)
         histories = Histories(weights, self.series, encoded_at_once(weights, budget), encoded)
         if batch is not None:
             histories.memory = batch.prefix
@@ -154,12 +158,16 @@ _kept: WeakKeyDictionary[Kronos, tuple[GenerationSettings, GenerationWeights, Ba
 """Per predictor the settings of its last call and what it captured: the next such call only has to fill it anew."""
 
 
-def _laid_out(model: Kronos, settings: GenerationSettings) -> tuple[GenerationWeights, Batch | None]:
+def _laid_out(model: Kronos, settings: GenerationSettings, fused: bool) -> tuple[GenerationWeights, Batch | None]:
     """The weights as they are now, with the batch of the last call where this one may take it over."""
     longest = settings.max_context + PADDING
-    weights = GenerationWeights(model, dtype=settings.dtype, positions=settings.positions, max_positions=longest)
+    weights = GenerationWeights(
+        model, dtype=settings.dtype, positions=settings.positions, max_positions=longest, fused=fused
+    )
     before = _kept.pop(model, None)
-    if before is None or before[0] != settings or before[1].device != weights.device:
+    if before is None or before[0] != settings:
+        return weights, None
+    if (before[1].device, before[1].fused) != (weights.device, weights.fused):
         return weights, None
     before[1].take(weights)
     return before[1:]

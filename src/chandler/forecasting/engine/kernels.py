@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chandler.devices import at_work
 from chandler.errors import ConfigError
 from chandler.nn import Attention, Block, DependencyPositions, Kronos, RMSNorm, Rotary
 
@@ -29,6 +31,23 @@ HEAD_MULTIPLE = 16
 def suits_cpu(device: torch.device) -> bool:
     """Whether to take what is fastest on a CPU. The other way runs anywhere: on a CPU too, where a test answers no."""
     return device.type == "cpu"
+
+
+@cache
+def fused_kernels(device: torch.device) -> ModuleType | None:
+    """Our own kernels, `engine.fused`, if Triton can build them for this device: believe what they compute. torch brings
+    Triton along for CUDA; it wants a C compiler where it runs."""
+    if device.type != "cuda":
+        return None
+    try:
+        from chandler.forecasting.engine import fused
+
+        x = torch.arange(24.0, device=device).view(2, 12)
+        with at_work(device):
+            same = torch.allclose(fused.gated(x), F.silu(x[:, :6]) * x[:, 6:], rtol=1e-3)
+    except Exception:  # whatever is missing or too old there: torch's operators do the same
+        return None
+    return fused if same else None
 
 
 @cache
@@ -209,12 +228,20 @@ class GenerationWeights:
     """
 
     def __init__(
-        self, model: Kronos, *, dtype: torch.dtype, positions: DependencyPositions, max_positions: int
+        self,
+        model: Kronos,
+        *,
+        dtype: torch.dtype,
+        positions: DependencyPositions,
+        max_positions: int,
+        fused: bool = False,
     ) -> None:
         c = model.config
         self.dim, self.ff_dim, self.n_heads = c.d_model, c.ff_dim, c.n_heads
         self.device = model.head.proj_s1.weight.device
         self.on_cpu = suits_cpu(self.device)
+        self.fused: Any = fused_kernels(self.device) if fused else None
+        """Kernels that take the place of several of torch's operators; None: those."""
         if dtype == torch.int8 and not (self.on_cpu and packs(dtype)):
             raise ConfigError(
                 f"int8 weights are for CPUs that torch multiplies with them on (x86), the predictor is on "
@@ -295,13 +322,35 @@ class GenerationWeights:
             attend: the attention over what the rows can see, which also remembers their keys and values.
         """
         turn = self.turns(self.turn, positions, 2 * self.n_heads)
+        rows = self._added(x, None, last=not self.layers)
         for index, layer in enumerate(self.layers):
-            qkv = layer.qkv(self.unit(x).to(self.dtype)).to(self.cache_dtype)
-            turn_pairs_(qkv, turn, 2 * self.n_heads)
-            x += layer.out(attend(index, qkv.view(len(x), 3, self.n_heads, -1)).to(self.dtype))
-            gate, up = layer.up(self.unit(x).to(self.dtype)).chunk(2, dim=-1)
-            x += layer.down(F.silu(gate).mul_(up))
-        return self.unit(x).mul_(self.norm)
+            qkv = layer.qkv(rows).to(self.cache_dtype)
+            self._turn(qkv, turn, 2 * self.n_heads)
+            rows = self._added(x, layer.out(attend(index, qkv.view(len(x), 3, self.n_heads, -1)).to(self.dtype)))
+            rows = self._added(x, layer.down(self._gated(layer.up(rows))), last=layer is self.layers[-1])
+        return rows.mul_(self.norm)
+
+    def _added(self, x: Tensor, more: Tensor | None, last: bool = False) -> Tensor:
+        """x += more, and its `unit`, as the next product reads it; as it is after the last block."""
+        dtype = torch.float32 if last else self.dtype
+        if self.fused is not None:
+            added: Tensor = self.fused.add_norm(x, more, self.eps, dtype)
+            return added
+        if more is not None:
+            x += more
+        return self.unit(x).to(dtype)
+
+    def _gated(self, both: Tensor) -> Tensor:
+        """silu(gate) x up of both side by side, (rows, 2 ff_dim) -> (rows, ff_dim)."""
+        if self.fused is not None:
+            made: Tensor = self.fused.gated(both)
+            return made
+        gate, up = both.chunk(2, dim=-1)
+        return F.silu(gate).mul_(up)
+
+    def _turn(self, x: Tensor, turn: Tensor, heads: int) -> None:
+        """`turn_pairs_`, in one pass where there is a kernel for it."""
+        (turn_pairs_ if self.fused is None else self.fused.turn_)(x, turn, heads)
 
     def turns(self, turn: Tensor, positions: Tensor, heads: int) -> Tensor:
         """The numbers that turn `heads` heads at positions (rows,): (rows, pairs of all heads) on a CPU, where broadcasting
@@ -313,7 +362,7 @@ class GenerationWeights:
         """h (rows, dim) at positions (rows,) -> keys and values of the dependency layer, (rows, 2, 4, width)."""
         kv = self.dependency_kv(hidden.to(self.dtype)).to(self.cache_dtype)
         if self.dependency_turn is not None:
-            turn_pairs_(kv, self.turns(self.dependency_turn, positions, DEPENDENCY_HEADS), DEPENDENCY_HEADS)
+            self._turn(kv, self.turns(self.dependency_turn, positions, DEPENDENCY_HEADS), DEPENDENCY_HEADS)
         return kv.view(len(kv), 2, DEPENDENCY_HEADS, -1)
 
     def dependency_queries(self, s1: Tensor, positions: Tensor) -> Tensor:
@@ -321,7 +370,7 @@ class GenerationWeights:
         q = self.dependency_query.index_select(0, s1)
         # "reference": neither query nor keys are turned; the released weights were sampled this way.
         if self.dependency_turn is not None:
-            turn_pairs_(q, self.turns(self.dependency_turn, positions, DEPENDENCY_HEADS), DEPENDENCY_HEADS)
+            self._turn(q, self.turns(self.dependency_turn, positions, DEPENDENCY_HEADS), DEPENDENCY_HEADS)
         return q.to(self.cache_dtype).view(len(q), DEPENDENCY_HEADS, -1)
 
     def s1_logits(self, hidden: Tensor) -> Tensor:
