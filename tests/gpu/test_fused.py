@@ -3,25 +3,32 @@ interpreter can do them: `CHANDLER_GPU_TESTS_ON=cpu TRITON_INTERPRET=1`, with tr
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+
+from chandler.devices import fused_kernels
+from chandler.forecasting.engine import batch, generation, kernels
+from chandler.forecasting.engine.generation import generate
+from chandler.forecasting.engine.planning import GenerationSettings
+from chandler.forecasting.engine.sampling import Sampling, choose, probabilities
+from chandler.hub import NANO
+from chandler.nn import Kronos
 from tests.forecasting.conftest import way_of
 from tests.forecasting.engine.edges import assert_same
 from tests.forecasting.engine.test_generation import prompt_of
 
-from chandler.forecasting.engine import batch, generation, kernels
-from chandler.forecasting.engine.generation import generate
-from chandler.forecasting.engine.planning import GenerationSettings
-from chandler.forecasting.engine.sampling import Sampling
-from chandler.hub import NANO
-from chandler.nn import Kronos
-
 pytestmark = pytest.mark.gpu
-fused: Any = pytest.importorskip("chandler.forecasting.engine.fused", reason="triton is not installed", exc_type=ImportError)
+# Where a GPU is, torch has brought Triton along: not to find it there is a failure.
+fused: Any = (
+    importlib.import_module("chandler.devices.fused")
+    if torch.cuda.is_available()
+    else pytest.importorskip("chandler.devices.fused", reason="triton is not installed", exc_type=ImportError)
+)
 DTYPES = (torch.float32, torch.bfloat16)
 
 
@@ -39,7 +46,7 @@ def numbers(device: torch.device, *shape: int, dtype: torch.dtype = torch.float3
 
 
 def test_triton_builds_them_here(device: torch.device) -> None:
-    assert device.type != "cuda" or kernels.fused_kernels(device) is fused
+    assert device.type != "cuda" or fused_kernels(device) is fused
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -73,12 +80,41 @@ def test_gate(device: torch.device, width: int, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("heads", "width"), [(8, 64), (16, 56), (3, 52), (4, 208), (4, 8)])
-def test_attention_over_the_rows_that_there_are(device: torch.device, heads: int, width: int, dtype: torch.dtype) -> None:
-    memory, ends = numbers(device, 2, 5, heads, 150, width, dtype=dtype), torch.tensor([1, 64, 65, 150, 7], device=device)
+def test_attention_over_the_rows_that_there_are(
+    device: torch.device, heads: int, width: int, dtype: torch.dtype
+) -> None:
+    memory, ends = (
+        numbers(device, 2, 5, heads, 150, width, dtype=dtype),
+        torch.tensor([1, 64, 65, 150, 7], device=device),
+    )
     q = (numbers(device, 5, 3, heads, width) * width**-0.5).to(dtype)[:, 0]
     there = (torch.arange(150, device=device) < ends[:, None])[:, None, :, None]
     want = F.scaled_dot_product_attention(q[:, :, None].float(), *memory.float(), attn_mask=there.mT, scale=1.0)
     near(fused.attend(q, memory.where(there, torch.nan), ends), want.flatten(1))
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(1.3, top_k=5), Sampling(top_p=0.8)], ids=str)
+@pytest.mark.parametrize("size", [64, 1024])
+def test_drawing(device: torch.device, size: int, sampling: Sampling) -> None:
+    """What torch draws, and nothing that is excluded, whatever the number."""
+    logits = numbers(device, 400, size) * 3
+    last = 1 - 2**-24
+    uniforms = torch.cat((torch.linspace(0, last, 396), torch.tensor([0, last, last, 0]))).to(device)
+    got, want = (choose(logits, sampling, uniforms, own) for own in (fused, None))
+    p = probabilities(logits, sampling)
+    assert bool((p.gather(1, got[:, None]) > 0).all())
+    cdf = p.double().cumsum(1)
+    apart = (cdf.gather(1, got[:, None])[:, 0] - cdf.gather(1, want[:, None])[:, 0]).abs()
+    near_edge = (cdf - uniforms[:, None].double()).abs().amin(1) < 1e-6
+    assert bool((near_edge | (apart == 0)).all())
+    assert int((got == want).sum()) > 390
+
+
+def test_numbers_that_are_none_draw_some_token(device: torch.device) -> None:
+    """Of damaged weights: the engine says so at the end, and no lookup is outside of its table before that."""
+    logits = torch.full((3, 64), torch.nan, device=device)
+    ids = fused.drawn(logits, torch.tensor([0.0, 0.5, 0.99], device=device))
+    assert bool(((ids >= 0) & (ids < 64)).all())
 
 
 @pytest.fixture
@@ -131,4 +167,6 @@ def test_a_captured_step_with_them_is_the_step_itself(device: torch.device, monk
             assert torch.equal(torch.stack(a), torch.stack(b)), name
     monkeypatch.setattr(generation, "FUSED_FROM", 10**9)
     generate(model, series, settings)
-    assert model not in generation._kept or generation._kept[model][1].fused is None, "what was captured with them is not taken over"
+    assert model not in generation._kept or generation._kept[model][1].fused is None, (
+        "what was captured with them is not taken over"
+    )

@@ -67,7 +67,8 @@ def there(tensors: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]
 
 def command(*arguments: str | Path, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Run `chandler` in a process of its own, as a user does; it must succeed."""
-    environment = {**os.environ, "PYTHONPATH": str(SRC), "PYTHONUNBUFFERED": "1"}
+    packages = os.pathsep.join(filter(None, (str(SRC), os.environ.get("PYTHONPATH"))))  # those that this machine lacked
+    environment = {**os.environ, "PYTHONPATH": packages, "PYTHONUNBUFFERED": "1"}
     line = [sys.executable, *launcher, "-m", "chandler", *map(str, arguments)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=200, env=environment)
     assert done.returncode == 0, f"{' '.join(line)}\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"

@@ -1,7 +1,19 @@
-"""Where a computation runs (`placement`), and work that is launched there once and then replayed (`graphs`)."""
+"""Where a computation runs (`placement`), work that is launched there once and then replayed (`graphs`), and kernels of our own for
+GPUs (`fused`; `kernels` says where they can be used)."""
 
 from chandler.devices.graphs import GraphError, Pace, captured, has_graphs
-from chandler.devices.placement import at_work, bring, device_of, has_float64, pinned, require_name, resolve, upload, wide
+from chandler.devices.kernels import fused_kernels
+from chandler.devices.placement import (
+    at_work,
+    bring,
+    device_of,
+    has_float64,
+    pinned,
+    require_name,
+    resolve,
+    upload,
+    wide,
+)
 
 __all__ = [
     "GraphError",
@@ -10,6 +22,7 @@ __all__ = [
     "bring",
     "captured",
     "device_of",
+    "fused_kernels",
     "has_float64",
     "has_graphs",
     "pinned",

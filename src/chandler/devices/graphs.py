@@ -38,7 +38,7 @@ def _capture(work: Work, device: torch.device, warm_ups: int) -> Work:
     with torch.cuda.device(device), torch.cuda.stream(stream):
         for _ in range(warm_ups):  # libraries choose kernels and take workspaces, which a capture must not
             work()
-        stream.synchronize()
+        # The host does not wait for them: what was launched before goes on while the graph is made.
         if torch.cuda.mem_get_info(device)[0] < torch.cuda.memory_reserved(device):
             torch.cuda.empty_cache()  # a graph has memory of its own: what the warm-ups took would be held beside it
         # Other threads may go on with their own work: a batch is prepared while this one is captured.

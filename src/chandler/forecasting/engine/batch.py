@@ -225,12 +225,12 @@ class Batch:
         uniforms = self.uniforms.index_select(1, self.step)[:, 0]
         logits = weights.s1_logits(hidden)
         self.total += logits.sum()
-        s1 = choose(logits, sampling, uniforms[:, 0])
+        s1 = choose(logits, sampling, uniforms[:, 0], weights.fused)
         queries = weights.dependency_queries(s1, self.paths.positions() - 1)
         read = self.paths.read(len(weights.layers), queries)
         logits = weights.s2_logits(hidden, read)
         self.total += logits.sum()
-        s2 = choose(logits, sampling, uniforms[:, 1])
+        s2 = choose(logits, sampling, uniforms[:, 1], weights.fused)
         self.ids.index_copy_(2, self.step, torch.stack((s1, s2))[..., None])
 
     def _append(self) -> Tensor:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
-from types import ModuleType
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chandler.devices import at_work
+from chandler.devices import fused_kernels
 from chandler.errors import ConfigError
 from chandler.nn import Attention, Block, DependencyPositions, Kronos, RMSNorm, Rotary
 
@@ -31,23 +30,6 @@ HEAD_MULTIPLE = 16
 def suits_cpu(device: torch.device) -> bool:
     """Whether to take what is fastest on a CPU. The other way runs anywhere: on a CPU too, where a test answers no."""
     return device.type == "cpu"
-
-
-@cache
-def fused_kernels(device: torch.device) -> ModuleType | None:
-    """Our own kernels, `engine.fused`, if Triton can build them for this device: believe what they compute. torch brings
-    Triton along for CUDA; it wants a C compiler where it runs."""
-    if device.type != "cuda":
-        return None
-    try:
-        from chandler.forecasting.engine import fused
-
-        x = torch.arange(24.0, device=device).view(2, 12)
-        with at_work(device):
-            same = torch.allclose(fused.gated(x), F.silu(x[:, :6]) * x[:, 6:], rtol=1e-3)
-    except Exception:  # whatever is missing or too old there: torch's operators do the same
-        return None
-    return fused if same else None
 
 
 @cache

@@ -80,6 +80,8 @@ class GenerationSettings:
         """The prompt without the rows of history that are never seen, and its first `paths` paths."""
         assert prompt.uniforms.shape[1] == self.horizon, "uniforms are made for another horizon"
         keep = self.keep
+        if prompt.rows <= keep and prompt.paths == paths:
+            return prompt
         s1, s2, stamps = prompt.s1[-keep:], prompt.s2[-keep:], prompt.stamps[-keep - self.horizon :]
         return Prompt(s1, s2, stamps, prompt.uniforms[:paths])
 

@@ -66,6 +66,11 @@ def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     Returns:
         (..., V) float32, rows sum to 1; 0 where a token is excluded.
     """
+    return _kept(logits, sampling).softmax(-1)
+
+
+def _kept(logits: Tensor, sampling: Sampling) -> Tensor:
+    """Logits by the temperature, float32; -inf where a token is excluded."""
     logits = _most_likely(logits, sampling)
     if sampling.top_p is not None and sampling.top_p < 1:
         ordered, order = logits.sort(dim=-1, descending=True)
@@ -73,7 +78,7 @@ def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
         # The token that crosses the line stays: a token goes when those before it are already beyond.
         beyond = torch.cat((torch.zeros_like(beyond[..., :1]), beyond[..., :-1]), dim=-1)
         logits = logits.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), -torch.inf)
-    return logits.softmax(-1)
+    return logits
 
 
 def _most_likely(logits: Tensor, sampling: Sampling) -> Tensor:
@@ -103,13 +108,16 @@ def sample(logits: Tensor, sampling: Sampling, uniforms: Tensor) -> Tensor:
     return draw(probabilities(logits, sampling), uniforms)
 
 
-def choose(logits: Tensor, sampling: Sampling, uniforms: Tensor) -> Tensor:
-    """The ids that `sample` gives, without its argsort.
+def choose(logits: Tensor, sampling: Sampling, uniforms: Tensor, fused: Any = None) -> Tensor:
+    """The ids that `sample` gives, in one pass by a kernel of `fused`, if any; on a CPU without its argsort.
 
     top_p needs to know only where the nucleus ends. Values alone are sorted some 15 times faster than values
     with their places (100 rows of 1,024: 0.2 ms against 3.5 ms); the token at the end of the nucleus is the
     threshold for all others.
     """
+    if fused is not None and not sampling.greedy:
+        drawn: Tensor = fused.drawn(_kept(logits, sampling), uniforms)
+        return drawn
     if sampling.greedy or sampling.top_p in (None, 1) or not suits_cpu(logits.device):
         return sample(logits, sampling, uniforms)
     kept = _most_likely(logits, sampling)

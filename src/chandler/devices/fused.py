@@ -1,6 +1,6 @@
-"""Kernels for GPUs, in Triton: what lies between two products of a block in one pass over memory, and the attention of a
-step over exactly the rows that there are. `kernels.fused_kernels` says where they can be used; without them the same is done by
-torch's operators.
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
+"""Kernels for GPUs, in Triton: what lies between two products of a block in one pass over memory, the attention of a step over
+exactly the rows that there are, and a draw. `kernels` says where they can be used; elsewhere torch's operators do the same.
 
 A block of torch's operators reads and writes its rows some thirty times, a third of which is needed. Numbers are float32
 inside, whatever the tensors hold, and rounded once, when they are written.
@@ -18,7 +18,7 @@ COLUMNS = 64
 
 
 @triton.jit
-def _add_norm(x, more, out, dim, eps, ADD: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _add_norm(x, more, out, dim, eps, ADD: tl.constexpr, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64) * dim
     place = tl.arange(0, BLOCK)
     there = place < dim
@@ -31,7 +31,7 @@ def _add_norm(x, more, out, dim, eps, ADD: tl.constexpr, BLOCK: tl.constexpr):  
 
 
 @triton.jit
-def _turn(x, turn, stride, pairs, HALF: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _turn(x, turn, stride, pairs, HALF: tl.constexpr, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     pair, two = tl.arange(0, BLOCK), tl.arange(0, 2)
     there = (pair < pairs)[:, None]
@@ -44,7 +44,7 @@ def _turn(x, turn, stride, pairs, HALF: tl.constexpr, BLOCK: tl.constexpr):  # t
 
 
 @triton.jit
-def _gated(both, out, width, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _gated(both, out, width, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     place = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     there = place < width
@@ -55,7 +55,7 @@ def _gated(both, out, width, BLOCK: tl.constexpr):  # type: ignore[no-untyped-de
 
 
 @triton.jit
-def _attend(  # type: ignore[no-untyped-def]
+def _attend(
     q, memory, ends, out, stride, columns, values, WIDTH: tl.constexpr, BLOCK: tl.constexpr, COLUMNS: tl.constexpr
 ):
     series, head, heads = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.num_programs(1)
@@ -85,6 +85,20 @@ def _attend(  # type: ignore[no-untyped-def]
     tl.store(out + (series * heads + head) * WIDTH + place, read.to(out.dtype.element_ty), mask=inside)
 
 
+@triton.jit
+def _drawn(logits, uniforms, out, row_stride, uniform_stride, count, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    place = tl.arange(0, BLOCK)
+    value = tl.load(logits + row * row_stride + place, mask=place < count, other=float("-inf"))
+    weight = tl.exp(value - tl.max(value, 0))
+    reached = tl.cumsum(weight, 0)
+    target = tl.load(uniforms + row * uniform_stride) * tl.sum(weight, 0)
+    # Sums round: what has no weight is not chosen for that, and a target above them all takes the last that has some.
+    first = tl.min(tl.where((reached > target) & (weight > 0), place, count), 0)
+    last = tl.max(tl.where(weight > 0, place, 0), 0)
+    tl.store(out + row, tl.minimum(first, last).to(tl.int64))
+
+
 def add_norm(x: Tensor, more: Tensor | None, eps: float, dtype: torch.dtype) -> Tensor:
     """x / rms(x) in `dtype`, after x += more.
 
@@ -93,16 +107,18 @@ def add_norm(x: Tensor, more: Tensor | None, eps: float, dtype: torch.dtype) -> 
         more: (rows, dim), contiguous, of any float type; None: nothing is added.
     """
     rows, dim = x.shape
-    assert x.is_contiguous() and (more is None or more.is_contiguous())
+    assert x.is_contiguous()
+    assert more is None or more.is_contiguous()
     out = torch.empty_like(x, dtype=dtype)
     _add_norm[(rows,)](x, x if more is None else more, out, dim, eps, ADD=more is not None, BLOCK=_block(dim))
     return out
 
 
 def turn_(x: Tensor, turn: Tensor, heads: int) -> None:
-    """`kernels.turn_pairs_`: the first `heads` heads of x (rows, some) by turn (rows, 1, half of a head), complex, in place."""
+    """Turn pairs of neighbours in the first `heads` heads of x (rows, some) by turn (rows, 1, half of a head), complex; in place."""
     half = turn.shape[-1]
-    assert x.stride(1) == 1 and turn.is_contiguous()
+    assert x.stride(1) == 1
+    assert turn.is_contiguous()
     pairs = heads * half
     _turn[(len(x),)](x, torch.view_as_real(turn), x.stride(0), pairs, HALF=half, BLOCK=_block(pairs))
 
@@ -129,11 +145,22 @@ def attend(q: Tensor, memory: Tensor, ends: Tensor) -> Tensor:
         (series, heads * width), of the dtype of q.
     """
     _, series, heads, columns, width = memory.shape
-    assert memory.is_contiguous() and q.stride()[1:] == (width, 1)
+    assert memory.is_contiguous()
+    assert q.stride()[1:] == (width, 1)
     out = q.new_empty(series, heads * width)
     _attend[(series, heads)](
-        q, memory, ends, out, q.stride(0), columns, memory.stride(0), WIDTH=width, BLOCK=_block(width), COLUMNS=_columns(width)
-    )
+        q, memory, ends, out, q.stride(0), columns, memory.stride(0), WIDTH=width, BLOCK=_block(width),
+        COLUMNS=_columns(width), num_warps=8 if width > 128 else 4,
+    )  # fmt: skip
+    return out
+
+
+def drawn(logits: Tensor, uniforms: Tensor) -> Tensor:
+    """`nn.draw` of softmax(logits): logits (rows, V) float32, -inf where a token is excluded; uniforms (rows,) -> ids (rows,)."""
+    rows, count = logits.shape
+    assert logits.stride(1) == 1
+    out = torch.empty(rows, dtype=torch.long, device=logits.device)
+    _drawn[(rows,)](logits, uniforms, out, logits.stride(0), uniforms.stride(0), count, BLOCK=_block(count))
     return out
 
 
