@@ -35,19 +35,21 @@ def _side(device: torch.device) -> torch.cuda.Stream:
 def _capture(work: Work, device: torch.device, warm_ups: int) -> Work:
     stream, graph = _side(device), torch.cuda.CUDAGraph()
     stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.device(device), torch.cuda.stream(stream):
-        for _ in range(warm_ups):  # libraries choose kernels and take workspaces, which a capture must not
-            work()
-        # The host does not wait for them: what was launched before goes on while the graph is made.
-        if torch.cuda.mem_get_info(device)[0] < torch.cuda.memory_reserved(device):
-            torch.cuda.empty_cache()  # a graph has memory of its own: what the warm-ups took would be held beside it
-        # Other threads may go on with their own work: a batch is prepared while this one is captured.
-        graph.capture_begin(capture_error_mode="thread_local")
-        try:
-            work()
-        finally:
-            graph.capture_end()
-    torch.cuda.current_stream(device).wait_stream(stream)
+    try:
+        with torch.cuda.device(device), torch.cuda.stream(stream):
+            for _ in range(warm_ups):  # libraries choose kernels and take workspaces, which a capture must not
+                work()
+            stream.synchronize()
+            if torch.cuda.mem_get_info(device)[0] < torch.cuda.memory_reserved(device):
+                torch.cuda.empty_cache()  # a graph has memory of its own: what the warm-ups took would be held beside it
+            # Other threads may go on with their own work: a batch is prepared while this one is captured.
+            graph.capture_begin(capture_error_mode="thread_local")
+            try:
+                work()
+            finally:
+                graph.capture_end()
+    finally:  # whoever goes on without a graph sets back what the warm-ups did: not before they are done
+        torch.cuda.current_stream(device).wait_stream(stream)
     return graph.replay
 
 
