@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from chandler.data import CLOSE, load_bars
 from chandler.evaluation.walk_forward import SAYS, exposure
 from chandler.forecasting import Calibration, Sampling
 from chandler.measures import ConformalBands, crps
+from chandler.serving.worker.answer import calibration_told
 from chandler.serving.worker.exposed import exposed
 from chandler.serving.worker.series import Asked, prepared
 
@@ -119,6 +121,20 @@ def test_bars_that_a_calibration_was_fitted_on_are_told() -> None:
     assert SAYS["period"] in (mark(150, fit) or {})["says"]
     assert mark(200, fit) == mark(200, None)
     assert mark(None, fit) == mark(None, None)
+
+
+def test_a_calibration_of_another_interval_or_of_long_ago_says_so() -> None:
+    bands = ConformalBands((0.9,), np.zeros((1, 1)), np.zeros((1, 1)), (9,))
+    fit = Calibration(bands, Sampling(), 30, 50, 90, "2012-01-02", "2013-02-01", interval="1h")
+    forecast = Forecaster.from_pretrained("chandler-nano").forecast(
+        load_bars("chandler-stocks")["IBM"], horizon=2, paths=2
+    )
+    told = calibration_told(fit, [forecast])
+    assert told.startswith(fit.says())
+    assert "It was fitted on bars of 1h and these are of 1d" in told
+    assert "well before these" not in told
+    assert calibration_told(replace(fit, interval="1d"), [forecast]) == calibration_told(fit, []) == fit.says()
+    assert "well before these" in calibration_told(replace(fit, first="2001-01-02", last="2002-01-02"), [forecast])
 
 
 def test_bars_that_lived_through_a_training_are_told_as_a_period(api: Client, asked: dict[str, Any]) -> None:

@@ -154,7 +154,7 @@ def forecast(
         rows = forecasts = forecaster.forecast_with(how, store, horizon, seed=seed)
     if calibrated and forecaster.calibration is not None:
         fitted, last = forecaster.calibration, int(store.timestamps[store.offsets[1:] - 1].max())
-        typer.echo(" ".join(filter(None, [fitted.says(), fitted.outdated(last), fitted.misplaced(spacing(store))])))
+        typer.echo(fitted.told(last, spacing(store)))
     typer.echo(as_typed(table_text(rows, rest="--out writes all of them"), "forecast"))
     if spread:
         typer.echo(f"Paths: {out}")

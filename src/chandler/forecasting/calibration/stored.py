@@ -110,6 +110,10 @@ class Calibration:
             made = f"{_shares(rest)}{begin}; {self.blend.keep:.0%} of the model's drift, {self.blend.scale:.0%} of its width"
         return f"Calibrated: {made}; {fitted}.{'' if self.judged is None else ' ' + _worth(self.judged)}"
 
+    def told(self, last: int, interval: str) -> str:
+        """`says`, and what speaks against it for bars of this interval up to `last`: `outdated` and `misplaced`."""
+        return " ".join(filter(None, (self.says(), self.outdated(last), self.misplaced(interval))))
+
     def outdated(self, last: int) -> str:
         """A sentence where bars reach so far beyond those of the fit that it should be made again, else nothing.
 

@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chandler.atomic import atomic_file, write_text
-from chandler.data import CLOSE, FEATURES
-from chandler.forecasting import Forecast, Forecaster, forecasts_to_frame
+from chandler.data import CLOSE, FEATURES, BarStore
+from chandler.forecasting import Calibration, Forecast, Forecaster, forecasts_to_frame, spacing
 from chandler.measures import band_levels, crps
 from chandler.progress import Report
 from chandler.serving.sources import chart_seconds
@@ -68,6 +68,14 @@ def answer(
         for number, (forecast, one) in enumerate(zip(ordered, series, strict=True))
     ]
     return told, ordered
+
+
+def calibration_told(used: Calibration, forecasts: list[Forecast]) -> str:
+    """What a reader is told of the calibration of these forecasts, whose histories are of one interval."""
+    if not forecasts:
+        return used.says()
+    last = max(one.history.timestamps[-1].as_unit("ns").value for one in forecasts)
+    return used.told(last, spacing(BarStore.from_bars([forecasts[0].history])))
 
 
 def _said(forecast: Forecast, one: Prepared) -> dict[str, Any]:

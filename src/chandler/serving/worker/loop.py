@@ -85,7 +85,7 @@ class Child:
     def forecast(self, request: dict[str, Any]) -> dict[str, Any]:
         """Forecast one part of a request: its only symbol, perhaps with a preview, or some of its many symbols."""
         from chandler.checkpoint import weights_hash
-        from chandler.serving.worker.answer import Part, answer, write_part
+        from chandler.serving.worker.answer import Part, answer, calibration_told, write_part
         from chandler.serving.worker.series import Asked, prepared
 
         begun, id = time.monotonic(), request["id"]
@@ -128,7 +128,7 @@ class Child:
             "seconds": seconds,
             "digest": weights_hash(forecaster.tokenizer, forecaster.predictor)[:12],
             "live": not any(one.get("truth") for one in part.told),
-            "says": None if calibration is None else calibration.says(),
+            "says": None if calibration is None else calibration_told(calibration, part.forecasts),
         }
 
     def keep(self, request: dict[str, Any], forecasts: list[Any], forecaster: Any) -> None:
