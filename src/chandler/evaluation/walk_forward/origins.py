@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.data import Bars, moment_of
+from chandler.data import Bars, tick_of
 from chandler.data.calendars import infer_interval
 from chandler.data.store import BarStore
 from chandler.errors import DataError
@@ -113,20 +113,6 @@ class Origins:
         return Bars(self.store.symbols[number], self.store.index(number, lo, hi), values)
 
 
-def moment(text: str | None, zone: str | None, *, end: bool = False) -> int | None:
-    """A day or time in a symbol's own clock as ns, as a store keeps them; the end of a whole day with `end`.
-
-    Raises:
-        DataError: no date.
-    """
-    found = moment_of(text, last=end and ":" not in (text or ""))
-    if found is None:
-        return None
-    if found.tz is None and zone is not None:
-        found = found.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
-    return int(found.tz_convert("UTC").value if found.tz is not None else found.value)
-
-
 def find_origins(
     store: BarStore,
     lookback: int,
@@ -192,7 +178,7 @@ def _candidates(store: BarStore, lookback: int, horizon: int, start: str | None,
     for owner, (lo, hi) in zip(store.owners, store.segments, strict=True):
         zone = store.zones[owner]
         if zone not in limits:
-            limits[zone] = moment(start, zone), moment(end, zone, end=True)
+            limits[zone] = tick_of(start, zone), tick_of(end, zone, end=True)
         first, last = limits[zone]
         # The first target is the row after the origin, the last one `horizon` rows after it.
         a, b = lo + lookback - 1, hi - horizon
