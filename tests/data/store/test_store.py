@@ -35,6 +35,7 @@ def store():
 def test_arrays_are_flat_and_typed(store):
     assert store.values.dtype == np.float32
     assert store.offsets.tolist() == [0, 3, 5]
+    assert [store.span(number) for number in range(2)] == [(0, 3), (3, 5)]
     assert (len(store), store.rows) == (2, 5)
     assert store.zones == (None, "America/New_York")
     # Naive wall clock counts as UTC; 09:30 in New York in July is 13:30 UTC, and the stamps stay local.

@@ -162,7 +162,7 @@ class BarStore:
     def __getitem__(self, symbol: str) -> Bars:
         """One symbol's bars, copied, values as float64. DataError for an unknown symbol."""
         number = self.number(symbol)
-        lo, hi = int(self.offsets[number]), int(self.offsets[number + 1])
+        lo, hi = self.span(number)
         own = self.segments_of(number)
         return Bars(
             symbol,
@@ -183,6 +183,10 @@ class BarStore:
         if symbol not in self._positions:
             raise no_such_symbol(symbol, self.symbols)
         return self._positions[symbol]
+
+    def span(self, number: int) -> tuple[int, int]:
+        """The absolute rows [lo, hi) of symbol `number`."""
+        return int(self.offsets[number]), int(self.offsets[number + 1])
 
     def index(self, number: int, lo: int, hi: int) -> pd.DatetimeIndex:
         """Timestamps of absolute rows [lo, hi) of symbol `number`, in its zone."""
@@ -213,8 +217,8 @@ class BarStore:
 
     def segments_of(self, number: int) -> np.ndarray:
         """The segments (G, 2) of symbol `number`, counted from its first row."""
-        lo, hi = self.offsets[number], self.offsets[number + 1]
-        own: np.ndarray = self.segments[slice(*np.searchsorted(self.segments[:, 0], (lo, hi)))] - lo
+        span = self.span(number)
+        own: np.ndarray = self.segments[slice(*np.searchsorted(self.segments[:, 0], span))] - span[0]
         return own
 
     @property

@@ -60,7 +60,7 @@ def signal_bars(store: BarStore, panel: Panel, lookback: int, every: int, start:
     end, calendar, times = panel.times[-1].isoformat(), panel.times.as_unit("ns").asi8, np.asarray(store.timestamps)
     ranges = np.empty((len(store), 2), np.int64)
     for number, zone in enumerate(store.zones):
-        lo, hi = (int(row) for row in store.offsets[number : number + 2])
+        lo, hi = store.span(number)
         first = tick_of(start, zone)
         # Not the last bar of each symbol: one that ceased to trade, or paused, has it long before.
         begin = calendar[0] if first is None else calendar[max(0, int(np.searchsorted(calendar, first)) - 1)]

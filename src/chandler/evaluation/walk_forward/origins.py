@@ -74,8 +74,8 @@ class Origins:
         """Of the windows, and of all bars up to the last of theirs, which contenders and calibrations are fitted on. Bars
         that come later do not change it."""
         store, end, seen = self.store, self.period()[1], hashlib.sha256()
-        times, offsets = np.asarray(store.timestamps), store.offsets.tolist()
-        for name, zone, lo, hi in zip(store.symbols, store.zones, offsets[:-1], offsets[1:], strict=True):
+        times, spans = np.asarray(store.timestamps), map(store.span, range(len(store)))
+        for name, zone, (lo, hi) in zip(store.symbols, store.zones, spans, strict=True):
             hi = lo + int(np.searchsorted(times[lo:hi], end, side="right"))
             seen.update(f"{name}\0{zone}\0{hi - lo}\0".encode())
             for begin in range(lo, hi, _PIECE):
@@ -164,7 +164,7 @@ def find_origins(
 def ranges_between(store: BarStore, begin: int | None, end: int) -> Ints:
     """(S, 2) rows [lo, hi) of each symbol's bars in [begin, end), ns; None: from its first bar on."""
     times, found = np.asarray(store.timestamps), []
-    for lo, hi in zip(store.offsets[:-1], store.offsets[1:], strict=True):
+    for lo, hi in map(store.span, range(len(store))):
         first = 0 if begin is None else np.searchsorted(times[lo:hi], begin)
         found.append((lo + first, lo + np.searchsorted(times[lo:hi], end)))
     return np.array(found, np.int64)

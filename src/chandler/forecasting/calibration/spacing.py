@@ -10,10 +10,10 @@ from chandler.data.calendars import short
 
 def spacing(store: BarStore, symbols: int = 64, rows: int = 1024) -> str:
     """`1d`, `5m`: of most of so many symbols, evenly spaced, by their first rows; "" where none has two bars."""
-    spans = list(enumerate(zip(store.offsets[:-1].tolist(), store.offsets[1:].tolist(), strict=True)))
     found = Counter(
         short(infer_interval(store.index(number, lo, min(hi, lo + rows))))
-        for number, (lo, hi) in spans[:: -(-len(spans) // symbols) or 1]
+        for number in range(0, len(store), -(-len(store) // symbols) or 1)
+        for lo, hi in [store.span(number)]
         if hi - lo > 1
     )
     return found.most_common(1)[0][0] if found else ""

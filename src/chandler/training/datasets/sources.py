@@ -193,7 +193,7 @@ def _intervals(store: BarStore, only: np.ndarray, symbols: int = 64, rows: int =
     """What lies between two bars: of so many symbols, evenly spaced, by their first rows; the most common first."""
     found = []
     for number in only[:: -(-len(only) // symbols) or 1]:
-        lo, hi = store.offsets[number], store.offsets[number + 1]
+        lo, hi = store.span(number)
         if hi - lo > 1:
             found.append(short(infer_interval(pd.DatetimeIndex(np.asarray(store.timestamps[lo : min(hi, lo + rows)])))))
     return pd.Series(found, dtype=object).value_counts().index.tolist()
