@@ -65,6 +65,14 @@ def test_unknown_and_repeated_symbols(store):
         BarStore.from_bars([])
 
 
+def test_its_interval_is_the_shortest_of_its_symbols(store):
+    assert store.interval == pd.Timedelta(hours=1)
+    assert store.select(["A"]).interval == pd.Timedelta(days=1)
+    assert BarStore.from_bars([bars("A", "2024-01-01", 3), bars("C", "2024-01-01", 1)]).interval == pd.Timedelta(days=1)
+    with pytest.raises(DataError, match="no symbol has two bars"):
+        _ = BarStore.from_bars([bars("A", "2024-01-01", 1)]).interval
+
+
 def berlin_by_file():
     with (Path(tzdata.__file__).parent / "zoneinfo" / "Europe" / "Berlin").open("rb") as file:
         return ZoneInfo.from_file(file)  # without a key

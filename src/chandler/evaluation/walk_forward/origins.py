@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chandler.data import Bars, tick_of
-from chandler.data.calendars import infer_interval
 from chandler.data.store import BarStore
 from chandler.errors import DataError
 
@@ -146,7 +145,7 @@ def find_origins(
         numbers, rows = numbers[inside], rows[inside]
     if not len(rows):
         raise DataError(_nothing(store, lookback, horizon, start, end))
-    slots = np.asarray(store.timestamps)[rows] // _interval(store)
+    slots = np.asarray(store.timestamps)[rows] // store.interval.value
     every = np.unique(slots)
     kept = every[::stride]
     chosen = np.isin(slots, kept)
@@ -190,16 +189,6 @@ def _candidates(store: BarStore, lookback: int, horizon: int, start: str | None,
         rows.append(found)
         numbers.append(np.full(len(found), owner, np.int64))
     return np.concatenate(numbers), np.concatenate(rows)
-
-
-def _interval(store: BarStore) -> int:
-    """ns: the shortest of the symbols' usual spacings of bars."""
-    spacings = [
-        infer_interval(store.index(number, int(lo), min(int(hi), int(lo) + 20_000)))
-        for number, (lo, hi) in enumerate(zip(store.offsets[:-1], store.offsets[1:], strict=True))
-        if hi - lo > 1
-    ]
-    return int(min(spacings).value)
 
 
 def _nothing(store: BarStore, lookback: int, horizon: int, start: str | None, end: str | None) -> str:
