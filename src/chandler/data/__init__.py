@@ -6,7 +6,7 @@ The way through: `Bars` (bars) are one symbol's rows. `load_bars` (reading) make
 after a bar; inspection tells what is wrong with a store.
 """
 
-from chandler.data.bars import Bars, moment_of
+from chandler.data.bars import Bars, moment_of, tick_of
 from chandler.data.calendars import (
     Schedule,
     calendar_names,
@@ -93,6 +93,7 @@ __all__ = [
     "resample_bars",
     "resample_store",
     "split_ranges",
+    "tick_of",
     "time_features",
     "walk_forward",
     "write_qlib",

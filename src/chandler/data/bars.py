@@ -214,6 +214,20 @@ def moment_of(value: Any, *, last: bool = False) -> pd.Timestamp | None:
     return moment
 
 
+def tick_of(text: str | None, zone: str | None, *, end: bool = False) -> int | None:
+    """A day or time in a symbol's own clock as ns, as a store keeps them; the end of a whole day with `end`.
+
+    Raises:
+        DataError: no date.
+    """
+    found = moment_of(text, last=end and ":" not in (text or ""))
+    if found is None:
+        return None
+    if found.tz is None and zone is not None:
+        found = found.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
+    return int(found.tz_convert("UTC").value if found.tz is not None else found.value)
+
+
 _ISO = re.compile(
     r"\d{4}([-/]\d\d)?|\d{4}([-/]\d{1,2}){2}|\d{8}"
     r"|(\d{4}([-/]\d{1,2}){2}|\d{8})[ T]\d{1,2}(:?\d\d){0,2}(\.\d+)?\s?(Z|UTC|[-+]\d\d(:?\d\d)?)?"

@@ -22,6 +22,7 @@ from chandler.forecasting.calibration import (
     recalibrate_bars,
     resampled_bars,
     spacing,
+    spacings,
 )
 from chandler.forecasting.engine import Sampling, require_int
 from chandler.forecasting.export import TableRow, table_text, write_plots, write_table
@@ -81,6 +82,7 @@ __all__ = [
     "require_place",
     "resampled_bars",
     "spacing",
+    "spacings",
     "table_text",
     "usage_text",
     "write_plots",

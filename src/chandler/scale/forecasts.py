@@ -173,7 +173,7 @@ def _state(source: list[str], store: BarStore, horizon: int, settings: ForecastS
     made = _forecaster(source, "cpu")
     calibration = made.calibration if settings.calibrated else None
     digest = hashlib.sha256(repr((store.symbols, store.zones)).encode())
-    for lo, hi in zip(store.offsets[:-1], store.offsets[1:], strict=True):
+    for lo, hi in map(store.span, range(len(store))):
         for rows in (store.values, store.timestamps):
             digest.update(np.ascontiguousarray(rows[lo:hi]).tobytes())
     return {

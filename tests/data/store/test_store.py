@@ -35,6 +35,7 @@ def store():
 def test_arrays_are_flat_and_typed(store):
     assert store.values.dtype == np.float32
     assert store.offsets.tolist() == [0, 3, 5]
+    assert [store.span(number) for number in range(2)] == [(0, 3), (3, 5)]
     assert (len(store), store.rows) == (2, 5)
     assert store.zones == (None, "America/New_York")
     # Naive wall clock counts as UTC; 09:30 in New York in July is 13:30 UTC, and the stamps stay local.
@@ -62,6 +63,14 @@ def test_unknown_and_repeated_symbols(store):
         BarStore.from_bars([bars("A", "2024-01-01", 3), bars("A", "2025-01-01", 3)])
     with pytest.raises(DataError, match="no bars"):
         BarStore.from_bars([])
+
+
+def test_its_interval_is_the_shortest_of_its_symbols(store):
+    assert store.interval == pd.Timedelta(hours=1)
+    assert store.select(["A"]).interval == pd.Timedelta(days=1)
+    assert BarStore.from_bars([bars("A", "2024-01-01", 3), bars("C", "2024-01-01", 1)]).interval == pd.Timedelta(days=1)
+    with pytest.raises(DataError, match="no symbol has two bars"):
+        _ = BarStore.from_bars([bars("A", "2024-01-01", 1)]).interval
 
 
 def berlin_by_file():

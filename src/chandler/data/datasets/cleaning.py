@@ -226,7 +226,7 @@ def clean_store(
     settings = settings or CleaningSettings()
     segments, events = [], []
     for number, symbol in enumerate(store.symbols):
-        lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
+        lo, hi = store.span(number)
         own = store.segments_of(number)
         holes = None
         limits = Limits()

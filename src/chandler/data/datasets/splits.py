@@ -189,7 +189,7 @@ def cut_short(store: BarStore, part: np.ndarray, day: date, interval: pd.Timedel
 
 def _row(store: BarStore, number: int, moment: int | None) -> int:
     """The first absolute row of a symbol at or after `moment` (ns UTC); its end for None."""
-    lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
+    lo, hi = store.span(number)
     return hi if moment is None else lo + int(np.searchsorted(store.timestamps[lo:hi], moment))
 
 

@@ -36,7 +36,7 @@ def _clocks(store: BarStore) -> Iterator[Finding]:
     (first, one), *others = longest.items()
     for zone, other in others:
         pair = store.symbols[one], store.symbols[other]
-        a, b = (store.timestamps[store.offsets[number] : store.offsets[number + 1]] for number in (one, other))
+        a, b = (store.timestamps[slice(*store.span(number))] for number in (one, other))
         if zone is None or first is None:
             text = (
                 f"{pair[zone is None]} has times without a zone beside times of {zone or first}: say which zone they are "

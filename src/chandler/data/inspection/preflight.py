@@ -114,7 +114,7 @@ def inspect_symbol(
 ) -> SymbolReport:
     """What there is to say about symbol `number`; `removed` and `kept` are what cleaning makes of it."""
     symbol = store.symbols[number]
-    lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
+    lo, hi = store.span(number)
     index, values = store.index(number, lo, hi), np.asarray(store.values[lo:hi])
     opens, highs, lows, closes, volume = values[:, :5].T
     notes = list(store.notes.get(symbol, ()))
@@ -231,6 +231,6 @@ def _common_days(store: BarStore) -> np.ndarray | None:
         return None
     found = []
     for number in range(len(store)):
-        lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
+        lo, hi = store.span(number)
         found.append(distinct(store.index(number, lo, hi).tz_localize(None).asi8 // NS_DAY))
     return distinct(np.concatenate(found))

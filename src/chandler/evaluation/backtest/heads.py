@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from chandler.data import CLOSE
+from chandler.data import CLOSE, tick_of
 from chandler.data.store import BarStore
 from chandler.errors import DataError
 from chandler.evaluation.backtest.signals import SignalBars
-from chandler.evaluation.walk_forward import moment
 from chandler.forecasting import Forecaster, SignalHead
 from chandler.progress import Progress
 
@@ -40,7 +39,7 @@ def after_fit(head: SignalHead, store: BarStore, start: str | None, *, given: bo
         DataError: a `start` that was `given` and is earlier.
     """
     until = _until(head)
-    if until is None or (start is not None and (moment(start, "UTC") or 0) > until.value):
+    if until is None or (start is not None and (tick_of(start, "UTC") or 0) > until.value):
         return start
     if given:
         raise DataError(

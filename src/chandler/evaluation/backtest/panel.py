@@ -46,7 +46,7 @@ class Panel:
         opens, closes = np.full(shape, np.nan), np.full(shape, np.nan)
         traded, flat = np.zeros(shape, bool), np.zeros(shape, bool)
         for number in range(len(store)):
-            lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
+            lo, hi = store.span(number)
             values, places = np.asarray(store.values[lo:hi], np.float64), rows[lo:hi]
             opens[places, number], closes[places, number] = values[:, OPEN], values[:, CLOSE]
             flat[places, number] = values[:, HIGH] <= values[:, LOW]

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from chandler.atomic import write_text
-from chandler.data import load_clean, note_lines
+from chandler.data import load_clean, note_lines, tick_of
 from chandler.data.inspection import findings
 from chandler.data.store import BarStore
 from chandler.errors import DataError
@@ -31,7 +31,6 @@ from chandler.evaluation.walk_forward import (
     first_clean_origin,
     inputs,
     mark_notes,
-    moment,
     not_on_record,
     open_model,
     window_for,
@@ -275,7 +274,7 @@ def _write(folder: Path, curves: Mapping[str, Curve], random: tuple[pd.DataFrame
 def _until(panel: Panel, end: str | None) -> Panel:
     """The bars up to a day (whole) or time, in the clock of the panel."""
     zone = None if panel.times.tz is None else str(panel.times.tz)
-    last = moment(end, zone, end=True)
+    last = tick_of(end, zone, end=True)
     ticks = panel.times.as_unit("ns").asi8
     found = panel if last is None else panel.until(int(np.searchsorted(ticks, last, side="right")))
     if len(found) < 2:

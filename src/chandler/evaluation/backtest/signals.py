@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from chandler.atomic import write_text
 from chandler.checkpoint import weights_hash
-from chandler.data import CLOSE
+from chandler.data import CLOSE, tick_of
 from chandler.data.calendars import future_timestamps
 from chandler.data.reading import read_times
 from chandler.data.store import BarStore
 from chandler.errors import ConfigError, DataError
 from chandler.evaluation.backtest.panel import Array, Ints, Panel
 from chandler.evaluation.backtest.settings import BacktestSettings
-from chandler.evaluation.walk_forward import Origins, PartStore, find_origins, moment
+from chandler.evaluation.walk_forward import Origins, PartStore, find_origins
 from chandler.forecasting import Forecaster, ForecastSettings
 from chandler.forecasting.engine import Sampling
 from chandler.progress import Progress
@@ -60,8 +60,8 @@ def signal_bars(store: BarStore, panel: Panel, lookback: int, every: int, start:
     end, calendar, times = panel.times[-1].isoformat(), panel.times.as_unit("ns").asi8, np.asarray(store.timestamps)
     ranges = np.empty((len(store), 2), np.int64)
     for number, zone in enumerate(store.zones):
-        lo, hi = (int(row) for row in store.offsets[number : number + 2])
-        first = moment(start, zone)
+        lo, hi = store.span(number)
+        first = tick_of(start, zone)
         # Not the last bar of each symbol: one that ceased to trade, or paused, has it long before.
         begin = calendar[0] if first is None else calendar[max(0, int(np.searchsorted(calendar, first)) - 1)]
         ranges[number] = lo + np.searchsorted(times[lo:hi], (begin, calendar[-1]))

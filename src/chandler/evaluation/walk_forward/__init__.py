@@ -23,7 +23,7 @@ from chandler.evaluation.walk_forward.forecasters import (
     forecast_windows,
     open_model,
 )
-from chandler.evaluation.walk_forward.origins import Origins, find_origins, moment
+from chandler.evaluation.walk_forward.origins import Origins, find_origins
 from chandler.evaluation.walk_forward.paper import SAMPLING, window_for
 from chandler.evaluation.walk_forward.part_store import PartStore, chunks_of, in_chunks, inputs, slug, write_table
 from chandler.evaluation.walk_forward.past import PastForecasts, past_forecast
@@ -68,7 +68,6 @@ __all__ = [
     "inputs",
     "load_evaluation",
     "mark_notes",
-    "moment",
     "name_models",
     "not_on_record",
     "open_model",

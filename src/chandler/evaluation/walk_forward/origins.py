@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.data import Bars, moment_of
-from chandler.data.calendars import infer_interval
+from chandler.data import Bars, tick_of
 from chandler.data.store import BarStore
 from chandler.errors import DataError
 
@@ -74,8 +73,8 @@ class Origins:
         """Of the windows, and of all bars up to the last of theirs, which contenders and calibrations are fitted on. Bars
         that come later do not change it."""
         store, end, seen = self.store, self.period()[1], hashlib.sha256()
-        times, offsets = np.asarray(store.timestamps), store.offsets.tolist()
-        for name, zone, lo, hi in zip(store.symbols, store.zones, offsets[:-1], offsets[1:], strict=True):
+        times, spans = np.asarray(store.timestamps), map(store.span, range(len(store)))
+        for name, zone, (lo, hi) in zip(store.symbols, store.zones, spans, strict=True):
             hi = lo + int(np.searchsorted(times[lo:hi], end, side="right"))
             seen.update(f"{name}\0{zone}\0{hi - lo}\0".encode())
             for begin in range(lo, hi, _PIECE):
@@ -113,20 +112,6 @@ class Origins:
         return Bars(self.store.symbols[number], self.store.index(number, lo, hi), values)
 
 
-def moment(text: str | None, zone: str | None, *, end: bool = False) -> int | None:
-    """A day or time in a symbol's own clock as ns, as a store keeps them; the end of a whole day with `end`.
-
-    Raises:
-        DataError: no date.
-    """
-    found = moment_of(text, last=end and ":" not in (text or ""))
-    if found is None:
-        return None
-    if found.tz is None and zone is not None:
-        found = found.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
-    return int(found.tz_convert("UTC").value if found.tz is not None else found.value)
-
-
 def find_origins(
     store: BarStore,
     lookback: int,
@@ -160,7 +145,7 @@ def find_origins(
         numbers, rows = numbers[inside], rows[inside]
     if not len(rows):
         raise DataError(_nothing(store, lookback, horizon, start, end))
-    slots = np.asarray(store.timestamps)[rows] // _interval(store)
+    slots = np.asarray(store.timestamps)[rows] // store.interval.value
     every = np.unique(slots)
     kept = every[::stride]
     chosen = np.isin(slots, kept)
@@ -178,7 +163,7 @@ def find_origins(
 def ranges_between(store: BarStore, begin: int | None, end: int) -> Ints:
     """(S, 2) rows [lo, hi) of each symbol's bars in [begin, end), ns; None: from its first bar on."""
     times, found = np.asarray(store.timestamps), []
-    for lo, hi in zip(store.offsets[:-1], store.offsets[1:], strict=True):
+    for lo, hi in map(store.span, range(len(store))):
         first = 0 if begin is None else np.searchsorted(times[lo:hi], begin)
         found.append((lo + first, lo + np.searchsorted(times[lo:hi], end)))
     return np.array(found, np.int64)
@@ -192,7 +177,7 @@ def _candidates(store: BarStore, lookback: int, horizon: int, start: str | None,
     for owner, (lo, hi) in zip(store.owners, store.segments, strict=True):
         zone = store.zones[owner]
         if zone not in limits:
-            limits[zone] = moment(start, zone), moment(end, zone, end=True)
+            limits[zone] = tick_of(start, zone), tick_of(end, zone, end=True)
         first, last = limits[zone]
         # The first target is the row after the origin, the last one `horizon` rows after it.
         a, b = lo + lookback - 1, hi - horizon
@@ -204,16 +189,6 @@ def _candidates(store: BarStore, lookback: int, horizon: int, start: str | None,
         rows.append(found)
         numbers.append(np.full(len(found), owner, np.int64))
     return np.concatenate(numbers), np.concatenate(rows)
-
-
-def _interval(store: BarStore) -> int:
-    """ns: the shortest of the symbols' usual spacings of bars."""
-    spacings = [
-        infer_interval(store.index(number, int(lo), min(int(hi), int(lo) + 20_000)))
-        for number, (lo, hi) in enumerate(zip(store.offsets[:-1], store.offsets[1:], strict=True))
-        if hi - lo > 1
-    ]
-    return int(min(spacings).value)
 
 
 def _nothing(store: BarStore, lookback: int, horizon: int, start: str | None, end: str | None) -> str:

@@ -7,7 +7,7 @@ then conformal bands. `fitting` learns a blend from past forecasts.
 from chandler.forecasting.calibration.blend import MEMBERS, Blend
 from chandler.forecasting.calibration.fitting import PastForecast, PoolTerms, fit_bands, fit_blend
 from chandler.forecasting.calibration.naive import NAIVE, resampled_bars
-from chandler.forecasting.calibration.spacing import spacing
+from chandler.forecasting.calibration.spacing import spacing, spacings
 from chandler.forecasting.calibration.stored import NAME, Calibration, OutOfFold, recalibrate_bars, required
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "required",
     "resampled_bars",
     "spacing",
+    "spacings",
 ]

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from chandler.data import BarStore, infer_interval
 from chandler.data.calendars import short
 
 
-def spacing(store: BarStore, symbols: int = 64, rows: int = 1024) -> str:
-    """`1d`, `5m`: of most of so many symbols, evenly spaced, by their first rows; "" where none has two bars."""
-    spans = list(enumerate(zip(store.offsets[:-1].tolist(), store.offsets[1:].tolist(), strict=True)))
-    found = Counter(
-        short(infer_interval(store.index(number, lo, min(hi, lo + rows))))
-        for number, (lo, hi) in spans[:: -(-len(spans) // symbols) or 1]
-        if hi - lo > 1
-    )
-    return found.most_common(1)[0][0] if found else ""
+def spacings(store: BarStore, numbers: Sequence[int], symbols: int = 64, rows: int = 1024) -> list[str]:
+    """`1d`, `5m`: of so many of these symbols, evenly spaced, by their first rows; the most common first."""
+    found = Counter[str]()
+    for number in numbers[:: -(-len(numbers) // symbols) or 1]:
+        lo, hi = store.span(number)
+        if hi - lo > 1:
+            found[short(infer_interval(store.index(number, lo, min(hi, lo + rows))))] += 1
+    return [one for one, _ in found.most_common()]
+
+
+def spacing(store: BarStore) -> str:
+    """The most common of `spacings`; "" where none has two bars."""
+    return next(iter(spacings(store, range(len(store)))), "")

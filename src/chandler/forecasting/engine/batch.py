@@ -77,8 +77,8 @@ class Histories:
             padded_to_width([ids[start:] for ids in each])
             for each in ([p.s1 for p in prompts], [p.s2 for p in prompts])
         )
-        stamps = [prompt.stamps[start : prompt.rows] for prompt in prompts if prompt.stamps is not None]
-        time = self.weights.time(padded_to_width(stamps)).flatten(0, 1) if stamps else None
+        stamps = padded_to_width([prompt.stamps[start : prompt.rows] for prompt in prompts])
+        time = self.weights.time(stamps).flatten(0, 1)
         return self.weights.embed(s1.flatten(), s2.flatten(), time).unflatten(0, (-1, width))
 
     def _tell(self, indices: tuple[int, ...], places: Sequence[int]) -> None:
@@ -105,8 +105,7 @@ class Batch:
         self.uniforms = torch.empty(self.rows, horizon, 2, device=device)
         self.ids = torch.zeros(2, self.rows, horizon, dtype=torch.long, device=device)
         """s1 and s2, (2, rows, horizon)."""
-        stamped = prompts[0].stamps is not None  # a batch holds series with times or series without, never both
-        self.time = torch.empty(len(prompts), horizon, dim, device=device) if stamped else None
+        self.time = torch.empty(len(prompts), horizon, dim, device=device)
         """Time embedding of the new rows, (series, horizon, dim)."""
         self.hidden = torch.empty(self.rows, dim, device=device)
         """Hidden state that the next new row follows from, (rows, dim)."""
@@ -131,13 +130,7 @@ class Batch:
         """Batches of one shape can follow one another in the same memory."""
         prompts = [histories.series[index] for index in chunk.series]
         rows = max(prompt.rows for prompt in prompts)
-        return (
-            len(prompts),
-            chunk.count,
-            padded(histories.weights, rows),
-            settings.slides(rows),
-            prompts[0].stamps is not None,
-        )
+        return len(prompts), chunk.count, padded(histories.weights, rows), settings.slides(rows)
 
     def load(self, histories: Histories, chunk: Chunk) -> None:
         """Take up these series and paths."""
@@ -145,9 +138,7 @@ class Batch:
         prompts = [histories.series[index] for index in chunk.series]
         self.histories, self.chunk = histories, chunk
         self.uniforms.copy_(torch.cat([prompt.uniforms[chunk.paths] for prompt in prompts]))
-        if self.time is not None:
-            stamps = [prompt.stamps[prompt.rows :] for prompt in prompts if prompt.stamps is not None]
-            self.time.copy_(self.weights.time(torch.stack(stamps)))
+        self.time.copy_(self.weights.time(torch.stack([prompt.stamps[prompt.rows :] for prompt in prompts])))
         self.history = max(prompt.rows for prompt in prompts)
         """Rows of the longest history; all are as long where the window slides."""
         self.start = 0
@@ -237,9 +228,7 @@ class Batch:
         """Encode the chosen row of every path and remember it -> the hidden states, (rows, dim)."""
         weights, paths = self.weights, self.paths
         s1, s2 = self.ids.index_select(2, self.step)[..., 0]
-        time = None
-        if self.time is not None:
-            time = self.time.index_select(1, self.step).expand(-1, self.count, -1).reshape(-1, weights.dim)
+        time = self.time.index_select(1, self.step).expand(-1, self.count, -1).reshape(-1, weights.dim)
         positions = paths.positions()
         paths.open()
         h = weights.hidden(weights.embed(s1, s2, time), positions, paths.attend)
@@ -256,9 +245,7 @@ class Batch:
         first = max(0, start - self.history)
         count = end - first
         s1, s2 = self.ids[..., first:end].flatten(1)
-        time = None
-        if self.time is not None:
-            time = self.time[:, None, first:end].expand(-1, self.count, -1, -1).reshape(-1, weights.dim)
+        time = self.time[:, None, first:end].expand(-1, self.count, -1, -1).reshape(-1, weights.dim)
         positions = paths.positions(count)
         h = weights.hidden(weights.embed(s1, s2, time), positions, paths.attend)
         paths.write(len(weights.layers), weights.dependency_memory(h, positions))

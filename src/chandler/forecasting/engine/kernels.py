@@ -287,10 +287,9 @@ class GenerationWeights:
         """Numbers of a head of a cached layer."""
         return self._widths[self.heads_of(layer)]
 
-    def embed(self, s1: Tensor, s2: Tensor, time: Tensor | None) -> Tensor:
-        """Ids (rows,) and the time embedding (rows, dim) or None -> float32 (rows, dim)."""
-        x = self.table_s1.index_select(0, s1).add_(self.table_s2.index_select(0, s2))
-        return x if time is None else x.add_(time)
+    def embed(self, s1: Tensor, s2: Tensor, time: Tensor) -> Tensor:
+        """Ids (rows,) and the time embedding (rows, dim) -> float32 (rows, dim)."""
+        return self.table_s1.index_select(0, s1).add_(self.table_s2.index_select(0, s2)).add_(time)
 
     def time(self, stamps: Tensor) -> Tensor:
         """Time features (..., 5) -> float32 (..., dim)."""

@@ -102,9 +102,8 @@ def symbols(
 def _symbol(store: BarStore, name: str) -> SymbolAnswer:
     number = store.number(name)
     first, last = ends(store, number)
-    return SymbolAnswer(
-        symbol=name, rows=int(store.offsets[number + 1] - store.offsets[number]), first=first, last=last
-    )
+    lo, hi = store.span(number)
+    return SymbolAnswer(symbol=name, rows=hi - lo, first=first, last=last)
 
 
 @router.get("/sources/{id}/bars", operation_id="bars", responses=answers(404, 409))
@@ -124,10 +123,11 @@ def bars(
         store, number = server.coarser.store(id, symbol, interval), 0
     found = candles(store, number, start, end, limit)
     first, last = ends(store, number)
+    lo, hi = store.span(number)
     columns = found.values.T.tolist()
     return BarsAnswer(
         symbol=symbol, zone=store.zones[number], step_seconds=step_seconds(store, number), every=found.every,
         time=found.time.tolist(), open=columns[0], high=columns[1], low=columns[2], close=columns[3],
         volume=columns[4] if found.values[:, 4].any() else None, more_before=found.more_before, more_after=found.more_after,
-        rows=int(store.offsets[number + 1] - store.offsets[number]), first=first, last=last,
+        rows=hi - lo, first=first, last=last,
     )  # fmt: skip

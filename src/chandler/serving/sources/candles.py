@@ -45,7 +45,7 @@ def step_seconds(store: BarStore, number: int) -> int:
     Raises:
         DataError: bars shorter than a second, which a chart in seconds cannot show.
     """
-    lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
+    lo, hi = store.span(number)
     gaps = np.diff(np.asarray(store.timestamps[max(lo, hi - SAMPLE) : hi]))
     if not len(gaps):
         return 0
@@ -70,7 +70,7 @@ def ends(store: BarStore, number: int, usual: int = 0) -> tuple[int, int]:
     Raises:
         DataError: as `step_seconds`.
     """
-    lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
+    lo, hi = store.span(number)
     step = step_seconds(store, number) or usual
     first, last = (chart_seconds(store.index(number, row, row + 1), step) for row in (lo, hi - 1))
     return int(first[0]), int(last[0])
@@ -95,7 +95,7 @@ def span(store: BarStore) -> tuple[int, int, int]:
 
 def row_at(store: BarStore, number: int, seconds: int, step: int) -> int:
     """How many rows of a symbol lie at or before a chart time."""
-    lo, hi = int(store.offsets[number]), int(store.offsets[number + 1])
+    lo, hi = store.span(number)
     zone = store.zones[number]
     moment = pd.Timestamp(max(-FAR, min(seconds, FAR)), unit="s")
     if step >= DAY:  # any time of that local date
@@ -121,7 +121,8 @@ def candles(store: BarStore, number: int, start: int | None, end: int | None, li
         DataError: bars that cannot be drawn.
     """
     step = step_seconds(store, number)
-    rows = int(store.offsets[number + 1] - store.offsets[number])
+    base, over = store.span(number)
+    rows = over - base
     lo = 0 if start is None else row_at(store, number, start - (DAY if step >= DAY else 1), step)
     hi = rows if end is None else row_at(store, number, end, step)
     every = 1
@@ -137,7 +138,7 @@ def candles(store: BarStore, number: int, start: int | None, end: int | None, li
 
 
 def _cut(store: BarStore, number: int, rows: slice, every: int) -> Candles:
-    base, total = int(store.offsets[number]), int(store.offsets[number + 1] - store.offsets[number])
+    base, over = store.span(number)
     lo, hi = base + rows.start, base + rows.stop
     values = np.asarray(store.values[lo:hi], np.float64)
     first = np.arange(0, len(values), every)
@@ -159,7 +160,7 @@ def _cut(store: BarStore, number: int, rows: slice, every: int) -> Candles:
         raise DataError(
             f"{store.symbols[number]}: several bars share a second (or a date): they cannot be drawn. Resample them first."
         )
-    return Candles(time, values, every, rows.start > 0, rows.stop < total)
+    return Candles(time, values, every, rows.start > 0, hi < over)
 
 
 def significant(values: Floats, digits: int = 7) -> Floats:

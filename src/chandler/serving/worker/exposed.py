@@ -52,7 +52,7 @@ def periods(model: str, bars: dict[str, str], symbol: str) -> list[dict[str, Any
 
 
 def _periods(known: Sequence[Period], store: BarStore, number: int) -> Iterator[dict[str, Any]]:
-    base, end = int(store.offsets[number]), int(store.offsets[number + 1])
+    base, end = store.span(number)
     times, step = np.asarray(store.timestamps[base:end]), step_seconds(store, number)
     lo = 0
     for one in known:

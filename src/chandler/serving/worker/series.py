@@ -72,8 +72,8 @@ def _prepared(store: BarStore, symbol: str, asked: Asked) -> Prepared:
         if not len(coarse):
             raise DataError(f"{symbol}: there is not one whole bar of {asked.interval}.")
         store, number = BarStore.from_bars([coarse]), 0
-    base, rows = int(store.offsets[number]), int(store.offsets[number + 1] - store.offsets[number])
-    step = step_seconds(store, number)
+    base, over = store.span(number)
+    rows, step = over - base, step_seconds(store, number)
     known = rows if asked.origin is None else row_at(store, number, asked.origin, step)
     if known < 1:
         raise DataError(f"{symbol}: there are no bars up to that time.")

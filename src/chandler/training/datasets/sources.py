@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from chandler.data import Finding, infer_interval, load_clean
-from chandler.data.calendars import short
+from chandler.data import Finding, load_clean
 from chandler.data.datasets import CleaningReport, Windows, require_windows, split_ranges, untrainable
 from chandler.data.inspection import findings
 from chandler.data.reading import opened
 from chandler.data.store import BarStore
 from chandler.errors import DataError
+from chandler.forecasting import spacings
 from chandler.text import shortened
 from chandler.training.datasets.corpus import Corpus, place_of, read_corpus
 from chandler.training.datasets.mixture import TrainingSet
@@ -152,7 +151,7 @@ def describe(store: BarStore, windows: Mapping[str, Windows], only: np.ndarray |
         "symbols": len(names),
         "names": names,
         "rows": int(np.diff(store.offsets)[only].sum()),
-        "intervals": _intervals(store, only),
+        "intervals": spacings(store, only.tolist()),
         "formats": sorted({_format(store.sources.get(name, "")) for name in names} - {""}),
         "splits": parts,
     }
@@ -187,16 +186,6 @@ def _digest(names: Sequence[str], numbers: np.ndarray, store: BarStore, rows: np
     for part in (numbers, store.timestamps[rows], store.values[rows]):
         digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()[:16]
-
-
-def _intervals(store: BarStore, only: np.ndarray, symbols: int = 64, rows: int = 1024) -> list[str]:
-    """What lies between two bars: of so many symbols, evenly spaced, by their first rows; the most common first."""
-    found = []
-    for number in only[:: -(-len(only) // symbols) or 1]:
-        lo, hi = store.offsets[number], store.offsets[number + 1]
-        if hi - lo > 1:
-            found.append(short(infer_interval(pd.DatetimeIndex(np.asarray(store.timestamps[lo : min(hi, lo + rows)])))))
-    return pd.Series(found, dtype=object).value_counts().index.tolist()
 
 
 def _format(source: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chandler.data import CLOSE, moment_of
+from chandler.data import CLOSE, tick_of
 from chandler.data.datasets import SplitSettings, part_span, split_ranges
 from chandler.data.store import BarStore
 from chandler.errors import ConfigError, DataError
@@ -308,16 +308,13 @@ def split_moments(store: BarStore, split: SplitSettings) -> dict[str, str]:
 
 
 def _moment(text: str, store: BarStore) -> int:
-    """A day or time in the clock of the bars as ns, as a store keeps them."""
+    """A day or time in the clock of the bars, or in UTC where they have several, as ns."""
     try:
-        found = moment_of(text)
+        found = tick_of(text, store.zones[0] if len(set(store.zones)) == 1 else "UTC")
     except DataError:
         raise DataError(f"{text!r} is no date or time. Write it as 2024-07-01.") from None
     assert found is not None
-    zone = next(iter(store.zones)) if len(set(store.zones)) == 1 else "UTC"
-    if found.tz is None and zone is not None:
-        found = found.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
-    return int(found.tz_convert("UTC").value if found.tz is not None else found.value)
+    return found
 
 
 def _path_means(

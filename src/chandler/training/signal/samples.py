@@ -11,7 +11,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from chandler.data import CLOSE
-from chandler.data.calendars import infer_interval
 from chandler.data.store import BarStore
 from chandler.errors import DataError
 
@@ -69,14 +68,7 @@ class Calendar:
     @classmethod
     def of(cls, store: BarStore) -> Calendar:
         """Of all rows of a store."""
-        spacings = [
-            infer_interval(store.index(number, int(lo), min(int(hi), int(lo) + 20_000)))
-            for number, (lo, hi) in enumerate(zip(store.offsets[:-1], store.offsets[1:], strict=True))
-            if hi - lo > 1
-        ]
-        if not spacings:
-            raise DataError("no symbol has two bars: there is nothing to learn from.")
-        interval = int(min(spacings).value)
+        interval = store.interval.value
         times = np.unique(np.asarray(store.timestamps))
         slots, first = np.unique(times // interval, return_index=True)
         return cls(slots, times[first], interval)
