@@ -97,7 +97,7 @@ def loop(model: Kronos, bench: Bench, rows: int, paths: int) -> float:
 def engine(
     model: Kronos, bench: Bench, history: int, horizon: int, series: int, paths: int, dtype: torch.dtype
 ) -> tuple[float, float]:
-    """Seconds of a bar (of all paths): of the whole call, and between two steps."""
+    """Seconds of a bar (of all paths): of the whole call, and between two steps, of all batches together."""
     prompts = [prompt(model, bench, history, horizon, paths, key) for key in range(series)]
     settings = GenerationSettings(horizon, CONTEXT, SAMPLING, dtype=dtype)
     whole = bench.median(lambda: generate(model, prompts, settings), groups=3, seconds=4.0)
@@ -108,9 +108,9 @@ def engine(
         ticks.append(time.perf_counter())
 
     generate(model, prompts, settings, progress=tick)
-    # A call in several batches tells of each of their steps.
-    gaps = torch.tensor(ticks, dtype=torch.float64).diff()
-    return whole / horizon, float(gaps.median()) * len(ticks) / horizon
+    # A call in several batches tells of the steps of one after the other, and they need not be of one size.
+    gaps = torch.tensor(ticks, dtype=torch.float64).view(-1, horizon).diff()
+    return whole / horizon, float(gaps.median(1).values.sum())
 
 
 @dataclass(frozen=True)

@@ -108,12 +108,15 @@ def test_what_cuda_allows_is_allowed(device: torch.device) -> None:
 # Deciding and moving
 
 
-def test_names_and_free_memory(device: torch.device) -> None:
+def test_names_and_free_memory(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve("standin") == resolve(device) == torch.device("standin", 0)
     assert resolve("standin:1") == SECOND
     with pytest.raises(ConfigError, match=r"'standin:7' cannot be used here: invalid device ordinal"):
         resolve("standin:7")
     assert free_memory(device) == FREE
+    monkeypatch.setattr(torch.standin, "memory_reserved", lambda device: 700)  # type: ignore[attr-defined]
+    monkeypatch.setattr(torch.standin, "memory_allocated", lambda device: 200)  # type: ignore[attr-defined]
+    assert free_memory(device) == FREE + 500, "what torch keeps of earlier work can be taken again"
 
 
 def test_float64_where_there_is_none(without_float64: None, device: torch.device) -> None:

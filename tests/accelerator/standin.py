@@ -61,6 +61,12 @@ class _Module(backend_registration._DummyBackendModule):
     def mem_get_info(self, device: Any = None) -> tuple[int, int]:
         return FREE, 2 * FREE
 
+    def memory_reserved(self, device: Any = None) -> int:
+        return 0
+
+    def memory_allocated(self, device: Any = None) -> int:
+        return 0
+
 
 def register() -> None:
     """Make the device type known to this process; before its first backward pass, which starts a thread per device."""

@@ -32,9 +32,13 @@ _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 def free_memory(device: torch.device) -> int:
     """Bytes that could be allocated on `device` now; within a container's limit where there is one. Workers of an engine
     that share a machine have a part of it each."""
-    told = getattr(torch.get_device_module(device), "mem_get_info", None)  # accelerators with memory of their own
+    module = torch.get_device_module(device)
+    told = getattr(module, "mem_get_info", None)  # accelerators with memory of their own
     if told is not None:
-        return int(told(device)[0]) // sharers()
+        # What torch keeps of earlier work is this process's to take again, and the device counts it as used.
+        reserved, used = (getattr(module, name, None) for name in ("memory_reserved", "memory_allocated"))
+        kept = 0 if reserved is None or used is None else int(reserved(device)) - int(used(device))
+        return int(told(device)[0]) // sharers() + kept
     left = (cgroup_available(root) for root in _CGROUPS)
     return min([psutil.virtual_memory().available, *(one for one in left if one is not None)]) // sharers()
 
