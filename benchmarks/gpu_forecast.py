@@ -49,7 +49,8 @@ def forecast(bench: Bench) -> None:
     some = max(2, many // 10)
     say(
         f"Tokens in, tokens out: history {history}, horizon {horizon}, top_p 1, random weights. Whole call: median of three after "
-        "one, over the horizon. Bare: median time from step to step of one more call, which waits for the device at each. Loop: "
+        "one, over the horizon. Bare: median time from step to step of one more call, which waits for the device at each, summed "
+        "over its batches. Loop: "
         "re-encoding at the mean length, float32.\n"
     )
     say(

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from chandler.devices import fused_kernels
+from chandler.devices.kernels import agree
 from chandler.forecasting.engine import batch, generation, kernels
 from chandler.forecasting.engine.generation import generate
 from chandler.forecasting.engine.planning import GenerationSettings
@@ -45,8 +46,14 @@ def numbers(device: torch.device, *shape: int, dtype: torch.dtype = torch.float3
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape))).to(device, dtype)
 
 
-def test_triton_builds_them_here(device: torch.device) -> None:
+def test_triton_builds_them_here(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert agree(fused, device)
     assert device.type != "cuda" or fused_kernels(device) is fused
+    for name in ("gated", "attend", "drawn", "add_norm"):
+        with monkeypatch.context() as other:
+            right = getattr(fused, name)
+            other.setattr(fused, name, lambda *given, right=right: right(*given) + 1)
+            assert not agree(fused, device), name
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

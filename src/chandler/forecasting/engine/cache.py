@@ -208,8 +208,9 @@ class FixedCache:
         """Whether attention is told how many columns hold rows, instead of which."""
         self.ends = torch.zeros(self.series, dtype=torch.long, device=device)
         """That many, (series,)."""
+        columns = 0 if self.counted else columns
         self.mask = torch.empty(self.series, 1, 1, columns, dtype=weights.cache_dtype, device=device)
-        """What is added to scores, (series, 1, 1, columns): 0 for rows that there are, else -inf."""
+        """What is added to scores, (series, 1, 1, columns): 0 for rows that there are, else -inf; without columns where counted."""
         self.memory: list[Tensor] = []
         """Per layer keys and values, (2, series, heads, paths, capacity, head_dim); of the prefix where it holds them."""
         for layer in range(len(weights.layers) + 1):

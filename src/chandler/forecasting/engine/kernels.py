@@ -303,17 +303,16 @@ class GenerationWeights:
             attend: the attention over what the rows can see, which also remembers their keys and values.
         """
         turn = self.turns(self.turn, positions, 2 * self.n_heads)
-        rows = self._added(x, None, last=not self.layers)
+        more = None
         for index, layer in enumerate(self.layers):
-            qkv = layer.qkv(rows).to(self.cache_dtype)
+            qkv = layer.qkv(self._added(x, more, self.dtype)).to(self.cache_dtype)
             self._turn(qkv, turn, 2 * self.n_heads)
-            rows = self._added(x, layer.out(attend(index, qkv.view(len(x), 3, self.n_heads, -1)).to(self.dtype)))
-            rows = self._added(x, layer.down(self._gated(layer.up(rows))), last=layer is self.layers[-1])
-        return rows.mul_(self.norm)
+            more = layer.out(attend(index, qkv.view(len(x), 3, self.n_heads, -1)).to(self.dtype))
+            more = layer.down(self._gated(layer.up(self._added(x, more, self.dtype))))
+        return self._added(x, more, torch.float32).mul_(self.norm)
 
-    def _added(self, x: Tensor, more: Tensor | None, last: bool = False) -> Tensor:
-        """x += more, and its `unit`, as the next product reads it; as it is after the last block."""
-        dtype = torch.float32 if last else self.dtype
+    def _added(self, x: Tensor, more: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """x += more, and its `unit`."""
         if self.fused is not None:
             added: Tensor = self.fused.add_norm(x, more, self.eps, dtype)
             return added

@@ -35,7 +35,8 @@ def free_memory(device: torch.device) -> int:
     module = torch.get_device_module(device)
     told = getattr(module, "mem_get_info", None)  # accelerators with memory of their own
     if told is not None:
-        # What torch keeps of earlier work is this process's to take again, and the device counts it as used.
+        # What torch keeps of earlier work is this process's to take again, all but what captured graphs hold, and the device
+        # counts it as used.
         reserved, used = (getattr(module, name, None) for name in ("memory_reserved", "memory_allocated"))
         kept = 0 if reserved is None or used is None else int(reserved(device)) - int(used(device))
         return int(told(device)[0]) // sharers() + kept

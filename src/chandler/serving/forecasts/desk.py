@@ -281,7 +281,8 @@ class ForecastDesk:
             if answer["kind"] == "cancelled":
                 return whole | answer
             live, seconds = whole["live"] and answer["live"], round(whole["seconds"] + answer["seconds"], 3)
-            whole |= {**answer, "live": live, "seconds": seconds}
+            says = max(whole.get("says") or "", answer["says"] or "", key=len) or None  # what speaks against some stays
+            whole |= {**answer, "live": live, "seconds": seconds, "says": says}
             ticket.made += len(part)
             if ticket.made == len(symbols):
                 break

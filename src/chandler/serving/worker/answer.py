@@ -71,11 +71,12 @@ def answer(
 
 
 def calibration_told(used: Calibration, forecasts: list[Forecast]) -> str:
-    """What a reader is told of the calibration of these forecasts, whose histories are of one interval."""
+    """What a reader is told of the calibration of these forecasts."""
     if not forecasts:
         return used.says()
-    last = max(one.history.timestamps[-1].as_unit("ns").value for one in forecasts)
-    return used.told(last, spacing(BarStore.from_bars([forecasts[0].history])))
+    histories = {one.symbol: one.history for one in forecasts}.values()
+    last = max(one.timestamps[-1].as_unit("ns").value for one in histories)
+    return used.told(last, spacing(BarStore.from_bars(list(histories))))
 
 
 def _said(forecast: Forecast, one: Prepared) -> dict[str, Any]:
