@@ -443,15 +443,16 @@ def test_kill_9_and_resume(device: torch.device, tmp_path: Path, say: Say) -> No
     hits = kill_until_done({**values, "out": str(folders["killed"])}, tmp_path / "log", kills=3, longest=12.0,
                            rng=random.Random(3))  # fmt: skip
     assert hits, "no kill came before the end"
+    worst = 0.0
     for name in ("tokenizer", "predictor"):
         a, b = (load_file(folder / name / "model.safetensors") for folder in folders.values())
         each = torch.cat([(a[key].double() - b[key].double()).abs().flatten() for key in a])
         most, mean = float(each.max()), float(each.mean())
         say(f"killed at {', '.join(hits)}; {name}: weights differ by {most:.1e} at most, {mean:.1e} in the mean")
-        # Sums by atomic additions have no fixed order on a GPU. A tokenizer that rounds otherwise turns a bit here and there, and
-        # Adam moves the row of a rare token by its learning rate for it: one weight may differ by 1e-4, the mean by 1e-7. A lost or
-        # repeated step moves the mean by some 1e-5.
-        assert mean <= (0 if device.type == "cpu" else 1e-6)
+        worst = max(worst, most)
+    # Sums by atomic additions (gradients of embeddings) have no fixed order on a GPU; a lost or repeated step moves
+    # weights by about the learning rate, 4e-5 and more.
+    assert worst <= (0 if device.type == "cpu" else 2e-5)
 
 
 def test_torchrun_with_one_process(device: torch.device, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 COLUMNS = 64
-"""Columns of a cache that are read at once."""
+"""Columns of a cache that are read at once, at most."""
 
 
 @triton.jit

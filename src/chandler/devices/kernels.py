@@ -27,7 +27,9 @@ def fused_kernels(device: torch.device) -> Any:
             return fused if agree(fused, device) else None
     except torch.OutOfMemoryError:
         raise  # it may do another time: nothing is remembered
-    except Exception:  # whatever is missing or too old there
+    except (
+        Exception
+    ):  # Triton's compiler, the C compiler, ptxas and the cache of what was built each fail in classes of their own
         return None
 
 
