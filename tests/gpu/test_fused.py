@@ -166,14 +166,13 @@ def test_a_captured_step_with_them_is_the_step_itself(device: torch.device, monk
     assert kept.replays
     assert weights.fused is fused
     again = generate(model, series[::-1], settings)[::-1]
+    monkeypatch.setattr(generation, "FUSED_FROM", 10**9)
+    generate(model, series, settings)
+    assert generation._kept[model][1].fused is None, "what was captured with them is not taken over without"
+    monkeypatch.setattr(generation, "FUSED_FROM", 0)
     monkeypatch.setattr(batch, "GRAPH_STEPS", 99)
     generation._kept.clear()
     eager = generate(model, series, settings)
     for name, other in (("replayed", replayed), ("taken over", again)):
         for a, b in zip(eager, other, strict=True):
             assert torch.equal(torch.stack(a), torch.stack(b)), name
-    monkeypatch.setattr(generation, "FUSED_FROM", 10**9)
-    generate(model, series, settings)
-    assert model not in generation._kept or generation._kept[model][1].fused is None, (
-        "what was captured with them is not taken over"
-    )
